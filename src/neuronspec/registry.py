@@ -1,0 +1,63 @@
+"""One registry for everything that can be extended by name: architectures, rules, methods, presets, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """A mapping from names to entries that refuses duplicates and suggests the nearest known name.
+
+    Args:
+        kind: what an entry is, for error messages (`"method"`).
+
+    Example:
+        >>> rules = Registry[int]("rule")
+        >>> rules.register("one")(1)
+        1
+        >>> rules["one"], list(rules)
+        (1, ['one'])
+        >>> rules["on"]
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: unknown rule 'on' (did you mean 'one'?); known: one
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Return a decorator that files its argument under `name`.
+
+        Raises:
+            NeuronspecError: the name is taken.
+        """
+
+        def add(entry: Entry) -> Entry:
+            if name in self._entries:
+                raise NeuronspecError(f"the {self.kind} {name!r} is registered already")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise NeuronspecError(
+                f"unknown {self.kind} {name!r}{did_you_mean(name, self._entries)}; known: {', '.join(self._entries)}"
+            )
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
