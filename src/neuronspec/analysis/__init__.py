@@ -1,0 +1,1 @@
+"""What the neuron masks say about languages: overlaps, their progression over layers, trees and figures."""

@@ -1,0 +1,135 @@
+"""How much the specialised neurons of tasks overlap: intersection over union (IoU) and its summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronspec.errors import NeuronspecError
+
+
+def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the intersection over union of every pair of masks (paper Eq. 2).
+
+    Call it on the masks of one FFN layer, to see which tasks share neurons there. Two masks that are both
+    empty are equal, so their IoU is 1.
+
+    Args:
+        masks: (tasks, d_ff) bool, True where the neuron is specialised for the task.
+
+    Returns:
+        (tasks, tasks) float64 in 0..1, symmetric, with ones on the diagonal.
+
+    Raises:
+        NeuronspecError: `masks` is not a two-dimensional boolean array.
+
+    Example:
+        >>> pairwise_iou(np.array([[True, True, False], [False, True, True]])).round(2).tolist()
+        [[1.0, 0.33], [0.33, 1.0]]
+    """
+    if masks.ndim != 2 or masks.dtype != np.bool_:
+        raise NeuronspecError(
+            f"found masks of shape {masks.shape} and type {masks.dtype}, expected bool of shape "
+            "(tasks, d_ff); stack the masks of one layer, one row a task"
+        )
+    rows = masks.astype(np.float64)
+    shared = rows @ rows.T  # (tasks, tasks): counts below 2**53, so exact
+    sizes = shared.diagonal()
+    united = sizes[:, None] + sizes[None, :] - shared
+    return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
+
+
+def progression(ious_by_layer: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+    """Return, layer by layer, the IoU of every pair of different tasks (paper Figure 2).
+
+    Its distribution rises over the encoder where languages come to share neurons, and falls over the decoder
+    where they part.
+
+    Args:
+        ious_by_layer: layer name -> (tasks, tasks) IoU, as from `pairwise_iou`.
+
+    Returns:
+        Layer name -> (tasks * (tasks - 1) / 2,) the values above the diagonal, row by row.
+
+    Raises:
+        NeuronspecError: a matrix is not square and symmetric with values in 0..1.
+
+    Example:
+        >>> progression({"encoder.0": [[1, 0.25], [0.25, 1]]})["encoder.0"].tolist()
+        [0.25]
+    """
+    values = {}
+    for layer, matrix in ious_by_layer.items():
+        iou = check_iou(matrix)
+        values[layer] = iou[np.triu_indices(len(iou), k=1)]
+    return values
+
+
+def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
+    """Return the mean IoU of the pairs in one group and that of the pairs in two groups.
+
+    With language families as groups, the difference says in one number whether neurons follow families.
+
+    Args:
+        iou: (tasks, tasks) IoU.
+        groups: the group of each task, in the order of the rows.
+
+    Returns:
+        The mean within groups and the mean across groups; nan where there is no such pair.
+
+    Raises:
+        NeuronspecError: no IoU matrix, or not one group a row.
+
+    Example:
+        >>> iou = [[1, 0.75, 0.25], [0.75, 1, 0.5], [0.25, 0.5, 1]]
+        >>> within_and_across(iou, ["Germanic", "Germanic", "Slavic"])
+        (0.75, 0.375)
+    """
+    iou = check_iou(iou, groups)
+    first, second = np.triu_indices(len(iou), k=1)
+    names = np.asarray(groups)
+    same = names[first] == names[second]
+    values = iou[first, second]
+    within, across = (
+        float(part.mean()) if part.size else float("nan") for part in (values[same], values[~same])
+    )
+    return within, across
+
+
+def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """Return the matrix as float64 after checking that it can be an IoU matrix.
+
+    Args:
+        iou: (tasks, tasks) IoU.
+        names: a label or group for every row, where there is one.
+
+    Returns:
+        (tasks, tasks) float64.
+
+    Raises:
+        NeuronspecError: it is not square or not symmetric, a value is outside 0..1, or there is not one name
+            a row.
+
+    Example:
+        >>> check_iou([[100, 40], [40, 100]])
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: found IoU 40.0 to 100.0, expected 0..1; divide percentages by 100
+    """
+    matrix = np.asarray(iou, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise NeuronspecError(
+            f"found an IoU matrix of shape {matrix.shape}, expected (tasks, tasks), not empty"
+        )
+    if not np.all((matrix >= 0) & (matrix <= 1)):  # nan fails too
+        raise NeuronspecError(
+            f"found IoU {matrix.min()} to {matrix.max()}, expected 0..1; divide percentages by 100"
+        )
+    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-9):
+        raise NeuronspecError("the IoU matrix is not symmetric; build it with pairwise_iou")
+    if names is not None and len(names) != len(matrix):
+        raise NeuronspecError(
+            f"found {len(names)} labels or groups for an IoU matrix of {len(matrix)} tasks, expected one each"
+        )
+    return matrix

@@ -1,0 +1,70 @@
+"""The entry point: `neuronspec VERB`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Annotated
+
+import click
+import typer
+
+import neuronspec
+from neuronspec.cli import demo, run, score, stages, translate
+from neuronspec.errors import NeuronspecError
+
+app = typer.Typer(
+    name="neuronspec",
+    help="Find the language-specific neurons of a multilingual Transformer, and put them to work.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+for _name, _verb in stages.VERBS.items():
+    app.command(_name)(_verb)
+app.command("translate")(translate.translate)
+app.command("score")(score.score)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
+) -> None:
+    """Take the options that every verb has."""
+    if version:
+        typer.echo(f"neuronspec {neuronspec.__version__}")
+        raise typer.Exit
+    # Logs and progress on stderr, results on stdout.
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def main() -> None:
+    """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
+    try:
+        code = app(standalone_mode=False)
+    except NeuronspecError as error:
+        typer.echo(f"error: {error}", err=True)
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("\ninterrupted: the same command goes on from here", err=True)
+        code = 130
+    except Exception:
+        traceback.print_exc()
+        typer.echo("error: this is a bug in neuronspec; please report it with the lines above", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The verbs that are one stage of a run: `prepare`, `train`, `record`, `select`, `analyze`, `evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, load
+
+
+def run_stage(
+    config: str,
+    overrides: list[str] | None,
+    out: Path | None,
+    seed: int | None,
+    force: bool,
+    stage: str,
+    only: str | None = None,
+) -> Path:
+    """Run one stage of a configuration, and before it what it needs; return the output directory."""
+    loaded = load(config, overrides, out, seed)
+    from neuronspec.pipeline.plan import run
+
+    return run(loaded, until=stage, only=only, force=force).out
+
+
+def prepare(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+) -> None:
+    """Read the text, learn the vocabulary, encode."""
+    directory = run_stage(config, overrides, out, seed, force, "prepare")
+    typer.echo(f"text, vocabulary and tokens are in {directory}")
+
+
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    method: Annotated[
+        str | None,
+        typer.Option("-m", "--method", help="Continue training with this method of the configuration."),
+    ] = None,
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+) -> None:
+    """Train the model, or with --method continue to train it."""
+    directory = run_stage(config, overrides, out, seed, force, "train", method)
+    typer.echo(f"the model is in {directory / 'models' / (method or 'pretrained')}")
+
+
+def record(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+) -> None:
+    """Count how often each neuron is active for each translation direction."""
+    directory = run_stage(config, overrides, out, seed, force, "record")
+    typer.echo(f"the activation counts are in {directory / 'counts'}")
+
+
+def select(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Select the specialised neurons of each direction, and print how many are switched off."""
+    directory = run_stage(config, overrides, out, seed, force, "select")
+    from neuronspec.neurons.masks import NeuronMasks
+
+    masks = NeuronMasks.from_pretrained(directory / "masks")
+    sparsity = {
+        layer: dict(zip(masks.tasks, values.tolist(), strict=True))
+        for layer, values in masks.sparsity().items()
+    }
+    if as_json:
+        typer.echo(json.dumps({"sparsity": sparsity, "signature": masks.signature}, indent=2))
+        return
+    typer.echo(repr(masks))
+    for layer, values in sparsity.items():
+        typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
+    typer.echo(f"the masks are in {directory / 'masks'}")
+
+
+def analyze(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+) -> None:
+    """Draw what the masks say about the languages: heat maps, trees, sparsity, progression."""
+    directory = run_stage(config, overrides, out, seed, force, "analyze")
+    typer.echo(f"the figures are in {directory / 'figures'}")
+
+
+def evaluate(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the tables and the summary of a run from its scores."""
+    from neuronspec.cli.run import print_results
+    from neuronspec.pipeline.layout import Layout
+
+    directory = run_stage(config, overrides, out, seed, force, "report")
+    print_results(load(config, overrides, out, seed), Layout(directory), as_json)
+
+
+VERBS = {
+    "prepare": prepare,
+    "train": train,
+    "record": record,
+    "select": select,
+    "analyze": analyze,
+    "evaluate": evaluate,
+}

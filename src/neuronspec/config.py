@@ -1,0 +1,431 @@
+"""The YAML configuration of a run: every key, its default, and its check, all at once before any work."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import find_language, join_direction, split_direction
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class Corpus(Section):
+    """Parallel text, named by a template."""
+
+    path: str
+    """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of codes: `train/{lang}.tsv.xz`. Relative to
+    the configuration file."""
+    format: str = "auto"
+    """`tsv`, `lines`, `jsonl`, `catalog` or `datasets`; `auto` tells by the name."""
+
+
+class HoldOut(Section):
+    """What to keep out of training, chosen by a hash of the English side."""
+
+    valid: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the sentences to validate on and to record neurons on, where `data.valid` is not given."""
+    test: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the sentences to test on, where `data.test` is not given."""
+
+
+class Data(Section):
+    """The text."""
+
+    train: list[Corpus] = Field(min_length=1)
+    """The corpora to train on."""
+    valid: list[Corpus] = []
+    """The corpora to validate on and to record neurons on; empty: held out of `train`."""
+    test: list[Corpus] = []
+    """The corpora to test on; empty: held out of `train`."""
+    hold_out: HoldOut = HoldOut()
+    """How much of `train` to hold out."""
+    min_words: int = Field(default=1, ge=1)
+    """Drop training pairs with fewer words than this on the source side."""
+    max_words: int | None = Field(default=None, ge=1)
+    """Drop training pairs with more words than this on either side."""
+    max_length_ratio: float | None = Field(default=None, gt=1)
+    """Drop training pairs where one side has more than this many times the words of the other."""
+    deduplicate: bool = True
+    """Keep each training pair once."""
+
+
+class Vocabulary(Section):
+    """The SentencePiece unigram vocabulary (ignored for a pretrained model, which has its own)."""
+
+    size: int = Field(default=32_000, ge=64)
+    """Pieces, special tokens included, language tags not (paper: 30,000 for IWSLT, 128,000 for EC30)."""
+    character_coverage: float = Field(default=1.0, gt=0.9, le=1)
+    """Share of the characters that must be in the vocabulary; the rest becomes `<unk>`."""
+    temperature: float = Field(default=5.0, ge=1)
+    """Balance of the languages in the sample: 1 as they come, larger is flatter."""
+    sample: int = Field(default=2_000_000, ge=100)
+    """How many sentences to learn from."""
+
+
+class Sampling(Section):
+    """How training batches are drawn."""
+
+    temperature: float = Field(default=5.0, ge=1)
+    """T: a direction is drawn in proportion to (its share of the pairs)^(1/T) (paper: 2 for IWSLT, 5 for EC30)."""
+    tokens_per_batch: int = Field(default=4_096, ge=8)
+    """The larger of padded source and padded target tokens of one batch may not exceed this (paper: 2,560 for
+    IWSLT, 7,680 for EC30)."""
+    homogeneous: bool = False
+    """Whether each batch holds one direction only, as in the released code; any mix otherwise."""
+    max_tokens: int = Field(default=256, ge=8)
+    """Training pairs with more tokens than this on a side are left out."""
+
+
+class Model(Section):
+    """Which model to train."""
+
+    preset: str | None = None
+    """A model built from scratch: `tiny`, `mT-shallow`, `mT-small`, `mT-big`, `mT-wide`, `mT-large`,
+    `bilingual-low`, `bilingual-high`."""
+    pretrained: str | None = None
+    """Or a Hugging Face encoder-decoder to start from: a directory or a name on the hub."""
+    revision: str | None = None
+    """The revision of a pretrained model on the hub."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """The FFN's activation function, for presets."""
+    embeddings: Literal["separate", "shared"] = "separate"
+    """`separate`: the decoder's input and output share one matrix and the encoder has its own, as in the paper;
+    `shared`: one matrix for all three. For presets."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout and attention dropout; the preset's where not given."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if (self.preset is None) == (self.pretrained is None):
+            raise ValueError("give exactly one of model.preset and model.pretrained")
+        return self
+
+
+class Training(Section):
+    """One training: the budget, the optimiser, the schedule."""
+
+    updates: int = Field(default=100_000, ge=1)
+    """Optimiser updates at most."""
+    batches_per_update: int = Field(default=1, ge=1)
+    """Batches whose gradients make one update, over all processes together."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """The highest learning rate."""
+    warmup: int = Field(default=4_000, ge=0)
+    """Updates over which the learning rate rises from 0."""
+    schedule: Literal["inverse_sqrt", "constant"] = "inverse_sqrt"
+    """What follows the warm-up."""
+    decay: float = Field(default=0.0, ge=0, le=1)
+    """Share of the updates, the last ones, over which the learning rate falls to 0 in a straight line."""
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    """Adam's decay rates."""
+    adam_epsilon: float = Field(default=1e-9, gt=0)
+    """Adam's epsilon (the released code uses 1e-6)."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    max_gradient_norm: float | None = Field(default=None, gt=0)
+    """Clip the gradient to this norm."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Probability spread over the vocabulary."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
+    validate_every: int = Field(default=500, ge=1)
+    """Updates between validations."""
+    patience: int | None = Field(default=20, ge=1)
+    """Stop after this many validations without a lower loss; null: never."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Updates between checkpoints; null: with each validation."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints stay; the best one always does."""
+    select: Literal["best", "last"] = "best"
+    """Which checkpoint becomes the model."""
+    report_to: list[Literal["tensorboard", "wandb"]] = []
+    """Trackers beside the JSON-lines log."""
+
+
+class Neurons(Section):
+    """Which neurons are specialised (paper, section 3.1)."""
+
+    unit: Literal["sentence", "token"] = "sentence"
+    """Count sentences in which a neuron is active (the paper's text) or token positions (the released code)."""
+    k: float = Field(default=0.95, ge=0, le=1)
+    """Share of the activation that the selected neurons must cover (Eq. 1)."""
+    encoder_k: float | None = Field(default=None, ge=0, le=1)
+    """Another k for the encoder."""
+    decoder_k: float | None = Field(default=None, ge=0, le=1)
+    """Another k for the decoder."""
+    tokens_per_batch: int = Field(default=8_192, ge=8)
+    """Padded tokens of one batch while recording; the counts do not depend on it."""
+
+
+class Translation(Section):
+    """How to decode."""
+
+    beams: int = Field(default=5, ge=1)
+    """Beam size (paper: 5)."""
+    length_penalty: float = 1.0
+    """Exponent of the length by which a hypothesis' log-probability is divided (paper: 1)."""
+    max_tokens: int = Field(default=200, ge=1)
+    """Longest output, in tokens."""
+    tokens_per_batch: int = Field(default=4_096, ge=8)
+    """Padded source tokens of one batch, times beams; the output does not depend on it."""
+
+
+class Evaluation(Section):
+    """How to score."""
+
+    metrics: list[str] = ["bleu", "chrf"]
+    """Metrics, through sacrebleu."""
+    trials: int = Field(default=1_000, ge=100)
+    """Trials of the paired approximate randomisation test."""
+    significance: float = Field(default=0.05, gt=0, lt=1)
+    """The level under which a difference is marked, after Holm's correction."""
+
+
+class Config(Section):
+    """A whole run, from corpora to report."""
+
+    name: str = "run"
+    """The run's name, for titles."""
+    out: Path = Path("runs/run")
+    """The directory of everything that the run makes. Relative to where the command runs."""
+    seed: int = Field(default=1, ge=0)
+    """Everything random follows from it."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of the tensor library; null: its own choice."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    pivot: str = "en"
+    """The language that the others are paired with."""
+    languages: list[str] = []
+    """The other languages; each gives the tasks pivot-x and x-pivot."""
+    tasks: list[str] = []
+    """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
+    data: Data
+    vocabulary: Vocabulary = Vocabulary()
+    sampling: Sampling = Sampling()
+    model: Model
+    training: Training = Training()
+    """The training of the model that is then specialised."""
+    neurons: Neurons = Neurons()
+    continued: Training = Training()
+    """The continued training, the same for every method: optimiser and schedule start anew."""
+    methods: dict[str, dict[str, Any]] = {}
+    """The methods to compare, each with its options."""
+    translation: Translation = Translation()
+    evaluation: Evaluation = Evaluation()
+
+    @field_validator("languages", "tasks")
+    @classmethod
+    def _unique(cls, names: list[str]) -> list[str]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} given more than once")
+        return names
+
+    @field_validator("pivot", "languages")
+    @classmethod
+    def _known_language(cls, value: str | list[str]) -> str | list[str]:
+        try:
+            return (
+                find_language(value).code
+                if isinstance(value, str)
+                else [find_language(v).code for v in value]
+            )
+        except NeuronspecError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_task(cls, tasks: list[str]) -> list[str]:
+        try:
+            return [join_direction(*split_direction(task)) for task in tasks]
+        except NeuronspecError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _some_tasks(self) -> Config:
+        if bool(self.languages) == bool(self.tasks):
+            raise ValueError("give exactly one of languages and tasks")
+        if self.pivot in self.languages:
+            raise ValueError(f"languages: {self.pivot!r} is the pivot; name the other languages only")
+        for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
+            given = getattr(self.data, part)
+            if bool(given) == bool(share):
+                raise ValueError(f"give exactly one of data.{part} and data.hold_out.{part}")
+        return self
+
+    def directions(self) -> list[str]:
+        """Return every task of the run: pivot-x for all languages, then x-pivot."""
+        return self.tasks or [
+            *(join_direction(self.pivot, language) for language in self.languages),
+            *(join_direction(language, self.pivot) for language in self.languages),
+        ]
+
+
+def load_config(
+    source: Path | str,
+    overrides: Iterable[str] = (),
+    method_options: Mapping[str, type[Section]] | None = None,
+) -> Config:
+    """Read a configuration, apply `key=value` overrides, and check all of it at once.
+
+    Args:
+        source: a YAML file, or the name of a recipe that ships with the package (`demo`).
+        overrides: `dotted.key=value`; the value is read as YAML.
+        method_options: the options class of every known method, to check `methods` with.
+
+    Returns:
+        The configuration, with corpus paths absolute.
+
+    Raises:
+        NeuronspecError: the file is missing or not YAML, or it has problems: all of them are named.
+    """
+    path = find_recipe(source)
+    values = _parse_yaml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    problems: list[str] = []
+    config = None
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, Config)
+    for name, options in (values.get("methods") or {}).items() if method_options is not None else ():
+        problems += _method_problems(name, options, method_options or {})
+    if problems or config is None:
+        raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return _resolve_paths(config, path.parent)
+
+
+def find_recipe(source: Path | str) -> Path:
+    """Return the path of a configuration file or of a shipped recipe.
+
+    Raises:
+        NeuronspecError: there is neither.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    folder = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
+    recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
+    if recipe.is_file() and path.parent == Path():
+        return recipe
+    known = [file.stem for file in sorted(folder.glob("*.yaml"))]
+    raise NeuronspecError(
+        f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
+        f"give a YAML file or one of the recipes {', '.join(known)}"
+    )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NeuronspecError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise NeuronspecError(f"{path} holds no configuration: expected 'key: value' lines")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise NeuronspecError(
+            f"cannot read the override {override!r}: expected key=value, as in training.updates=500"
+        )
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if inner is None:
+            inner = values[parent] = {}
+        if not isinstance(inner, dict):
+            raise NeuronspecError(f"cannot read the override {override!r}: {parent!r} is not a section")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+
+
+def _explain(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
+    return [_explain_one(dict(problem), section, prefix) for problem in error.errors(include_url=False)]
+
+
+def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -> str:
+    where = [str(part) for part in problem["loc"]]
+    key = prefix + ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(section, where[:-1])
+        return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    return (
+        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        if not isinstance(problem["input"], dict | list)
+        else f"{key}: {message}"
+    )
+
+
+def _known_keys(section: type[Section], where: list[str]) -> list[str]:
+    for part in where:
+        if part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            arguments = [annotation, *getattr(annotation, "__args__", ())]
+            section = next((a for a in arguments if isinstance(a, type) and issubclass(a, Section)), section)
+    return list(section.model_fields)
+
+
+def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
+    if name not in method_options:
+        return [
+            f"unknown method {name!r}{did_you_mean(name, method_options)}; known: {', '.join(method_options)}"
+        ]
+    try:
+        method_options[name].model_validate(options or {})
+    except ValidationError as error:
+        return _explain(error, method_options[name], prefix=f"methods.{name}.")
+    return []
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    def resolve(corpora: list[Corpus]) -> list[Corpus]:
+        return [
+            corpus
+            if corpus.path.startswith("hub:")
+            else corpus.model_copy(update={"path": str((folder / Path(corpus.path).expanduser()).absolute())})
+            for corpus in corpora
+        ]
+
+    data = config.data.model_copy(
+        update={part: resolve(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    )
+    return config.model_copy(update={"data": data})

@@ -1,0 +1,1 @@
+"""From users' corpora to sampled batches."""

@@ -1,0 +1,123 @@
+"""Cleaning sentence pairs, and holding some out for validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from neuronspec.data.formats import Pair
+
+# white space, control characters, and the halves of surrogate pairs, which no file can hold
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+_PLACEHOLDER = re.compile(
+    r"""
+    </?\w[^<>]*>                                        # <b>, </b>, <link href="...">
+    | \$?\{[^{}]*\}+                                    # {name}, ${name}, {{name}}
+    | %\(\w+\)\w                                        # %(name)s
+    | %(?:\d+\$)?[-+\#]?\d*(?:\.\d+)?(?:l{0,2}[a-zA-Z@]|(?<=\d))   # %s, %1$s, %.2f, %ld, %@, %1
+    | \$\w+                                             # $1, $name
+    """,
+    re.VERBOSE,
+)
+_DIGIT = re.compile(r"\d")
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+
+
+def normalize_text(text: str) -> str:
+    """Return `text` in Unicode NFC, with every run of white space or control characters as one space.
+
+    Example:
+        >>> normalize_text(" Guten\\tMorgen\\u2028\\n")
+        'Guten Morgen'
+    """
+    return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
+
+
+def clean_pairs(
+    pairs: Iterable[Pair],
+    *,
+    min_words: int = 0,
+    max_words: int | None = None,
+    max_ratio: float | None = None,
+    min_source_words: int = 0,
+    deduplicate: bool = True,
+    counts: Counter[str],
+) -> Iterator[tuple[str, str]]:
+    """Yield the normalised pairs that are fit for training, in their order.
+
+    A word is what stands between white space, so the limits mean little for languages written without it.
+    Duplicates are recognised by a 64-bit hash of the pair: memory holds a set of numbers, not of sentences.
+
+    Args:
+        pairs: what `read_pairs` yields.
+        min_words: the least number of words on either side.
+        max_words: the greatest number of words on either side.
+        max_ratio: the greatest number of words of one side for a word of the other.
+        min_source_words: the least number of words on the source side.
+        deduplicate: whether to drop a pair that came before.
+        counts: what happened is added here: `"read"`, `"kept"`, and for each dropped pair one of `"empty"`,
+            `"too short"`, `"too long"`, `"length ratio"`, `"duplicate"`.
+
+    Yields:
+        Source and target text.
+
+    Example:
+        >>> counts = Counter()
+        >>> pairs = [Pair("Good  day", "Guten Tag", "a:1"), Pair("Good day", "Guten Tag", "a:2")]
+        >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
+        ([('Good day', 'Guten Tag')], 1)
+    """
+    seen: set[int] = set()
+    for pair in pairs:
+        counts["read"] += 1
+        source, target = normalize_text(pair.source), normalize_text(pair.target)
+        words = (len(source.split(" ")), len(target.split(" ")))
+        key = _hash(f"{source}\t{target}") if deduplicate else 0
+        if not source or not target:
+            reason = "empty"
+        elif min(words) < min_words or words[0] < min_source_words:
+            reason = "too short"
+        elif max_words is not None and max(words) > max_words:
+            reason = "too long"
+        elif max_ratio is not None and max(words) > max_ratio * min(words):
+            reason = "length ratio"
+        elif deduplicate and key in seen:
+            reason = "duplicate"
+        else:
+            reason = "kept"
+            seen.add(key)
+        counts[reason] += 1
+        if reason == "kept":
+            yield source, target
+
+
+def held_out_share(text: str) -> float:
+    """Return a number in [0, 1) that depends on the words of an English sentence only.
+
+    A pair is held out when the share of its English side is below some threshold: the sentence then falls on
+    the same side for every language, and so do the sentences that differ from it in case, punctuation,
+    digits, white space or placeholders (`{name}`, `%1$s`, `$1`, `<tag>`).
+
+    Args:
+        text: the English side of a pair.
+
+    Returns:
+        The share, uniform over different sentences and the same on every machine.
+
+    Example:
+        >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
+        True
+    """
+    words = _PLACEHOLDER.sub(" ", normalize_text(text)).lower()
+    words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
+    return (
+        _hash(normalize_text(words)) >> 11
+    ) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,360 @@
+"""Reading parallel text, as a stream, from the files that users have."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import contextlib
+import gzip
+import io
+import itertools
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.registry import Registry
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sentence in two languages.
+
+    Args:
+        source: the text in the source language.
+        target: its translation.
+        place: where it stands, for messages: `file:line` or `file:key`.
+    """
+
+    source: str
+    target: str
+    place: str
+
+
+Reader = Callable[[str, str, str], Iterator[Pair]]
+
+FORMATS: Registry[Reader] = Registry("corpus format")
+"""Every corpus format by name: `reader(template, source, target)` yields pairs."""
+
+PIVOT_CODES = frozenset({"en", "eng", "eng_Latn", "en_XX"})
+"""The codes of English, the language on which corpora are centred and in which catalogs are keyed."""
+
+_COMPRESSED: dict[str, Callable[[Path], io.BufferedIOBase]] = {
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
+_SUFFIXES = {
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".po": "catalog",
+    ".mo": "catalog",
+    ".json": "catalog",
+    ".parquet": "datasets",
+}
+_PLACEHOLDERS = ("lang", "src", "tgt")
+
+
+def read_pairs(path: str, source: str, target: str, format: str = "auto") -> Iterator[Pair]:
+    """Yield the sentence pairs of one direction of a corpus, in the corpus's order.
+
+    Nothing is normalised or dropped here: that is the work of `clean_pairs`. A file is opened when its first
+    pair is asked for, and a fault in it is reported when the reading reaches it.
+
+    Args:
+        path: a template with the placeholders `{lang}`, `{src}` and `{tgt}`: `train/{lang}.tsv.xz`,
+            `train.{src}-{tgt}.{lang}`, `/usr/share/locale/{lang}/LC_MESSAGES/*.mo`,
+            `some.whl!package/*/{lang}.json`, `hub:NAME[:CONFIG[:SPLIT]]`. Where a file stands for a language
+            and not for a direction, `{lang}` is the language that is not English.
+        source: code of the source language, as the files spell it.
+        target: code of the target language.
+        format: a name in `FORMATS`; `"auto"` tells it from the path.
+
+    Returns:
+        An iterator over the pairs.
+
+    Raises:
+        NeuronspecError: a file is missing, damaged or not UTF-8, a line does not fit the format, or the
+            format is unknown.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "de.tsv").write_text("Good morning\\tGuten Morgen\\n")
+        ...     [(pair.source, pair.target) for pair in read_pairs(folder + "/{lang}.tsv", "de", "en")]
+        [('Guten Morgen', 'Good morning')]
+    """
+    for name in re.findall(r"\{(\w*)\}", path):
+        if name not in _PLACEHOLDERS:
+            known = ", ".join(f"{{{placeholder}}}" for placeholder in _PLACEHOLDERS)
+            hint = did_you_mean(name, _PLACEHOLDERS)
+            raise NeuronspecError(f"unknown placeholder {{{name}}} in {path}{hint}; known: {known}")
+    if source == target or {source, target} <= PIVOT_CODES:
+        raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
+    return FORMATS[_detect(path, source, target) if format == "auto" else format](path, source, target)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file, plain or compressed (.gz, .bz2, .xz, .zst), without their ends.
+
+    A line ends with a line feed, or a carriage return and a line feed, and with nothing else: the other
+    characters that Unicode calls line breaks belong to the text, or two aligned files would lose step.
+
+    Raises:
+        NeuronspecError: the file is missing, damaged or not UTF-8.
+    """
+    with _explained(path):
+        for number, raw in enumerate(_raw_lines(path), 1):
+            yield decode(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+
+
+def decode(raw: bytes, name: str | Path, line: int = 1) -> str:
+    """Return `raw`, which begins at line `line` of the file `name`, as text; a byte order mark is dropped.
+
+    Raises:
+        NeuronspecError: it is not UTF-8.
+    """
+    if line == 1:
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line += before.count(b"\n")
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        raise NeuronspecError(
+            f"{name}:{line} is not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}); "
+            "convert it with iconv -f ITS_ENCODING -t UTF-8"
+        ) from None
+
+
+def decode_json(text: str, place: str) -> Any:
+    """Return the JSON value in `text`.
+
+    Raises:
+        NeuronspecError: it is not JSON; the message begins with `place`.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NeuronspecError(f"{place} is not valid JSON: {error}") from None
+
+
+def missing(path: Path) -> NeuronspecError:
+    """Return the error for a path that does not exist; it names what stands beside it."""
+    path = path.absolute()
+    while not path.parent.exists():
+        path = path.parent
+    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, names)
+    beside = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
+    return NeuronspecError(f"{path} does not exist{hint}; {path.parent} holds {beside}")
+
+
+def _detect(template: str, source: str, target: str) -> str:
+    """Tell the format of a corpus from its name."""
+    path = Path(template)
+    if template.startswith("hub:") or _locate(template, source, target)[0].is_dir():
+        return "datasets"
+    suffix = (path.with_suffix("") if path.suffix in {*_COMPRESSED, ".zst"} else path).suffix
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if "{lang}" in template:
+        return "lines"
+    raise NeuronspecError(
+        f"cannot tell the format of {template} from its name; give format, one of {', '.join(FORMATS)}, "
+        "or write {lang} where the two files of a pair differ"
+    )
+
+
+def _fill(template: str, lang: str, source: str, target: str) -> str:
+    return template.replace("{lang}", lang).replace("{src}", source).replace("{tgt}", target)
+
+
+def _locate(template: str, source: str, target: str) -> tuple[Path, bool]:
+    """Return the one file of a direction, and whether its first column is the target."""
+    forward = Path(_fill(template, target, source, target))
+    backward = Path(_fill(template, source, target, source))
+    if "{lang}" not in template:
+        return (forward, False) if forward.exists() or not backward.exists() else (backward, True)
+    return (backward, True) if target in PIVOT_CODES else (forward, False)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is read into one clear sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise NeuronspecError(f"cannot read {path}: {error.strerror}") from error
+        raise NeuronspecError(f"{path} is damaged or truncated ({error}); fetch it again") from error
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    opener = _COMPRESSED.get(path.suffix)
+    if path.suffix == ".zst":
+        rest = b""
+        for chunk in _zstd_chunks(path):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+        if rest:
+            yield rest
+    elif opener is None:
+        with path.open("rb") as plain:
+            yield from plain
+    elif path.stat().st_size == 0:  # gzip would take it for a file without lines
+        raise EOFError("it is empty")
+    else:
+        with opener(path) as packed:
+            yield from packed
+
+
+def _zstd_chunks(path: Path) -> Iterator[bytes]:
+    """Decompress frame by frame: the library's own file object ends in silence where a file is cut off."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
+    frame = decompressor.decompressobj()
+    with path.open("rb") as file:
+        while block := file.read(1 << 16):
+            while block:
+                if frame.eof:
+                    frame = decompressor.decompressobj()
+                yield frame.decompress(block)
+                block = frame.unused_data
+    if not frame.eof:
+        raise EOFError("it ends within a frame")
+
+
+@FORMATS.register("tsv")
+def _read_tsv(template: str, source: str, target: str) -> Iterator[Pair]:
+    path, reverse = _locate(template, source, target)
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split("\t", 2)
+        if len(fields) < 2:
+            raise NeuronspecError(
+                f"{path}:{number} has no TAB: {line[:60]!r}; expected a text, a TAB and its translation"
+            )
+        left, right = (1, 0) if reverse else (0, 1)
+        yield Pair(fields[left], fields[right], f"{path}:{number}")
+
+
+@FORMATS.register("lines")
+def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
+    if "{lang}" not in template:
+        raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
+    paths = [Path(_fill(template, lang, source, target)) for lang in (source, target)]
+    swapped = [Path(_fill(template, lang, target, source)) for lang in (source, target)]
+    if not all(path.exists() for path in paths) and all(path.exists() for path in swapped):
+        paths = swapped
+    sides = [read_lines(path) for path in paths]
+    for number, (left, right) in enumerate(itertools.zip_longest(*sides), 1):
+        if left is None or right is None:
+            counts = [number - 1 if text is None else number for text in (left, right)]
+            counts = [count + sum(1 for _ in side) for count, side in zip(counts, sides, strict=True)]
+            raise NeuronspecError(
+                f"{paths[0]} has {counts[0]} lines, but {paths[1]} has {counts[1]}; "
+                "they must be aligned line by line"
+            )
+        yield Pair(left, right, f"{paths[0]}:{number}")
+
+
+@FORMATS.register("jsonl")
+def _read_json_lines(template: str, source: str, target: str) -> Iterator[Pair]:
+    path, reverse = _locate(template, source, target)
+    for number, line in enumerate(read_lines(path), 1):
+        place = f"{path}:{number}"
+        yield _pair_of(decode_json(line, place), source, target, reverse, place)
+
+
+@FORMATS.register("catalog")
+def _read_message_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
+    from neuronspec.data.catalogs import read_catalogs  # it is built on this module
+
+    return read_catalogs(template, source, target)
+
+
+@FORMATS.register("datasets")
+def _read_datasets(template: str, source: str, target: str) -> Iterator[Pair]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise NeuronspecError(
+            f"reading {template} needs the library datasets; install it: pip install 'neuronspec[hub]'"
+        ) from error
+    try:
+        if template.startswith("hub:"):
+            rows, reverse = _load_from_hub(datasets, template.removeprefix("hub:"), source, target)
+        else:
+            path, reverse = _locate(template, source, target)
+            rows = _load_from_path(datasets, path)
+        for number, row in enumerate(rows, 1):
+            yield _pair_of(row, source, target, reverse, f"{template}:{number}")
+    except (OSError, ValueError) as error:
+        raise NeuronspecError(f"cannot load {template} for {source}-{target}: {error}") from error
+
+
+def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[Iterable[Any], bool]:
+    """Open `NAME[:CONFIG[:SPLIT]]`; where the configuration `en-de` is unknown, `de-en` is tried."""
+
+    def load(first: str, second: str) -> Iterable[Any]:
+        repository, config, split, *_ = [*_fill(name, second, first, second).split(":"), "", ""]
+        rows: Iterable[Any] = datasets.load_dataset(
+            repository, config or None, split=split or "train", streaming=True
+        )
+        return rows
+
+    try:
+        return load(source, target), False
+    except ValueError:
+        if "{src}" not in name:
+            raise
+        return load(target, source), True
+
+
+def _load_from_path(datasets: Any, path: Path) -> Iterable[Any]:
+    """Open what `save_to_disk` wrote, a folder of data files, or one Parquet or JSON file."""
+    rows: Any
+    if not path.exists():
+        raise missing(path)
+    if any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
+        rows = datasets.load_from_disk(str(path))
+        if isinstance(rows, datasets.DatasetDict):
+            if "train" not in rows:
+                raise NeuronspecError(
+                    f"{path} has no split 'train', only {', '.join(rows)}; name one: {path}/SPLIT"
+                )
+            rows = rows["train"]
+    elif path.is_dir():
+        rows = datasets.load_dataset(str(path), split="train", streaming=True)
+    else:
+        kind = "parquet" if path.suffix == ".parquet" else "json"
+        rows = datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True)
+    found: Iterable[Any] = rows
+    return found
+
+
+def _pair_of(row: Any, source: str, target: str, reverse: bool, place: str) -> Pair:
+    """Find the two texts in a row: under the languages' codes, else under `source` and `target`."""
+    texts = row.get("translation", row) if isinstance(row, dict) else row
+    if not isinstance(texts, dict):
+        raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")
+    keys = [source, target]
+    if not (source in texts and target in texts):
+        keys = ["target", "source"] if reverse else ["source", "target"]
+    values = [texts.get(key, 0) for key in keys]
+    if not all(value is None or isinstance(value, str) for value in values):
+        raise NeuronspecError(
+            f"{place} has the fields {', '.join(map(str, texts)) or 'none'}; "
+            f"expected texts under {source!r} and {target!r}, or under 'source' and 'target'"
+        )
+    return Pair(values[0] or "", values[1] or "", place)

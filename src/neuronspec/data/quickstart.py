@@ -1,0 +1,62 @@
+"""The quick start's text: fetched once, as a file, from the package index, and checked by its hash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import explained, hash_path
+
+PACKAGE = "homeassistant==2025.4.4"
+FILE = "homeassistant-2025.4.4-py3-none-any.whl"
+SHA256 = "b7970fe3ce3a9d032a3a5dee3cbf71b227e7f23fad14a23855ee252542ef2631"
+MEMBERS = "homeassistant/components/*/translations/{lang}.json"
+CACHE = Path("~/.cache/neuronspec")
+
+
+def fetch_text() -> Path:
+    """Return the file that holds the quick start's text, and download it with pip where it is not there yet.
+
+    It is a wheel of Home Assistant (43 MB, Apache-2.0), of which only the translation catalogs are read; it is
+    never installed.
+
+    Raises:
+        NeuronspecError: it cannot be downloaded, or is not the file that was expected.
+    """
+    path = CACHE.expanduser() / FILE
+    if not path.is_file():
+        _download(path)
+    if hash_path(path) != SHA256:
+        raise NeuronspecError(
+            f"{path} is not the text of the quick start (its SHA-256 differs): delete it, try again"
+        )
+    return path
+
+
+def _download(path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
+        *("--python-version", "3.13", "--disable-pip-version-check"),
+    ]
+    with explained(path), tempfile.TemporaryDirectory() as folder:
+        requirement = Path(folder) / "text.txt"
+        requirement.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+        done = subprocess.run(
+            [*command, "--require-hashes", "-r", str(requirement), "-d", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            raise NeuronspecError(
+                f"cannot download the quick start's text ({last}); with a network, run: pip download --no-deps "
+                f"--only-binary=:all: --python-version 3.13 {PACKAGE}   and give the file with --text"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        partial.write_bytes((Path(folder) / FILE).read_bytes())
+        partial.replace(path)

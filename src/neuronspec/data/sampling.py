@@ -1,0 +1,192 @@
+"""Which examples make up each batch: temperature over tasks, token budgets, an order that is a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.errors import NeuronspecError
+
+ROUND_SIZE = 1 << 17  # examples sorted by length together; larger pads less, smaller mixes lengths more
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one batch: `tasks[i]` (n,) numbers the task and `examples[i]` (n,) the pair of row i."""
+
+    tasks: NDArray[np.int64]
+    examples: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in the endless sequence of batches: batch number `batch` of round `round`."""
+
+    round: int = 0
+    batch: int = 0
+
+
+def temperature_weights(sizes: Sequence[int], temperature: float) -> NDArray[np.float64]:
+    """Return the probability of each task, in proportion to (its share of the pairs)^(1/T).
+
+    Args:
+        sizes: pairs of each task.
+        temperature: T; 1 keeps the proportions, larger is flatter (the paper: 2 for IWSLT, 5 for EC30).
+
+    Example:
+        >>> temperature_weights([100, 1], 1).round(2).tolist(), temperature_weights([100, 1], 2).round(2).tolist()
+        ([0.99, 0.01], [0.91, 0.09])
+    """
+    shares = np.asarray(sizes, dtype=np.float64) / sum(sizes)
+    weights = shares ** (1 / temperature)
+    return np.asarray(weights / weights.sum())
+
+
+def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDArray[np.int64]:
+    """Map positions of 0..size-1 through a pseudo-random permutation, without building it.
+
+    A four-round Feistel network over the next power of four, walked until the value falls below `size`; it costs
+    no memory and starts anywhere, so that a pass over any corpus can be entered in the middle.
+
+    Args:
+        positions: (n,) values below `size`.
+        size: length of the permutation.
+        key: the numbers that name this permutation (seed, task, pass).
+
+    Returns:
+        (n,) values below `size`, distinct for distinct positions.
+
+    Example:
+        >>> sorted(permute(np.arange(7), 7, [1, 2]).tolist())
+        [0, 1, 2, 3, 4, 5, 6]
+    """
+    half = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
+    low = np.uint64((1 << int(half)) - 1)
+    keys = np.random.default_rng(list(key)).integers(1, 1 << 63, size=4, dtype=np.uint64)
+    values = positions.astype(np.uint64)
+    pending = np.arange(len(values))
+    while len(pending):
+        left, right = values[pending] >> half, values[pending] & low
+        for round_key in keys:
+            mixed = (right + round_key) * np.uint64(0x9E3779B97F4A7C15)  # wraps around
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & low)
+        values[pending] = (left << half) | right
+        pending = pending[values[pending] >= np.uint64(size)]
+    return values.astype(np.int64)
+
+
+def cut_by_tokens(
+    order: NDArray[np.int64], widths: Iterable[int], tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Cut a sequence of examples that grow longer into groups of at most `tokens` padded tokens.
+
+    Args:
+        order: (n,) the examples, shortest first.
+        widths: (n,) their lengths.
+        tokens: the budget; an example over it makes a group of its own.
+
+    Example:
+        >>> [group.tolist() for group in cut_by_tokens(np.arange(4), [2, 2, 3, 9], 6)]
+        [[0, 1], [2], [3]]
+    """
+    start = 0
+    for position, width in enumerate(widths):
+        if position > start and width * (position - start + 1) > tokens:
+            yield order[start:position]
+            start = position
+    if start < len(order):
+        yield order[start:]
+
+
+class BatchSampler:
+    """The endless sequence of training batches: a pure function of (seed, step) (promise R2).
+
+    Examples are drawn round by round. In each, every task gets its temperature's share, taken without replacement
+    from shuffled passes over its pairs; the examples are sorted by length, cut into batches of at most
+    `tokens_per_batch` padded tokens on either side, and the batches are shuffled.
+
+    Args:
+        lengths: for each task, the (pairs, 2) tokens of source and target, tags and end of sentence included.
+        temperature: T of the sampling over tasks.
+        tokens_per_batch: the most padded tokens of a batch on either side.
+        homogeneous: one task a batch.
+        max_tokens: pairs with more tokens on a side are left out.
+        seed: what the order follows from.
+        names: the tasks' names, for messages.
+
+    Raises:
+        NeuronspecError: a task has no pair that fits.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[NDArray[np.integer]],
+        *,
+        temperature: float,
+        tokens_per_batch: int,
+        homogeneous: bool = False,
+        max_tokens: int | None = None,
+        seed: int = 0,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        limit = min(max_tokens or tokens_per_batch, tokens_per_batch)
+        self.lengths = [np.asarray(task) for task in lengths]
+        self.fitting = [np.flatnonzero(task.max(axis=1, initial=0) <= limit) for task in self.lengths]
+        for number, fitting in enumerate(self.fitting):
+            if not len(fitting):
+                raise NeuronspecError(
+                    f"{names[number] if names else number} has no training pair of at most {limit} tokens a side "
+                    f"({len(self.lengths[number])} pairs in all): give it more data, or raise sampling.max_tokens"
+                )
+        self.tokens_per_batch = tokens_per_batch
+        self.homogeneous = homogeneous
+        self.seed = seed
+        self.weights = temperature_weights([len(fitting) for fitting in self.fitting], temperature)
+        self.round_size = min(ROUND_SIZE, max(sum(map(len, self.fitting)), len(self.fitting)))
+
+    def round(self, number: int) -> list[Batch]:
+        """Return all batches of one round, in order."""
+        tasks, examples = self._draw(number)
+        lengths = np.empty((len(tasks), 2), dtype=np.int64)
+        for task in np.unique(tasks):
+            lengths[tasks == task] = self.lengths[task][examples[tasks == task]]
+        generator = np.random.default_rng([self.seed, 1, number])
+        # Longer side first, then the source; ties in random order.
+        order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], lengths.max(axis=1)))
+        groups = [order[tasks[order] == task] for task in np.unique(tasks)] if self.homogeneous else [order]
+        batches = [
+            Batch(tasks[rows], examples[rows])
+            for group in groups
+            for rows in cut_by_tokens(group, lengths[group].max(axis=1).tolist(), self.tokens_per_batch)
+        ]
+        return [batches[position] for position in generator.permutation(len(batches))]
+
+    def batches(self, start: Cursor | None = None) -> Iterator[tuple[Batch, Cursor]]:
+        """Yield batches from `start` on, without end, each with the cursor of the batch after it."""
+        cursor = start or Cursor()
+        number, first = cursor.round, cursor.batch
+        while True:
+            batches = self.round(number)
+            for position in range(first, len(batches)):
+                yield batches[position], Cursor(number, position + 1)
+            number, first = number + 1, 0
+
+    def _draw(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        tasks, examples = [], []
+        for task, fitting in enumerate(self.fitting):
+            share = self.round_size * self.weights[task]
+            start, stop = (int(np.floor((number + offset) * share)) for offset in (0, 1))
+            positions = np.arange(start, stop)
+            passes, within = positions // len(fitting), positions % len(fitting)
+            for one in np.unique(passes):
+                chosen = permute(within[passes == one], len(fitting), [self.seed, 0, task, int(one)])
+                examples.append(fitting[chosen])
+            tasks.append(np.full(stop - start, task))
+        return np.concatenate(tasks), np.concatenate(examples)

@@ -1,0 +1,174 @@
+"""From corpora to clean text on disk: read, normalise, drop, hold out, and say what was dropped."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from neuronspec.config import Config, Corpus, Data
+from neuronspec.data.cleaning import clean_pairs, held_out_share
+from neuronspec.data.formats import read_pairs
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import publish, read_json, write_json
+from neuronspec.languages import join_direction, split_direction
+from neuronspec.progress import show_progress
+
+PARTS = ("train", "valid", "test")
+STATISTICS_FILE = "statistics.json"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The prepared text of a run: `{part}.{pair}.tsv` files of `first<TAB>second` lines.
+
+    Args:
+        directory: where they are.
+        sizes: for each part and pair, the number of pairs of sentences.
+        dropped: for each pair, how many pairs were read, kept, and dropped for which reason.
+    """
+
+    directory: Path
+    sizes: dict[str, dict[str, int]]
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def path(self, part: str, pair: str) -> Path:
+        """Return the file of a part (`train`, `valid`, `test`) and a pair of languages."""
+        return self.directory / f"{part}.{pair}.tsv"
+
+    @classmethod
+    def load(cls, directory: Path) -> Texts:
+        """Open prepared text."""
+        return cls(directory, **read_json(directory / STATISTICS_FILE))
+
+
+def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
+    """Return, for each task, the pair of languages that holds its text and the side of its source.
+
+    Args:
+        tasks: directions.
+        pivot: comes first in its pairs.
+
+    Example:
+        >>> pairs_of(["en-de", "de-en"], "en")
+        {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
+    """
+    pairs: dict[str, tuple[str, int]] = {}
+    for task in tasks:
+        source, target = split_direction(task)
+        known = [pair for pair, _ in pairs.values()]
+        backward = join_direction(target, source)
+        if backward in known or (target == pivot and task not in known):
+            pairs[task] = (backward, 1)
+        else:
+            pairs[task] = (task, 0)
+    return pairs
+
+
+def prepare_text(config: Config, directory: Path) -> Texts:
+    """Read all corpora of a configuration and write them as clean, split text.
+
+    Args:
+        config: which corpora, for which tasks, and what to drop and hold out.
+        directory: where to write; it appears whole or not at all.
+
+    Returns:
+        What was written.
+
+    Raises:
+        NeuronspecError: a corpus is missing or broken, or a direction is left without text.
+    """
+    sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
+    dropped: dict[str, dict[str, int]] = {}
+    pairs = list(dict.fromkeys(pair for pair, _ in pairs_of(config.directions(), config.pivot).values()))
+    with publish(directory) as temporary, show_progress("reading the text", len(pairs)) as advance:
+        temporary.mkdir()
+        for pair in pairs:
+            counts: Counter[str] = Counter()
+            written = _write_pair(config.data, pair, config.pivot, temporary, counts)
+            dropped[pair] = dict(counts)
+            for part in PARTS:
+                sizes[part][pair] = written[part]
+                if not written[part]:
+                    raise NeuronspecError(
+                        f"{pair} has no {part} pairs: {_explain(config.data, part, counts)}"
+                    )
+            advance(note=pair)
+        write_json(temporary / STATISTICS_FILE, {"sizes": sizes, "dropped": dropped})
+    return Texts(directory, sizes, dropped)
+
+
+def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
+    """Return the files that corpora may read from, for telling whether one has changed."""
+    files: set[Path] = set()
+    for corpus in corpora:
+        if corpus.path.startswith("hub:"):
+            continue
+        pattern = Path(re.sub(r"\{\w+\}", "*", corpus.path.partition("!")[0]))
+        fixed = [part for part in pattern.parts if "*" not in part]
+        root = Path(*fixed[: next((n for n, part in enumerate(pattern.parts) if "*" in part), len(fixed))])
+        found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))
+        files.update(path for path in found if path.exists())
+    return sorted(files)
+
+
+def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Counter[str]) -> Counter[str]:
+    first, second = split_direction(pair)
+    english = 1 if second == pivot else 0
+    written: Counter[str] = Counter()
+    limits = data.hold_out
+    with ExitStack() as stack:
+        files: dict[str, TextIO] = {
+            part: stack.enter_context(
+                (directory / f"{part}.{pair}.tsv").open("w", encoding="utf-8", newline="\n")
+            )
+            for part in PARTS
+        }
+
+        def write(part: str, sides: tuple[str, str]) -> None:
+            files[part].write("\t".join(sides) + "\n")
+            written[part] += 1
+
+        for sides in _read(data.train, first, second, data, counts):
+            share = held_out_share(sides[english])
+            if share < limits.test:
+                write("test", sides)
+            elif share < limits.test + limits.valid:
+                write("valid", sides)
+            else:
+                write("train", sides)
+        for part in ("valid", "test"):
+            for sides in _read(getattr(data, part), first, second, None, Counter()):
+                write(part, sides)
+    return written
+
+
+def _read(
+    corpora: list[Corpus], first: str, second: str, limits: Data | None, counts: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield clean pairs; what is tested on is never filtered by length, only empty pairs go."""
+    pairs = (pair for corpus in corpora for pair in read_pairs(corpus.path, first, second, corpus.format))
+    if limits is None:
+        return clean_pairs(pairs, deduplicate=False, counts=counts)
+    return clean_pairs(
+        pairs,
+        min_source_words=limits.min_words,
+        max_words=limits.max_words,
+        max_ratio=limits.max_length_ratio,
+        deduplicate=limits.deduplicate,
+        counts=counts,
+    )
+
+
+def _explain(data: Data, part: str, counts: Counter[str]) -> str:
+    reasons = ", ".join(
+        f"{number} {reason}" for reason, number in counts.items() if reason not in ("read", "kept")
+    )
+    told = f"{counts['read']} were read, {counts['kept']} kept{f' (dropped: {reasons})' if reasons else ''}"
+    if part != "train" and not getattr(data, part):
+        return f"{told}; give data.{part}, more text, or a larger data.hold_out.{part}"
+    return f"{told}; give more text, or relax data.min_words and data.max_words"

@@ -1,0 +1,130 @@
+"""Learning a SentencePiece unigram vocabulary and saving it as an ordinary Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from neuronspec.data.sampling import temperature_weights
+from neuronspec.data.store import read_columns
+from neuronspec.errors import NeuronspecError
+
+# The special tokens in the order of their ids: the ones that M2M-100 models expect.
+SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+def tag_token(language: str) -> str:
+    """Return the token that names a language.
+
+    Example:
+        >>> tag_token("de")
+        '__de__'
+    """
+    return f"__{language}__"
+
+
+def learn_vocabulary(
+    sentences: Iterator[str], size: int, languages: Sequence[str], character_coverage: float = 1.0
+) -> PreTrainedTokenizerFast:
+    """Learn a SentencePiece unigram vocabulary.
+
+    One thread, because SentencePiece's sums depend on the number of threads and the run's seed would no longer
+    decide the result.
+
+    Args:
+        sentences: the sample to learn from.
+        size: pieces, special tokens included, language tags not.
+        languages: codes; each becomes one special token `__xx__` after the pieces, in this order.
+        character_coverage: share of the characters to cover.
+
+    Returns:
+        A tokenizer that `AutoTokenizer` loads without custom code. It adds `</s>` only: a tag is written in front
+        of the text (`"__de__ Guten Tag"`).
+
+    Raises:
+        NeuronspecError: there is too little text.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=sentences,
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=size,
+            hard_vocab_limit=False,
+            character_coverage=character_coverage,
+            normalization_rule_name="identity",  # the text is NFC already
+            bos_id=0,
+            pad_id=1,
+            eos_id=2,
+            unk_id=3,
+            num_threads=1,
+            max_sentence_length=1 << 16,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise NeuronspecError(
+            f"cannot learn a vocabulary of {size} pieces from this text: {error}; "
+            "give more text or a smaller vocabulary.size"
+        ) from error
+    return _as_tokenizer(model.getvalue(), [tag_token(language) for language in languages])
+
+
+def sample_sentences(
+    texts: Mapping[str, Sequence[tuple[Path, int]]],
+    sizes: Mapping[str, int],
+    temperature: float,
+    count: int,
+    seed: int,
+) -> Iterator[str]:
+    """Yield a sample of sentences, balanced over languages by temperature.
+
+    Args:
+        texts: for each language, the prepared files that hold it and the column it stands in.
+        sizes: sentences of each language in all of its files.
+        temperature: T of the balance.
+        count: sentences in all, at most.
+        seed: decides which sentences.
+    """
+    weights = temperature_weights(list(sizes.values()), temperature)
+    for number, (language, weight) in enumerate(zip(sizes, weights, strict=True)):
+        wanted = int(count * weight)
+        if sizes[language] > wanted:
+            # Keep each sentence with equal probability: one pass, nothing held in memory.
+            generator = np.random.default_rng([seed, 2, number])
+            keep: Iterator[bool] = (
+                bool(generator.random() < wanted / sizes[language]) for _ in itertools.count()
+            )
+        else:
+            keep = itertools.repeat(True)
+        for path, column in texts[language]:
+            yield from (
+                columns[column] for columns, kept in zip(read_columns(path), keep, strict=False) if kept
+            )
+
+
+def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", pieces.eos_id())]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **SPECIAL_TOKENS,
+        extra_special_tokens=tags,
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,134 @@
+"""Files written whole or not at all, and the hashes that name their content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from neuronspec.errors import NeuronspecError
+
+
+@contextlib.contextmanager
+def publish(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path` in one rename.
+
+    Whatever the body writes there, a file or a directory, is flushed to disk before the rename (promise R3);
+    if the body fails, nothing is left behind and an earlier `path` is untouched.
+
+    Args:
+        path: the file or directory to publish. Missing parents are created.
+
+    Yields:
+        The path to write to. The body creates it, as a file or as a directory.
+
+    Raises:
+        NeuronspecError: the disk is full or read-only.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        try:
+            yield temporary
+            _sync(temporary)
+            if temporary.is_dir() and path.exists():  # a directory cannot be renamed over a full one
+                old = path.with_name(f".{path.name}.{os.getpid()}.old")
+                _remove(old)
+                path.rename(old)
+                temporary.rename(path)
+                _remove(old)
+            else:
+                temporary.replace(path)
+            _sync_entry(path.parent)
+        finally:
+            _remove(temporary)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write below `path` into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+            errno.EROFS: "the file system is read-only; choose another place with --out",
+            errno.EACCES: "permission denied; choose another place with --out",
+            errno.EFBIG: "the file would be larger than allowed here",
+            errno.ENOTDIR: "a part of this path is a file, not a directory; choose another place with --out",
+        }
+        if error.errno not in reasons:
+            raise
+        raise NeuronspecError(f"cannot write {path}: {reasons[error.errno]}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Publish `text` as the UTF-8 file `path`."""
+    with publish(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish `value` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        NeuronspecError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NeuronspecError(f"{path} does not exist") from error
+    except ValueError as error:
+        raise NeuronspecError(f"{path} is not valid JSON: {error}") from error
+
+
+def hash_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys.
+
+    Example:
+        >>> hash_json({"a": 1, "b": 2}) == hash_json({"b": 2, "a": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a directory's file names and contents."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return hash_json({file.relative_to(path).as_posix(): hash_path(file) for file in files})
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        _sync_entry(entry)
+
+
+def _sync_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

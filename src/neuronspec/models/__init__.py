@@ -1,0 +1,1 @@
+"""Models: the paper's presets, pretrained ones, loading and saving, language tags."""

@@ -1,0 +1,82 @@
+"""Building a model from a preset, and the tie between the decoder's input and output embeddings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from transformers import (
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from neuronspec.models.presets import PRESETS
+
+Embeddings = Literal["separate", "shared"]
+
+
+def build_model(
+    preset: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    activation: Literal["relu", "gelu"] = "relu",
+    embeddings: Embeddings = "separate",
+    dropout: float | None = None,
+    seed: int = 0,
+) -> PreTrainedModel:
+    """Build a randomly initialised model: M2M-100's architecture, which is the paper's.
+
+    Args:
+        preset: a name of `PRESETS`.
+        tokenizer: gives the vocabulary's size and the special tokens.
+        activation: of the FFN.
+        embeddings: `separate`: the decoder's input and output share one matrix and the encoder has its own (the
+            paper, A.2.1); `shared`: one matrix for all.
+        dropout: instead of the preset's.
+        seed: of the initialisation.
+
+    Returns:
+        The model, with the kind of its embeddings in `model.config.embeddings`.
+
+    Raises:
+        NeuronspecError: unknown preset.
+    """
+    shape = PRESETS[preset].configuration()
+    if dropout is not None:
+        shape |= {"dropout": dropout, "attention_dropout": dropout}
+    config = M2M100Config(
+        vocab_size=len(tokenizer),
+        activation_function=activation,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=embeddings == "shared",
+        embeddings=embeddings,
+        **shape,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = M2M100ForConditionalGeneration(config)
+    tie_embeddings(model)
+    return model
+
+
+def tie_embeddings(model: PreTrainedModel) -> None:
+    """Tie the embeddings as `model.config.embeddings` says; nothing to do for models that are not of our building.
+
+    Stock loading gives a model with separate embeddings three matrices of which two are equal; training must keep
+    them one.
+    """
+    if getattr(model.config, "embeddings", None) != "separate":
+        return
+    core = model.base_model
+    core.encoder.embed_tokens.weight = core.shared.weight
+    core.decoder.embed_tokens.weight = model.lm_head.weight
+
+
+def count_parameters(model: PreTrainedModel) -> int:
+    """Return the number of parameters, each tied matrix once."""
+    return sum(parameter.numel() for parameter in model.parameters())

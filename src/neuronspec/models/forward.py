@@ -1,0 +1,34 @@
+"""What is used of the inside of transformers' models: the way from hidden states to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from transformers import PreTrainedModel
+
+INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
+
+
+def compute_logits(
+    model: PreTrainedModel, batch: Mapping[str, torch.Tensor], real: torch.Tensor
+) -> torch.Tensor:
+    """Return the logits of the real target tokens only; padding never goes through the output layer.
+
+    Args:
+        model: an encoder-decoder.
+        batch: `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`
+            (batch, target).
+        real: (batch, target) boolean, true at the tokens to predict.
+
+    Returns:
+        (real tokens, vocabulary) logits.
+    """
+    inputs = {name: batch[name] for name in INPUTS}
+    core = model.base_model
+    if core is model:  # T5 keeps no model within the model: all logits are computed
+        return model(**inputs, use_cache=False).logits[real]
+    hidden = core(**inputs, use_cache=False)[0]  # (batch, target, d_model)
+    logits = model.get_output_embeddings()(hidden[real])  # (real tokens, vocabulary)
+    bias = getattr(model, "final_logits_bias", None)
+    return logits if bias is None else logits + bias

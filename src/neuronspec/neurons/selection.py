@@ -1,0 +1,70 @@
+"""Selecting the specialised neurons of a task from how often each was active."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuronspec.errors import NeuronspecError
+
+
+@overload
+def select_neurons(frequencies: torch.Tensor, k: float = ...) -> torch.Tensor: ...
+@overload
+def select_neurons(frequencies: NDArray[np.number], k: float = ...) -> NDArray[np.bool_]: ...
+def select_neurons(
+    frequencies: torch.Tensor | NDArray[np.number], k: float = 0.95
+) -> torch.Tensor | NDArray[np.bool_]:
+    """Select the smallest set of most frequent neurons that covers k of the total activation (Eq. 1).
+
+    Deterministic, minimal, and growing with k (promise R6): among equally frequent neurons the lower index comes
+    first; k = 0 selects none, k = 1 all, also those that were never active. Integer counts are compared exactly,
+    with k read as the decimal number that it prints as.
+
+    Args:
+        frequencies: (..., d_ff) activation counts or frequencies, not negative.
+        k: the share to cover, 0..1.
+
+    Returns:
+        (..., d_ff) boolean, of the same kind (tensor or array) as `frequencies`.
+
+    Raises:
+        NeuronspecError: k is outside 0..1, or a frequency is negative or not finite.
+
+    Example:
+        >>> select_neurons(np.array([5, 0, 3, 2]), k=0.8).tolist()
+        [True, False, True, False]
+    """
+    if not 0 <= k <= 1:
+        raise NeuronspecError(f"k is the share of activation to cover, from 0 to 1; it is {k}")
+    if isinstance(frequencies, torch.Tensor):
+        return torch.from_numpy(_select(frequencies.detach().cpu().numpy(), k)).to(frequencies.device)
+    return _select(np.asarray(frequencies), k)
+
+
+def _select(frequencies: NDArray[np.number], k: float) -> NDArray[np.bool_]:
+    exact = np.issubdtype(frequencies.dtype, np.integer)
+    values = frequencies.astype(np.int64 if exact else np.float64)
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise NeuronspecError("activation frequencies must be finite and not negative")
+    if k in (0, 1):
+        return np.full(values.shape, bool(k))
+    rows = values.reshape(-1, values.shape[-1])
+    order = np.argsort(-rows, axis=1, kind="stable")  # ties: the lower index first
+    covered = np.cumsum(np.take_along_axis(rows, order, axis=1), axis=1)
+    share = Fraction(str(float(k)))
+    goals = [math.ceil(share * total) if exact else k * total for total in covered[:, -1].tolist()]
+    # The first position at which the goal is reached; none where the goal is 0.
+    sizes = [
+        int(np.searchsorted(row, goal, side="left")) + 1 if goal > 0 else 0
+        for row, goal in zip(covered, goals, strict=True)
+    ]
+    selected = np.zeros(rows.shape, dtype=bool)
+    ranks = np.arange(rows.shape[1]) < np.asarray(sizes)[:, None]
+    np.put_along_axis(selected, order, ranks, axis=1)
+    return selected.reshape(values.shape)

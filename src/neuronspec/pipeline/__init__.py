@@ -1,0 +1,1 @@
+"""The pipeline: from corpora to report, stage by stage, each done once."""

@@ -1,0 +1,75 @@
+"""Where everything of a run lies: the one place that names its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files below the output directory of a run."""
+
+    out: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration as it was resolved."""
+        return self.out / "config.yaml"
+
+    @property
+    def text(self) -> Path:
+        """Clean, split text."""
+        return self.out / "text"
+
+    @property
+    def vocabulary(self) -> Path:
+        """The tokenizer."""
+        return self.out / "vocabulary"
+
+    def tokens(self, part: str) -> Path:
+        """The token store of `train` or `valid`."""
+        return self.out / "tokens" / part
+
+    def training(self, system: str) -> Path:
+        """The checkpoints and the log of a training."""
+        return self.out / "training" / system
+
+    def model(self, system: str) -> Path:
+        """The model that a training ended with: a Hugging Face directory."""
+        return self.out / "models" / system
+
+    @property
+    def counts(self) -> Path:
+        """The activation counts."""
+        return self.out / "counts"
+
+    @property
+    def masks(self) -> Path:
+        """The neuron masks."""
+        return self.out / "masks"
+
+    def translations(self, system: str) -> Path:
+        """One file of translations for each task."""
+        return self.out / "translations" / system
+
+    @property
+    def scores(self) -> Path:
+        """All scores and comparisons."""
+        return self.out / "scores"
+
+    @property
+    def figures(self) -> Path:
+        """The figures and the numbers behind them."""
+        return self.out / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The summary."""
+        return self.out / "report"
+
+    def record(self, stage: str) -> Path:
+        """What a stage was done from."""
+        return self.out / "stages" / f"{stage}.json"

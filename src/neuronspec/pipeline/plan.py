@@ -1,0 +1,198 @@
+"""Which stages a configuration asks for, in order, and what each of them depends on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import yaml
+
+from neuronspec.config import Config
+from neuronspec.data.text import list_corpus_files
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.files import write_text
+from neuronspec.methods import METHODS
+from neuronspec.pipeline import report, scoring, work
+from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.stages import Stage, run_stages
+
+# Keys that change how the work is done and shown, not its result.
+_WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
+
+
+def list_systems(config: Config) -> list[str]:
+    """Return the systems that a run translates with, in the order of its table."""
+    masked = [work.MASKED, work.RANDOM] if _needs_masks(config) else []
+    return [PRETRAINED, *masked, *config.methods]
+
+
+def plan_stages(config: Config, layout: Layout) -> list[Stage]:
+    """Return the stages of a run, each after what it needs.
+
+    Args:
+        config: the configuration.
+        layout: where things are.
+    """
+    tokens = [layout.tokens("train"), layout.tokens("valid")]
+    stages = [
+        Stage(
+            "prepare",
+            functools.partial(work.prepare, config, layout),
+            _settings(
+                config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"
+            ),
+            list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]),
+            [layout.text, layout.vocabulary, *tokens],
+        ),
+        Stage(
+            "train",
+            functools.partial(work.pretrain, config, layout),
+            _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
+            [*tokens, layout.vocabulary],
+            [layout.model(PRETRAINED)],
+            [layout.training(PRETRAINED)],
+        ),
+    ]
+    if _needs_masks(config):
+        stages += [
+            Stage(
+                "record",
+                functools.partial(work.record, config, layout),
+                _settings(config, "languages", "tasks", "neurons.unit"),
+                [layout.model(PRETRAINED), layout.tokens("valid")],
+                [layout.counts],
+            ),
+            Stage(
+                "select",
+                functools.partial(work.select, config, layout),
+                _settings(config, "neurons.k", "neurons.encoder_k", "neurons.decoder_k"),
+                [layout.counts],
+                [layout.masks],
+            ),
+            Stage(
+                "analyze",
+                functools.partial(report.draw, config, layout),
+                _settings(config, "pivot"),
+                [layout.masks],
+                [layout.figures],
+            ),
+        ]
+    for method in config.methods:
+        masks = [layout.masks] if _uses_masks(method) else []
+        stages.append(
+            Stage(
+                f"train.{method}",
+                functools.partial(work.continue_training, config, layout, method),
+                _settings(config, "languages", "tasks", "continued", "sampling", "seed")
+                | {"method": config.methods[method]},
+                [layout.model(PRETRAINED), *tokens, *masks],
+                [layout.model(method)],
+                [layout.training(method)],
+            )
+        )
+    systems = list_systems(config)
+    for system in systems:
+        needs = (
+            [layout.model(system)]
+            if system in (PRETRAINED, *config.methods)
+            else [layout.model(PRETRAINED), layout.masks]
+        )
+        stages.append(
+            Stage(
+                f"translate.{system}",
+                functools.partial(work.translate_test, config, layout, system),
+                _settings(config, "languages", "tasks", "translation", "seed"),
+                [*needs, layout.text],
+                [layout.translations(system)],
+            )
+        )
+    stages.append(
+        Stage(
+            "score",
+            functools.partial(scoring.score, config, layout, systems),
+            _settings(config, "pivot", "languages", "tasks", "methods", "evaluation", "seed"),
+            [layout.text, *(layout.translations(system) for system in systems)],
+            [layout.scores],
+        )
+    )
+    stages.append(
+        Stage(
+            "report",
+            functools.partial(report.write, config, layout, systems),
+            _settings(config, "name", "pivot", "methods", "evaluation"),
+            [layout.scores, *([layout.masks] if _needs_masks(config) else [])],
+            [layout.report],
+        )
+    )
+    return stages
+
+
+def run(config: Config, *, until: str | None = None, force: bool = False, only: str | None = None) -> Layout:
+    """Run a configuration's stages, leaving out those that are done.
+
+    Args:
+        config: the configuration.
+        until: the name of the last stage to run; its group where it names one (`translate` for every
+            `translate.*`). Everything before it that is not done runs too.
+        force: do the stages again that were asked for: `until`'s, or all of them.
+        only: with `until`, the member of its group to run (`fine_tune` of `train`).
+
+    Returns:
+        Where everything is.
+
+    Raises:
+        NeuronspecError: there is no such stage, or a stage fails.
+    """
+    layout = Layout(config.out)
+    stages = plan_stages(config, layout)
+    asked = [stage for stage in stages if until is None or _is_asked(stage.name, until, only)]
+    if not asked:
+        wanted = until if only is None else f"{until}.{only}"
+        names = [stage.name for stage in stages]
+        raise NeuronspecError(
+            f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}"
+        )
+    write_text(
+        layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )
+    wanted_stages = _with_what_they_need(stages, asked)
+    run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [])
+    return layout
+
+
+def _is_asked(name: str, until: str, only: str | None) -> bool:
+    group, _, member = name.partition(".")
+    return group == until and (member == only if only is not None else until != "train" or not member)
+
+
+def _with_what_they_need(stages: list[Stage], asked: list[Stage]) -> list[Stage]:
+    """Return the asked stages and, before them, those that make their inputs."""
+    needed = {stage.name for stage in asked}
+    inputs = {path for stage in asked for path in stage.inputs}
+    for stage in reversed(stages):
+        if stage.name in needed or inputs & set(stage.outputs):
+            needed.add(stage.name)
+            inputs |= set(stage.inputs)
+    return [stage for stage in stages if stage.name in needed]
+
+
+def _needs_masks(config: Config) -> bool:
+    return any(_uses_masks(method) for method in config.methods) or not config.methods
+
+
+def _uses_masks(method: str) -> bool:
+    return METHODS[method].uses_masks
+
+
+def _settings(config: Config, *keys: str) -> dict[str, Any]:
+    """Return the values of dotted keys, as JSON, without what does not change the result."""
+    values = config.model_dump(mode="json")
+    settings = {}
+    for key in keys:
+        value: Any = values
+        for part in key.split("."):
+            value = value[part]
+        if isinstance(value, dict):
+            value = {name: inner for name, inner in value.items() if name not in _WITHOUT_EFFECT}
+        settings[key] = value
+    return settings

@@ -1,0 +1,246 @@
+"""What each stage does; every verb of the command line ends in one of these."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import neuronspec
+from neuronspec.config import Config, Training
+from neuronspec.data.batches import BatchDataset, TaskData
+from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
+from neuronspec.data.text import Texts, pairs_of, prepare_text
+from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import hash_path, publish, read_json, write_json, write_text
+from neuronspec.languages import split_direction
+from neuronspec.methods import make_method
+from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.tags import task_format
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
+from neuronspec.neurons.recording import record_activations
+from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.progress import show_progress
+from neuronspec.specialization.masking import specialize
+from neuronspec.training.checkpoints import STATE
+from neuronspec.training.loop import Corpora, train
+from neuronspec.training.method import Method, Resources
+from neuronspec.translation.decoding import translate
+
+SUMMARY_FILE = "summary.json"
+
+# Systems that are no training of their own: the pretrained model under masks that it was never trained with.
+MASKED = "pretrained+masks"
+RANDOM = "pretrained+random"
+
+
+def prepare(config: Config, layout: Layout) -> None:
+    """Read the text, learn the vocabulary (or take the pretrained model's), and encode."""
+    texts = prepare_text(config, layout.text)
+    if config.model.pretrained is not None:
+        tokenizer = load_tokenizer(config.model.pretrained, config.model.revision)
+    else:
+        tokenizer = _learn(config, texts)
+    with publish(layout.vocabulary) as temporary:
+        tokenizer.save_pretrained(temporary)
+    for part in ("train", "valid"):
+        files = {pair: texts.path(part, pair) for pair in texts.sizes[part]}
+        encoder = functools.partial(_make_encoder, layout.vocabulary)
+        build_store(layout.tokens(part), files, encoder, len(tokenizer))
+
+
+def pretrain(config: Config, layout: Layout) -> None:
+    """Train the model from its preset, or take the pretrained one as it is (`training.updates` more)."""
+    tokenizer = load_tokenizer(layout.vocabulary)
+    if config.model.pretrained is not None:
+        model = load_model(config.model.pretrained, config.model.revision)
+    else:
+        assert config.model.preset is not None
+        model = build_model(
+            config.model.preset,
+            tokenizer,
+            activation=config.model.activation,
+            embeddings=config.model.embeddings,
+            dropout=config.model.dropout,
+            seed=config.seed,
+        )
+    _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.training, None)
+
+
+def continue_training(config: Config, layout: Layout, method: str) -> None:
+    """Continue to train the pretrained model with a method."""
+    masks = NeuronMasks.from_pretrained(layout.masks) if (layout.masks / MASKS_FILE).is_file() else None
+    made = make_method(method, config.methods.get(method))
+    model, tokenizer = load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)
+    _train(config, layout, method, model, tokenizer, made, config.continued, masks)
+
+
+def record(config: Config, layout: Layout) -> None:
+    """Count on the validation text how often each neuron is active for each task."""
+    model = to_device(load_model(layout.model(PRETRAINED)), config)
+    tokenizer = load_tokenizer(layout.vocabulary)
+    valid = _dataset(config, layout, "valid", tokenizer, model)
+    batches = list(valid.in_order(config.neurons.tokens_per_batch))
+    signature = {
+        "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
+        "data": hash_path(layout.tokens("valid")),
+        "version": neuronspec.__version__,
+    }
+    with show_progress("recording neurons", len(batches)) as advance:
+
+        def watched() -> object:
+            for batch in batches:
+                yield batch
+                advance()
+
+        counts = record_activations(
+            model, watched(), config.neurons.unit, tasks=config.directions(), signature=signature
+        )
+    counts.save(layout.counts)
+
+
+def select(config: Config, layout: Layout) -> None:
+    """Select the specialised neurons of every task."""
+    counts = ActivationCounts.load(layout.counts)
+    neurons = config.neurons
+    masks = NeuronMasks.from_counts(
+        counts, neurons.k, encoder_k=neurons.encoder_k, decoder_k=neurons.decoder_k
+    )
+    masks.save_pretrained(layout.masks)
+
+
+def translate_test(config: Config, layout: Layout, system: str) -> None:
+    """Translate the test text of every task with a system."""
+    model, tokenizer = load_system(config, layout, system)
+    texts = Texts.load(layout.text)
+    directory = layout.translations(system)
+    wanted = {task: read_side(texts, config, task, source=True) for task in config.directions()}
+    # Task by task, each file published whole: an interrupted run goes on with the next task.
+    with show_progress(f"translating: {system}", sum(map(len, wanted.values()))) as advance:
+        for task, sentences in wanted.items():
+            path = directory / f"{task}.txt"
+            if path.is_file():
+                advance(len(sentences))
+                continue
+            tasks = [task] * len(sentences)
+            lines = translate(model, tokenizer, sentences, tasks, config.translation, advance)
+            write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def load_system(
+    config: Config, layout: Layout, system: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a system of a run, with its masks in place."""
+    base = PRETRAINED if system in (PRETRAINED, MASKED, RANDOM) else system
+    directory = layout.model(base)
+    model, tokenizer = load_model(directory), load_tokenizer(directory)
+    if system in (MASKED, RANDOM):
+        masks = NeuronMasks.from_pretrained(layout.masks)
+        specialize(model, masks if system == MASKED else NeuronMasks.random(masks, seed=config.seed))
+    elif (directory / MASKS_FILE).is_file():
+        specialize(model, NeuronMasks.from_pretrained(directory))
+    return to_device(model, config), tokenizer
+
+
+def read_side(texts: Texts, config: Config, task: str, *, source: bool) -> list[str]:
+    """Return the test sentences of one side of a task."""
+    pair, side = pairs_of(config.directions(), config.pivot)[task]
+    column = side if source else 1 - side
+    return [columns[column] for columns in read_columns(texts.path("test", pair))]
+
+
+def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:
+    """Move a model to where the configuration says."""
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NeuronspecError(
+            "device: cuda is asked for, but torch sees no GPU; use device=cpu or device=auto"
+        )
+    return model.to(name)
+
+
+def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:
+    files: dict[str, list[tuple[Path, int]]] = {}
+    sizes: dict[str, int] = {}
+    for pair, size in texts.sizes["train"].items():
+        for column, language in enumerate(split_direction(pair)):
+            files.setdefault(language, []).append((texts.path("train", pair), column))
+            sizes[language] = sizes.get(language, 0) + size
+    vocabulary = config.vocabulary
+    with show_progress("learning the vocabulary", 1) as advance:
+        sample = sample_sentences(files, sizes, vocabulary.temperature, vocabulary.sample, config.seed)
+        tokenizer = learn_vocabulary(sample, vocabulary.size, sorted(sizes), vocabulary.character_coverage)
+        advance()
+    return tokenizer
+
+
+def _make_encoder(vocabulary: Path) -> Encode:
+    tokenizer = load_tokenizer(vocabulary)
+
+    def encode(sentences: list[str]) -> list[list[int]]:
+        return tokenizer(sentences, add_special_tokens=False, return_attention_mask=False)["input_ids"]  # type: ignore[no-any-return]
+
+    return encode
+
+
+def _dataset(
+    config: Config, layout: Layout, part: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> BatchDataset:
+    tasks = [
+        TaskData(task, pair, side, task_format(task, tokenizer, model.config))
+        for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
+    ]
+    return BatchDataset(TokenStore(layout.tokens(part)), tasks)
+
+
+def _train(
+    config: Config,
+    layout: Layout,
+    system: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    method: Method,
+    training: Training,
+    masks: NeuronMasks | None,
+) -> None:
+    """Run the loop and publish the model that it ends with."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    parameters = count_parameters(model)
+    corpora = Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
+    checkpoint, state = train(
+        model,
+        tokenizer,
+        corpora,
+        method,
+        Resources(tuple(config.directions()), masks, config.seed),
+        training=training,
+        sampling=config.sampling,
+        directory=layout.training(system),
+        title=f"training: {system}",
+        cpu=config.device == "cpu",
+    )
+    with publish(layout.model(system)) as temporary:
+        shutil.copytree(checkpoint, temporary, ignore=shutil.ignore_patterns(STATE))
+    masks_file = layout.model(system) / MASKS_FILE
+    summary = asdict(state) | {
+        "parameters": parameters,
+        "parameters_added": count_parameters(model) - parameters,
+        "mask_bytes": masks_file.stat().st_size if masks_file.is_file() else 0,
+    }
+    write_json(layout.training(system) / SUMMARY_FILE, summary)
+
+
+def read_summary(layout: Layout, system: str) -> dict[str, float]:
+    """Return what a training took and added."""
+    summary: dict[str, float] = read_json(layout.training(system) / SUMMARY_FILE)
+    return summary

@@ -1,0 +1,67 @@
+"""One progress bar at a time, on stderr, with the time that is left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[..., None]
+LINE_EVERY = 20.0  # seconds between lines where stderr is no terminal
+
+
+@contextmanager
+def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Show how far a stage is: a bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        title: what is being done.
+        total: steps of the whole stage.
+        done: steps done before, in an earlier run.
+
+    Yields:
+        `advance(steps=1, note="")`, to call after each step.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(title, total, done)
+        return
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task(title, total=total, completed=done, note="")
+
+        def advance(steps: int = 1, note: str | None = None) -> None:
+            bars.update(bar, advance=steps, **({} if note is None else {"note": note}))
+
+        yield advance
+
+
+class _Lines:
+    """Progress as plain lines, for logs."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        self.title, self.total, self.first, self.done = title, total, done, done
+        self.note = ""
+        self.start = self.printed = time.monotonic()
+
+    def __call__(self, steps: int = 1, note: str | None = None) -> None:
+        self.done += steps
+        self.note = self.note if note is None else note
+        now = time.monotonic()
+        if now - self.printed >= LINE_EVERY and self.done > self.first:
+            self.printed = now
+            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
+            print(
+                f"{self.title}: {self.done}/{self.total}, {int(left) // 60}:{int(left) % 60:02d} left {self.note}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,304 @@
+"""The one training loop, for every method: read it top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config import Sampling, Training
+from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
+from neuronspec.data.sampling import Batch, BatchSampler, Cursor
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.loading import load_model, save_model
+from neuronspec.progress import show_progress
+from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer
+from neuronspec.training.journal import Journal
+from neuronspec.training.method import Method, Resources
+from neuronspec.training.objective import TranslationLoss, token_losses
+from neuronspec.training.schedule import learning_rate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class State:
+    """Where a training is: with the weights and the optimiser's moments, all that a checkpoint needs (R1)."""
+
+    update: int = 0
+    round: int = 0
+    batch: int = 0
+    target_tokens: int = 0
+    seconds: float = 0.0
+    train_loss: float = 0.0
+    best_loss: float | None = None
+    best_update: int = 0
+    validations_without_gain: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """The examples to train on and to validate on; both number their tasks in the same order."""
+
+    train: BatchDataset
+    valid: BatchDataset
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpora: Corpora,
+    method: Method,
+    resources: Resources,
+    *,
+    training: Training,
+    sampling: Sampling,
+    directory: Path,
+    title: str = "training",
+    cpu: bool = False,
+    workers: int = 0,
+) -> tuple[Path, State]:
+    """Train a model with a method, or go on where an earlier run of the same training stopped.
+
+    Args:
+        model: changed in place.
+        tokenizer: saved with every checkpoint.
+        corpora: what to train and validate on.
+        method: how.
+        resources: what the method may use.
+        training: the budget, the optimiser, the schedule.
+        sampling: how batches are drawn.
+        directory: of the checkpoints and the log.
+        title: for the progress bar.
+        cpu: stay on the CPU even where there is a GPU.
+        workers: processes that build batches; the data do not depend on it (R2).
+
+    Returns:
+        The directory of the checkpoint that `training.select` asks for, and the final state.
+
+    Raises:
+        NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
+    """
+    # The accelerator decides on the device and joins processes; each update has the same batches on any number.
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision=_precision(training.precision, cpu), log_with=training.report_to or None
+    )
+    if training.batches_per_update % accelerator.num_processes:
+        raise NeuronspecError(
+            f"training.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
+            f"{accelerator.num_processes} processes"
+        )
+    sampler = BatchSampler(
+        corpora.train.lengths(),
+        temperature=sampling.temperature,
+        tokens_per_batch=sampling.tokens_per_batch,
+        homogeneous=sampling.homogeneous,
+        max_tokens=sampling.max_tokens,
+        seed=resources.seed,
+        names=resources.tasks,
+    )
+
+    # Resume: weights first, since the method and the optimiser take hold of the parameters.
+    checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints)
+    found = checkpoints.newest(report=logger.warning)
+    state = State()
+    if found is not None:
+        model.load_state_dict(load_model(found[0]).state_dict())
+        state = State(**found[2])
+        logger.info("going on after %d of %d updates", state.update, training.updates)
+    method.attach(model, resources)
+    objective = TranslationLoss(model, training.label_smoothing)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=0.0,
+        betas=training.adam_betas,
+        eps=training.adam_epsilon,
+        weight_decay=training.weight_decay,
+    )
+    prepared, optimizer = accelerator.prepare(objective, optimizer)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    if found is not None:
+        restore_optimizer(optimizer, names, found[1])
+    journal = Journal(directory, state.update, accelerator)
+    if training.report_to:
+        accelerator.init_trackers("neuronspec")
+
+    def save() -> None:
+        def write_model(path: Path) -> None:
+            save_model(model, path, tokenizer)
+            method.save(path)
+
+        if accelerator.is_main_process:
+            checkpoints.save(state.update, write_model, optimizer_tensors(optimizer, names), asdict(state))
+        accelerator.wait_for_everyone()
+
+    stream = _updates(corpora.train, sampler, state, training.batches_per_update, accelerator, workers)
+    with show_progress(title, training.updates, state.update) as advance:
+        while not state.finished:
+            started = time.monotonic()
+            batches, tokens, cursor = next(stream)
+            # Everything random in an update follows from its number: there is no random state to keep.
+            set_seed(_seed(resources.seed, state.update, accelerator.process_index))
+            prepared.train()
+            rate = learning_rate(state.update, training)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            total = torch.zeros((), device=accelerator.device)
+            for number, batch in enumerate(batches):
+                last = number == len(batches) - 1
+                with contextlib.nullcontext() if last else accelerator.no_sync(prepared):
+                    loss = prepared(_to(batch, accelerator.device))
+                    # The mean over all target tokens of the update; DDP averages over processes.
+                    accelerator.backward(loss * (accelerator.num_processes / tokens))
+                total += loss.detach()
+            if training.max_gradient_norm is not None:
+                accelerator.clip_grad_norm_(prepared.parameters(), training.max_gradient_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
+            if not torch.isfinite(torch.tensor(loss_per_token)):
+                raise NeuronspecError(
+                    f"the loss is {loss_per_token} at update {state.update + 1}: lower the learning rate, "
+                    "lengthen the warm-up, or set training.max_gradient_norm"
+                )
+
+            state.update += 1
+            state.round, state.batch = cursor.round, cursor.batch
+            state.target_tokens += tokens
+            state.train_loss += loss_per_token
+            state.seconds += time.monotonic() - started
+            validate = state.update % training.validate_every == 0 or state.update == training.updates
+            if validate:
+                losses = validate_tasks(model, corpora.valid, accelerator, sampling.tokens_per_batch)
+                _judge(state, losses["all"], training)
+                journal.write(state.update, _entry(state, losses, rate, training))
+                state.train_loss = 0.0
+            every = training.checkpoint_every or training.validate_every
+            if validate or state.update % every == 0:
+                save()
+            advance(note=f"loss {loss_per_token:.2f}")
+    accelerator.end_training()
+    accelerator.wait_for_everyone()
+    chosen = state.best_update if training.select == "best" else state.update
+    return checkpoints.path(chosen), state
+
+
+def validate_tasks(
+    model: PreTrainedModel, valid: BatchDataset, accelerator: Accelerator, tokens_per_batch: int
+) -> dict[str, float]:
+    """Return the negative log-likelihood per target token of each task, and of all tokens together as `all`.
+
+    Args:
+        model: put into evaluation mode.
+        valid: the examples.
+        accelerator: divides the batches among processes.
+        tokens_per_batch: padded tokens of a batch.
+
+    Returns:
+        Nats per token.
+    """
+    model.eval()
+    count = len(valid.tasks)
+    sums = torch.zeros(2, count, dtype=torch.float64, device=accelerator.device)
+    batches = itertools.islice(
+        valid.in_order(tokens_per_batch), accelerator.process_index, None, accelerator.num_processes
+    )
+    for batch in batches:
+        on_device = _to(batch, accelerator.device)
+        losses, tokens = token_losses(model, on_device)
+        sums[0].index_add_(0, on_device["tasks"], losses)
+        sums[1].index_add_(0, on_device["tasks"], tokens.double())
+    losses, tokens = accelerator.reduce(sums, "sum").cpu()
+    by_task = {task.name: float(losses[n] / tokens[n]) for n, task in enumerate(valid.tasks) if tokens[n]}
+    return by_task | {"all": float(losses.sum() / tokens.sum())}
+
+
+def _updates(
+    dataset: BatchDataset,
+    sampler: BatchSampler,
+    state: State,
+    batches_per_update: int,
+    accelerator: Accelerator,
+    workers: int,
+) -> Iterator[tuple[list[Tensors], int, Cursor]]:
+    """Yield, for each update, this process's batches, the target tokens of all processes', and the next cursor."""
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+
+    def plan() -> Iterator[tuple[list[Batch], int, Cursor]]:
+        batches = sampler.batches(Cursor(state.round, state.batch))
+        while True:
+            drawn, cursors = zip(*itertools.islice(batches, batches_per_update), strict=True)
+            tokens = sum(
+                int(sampler.lengths[task][example, 1])
+                for batch in drawn
+                for task, example in zip(batch.tasks, batch.examples, strict=True)
+            )
+            yield list(drawn[mine]), tokens, cursors[-1]
+
+    ahead, behind = itertools.tee(plan())
+    loader = DataLoader(dataset, sampler=_Flat(ahead), batch_size=None, num_workers=workers)  # type: ignore[arg-type]
+    tensors = iter(loader)
+    for drawn, tokens, cursor in behind:
+        yield [next(tensors) for _ in drawn], tokens, cursor
+
+
+class _Flat:
+    """The batches of a plan one after the other, as the sampler of a `DataLoader`."""
+
+    def __init__(self, plan: Iterator[tuple[list[Batch], int, Cursor]]) -> None:
+        self.plan = plan
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batches, _, _ in self.plan:
+            yield from batches
+
+
+def _judge(state: State, loss: float, training: Training) -> None:
+    """Take a validation into account: is it the best, and is it time to stop?"""
+    if state.best_loss is None or loss < state.best_loss:
+        state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
+    else:
+        state.validations_without_gain += 1
+    patience = training.patience
+    out_of_patience = patience is not None and state.validations_without_gain >= patience
+    state.finished = out_of_patience or state.update >= training.updates
+
+
+def _entry(state: State, losses: dict[str, float], rate: float, training: Training) -> dict[str, object]:
+    since = state.update % training.validate_every or training.validate_every
+    return {
+        "train": {
+            "loss": state.train_loss / since,
+            "learning_rate": rate,
+            "target_tokens": state.target_tokens,
+            "target_tokens_per_second": round(state.target_tokens / max(state.seconds, 1e-9), 1),
+        },
+        "valid": {"loss": losses},
+    }
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _precision(precision: str, cpu: bool) -> str:
+    if precision == "auto":
+        usable = not cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return "bf16" if usable else "no"
+    return {"bf16": "bf16", "fp32": "no"}[precision]
+
+
+def _to(batch: Tensors, device: torch.device) -> Tensors:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

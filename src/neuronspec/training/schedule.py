@@ -1,0 +1,31 @@
+"""The learning rate at each update."""
+
+from __future__ import annotations
+
+from neuronspec.config import Training
+
+
+def learning_rate(update: int, training: Training) -> float:
+    """Return the learning rate of an update.
+
+    It rises in a straight line over the warm-up, then stays or falls with the inverse square root of the update,
+    and over the last `decay` share of the updates falls to 0 in a straight line as well.
+
+    Args:
+        update: 0 for the first.
+        training: the schedule.
+
+    Example:
+        >>> schedule = Training(updates=10, warmup=2, learning_rate=1.0, schedule="constant", decay=0.5)
+        >>> [round(learning_rate(update, schedule), 2) for update in range(10)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
+    """
+    rate = training.learning_rate
+    if update < training.warmup:
+        rate *= (update + 1) / training.warmup
+    elif training.schedule == "inverse_sqrt":
+        rate *= (max(training.warmup, 1) / (update + 1)) ** 0.5
+    falling = training.decay * training.updates
+    if falling:
+        rate *= min(1.0, (training.updates - update) / falling)
+    return rate

@@ -1,0 +1,1 @@
+"""Translation: beam search over sentences of any mix of directions."""

@@ -1,0 +1,328 @@
+import bz2
+import gzip
+import json
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neuronspec.data.formats import FORMATS, Pair, read_lines, read_pairs
+from neuronspec.errors import NeuronspecError
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),
+}
+PACKED = [suffix for suffix in COMPRESS if suffix]
+
+# any text but for what may be taken for the end of a line or the mark of a file
+lines_of_text = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=30),
+    max_size=20,
+)
+
+
+def texts(path: Path | str, source: str, target: str, **options: Any) -> list[tuple[str, str]]:
+    return [(pair.source, pair.target) for pair in read_pairs(str(path), source, target, **options)]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(lines=lines_of_text, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), mark=st.booleans())
+def test_lines_survive_every_compression(
+    tmp_path: Path, suffix: str, lines: list[str], end: str, last: bool, mark: bool
+) -> None:
+    text = "".join(line + end for line in lines)
+    if lines and lines[-1] and not last:
+        text = text.removesuffix(end)
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(COMPRESS[suffix]((b"\xef\xbb\xbf" if mark and text else b"") + text.encode()))
+    assert list(read_lines(path)) == lines
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_concatenated_parts_are_read_to_the_end(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(COMPRESS[suffix](b"one\nt") + COMPRESS[suffix](b"wo\nthree\n"))
+    assert list(read_lines(path)) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+@pytest.mark.parametrize("keep", [0, 1, 20, -1])
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, keep: int) -> None:
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(COMPRESS[suffix]("".join(f"line {i}\n" for i in range(500)).encode())[:keep])
+    with pytest.raises(NeuronspecError, match=f"text{suffix} is damaged or truncated"):
+        list(read_lines(path))
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(b"plain text that nobody compressed, long enough for every header\n" * 9)
+    with pytest.raises(NeuronspecError, match="damaged"):
+        list(read_lines(path))
+
+
+def test_text_that_is_not_utf8_is_named_by_line_byte_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"fine\n\xc3\xa4 x\xdcber\n")
+    with pytest.raises(NeuronspecError, match=r"text:2 is not UTF-8 \(byte 0xdc at column 4\).*iconv"):
+        list(read_lines(path))
+
+
+def test_a_tsv_file_is_read_in_order_and_either_way(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv.xz").write_bytes(lzma.compress(b"one\teins\ttatoeba\tx\ntwo\tzwei\n"))
+    template = f"{tmp_path}/{{lang}}.tsv.xz"
+    assert list(read_pairs(template, "en", "de")) == [
+        Pair("one", "eins", f"{tmp_path}/de.tsv.xz:1"),
+        Pair("two", "zwei", f"{tmp_path}/de.tsv.xz:2"),
+    ]
+    assert texts(template, "de", "en") == [("eins", "one"), ("zwei", "two")]
+
+
+def test_a_tsv_file_named_by_direction_serves_the_other_direction(tmp_path: Path) -> None:
+    (tmp_path / "en-de.tsv").write_text("one\teins\n")
+    template = f"{tmp_path}/{{src}}-{{tgt}}.tsv"
+    assert texts(template, "en", "de") == [("one", "eins")]
+    assert texts(template, "de", "en") == [("eins", "one")]
+    (tmp_path / "de-en.tsv").write_text("zwei\ttwo\n")
+    assert texts(template, "de", "en") == [("zwei", "two")]
+
+
+def test_a_corpus_without_english_never_falls_back_on_the_other_file(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text("one\teins\n")
+    with pytest.raises(NeuronspecError, match=r"fr\.tsv does not exist"):
+        texts(f"{tmp_path}/{{lang}}.tsv", "de", "fr")
+
+
+def test_a_line_without_a_tab_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text("one\teins\ntwo zwei\n")
+    with pytest.raises(NeuronspecError, match=r"de\.tsv:2 has no TAB: 'two zwei'"):
+        texts(f"{tmp_path}/{{lang}}.tsv", "en", "de")
+
+
+def test_reading_is_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text("one\teins\nno tab here\n")
+    pairs = read_pairs(f"{tmp_path}/{{lang}}.tsv", "en", "de")
+    assert next(pairs).source == "one"
+
+
+@pytest.mark.parametrize(
+    ("template", "en", "de"),
+    [
+        ("{lang}.txt", "en.txt", "de.txt"),
+        ("valid.{lang}", "valid.en", "valid.de"),
+        ("{lang}/news", "en/news", "de/news"),
+        ("train.{src}-{tgt}.{lang}", "train.en-de.en", "train.en-de.de"),
+        ("train.{src}-{tgt}.{lang}", "train.de-en.en", "train.de-en.de"),
+    ],
+)
+def test_two_aligned_files_are_read_either_way(tmp_path: Path, template: str, en: str, de: str) -> None:
+    for name, text in ((en, "one\n\x0ctwo\u2028\n"), (de, "eins\nzwei\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    path = tmp_path / template
+    assert texts(path, "en", "de") == [("one", "eins"), ("\x0ctwo\u2028", "zwei")]
+    assert texts(path, "de", "en") == [("eins", "one"), ("zwei", "\x0ctwo\u2028")]
+
+
+def test_compressed_aligned_files_are_told_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "t.en.gz").write_bytes(gzip.compress(b"one\n"))
+    (tmp_path / "t.de.gz").write_bytes(gzip.compress(b"eins\n"))
+    assert texts(tmp_path / "t.{lang}.gz", "en", "de") == [("one", "eins")]
+
+
+@pytest.mark.parametrize(("en", "de"), [(3, 5), (5, 3), (0, 1)])
+def test_unequal_numbers_of_lines_are_refused_with_both_counts(tmp_path: Path, en: int, de: int) -> None:
+    (tmp_path / "t.en").write_text("x\n" * en)
+    (tmp_path / "t.de").write_text("x\n" * de)
+    with pytest.raises(NeuronspecError, match=rf"t\.en has {en} lines, but \S*t\.de has {de}"):
+        texts(tmp_path / "t.{lang}", "en", "de")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"translation": {"en": "one", "de": "eins", "fr": "un"}},
+        {"en": "one", "de": "eins", "id": 7},
+        {"source": "one", "target": "eins"},
+    ],
+)
+@pytest.mark.parametrize("name", ["{lang}.jsonl", "{src}-{tgt}.jsonl"])
+def test_json_lines_of_every_shape_are_read_either_way(
+    tmp_path: Path, row: dict[str, Any], name: str
+) -> None:
+    path = tmp_path / name.replace("{src}-{tgt}", "en-de").replace("{lang}", "de")
+    path.write_text(json.dumps(row) + "\n")
+    assert texts(tmp_path / name, "en", "de") == [("one", "eins")]
+    assert texts(tmp_path / name, "de", "en") == [("eins", "one")]
+
+
+def test_a_json_null_is_an_empty_text(tmp_path: Path) -> None:
+    (tmp_path / "de.jsonl").write_text('{"en": "one", "de": null}\n{"en": null, "de": "zwei"}\n')
+    assert texts(tmp_path / "{lang}.jsonl", "en", "de") == [("one", ""), ("", "zwei")]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"en": "one", "de"', r"de\.jsonl:2 is not valid JSON"),
+        ("[" * 100_000, r"de\.jsonl:2 is not valid JSON"),
+        ('["one", "eins"]', r"de\.jsonl:2 is not a JSON object"),
+        ('{"translation": "one"}', r"de\.jsonl:2 is not a JSON object"),
+        (
+            '{"en": "one", "fr": "un"}',
+            r"de\.jsonl:2 has the fields en, fr; expected texts under 'en' and 'de'",
+        ),
+        ('{"en": "one", "de": 1}', r"de\.jsonl:2 has the fields en, de"),
+        ("{}", r"de\.jsonl:2 has the fields none"),
+    ],
+)
+def test_json_that_does_not_fit_is_refused_by_line(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "de.jsonl").write_text('{"en": "one", "de": "eins"}\n' + line + "\n")
+    with pytest.raises(NeuronspecError, match=message):
+        texts(tmp_path / "{lang}.jsonl", "en", "de")
+
+
+def test_a_missing_file_is_named_with_what_stands_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "de.tsv.xz").touch()
+    with pytest.raises(NeuronspecError, match=rf"{tmp_path}/train/de\.tsv does not exist.*'de\.tsv\.xz'"):
+        texts(tmp_path / "train" / "{lang}.tsv", "en", "de")
+    with pytest.raises(NeuronspecError, match=rf"{tmp_path}/trian does not exist \(did you mean 'train'\?\)"):
+        texts(tmp_path / "trian" / "{lang}.tsv", "en", "de")
+
+
+def test_a_relative_path_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        NeuronspecError, match=rf"{tmp_path}/de\.tsv does not exist; {tmp_path} holds nothing"
+    ):
+        texts("{lang}.tsv", "en", "de")
+
+
+def test_a_directory_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").mkdir()
+    with pytest.raises(NeuronspecError, match=r"cannot read .*de\.tsv: Is a directory"):
+        texts(tmp_path / "{lang}.tsv", "en", "de", format="tsv")
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "message"),
+    [
+        ("{language}.tsv", {}, r"unknown placeholder \{language\}.*did you mean 'lang'"),
+        ("corpus", {}, "cannot tell the format of corpus from its name; give format, one of tsv"),
+        ("corpus", {"format": "lines"}, "names one file, not two"),
+        ("{lang}.tsv", {"format": "tvs"}, "unknown corpus format 'tvs' .*'tsv'"),
+    ],
+)
+def test_a_template_that_cannot_be_read_is_refused(
+    template: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(NeuronspecError, match=message):
+        texts(template, "en", "de", **options)
+
+
+@pytest.mark.parametrize(("source", "target"), [("de", "de"), ("en", "eng_Latn")])
+def test_one_language_is_no_direction(source: str, target: str) -> None:
+    with pytest.raises(NeuronspecError, match="is no direction"):
+        texts("{lang}.tsv", source, target)
+
+
+def test_the_formats_are_those_the_documentation_names() -> None:
+    assert set(FORMATS) == {"tsv", "lines", "jsonl", "catalog", "datasets"}
+
+
+def test_without_the_library_datasets_the_message_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(NeuronspecError, match=r"pip install 'neuronspec\[hub\]'"):
+        texts("hub:someone/corpus", "en", "de")
+
+
+class HubWithOneConfiguration:
+    """Stands in for the library: it knows `de-en` only and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None, str]] = []
+
+    def load_dataset(
+        self, name: str, config: str | None, split: str, streaming: bool
+    ) -> list[dict[str, Any]]:
+        assert streaming
+        self.asked.append((name, config, split))
+        if config not in (None, "de-en"):
+            raise ValueError(f"BuilderConfig {config!r} not found")
+        return [{"translation": {"de": "eins", "en": "one"}}]
+
+
+def test_a_hub_name_may_hold_configuration_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = HubWithOneConfiguration()
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    assert texts("hub:org/opus:{src}-{tgt}:test", "en", "de") == [("one", "eins")]
+    assert texts("hub:org/opus", "en", "de") == [("one", "eins")]
+    assert hub.asked == [
+        ("org/opus", "en-de", "test"),
+        ("org/opus", "de-en", "test"),
+        ("org/opus", None, "train"),
+    ]
+
+
+def test_an_unknown_configuration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", HubWithOneConfiguration())
+    with pytest.raises(
+        NeuronspecError, match="cannot load hub:org/opus:xx for en-de: BuilderConfig 'xx' not found"
+    ):
+        texts("hub:org/opus:xx", "en", "de")
+
+
+ROWS = [{"translation": {"en": "one", "de": "eins"}}, {"translation": {"en": "two", "de": "zwei"}}]
+
+
+@pytest.mark.parametrize("kind", ["saved", "saved splits", "folder", "parquet", "json"])
+def test_a_local_dataset_is_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    data = datasets.Dataset.from_list(ROWS)
+    if kind == "saved":
+        data.save_to_disk(tmp_path / "en-de")
+    elif kind == "saved splits":
+        datasets.DatasetDict({"train": data}).save_to_disk(tmp_path / "en-de")
+    elif kind == "folder":
+        data.to_parquet(tmp_path / "en-de" / "train.parquet")
+    elif kind == "parquet":
+        data.to_parquet(tmp_path / "en-de.parquet")
+    else:
+        (tmp_path / "en-de.json").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    template = tmp_path / ("{src}-{tgt}" + {"parquet": ".parquet", "json": ".json"}.get(kind, ""))
+    format = "datasets" if kind == "json" else "auto"
+    assert texts(template, "en", "de", format=format) == [("one", "eins"), ("two", "zwei")]
+    assert texts(template, "de", "en", format=format) == [("eins", "one"), ("zwei", "two")]
+
+
+def test_a_saved_dataset_without_a_train_split_is_refused(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.DatasetDict({"test": datasets.Dataset.from_list(ROWS)}).save_to_disk(tmp_path / "corpus")
+    with pytest.raises(NeuronspecError, match=r"has no split 'train', only test"):
+        texts(tmp_path / "corpus", "en", "de")
+    assert texts(tmp_path / "corpus" / "test", "en", "de") == [("one", "eins"), ("two", "zwei")]
+
+
+def test_a_damaged_dataset_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "de.parquet").write_bytes(b"PAR1 but no more than that")
+    with pytest.raises(NeuronspecError, match=r"cannot load .*parquet for en-de"):
+        texts(tmp_path / "{lang}.parquet", "en", "de")
+    with pytest.raises(NeuronspecError, match=r"fr\.parquet does not exist"):
+        texts(tmp_path / "{lang}.parquet", "en", "fr")
