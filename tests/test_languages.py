@@ -194,9 +194,7 @@ def test_resource_level_refuses_an_unknown_language() -> None:
 
 
 @given(LANGUAGES, LANGUAGES, st.data())
-def test_split_undoes_join_for_every_pair_of_forms(
-    source: Language, target: Language, data: st.DataObject
-) -> None:
+def test_split_undoes_join_for_every_pair_of_forms(source: Language, target: Language, data: st.DataObject) -> None:
     left, right = (data.draw(st.sampled_from(sorted(notations(side)))) for side in (source, target))
     assert split_direction(join_direction(left, right)) == (left, right)
 

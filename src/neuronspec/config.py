@@ -239,11 +239,7 @@ class Config(Section):
     @classmethod
     def _known_language(cls, value: str | list[str]) -> str | list[str]:
         try:
-            return (
-                find_language(value).code
-                if isinstance(value, str)
-                else [find_language(v).code for v in value]
-            )
+            return find_language(value).code if isinstance(value, str) else [find_language(v).code for v in value]
         except NeuronspecError as error:
             raise ValueError(str(error)) from error
 
@@ -334,12 +330,10 @@ class _StrictLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for number, key in enumerate(keys) if key in keys[:number]]
         if twice:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -356,9 +350,7 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise NeuronspecError(
-            f"cannot read the override {override!r}: expected key=value, as in training.updates=500"
-        )
+        raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in training.updates=500")
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
@@ -385,7 +377,7 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
         return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"{key} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message: str = problem["msg"].removeprefix("Value error, ")
     if not where:
         return message
     return (
@@ -406,9 +398,7 @@ def _known_keys(section: type[Section], where: list[str]) -> list[str]:
 
 def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
     if name not in method_options:
-        return [
-            f"unknown method {name!r}{did_you_mean(name, method_options)}; known: {', '.join(method_options)}"
-        ]
+        return [f"unknown method {name!r}{did_you_mean(name, method_options)}; known: {', '.join(method_options)}"]
     try:
         method_options[name].model_validate(options or {})
     except ValidationError as error:

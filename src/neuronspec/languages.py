@@ -148,9 +148,7 @@ def split_direction(task: str) -> tuple[str, str]:
         return readings[0]
     if readings:
         listed = " or ".join(f"{source!r} to {target!r}" for source, target in readings)
-        raise NeuronspecError(
-            f"the direction {task!r} is ambiguous: {listed}; write other codes for its sides"
-        )
+        raise NeuronspecError(f"the direction {task!r} is ambiguous: {listed}; write other codes for its sides")
     if task in known:
         found = f"{task!r} is one language, {known[task].name}, not a direction"
     else:

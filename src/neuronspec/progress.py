@@ -40,7 +40,9 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
         bar = bars.add_task(title, total=total, completed=done, note="")
 
         def advance(steps: int = 1, note: str | None = None) -> None:
-            bars.update(bar, advance=steps, **({} if note is None else {"note": note}))
+            bars.advance(bar, steps)
+            if note is not None:
+                bars.update(bar, note=note)
 
         yield advance
 
@@ -60,8 +62,7 @@ class _Lines:
         if now - self.printed >= LINE_EVERY and self.done > self.first:
             self.printed = now
             left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
-            print(
-                f"{self.title}: {self.done}/{self.total}, {int(left) // 60}:{int(left) % 60:02d} left {self.note}",
-                file=sys.stderr,
-                flush=True,
+            sys.stderr.write(
+                f"{self.title}: {self.done}/{self.total}, {int(left) // 60}:{int(left) % 60:02d} left {self.note}\n"
             )
+            sys.stderr.flush()

@@ -75,9 +75,7 @@ def write_zip(path: Path, members: dict[str, str]) -> None:
 def build_mo(messages: dict[str, str], charset: str = "UTF-8", order: str = "<") -> bytes:
     """Write the format by the book (the GNU gettext manual, 10.3), so that no library tests itself."""
     header = {"": f"Content-Type: text/plain; charset={charset}\n"}
-    items = sorted(
-        (key.encode(charset), text.encode(charset)) for key, text in {**header, **messages}.items()
-    )
+    items = sorted((key.encode(charset), text.encode(charset)) for key, text in {**header, **messages}.items())
     offset, table, strings = 28 + 16 * len(items), [b"", b""], b""
     for side in (0, 1):
         for item in items:
@@ -123,9 +121,7 @@ def test_british_english_is_a_catalog_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("charset", ["UTF-8", "ISO-8859-1"])
-def test_compiled_catalogs_are_read_in_the_charset_they_declare(
-    tmp_path: Path, order: str, charset: str
-) -> None:
+def test_compiled_catalogs_are_read_in_the_charset_they_declare(tmp_path: Path, order: str, charset: str) -> None:
     messages = {"Open": "Öffnen", "adjective\x04Open": "Offen", "file\0files": "Datei\0Dateien", "Void": ""}
     write(tmp_path / "de/LC_MESSAGES/app.mo", build_mo(messages, charset, order))
     template = tmp_path / "{lang}" / "LC_MESSAGES" / "*.mo"
@@ -227,9 +223,7 @@ def test_every_shared_key_gives_one_pair(tmp_path: Path, side: dict[str, str], d
         english, foreign = {"x": english}, {"x": foreign, "y": "alone"}
     write(tmp_path / "en.json", json.dumps(english))
     write(tmp_path / "de.json", json.dumps(foreign))
-    assert texts(tmp_path / "{lang}.json", "en", "de") == [
-        (side[key], side[key][::-1]) for key in sorted(side)
-    ]
+    assert texts(tmp_path / "{lang}.json", "en", "de") == [(side[key], side[key][::-1]) for key in sorted(side)]
 
 
 MO = build_mo({"Open": "Öffnen", "Close": "Schließen"})

@@ -11,9 +11,7 @@ from neuronspec.data.cleaning import clean_pairs, held_out_share, normalize_text
 from neuronspec.data.formats import Pair
 
 # few letters, so that duplicates occur, and every kind of character that must not survive
-odd_text = (
-    st.text(st.sampled_from("abe\u0301\u0304\t\n\r\x00\x0b\x1c\x85\u00a0\u2028\u3000\ud800 ")) | st.text()
-)
+odd_text = st.text(st.sampled_from("abe\u0301\u0304\t\n\r\x00\x0b\x1c\x85\u00a0\u2028\u3000\ud800 ")) | st.text()
 options = st.fixed_dictionaries(
     {
         "min_words": st.integers(0, 3),
@@ -80,9 +78,7 @@ def test_composed_and_decomposed_text_is_the_same() -> None:
         (("a b c", "x"), {"max_ratio": 3}, "kept"),
     ],
 )
-def test_each_limit_drops_for_its_own_reason(
-    pair: tuple[str, str], limits: dict[str, Any], reason: str
-) -> None:
+def test_each_limit_drops_for_its_own_reason(pair: tuple[str, str], limits: dict[str, Any], reason: str) -> None:
     kept, counts = clean([pair], **limits)
     assert counts == Counter({"read": 1, reason: 1})
     assert len(kept) == (reason == "kept")
@@ -125,9 +121,7 @@ def test_variants_of_a_sentence_fall_on_the_same_side(variant: str) -> None:
     assert held_out_share(variant) == held_out_share("Open the 12 files in please")
 
 
-@pytest.mark.parametrize(
-    "other", ["Open the 1 file", "Open a file", "Opened the file", "if a < b then", "100% sure"]
-)
+@pytest.mark.parametrize("other", ["Open the 1 file", "Open a file", "Opened the file", "if a < b then", "100% sure"])
 def test_different_sentences_have_different_shares(other: str) -> None:
     assert held_out_share(other) != held_out_share("Open the file")
 
@@ -150,12 +144,6 @@ def test_the_share_is_a_share_and_survives_cleaning(text: str) -> None:
 
 
 def test_shares_are_uniform() -> None:
-    words = [
-        f"{first}{second}"
-        for first in "abcdefghijklmnopqrstuvwxyz"
-        for second in "abcdefghijklmnopqrstuvwxyz"
-    ]
+    words = [f"{first}{second}" for first in "abcdefghijklmnopqrstuvwxyz" for second in "abcdefghijklmnopqrstuvwxyz"]
     shares = [held_out_share(f"{one} and {two}") for one in words for two in words[:5]]  # 3380 sentences
-    assert sum(share < 0.1 for share in shares) == pytest.approx(
-        338, abs=5 * 17.4
-    )  # five standard deviations
+    assert sum(share < 0.1 for share in shares) == pytest.approx(338, abs=5 * 17.4)  # five standard deviations

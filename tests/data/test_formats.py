@@ -159,9 +159,7 @@ def test_unequal_numbers_of_lines_are_refused_with_both_counts(tmp_path: Path, e
     ],
 )
 @pytest.mark.parametrize("name", ["{lang}.jsonl", "{src}-{tgt}.jsonl"])
-def test_json_lines_of_every_shape_are_read_either_way(
-    tmp_path: Path, row: dict[str, Any], name: str
-) -> None:
+def test_json_lines_of_every_shape_are_read_either_way(tmp_path: Path, row: dict[str, Any], name: str) -> None:
     path = tmp_path / name.replace("{src}-{tgt}", "en-de").replace("{lang}", "de")
     path.write_text(json.dumps(row) + "\n")
     assert texts(tmp_path / name, "en", "de") == [("one", "eins")]
@@ -205,9 +203,7 @@ def test_a_missing_file_is_named_with_what_stands_beside_it(tmp_path: Path) -> N
 
 def test_a_relative_path_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        NeuronspecError, match=rf"{tmp_path}/de\.tsv does not exist; {tmp_path} holds nothing"
-    ):
+    with pytest.raises(NeuronspecError, match=rf"{tmp_path}/de\.tsv does not exist; {tmp_path} holds nothing"):
         texts("{lang}.tsv", "en", "de")
 
 
@@ -226,9 +222,7 @@ def test_a_directory_in_a_files_place_is_refused(tmp_path: Path) -> None:
         ("{lang}.tsv", {"format": "tvs"}, "unknown corpus format 'tvs' .*'tsv'"),
     ],
 )
-def test_a_template_that_cannot_be_read_is_refused(
-    template: str, options: dict[str, str], message: str
-) -> None:
+def test_a_template_that_cannot_be_read_is_refused(template: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(NeuronspecError, match=message):
         texts(template, "en", "de", **options)
 
@@ -257,9 +251,7 @@ class HubWithOneConfiguration:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None, str]] = []
 
-    def load_dataset(
-        self, name: str, config: str | None, split: str, streaming: bool
-    ) -> list[dict[str, Any]]:
+    def load_dataset(self, name: str, config: str | None, split: str, streaming: bool) -> list[dict[str, Any]]:
         assert streaming
         self.asked.append((name, config, split))
         if config not in (None, "de-en"):
@@ -281,9 +273,7 @@ def test_a_hub_name_may_hold_configuration_and_split(monkeypatch: pytest.MonkeyP
 
 def test_an_unknown_configuration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", HubWithOneConfiguration())
-    with pytest.raises(
-        NeuronspecError, match="cannot load hub:org/opus:xx for en-de: BuilderConfig 'xx' not found"
-    ):
+    with pytest.raises(NeuronspecError, match="cannot load hub:org/opus:xx for en-de: BuilderConfig 'xx' not found"):
         texts("hub:org/opus:xx", "en", "de")
 
 

@@ -134,9 +134,7 @@ def test_signatures_are_those_of_sacrebleu() -> None:
         scorer.corpus_score(hypotheses, [references])
         assert METRICS[name].signature("de") == str(scorer.get_signature())
     version = sacrebleu.__version__
-    assert METRICS["bleu"].signature("de") == (
-        f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{version}"
-    )
+    assert METRICS["bleu"].signature("de") == (f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{version}")
     assert "nw:2" in METRICS["chrf"].signature("de")
 
 

@@ -80,8 +80,7 @@ def test_r12_p_values_of_a_group_are_uniform_under_the_null(compare: Callable[..
     for seed in range(200):
         sizes, scales = [40, 90, 60], [1.0, 5.0, 0.2]
         baselines, systems = (
-            [make_rows(scale * draw.normal(size=n)) for n, scale in zip(sizes, scales, strict=True)]
-            for _ in range(2)
+            [make_rows(scale * draw.normal(size=n)) for n, scale in zip(sizes, scales, strict=True)] for _ in range(2)
         )
         p_values.append(compare(baselines, systems, average, trials=299, seed=seed).p_value)
     assert kstest(p_values, "uniform").pvalue > 0.05
@@ -121,9 +120,7 @@ def test_randomization_agrees_with_all_exchanges() -> None:
         [abs(np.mean(np.array(signs) * (system - baseline))) >= observed - 1e-12
          for signs in itertools.product([1, -1], repeat=9)]
     )  # fmt: skip
-    comparison = paired_approximate_randomization(
-        make_rows(baseline), make_rows(system), average, trials=40_000
-    )
+    comparison = paired_approximate_randomization(make_rows(baseline), make_rows(system), average, trials=40_000)
     assert comparison.p_value == pytest.approx(float(exact), abs=4 * np.sqrt(0.25 / 40_000))
 
 
@@ -205,9 +202,7 @@ def test_the_seed_decides_the_outcome(compare: Callable[..., Comparison]) -> Non
 
 
 @each_test
-def test_chunks_cover_every_trial(
-    compare: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_cover_every_trial(compare: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(significance, "CHUNK_CELLS", 100)  # 30 sentences: 3 trials a chunk, the last has 1
     seen = []
 
@@ -243,9 +238,7 @@ values = st.integers(min_value=1, max_value=30).flatmap(
 @each_test
 @settings(max_examples=40, deadline=None)
 @given(pair=values)
-def test_properties_of_a_comparison(
-    compare: Callable[..., Comparison], pair: tuple[FloatArray, FloatArray]
-) -> None:
+def test_properties_of_a_comparison(compare: Callable[..., Comparison], pair: tuple[FloatArray, FloatArray]) -> None:
     baseline, system = (make_rows(v) for v in pair)
     there, back = compare(baseline, system, average, 50), compare(system, baseline, average, 50)
     assert 1 / 51 <= there.p_value <= 1.0

@@ -96,9 +96,7 @@ def draw_heatmap(
         bar.set_ylabel(f"IoU (colour limits {low:g} to {high:g})", fontsize=font)
         bar.tick_params(labelsize=font)
         _draw_legend(axes, groups, title, side, 1 + (strip + 0.05) / side)
-        rows = (
-            [label, group, *row] for label, group, row in zip(labels, groups, matrix.tolist(), strict=True)
-        )
+        rows = ([label, group, *row] for label, group, row in zip(labels, groups, matrix.tolist(), strict=True))
         return _save(figure, path_stem, ["label", "group", *labels], rows)
 
 
@@ -130,9 +128,7 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         axes.set_xlim(max(float(tree.linkage[-1, 2]) * 1.02, 1e-3), 0)
         axes.set_ylim(size - 0.5, -0.5)
         axes.spines[["left", "right", "top"]].set_visible(False)
-        axes.set_xlabel(
-            f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})"
-        )
+        axes.set_xlabel(f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})")
         strip = _strip_width(width)
         _draw_strips(axes, [groups[leaf] for leaf in tree.leaves], _paint(groups), {"right": strip / width})
         axes.yaxis.tick_right()
@@ -226,8 +222,7 @@ def draw_progression(
         axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
         rows = (
-            [layer, len(values[layer]), *(float(boxes[layer][key]) for key in columns.values())]
-            for layer in layers
+            [layer, len(values[layer]), *(float(boxes[layer][key]) for key in columns.values())] for layer in layers
         )
         return _save(figure, path_stem, ["layer", "pairs", *columns], rows)
 
@@ -429,9 +424,7 @@ def _name_stacks(axes: Any, layers: Sequence[str]) -> None:
 def _read_layer(layer: str) -> tuple[str, int]:
     stack, _, index = layer.partition(".")
     if stack not in STACKS or not index.isdecimal():
-        raise NeuronspecError(
-            f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'"
-        )
+        raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
     return stack, int(index)
 
 

@@ -87,12 +87,6 @@ def _sides(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
     """Divide tasks into those from the pivot and those to it; all together where there are none."""
     sides: dict[str, list[str]] = {}
     for task in tasks:
-        name = (
-            f"from {pivot}"
-            if task.startswith(f"{pivot}-")
-            else f"to {pivot}"
-            if task.endswith(f"-{pivot}")
-            else ""
-        )
+        name = f"from {pivot}" if task.startswith(f"{pivot}-") else f"to {pivot}" if task.endswith(f"-{pivot}") else ""
         sides.setdefault(name, []).append(task)
     return sides if "" not in sides else {"all tasks": list(tasks)}

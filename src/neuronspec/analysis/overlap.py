@@ -92,9 +92,7 @@ def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, flo
     names = np.asarray(groups)
     same = names[first] == names[second]
     values = iou[first, second]
-    within, across = (
-        float(part.mean()) if part.size else float("nan") for part in (values[same], values[~same])
-    )
+    within, across = (float(part.mean()) if part.size else float("nan") for part in (values[same], values[~same]))
     return within, across
 
 
@@ -119,13 +117,9 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
     """
     matrix = np.asarray(iou, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise NeuronspecError(
-            f"found an IoU matrix of shape {matrix.shape}, expected (tasks, tasks), not empty"
-        )
+        raise NeuronspecError(f"found an IoU matrix of shape {matrix.shape}, expected (tasks, tasks), not empty")
     if not np.all((matrix >= 0) & (matrix <= 1)):  # nan fails too
-        raise NeuronspecError(
-            f"found IoU {matrix.min()} to {matrix.max()}, expected 0..1; divide percentages by 100"
-        )
+        raise NeuronspecError(f"found IoU {matrix.min()} to {matrix.max()}, expected 0..1; divide percentages by 100")
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-9):
         raise NeuronspecError("the IoU matrix is not symmetric; build it with pairwise_iou")
     if names is not None and len(names) != len(matrix):

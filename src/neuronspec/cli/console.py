@@ -22,9 +22,7 @@ Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of ever
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def load(
-    source: str, overrides: Iterable[str] | None, out: Path | None = None, seed: int | None = None
-) -> Config:
+def load(source: str, overrides: Iterable[str] | None, out: Path | None = None, seed: int | None = None) -> Config:
     """Load a configuration with the overrides of the command line."""
     from neuronspec.config import load_config
     from neuronspec.methods import method_options

@@ -19,9 +19,7 @@ def demo(
     out: Out = None,
     minutes: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="Train longer or shorter, in proportion; the result depends on it, not on speed."
-        ),
+        typer.Option(min=0.1, help="Train longer or shorter, in proportion; the result depends on it, not on speed."),
     ] = DEFAULT_MINUTES,
     text: Annotated[
         Path | None,

@@ -24,17 +24,19 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
-for _name, _verb in stages.VERBS.items():
-    app.command(_name)(_verb)
+app.command("prepare")(stages.prepare)
+app.command("train")(stages.train)
+app.command("record")(stages.record)
+app.command("select")(stages.select)
+app.command("analyze")(stages.analyze)
+app.command("evaluate")(stages.evaluate)
 app.command("translate")(translate.translate)
 app.command("score")(score.score)
 
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> None:
     """Take the options that every verb has."""

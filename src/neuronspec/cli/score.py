@@ -16,18 +16,12 @@ from neuronspec.errors import NeuronspecError
 def score(
     config: Annotated[str | None, typer.Argument(help="A configuration whose systems to score.")] = None,
     overrides: Overrides = None,
-    hypotheses: Annotated[
-        Path | None, typer.Option("-t", "--translations", exists=True, dir_okay=False)
-    ] = None,
-    references: Annotated[
-        Path | None, typer.Option("-r", "--references", exists=True, dir_okay=False)
-    ] = None,
+    hypotheses: Annotated[Path | None, typer.Option("-t", "--translations", exists=True, dir_okay=False)] = None,
+    references: Annotated[Path | None, typer.Option("-r", "--references", exists=True, dir_okay=False)] = None,
     language: Annotated[
         str, typer.Option("-l", "--language", help="Of the translations: decides how BLEU splits words.")
     ] = "",
-    metric: Annotated[
-        list[str] | None, typer.Option("-m", "--metric", help="bleu, chrf or ter; repeatable.")
-    ] = None,
+    metric: Annotated[list[str] | None, typer.Option("-m", "--metric", help="bleu, chrf or ter; repeatable.")] = None,
     out: Out = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -40,15 +34,11 @@ def score(
         typer.echo(f"the scores are in {directory / 'scores'}")
         return
     if hypotheses is None or references is None or not language:
-        raise NeuronspecError(
-            "give a configuration, or --translations FILE --references FILE --language CODE"
-        )
+        raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
     from neuronspec.data.formats import read_lines
     from neuronspec.evaluation.metrics import evaluate
 
-    scores = evaluate(
-        list(read_lines(hypotheses)), list(read_lines(references)), language, metric or ("bleu", "chrf")
-    )
+    scores = evaluate(list(read_lines(hypotheses)), list(read_lines(references)), language, metric or ("bleu", "chrf"))
     if as_json:
         typer.echo(json.dumps([asdict(score) for score in scores], indent=2))
         return

@@ -73,8 +73,7 @@ def select(
 
     masks = NeuronMasks.from_pretrained(directory / "masks")
     sparsity = {
-        layer: dict(zip(masks.tasks, values.tolist(), strict=True))
-        for layer, values in masks.sparsity().items()
+        layer: dict(zip(masks.tasks, values.tolist(), strict=True)) for layer, values in masks.sparsity().items()
     }
     if as_json:
         typer.echo(json.dumps({"sparsity": sparsity, "signature": masks.signature}, indent=2))
@@ -107,13 +106,3 @@ def evaluate(
 
     directory = run_stage(config, overrides, out, seed, force, "report")
     print_results(load(config, overrides, out, seed), Layout(directory), as_json)
-
-
-VERBS = {
-    "prepare": prepare,
-    "train": train,
-    "record": record,
-    "select": select,
-    "analyze": analyze,
-    "evaluate": evaluate,
-}

@@ -38,9 +38,7 @@ def translate(
     """Translate sentences with a model, or the test text of a run with all of its systems."""
     words = what or []
     if not words:
-        raise NeuronspecError(
-            'nothing to translate: give --model DIR and a direction, as in: neuronspec translate --model DIR en-de "Hello"'
-        )
+        raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
     if model is None:
         from neuronspec.pipeline.plan import run
 
@@ -48,13 +46,9 @@ def translate(
         typer.echo(f"the translations are in {directory / 'translations'}")
         return
     direction, sentences = words[0], words[1:] or [line.rstrip("\n") for line in sys.stdin]
-    for source, translation in zip(
-        sentences, _translate(model, masks, direction, sentences, beams), strict=True
-    ):
+    for source, translation in zip(sentences, _translate(model, masks, direction, sentences, beams), strict=True):
         typer.echo(
-            json.dumps({"source": source, "translation": translation}, ensure_ascii=False)
-            if as_json
-            else translation
+            json.dumps({"source": source, "translation": translation}, ensure_ascii=False) if as_json else translation
         )
 
 

@@ -84,11 +84,7 @@ def _opened(template: str, code: str) -> Iterator[_Catalogs]:
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
     with contextlib.ExitStack() as stack:
-        archive = (
-            stack.enter_context(_archive(Path(archive_name.replace("{lang}", code))))
-            if archive_name
-            else None
-        )
+        archive = stack.enter_context(_archive(Path(archive_name.replace("{lang}", code)))) if archive_name else None
         files: dict[Key, str] = {}
         for spelling in spellings:
             globbed = pattern.replace("{lang}", glob.escape(spelling))
@@ -121,9 +117,7 @@ def _nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecE
     folder = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
     if not folder.exists():
         return missing(folder)
-    return NeuronspecError(
-        f"no file fits {pattern}; {folder.absolute()} exists, look below it for other names"
-    )
+    return NeuronspecError(f"no file fits {pattern}; {folder.absolute()} exists, look below it for other names")
 
 
 @contextlib.contextmanager

@@ -114,9 +114,7 @@ def held_out_share(text: str) -> float:
     """
     words = _PLACEHOLDER.sub(" ", normalize_text(text)).lower()
     words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
-    return (
-        _hash(normalize_text(words)) >> 11
-    ) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached
+    return (_hash(normalize_text(words)) >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached
 
 
 def _hash(text: str) -> int:

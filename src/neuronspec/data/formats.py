@@ -262,8 +262,7 @@ def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
             counts = [number - 1 if text is None else number for text in (left, right)]
             counts = [count + sum(1 for _ in side) for count, side in zip(counts, sides, strict=True)]
             raise NeuronspecError(
-                f"{paths[0]} has {counts[0]} lines, but {paths[1]} has {counts[1]}; "
-                "they must be aligned line by line"
+                f"{paths[0]} has {counts[0]} lines, but {paths[1]} has {counts[1]}; they must be aligned line by line"
             )
         yield Pair(left, right, f"{paths[0]}:{number}")
 
@@ -308,9 +307,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
 
     def load(first: str, second: str) -> Iterable[Any]:
         repository, config, split, *_ = [*_fill(name, second, first, second).split(":"), "", ""]
-        rows: Iterable[Any] = datasets.load_dataset(
-            repository, config or None, split=split or "train", streaming=True
-        )
+        rows: Iterable[Any] = datasets.load_dataset(repository, config or None, split=split or "train", streaming=True)
         return rows
 
     try:
@@ -330,9 +327,7 @@ def _load_from_path(datasets: Any, path: Path) -> Iterable[Any]:
         rows = datasets.load_from_disk(str(path))
         if isinstance(rows, datasets.DatasetDict):
             if "train" not in rows:
-                raise NeuronspecError(
-                    f"{path} has no split 'train', only {', '.join(rows)}; name one: {path}/SPLIT"
-                )
+                raise NeuronspecError(f"{path} has no split 'train', only {', '.join(rows)}; name one: {path}/SPLIT")
             rows = rows["train"]
     elif path.is_dir():
         rows = datasets.load_dataset(str(path), split="train", streaming=True)

@@ -30,9 +30,7 @@ def fetch_text() -> Path:
     if not path.is_file():
         _download(path)
     if hash_path(path) != SHA256:
-        raise NeuronspecError(
-            f"{path} is not the text of the quick start (its SHA-256 differs): delete it, try again"
-        )
+        raise NeuronspecError(f"{path} is not the text of the quick start (its SHA-256 differs): delete it, try again")
     return path
 
 

@@ -82,9 +82,7 @@ def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDAr
     return values.astype(np.int64)
 
 
-def cut_by_tokens(
-    order: NDArray[np.int64], widths: Iterable[int], tokens: int
-) -> Iterator[NDArray[np.int64]]:
+def cut_by_tokens(order: NDArray[np.int64], widths: Iterable[int], tokens: int) -> Iterator[NDArray[np.int64]]:
     """Cut a sequence of examples that grow longer into groups of at most `tokens` padded tokens.
 
     Args:

@@ -125,16 +125,12 @@ def _encode_pair(stem: Path, path: Path, make_encoder: Callable[[], Encode], dty
 
 def _flatten(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
-    return np.fromiter(
-        itertools.chain.from_iterable(sequences), dtype=dtype, count=int(lengths.sum())
-    ), lengths
+    return np.fromiter(itertools.chain.from_iterable(sequences), dtype=dtype, count=int(lengths.sum())), lengths
 
 
 def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     if not path.is_file():
-        raise NeuronspecError(
-            f"{path} is missing: the token store is damaged; run prepare again with --force"
-        )
+        raise NeuronspecError(f"{path} is missing: the token store is damaged; run prepare again with --force")
     if path.stat().st_size == 0:
         return np.empty(0, dtype=dtype)
     return np.memmap(path, dtype=dtype, mode="r")

@@ -94,9 +94,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
             for part in PARTS:
                 sizes[part][pair] = written[part]
                 if not written[part]:
-                    raise NeuronspecError(
-                        f"{pair} has no {part} pairs: {_explain(config.data, part, counts)}"
-                    )
+                    raise NeuronspecError(f"{pair} has no {part} pairs: {_explain(config.data, part, counts)}")
             advance(note=pair)
         write_json(temporary / STATISTICS_FILE, {"sizes": sizes, "dropped": dropped})
     return Texts(directory, sizes, dropped)
@@ -123,9 +121,7 @@ def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Coun
     limits = data.hold_out
     with ExitStack() as stack:
         files: dict[str, TextIO] = {
-            part: stack.enter_context(
-                (directory / f"{part}.{pair}.tsv").open("w", encoding="utf-8", newline="\n")
-            )
+            part: stack.enter_context((directory / f"{part}.{pair}.tsv").open("w", encoding="utf-8", newline="\n"))
             for part in PARTS
         }
 
@@ -165,9 +161,7 @@ def _read(
 
 
 def _explain(data: Data, part: str, counts: Counter[str]) -> str:
-    reasons = ", ".join(
-        f"{number} {reason}" for reason, number in counts.items() if reason not in ("read", "kept")
-    )
+    reasons = ", ".join(f"{number} {reason}" for reason, number in counts.items() if reason not in ("read", "kept"))
     told = f"{counts['read']} were read, {counts['kept']} kept{f' (dropped: {reasons})' if reasons else ''}"
     if part != "train" and not getattr(data, part):
         return f"{told}; give data.{part}, more text, or a larger data.hold_out.{part}"

@@ -99,15 +99,11 @@ def sample_sentences(
         if sizes[language] > wanted:
             # Keep each sentence with equal probability: one pass, nothing held in memory.
             generator = np.random.default_rng([seed, 2, number])
-            keep: Iterator[bool] = (
-                bool(generator.random() < wanted / sizes[language]) for _ in itertools.count()
-            )
+            keep: Iterator[bool] = (bool(generator.random() < wanted / sizes[language]) for _ in itertools.count())
         else:
             keep = itertools.repeat(True)
         for path, column in texts[language]:
-            yield from (
-                columns[column] for columns, kept in zip(read_columns(path), keep, strict=False) if kept
-            )
+            yield from (columns[column] for columns, kept in zip(read_columns(path), keep, strict=False) if kept)
 
 
 def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:

@@ -79,9 +79,7 @@ class Metric:
         scorer.num_refs = 1  # sacrebleu knows it only after it has read references
         return str(scorer.get_signature())
 
-    def statistics(
-        self, hypotheses: Sequence[str], references: Sequence[str], target_language: str
-    ) -> FloatArray:
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> FloatArray:
         """Count what the score needs, sentence by sentence.
 
         Args:
@@ -101,9 +99,7 @@ class Metric:
                 "its reference on the same line, so look for lost, empty or doubled lines"
             )
         if not hypotheses:
-            raise NeuronspecError(
-                "there are no sentences to score; give at least one hypothesis and its reference"
-            )
+            raise NeuronspecError("there are no sentences to score; give at least one hypothesis and its reference")
         # The one use of a private name of sacrebleu's: its own significance tests start from here too.
         rows = self.build(target_language)._extract_corpus_statistics(hypotheses, [references])
         return np.asarray(rows, dtype=np.float64)

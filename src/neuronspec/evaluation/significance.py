@@ -203,10 +203,7 @@ def _pair(
                 f"the statistics have shapes {one.shape} for the baseline and {other.shape} for the system; "
                 "both must be (sentences, S) over the same sentences, at least one"
             )
-    return [
-        (one.astype(np.float64), other.astype(np.float64))
-        for one, other in zip(baselines, systems, strict=True)
-    ]
+    return [(one.astype(np.float64), other.astype(np.float64)) for one, other in zip(baselines, systems, strict=True)]
 
 
 def _observe(pairs: list[Pair], metric_score: MetricScore) -> tuple[float, float]:
@@ -260,7 +257,5 @@ def _find_p_value(differences: FloatArray, observed: float) -> float:
 def _check_p_values(p_values: npt.ArrayLike) -> FloatArray:
     values = np.asarray(p_values, dtype=np.float64)
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise NeuronspecError(
-            f"the p-values {values.tolist()} must be a flat list of numbers between 0 and 1"
-        )
+        raise NeuronspecError(f"the p-values {values.tolist()} must be a flat list of numbers between 0 and 1")
     return values

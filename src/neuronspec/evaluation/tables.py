@@ -77,9 +77,7 @@ class Table:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one mapping from header to value a row."""
-        return [
-            {title: cell.value for title, cell in zip(self.header, row, strict=True)} for row in self.rows
-        ]
+        return [{title: cell.value for title, cell in zip(self.header, row, strict=True)} for row in self.rows]
 
     def is_text(self, column: int) -> bool:
         """Tell whether a column holds text, to be aligned left."""

@@ -34,9 +34,7 @@ class NeuronSpecialization(Method):
         """Specialise the model with the masks that were selected."""
         if resources.masks is None:
             raise NeuronspecError(f"{self.name} needs neuron masks: run record and select first")
-        self.masks = (
-            self.choose(resources.masks, resources).reorder(resources.tasks).restrict(self.options.stacks)
-        )
+        self.masks = self.choose(resources.masks, resources).reorder(resources.tasks).restrict(self.options.stacks)
         specialize(model, self.masks)
 
     def choose(self, masks: NeuronMasks, resources: Resources) -> NeuronMasks:

@@ -10,9 +10,7 @@ from transformers import PreTrainedModel
 INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
 
 
-def compute_logits(
-    model: PreTrainedModel, batch: Mapping[str, torch.Tensor], real: torch.Tensor
-) -> torch.Tensor:
+def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], real: torch.Tensor) -> torch.Tensor:
     """Return the logits of the real target tokens only; padding never goes through the output layer.
 
     Args:
@@ -26,9 +24,12 @@ def compute_logits(
     """
     inputs = {name: batch[name] for name in INPUTS}
     core = model.base_model
+    logits: torch.Tensor
     if core is model:  # T5 keeps no model within the model: all logits are computed
-        return model(**inputs, use_cache=False).logits[real]
+        logits = model(**inputs, use_cache=False).logits[real]
+        return logits
     hidden = core(**inputs, use_cache=False)[0]  # (batch, target, d_model)
     logits = model.get_output_embeddings()(hidden[real])  # (real tokens, vocabulary)
-    bias = getattr(model, "final_logits_bias", None)
-    return logits if bias is None else logits + bias
+    if (bias := getattr(model, "final_logits_bias", None)) is not None:
+        logits = logits + bias
+    return logits

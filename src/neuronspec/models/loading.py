@@ -31,9 +31,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
     return _load(AutoTokenizer, source, revision=revision)
 
 
-def save_model(
-    model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTokenizerBase | None = None
-) -> None:
+def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
     """Write a Hugging Face directory that loads with plain `AutoModelForSeq2SeqLM`.
 
     With separate embeddings (`build_model`) the tied matrix is written under both of its names, so that stock
@@ -60,12 +58,7 @@ def _load(loader: Any, source: str | Path, **arguments: Any) -> Any:
 
 def _check_directory(source: str | Path, weights: bool = True) -> None:
     path = Path(source)
-    local = (
-        path.is_absolute()
-        or path.exists()
-        or str(source).startswith((".", "~"))
-        or str(source).count("/") > 1
-    )
+    local = path.is_absolute() or path.exists() or str(source).startswith((".", "~")) or str(source).count("/") > 1
     if not local:
         return
     if not path.is_dir():
@@ -73,6 +66,4 @@ def _check_directory(source: str | Path, weights: bool = True) -> None:
     needed = ["config.json"] if weights else ["tokenizer_config.json"]
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
-        raise NeuronspecError(
-            f"{path} is not a {'model' if weights else 'tokenizer'} directory: no {missing[0]} in it"
-        )
+        raise NeuronspecError(f"{path} is not a {'model' if weights else 'tokenizer'} directory: no {missing[0]} in it")

@@ -38,9 +38,7 @@ def task_format(task: str, tokenizer: PreTrainedTokenizerBase, config: Pretraine
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     start = config.decoder_start_token_id
     if start is None:
-        raise NeuronspecError(
-            f"the model ({config.model_type}) has no decoder_start_token_id in its configuration"
-        )
+        raise NeuronspecError(f"the model ({config.model_type}) has no decoder_start_token_id in its configuration")
     return TaskFormat(source_prefix, target_prefix, start=start, eos=eos, pad=pad)
 
 

@@ -56,9 +56,7 @@ class ActivationCounts:
         tensors |= {f"totals.{stack}": totals.contiguous() for stack, totals in self.totals.items()}
         header = {"tasks": list(self.tasks), "layers": list(self.layers), "unit": self.unit}
         with publish(path) as temporary:
-            save_file(
-                tensors, temporary, {"neuronspec": json.dumps(header | {"signature": dict(self.signature)})}
-            )
+            save_file(tensors, temporary, {"neuronspec": json.dumps(header | {"signature": dict(self.signature)})})
         return path
 
     @classmethod
@@ -72,17 +70,11 @@ class ActivationCounts:
         tensors, header = read_tensors(path, "activation counts")
         try:
             layers = {layer: tensors[f"counts.{layer}"] for layer in header["layers"]}
-            totals = {
-                stack.removeprefix("totals."): tensors[stack]
-                for stack in tensors
-                if stack.startswith("totals.")
-            }
+            totals = {stack.removeprefix("totals."): tensors[stack] for stack in tensors if stack.startswith("totals.")}
             counts = cls(tuple(header["tasks"]), layers, totals, header["unit"], header["signature"])
             good = all(t.dtype == torch.int64 and len(t) == len(counts.tasks) for t in tensors.values())
         except (KeyError, TypeError) as error:
-            raise NeuronspecError(
-                f"{path} holds no activation counts: {error} is missing in its header"
-            ) from error
+            raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error
         if not good:
             raise NeuronspecError(f"{path} is damaged: expected int64 rows for {len(counts.tasks)} tasks")
         return counts

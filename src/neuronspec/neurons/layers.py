@@ -94,7 +94,5 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
             projection = block.get_submodule(architecture.projection)
             expansions = tuple(block.get_submodule(expansion) for expansion in architecture.expansions)
             assert isinstance(projection, nn.Linear)
-            layers.append(
-                FFNLayer(f"{stack}.{index}", stack, index, projection.in_features, projection, expansions)
-            )
+            layers.append(FFNLayer(f"{stack}.{index}", stack, index, projection.in_features, projection, expansions))
     return layers

@@ -54,9 +54,7 @@ class NeuronMasks:
         for layer, mask in self._values.items():
             if mask.ndim != 2 or len(mask) != len(self.tasks):
                 expected = f"({len(self.tasks)}, d_ff)"
-                raise NeuronspecError(
-                    f"the mask of {layer} has the shape {tuple(mask.shape)}, expected {expected}"
-                )
+                raise NeuronspecError(f"the mask of {layer} has the shape {tuple(mask.shape)}, expected {expected}")
 
     @classmethod
     def from_counts(
@@ -100,14 +98,10 @@ class NeuronMasks:
         first = next(iter(masks.values()), {})
         for task, layers in masks.items():
             if list(layers) != list(first):
-                raise NeuronspecError(
-                    f"the masks of {task} have the layers {list(layers)}, others {list(first)}"
-                )
+                raise NeuronspecError(f"the masks of {task} have the layers {list(layers)}, others {list(first)}")
         try:
             values = {
-                layer: torch.stack(
-                    [torch.as_tensor(task[layer], dtype=torch.bool) for task in masks.values()]
-                )
+                layer: torch.stack([torch.as_tensor(task[layer], dtype=torch.bool) for task in masks.values()])
                 for layer in first
             }
         except RuntimeError as error:
@@ -131,8 +125,7 @@ class NeuronMasks:
         return cls(
             like.tasks,
             values,
-            like.signature
-            | {"rule": "random, sizes as: " + like.signature.get("rule", "?"), "seed": str(seed)},
+            like.signature | {"rule": "random, sizes as: " + like.signature.get("rule", "?"), "seed": str(seed)},
         )
 
     @property
@@ -208,7 +201,8 @@ class NeuronMasks:
         mask = self.layer(layer).numpy().astype(np.float64)
         both = mask @ mask.T
         either = mask.sum(1)[:, None] + mask.sum(1)[None] - both
-        return np.divide(both, either, out=np.ones_like(both), where=either > 0)
+        iou: np.ndarray[Any, np.dtype[np.float64]] = np.divide(both, either, out=np.ones_like(both), where=either > 0)
+        return iou
 
     def sparsity(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Return for each layer the (tasks,) share of neurons that are switched off."""
@@ -217,9 +211,7 @@ class NeuronMasks:
     def save_pretrained(self, directory: str | Path) -> Path:
         """Write `neuron_masks.safetensors` (one bit a neuron) into `directory` and return its path."""
         path = Path(directory) / MASKS_FILE
-        packed = {
-            layer: torch.from_numpy(np.packbits(mask.numpy(), axis=1)) for layer, mask in self._values.items()
-        }
+        packed = {layer: torch.from_numpy(np.packbits(mask.numpy(), axis=1)) for layer, mask in self._values.items()}
         header = {
             "tasks": list(self.tasks),
             "widths": self.widths,
@@ -260,8 +252,7 @@ class NeuronMasks:
     def __repr__(self) -> str:
         sparsity = 100 * float(np.mean([value.mean() for value in self.sparsity().values()]))
         counted = [
-            f"{n} {word}{'s' * (n != 1)}"
-            for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
+            f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
         ]
         return f"NeuronMasks({' x '.join(counted)}, sparsity {sparsity:.1f} %)"
 
@@ -272,7 +263,7 @@ def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str,
     if not (isinstance(widths, dict) and all(type(width) is int and width > 0 for width in widths.values())):
         raise ValueError("its widths are not positive whole numbers")
     if not isinstance(signature, dict):
-        raise ValueError("its signature is not a mapping")
+        raise TypeError("its signature is not a mapping")
     if set(widths) != set(tensors):
         raise ValueError(f"its header names the layers {sorted(widths)}, its tensors are {sorted(tensors)}")
     if len(tasks) * sum(widths.values()) > MAX_ENTRIES:
@@ -281,7 +272,5 @@ def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str,
 
 def _unpack(packed: torch.Tensor, tasks: int, width: int) -> torch.Tensor:
     if packed.dtype != torch.uint8 or tuple(packed.shape) != (tasks, (width + 7) // 8):
-        raise ValueError(
-            f"a layer of {width} neurons has a tensor of {packed.dtype} and shape {tuple(packed.shape)}"
-        )
+        raise ValueError(f"a layer of {width} neurons has a tensor of {packed.dtype} and shape {tuple(packed.shape)}")
     return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=width).astype(bool))

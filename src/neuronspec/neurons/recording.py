@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,9 +62,7 @@ def record_activations(
 class _Recorder:
     """The counters, and the hooks that feed them."""
 
-    def __init__(
-        self, layers: Sequence[FFNLayer], unit: Unit, threshold: float, tasks: list[str], fixed: bool
-    ) -> None:
+    def __init__(self, layers: Sequence[FFNLayer], unit: Unit, threshold: float, tasks: list[str], fixed: bool) -> None:
         self.layers = layers
         self.unit = unit
         self.threshold = threshold
@@ -84,9 +82,7 @@ class _Recorder:
             inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
         if "decoder_attention_mask" not in inputs:
             if labels is None:
-                raise NeuronspecError(
-                    "a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding"
-                )
+                raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
             inputs["decoder_attention_mask"] = (labels != -100).long()
         self._begin(self._numbers(batch["tasks"]).to(model.device), inputs)
         model.base_model(**inputs, use_cache=False)
@@ -142,9 +138,7 @@ class _Recorder:
                 active = neurons.masked_fill(padding, lowest).amax(1) > self.threshold
             else:
                 active = ((neurons > self.threshold) & ~padding).sum(1)
-            before = self.counts.get(
-                layer.name, torch.zeros(0, layer.width, dtype=torch.int64, device=neurons.device)
-            )
+            before = self.counts.get(layer.name, torch.zeros(0, layer.width, dtype=torch.int64, device=neurons.device))
             counts = _grown(before, len(self.tasks))
             self.counts[layer.name] = counts.index_add_(0, self.rows, active.long())
 

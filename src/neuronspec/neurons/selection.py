@@ -17,9 +17,7 @@ from neuronspec.errors import NeuronspecError
 def select_neurons(frequencies: torch.Tensor, k: float = ...) -> torch.Tensor: ...
 @overload
 def select_neurons(frequencies: NDArray[np.number], k: float = ...) -> NDArray[np.bool_]: ...
-def select_neurons(
-    frequencies: torch.Tensor | NDArray[np.number], k: float = 0.95
-) -> torch.Tensor | NDArray[np.bool_]:
+def select_neurons(frequencies: torch.Tensor | NDArray[np.number], k: float = 0.95) -> torch.Tensor | NDArray[np.bool_]:
     """Select the smallest set of most frequent neurons that covers k of the total activation (Eq. 1).
 
     Deterministic, minimal, and growing with k (promise R6): among equally frequent neurons the lower index comes

@@ -38,9 +38,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "prepare",
             functools.partial(work.prepare, config, layout),
-            _settings(
-                config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"
-            ),
+            _settings(config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"),
             list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]),
             [layout.text, layout.vocabulary, *tokens],
         ),
@@ -149,12 +147,8 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
     if not asked:
         wanted = until if only is None else f"{until}.{only}"
         names = [stage.name for stage in stages]
-        raise NeuronspecError(
-            f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}"
-        )
-    write_text(
-        layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    )
+        raise NeuronspecError(f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}")
+    write_text(layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     wanted_stages = _with_what_they_need(stages, asked)
     run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [])
     return layout

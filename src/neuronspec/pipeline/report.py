@@ -15,7 +15,7 @@ from neuronspec.config import Config
 from neuronspec.data.text import Texts
 from neuronspec.evaluation.tables import Cell, Table
 from neuronspec.files import publish, read_json, write_json, write_text
-from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
 from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.scoring import SystemComparison, SystemScore
@@ -52,9 +52,7 @@ class Results:
         found = {(score.system, score.metric, score.task): score.score for score in self.scores}
         return fmean(found[system, metric, task] for task in tasks)
 
-    def comparison(
-        self, system: str, metric: str, tasks: str, baseline: str | None = None
-    ) -> SystemComparison | None:
+    def comparison(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> SystemComparison | None:
         """Return the comparison of a system on a task or group, with the baseline that its marks refer to."""
         against = baseline or scoring.choose_baselines(self.systems).get(system, [""])[-1]
         for one in self.comparisons:
@@ -78,7 +76,7 @@ class Results:
 def load_results(config: Config, layout: Layout, systems: Sequence[str]) -> Results:
     """Read the results of a run whose scores are done."""
     trained = [system for system in systems if system in (PRETRAINED, *config.methods)]
-    has_masks = (layout.masks / work.MASKS_FILE).is_file()
+    has_masks = (layout.masks / MASKS_FILE).is_file()
     return Results(
         config,
         list(systems),
@@ -96,9 +94,7 @@ def draw(config: Config, layout: Layout) -> None:
         temporary.mkdir()
         overlap = draw_figures(masks, temporary, config.pivot)
         # JSON knows no nan: families that do not exist have no number.
-        numbers = {
-            layer: [None if np.isnan(value) else value for value in pair] for layer, pair in overlap.items()
-        }
+        numbers = {layer: [None if np.isnan(value) else value for value in pair] for layer, pair in overlap.items()}
         write_json(temporary / OVERLAP_FILE, numbers)
 
 
@@ -157,9 +153,7 @@ def tabulate_directions(results: Results) -> Table:
     rows = []
     for task in results.config.directions():
         for metric in results.metrics:
-            cells = [
-                Cell(results.score(s, metric, [task]), mark=results.mark(s, metric, task)) for s in systems
-            ]
+            cells = [Cell(results.score(s, metric, [task]), mark=results.mark(s, metric, task)) for s in systems]
             rows.append([Cell(task), Cell(metric), *cells])
     header = ["direction", "metric", *(_TITLES.get(system, system) for system in systems)]
     return Table(f"{results.config.name}: every direction", header, rows)
@@ -180,8 +174,8 @@ def describe_run(results: Results, layout: Layout) -> list[str]:
     if methods:
         updates = {results.summaries[name]["update"] for name in methods}
         sentences.append(
-            f"It was then trained for {' / '.join(f'{count:,.0f}' for count in sorted(updates))} more updates, from the "
-            f"same weights and with the same batches, in {len(methods)} ways: "
+            f"It was then trained for {' / '.join(f'{count:,.0f}' for count in sorted(updates))} more updates, from "
+            f"the same weights and with the same batches, in {len(methods)} ways: "
             f"{', '.join(_TITLES.get(name, name) for name in methods)}."
         )
     return sentences
@@ -200,17 +194,13 @@ def describe_findings(results: Results, layout: Layout) -> list[str]:
             - fmean(results.score(PRETRAINED, metric, tasks) for tasks in groups.values())
             for system in (work.MASKED, work.RANDOM)
         ]
-        means = (
-            "the selection means something" if losses[1] < losses[0] else "no sign that the selection matters"
-        )
+        means = "the selection means something" if losses[1] < losses[0] else "no sign that the selection matters"
         findings.append(
             f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
             f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}: {means}."
         )
     for system in results.summaries:
-        findings += [
-            _describe_difference(results, system, metric, group) for group in groups if system != PRETRAINED
-        ]
+        findings += [_describe_difference(results, system, metric, group) for group in groups if system != PRETRAINED]
     findings.append(
         "One seed and one test set: the tests say whether other sentences would show the same, not whether another "
         "training would. Repeat with seed=2, seed=3 before believing a small difference."
@@ -224,7 +214,9 @@ def _describe_difference(results: Results, system: str, metric: str, group: str)
     title, baseline = (_TITLES.get(name, name) for name in (system, one.baseline))
     numbers = f"{one.difference:+.1f} {metric}, p = {one.adjusted_p_value:.2g}"
     if one.adjusted_p_value >= results.config.evaluation.significance:
-        return f"Translating {group}: no difference between {title} and {baseline} that could not be chance ({numbers})."
+        return (
+            f"Translating {group}: no difference between {title} and {baseline} that could not be chance ({numbers})."
+        )
     return f"Translating {group}: {title} is {'better' if one.difference > 0 else 'worse'} than {baseline} ({numbers})."
 
 

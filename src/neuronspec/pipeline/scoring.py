@@ -75,9 +75,7 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
                 hypotheses = (
                     read_side(texts, config, task, source=True)
                     if system == COPY
-                    else (layout.translations(system) / f"{task}.txt")
-                    .read_text(encoding="utf-8")
-                    .split("\n")[:-1]
+                    else (layout.translations(system) / f"{task}.txt").read_text(encoding="utf-8").split("\n")[:-1]
                 )
                 for name in config.evaluation.metrics:
                     metric = METRICS[name]
@@ -105,11 +103,7 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
     names = list(systems)
     return {
         system: [PRETRAINED]
-        + (
-            [FINE_TUNE]
-            if FINE_TUNE in names and system != FINE_TUNE and not system.startswith(PRETRAINED)
-            else []
-        )
+        + ([FINE_TUNE] if FINE_TUNE in names and system != FINE_TUNE and not system.startswith(PRETRAINED) else [])
         for system in names
         if system != PRETRAINED
     }
@@ -130,9 +124,7 @@ def group_tasks(config: Config) -> dict[str, list[str]]:
     return {name: tasks for name, tasks in groups.items() if tasks}
 
 
-def compare(
-    config: Config, statistics: Statistics, baselines: dict[str, list[str]]
-) -> Iterator[SystemComparison]:
+def compare(config: Config, statistics: Statistics, baselines: dict[str, list[str]]) -> Iterator[SystemComparison]:
     """Yield the comparisons of each system with its baselines, on groups of tasks and on each task.
 
     P-values are corrected by Holm's method within a family: the groups of one pair of systems and metric, and the
@@ -144,9 +136,7 @@ def compare(
         for system, others in baselines.items():
             for baseline in others:
                 for family in (groups, singles):
-                    yield from _compare_family(
-                        config, statistics, METRICS[name], name, baseline, system, family
-                    )
+                    yield from _compare_family(config, statistics, METRICS[name], name, baseline, system, family)
 
 
 def _compare_family(
@@ -194,9 +184,7 @@ def load_comparisons(layout: Layout) -> list[SystemComparison]:
 
 
 def _write_lines(path: Path, rows: Iterable[Any]) -> None:
-    path.write_text(
-        "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-    )
+    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

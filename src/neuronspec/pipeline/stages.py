@@ -62,9 +62,7 @@ def run_stages(stages: Iterable[Stage], layout: Layout, force: Iterable[str] = (
         if reason is None:
             logger.info("%s: done before", stage.name)
             continue
-        same_work = (
-            before is not None and stage.name not in forced and _changes(before["made_from"], now) == []
-        )
+        same_work = before is not None and stage.name not in forced and _changes(before["made_from"], now) == []
         logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != "unfinished" else "")
         if not same_work:
             with explained(layout.out):
@@ -76,9 +74,7 @@ def run_stages(stages: Iterable[Stage], layout: Layout, force: Iterable[str] = (
         try:
             stage.run()
         except BaseException:
-            write_json(
-                record, {"made_from": now, "outputs": None, "seconds": spent + time.monotonic() - started}
-            )
+            write_json(record, {"made_from": now, "outputs": None, "seconds": spent + time.monotonic() - started})
             raise
         outputs = {_name(path, layout): fingerprint(path, None) for path in stage.outputs}
         seconds = round(spent + time.monotonic() - started, 2)

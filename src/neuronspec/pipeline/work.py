@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
 from neuronspec.config import Config, Training
-from neuronspec.data.batches import BatchDataset, TaskData
+from neuronspec.data.batches import BatchDataset, TaskData, Tensors
 from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
 from neuronspec.data.text import Texts, pairs_of, prepare_text
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
@@ -95,7 +96,7 @@ def record(config: Config, layout: Layout) -> None:
     }
     with show_progress("recording neurons", len(batches)) as advance:
 
-        def watched() -> object:
+        def watched() -> Iterator[Tensors]:
             for batch in batches:
                 yield batch
                 advance()
@@ -110,9 +111,7 @@ def select(config: Config, layout: Layout) -> None:
     """Select the specialised neurons of every task."""
     counts = ActivationCounts.load(layout.counts)
     neurons = config.neurons
-    masks = NeuronMasks.from_counts(
-        counts, neurons.k, encoder_k=neurons.encoder_k, decoder_k=neurons.decoder_k
-    )
+    masks = NeuronMasks.from_counts(counts, neurons.k, encoder_k=neurons.encoder_k, decoder_k=neurons.decoder_k)
     masks.save_pretrained(layout.masks)
 
 
@@ -134,9 +133,7 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
             write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def load_system(
-    config: Config, layout: Layout, system: str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_system(config: Config, layout: Layout, system: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a system of a run, with its masks in place."""
     base = PRETRAINED if system in (PRETRAINED, MASKED, RANDOM) else system
     directory = layout.model(base)
@@ -162,9 +159,7 @@ def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise NeuronspecError(
-            "device: cuda is asked for, but torch sees no GPU; use device=cpu or device=auto"
-        )
+        raise NeuronspecError("device: cuda is asked for, but torch sees no GPU; use device=cpu or device=auto")
     return model.to(name)
 
 

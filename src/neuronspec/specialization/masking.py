@@ -124,10 +124,8 @@ class _Specialization:
         self._generating = False
         self._on_device: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
         self._handles = [model.register_forward_pre_hook(self._take_tasks, with_kwargs=True)]
-        self._handles += [
-            layer.projection.register_forward_pre_hook(_LayerMask(self, layer.name)) for layer in layers
-        ]
-        model.generate = self.generate  # type: ignore[method-assign, assignment]
+        self._handles += [layer.projection.register_forward_pre_hook(_LayerMask(self, layer.name)) for layer in layers]
+        model.generate = self.generate
 
     def remove(self) -> None:
         for handle in self._handles:
@@ -172,14 +170,10 @@ class _Specialization:
         rows = self.rows.to(neurons.device)
         beams, rest = divmod(len(neurons), len(rows))
         if rest or not beams:
-            raise NeuronspecError(
-                f"{len(rows)} tasks were given for {len(neurons)} rows: expected one for each row"
-            )
+            raise NeuronspecError(f"{len(rows)} tasks were given for {len(neurons)} rows: expected one for each row")
         return masks[rows.repeat_interleave(beams)][:, None]
 
-    def _take_tasks(
-        self, model: nn.Module, arguments: Any, options: dict[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+    def _take_tasks(self, model: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Before each forward of the whole model: take `tasks` out of its arguments."""
         tasks = options.pop("tasks", None)
         if tasks is not None:
@@ -207,9 +201,7 @@ class _LayerMask:
         self.specialization = specialization
         self.layer = layer
 
-    def __call__(
-        self, module: nn.Module, arguments: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, ...] | None:
+    def __call__(self, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         masks = self.specialization.select(self.layer, arguments[0])
         return None if masks is None else (arguments[0] * masks, *arguments[1:])
 

@@ -68,9 +68,7 @@ class Checkpoints:
             if old != state["best_update"]:
                 shutil.rmtree(self.path(old))
 
-    def newest(
-        self, report: Callable[[str], None]
-    ) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
+    def newest(self, report: Callable[[str], None]) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
 
         Args:
@@ -95,9 +93,7 @@ class Checkpoints:
         return sorted((int(name[1]) for name in names if name), reverse=True)
 
 
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str]
-) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str]) -> dict[str, torch.Tensor]:
     """Return the optimiser's state as tensors named `moment.parameter`."""
     return {
         f"{key}.{names[parameter]}": value.detach().cpu().contiguous()
@@ -115,9 +111,7 @@ def restore_optimizer(
         NeuronspecError: they are of another model.
     """
     for parameter, name in names.items():
-        found = {
-            key.partition(".")[0]: value for key, value in tensors.items() if key.partition(".")[2] == name
-        }
+        found = {key.partition(".")[0]: value for key, value in tensors.items() if key.partition(".")[2] == name}
         if tensors and not found:
             raise NeuronspecError(f"the checkpoint has no optimiser state for {name}: it is of another model")
         optimizer.state[parameter] = {

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Sampling, Training
-from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
+from neuronspec.data.batches import BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import load_model, save_model
@@ -248,7 +248,7 @@ def _updates(
             yield list(drawn[mine]), tokens, cursors[-1]
 
     ahead, behind = itertools.tee(plan())
-    loader = DataLoader(dataset, sampler=_Flat(ahead), batch_size=None, num_workers=workers)  # type: ignore[arg-type]
+    loader = DataLoader(dataset, sampler=_Flat(ahead), batch_size=None, num_workers=workers)
     tensors = iter(loader)
     for drawn, tokens, cursor in behind:
         yield [next(tensors) for _ in drawn], tokens, cursor

@@ -52,7 +52,5 @@ def token_losses(model: PreTrainedModel, batch: Tensors) -> tuple[torch.Tensor, 
         compute_logits(model, batch, real).float(), batch["labels"][real], reduction="none"
     )
     rows = real.nonzero()[:, 0]  # (real tokens,) the row of each token
-    sums = torch.zeros(len(real), dtype=torch.float64, device=losses.device).index_add_(
-        0, rows, losses.double()
-    )
+    sums = torch.zeros(len(real), dtype=torch.float64, device=losses.device).index_add_(0, rows, losses.double())
     return sums, real.sum(1)

@@ -43,9 +43,7 @@ def translate(
             arguments differ.
     """
     if len(sentences) != len(tasks):
-        raise NeuronspecError(
-            f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence"
-        )
+        raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
     if not sentences:
         return []
     options = options or Translation()
@@ -56,9 +54,7 @@ def translate(
     order = np.argsort(-widths, kind="stable")[::-1]
     translations = [""] * len(sentences)
     model.eval()
-    for rows in cut_by_tokens(
-        order, widths[order].tolist(), max(1, options.tokens_per_batch // options.beams)
-    ):
+    for rows in cut_by_tokens(order, widths[order].tolist(), max(1, options.tokens_per_batch // options.beams)):
         names = [tasks[row] for row in rows]
         starts = [formats[name].decoder_input() for name in names]
         texts = _decode(model, tokenizer, [sources[row] for row in rows], starts, names, options)
