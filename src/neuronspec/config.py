@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +61,17 @@ class Data(Section):
     """Drop training pairs where one side has more than this many times the words of the other."""
     deduplicate: bool = True
     """Keep each training pair once."""
+    drop_matching: str | None = None
+    """Drop training pairs where this regular expression is found on either side."""
+
+    @field_validator("drop_matching")
+    @classmethod
+    def _valid_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+        return pattern
 
 
 class Vocabulary(Section):
@@ -117,8 +129,8 @@ class Model(Section):
 class Training(Section):
     """One training: the budget, the optimiser, the schedule."""
 
-    updates: int = Field(default=100_000, ge=1)
-    """Optimiser updates at most."""
+    updates: int = Field(default=100_000, ge=0)
+    """Optimiser updates at most; 0 takes the model as it is."""
     batches_per_update: int = Field(default=1, ge=1)
     """Batches whose gradients make one update, over all processes together."""
     learning_rate: float = Field(default=5e-4, gt=0)
@@ -218,7 +230,7 @@ class Config(Section):
     sampling: Sampling = Sampling()
     model: Model
     training: Training = Training()
-    """The training of the model that is then specialised."""
+    """The training of the model that is then specialised; of a pretrained one no update unless this is given."""
     neurons: Neurons = Neurons()
     continued: Training = Training()
     """The continued training, the same for every method: optimiser and schedule start anew."""
@@ -226,6 +238,13 @@ class Config(Section):
     """The methods to compare, each with its options."""
     translation: Translation = Translation()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrained_as_it_is(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("model"), dict) and "training" not in values:
+            return values | ({"training": {"updates": 0}} if values["model"].get("pretrained") else {})
+        return values
 
     @field_validator("languages", "tasks")
     @classmethod

@@ -45,6 +45,7 @@ def clean_pairs(
     max_ratio: float | None = None,
     min_source_words: int = 0,
     deduplicate: bool = True,
+    drop_matching: str | None = None,
     counts: Counter[str],
 ) -> Iterator[tuple[str, str]]:
     """Yield the normalised pairs that are fit for training, in their order.
@@ -59,8 +60,9 @@ def clean_pairs(
         max_ratio: the greatest number of words of one side for a word of the other.
         min_source_words: the least number of words on the source side.
         deduplicate: whether to drop a pair that came before.
+        drop_matching: a regular expression; a pair is dropped where it is found on either side.
         counts: what happened is added here: `"read"`, `"kept"`, and for each dropped pair one of `"empty"`,
-            `"too short"`, `"too long"`, `"length ratio"`, `"duplicate"`.
+            `"too short"`, `"too long"`, `"length ratio"`, `"pattern"`, `"duplicate"`.
 
     Yields:
         Source and target text.
@@ -72,6 +74,7 @@ def clean_pairs(
         ([('Good day', 'Guten Tag')], 1)
     """
     seen: set[int] = set()
+    unwanted = re.compile(drop_matching) if drop_matching is not None else None
     for pair in pairs:
         counts["read"] += 1
         source, target = normalize_text(pair.source), normalize_text(pair.target)
@@ -85,6 +88,8 @@ def clean_pairs(
             reason = "too long"
         elif max_ratio is not None and max(words) > max_ratio * min(words):
             reason = "length ratio"
+        elif unwanted is not None and (unwanted.search(source) or unwanted.search(target)):
+            reason = "pattern"
         elif deduplicate and key in seen:
             reason = "duplicate"
         else:

@@ -156,6 +156,7 @@ def _read(
         max_words=limits.max_words,
         max_ratio=limits.max_length_ratio,
         deduplicate=limits.deduplicate,
+        drop_matching=limits.drop_matching,
         counts=counts,
     )
 

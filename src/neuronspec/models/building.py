@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import nn
 from transformers import (
     M2M100Config,
     M2M100ForConditionalGeneration,
@@ -60,8 +61,26 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = M2M100ForConditionalGeneration(config)
-    tie_embeddings(model)
+        tie_embeddings(model)
+        initialize(model)
     return model
+
+
+@torch.no_grad()
+def initialize(model: PreTrainedModel) -> None:
+    """Draw the weights as the paper's toolkit does: Xavier uniform matrices, embeddings of deviation d_model^-0.5.
+
+    Transformers' own start, a deviation of 0.02 everywhere, is made for large models: a small one hardly learns
+    from it, since its embeddings drown in the positions.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and module is not model.lm_head:
+            gain = 2**-0.5 if name.endswith(("q_proj", "k_proj", "v_proj")) else 1.0
+            nn.init.xavier_uniform_(module.weight, gain)
+            nn.init.zeros_(module.bias)
+    for table in (model.base_model.shared, model.lm_head):
+        nn.init.normal_(table.weight, std=model.config.d_model**-0.5)
+        table.weight[model.config.pad_token_id] = 0
 
 
 def tie_embeddings(model: PreTrainedModel) -> None:

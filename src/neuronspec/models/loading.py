@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
@@ -15,10 +17,15 @@ def load_model(source: str | Path, revision: str | None = None) -> PreTrainedMod
     """Load an encoder-decoder from a directory or from the hub, in float32, weights from safetensors only.
 
     Raises:
-        NeuronspecError: it is not a model directory, or not an encoder-decoder.
+        NeuronspecError: it is not a model directory, not an encoder-decoder, damaged, or lacks weights.
     """
     _check_directory(source)
-    return _load(AutoModelForSeq2SeqLM, source, revision=revision, use_safetensors=True, dtype="float32")
+    options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+    model, found = _load(AutoModelForSeq2SeqLM, source, **options)
+    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+        raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, {missing[0]} the first")
+    tie_embeddings(model)
+    return model  # type: ignore[no-any-return]
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -46,14 +53,12 @@ def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTok
 
 
 def _load(loader: Any, source: str | Path, **arguments: Any) -> Any:
+    broken = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
     try:
-        loaded = loader.from_pretrained(str(source), trust_remote_code=False, **arguments)
-    except (OSError, ValueError, KeyError) as error:
+        return loader.from_pretrained(str(source), trust_remote_code=False, **arguments)
+    except broken as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NeuronspecError(f"cannot load {str(source)!r}: {first}") from error
-    if isinstance(loaded, PreTrainedModel):
-        tie_embeddings(loaded)
-    return loaded
 
 
 def _check_directory(source: str | Path, weights: bool = True) -> None:

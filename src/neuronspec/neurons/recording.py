@@ -77,6 +77,8 @@ class _Recorder:
         inputs = {key: value.to(model.device) for key, value in batch.items() if key != "tasks"}
         if batch.get("tasks") is None:
             raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
+        if "attention_mask" not in inputs:
+            raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
         labels = inputs.pop("labels", None)
         if "decoder_input_ids" not in inputs and labels is not None:
             inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)

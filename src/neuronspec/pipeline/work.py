@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ from neuronspec.files import hash_path, publish, read_json, write_json, write_te
 from neuronspec.languages import split_direction
 from neuronspec.methods import make_method
 from neuronspec.models.building import build_model, count_parameters
-from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
@@ -31,7 +32,7 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
 from neuronspec.specialization.masking import specialize
 from neuronspec.training.checkpoints import STATE
-from neuronspec.training.loop import Corpora, train
+from neuronspec.training.loop import Corpora, State, train
 from neuronspec.training.method import Method, Resources
 from neuronspec.translation.decoding import translate
 
@@ -210,6 +211,9 @@ def _train(
     """Run the loop and publish the model that it ends with."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if not training.updates:
+        _publish(layout, system, State(), lambda path: save_model(model, path, tokenizer), count_parameters(model))
+        return
     parameters = count_parameters(model)
     corpora = Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
     checkpoint, state = train(
@@ -224,12 +228,23 @@ def _train(
         title=f"training: {system}",
         cpu=config.device == "cpu",
     )
+
+    def copy(path: Path) -> None:
+        shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
+
+    _publish(layout, system, state, copy, count_parameters(model), count_parameters(model) - parameters)
+
+
+def _publish(
+    layout: Layout, system: str, state: State, write_model: Callable[[Path], Any], parameters: int, added: int = 0
+) -> None:
+    """Publish a trained model, and what it took."""
     with publish(layout.model(system)) as temporary:
-        shutil.copytree(checkpoint, temporary, ignore=shutil.ignore_patterns(STATE))
+        write_model(temporary)
     masks_file = layout.model(system) / MASKS_FILE
     summary = asdict(state) | {
         "parameters": parameters,
-        "parameters_added": count_parameters(model) - parameters,
+        "parameters_added": added,
         "mask_bytes": masks_file.stat().st_size if masks_file.is_file() else 0,
     }
     write_json(layout.training(system) / SUMMARY_FILE, summary)

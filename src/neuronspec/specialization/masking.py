@@ -168,8 +168,9 @@ class _Specialization:
                 "or use neuronspec.task(model, name), or neuronspec.dense(model) for no masks"
             )
         rows = self.rows.to(neurons.device)
-        beams, rest = divmod(len(neurons), len(rows))
-        if rest or not beams:
+        beams = len(neurons) // max(1, len(rows))
+        most = len(neurons) if self._generating and layer.startswith("decoder") else 1  # only decoding repeats rows
+        if beams * len(rows) != len(neurons) or beams > most:
             raise NeuronspecError(f"{len(rows)} tasks were given for {len(neurons)} rows: expected one for each row")
         return masks[rows.repeat_interleave(beams)][:, None]
 

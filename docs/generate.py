@@ -1,0 +1,70 @@
+"""Write docs/configuration.md from the code: `python docs/generate.py`; a test keeps the two equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic_core import PydanticUndefined
+
+from neuronspec.config import Config, Section
+from neuronspec.methods import METHODS
+
+PAGE = Path(__file__).with_name("configuration.md")
+INTRODUCTION = """# Configuration
+
+A run is one YAML file, such as `src/neuronspec/recipes/demo.yaml`. `neuronspec run FILE key=value ...` changes single
+keys: `neuronspec run demo training.updates=500 neurons.k=0.9`. Unknown keys are refused, with the nearest known one
+named; everything is checked before any work. This page is made from the code.
+"""
+
+
+def describe(section: type[Section], prefix: str = "", seen: dict[type[Section], str] | None = None) -> list[str]:
+    """Return the rows of a section and, after them, of the sections within it; each kind of section once."""
+    seen = {} if seen is None else seen
+    lines, inner = ["| key | default | meaning |", "|---|---|---|"], []
+    for name, field in section.model_fields.items():
+        nested = next((kind for kind in (field.annotation, *get_args(field.annotation)) if is_section(kind)), None)
+        meaning = " ".join((field.description or "").split())
+        if nested is not None:
+            meaning = meaning or " ".join((nested.__doc__ or "").split())
+            if nested in seen:
+                meaning += f" Keys as in `{seen[nested]}`."
+            else:
+                seen[nested] = f"{prefix}{name}"
+                inner.append((f"{prefix}{name}", nested))
+        default = field.get_default(call_default_factory=True)
+        lines.append(f"| `{prefix}{name}` | {show(default)} | {meaning.replace('|', chr(92) + '|')} |")
+    for name, nested in inner:
+        title = " ".join((nested.__doc__ or "").split())
+        lines += ["", f"## {name}", "", title, "", *describe(nested, f"{name}.", seen)]
+    return lines
+
+
+def is_section(kind: Any) -> bool:
+    """Tell whether a type is a section of the configuration."""
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def show(default: Any) -> str:
+    """Return a default value as it is written in YAML."""
+    if default is PydanticUndefined:
+        return "required"
+    if isinstance(default, Section):
+        return "see below"
+    return f"`{json.dumps(default, default=str)}`"
+
+
+def render() -> str:
+    """Return the page."""
+    lines = [INTRODUCTION, *describe(Config)]
+    for name, method in METHODS.items():
+        lines += ["", f"## methods.{name}", "", (method.__doc__ or "").splitlines()[0]]
+        if method.Options.model_fields:
+            lines += ["", *describe(method.Options, f"methods.{name}.")]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
