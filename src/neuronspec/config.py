@@ -6,10 +6,10 @@ import importlib.resources
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_language, join_direction, split_direction
@@ -198,12 +198,30 @@ class Translation(Section):
 class Evaluation(Section):
     """How to score."""
 
-    metrics: list[str] = ["bleu", "chrf"]
+    metrics: list[Literal["bleu", "chrf", "ter"]] = Field(default=["bleu", "chrf"], min_length=1)
     """Metrics, through sacrebleu."""
-    trials: int = Field(default=1_000, ge=100)
+    trials: int = Field(default=10_000, ge=100)
     """Trials of the paired approximate randomisation test."""
     significance: float = Field(default=0.05, gt=0, lt=1)
     """The level under which a difference is marked, after Holm's correction."""
+
+
+def _known_language(code: str) -> str:
+    try:
+        return find_language(code).code
+    except NeuronspecError as error:
+        raise ValueError(str(error)) from error
+
+
+def _known_task(task: str) -> str:
+    try:
+        return join_direction(*split_direction(task))
+    except NeuronspecError as error:
+        raise ValueError(str(error)) from error
+
+
+LanguageCode = Annotated[str, AfterValidator(_known_language)]
+Direction = Annotated[str, AfterValidator(_known_task)]
 
 
 class Config(Section):
@@ -219,11 +237,11 @@ class Config(Section):
     """CPU threads of the tensor library; null: its own choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    pivot: str = "en"
+    pivot: LanguageCode = "en"
     """The language that the others are paired with."""
-    languages: list[str] = []
+    languages: list[LanguageCode] = []
     """The other languages; each gives the tasks pivot-x and x-pivot."""
-    tasks: list[str] = []
+    tasks: list[Direction] = []
     """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
     data: Data
     vocabulary: Vocabulary = Vocabulary()
@@ -253,22 +271,6 @@ class Config(Section):
         if twice:
             raise ValueError(f"{', '.join(twice)} given more than once")
         return names
-
-    @field_validator("pivot", "languages")
-    @classmethod
-    def _known_language(cls, value: str | list[str]) -> str | list[str]:
-        try:
-            return find_language(value).code if isinstance(value, str) else [find_language(v).code for v in value]
-        except NeuronspecError as error:
-            raise ValueError(str(error)) from error
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_task(cls, tasks: list[str]) -> list[str]:
-        try:
-            return [join_direction(*split_direction(task)) for task in tasks]
-        except NeuronspecError as error:
-            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _some_tasks(self) -> Config:
@@ -318,7 +320,8 @@ def load_config(
         config = Config.model_validate(values)
     except ValidationError as error:
         problems += _explain(error, Config)
-    for name, options in (values.get("methods") or {}).items() if method_options is not None else ():
+    methods = values.get("methods")
+    for name, options in methods.items() if isinstance(methods, dict) and method_options is not None else ():
         problems += _method_problems(name, options, method_options or {})
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))

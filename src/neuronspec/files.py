@@ -7,10 +7,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from neuronspec.errors import NeuronspecError
 
@@ -56,7 +59,7 @@ def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write below `path` into one clear sentence."""
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         reasons = {
             errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
             errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -64,10 +67,12 @@ def explained(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied; choose another place with --out",
             errno.EFBIG: "the file would be larger than allowed here",
             errno.ENOTDIR: "a part of this path is a file, not a directory; choose another place with --out",
+            errno.EEXIST: "a part of this path is a file, not a directory; choose another place with --out",
         }
-        if error.errno not in reasons:
+        number = error.errno if isinstance(error, OSError) else _error_number(error)
+        if number not in reasons:
             raise
-        raise NeuronspecError(f"cannot write {path}: {reasons[error.errno]}") from error
+        raise NeuronspecError(f"cannot write {path}: {reasons[number]}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,6 +117,12 @@ def hash_path(path: Path) -> str:
         return hash_json({file.relative_to(path).as_posix(): hash_path(file) for file in files})
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _error_number(error: SafetensorError) -> int | None:
+    """Return the operating system's error number, which safetensors gives as words only."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def _remove(path: Path) -> None:

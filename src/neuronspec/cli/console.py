@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,7 @@ def print_table(table: Table) -> None:
         shown.add_column(title, justify="left" if table.is_text(column) else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*(str(cell) for cell in row))
-    console = Console(highlight=False)
+    console = Console(highlight=False, **({} if sys.stdout.isatty() else {"width": 120}))
     console.print(shown)
     for note in table.notes:
         console.print(note, markup=False)

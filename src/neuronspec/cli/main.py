@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -48,10 +50,18 @@ def options(
     logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
+# What the operating system refuses and the user can mend: a full disk, a place that may not be written to.
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES}
+
+
 def main() -> None:
     """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
+    # Threads that wait must not spin: beside a busy neighbour, two would be slower than one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # how typer passes on that Ctrl-C was pressed
+            raise KeyboardInterrupt
     except NeuronspecError as error:
         typer.echo(f"error: {error}", err=True)
         code = 2
@@ -61,6 +71,11 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         typer.echo("\ninterrupted: the same command goes on from here", err=True)
         code = 130
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        typer.echo(f"error: {(error.strerror or '').lower()}: {error.filename or 'while writing'}", err=True)
+        code = 2
     except Exception:
         traceback.print_exc()
         typer.echo("error: this is a bug in neuronspec; please report it with the lines above", err=True)

@@ -36,11 +36,12 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     from neuronspec.pipeline.plan import list_systems
 
     results = report.load_results(config, layout, list_systems(config))
-    table = report.tabulate_averages(results)
+    averages, costs = report.tabulate_averages(results), report.tabulate_costs(results)
     if as_json:
-        typer.echo(json.dumps(table.to_json(), indent=2))
+        typer.echo(json.dumps({"averages": averages.to_json(), "cost": costs.to_json()}, indent=2))
         return
-    print_table(table)
+    print_table(averages)
+    print_table(costs)
     for finding in report.describe_findings(results, layout):
         typer.echo(f"- {finding}")
     typer.echo(f"Everything is in {layout.out}; read {layout.report / report.SUMMARY_FILE} first.")

@@ -58,14 +58,13 @@ def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
         {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
     """
     pairs: dict[str, tuple[str, int]] = {}
+    known: set[str] = set()
     for task in tasks:
         source, target = split_direction(task)
-        known = [pair for pair, _ in pairs.values()]
         backward = join_direction(target, source)
-        if backward in known or (target == pivot and task not in known):
-            pairs[task] = (backward, 1)
-        else:
-            pairs[task] = (task, 0)
+        turned = backward in known or (target == pivot and task not in known)
+        pairs[task] = (backward, 1) if turned else (task, 0)
+        known.add(pairs[task][0])
     return pairs
 
 

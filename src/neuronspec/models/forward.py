@@ -33,3 +33,21 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
     if (bias := getattr(model, "final_logits_bias", None)) is not None:
         logits = logits + bias
     return logits
+
+
+def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
+    """Return the decoder's input for labels, as the model itself makes it: shifted to the right.
+
+    Args:
+        model: an encoder-decoder.
+        labels: (batch, target) ids, -100 where padded.
+
+    Returns:
+        (batch, target) ids.
+    """
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels)
+        return shifted
+    start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+    shifted = torch.cat([start, labels[:, :-1]], dim=1)
+    return shifted.masked_fill_(shifted == -100, model.config.pad_token_id)

@@ -20,12 +20,12 @@ def load_model(source: str | Path, revision: str | None = None) -> PreTrainedMod
         NeuronspecError: it is not a model directory, not an encoder-decoder, damaged, or lacks weights.
     """
     _check_directory(source)
-    options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
-    model, found = _load(AutoModelForSeq2SeqLM, source, **options)
+    weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+    model, found = _load(AutoModelForSeq2SeqLM, source, revision=revision, **weights)
     if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
-        raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, {missing[0]} the first")
+        raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, first {missing[0]}")
     tie_embeddings(model)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -75,4 +75,5 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase) -> int:
 def list_tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the tokens of a vocabulary that look like language tags: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`."""
     shape = re.compile(r"__[\w-]+__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|>>[\w-]+<<")
-    return sorted(filter(shape.fullmatch, tokenizer.get_vocab()))
+    beside = getattr(tokenizer, "lang_token_to_id", ())  # M2M-100's tags are not in its vocabulary
+    return sorted(filter(shape.fullmatch, {*tokenizer.get_vocab(), *beside}))

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.forward import shift_labels
 from neuronspec.neurons.counts import ActivationCounts, Unit
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 
@@ -81,7 +82,7 @@ class _Recorder:
             raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
         labels = inputs.pop("labels", None)
         if "decoder_input_ids" not in inputs and labels is not None:
-            inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels)
+            inputs["decoder_input_ids"] = shift_labels(model, labels)
         if "decoder_attention_mask" not in inputs:
             if labels is None:
                 raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
+from datetime import timedelta
 from typing import Any
 
+import torch
 import yaml
+from accelerate import PartialState
 
 from neuronspec.config import Config
 from neuronspec.data.text import list_corpus_files
@@ -49,6 +53,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
             [*tokens, layout.vocabulary],
             [layout.model(PRETRAINED)],
             [layout.training(PRETRAINED)],
+            parallel=True,
         ),
     ]
     if _needs_masks(config):
@@ -86,6 +91,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
                 [layout.model(PRETRAINED), *tokens, *masks],
                 [layout.model(method)],
                 [layout.training(method)],
+                parallel=True,
             )
         )
     systems = list_systems(config)
@@ -150,8 +156,18 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
         raise NeuronspecError(f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}")
     write_text(layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     wanted_stages = _with_what_they_need(stages, asked)
-    run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [])
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [], _join(config))
     return layout
+
+
+def _join(config: Config) -> PartialState | None:
+    """Join the processes that were launched together, where there are several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    # The others wait while the first one translates: longer than the usual half hour.
+    return PartialState(cpu=config.device == "cpu", timeout=timedelta(days=7))
 
 
 def _is_asked(name: str, until: str, only: str | None) -> bool:

@@ -28,8 +28,8 @@ DIRECTIONS_FILE = "directions"
 _TITLES = {
     scoring.COPY: "copying the source",
     PRETRAINED: "pretrained",
-    work.MASKED: "pretrained, specialised masks on, untrained",
-    work.RANDOM: "pretrained, random masks of the same sizes on, untrained",
+    work.MASKED: "+ specialised masks",
+    work.RANDOM: "+ random masks",
     "fine_tune": "fine-tuned",
     "neuron_specialization": "neuron specialization",
     "random_neurons": "random neurons",
@@ -107,6 +107,7 @@ def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
         f"# {config.name}",
         " ".join(describe_run(results, layout)),
         averages.to_markdown(),
+        tabulate_costs(results).to_markdown(),
         "\n".join(f"- {finding}" for finding in describe_findings(results, layout)),
         directions.to_markdown(),
         "Signatures: " + "; ".join(signatures),
@@ -124,16 +125,16 @@ def tabulate_averages(results: Results) -> Table:
     """Return the table of average scores, sparsity and cost: a row a system."""
     groups = scoring.group_tasks(results.config)
     header = ["system", *(f"{metric} {group}" for group in groups for metric in results.metrics)]
-    header += ["sparsity %", "parameters added", "mask bytes", "training s"]
+    header += ["sparsity %"]
     rows = []
     for system in [scoring.COPY, *results.systems]:
-        row = [Cell(_TITLES.get(system, system))]
+        row = [Cell(_title(system))]
         row += [
             Cell(results.score(system, metric, tasks), mark=results.mark(system, metric, group))
             for group, tasks in groups.items()
             for metric in results.metrics
         ]
-        rows.append(row + _costs(results, system))
+        rows.append([*row, Cell(_sparsity(results, system))])
     level = results.config.evaluation.significance
     return Table(
         f"{results.config.name}: averages over directions",
@@ -142,9 +143,27 @@ def tabulate_averages(results: Results) -> Table:
         [
             f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
             f"paired approximate randomisation, {results.config.evaluation.trials:,} trials, "
-            f"p < {level} after Holm's correction."
+            f"p < {level} after Holm's correction. '+ masks': the pretrained model, never trained with them; the "
+            "random ones are of the same sizes."
         ],
     )
+
+
+def tabulate_costs(results: Results) -> Table:
+    """Return the table of what each training took and added: a row a training."""
+    rows = [
+        [
+            Cell(_title(system)),
+            Cell(summary["update"], 0),
+            Cell(summary["target_tokens"], 0),
+            Cell(summary["seconds"], 0),
+            Cell(summary["parameters_added"], 0),
+            Cell(summary["mask_bytes"], 0),
+        ]
+        for system, summary in results.summaries.items()
+    ]
+    header = ["training", "updates", "target tokens", "seconds", "parameters added", "mask bytes"]
+    return Table(f"{results.config.name}: cost", header, rows)
 
 
 def tabulate_directions(results: Results) -> Table:
@@ -155,7 +174,7 @@ def tabulate_directions(results: Results) -> Table:
         for metric in results.metrics:
             cells = [Cell(results.score(s, metric, [task]), mark=results.mark(s, metric, task)) for s in systems]
             rows.append([Cell(task), Cell(metric), *cells])
-    header = ["direction", "metric", *(_TITLES.get(system, system) for system in systems)]
+    header = ["direction", "metric", *(_title(system) for system in systems)]
     return Table(f"{results.config.name}: every direction", header, rows)
 
 
@@ -176,7 +195,7 @@ def describe_run(results: Results, layout: Layout) -> list[str]:
         sentences.append(
             f"It was then trained for {' / '.join(f'{count:,.0f}' for count in sorted(updates))} more updates, from "
             f"the same weights and with the same batches, in {len(methods)} ways: "
-            f"{', '.join(_TITLES.get(name, name) for name in methods)}."
+            f"{', '.join(_title(name) for name in methods)}."
         )
     return sentences
 
@@ -211,7 +230,7 @@ def describe_findings(results: Results, layout: Layout) -> list[str]:
 def _describe_difference(results: Results, system: str, metric: str, group: str) -> str:
     one = results.comparison(system, metric, group)
     assert one is not None
-    title, baseline = (_TITLES.get(name, name) for name in (system, one.baseline))
+    title, baseline = (_title(name) for name in (system, one.baseline))
     numbers = f"{one.difference:+.1f} {metric}, p = {one.adjusted_p_value:.2g}"
     if one.adjusted_p_value >= results.config.evaluation.significance:
         return (
@@ -241,17 +260,14 @@ def _describe_masks(results: Results, layout: Layout) -> list[str]:
     return sentences
 
 
-def _costs(results: Results, system: str) -> list[Cell]:
+def _title(system: str) -> str:
+    return _TITLES.get(system, system)
+
+
+def _sparsity(results: Results, system: str) -> float | None:
+    """Return the mean sparsity of a system in percent, None where it has no masks."""
     summary = results.summaries.get(system)
     masked = system in (work.MASKED, work.RANDOM) or bool(summary and summary["mask_bytes"])
-    sparsity = None
-    if masked and results.masks is not None:
-        sparsity = 100 * float(np.mean([values.mean() for values in results.masks.sparsity().values()]))
-    if summary is None:
-        return [Cell(sparsity), Cell(None), Cell(None), Cell(None)]
-    return [
-        Cell(sparsity),
-        Cell(summary["parameters_added"], 0),
-        Cell(summary["mask_bytes"], 0),
-        Cell(summary["seconds"], 0),
-    ]
+    if not masked or results.masks is None:
+        return None
+    return 100 * float(np.mean([values.mean() for values in results.masks.sparsity().values()]))

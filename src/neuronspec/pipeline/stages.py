@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 import neuronspec
 from neuronspec.files import explained, hash_json, hash_path, read_json, write_json
@@ -28,6 +32,7 @@ class Stage:
         inputs: files and directories that decide the result.
         outputs: files and directories that `run` writes.
         workspace: where unfinished work is kept, to go on with: emptied when the inputs change.
+        parallel: whether all processes run it together (`accelerate launch`); the first one alone otherwise.
     """
 
     name: str
@@ -36,9 +41,12 @@ class Stage:
     inputs: Sequence[Path]
     outputs: Sequence[Path]
     workspace: Sequence[Path] = field(default=())
+    parallel: bool = False
 
 
-def run_stages(stages: Iterable[Stage], layout: Layout, force: Iterable[str] = ()) -> None:
+def run_stages(
+    stages: Iterable[Stage], layout: Layout, force: Iterable[str] = (), processes: PartialState | None = None
+) -> None:
     """Run stages in order, leaving out those that are done.
 
     A stage is done when it finished from the same settings, the same content of its inputs and the same version of
@@ -48,37 +56,59 @@ def run_stages(stages: Iterable[Stage], layout: Layout, force: Iterable[str] = (
         stages: in an order in which inputs come before what needs them.
         layout: where they keep their records.
         force: names of stages to do again in any case.
+        processes: the others that run the same command, where there are any.
     """
     forced = set(force)
     for stage in stages:
-        record = layout.record(stage.name)
-        before = read_json(record) if record.is_file() else None
-        now = {
-            "settings": stage.settings,
-            "inputs": {_name(path, layout): fingerprint(path, before) for path in stage.inputs},
-            "version": neuronspec.__version__,
-        }
-        reason = "asked to" if stage.name in forced else _reason(stage, before, now, layout)
-        if reason is None:
-            logger.info("%s: done before", stage.name)
-            continue
-        same_work = before is not None and stage.name not in forced and _changes(before["made_from"], now) == []
-        logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != "unfinished" else "")
-        if not same_work:
-            with explained(layout.out):
-                for path in [*stage.workspace, *stage.outputs]:
-                    _remove(path)
-        started = time.monotonic()
-        spent = before["seconds"] if before is not None and same_work else 0.0
-        write_json(record, {"made_from": now, "outputs": None, "seconds": spent})
-        try:
-            stage.run()
-        except BaseException:
-            write_json(record, {"made_from": now, "outputs": None, "seconds": spent + time.monotonic() - started})
-            raise
+        if processes is None:
+            with _watched(stage, layout, stage.name in forced) as must_run:
+                if must_run:
+                    stage.run()
+        else:
+            _run_together(stage, layout, stage.name in forced, processes)
+
+
+@contextlib.contextmanager
+def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
+    """Yield whether a stage must run, clear what it must not go on from, and record that it has run."""
+    record = layout.record(stage.name)
+    before = read_json(record) if record.is_file() else None
+    now = {
+        "settings": stage.settings,
+        "inputs": {_name(path, layout): fingerprint(path, before) for path in stage.inputs},
+        "version": neuronspec.__version__,
+    }
+    reason = "asked to" if forced else _reason(stage, before, now, layout)
+    if reason is None:
+        logger.info("%s: done before", stage.name)
+        yield False
+        return
+    same_work = before is not None and not forced and not _changes(before["made_from"], now)
+    logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != "unfinished" else "")
+    # Only unfinished work is gone on with: a changed output must not pass for a finished part of it.
+    stale = [*(() if same_work else stage.workspace), *(() if reason == "unfinished" else stage.outputs)]
+    with explained(layout.out):
+        for path in stale:
+            _remove(path)
+    spent = before["seconds"] if before is not None and same_work else 0.0
+    started, outputs = time.monotonic(), None
+    write_json(record, {"made_from": now, "outputs": outputs, "seconds": spent})
+    try:
+        yield True
         outputs = {_name(path, layout): fingerprint(path, None) for path in stage.outputs}
+    finally:
         seconds = round(spent + time.monotonic() - started, 2)
         write_json(record, {"made_from": now, "outputs": outputs, "seconds": seconds})
+
+
+def _run_together(stage: Stage, layout: Layout, forced: bool, processes: PartialState) -> None:
+    """Run a stage on several processes: the first one decides, and works alone where the stage is not parallel."""
+    first = processes.is_main_process
+    with _watched(stage, layout, forced) if first else contextlib.nullcontext(False) as decided:
+        must_run = broadcast_object_list([decided])[0]
+        if must_run and (first or stage.parallel):
+            stage.run()
+        processes.wait_for_everyone()
 
 
 def fingerprint(path: Path, record: dict[str, Any] | None) -> dict[str, Any]:

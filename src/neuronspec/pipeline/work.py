@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
@@ -89,18 +90,17 @@ def record(config: Config, layout: Layout) -> None:
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
     valid = _dataset(config, layout, "valid", tokenizer, model)
-    batches = list(valid.in_order(config.neurons.tokens_per_batch))
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
         "version": neuronspec.__version__,
     }
-    with show_progress("recording neurons", len(batches)) as advance:
+    with show_progress("recording neurons", sum(map(len, valid.lengths()))) as advance:
 
         def watched() -> Iterator[Tensors]:
-            for batch in batches:
+            for batch in valid.in_order(config.neurons.tokens_per_batch):
                 yield batch
-                advance()
+                advance(len(batch["tasks"]))
 
         counts = record_activations(
             model, watched(), config.neurons.unit, tasks=config.directions(), signature=signature
@@ -209,10 +209,10 @@ def _train(
     masks: NeuronMasks | None,
 ) -> None:
     """Run the loop and publish the model that it ends with."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     if not training.updates:
-        _publish(layout, system, State(), lambda path: save_model(model, path, tokenizer), count_parameters(model))
+        _publish(
+            config, layout, system, State(), lambda path: save_model(model, path, tokenizer), count_parameters(model)
+        )
         return
     parameters = count_parameters(model)
     corpora = Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
@@ -232,13 +232,21 @@ def _train(
     def copy(path: Path) -> None:
         shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
 
-    _publish(layout, system, state, copy, count_parameters(model), count_parameters(model) - parameters)
+    _publish(config, layout, system, state, copy, count_parameters(model), count_parameters(model) - parameters)
 
 
 def _publish(
-    layout: Layout, system: str, state: State, write_model: Callable[[Path], Any], parameters: int, added: int = 0
+    config: Config,
+    layout: Layout,
+    system: str,
+    state: State,
+    write_model: Callable[[Path], Any],
+    parameters: int,
+    added: int = 0,
 ) -> None:
     """Publish a trained model, and what it took."""
+    if not PartialState(cpu=config.device == "cpu").is_main_process:
+        return
     with publish(layout.model(system)) as temporary:
         write_model(temporary)
     masks_file = layout.model(system) / MASKS_FILE

@@ -63,10 +63,12 @@ class Checkpoints:
             files = sorted(file for file in temporary.rglob("*") if file.is_file())
             manifest = {file.relative_to(temporary).as_posix(): hash_path(file) for file in files}
             write_json(temporary / STATE / "manifest.json", manifest)
-        # (3) only now can older ones go
-        for old in self._updates()[self.keep :]:
-            if old != state["best_update"]:
-                shutil.rmtree(self.path(old))
+        # (3) only now can others go: old ones, damaged ones of a lost run, and what a killed run left half-written
+        kept = {state["best_update"], *[number for number in self._updates() if number <= update][: self.keep]}
+        for other in set(self._updates()) - kept:
+            shutil.rmtree(self.path(other))
+        for left in self.directory.glob(".checkpoint-*"):
+            shutil.rmtree(left)
 
     def newest(self, report: Callable[[str], None]) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
@@ -110,10 +112,13 @@ def restore_optimizer(
     Raises:
         NeuronspecError: they are of another model.
     """
+    unknown = {key.partition(".")[2] for key in tensors} - set(names.values())
+    if unknown:
+        raise NeuronspecError(
+            f"the checkpoint has optimiser state for {min(unknown)}, which the model lacks: it is of another model"
+        )
     for parameter, name in names.items():
         found = {key.partition(".")[0]: value for key, value in tensors.items() if key.partition(".")[2] == name}
-        if tensors and not found:
-            raise NeuronspecError(f"the checkpoint has no optimiser state for {name}: it is of another model")
         optimizer.state[parameter] = {
             key: value if key == "step" else value.to(parameter.device) for key, value in found.items()
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -92,8 +92,13 @@ def train(
         NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
     """
     # The accelerator decides on the device and joins processes; each update has the same batches on any number.
+    drops_layers = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
     accelerator = Accelerator(
-        cpu=cpu, mixed_precision=_precision(training.precision, cpu), log_with=training.report_to or None
+        cpu=cpu,
+        mixed_precision=_precision(training.precision, cpu),
+        log_with=training.report_to or None,
+        # LayerDrop (M2M-100 has it) leaves other parameters without a gradient in each process.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=drops_layers)],
     )
     if training.batches_per_update % accelerator.num_processes:
         raise NeuronspecError(

@@ -1,0 +1,112 @@
+"""What users read is true: every page, command and snippet of README and docs is parsed or run here."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+import typer
+import yaml
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    NllbTokenizer,
+)
+
+from neuronspec.cli.main import app
+from neuronspec.config import load_config
+from neuronspec.methods import method_options
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_configuration_page_is_what_the_code_says() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == load_generator().render(), "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    text = page.read_text(encoding="utf-8")
+    for line in re.findall(r"(?:^\$ |`)(neuronspec [^`\n]*)", text, re.M):
+        words = shlex.split(line, comments=True)[1:]
+        if not words or words[0] == "VERB":
+            continue
+        verb = group.commands[words[0]]  # type: ignore[attr-defined]
+        known = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words[1:] if word.startswith("-")} <= known | {"--help"}, line
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"(?:^\$ |`)make (\w+)", page.read_text(encoding="utf-8"), re.M):
+            assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
+    (snippet,) = snippets(ROOT / "README.md", "yaml")
+    (tmp_path / "my.yaml").write_text(snippet)
+    config = load_config(tmp_path / "my.yaml", (), method_options())
+    assert config.directions()[0] == "en-de"
+    assert yaml.safe_load(snippet)["methods"].keys() == config.methods.keys()
+
+
+def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a small random model and a small tokenizer of the same kind as the ones that it names."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *"▁ GutenTagodyG.", "mask"]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = NllbTokenizer(vocab=vocabulary, merges=[])
+    model = M2M100ForConditionalGeneration(
+        M2M100Config(
+            vocab_size=len(tokenizer),
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+        )
+    )
+    given: dict[str, Any] = {"model": model, "tokenizer": tokenizer}
+    monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", lambda name: given["model"])
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: given["tokenizer"])
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = snippets(ROOT / "README.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    assert names["loss"].item() > 0
+    assert names["output"].shape[0] == 1
+    assert names["counts"].tasks == ("de-en",)
+    assert (tmp_path / "masks" / "neuron_masks.safetensors").is_file()
