@@ -20,10 +20,17 @@ Overrides = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Do it again even if it is done.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Everything random follows from it.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of everything that is made.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def load(source: str, overrides: Iterable[str] | None, out: Path | None = None, seed: int | None = None) -> Config:
+def load(
+    source: str,
+    overrides: Iterable[str] | None,
+    out: Path | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+) -> Config:
     """Load a configuration with the overrides of the command line."""
     from neuronspec.config import load_config
     from neuronspec.methods import method_options
@@ -32,6 +39,7 @@ def load(source: str, overrides: Iterable[str] | None, out: Path | None = None, 
     changes = list(overrides or [])
     changes += [f"out={out}"] if out is not None else []
     changes += [f"seed={seed}"] if seed is not None else []
+    changes += [f"threads={threads}"] if threads is not None else []
     return load_config(source, changes, method_options())
 
 

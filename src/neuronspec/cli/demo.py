@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load
+from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, Threads, load
 from neuronspec.cli.run import print_results
 
 DEFAULT_MINUTES = 5.0
@@ -26,6 +26,7 @@ def demo(
         typer.Option(help="The text's file, where it cannot be downloaded.", exists=True, dir_okay=False),
     ] = None,
     seed: Seed = None,
+    threads: Threads = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +41,7 @@ def demo(
     ]
     corpus = f"{(text or fetch_text()).absolute()}!{MEMBERS}"
     changes.append("data.train=" + json.dumps([{"path": corpus, "format": "catalog"}]))
-    config = load("demo", [*(overrides or []), *changes], out, seed)
+    config = load("demo", [*(overrides or []), *changes], out, seed, threads)
     if not as_json:
         typer.echo(
             f"Pretraining on {', '.join([config.pivot, *config.languages])}; then the same training twice more, plain "

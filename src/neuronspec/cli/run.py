@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, load, print_table
+from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load, print_table
 
 if TYPE_CHECKING:
     from neuronspec.config import Config
@@ -19,11 +19,12 @@ def run(
     overrides: Overrides = None,
     out: Out = None,
     seed: Seed = None,
+    threads: Threads = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every stage of a configuration; what is done already is left alone."""
-    loaded = load(config, overrides, out, seed)
+    loaded = load(config, overrides, out, seed, threads)
     from neuronspec.pipeline.plan import run as run_pipeline
 
     layout = run_pipeline(loaded, force=force)
@@ -40,6 +41,7 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"averages": averages.to_json(), "cost": costs.to_json()}, indent=2))
         return
+    print_table(report.tabulate_directions(results))
     print_table(averages)
     print_table(costs)
     for finding in report.describe_findings(results, layout):

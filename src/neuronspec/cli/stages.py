@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, load
+from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load
 
 
 def run_stage(
@@ -19,9 +19,10 @@ def run_stage(
     force: bool,
     stage: str,
     only: str | None = None,
+    threads: int | None = None,
 ) -> Path:
     """Run one stage of a configuration, and before it what it needs; return the output directory."""
-    loaded = load(config, overrides, out, seed)
+    loaded = load(config, overrides, out, seed, threads)
     from neuronspec.pipeline.plan import run
 
     return run(loaded, until=stage, only=only, force=force).out
@@ -44,10 +45,11 @@ def train(
     ] = None,
     out: Out = None,
     seed: Seed = None,
+    threads: Threads = None,
     force: Force = False,
 ) -> None:
     """Train the model, or with --method continue to train it."""
-    directory = run_stage(config, overrides, out, seed, force, "train", method)
+    directory = run_stage(config, overrides, out, seed, force, "train", method, threads)
     typer.echo(f"the model is in {directory / 'models' / (method or 'pretrained')}")
 
 

@@ -6,7 +6,6 @@ import contextlib
 import glob
 import re
 import struct
-import textwrap
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -60,7 +59,7 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
             for key in sorted(set.intersection(*(set(side) for side in texts))):
                 sides = iter(texts)
                 left, right = (next(sides)[key] if has_file[code] else key[-1] for code in (source, target))
-                name = textwrap.shorten(".".join(filter(None, key)), 60, placeholder="...")
+                name = " ".join(".".join(filter(None, key)).split())[:60]
                 yield Pair(left, right, f"{found[-1].files[wildcards]}:{name}")
 
 

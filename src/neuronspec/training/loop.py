@@ -92,19 +92,7 @@ def train(
         NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
     """
     # The accelerator decides on the device and joins processes; each update has the same batches on any number.
-    drops_layers = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=_precision(training.precision, cpu),
-        log_with=training.report_to or None,
-        # LayerDrop (M2M-100 has it) leaves other parameters without a gradient in each process.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=drops_layers)],
-    )
-    if training.batches_per_update % accelerator.num_processes:
-        raise NeuronspecError(
-            f"training.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
-            f"{accelerator.num_processes} processes"
-        )
+    accelerator = _make_accelerator(model, training, directory, cpu)
     sampler = BatchSampler(
         corpora.train.lengths(),
         temperature=sampling.temperature,
@@ -194,7 +182,8 @@ def train(
             if validate or state.update % every == 0:
                 save()
             advance(note=f"loss {loss_per_token:.2f}")
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # not end_training: it takes apart the group of processes, still in use
+        tracker.finish()
     accelerator.wait_for_everyone()
     chosen = state.best_update if training.select == "best" else state.update
     return checkpoints.path(chosen), state
@@ -228,6 +217,24 @@ def validate_tasks(
     losses, tokens = accelerator.reduce(sums, "sum").cpu()
     by_task = {task.name: float(losses[n] / tokens[n]) for n, task in enumerate(valid.tasks) if tokens[n]}
     return by_task | {"all": float(losses.sum() / tokens.sum())}
+
+
+def _make_accelerator(model: PreTrainedModel, training: Training, directory: Path, cpu: bool) -> Accelerator:
+    # LayerDrop (M2M-100 has it) leaves other parameters without a gradient in each process.
+    drops_layers = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=_precision(training.precision, cpu),
+        log_with=training.report_to or None,
+        project_dir=directory,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=drops_layers)],
+    )
+    if training.batches_per_update % accelerator.num_processes:
+        raise NeuronspecError(
+            f"training.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
+            f"{accelerator.num_processes} processes"
+        )
+    return accelerator
 
 
 def _updates(
