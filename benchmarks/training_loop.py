@@ -1,7 +1,7 @@
 """How fast the training loop is: target tokens per CPU-second, beside transformers' Seq2SeqTrainer, in one run.
 
-    make bench                                                  # a few minutes
-    OMP_NUM_THREADS=1 python benchmarks/training_loop.py --updates 400 --rounds 7 --write
+    make bench                                                    # a few minutes
+    OMP_NUM_THREADS=1 python benchmarks/training_loop.py --rounds 4 --write
 
 Every contender starts from the same weights of the demo's model and trains on the same examples of the demo's text:
 those that our loop draws for `--updates` updates. The Trainer has its own way of batching them, in as many updates.
@@ -30,6 +30,7 @@ from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
@@ -194,14 +195,16 @@ class Bench:
                 dataloader_pin_memory=False,
                 **{"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True},
             )
-            Seq2SeqTrainer(
+            trainer = Seq2SeqTrainer(
                 model,
                 arguments,
                 data_collator=collate,
                 train_dataset=self.examples,
                 processing_class=self.tokenizer,
                 callbacks=[UpdateStarts(meter)],
-            ).train()
+            )
+            trainer.remove_callback(PrinterCallback)  # it prints to where the table goes
+            trainer.train()
         return meter
 
 
@@ -209,13 +212,14 @@ def run_rounds(bench: Bench, rounds: int) -> dict[str, list[dict[str, float]]]:
     """Let the contenders take turns; return, for each, one summary a round."""
     contenders: dict[str, Callable[[], Meter]] = {
         OURS: lambda: bench.run_loop("fine_tune"),  # the first: it draws the examples
+        MASKED: lambda: bench.run_loop("neuron_specialization"),
         RANDOM: lambda: bench.run_trainer("random"),
         GROUPED: lambda: bench.run_trainer("group_by_length"),
-        MASKED: lambda: bench.run_loop("neuron_specialization"),
     }
     summaries: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for number in range(rounds):
-        for name, run in contenders.items():
+        # Every other round backwards, so that nobody always follows the same one.
+        for name, run in list(contenders.items())[:: 1 if number % 2 == 0 else -1]:
             summaries[name].append(run().summary())
             speed = summaries[name][-1]["target_tokens_per_cpu_second"]
             print(f"round {number + 1}/{rounds}: {name}: {speed:.0f} target tokens per CPU-second", file=sys.stderr)
@@ -260,10 +264,11 @@ def format_report(summaries: dict[str, list[dict[str, float]]], machine: dict[st
 
 
 @contextmanager
-def prepared(out: Path | None, updates: int) -> Iterator[Bench]:
+def prepared(out: Path | None, updates: int, any_length: bool) -> Iterator[Bench]:
     """Prepare the demo's text, in `out` or in a directory that is gone afterwards."""
     corpus = {"path": f"{fetch_text()}!{MEMBERS}", "format": "catalog"}
     length = [f"training.updates={updates}", f"training.validate_every={updates}"]
+    length += ["data.max_words=null", "sampling.tokens_per_batch=800"] if any_length else []
     config = load_config("demo", [f"data.train={json.dumps([corpus])}", *length])
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout(out or Path(folder))
@@ -275,22 +280,28 @@ def prepared(out: Path | None, updates: int) -> Iterator[Bench]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the training loop with transformers' Seq2SeqTrainer.")
     parser.add_argument("--updates", type=int, default=200, help="updates of each contender in each round")
-    parser.add_argument("--rounds", type=int, default=5, help="how often the contenders take turns")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the contenders take turns")
     parser.add_argument("--out", type=Path, help="keep the prepared text here, and take it from here the next time")
+    parser.add_argument(
+        "--any-length", action="store_true", help="the catalogs' sentences of any length, not 3 to 12 words"
+    )
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}.md and .json to results/")
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
     if options.updates <= WARM_UP + 1:
         parser.error(f"--updates must be more than {WARM_UP + 1}: the first {WARM_UP} are not timed")
     torch.set_num_threads(1)
-    with prepared(options.out, options.updates) as bench:
+    with prepared(options.out, options.updates, options.any_length) as bench:
         summaries = run_rounds(bench, options.rounds)
     machine = describe_machine()
     report = format_report(summaries, machine, options.rounds)
     print(report)
     if options.write:
-        write_text(RESULTS.with_suffix(".md"), report)
+        results = RESULTS.with_name(f"{RESULTS.name}{'_any_length' if options.any_length else ''}")
+        write_text(results.with_suffix(".md"), report)
         ratios = compare(summaries)
-        write_json(RESULTS.with_suffix(".json"), {"machine": machine, "ratios": ratios, "runs": summaries})
+        write_json(results.with_suffix(".json"), {"machine": machine, "ratios": ratios, "runs": summaries})
 
 
 if __name__ == "__main__":

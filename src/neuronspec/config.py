@@ -14,6 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_language, join_direction, split_direction
 
+PresetName = Literal[
+    "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
+]
+
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values do not change after loading."""
@@ -104,7 +108,7 @@ class Sampling(Section):
 class Model(Section):
     """Which model to train."""
 
-    preset: str | None = None
+    preset: PresetName | None = None
     """A model built from scratch: `tiny`, `mT-shallow`, `mT-small`, `mT-big`, `mT-wide`, `mT-large`,
     `bilingual-low`, `bilingual-high`."""
     pretrained: str | None = None

@@ -34,7 +34,7 @@ def publish(path: Path) -> Iterator[Path]:
     Raises:
         NeuronspecError: the disk is full or read-only.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # the same each time: what a killed run left is cleared
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
@@ -42,7 +42,7 @@ def publish(path: Path) -> Iterator[Path]:
             yield temporary
             _sync(temporary)
             if temporary.is_dir() and path.exists():  # a directory cannot be renamed over a full one
-                old = path.with_name(f".{path.name}.{os.getpid()}.old")
+                old = path.with_name(f".{path.name}.old")
                 _remove(old)
                 path.rename(old)
                 temporary.rename(path)

@@ -61,7 +61,7 @@ def print_table(table: Table) -> None:
         shown.add_column(title, justify="left" if table.is_text(column) else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*(str(cell) for cell in row))
-    console = Console(highlight=False, **({} if sys.stdout.isatty() else {"width": 120}))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(shown)
     for note in table.notes:
         console.print(note, markup=False)

@@ -9,7 +9,6 @@ import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 
 import neuronspec
@@ -36,15 +35,20 @@ app.command("translate")(translate.translate)
 app.command("score")(score.score)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"neuronspec {neuronspec.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> None:
     """Take the options that every verb has."""
-    if version:
-        typer.echo(f"neuronspec {neuronspec.__version__}")
-        raise typer.Exit
     # Logs and progress on stderr, results on stdout.
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
@@ -58,29 +62,27 @@ def main() -> None:
     """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
     # Threads that wait must not spin: beside a busy neighbour, two would be slower than one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    code: int | str | None = 0
     try:
-        code = app(standalone_mode=False)
-        if code == 130:  # how typer passes on that Ctrl-C was pressed
-            raise KeyboardInterrupt
+        app()
+    except SystemExit as left:  # typer explains a wrong command line itself, and makes 130 of Ctrl-C
+        code = left.code
+    except KeyboardInterrupt:
+        code = 130
     except NeuronspecError as error:
         typer.echo(f"error: {error}", err=True)
         code = 2
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _MENDABLE:
+            typer.echo(f"error: {(error.strerror or '').lower()}: {error.filename or 'while writing'}", err=True)
+            code = 2
+        else:
+            traceback.print_exc()
+            typer.echo("error: this is a bug in neuronspec; please report it with the lines above", err=True)
+            code = 1
+    if code == 130:
         typer.echo("\ninterrupted: the same command goes on from here", err=True)
-        code = 130
-    except OSError as error:
-        if error.errno not in _MENDABLE:
-            raise
-        typer.echo(f"error: {(error.strerror or '').lower()}: {error.filename or 'while writing'}", err=True)
-        code = 2
-    except Exception:
-        traceback.print_exc()
-        typer.echo("error: this is a bug in neuronspec; please report it with the lines above", err=True)
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

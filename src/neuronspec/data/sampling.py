@@ -177,7 +177,7 @@ class BatchSampler:
             number, first = number + 1, 0
 
     def _draw(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        tasks, examples = [], []
+        tasks, examples = [], [np.empty(0, dtype=np.int64)]  # rounded down, the shares of a tiny round may all be 0
         for task, fitting in enumerate(self.fitting):
             share = self.round_size * self.weights[task]
             start, stop = (int(np.floor((number + offset) * share)) for offset in (0, 1))

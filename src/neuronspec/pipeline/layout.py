@@ -37,6 +37,10 @@ class Layout:
         """The checkpoints and the log of a training."""
         return self.out / "training" / system
 
+    def summary(self, system: str) -> Path:
+        """What a training took and added."""
+        return self.training(system) / "summary.json"
+
     def model(self, system: str) -> Path:
         """The model that a training ended with: a Hugging Face directory."""
         return self.out / "models" / system

@@ -51,7 +51,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
             functools.partial(work.pretrain, config, layout),
             _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
             [*tokens, layout.vocabulary],
-            [layout.model(PRETRAINED)],
+            [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
             [layout.training(PRETRAINED)],
             parallel=True,
         ),
@@ -89,7 +89,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
                 _settings(config, "languages", "tasks", "continued", "sampling", "seed")
                 | {"method": config.methods[method]},
                 [layout.model(PRETRAINED), *tokens, *masks],
-                [layout.model(method)],
+                [layout.model(method), layout.summary(method)],
                 [layout.training(method)],
                 parallel=True,
             )

@@ -37,8 +37,6 @@ from neuronspec.training.loop import Corpora, State, train
 from neuronspec.training.method import Method, Resources
 from neuronspec.translation.decoding import translate
 
-SUMMARY_FILE = "summary.json"
-
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
@@ -255,10 +253,10 @@ def _publish(
         "parameters_added": added,
         "mask_bytes": masks_file.stat().st_size if masks_file.is_file() else 0,
     }
-    write_json(layout.training(system) / SUMMARY_FILE, summary)
+    write_json(layout.summary(system), summary)
 
 
 def read_summary(layout: Layout, system: str) -> dict[str, float]:
     """Return what a training took and added."""
-    summary: dict[str, float] = read_json(layout.training(system) / SUMMARY_FILE)
+    summary: dict[str, float] = read_json(layout.summary(system))
     return summary

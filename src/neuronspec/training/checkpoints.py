@@ -119,9 +119,7 @@ def restore_optimizer(
         )
     for parameter, name in names.items():
         found = {key.partition(".")[0]: value for key, value in tensors.items() if key.partition(".")[2] == name}
-        optimizer.state[parameter] = {
-            key: value if key == "step" else value.to(parameter.device) for key, value in found.items()
-        }
+        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in found.items()}
 
 
 def _damage(path: Path) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -91,102 +93,135 @@ def train(
     Raises:
         NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
     """
-    # The accelerator decides on the device and joins processes; each update has the same batches on any number.
-    accelerator = _make_accelerator(model, training, directory, cpu)
-    sampler = BatchSampler(
-        corpora.train.lengths(),
-        temperature=sampling.temperature,
-        tokens_per_batch=sampling.tokens_per_batch,
-        homogeneous=sampling.homogeneous,
-        max_tokens=sampling.max_tokens,
-        seed=resources.seed,
-        names=resources.tasks,
-    )
+    run = _Run(model, tokenizer, corpora, method, resources, training, sampling, directory, cpu, workers)
+    with show_progress(title, training.updates, run.state.update) as advance:
+        while not run.state.finished:
+            loss = run.update()
+            validating = run.state.update % training.validate_every == 0 or run.state.update == training.updates
+            if validating:
+                run.validate()
+            if validating or run.state.update % (training.checkpoint_every or training.validate_every) == 0:
+                run.save()
+            advance(note=f"loss {loss:.2f}")
+    return run.finish()
 
-    # Resume: weights first, since the method and the optimiser take hold of the parameters.
-    checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints)
-    found = checkpoints.newest(report=logger.warning)
-    state = State()
-    if found is not None:
-        model.load_state_dict(load_model(found[0]).state_dict())
-        state = State(**found[2])
-        logger.info("going on after %d of %d updates", state.update, training.updates)
-    method.attach(model, resources)
-    objective = TranslationLoss(model, training.label_smoothing)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=0.0,
-        betas=training.adam_betas,
-        eps=training.adam_epsilon,
-        weight_decay=training.weight_decay,
-    )
-    prepared, optimizer = accelerator.prepare(objective, optimizer)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    if found is not None:
-        restore_optimizer(optimizer, names, found[1])
-    journal = Journal(directory, state.update, accelerator)
-    if training.report_to:
-        accelerator.init_trackers("neuronspec")
 
-    def save() -> None:
+class _Run:
+    """A training under way: what `train` was given, the prepared objective and optimiser, and the state."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        corpora: Corpora,
+        method: Method,
+        resources: Resources,
+        training: Training,
+        sampling: Sampling,
+        directory: Path,
+        cpu: bool,
+        workers: int,
+    ) -> None:
+        self.model, self.tokenizer, self.corpora, self.method = model, tokenizer, corpora, method
+        self.training, self.sampling, self.seed = training, sampling, resources.seed
+        # The accelerator decides on the device and joins processes; each update has the same batches on any number.
+        self.accelerator = _make_accelerator(model, training, directory, cpu)
+        sampler = BatchSampler(
+            corpora.train.lengths(),
+            temperature=sampling.temperature,
+            tokens_per_batch=sampling.tokens_per_batch,
+            homogeneous=sampling.homogeneous,
+            max_tokens=sampling.max_tokens,
+            seed=resources.seed,
+            names=resources.tasks,
+        )
+        # Resume: weights first, since the method and the optimiser take hold of the parameters.
+        self.checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints)
+        self.state = State()
+        if found := self.checkpoints.newest(report=logger.warning):
+            model.load_state_dict(load_model(found[0]).state_dict())
+            self.state = State(**found[2])
+            logger.info("going on after %d of %d updates", self.state.update, training.updates)
+        method.attach(model, resources)
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=0.0,
+            betas=training.adam_betas,
+            eps=training.adam_epsilon,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        objective = TranslationLoss(model, training.label_smoothing)
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.names = {parameter: name for name, parameter in model.named_parameters()}
+        if found:
+            restore_optimizer(self.optimizer, self.names, found[1])
+        self.journal = Journal(directory, self.state.update, self.accelerator)
+        self.stream = _updates(corpora.train, sampler, self.state, training, self.accelerator, workers)
+
+    def update(self) -> float:
+        """Make one update and return the loss per target token, in nats."""
+        state, accelerator, training = self.state, self.accelerator, self.training
+        started = time.monotonic()
+        batches, tokens, cursor = next(self.stream)
+        # Everything random in an update follows from its number: there is no random state to keep.
+        set_seed(_seed(self.seed, state.update, accelerator.process_index))
+        self.objective.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(state.update, training)
+        total = torch.zeros((), device=accelerator.device)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
+                loss = self.objective(_to(batch, accelerator.device))
+                # The mean over all target tokens of the update; DDP averages over processes.
+                accelerator.backward(loss * (accelerator.num_processes / tokens))
+            total += loss.detach()
+        if training.max_gradient_norm is not None:
+            accelerator.clip_grad_norm_(self.objective.parameters(), training.max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        loss_per_token = _finite(float(accelerator.reduce(total, "sum")) / tokens, "loss", state.update + 1)
+        state.update += 1
+        state.round, state.batch = cursor.round, cursor.batch
+        state.target_tokens += tokens
+        state.train_loss += loss_per_token
+        state.seconds += time.monotonic() - started
+        return loss_per_token
+
+    def validate(self) -> None:
+        """Measure the loss of each task on the validation text, log it, and decide whether to stop."""
+        state, training = self.state, self.training
+        losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
+        loss = _finite(losses["all"], "validation loss", state.update)
+        if state.best_loss is None or loss < state.best_loss:
+            state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
+        else:
+            state.validations_without_gain += 1
+        out_of_patience = training.patience is not None and state.validations_without_gain >= training.patience
+        state.finished = out_of_patience or state.update >= training.updates
+        self.journal.write(state.update, _entry(state, losses, training))
+        state.train_loss = 0.0
+
+    def save(self) -> None:
+        """Publish a checkpoint."""
+
         def write_model(path: Path) -> None:
-            save_model(model, path, tokenizer)
-            method.save(path)
+            save_model(self.model, path, self.tokenizer)
+            self.method.save(path)
 
-        if accelerator.is_main_process:
-            checkpoints.save(state.update, write_model, optimizer_tensors(optimizer, names), asdict(state))
-        accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            moments = optimizer_tensors(self.optimizer, self.names)
+            self.checkpoints.save(self.state.update, write_model, moments, asdict(self.state))
+        self.accelerator.wait_for_everyone()
 
-    stream = _updates(corpora.train, sampler, state, training.batches_per_update, accelerator, workers)
-    with show_progress(title, training.updates, state.update) as advance:
-        while not state.finished:
-            started = time.monotonic()
-            batches, tokens, cursor = next(stream)
-            # Everything random in an update follows from its number: there is no random state to keep.
-            set_seed(_seed(resources.seed, state.update, accelerator.process_index))
-            prepared.train()
-            rate = learning_rate(state.update, training)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            total = torch.zeros((), device=accelerator.device)
-            for number, batch in enumerate(batches):
-                last = number == len(batches) - 1
-                with contextlib.nullcontext() if last else accelerator.no_sync(prepared):
-                    loss = prepared(_to(batch, accelerator.device))
-                    # The mean over all target tokens of the update; DDP averages over processes.
-                    accelerator.backward(loss * (accelerator.num_processes / tokens))
-                total += loss.detach()
-            if training.max_gradient_norm is not None:
-                accelerator.clip_grad_norm_(prepared.parameters(), training.max_gradient_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
-            if not torch.isfinite(torch.tensor(loss_per_token)):
-                raise NeuronspecError(
-                    f"the loss is {loss_per_token} at update {state.update + 1}: lower the learning rate, "
-                    "lengthen the warm-up, or set training.max_gradient_norm"
-                )
-
-            state.update += 1
-            state.round, state.batch = cursor.round, cursor.batch
-            state.target_tokens += tokens
-            state.train_loss += loss_per_token
-            state.seconds += time.monotonic() - started
-            validate = state.update % training.validate_every == 0 or state.update == training.updates
-            if validate:
-                losses = validate_tasks(model, corpora.valid, accelerator, sampling.tokens_per_batch)
-                _judge(state, losses["all"], training)
-                journal.write(state.update, _entry(state, losses, rate, training))
-                state.train_loss = 0.0
-            every = training.checkpoint_every or training.validate_every
-            if validate or state.update % every == 0:
-                save()
-            advance(note=f"loss {loss_per_token:.2f}")
-    for tracker in accelerator.trackers:  # not end_training: it takes apart the group of processes, still in use
-        tracker.finish()
-    accelerator.wait_for_everyone()
-    chosen = state.best_update if training.select == "best" else state.update
-    return checkpoints.path(chosen), state
+    def finish(self) -> tuple[Path, State]:
+        """Close the trackers; return the checkpoint that was asked for, and the state."""
+        for tracker in self.accelerator.trackers:  # not end_training: it takes apart the processes' group, still in use
+            tracker.finish()
+        self.accelerator.wait_for_everyone()
+        chosen = self.state.best_update if self.training.select == "best" else self.state.update
+        return self.checkpoints.path(chosen), self.state
 
 
 def validate_tasks(
@@ -220,6 +255,9 @@ def validate_tasks(
 
 
 def _make_accelerator(model: PreTrainedModel, training: Training, directory: Path, cpu: bool) -> Accelerator:
+    missing = [name for name in training.report_to if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NeuronspecError(f"training.report_to: {missing[0]} is not installed; run: pip install {missing[0]}")
     # LayerDrop (M2M-100 has it) leaves other parameters without a gradient in each process.
     drops_layers = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
     accelerator = Accelerator(
@@ -234,6 +272,8 @@ def _make_accelerator(model: PreTrainedModel, training: Training, directory: Pat
             f"training.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
             f"{accelerator.num_processes} processes"
         )
+    if training.report_to:
+        accelerator.init_trackers("neuronspec")
     return accelerator
 
 
@@ -241,7 +281,7 @@ def _updates(
     dataset: BatchDataset,
     sampler: BatchSampler,
     state: State,
-    batches_per_update: int,
+    training: Training,
     accelerator: Accelerator,
     workers: int,
 ) -> Iterator[tuple[list[Tensors], int, Cursor]]:
@@ -251,7 +291,7 @@ def _updates(
     def plan() -> Iterator[tuple[list[Batch], int, Cursor]]:
         batches = sampler.batches(Cursor(state.round, state.batch))
         while True:
-            drawn, cursors = zip(*itertools.islice(batches, batches_per_update), strict=True)
+            drawn, cursors = zip(*itertools.islice(batches, training.batches_per_update), strict=True)
             tokens = sum(
                 int(sampler.lengths[task][example, 1])
                 for batch in drawn
@@ -277,23 +317,21 @@ class _Flat:
             yield from batches
 
 
-def _judge(state: State, loss: float, training: Training) -> None:
-    """Take a validation into account: is it the best, and is it time to stop?"""
-    if state.best_loss is None or loss < state.best_loss:
-        state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
-    else:
-        state.validations_without_gain += 1
-    patience = training.patience
-    out_of_patience = patience is not None and state.validations_without_gain >= patience
-    state.finished = out_of_patience or state.update >= training.updates
+def _finite(loss: float, what: str, update: int) -> float:
+    if not math.isfinite(loss):
+        raise NeuronspecError(
+            f"the {what} is {loss} at update {update}: lower the learning rate, lengthen the warm-up, "
+            "or set training.max_gradient_norm"
+        )
+    return loss
 
 
-def _entry(state: State, losses: dict[str, float], rate: float, training: Training) -> dict[str, object]:
+def _entry(state: State, losses: dict[str, float], training: Training) -> dict[str, object]:
     since = state.update % training.validate_every or training.validate_every
     return {
         "train": {
             "loss": state.train_loss / since,
-            "learning_rate": rate,
+            "learning_rate": learning_rate(state.update - 1, training),
             "target_tokens": state.target_tokens,
             "target_tokens_per_second": round(state.target_tokens / max(state.seconds, 1e-9), 1),
         },

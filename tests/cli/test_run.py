@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neuronspec.cli.main import main
+
+RECIPE = """
+name: small
+out: run
+threads: 1
+device: cpu
+languages: [de]
+data:
+  train: [{path: "corpus.{lang}.tsv"}]
+  hold_out: {valid: 0.2, test: 0.2}
+vocabulary: {size: 64}
+model: {preset: tiny}
+training: {updates: 0}
+translation: {beams: 1, max_tokens: 4}
+evaluation: {trials: 100}
+"""
+ENGLISH = ["one", "two", "three", "four", "five", "six", "seven"]
+GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
+
+Call = Callable[..., int]
+
+
+def write_project(folder: Path) -> None:
+    lines = (
+        f"{a} and {b}\t{x} und {y}"
+        for a, x in zip(ENGLISH, GERMAN, strict=True)
+        for b, y in zip(ENGLISH, GERMAN, strict=True)
+    )
+    (folder / "corpus.de.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "neuronspec.cli.main", *arguments],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A project with a run that was made in a process of its own, and what the process said."""
+    folder = tmp_path_factory.mktemp("small")
+    write_project(folder)
+    return folder, start(folder, "run", "small.yaml", "--json")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+    """Call `neuronspec` in a fresh project; return its exit code."""
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["neuronspec", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+    return run
+
+
+def test_results_are_json_on_stdout_and_logs_on_stderr(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    done = finished[1]
+    assert done.returncode == 0, done.stderr
+    systems = [row["system"] for row in json.loads(done.stdout)["averages"]]
+    assert systems == ["copying the source", "pretrained", "+ specialised masks", "+ random masks"]
+    assert done.stderr.splitlines()[:3] == ["prepare", "train", "record"]
+
+
+def test_a_fault_is_told_on_stderr_and_the_process_exits_with_2(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    done = start(finished[0], "run", "small.yaml", "sede=3", "--out", "other")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: small.yaml does not fit:\n  - unknown key sede (did you mean 'seed'?)")
+    assert len(done.stderr.splitlines()) == 2
+    assert not (finished[0] / "other").exists()
+
+
+def test_verbs_print_what_is_done_already(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, done = finished
+    shutil.copytree(folder / "run", "run")
+    recipe = str(folder / "small.yaml")  # its corpora are the ones in the records
+    for verb in ("run", "evaluate"):
+        assert call(verb, recipe, "--json") == 0
+        assert capsys.readouterr().out == done.stdout
+    assert call("select", recipe, "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)["sparsity"]["decoder.1"]) == {"en-de", "de-en"}
+    for verb, place in (("prepare", "run"), ("train", "models"), ("record", "counts"), ("score", "scores")):
+        assert call(verb, recipe) == 0
+        assert (
+            capsys.readouterr()
+            .out.rstrip()
+            .endswith(f"{'run/' if place != 'run' else ''}{place}" + ("/pretrained" if verb == "train" else ""))
+        )
+
+
+def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("prepare", "small.yaml", "--seed", "7", "--out", "elsewhere") == 0
+    assert capsys.readouterr().out == "text, vocabulary and tokens are in elsewhere\n"
+    assert "seed: 7" in Path("elsewhere/config.yaml").read_text(encoding="utf-8")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["missing.yaml"], "error: no configuration 'missing.yaml'"),
+        (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
+        (["small.yaml", "languages=[de, sv]"], "corpus.sv.tsv does not exist (did you mean 'corpus.de.tsv'?)"),
+        (["small.yaml", "data.train=[{path: 'text.{lang}', format: lines}]"], "text.en has 2 lines, but "),
+        (["small.yaml", "data.min_words=9"], "error: en-de has no train pairs: 49 were read, 0 kept"),
+        (["small.yaml", "data.train=[{path: 'empty.{lang}.tsv'}]"], "error: en-de has no train pairs: 0 were read"),
+        (["small.yaml", "vocabulary.size=9999", "vocabulary.sample=100"], None),
+        (
+            ["small.yaml", "--out", "small.yaml"],
+            "error: cannot write small.yaml/config.yaml: a part of this path is a file",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_left_half_written(
+    call: Call, capsys: pytest.CaptureFixture[str], arguments: list[str], found: str | None
+) -> None:
+    Path("text.en").write_text("one\ntwo\n", encoding="utf-8")
+    Path("text.de").write_text("eins\n", encoding="utf-8")
+    Path("empty.de.tsv").touch()
+    code = call("prepare" if found is None else "run", *arguments)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    if found is None:  # a vocabulary that is smaller than asked for is no fault
+        assert code == 0
+        return
+    assert (code, said.out) == (2, "")
+    assert found in said.err
+    assert said.err.count("error: ") == 1
+    left = {path.name for path in Path("run").rglob("*")}
+    assert left <= {"config.yaml", "stages", "prepare.json"}  # what was asked for, and that it was not done
+    assert not [path for path in Path().rglob("*") if path.suffix in (".tmp", ".old")]

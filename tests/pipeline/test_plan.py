@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from neuronspec.config import Config, load_config
+from neuronspec.errors import NeuronspecError
+from neuronspec.methods import method_options
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.plan import list_systems, plan_stages, run
+
+METHODS = "methods={fine_tune: {}, neuron_specialization: {}, random_neurons: {}}"
+TRANSLATE = {
+    f"translate.{name}"
+    for name in (
+        *("pretrained", "pretrained+masks", "pretrained+random"),
+        *("fine_tune", "neuron_specialization", "random_neurons"),
+    )
+}
+TRAIN = {"train.fine_tune", "train.neuron_specialization", "train.random_neurons"}
+MASKED = {"train.neuron_specialization", "train.random_neurons"}
+
+Load = Callable[..., Config]
+WriteProject = Callable[..., None]
+
+
+@pytest.fixture
+def load(tmp_path: Path, write_project: WriteProject) -> Load:
+    """Load the small project's recipe with changes."""
+    write_project(tmp_path, sentences=5)
+    return lambda *changes: load_config(
+        tmp_path / "toy.yaml", [METHODS, f"out={tmp_path / 'run'}", *changes], method_options()
+    )
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, str]]:
+    """For each stage that ran since the last call, the reason; nothing for what was done before."""
+    caplog.set_level(logging.INFO, logger="neuronspec")
+
+    def take() -> dict[str, str]:
+        lines = [line.partition(" again: ") for line in caplog.messages if not line.endswith(": done before")]
+        caplog.clear()
+        return {name: reason for name, _, reason in lines}
+
+    return take
+
+
+def depends(config: Config) -> dict[str, set[str]]:
+    """For each stage, the stages that make its inputs, all the way back."""
+    stages = plan_stages(config, Layout(config.out))
+    before: dict[str, set[str]] = {}
+    for stage in stages:
+        makers = {other.name for other in stages if set(other.outputs) & set(stage.inputs)}
+        assert makers <= set(before)  # each comes after what it needs
+        before[stage.name] = makers.union(*(before[maker] for maker in makers))
+    return before
+
+
+def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load) -> None:
+    config = load()
+    stages = plan_stages(config, Layout(config.out))
+    outputs = [output for stage in stages for output in stage.outputs]
+    assert len(outputs) == len(set(outputs))
+    assert [stage.name for stage in stages][:5] == ["prepare", "train", "record", "select", "analyze"]
+    assert depends(config)["report"] >= {"prepare", "train", "select", "score"} | TRAIN | TRANSLATE
+
+
+@pytest.mark.parametrize(
+    ("change", "direct"),
+    [
+        ("name=other", {"report"}),
+        ("neurons.k=0.5", {"select"}),
+        ("neurons.decoder_k=0.5", {"select"}),
+        ("neurons.unit=token", {"record"}),
+        ("training.updates=17", {"train"}),
+        ("continued.updates=9", TRAIN),
+        ("sampling.temperature=1", {"train"} | TRAIN),
+        ("model.activation=gelu", {"train"}),
+        ("vocabulary.size=90", {"prepare"}),
+        ("data.max_words=5", {"prepare"}),
+        ("translation.beams=2", TRANSLATE),
+        ("evaluation.trials=200", {"score", "report"}),
+        ("methods.neuron_specialization.stacks=encoder", {"train.neuron_specialization", "score", "report"}),
+        ("threads=2", set()),
+        ("device=auto", set()),
+        ("training.report_to=[tensorboard]", set()),
+        ("continued.keep_checkpoints=5", set()),
+        ("neurons.tokens_per_batch=100", set()),  # R5: the counts do not depend on it
+    ],
+)
+def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: str, direct: set[str]) -> None:
+    config = load()
+    before, after = (
+        {stage.name: stage.settings for stage in plan_stages(one, Layout(one.out))} for one in (config, load(change))
+    )
+    assert {name for name in before if before[name] != after[name]} == direct
+
+
+def test_masks_decide_only_what_uses_them(load: Load) -> None:
+    before = depends(load())
+    follow = {name for name, makers in before.items() if "select" in makers}
+    assert follow == {
+        *("analyze", "score", "report", "translate.pretrained+masks", "translate.pretrained+random"),
+        *MASKED,
+        *("translate.neuron_specialization", "translate.random_neurons"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("methods", "systems"),
+    [
+        ("{fine_tune: {}}", ["pretrained", "fine_tune"]),
+        ("{}", ["pretrained", "pretrained+masks", "pretrained+random"]),
+        (
+            "{random_neurons: {}, fine_tune: {}}",
+            ["pretrained", "pretrained+masks", "pretrained+random", "random_neurons", "fine_tune"],
+        ),
+    ],
+)
+def test_masks_are_made_where_a_method_uses_them_or_nothing_else_is_asked(
+    load: Load, methods: str, systems: list[str]
+) -> None:
+    config = load(f"methods={methods}")
+    assert list_systems(config) == systems
+    names = {stage.name for stage in plan_stages(config, Layout(config.out))}
+    assert ({"record", "select", "analyze"} <= names) == ("pretrained+masks" in systems)
+    assert {f"translate.{system}" for system in systems} <= names
+
+
+def test_a_stage_that_is_not_there_is_refused_before_anything_is_written(load: Load) -> None:
+    config = load("methods={fine_tune: {}}")
+    with pytest.raises(NeuronspecError, match=r"no stage train\.fine_tun \(did you mean 'train\.fine_tune'"):
+        run(config, until="train", only="fine_tun")
+    with pytest.raises(NeuronspecError, match=r"no stage select; this run has prepare, train, train\.fine_tune"):
+        run(config, until="select")
+    assert not config.out.exists()
+
+
+def test_a_second_run_does_nothing_and_the_record_of_the_configuration_loads(
+    copied: Config, said: Callable[[], dict[str, str]]
+) -> None:
+    said()
+    assert run(load_config(copied.out.parent / "toy.yaml", [f"out={Layout(copied.out).out}"])) == Layout(copied.out)
+    assert said() == {}
+    kept = load_config(Layout(copied.out).config)
+    assert kept.model_dump(exclude={"data"}) == copied.model_dump(exclude={"data"})
+    assert yaml.safe_load(Layout(copied.out).config.read_text(encoding="utf-8"))["training"]["updates"] == 16
+
+
+def test_a_change_redoes_what_depends_on_it_and_says_why(copied: Config, said: Callable[[], dict[str, str]]) -> None:
+    out = f"out={Layout(copied.out).out}"
+    run(load_config(copied.out.parent / "toy.yaml", [out, "neurons.k=0.5", "threads=1"]), until="analyze")
+    assert said() == {"select": "neurons.k: 0.9 -> 0.5", "analyze": "masks has changed"}
+
+
+def test_a_stage_whose_keys_and_inputs_are_the_same_is_left_alone(
+    copied: Config, said: Callable[[], dict[str, str]]
+) -> None:
+    out = f"out={Layout(copied.out).out}"
+    run(load_config(copied.out.parent / "toy.yaml", [out, "evaluation.trials=150"]))
+    assert said() == {
+        "score": "evaluation.trials: 100 -> 150",
+        "report": "evaluation.trials: 100 -> 150; scores has changed",
+    }
+
+
+def test_what_was_edited_or_deleted_is_made_again_and_is_as_it_was(
+    copied: Config, said: Callable[[], dict[str, str]]
+) -> None:
+    translations = Layout(copied.out).translations("fine_tune")
+    table, model = (
+        Layout(copied.out).report / "averages.csv",
+        Layout(copied.out).model("fine_tune") / "model.safetensors",
+    )
+    before = [path.read_bytes() for path in (translations / "de-en.txt", table, model)]
+    (translations / "de-en.txt").write_text("nonsense\n", encoding="utf-8")
+    table.unlink()
+    model.unlink()
+    run(copied)
+    assert said() == {
+        "train.fine_tune": f"{Layout(copied.out).model('fine_tune')} was changed",
+        "going on after 8 of 8 updates": "",
+        "translate.fine_tune": f"{translations} was changed",
+        "report": f"{Layout(copied.out).report} was changed",
+    }
+    assert [path.read_bytes() for path in (translations / "de-en.txt", table, model)] == before
+
+
+def test_force_does_only_the_stage_that_was_asked_for_again(copied: Config, said: Callable[[], dict[str, str]]) -> None:
+    run(copied, until="select", force=True)
+    assert said() == {"select": "asked to"}
+    before = load_file(Layout(copied.out).model("neuron_specialization") / "model.safetensors")
+    run(copied, until="train", only="neuron_specialization", force=True)
+    assert said() == {"train.neuron_specialization": "asked to"}
+    after = load_file(Layout(copied.out).model("neuron_specialization") / "model.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_until_runs_what_is_needed_and_nothing_else(
+    load: Load, said: Callable[[], dict[str, str]], tmp_path: Path, write_project: WriteProject
+) -> None:
+    write_project(tmp_path, sentences=100)
+    config = load("training.updates=0")
+    layout = run(config, until="select")
+    assert list(said()) == ["prepare", "train", "record", "select"]
+    assert not layout.figures.exists()
+    assert not layout.model("fine_tune").exists()

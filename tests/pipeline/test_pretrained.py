@@ -1,0 +1,80 @@
+"""A run that starts from a pretrained model of another maker: NLLB's tokenizer and tags, small random weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    NllbTokenizer,
+)
+
+from neuronspec.neurons.masks import NeuronMasks
+
+CHANGES = ("continued.updates=4", "neurons.k=0.8", "methods={neuron_specialization: {}}")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[[Path], None]) -> Path:
+    folder = tmp_path_factory.mktemp("pretrained")
+    write_project(folder)
+    save_nllb(folder)
+    recipe = (folder / "toy.yaml").read_text().replace("{preset: tiny}", f"{{pretrained: {folder / 'nllb'}}}")
+    lines = [line for line in recipe.splitlines() if not line.startswith(("training:", "vocabulary:"))]
+    (folder / "toy.yaml").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "neuronspec.cli.main", "run", "toy.yaml", *CHANGES]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def save_nllb(folder: Path) -> None:
+    """Write a model directory such as NLLB's, learnt pieces included."""
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    texts = [(folder / f"corpus.{language}.tsv").read_text() for language in ("de", "sv")]
+    learner.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=120, special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
+    )
+    learner.save(str(folder / "bpe.json"))
+    import json
+
+    model = json.loads((folder / "bpe.json").read_text())["model"]
+    tokenizer = NllbTokenizer(vocab=model["vocab"], merges=[tuple(merge) for merge in model["merges"]])
+    config = M2M100Config(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+    )
+    M2M100ForConditionalGeneration(config).save_pretrained(folder / "nllb")
+    tokenizer.save_pretrained(folder / "nllb")
+
+
+def test_the_model_is_taken_as_it_is_and_its_neurons_are_specialised(run: Path) -> None:
+    before = AutoModelForSeq2SeqLM.from_pretrained(run / "nllb").state_dict()
+    taken = AutoModelForSeq2SeqLM.from_pretrained(run / "run/models/pretrained").state_dict()
+    trained = AutoModelForSeq2SeqLM.from_pretrained(run / "run/models/neuron_specialization").state_dict()
+    assert all(before[name].equal(taken[name]) for name in before)
+    assert not all(before[name].equal(trained[name]) for name in before)
+    masks = NeuronMasks.from_pretrained(run / "run/models/neuron_specialization")
+    assert masks.tasks == ("en-de", "en-sv", "de-en", "sv-en")
+
+
+def test_its_own_tokenizer_and_tags_are_kept(run: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(run / "run/models/neuron_specialization", src_lang="deu_Latn")
+    ids = tokenizer("das")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids)[0] == "deu_Latn"
+    assert ids[-1] == tokenizer.eos_token_id

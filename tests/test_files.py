@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import hash_json, hash_path, publish, read_json, write_json, write_text
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def fill(place: Path, directory: bool, text: str) -> None:
+    """Write what `publish` is to publish: a file, or a directory with a file and a folder in it."""
+    if directory:
+        (place / "inner").mkdir(parents=True)
+        (place / "inner" / "b.txt").write_text(text, encoding="utf-8")
+        place = place / "a.txt"
+    place.write_text(text, encoding="utf-8")
+
+
+def read(place: Path) -> dict[str, str]:
+    files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
+    return {file.relative_to(place.parent).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_r3_what_is_published_appears_whole_and_replaces_what_was_there(tmp_path: Path, directory: bool) -> None:
+    place = tmp_path / "missing" / "parent" / "thing"
+    written: dict[str, str] = {}
+    for text in ("old", "new"):
+        with publish(place) as temporary:
+            fill(temporary, directory, text)
+            assert temporary.parent == place.parent  # one file system: the rename is atomic
+            assert (read(place) if place.exists() else {}) == written
+        written = read(place)
+        assert set(written.values()) == {text}
+        assert list(place.parent.iterdir()) == [place]
+
+
+def test_r3_a_directory_is_replaced_and_not_merged(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        with publish(tmp_path / "thing") as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+    assert [file.name for file in (tmp_path / "thing").iterdir()] == ["second"]
+
+
+@pytest.mark.parametrize("directory", [False, True])
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_r3_a_failure_leaves_nothing_behind(tmp_path: Path, directory: bool, failure: type[BaseException]) -> None:
+    place = tmp_path / "thing"
+    for before in (None, "old"):
+        if before:
+            fill(place, directory, before)
+        with pytest.raises(failure), publish(place) as temporary:  # noqa: PT012
+            fill(temporary, directory, "half")
+            raise failure
+        assert set(read(place).values() if place.exists() else ()) == ({before} if before else set())
+        assert list(tmp_path.iterdir()) == ([place] if before else [])
+
+
+def test_r3_leftovers_of_a_killed_process_with_the_same_number_do_not_disturb(tmp_path: Path) -> None:
+    leftover = tmp_path / f".thing.{os.getpid()}.tmp"
+    leftover.mkdir()
+    (leftover / "stale").touch()
+    with publish(tmp_path / "thing") as temporary:
+        temporary.mkdir()
+    assert list((tmp_path / "thing").iterdir()) == []
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_r3_everything_is_on_the_disk_before_the_rename_and_the_rename_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: bool
+) -> None:
+    place = tmp_path / "thing"
+    fill(place, directory, "old")
+    events: list[str] = []
+    sync, replace, rename = os.fsync, Path.replace, Path.rename
+
+    def watched_sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        events.append("sync " + path.relative_to(tmp_path).as_posix().replace(f".thing.{os.getpid()}.tmp", "TEMP"))
+        sync(descriptor)
+
+    def watched_replace(self: Path, target: Path) -> Path:
+        events.append(f"publish {target.name}" if target == place else "put aside")
+        return replace(self, target)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        events.append(f"publish {target.name}" if target == place else "put aside")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    with publish(place) as temporary:
+        fill(temporary, directory, "new")
+        assert events == []
+    published = events.index("publish thing")
+    inside = {"sync TEMP/a.txt", "sync TEMP/inner", "sync TEMP/inner/b.txt"} if directory else set()
+    assert {event for event in events[:published] if event != "put aside"} == {"sync TEMP", *inside}
+    assert events[published + 1 :] == ["sync ."]
+
+
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        (errno.ENOSPC, "no space is left on the disk"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only; choose another place with --out"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+def test_r3_a_full_or_closed_disk_is_explained(tmp_path: Path, number: int, found: str) -> None:
+    with pytest.raises(NeuronspecError, match=found), publish(tmp_path / "thing") as temporary:  # noqa: PT012
+        temporary.touch()
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_explained_and_other_faults_are_not_hidden(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NeuronspecError, match="a part of this path is a file"):
+        write_text(tmp_path / "file" / "thing", "x")
+    with pytest.raises(OSError, match="Too many"), publish(tmp_path / "thing"):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@settings(max_examples=30, deadline=None)
+@given(JSON)
+def test_json_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = tmp_path_factory.mktemp("json") / "value.json"
+    write_json(path, value)
+    assert read_json(path) == value
+
+
+@pytest.mark.parametrize(("text", "found"), [(None, "does not exist"), ("{", "is not valid JSON")])
+def test_what_is_no_json_is_refused(tmp_path: Path, text: str | None, found: str) -> None:
+    path = tmp_path / "value.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(NeuronspecError, match=rf"value\.json {found}"):
+        read_json(path)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms())
+def test_the_hash_of_json_does_not_depend_on_the_order_of_keys(value: dict[str, object], random: object) -> None:
+    assert hash_json(dict(reversed(list(value.items())))) == hash_json(value)
+    assert hash_json({**value, "one more": 1}) != hash_json({**value, "one more": 2})
+
+
+def test_the_hash_of_a_file_is_sha_256(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    # the example of FIPS 180-4
+    assert hash_path(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert hash_path(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_hash_of_a_directory_sees_names_and_contents_and_not_where_it_lies(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fill(tmp_path / name, True, "text")
+    same = hash_path(tmp_path / "one")
+    assert hash_path(tmp_path / "two") == same
+    (tmp_path / "two" / "a.txt").rename(tmp_path / "two" / "c.txt")
+    assert hash_path(tmp_path / "two") != same
+    (tmp_path / "two" / "c.txt").rename(tmp_path / "two" / "a.txt")
+    (tmp_path / "two" / "inner" / "b.txt").write_text("tex", encoding="utf-8")
+    assert hash_path(tmp_path / "two") != same

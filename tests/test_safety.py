@@ -1,0 +1,55 @@
+"""Loading executes nothing (promise R10), and rooms import only rooms that come before them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "neuronspec"
+FILES = sorted(SOURCE.rglob("*.py"))
+FORBIDDEN = {"eval", "exec", "compile", "__import__", "torch.load", "pickle.load", "pickle.loads", "yaml.unsafe_load"}
+GROUND = ("errors", "registry", "files", "languages", "config", "progress")
+ROOMS = (
+    *("data", "models", "neurons", "specialization", "training", "methods", "translation", "evaluation"),
+    *("analysis", "pipeline", "cli"),
+)
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("neuronspec."):
+            yield str(node.module).split(".")[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_r10_nothing_is_unpickled_or_evaluated(path: Path) -> None:
+    for name, call in calls(path):
+        assert name not in FORBIDDEN, f"{path}:{call.lineno}"
+        for keyword in call.keywords:
+            trusted = keyword.arg == "trust_remote_code" and ast.unparse(keyword.value) != "False"
+            assert not trusted, f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    allowed = (
+        {"errors", "__init__"}
+        if room in GROUND
+        else {*GROUND, *ROOMS[: ROOMS.index(room) + 1]}
+        if room in ROOMS
+        else set()
+    )
+    if room in GROUND:
+        allowed |= set(GROUND[: GROUND.index(room)])
+    if room != "__init__":
+        assert set(imports(path)) <= allowed
