@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuronspec
-from neuronspec.config import Config, PresetName, Translation, find_recipe, load_config
+from neuronspec.config import Config, PresetName, Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.models.presets import PRESETS
+from neuronspec.recipe import find_recipe, load_config
 
 RECIPES = sorted((Path(neuronspec.__file__).parent / "recipes").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {

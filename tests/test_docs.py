@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from neuronspec.cli.main import app
-from neuronspec.config import load_config
 from neuronspec.methods import method_options
+from neuronspec.recipe import load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -89,7 +89,7 @@ def test_r3_everything_is_on_the_disk_before_the_rename_and_the_rename_before_th
 
     def watched_sync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        events.append("sync " + path.relative_to(tmp_path).as_posix().replace(f".thing.{os.getpid()}.tmp", "TEMP"))
+        events.append("sync " + path.relative_to(tmp_path).as_posix().replace(".thing.tmp", "TEMP"))
         sync(descriptor)
 
     def watched_replace(self: Path, target: Path) -> Path:
@@ -177,3 +177,10 @@ def test_the_hash_of_a_directory_sees_names_and_contents_and_not_where_it_lies(t
     (tmp_path / "two" / "c.txt").rename(tmp_path / "two" / "a.txt")
     (tmp_path / "two" / "inner" / "b.txt").write_text("tex", encoding="utf-8")
     assert hash_path(tmp_path / "two") != same
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".thing.tmp").mkdir()
+    (tmp_path / ".thing.tmp" / "half").write_text("written")
+    write_text(tmp_path / "thing", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["thing"]

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "neuronspec"
 FILES = sorted(SOURCE.rglob("*.py"))
 FORBIDDEN = {"eval", "exec", "compile", "__import__", "torch.load", "pickle.load", "pickle.loads", "yaml.unsafe_load"}
-GROUND = ("errors", "registry", "files", "languages", "config", "progress")
+GROUND = ("errors", "registry", "files", "languages", "config", "recipe", "progress")
 ROOMS = (
     *("data", "models", "neurons", "specialization", "training", "methods", "translation", "evaluation"),
     *("analysis", "pipeline", "cli"),

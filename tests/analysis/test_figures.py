@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuronspec.analysis import figures
-from neuronspec.analysis.figures import draw_heatmap, draw_progression, draw_sparsity, draw_tree
+from neuronspec.analysis import canvas, overlap_figures
+from neuronspec.analysis.layer_figures import draw_progression, draw_sparsity
+from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.tree import language_tree
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
 
@@ -68,7 +69,7 @@ def test_users_matplotlib_settings_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_pyplot_is_not_touched() -> None:
-    code = "import sys, neuronspec.analysis.figures; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, neuronspec.analysis.gallery; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -118,7 +119,7 @@ def test_larger_heatmap_has_no_values_in_cells_but_all_labels(tmp_path: Path) ->
 
 
 def test_twenty_families_are_told_apart() -> None:
-    fills = figures._paint([f"family {i}" for i in range(20)])
+    fills = overlap_figures._paint([f"family {i}" for i in range(20)])
     assert len({(fill["facecolor"], fill["hatch"]) for fill in fills.values()}) == 20
 
 
@@ -136,13 +137,13 @@ def test_tree_shows_leaves_and_holds_the_merges(tmp_path: Path) -> None:
 
 
 def test_branches_have_the_colour_of_their_family(tmp_path: Path) -> None:
-    blue, orange = figures.PALETTE[:2]
+    blue, orange = canvas.PALETTE[:2]
     tree = language_tree(IOU, LABELS)
     svg = draw_tree(tree, GROUPS, tmp_path / "t", "")[0].read_text(encoding="utf-8").lower()
     assert svg.count(f"stroke: {blue.lower()}") == 3  # two leaves and the node above them
     assert svg.count(f"stroke: {orange.lower()}") == 1
     mixed = draw_tree(tree, ["x", "y", "x"], tmp_path / "m", "")[0].read_text(encoding="utf-8").lower()
-    assert mixed.count(f"stroke: {figures.GREY}") == 1  # the node above x and y
+    assert mixed.count(f"stroke: {canvas.GREY}") == 1  # the node above x and y
 
 
 def test_sparsity_means_stand_in_the_order_of_the_layers(tmp_path: Path) -> None:

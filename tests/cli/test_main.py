@@ -76,7 +76,7 @@ def test_what_goes_wrong_decides_the_exit_code(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr("neuronspec.config.load_config", fail)
+    monkeypatch.setattr("neuronspec.recipe.load_config", fail)
     assert call(monkeypatch, "run", "demo") == code
     said = capsys.readouterr()
     assert said.out == ""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from neuronspec.analysis.figures import draw_heatmap, draw_progression, draw_sparsity, draw_tree
+from neuronspec.analysis.layer_figures import draw_progression, draw_sparsity
 from neuronspec.analysis.overlap import progression, within_and_across
+from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.tree import language_tree
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, split_direction

@@ -32,8 +32,8 @@ def load(
     threads: int | None = None,
 ) -> Config:
     """Load a configuration with the overrides of the command line."""
-    from neuronspec.config import load_config
     from neuronspec.methods import method_options
+    from neuronspec.recipe import load_config
 
     quiet_libraries()
     changes = list(overrides or [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +29,31 @@ def run_stage(
     return run(loaded, until=stage, only=only, force=force).out
 
 
-def prepare(
-    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
-) -> None:
-    """Read the text, learn the vocabulary, encode."""
-    directory = run_stage(config, overrides, out, seed, force, "prepare")
-    typer.echo(f"text, vocabulary and tokens are in {directory}")
+def _make_verb(stage: str, summary: str, made: str) -> Callable[..., None]:
+    """Return the verb of a stage that has nothing of its own to ask or to print."""
+
+    def verb(
+        config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+    ) -> None:
+        typer.echo(made.format(out=run_stage(config, overrides, out, seed, force, stage)))
+
+    verb.__doc__ = summary
+    return verb
+
+
+prepare = _make_verb(
+    "prepare", "Read the text, learn the vocabulary, encode.", "text, vocabulary and tokens are in {out}"
+)
+record = _make_verb(
+    "record",
+    "Count how often each neuron is active for each translation direction.",
+    "the activation counts are in {out}/counts",
+)
+analyze = _make_verb(
+    "analyze",
+    "Draw what the masks say about the languages: heat maps, trees, sparsity, progression.",
+    "the figures are in {out}/figures",
+)
 
 
 def train(
@@ -51,14 +71,6 @@ def train(
     """Train the model, or with --method continue to train it."""
     directory = run_stage(config, overrides, out, seed, force, "train", method, threads)
     typer.echo(f"the model is in {directory / 'models' / (method or 'pretrained')}")
-
-
-def record(
-    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
-) -> None:
-    """Count how often each neuron is active for each translation direction."""
-    directory = run_stage(config, overrides, out, seed, force, "record")
-    typer.echo(f"the activation counts are in {directory / 'counts'}")
 
 
 def select(
@@ -84,14 +96,6 @@ def select(
     for layer, values in sparsity.items():
         typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
     typer.echo(f"the masks are in {directory / 'masks'}")
-
-
-def analyze(
-    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
-) -> None:
-    """Draw what the masks say about the languages: heat maps, trees, sparsity, progression."""
-    directory = run_stage(config, overrides, out, seed, force, "analyze")
-    typer.echo(f"the figures are in {directory / 'figures'}")
 
 
 def evaluate(

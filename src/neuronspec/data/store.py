@@ -59,10 +59,9 @@ class TokenStore:
         if pair not in self.pairs:
             raise NeuronspecError(f"{self.directory} holds no pair {pair!r}; it has {', '.join(self.pairs)}")
         if (pair, side) not in self._sides:
-            self._sides[pair, side] = (
-                _map(self.directory / f"{pair}.{side}.tokens", self._dtype),
-                _map(self.directory / f"{pair}.{side}.offsets", np.dtype(np.int64)),
-            )
+            offsets = _map(self.directory / f"{pair}.{side}.offsets", np.dtype(np.int64), self.pairs[pair] + 1)
+            tokens = _map(self.directory / f"{pair}.{side}.tokens", self._dtype, int(offsets[-1]))
+            self._sides[pair, side] = tokens, offsets
         return self._sides[pair, side]
 
 
@@ -128,9 +127,9 @@ def _flatten(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[An
     return np.fromiter(itertools.chain.from_iterable(sequences), dtype=dtype, count=int(lengths.sum())), lengths
 
 
-def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if not path.is_file():
-        raise NeuronspecError(f"{path} is missing: the token store is damaged; run prepare again with --force")
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r")
+def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    size = path.stat().st_size if path.is_file() else None
+    if size != count * dtype.itemsize:
+        found = "is missing" if size is None else f"has {size} bytes, not {count * dtype.itemsize}"
+        raise NeuronspecError(f"{path} {found}: the token store is damaged; run prepare again with --force")
+    return np.memmap(path, dtype=dtype, mode="r") if count else np.empty(0, dtype=dtype)

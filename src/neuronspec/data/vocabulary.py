@@ -49,7 +49,7 @@ def learn_vocabulary(
         of the text (`"__de__ Guten Tag"`).
 
     Raises:
-        NeuronspecError: there is too little text.
+        NeuronspecError: there is too little text, or it has more characters than `size` pieces.
     """
     model = io.BytesIO()
     try:
@@ -72,7 +72,7 @@ def learn_vocabulary(
     except (RuntimeError, OSError) as error:
         raise NeuronspecError(
             f"cannot learn a vocabulary of {size} pieces from this text: {error}; "
-            "give more text or a smaller vocabulary.size"
+            "give more text or another vocabulary.size"
         ) from error
     return _as_tokenizer(model.getvalue(), [tag_token(language) for language in languages])
 
@@ -90,7 +90,7 @@ def sample_sentences(
         texts: for each language, the prepared files that hold it and the column it stands in.
         sizes: sentences of each language in all of its files.
         temperature: T of the balance.
-        count: sentences in all, at most.
+        count: sentences in all, about; fewer where a language has less than its share.
         seed: decides which sentences.
     """
     weights = temperature_weights(list(sizes.values()), temperature)

@@ -37,98 +37,108 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
         config: the configuration.
         layout: where things are.
     """
-    tokens = [layout.tokens("train"), layout.tokens("valid")]
-    stages = [
+    return [
+        _plan_prepare(config, layout),
+        _plan_training(config, layout),
+        *(_plan_neurons(config, layout) if _needs_masks(config) else ()),
+        *(_plan_method(config, layout, method) for method in config.methods),
+        *(_plan_translation(config, layout, system) for system in list_systems(config)),
+        *_plan_results(config, layout),
+    ]
+
+
+def _plan_prepare(config: Config, layout: Layout) -> Stage:
+    return Stage(
+        "prepare",
+        functools.partial(work.prepare, config, layout),
+        _settings(config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"),
+        list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]),
+        [layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
+    )
+
+
+def _plan_training(config: Config, layout: Layout) -> Stage:
+    return Stage(
+        "train",
+        functools.partial(work.pretrain, config, layout),
+        _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
+        [layout.tokens("train"), layout.tokens("valid"), layout.vocabulary],
+        [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
+        [layout.training(PRETRAINED)],
+        parallel=True,
+    )
+
+
+def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
+    return [
         Stage(
-            "prepare",
-            functools.partial(work.prepare, config, layout),
-            _settings(config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"),
-            list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]),
-            [layout.text, layout.vocabulary, *tokens],
+            "record",
+            functools.partial(work.record, config, layout),
+            _settings(config, "languages", "tasks", "neurons.unit"),
+            [layout.model(PRETRAINED), layout.tokens("valid")],
+            [layout.counts],
         ),
         Stage(
-            "train",
-            functools.partial(work.pretrain, config, layout),
-            _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
-            [*tokens, layout.vocabulary],
-            [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
-            [layout.training(PRETRAINED)],
-            parallel=True,
+            "select",
+            functools.partial(work.select, config, layout),
+            _settings(config, "neurons.k", "neurons.encoder_k", "neurons.decoder_k"),
+            [layout.counts],
+            [layout.masks],
+        ),
+        Stage(
+            "analyze",
+            functools.partial(report.draw, config, layout),
+            _settings(config, "pivot"),
+            [layout.masks],
+            [layout.figures],
         ),
     ]
-    if _needs_masks(config):
-        stages += [
-            Stage(
-                "record",
-                functools.partial(work.record, config, layout),
-                _settings(config, "languages", "tasks", "neurons.unit"),
-                [layout.model(PRETRAINED), layout.tokens("valid")],
-                [layout.counts],
-            ),
-            Stage(
-                "select",
-                functools.partial(work.select, config, layout),
-                _settings(config, "neurons.k", "neurons.encoder_k", "neurons.decoder_k"),
-                [layout.counts],
-                [layout.masks],
-            ),
-            Stage(
-                "analyze",
-                functools.partial(report.draw, config, layout),
-                _settings(config, "pivot"),
-                [layout.masks],
-                [layout.figures],
-            ),
-        ]
-    for method in config.methods:
-        masks = [layout.masks] if _uses_masks(method) else []
-        stages.append(
-            Stage(
-                f"train.{method}",
-                functools.partial(work.continue_training, config, layout, method),
-                _settings(config, "languages", "tasks", "continued", "sampling", "seed")
-                | {"method": config.methods[method]},
-                [layout.model(PRETRAINED), *tokens, *masks],
-                [layout.model(method), layout.summary(method)],
-                [layout.training(method)],
-                parallel=True,
-            )
-        )
+
+
+def _plan_method(config: Config, layout: Layout, method: str) -> Stage:
+    settings = _settings(config, "languages", "tasks", "continued", "sampling", "seed")
+    masks = [layout.masks] if _uses_masks(method) else []
+    return Stage(
+        f"train.{method}",
+        functools.partial(work.continue_training, config, layout, method),
+        settings | {"method": config.methods[method]},
+        [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid"), *masks],
+        [layout.model(method), layout.summary(method)],
+        [layout.training(method)],
+        parallel=True,
+    )
+
+
+def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
+    trained = system == PRETRAINED or system in config.methods
+    return Stage(
+        f"translate.{system}",
+        functools.partial(work.translate_test, config, layout, system),
+        _settings(config, "languages", "tasks", "translation", "seed"),
+        [*([layout.model(system)] if trained else [layout.model(PRETRAINED), layout.masks]), layout.text],
+        [layout.translations(system)],
+    )
+
+
+def _plan_results(config: Config, layout: Layout) -> list[Stage]:
     systems = list_systems(config)
-    for system in systems:
-        needs = (
-            [layout.model(system)]
-            if system in (PRETRAINED, *config.methods)
-            else [layout.model(PRETRAINED), layout.masks]
-        )
-        stages.append(
-            Stage(
-                f"translate.{system}",
-                functools.partial(work.translate_test, config, layout, system),
-                _settings(config, "languages", "tasks", "translation", "seed"),
-                [*needs, layout.text],
-                [layout.translations(system)],
-            )
-        )
-    stages.append(
+    masks = [layout.masks] if _needs_masks(config) else []
+    return [
         Stage(
             "score",
             functools.partial(scoring.score, config, layout, systems),
             _settings(config, "pivot", "languages", "tasks", "methods", "evaluation", "seed"),
             [layout.text, *(layout.translations(system) for system in systems)],
             [layout.scores],
-        )
-    )
-    stages.append(
+        ),
         Stage(
             "report",
             functools.partial(report.write, config, layout, systems),
             _settings(config, "name", "pivot", "methods", "evaluation"),
-            [layout.scores, *([layout.masks] if _needs_masks(config) else [])],
+            [layout.scores, *masks],
             [layout.report],
-        )
-    )
-    return stages
+        ),
+    ]
 
 
 def run(config: Config, *, until: str | None = None, force: bool = False, only: str | None = None) -> Layout:

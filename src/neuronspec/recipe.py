@@ -1,0 +1,165 @@
+"""Reading a recipe: YAML and `key=value` changes into a checked configuration, all problems named at once."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from neuronspec.config import Config, Corpus, Section
+from neuronspec.errors import NeuronspecError, did_you_mean
+
+
+def load_config(
+    source: Path | str,
+    overrides: Iterable[str] = (),
+    method_options: Mapping[str, type[Section]] | None = None,
+) -> Config:
+    """Read a configuration, apply `key=value` overrides, and check all of it at once.
+
+    Args:
+        source: a YAML file, or the name of a recipe that ships with the package (`demo`).
+        overrides: `dotted.key=value`; the value is read as YAML.
+        method_options: the options class of every known method, to check `methods` with.
+
+    Returns:
+        The configuration, with corpus paths absolute.
+
+    Raises:
+        NeuronspecError: the file is missing or not YAML, or it has problems: all of them are named.
+    """
+    path = find_recipe(source)
+    values = _parse_yaml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    problems: list[str] = []
+    config = None
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, Config)
+    methods = values.get("methods")
+    for name, options in methods.items() if isinstance(methods, dict) and method_options is not None else ():
+        problems += _method_problems(name, options, method_options or {})
+    if problems or config is None:
+        raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return _resolve_paths(config, path.parent)
+
+
+def find_recipe(source: Path | str) -> Path:
+    """Return the path of a configuration file or of a shipped recipe.
+
+    Raises:
+        NeuronspecError: there is neither.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    folder = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
+    recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
+    if recipe.is_file() and path.parent == Path():
+        return recipe
+    known = [file.stem for file in sorted(folder.glob("*.yaml"))]
+    raise NeuronspecError(
+        f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
+        f"give a YAML file or one of the recipes {', '.join(known)}"
+    )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NeuronspecError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise NeuronspecError(f"{path} holds no configuration: expected 'key: value' lines")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in training.updates=500")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if inner is None:
+            inner = values[parent] = {}
+        if not isinstance(inner, dict):
+            raise NeuronspecError(f"cannot read the override {override!r}: {parent!r} is not a section")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+
+
+def _explain(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
+    return [_explain_one(dict(problem), section, prefix) for problem in error.errors(include_url=False)]
+
+
+def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -> str:
+    where = [str(part) for part in problem["loc"]]
+    key = prefix + ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(section, where[:-1])
+        return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    return (
+        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        if not isinstance(problem["input"], dict | list)
+        else f"{key}: {message}"
+    )
+
+
+def _known_keys(section: type[Section], where: list[str]) -> list[str]:
+    for part in where:
+        if part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            arguments = [annotation, *getattr(annotation, "__args__", ())]
+            section = next((a for a in arguments if isinstance(a, type) and issubclass(a, Section)), section)
+    return list(section.model_fields)
+
+
+def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
+    if name not in method_options:
+        return [f"unknown method {name!r}{did_you_mean(name, method_options)}; known: {', '.join(method_options)}"]
+    try:
+        method_options[name].model_validate(options or {})
+    except ValidationError as error:
+        return _explain(error, method_options[name], prefix=f"methods.{name}.")
+    return []
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    def resolve(corpora: list[Corpus]) -> list[Corpus]:
+        return [
+            corpus
+            if corpus.path.startswith("hub:")
+            else corpus.model_copy(update={"path": str((folder / Path(corpus.path).expanduser()).absolute())})
+            for corpus in corpora
+        ]
+
+    data = config.data.model_copy(
+        update={part: resolve(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    )
+    return config.model_copy(update={"data": data})
