@@ -187,9 +187,7 @@ def test_r2_batches_from_a_cursor_are_those_from_the_start(skipped: int, homogen
     lengths = draw_lengths([90, 30, 5], longest=20)
     options = {"homogeneous": homogeneous, "seed": seed}
     stream = make_sampler(lengths, **options).batches()
-    cursor = Cursor()
-    for _, cursor in itertools.islice(stream, skipped):
-        pass
+    *_, cursor = [Cursor(), *(after for _, after in itertools.islice(stream, skipped))]
     ahead = [rows(batch) for batch, _ in itertools.islice(stream, 25)]
     torch.manual_seed(seed)
     np.random.seed(seed)

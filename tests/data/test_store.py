@@ -1,0 +1,172 @@
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuronspec.data import store as store_module
+from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
+from neuronspec.errors import NeuronspecError
+
+SMALL, LARGE = 1 << 16, (1 << 16) + 1
+Pairs = list[tuple[str, str]]
+
+
+def encode_words(sentences: list[str]) -> list[list[int]]:
+    """Every word is its own number."""
+    return [[int(word) for word in sentence.split()] for sentence in sentences]
+
+
+def make_encoder() -> Encode:
+    return encode_words
+
+
+def write_texts(directory: Path, texts: dict[str, Pairs]) -> dict[str, Path]:
+    paths = {pair: directory / f"{pair}.tsv" for pair in texts}
+    for pair, lines in texts.items():
+        paths[pair].write_text("".join(f"{first}\t{second}\n" for first, second in lines), encoding="utf-8")
+    return paths
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> dict[str, Path]:
+    return write_texts(tmp_path, {"en-de": [("1 2 3", "4"), ("5", "6 7")], "en-fr": [("8 65535", "9 10 11")]})
+
+
+@pytest.fixture
+def built(tmp_path: Path, texts: dict[str, Path]) -> TokenStore:
+    return build_store(tmp_path / "store", texts, make_encoder, SMALL)
+
+
+@pytest.mark.parametrize(("vocabulary_size", "bytes_per_token"), [(SMALL, 2), (LARGE, 4)])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_what_was_stored_is_read_again(
+    vocabulary_size: int, bytes_per_token: int, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    sentence = st.lists(st.sampled_from([0, 1, vocabulary_size - 1]) | st.integers(0, vocabulary_size - 1), max_size=8)
+    pairs = data.draw(st.dictionaries(st.sampled_from(["en-de", "en-fr"]), st.lists(st.tuples(sentence, sentence))))
+    directory = tmp_path_factory.mktemp("round-trip")
+    lines = {
+        name: [(" ".join(map(str, first)), " ".join(map(str, second))) for first, second in pair]
+        for name, pair in pairs.items()
+    }
+    store = build_store(directory / "store", write_texts(directory, lines), make_encoder, vocabulary_size)
+    assert store.pairs == {name: len(pair) for name, pair in pairs.items()}
+    for name, pair in pairs.items():
+        assert store.lengths(name).tolist() == [[len(first), len(second)] for first, second in pair]
+        read = [tuple(store.sequence(name, side, n).tolist() for side in (0, 1)) for n in range(len(pair))]
+        assert read == pair
+        tokens = sum(len(first) for first, _ in pair)
+        assert (directory / "store" / f"{name}.0.tokens").stat().st_size == tokens * bytes_per_token
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_chunks_join_without_a_seam(
+    chunk: int, tmp_path: Path, texts: dict[str, Path], built: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "CHUNK", chunk)
+    again = build_store(tmp_path / "again", texts, make_encoder, SMALL)
+    assert contents(again.directory) == contents(built.directory)
+
+
+def test_parallel_build_equals_serial(
+    tmp_path: Path, texts: dict[str, Path], built: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[int] = []
+
+    class Pool(ProcessPoolExecutor):
+        def __init__(self, workers: int, mp_context: BaseContext) -> None:
+            pools.append(workers)
+            super().__init__(workers, mp_context=mp_context)
+
+    monkeypatch.setattr(store_module, "PARALLEL_FROM", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(store_module, "ProcessPoolExecutor", Pool)
+    parallel = build_store(tmp_path / "parallel", texts, make_encoder, SMALL)
+    assert pools == [2]
+    assert contents(parallel.directory) == contents(built.directory)
+
+
+def test_an_unpickled_store_maps_the_files_again(built: TokenStore) -> None:
+    assert built.sequence("en-de", 0, 0).tolist() == [1, 2, 3]
+    frozen = pickle.dumps(built)
+    (built.directory / "en-de.0.tokens").write_bytes(np.arange(40, 44, dtype=np.uint16).tobytes())
+    thawed = pickle.loads(frozen)
+    assert thawed.sequence("en-de", 0, 0).tolist() == [40, 41, 42]
+    assert isinstance(thawed.sequence("en-de", 0, 0), np.memmap)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: 4 if path.suffix == ".tokens" else 16])
+
+
+@pytest.mark.parametrize("damage", [remove, truncate, empty, shorten])
+@pytest.mark.parametrize("kind", ["tokens", "offsets"])
+def test_damaged_files_are_refused(kind: str, damage: Callable[[Path], None], built: TokenStore) -> None:
+    damage(built.directory / f"en-de.1.{kind}")
+    store = TokenStore(built.directory)
+    assert store.sequence("en-de", 0, 1).tolist() == [5]
+    with pytest.raises(NeuronspecError, match=rf"en-de\.1\.{kind} .*damaged; run prepare again with --force"):
+        store.sequence("en-de", 1, 1)
+
+
+def test_no_store_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(NeuronspecError, match=r"store\.json does not exist"):
+        TokenStore(tmp_path)
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(NeuronspecError, match=r"store\.json is not valid JSON"):
+        TokenStore(tmp_path)
+
+
+def test_an_unknown_pair_is_named_beside_the_known(built: TokenStore) -> None:
+    with pytest.raises(NeuronspecError, match=r"no pair 'de-en'; it has en-de, en-fr"):
+        built.lengths("de-en")
+
+
+def test_a_failed_build_leaves_the_store_of_before(tmp_path: Path, texts: dict[str, Path], built: TokenStore) -> None:
+    before = contents(built.directory)
+    texts["en-fr"].write_text("1\t2\nno number\t3\n")
+    with pytest.raises(ValueError, match="invalid literal"):
+        build_store(built.directory, texts, make_encoder, SMALL)
+    assert contents(built.directory) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "text.tsv"
+    path.write_bytes("a\u2028b\x85c\td\r\ne\tf\n".encode())
+    assert list(read_columns(path)) == [["a\u2028b\x85c", "d\r"], ["e", "f"]]
+
+
+def test_text_is_encoded_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def encode(sentences: list[str]) -> list[list[int]]:
+        sizes.append(len(sentences))
+        return encode_words(sentences)
+
+    monkeypatch.setattr(store_module, "CHUNK", 10)
+    build_store(tmp_path / "store", write_texts(tmp_path, {"en-de": [("1", "2")] * 25}), lambda: encode, SMALL)
+    assert sizes == [10, 10, 10, 10, 5, 5]

@@ -1,0 +1,251 @@
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuronspec.config import Config, Corpus
+from neuronspec.data.text import PARTS, Texts, list_corpus_files, pairs_of, prepare_text
+from neuronspec.errors import NeuronspecError
+
+ENGLISH = [
+    f"{subject} {verb} the {thing}"
+    for subject in ("we", "you", "they")
+    for verb in ("see", "eat", "need", "like")
+    for thing in ("boat", "tree", "house", "song", "fish", "road", "lamp", "bread")
+]
+
+
+def write_corpora(directory: Path, texts: dict[str, list[tuple[str, str]]]) -> str:
+    """One TSV file for each language, English first."""
+    for language, pairs in texts.items():
+        lines = "".join(f"{english}\t{other}\n" for english, other in pairs)
+        (directory / f"{language}.tsv").write_text(lines, encoding="utf-8")
+    return str(directory / "{lang}.tsv")
+
+
+def translate(language: str, sentences: list[str] = ENGLISH) -> list[tuple[str, str]]:
+    return [(sentence, f"{language} {number}") for number, sentence in enumerate(sentences)]
+
+
+def make_config(train: str, **values: Any) -> Config:
+    data = {"train": [{"path": train}], "hold_out": {"valid": 0.15, "test": 0.15}, **values.pop("data", {})}
+    tasks = {} if "tasks" in values else {"languages": ["de", "fr"]}
+    return Config.model_validate({"data": data, "model": {"preset": "tiny"}, **tasks, **values})
+
+
+def read_part(texts: Texts, part: str, pair: str) -> list[tuple[str, ...]]:
+    lines = texts.path(part, pair).read_text(encoding="utf-8").split("\n")
+    assert lines.pop() == ""
+    return [tuple(line.split("\t")) for line in lines]
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> str:
+    return write_corpora(tmp_path, {language: translate(language) for language in ("de", "fr")})
+
+
+def test_the_hold_out_puts_an_english_sentence_on_one_side_for_all_languages(tmp_path: Path) -> None:
+    # each language has other sentences in another order, and spells them in its own way
+    corpora = {
+        language: translate(language, [form.format(text) for text in random.Random(language).sample(ENGLISH, 80)])
+        for language, form in {"de": "{}", "fr": "  {}.", "sv": "{}!"}.items()
+    }
+    corpora["fr"] = [(english.upper(), french) for english, french in corpora["fr"]]
+    config = make_config(write_corpora(tmp_path, corpora), tasks=["en-de", "fr-en", "sv-en"])
+    texts = prepare_text(config, tmp_path / "text")
+    parts: dict[str, set[str]] = {}
+    for part in PARTS:
+        for language in corpora:
+            for english, _ in read_part(texts, part, f"en-{language}"):
+                parts.setdefault(english.lower().strip("!. "), set()).add(part)
+    assert len(parts) >= 80
+    assert all(len(where) == 1 for where in parts.values())
+    assert {part for where in parts.values() for part in where} == set(PARTS)
+
+
+def test_every_pair_is_written_once_in_its_order(tmp_path: Path, template: str) -> None:
+    texts = prepare_text(make_config(template), tmp_path / "text")
+    for language in ("de", "fr"):
+        parts = [read_part(texts, part, f"en-{language}") for part in PARTS]
+        original = translate(language)
+        assert sorted(pair for part in parts for pair in part) == sorted(original)
+        for part in parts:
+            assert part == [pair for pair in original if pair in part]
+        shares = [len(part) / len(original) for part in parts]
+        assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.1)
+
+
+def test_statistics_add_up_and_are_what_is_on_disk(tmp_path: Path) -> None:
+    pairs = translate("de")
+    bad = [("", "leer"), ("short", "kurz"), ("word " * 9, "zu lang"), ("see www now", "Muster"), pairs[0]]
+    template = write_corpora(tmp_path, {"de": [*pairs, *bad]})
+    limits = {"min_words": 2, "max_words": 8, "drop_matching": "www"}
+    config = make_config(template, tasks=["de-en"], data=limits)
+    texts = prepare_text(config, tmp_path / "text")
+    reasons = {"empty": 1, "too short": 1, "too long": 1, "pattern": 1, "duplicate": 1}
+    assert texts.dropped == {"en-de": {"read": 101, "kept": 96, **reasons}}
+    written = {part: len(read_part(texts, part, "en-de")) for part in PARTS}
+    assert {part: sizes["en-de"] for part, sizes in texts.sizes.items()} == written
+    assert sum(written.values()) == 96
+    assert Texts.load(tmp_path / "text") == texts
+
+
+def test_given_valid_and_test_corpora_are_kept_whole(tmp_path: Path, template: str) -> None:
+    # what is tested on is not filtered, so that scores compare with those of others
+    special = [("long " * 50, "lang"), ("a", "b"), ("a", "b"), (" ", "leer")]
+    for part in ("valid", "test"):
+        (tmp_path / part).mkdir()
+    data = {
+        "valid": [{"path": write_corpora(tmp_path / "valid", {"de": special})}],
+        "test": [{"path": write_corpora(tmp_path / "test", {"de": special[:2]})}, {"path": template}],
+        "hold_out": {},
+        "max_words": 20,
+    }
+    texts = prepare_text(make_config(template, data=data, tasks=["en-de"]), tmp_path / "text")
+    assert read_part(texts, "valid", "en-de") == [(("long " * 50).strip(), "lang"), ("a", "b"), ("a", "b")]
+    assert texts.sizes == {"train": {"en-de": 96}, "valid": {"en-de": 3}, "test": {"en-de": 98}}
+    assert texts.dropped == {"en-de": {"read": 96, "kept": 96}}  # of the training text
+
+
+def test_several_corpora_are_joined(tmp_path: Path, template: str) -> None:
+    (tmp_path / "more").mkdir()
+    more = write_corpora(tmp_path / "more", {"de": [*translate("de"), ("one more", "noch eins")]})
+    config = make_config(template, data={"train": [{"path": template}, {"path": more}]}, tasks=["en-de"])
+    texts = prepare_text(config, tmp_path / "text")
+    assert texts.dropped["en-de"] == {"read": 193, "kept": 97, "duplicate": 96}
+
+
+@pytest.mark.parametrize(
+    ("part", "data", "mend"),
+    [
+        (
+            "train",
+            {"min_words": 99},
+            r"read, 0 kept \(dropped: 4 too short\); give more text, or relax data\.min_words",
+        ),
+        (
+            "valid",
+            {"hold_out": {"valid": 1e-9, "test": 0.4}},
+            r"give data\.valid, more text, or a larger data\.hold_out",
+        ),
+        ("test", {"hold_out": {"valid": 0.4, "test": 1e-9}}, r"give data\.test, more text, or a larger data\.hold_out"),
+    ],
+)
+def test_an_empty_direction_is_named_with_the_mend_and_nothing_stays(
+    part: str, data: dict[str, Any], mend: str, tmp_path: Path, template: str
+) -> None:
+    write_corpora(tmp_path, {"fr": translate("fr")[:4]})
+    before = sorted(path.name for path in tmp_path.iterdir())
+    config = make_config(template, data=data, languages=["fr"])
+    with pytest.raises(NeuronspecError, match=rf"en-fr has no {part} pairs: 4 were .*{mend}"):
+        prepare_text(config, tmp_path / "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"a\tb\n\xff\tc\n")])
+def test_a_bad_corpus_leaves_the_text_of_before(damage: Any, tmp_path: Path, template: str) -> None:
+    config = make_config(template)
+    prepare_text(config, tmp_path / "text")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "text").iterdir()}
+    damage(tmp_path / "fr.tsv")  # `de` is read first
+    with pytest.raises(NeuronspecError, match=r"fr\.tsv"):
+        prepare_text(config, tmp_path / "text")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "text").iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, template: str) -> None:
+    written = []
+    for name in ("one", "two"):
+        prepare_text(make_config(template), tmp_path / name)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"statistics.json", *(f"{part}.en-{lang}.tsv" for part in PARTS for lang in ("de", "fr"))}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        (["en-de", "de-en"], {"en-de": ("en-de", 0), "de-en": ("en-de", 1)}),
+        (["de-en", "en-de"], {"en-de": ("en-de", 0), "de-en": ("en-de", 1)}),
+        (["de-en"], {"de-en": ("en-de", 1)}),
+        (["de-fr", "fr-de"], {"de-fr": ("de-fr", 0), "fr-de": ("de-fr", 1)}),
+        (["fr-de", "de-en"], {"fr-de": ("fr-de", 0), "de-en": ("en-de", 1)}),
+    ],
+)
+def test_two_directions_share_a_pair_with_the_pivot_first(
+    tasks: list[str], expected: dict[str, tuple[str, int]]
+) -> None:
+    assert pairs_of(tasks, "en") == expected
+
+
+@given(st.permutations(["en-de", "de-en", "fr-en", "de-fr", "fr-de", "en-sv", "sv-de"]), st.sampled_from(["en", "de"]))
+def test_the_side_of_a_task_is_where_its_source_stands(tasks: list[str], pivot: str) -> None:
+    pairs = pairs_of(tasks, pivot)
+    assert list(pairs) == tasks
+    for task, (pair, side) in pairs.items():
+        languages = pair.split("-")
+        assert [languages[side], languages[1 - side]] == task.split("-")
+        assert pivot not in languages or languages[0] == pivot
+    unordered = Counter(frozenset(pair.split("-")) for pair in {pair for pair, _ in pairs.values()})
+    assert set(unordered.values()) == {1}
+
+
+FILES = (
+    "de.tsv",
+    "fr.tsv",
+    "notes.md",
+    "wheel.whl",
+    "a/de/x.json",
+    "a/fr/x.json",
+    "a/fr/y.po",
+    "b.de-en.en",
+    "b.de-en.de",
+)
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["{lang}.tsv"], {"de.tsv", "fr.tsv"}),
+        (["de.tsv"], {"de.tsv"}),
+        (["wheel.whl!in/*/{lang}.json"], {"wheel.whl"}),
+        (["a/{lang}/*.json"], {"a/de/x.json", "a/fr/x.json"}),
+        (["b.{src}-{tgt}.{lang}", "de.tsv", "{lang}.tsv"], {"b.de-en.en", "b.de-en.de", "de.tsv", "fr.tsv"}),
+        (["absent/{lang}.tsv", "hub:some/name"], set()),
+        (["a"], {"a"}),
+    ],
+)
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_files_of_corpora_are_found(
+    paths: list[str], expected: set[str], relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data [v1]"  # brackets are no pattern where no placeholder stands
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    monkeypatch.chdir(root)
+    given = [path if relative or path.startswith("hub:") else f"{root}/{path}" for path in paths]
+    found = list_corpus_files([Corpus(path=path) for path in given])
+    assert {Path(os.path.relpath(path, root)).as_posix() for path in found} == expected
+    assert found == sorted(set(found))
+
+
+def test_what_is_read_is_among_the_files_found(tmp_path: Path, template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list_corpus_files([Corpus(path=template)])
+    opened: set[Path] = set()
+    original = Path.open
+
+    def record(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "r" in mode:
+            opened.add(path)
+        return original(path, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", record)
+    prepare_text(make_config(template), tmp_path / "text")
+    assert {path for path in opened if path.suffix == ".tsv"} == set(found)
