@@ -174,11 +174,14 @@ def test_examples_come_without_replacement_within_a_pass(round_size: int, monkey
     assert min(counts[2, example] for example in range(6)) > 3  # the smallest task was passed over several times
 
 
-def test_passes_are_in_different_orders() -> None:
-    sampler = make_sampler([np.full((60, 2), 8)], tokens_per_batch=8)
-    first, second = (tuple(row for batch in sampler.round(number) for row in rows(batch)) for number in (0, 1))
-    assert first != second
-    assert sorted(first) == sorted(second)
+def test_each_pass_and_each_seed_starts_with_other_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "ROUND_SIZE", 20)  # a third of a pass
+    lengths = [np.full((60, 2), 8)]
+    starts = [set(drawn(make_sampler(lengths, seed=seed), 1)) for seed in range(3)]
+    rounds = make_sampler(lengths)
+    starts += [{row for batch in rounds.round(number) for row in rows(batch)} for number in (3, 6)]
+    assert [len(start) for start in starts] == [20] * 5
+    assert all(left != right for left, right in itertools.combinations(starts, 2))
 
 
 @given(st.integers(0, 60), st.booleans(), st.integers(0, 2**31))

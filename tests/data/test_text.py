@@ -217,7 +217,7 @@ FILES = (
         (["wheel.whl!in/*/{lang}.json"], {"wheel.whl"}),
         (["a/{lang}/*.json"], {"a/de/x.json", "a/fr/x.json"}),
         (["b.{src}-{tgt}.{lang}", "de.tsv", "{lang}.tsv"], {"b.de-en.en", "b.de-en.de", "de.tsv", "fr.tsv"}),
-        (["absent/{lang}.tsv", "hub:some/name"], set()),
+        (["absent/{lang}.tsv", "absent.tsv", "hub:some/name"], set()),
         (["a"], {"a"}),
     ],
 )

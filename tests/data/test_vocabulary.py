@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from neuronspec.data.cleaning import normalize_text
-from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences, tag_token
+from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences, tag_token
 from neuronspec.errors import NeuronspecError
 
 SIZE = 200
@@ -190,3 +190,8 @@ def test_the_seed_decides_the_sample(tmp_path: Path) -> None:
     files, sizes = write_columns(tmp_path, {"de": 300}), {"en": 300, "de": 300}
     samples = [list(sample_sentences(files, sizes, 5, 100, seed)) for seed in (1, 1, 2)]
     assert samples[0] == samples[1] != samples[2]
+
+
+def test_text_that_looks_like_a_special_token_stays_text(tokenizer: PreTrainedTokenizerFast) -> None:
+    (ids,) = encode_text(tokenizer, ["abc </s> __de__ <pad> <s> dog"])
+    assert not {0, 1, 2, *tokenizer.convert_tokens_to_ids(["__de__"])} & set(ids)

@@ -58,9 +58,9 @@ def _print_outlook(model: Path, out: Path) -> None:
     typer.echo(
         f"""
 What this was: a model of a few million parameters, a few minutes of training, the short texts of one program's
-interface. It shows that the parts work and fit together: neurons do fire by language, the selection keeps what the
-model needs, and training goes on with the rest switched off. It does not show how large the gain is on a real task:
-the paper trained for days on 60 million sentence pairs.
+interface. It shows that the parts work and fit together, and whether the selected neurons are the ones that matter: '+
+specialised masks' against '+ random masks'. It does not show how large the gain of the method is on a real task: the
+paper trained for days on 60 million sentence pairs.
 
 Try next:
   neuronspec translate --model {model} en-de "The device could not be found."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import explained, hash_path
+from neuronspec.files import explained, hash_path, publish
 
 PACKAGE = "homeassistant==2025.4.4"
 FILE = "homeassistant-2025.4.4-py3-none-any.whl"
@@ -54,7 +55,5 @@ def _download(path: Path) -> None:
                 f"cannot download the quick start's text ({last}); with a network, run: pip download --no-deps "
                 f"--only-binary=:all: --python-version 3.13 {PACKAGE}   and give the file with --text"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        partial.write_bytes((Path(folder) / FILE).read_bytes())
-        partial.replace(path)
+        with publish(path) as temporary:
+            shutil.copyfile(Path(folder) / FILE, temporary)

@@ -62,7 +62,7 @@ def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
     for task in tasks:
         source, target = split_direction(task)
         backward = join_direction(target, source)
-        turned = backward in known or (target == pivot and task not in known)
+        turned = backward in known or target == pivot
         pairs[task] = (backward, 1) if turned else (task, 0)
         known.add(pairs[task][0])
     return pairs
@@ -115,7 +115,6 @@ def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
 
 def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Counter[str]) -> Counter[str]:
     first, second = split_direction(pair)
-    english = 1 if second == pivot else 0
     written: Counter[str] = Counter()
     limits = data.hold_out
     with ExitStack() as stack:
@@ -129,7 +128,7 @@ def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Coun
             written[part] += 1
 
         for sides in _read(data.train, first, second, data, counts):
-            share = held_out_share(sides[english])
+            share = held_out_share(sides[0])  # the pivot, where the pair has it
             if share < limits.test:
                 write("test", sides)
             elif share < limits.test + limits.valid:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from neuronspec.data.sampling import temperature_weights
 from neuronspec.data.store import read_columns
@@ -77,6 +77,19 @@ def learn_vocabulary(
     return _as_tokenizer(model.getvalue(), [tag_token(language) for language in languages])
 
 
+def encode_text(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[list[int]]:
+    """Return the ids of sentences without special tokens; text that looks like a special token stays text.
+
+    Args:
+        tokenizer: any Hugging Face tokenizer.
+        sentences: (n,) plain text.
+    """
+    ids: list[list[int]] = tokenizer(
+        list(sentences), add_special_tokens=False, return_attention_mask=False, split_special_tokens=True
+    )["input_ids"]
+    return ids
+
+
 def sample_sentences(
     texts: Mapping[str, Sequence[tuple[Path, int]]],
     sizes: Mapping[str, int],
@@ -111,7 +124,12 @@ def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
     vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+        [
+            normalizers.NFC(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Replace(Regex(r"<(?=(?:/?s|pad|unk)>)"), "< "),  # "</s>" in a text stays text
+            normalizers.Strip(),
+        ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")

@@ -18,7 +18,7 @@ from neuronspec.config import Config, Training
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors
 from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
 from neuronspec.data.text import Texts, pairs_of, prepare_text
-from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
+from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json, write_text
 from neuronspec.languages import split_direction
@@ -178,12 +178,7 @@ def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:
 
 
 def _make_encoder(vocabulary: Path) -> Encode:
-    tokenizer = load_tokenizer(vocabulary)
-
-    def encode(sentences: list[str]) -> list[list[int]]:
-        return tokenizer(sentences, add_special_tokens=False, return_attention_mask=False)["input_ids"]  # type: ignore[no-any-return]
-
-    return encode
+    return functools.partial(encode_text, load_tokenizer(vocabulary))
 
 
 def _dataset(

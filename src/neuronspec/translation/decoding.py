@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.config import Translation
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
+from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.tags import task_format
 from neuronspec.progress import Advance
@@ -48,7 +49,7 @@ def translate(
         return []
     options = options or Translation()
     formats = {task: task_format(task, tokenizer, model.config) for task in dict.fromkeys(tasks)}
-    ids = tokenizer(list(sentences), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    ids = encode_text(tokenizer, sentences)
     sources = [formats[task].source(sequence) for task, sequence in zip(tasks, ids, strict=True)]
     widths = np.array([len(source) for source in sources])
     order = np.argsort(-widths, kind="stable")[::-1]
