@@ -103,7 +103,7 @@ def small_batch() -> SmallBatch:
         lengths: Sequence[tuple[int, int]] = ((5, 4), (3, 6), (6, 2), (1, 1)), seed: int = 0
     ) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        batch = {}
+        batch: dict[str, torch.Tensor] = {}
         for side, prefix in enumerate(("", "decoder_")):
             sizes = torch.tensor(lengths)[:, side, None]
             ids = torch.randint(4, VOCABULARY, (len(lengths), int(sizes.max())), generator=generator)

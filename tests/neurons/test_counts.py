@@ -85,11 +85,11 @@ def test_damaged_bytes_are_refused_and_never_crash(counts: ActivationCounts, tmp
             for _ in range(draw.randint(1, 4)):
                 damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         path.write_bytes(damaged)
+        message = ""
         try:
             ActivationCounts.load(path)
         except NeuronspecError as error:
-            assert str(path) in str(error)
+            message = str(error)
             refused += 1
-        else:
-            assert len(damaged) == len(whole), "a cut file was taken"
+        assert str(path) in message or len(damaged) == len(whole), "a cut file was taken, or nobody knows which one"
     assert refused > 100

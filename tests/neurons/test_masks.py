@@ -119,7 +119,7 @@ def test_unknown_names_are_refused_with_the_nearest(masks: NeuronMasks) -> None:
         NeuronspecError, match=r"no masks for the task 'de-em' \(did you mean 'de-en'\?\); known: de-en"
     ):
         masks.task_index("de-em")
-    with pytest.raises(NeuronspecError, match="no masks for the layer 'encoder.7'; there are encoder.0"):
+    with pytest.raises(NeuronspecError, match=r"no masks for the layer 'encoder\.7'; there are encoder\.0"):
         masks.layer("encoder.7")
 
 

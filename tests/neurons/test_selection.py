@@ -52,7 +52,8 @@ def test_r6_grows_with_k(frequencies: NDArray[np.number], one: int, other: int) 
 def test_r6_tensors_and_arrays_and_single_rows_agree(frequencies: NDArray[np.number], k: int) -> None:
     whole = select_neurons(frequencies, k / 1000)
     tensor = select_neurons(torch.from_numpy(frequencies), k / 1000)
-    assert (whole.dtype, tensor.dtype) == (np.bool_, torch.bool)
+    assert whole.dtype == np.dtype(bool)
+    assert tensor.dtype == torch.bool
     assert np.array_equal(whole, tensor.numpy())
     assert np.array_equal(whole, select_neurons(frequencies[None], k / 1000)[0])
     for row, expected in zip(frequencies, whole, strict=True):

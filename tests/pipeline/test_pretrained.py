@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,8 +46,6 @@ def save_nllb(folder: Path) -> None:
         texts, trainers.BpeTrainer(vocab_size=120, special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
     )
     learner.save(str(folder / "bpe.json"))
-    import json
-
     model = json.loads((folder / "bpe.json").read_text())["model"]
     tokenizer = NllbTokenizer(vocab=model["vocab"], merges=[tuple(merge) for merge in model["merges"]])
     config = M2M100Config(

@@ -60,8 +60,8 @@ _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES}
 
 def main() -> None:
     """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
-    # Threads that wait must not spin: beside a busy neighbour, two would be slower than one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait must not spin for long: beside a busy neighbour, two would be slower than one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     code: int | str | None = 0
     try:
         app()
