@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
+from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts, Unit
@@ -166,7 +167,7 @@ def test_given_tasks_keep_their_order_even_where_nothing_is_seen(
 def test_labels_stand_in_for_decoder_inputs(model: PreTrainedModel, examples: list[Example]) -> None:
     batch = make_batch(examples)
     labels = batch["decoder_input_ids"].masked_fill(batch["decoder_attention_mask"] == 0, -100)
-    shifted = model.prepare_decoder_input_ids_from_labels(labels=labels)
+    shifted = shift_tokens_right(labels, model.config.pad_token_id, model.config.decoder_start_token_id)
     by_labels = {key: value for key, value in batch.items() if not key.startswith("decoder")} | {"labels": labels}
     for unit in get_args(Unit):
         expected = record_activations(model, [batch | {"decoder_input_ids": shifted}], unit)
