@@ -265,11 +265,11 @@ def format_report(summaries: dict[str, list[dict[str, float]]], machine: dict[st
 
 
 @contextmanager
-def prepared(out: Path | None, updates: int, any_length: bool) -> Iterator[Bench]:
+def prepared(out: Path | None, updates: int, unfiltered: bool) -> Iterator[Bench]:
     """Prepare the demo's text, in `out` or in a directory that is gone afterwards."""
     corpus = {"path": f"{fetch_text()}!{MEMBERS}", "format": "catalog"}
     length = [f"training.updates={updates}", f"training.validate_every={updates}"]
-    length += ["data.max_words=null", "sampling.tokens_per_batch=800"] if any_length else []
+    length += ["data.max_words=null", "data.drop_matching=null"] if unfiltered else []
     config = load_config("demo", [f"data.train={json.dumps([corpus])}", *length])
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout(out or Path(folder))
@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often the contenders take turns")
     parser.add_argument("--out", type=Path, help="keep the prepared text here, and take it from here the next time")
     parser.add_argument(
-        "--any-length", action="store_true", help="the catalogs' sentences of any length, not 3 to 12 words"
+        "--unfiltered", action="store_true", help="all sentences of the catalogs, not only those of 3 to 12 words"
     )
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}.md and .json to results/")
     options = parser.parse_args()
@@ -293,13 +293,13 @@ def main() -> None:
     if options.updates <= WARM_UP + 1:
         parser.error(f"--updates must be more than {WARM_UP + 1}: the first {WARM_UP} are not timed")
     torch.set_num_threads(1)
-    with prepared(options.out, options.updates, options.any_length) as bench:
+    with prepared(options.out, options.updates, options.unfiltered) as bench:
         summaries = run_rounds(bench, options.rounds)
     machine = describe_machine()
     report = format_report(summaries, machine, options.rounds)
     print(report)
     if options.write:
-        results = RESULTS.with_name(f"{RESULTS.name}{'_any_length' if options.any_length else ''}")
+        results = RESULTS.with_name(f"{RESULTS.name}{'_unfiltered' if options.unfiltered else ''}")
         write_text(results.with_suffix(".md"), report)
         ratios = compare(summaries)
         write_json(results.with_suffix(".json"), {"machine": machine, "ratios": ratios, "runs": summaries})

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, join_direction, split_direction
@@ -14,6 +14,8 @@ from neuronspec.languages import find_language, join_direction, split_direction
 PresetName = Literal[
     "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
 ]
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -27,15 +29,23 @@ class Section(BaseModel):
 class Corpus(Section):
     """Parallel text, named by a template."""
 
-    path: str
+    path: str = Field(min_length=1)
     """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of codes: `train/{lang}.tsv.xz`. Relative to
     the configuration file."""
-    format: str = "auto"
+    format: Literal["auto", "tsv", "lines", "jsonl", "catalog", "datasets"] = "auto"
     """`tsv`, `lines`, `jsonl`, `catalog` or `datasets`; `auto` tells by the name."""
+
+    @field_validator("path")
+    @classmethod
+    def _known_placeholders(cls, path: str) -> str:
+        unknown = sorted(set(re.findall(r"\{\w*\}", path)) - {"{lang}", "{src}", "{tgt}"})
+        if unknown:
+            raise ValueError(f"unknown placeholder {', '.join(unknown)}; known: {{lang}}, {{src}}, {{tgt}}")
+        return path
 
 
 class HoldOut(Section):
-    """What to keep out of training, chosen by a hash of the English side."""
+    """What to keep out of training, chosen by a hash of the pivot's side (of the first, in a pair without it)."""
 
     valid: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of the sentences to validate on and to record neurons on, where `data.valid` is not given."""
@@ -55,7 +65,7 @@ class Data(Section):
     hold_out: HoldOut = HoldOut()
     """How much of `train` to hold out."""
     min_words: int = Field(default=1, ge=1)
-    """Drop training pairs with fewer words than this on the source side."""
+    """Drop pairs with fewer words than this on the pivot's side."""
     max_words: int | None = Field(default=None, ge=1)
     """Drop training pairs with more words than this on either side."""
     max_length_ratio: float | None = Field(default=None, gt=1)
@@ -142,7 +152,7 @@ class Training(Section):
     """What follows the warm-up."""
     decay: float = Field(default=0.0, ge=0, le=1)
     """Share of the updates, the last ones, over which the learning rate falls to 0 in a straight line."""
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Adam's decay rates."""
     adam_epsilon: float = Field(default=1e-9, gt=0)
     """Adam's epsilon (the released code uses 1e-6)."""
@@ -180,7 +190,7 @@ class Neurons(Section):
     decoder_k: float | None = Field(default=None, ge=0, le=1)
     """Another k for the decoder."""
     tokens_per_batch: int = Field(default=8_192, ge=8)
-    """Padded tokens of one batch while recording; the counts do not depend on it."""
+    """Padded tokens of one batch while recording; counts depend on it only through rounding."""
 
 
 class Translation(Section):
@@ -193,7 +203,7 @@ class Translation(Section):
     max_tokens: int = Field(default=200, ge=1)
     """Longest output, in tokens."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
-    """Padded source tokens of one batch, times beams; the output does not depend on it."""
+    """Padded source tokens of one batch, times beams."""
 
 
 class Evaluation(Section):
@@ -216,12 +226,18 @@ def _known_language(code: str) -> str:
 
 def _known_task(task: str) -> str:
     try:
-        return join_direction(*split_direction(task))
+        return join_direction(*(find_language(code).code for code in split_direction(task)))
     except NeuronspecError as error:
         raise ValueError(str(error)) from error
 
 
-LanguageCode = Annotated[str, AfterValidator(_known_language)]
+def _text(code: Any) -> Any:
+    if code is False:
+        raise ValueError('YAML reads no as false: write "no" in quotes')
+    return code
+
+
+LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_known_language)]
 Direction = Annotated[str, AfterValidator(_known_task)]
 
 
@@ -232,7 +248,7 @@ class Config(Section):
     """The run's name, for titles."""
     out: Path = Path("runs/run")
     """The directory of everything that the run makes. Relative to where the command runs."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=1 << 63)
     """Everything random follows from it."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the tensor library; null: its own choice."""
@@ -249,7 +265,7 @@ class Config(Section):
     sampling: Sampling = Sampling()
     model: Model
     training: Training = Training()
-    """The training of the model that is then specialised; of a pretrained one no update unless this is given."""
+    """The training of the model that is then specialised; of a pretrained one no update unless given."""
     neurons: Neurons = Neurons()
     continued: Training = Training()
     """The continued training, the same for every method: optimiser and schedule start anew."""
@@ -261,8 +277,9 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _pretrained_as_it_is(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("model"), dict) and "training" not in values:
-            return values | ({"training": {"updates": 0}} if values["model"].get("pretrained") else {})
+        if isinstance(values, dict) and isinstance(values.get("model"), dict) and values["model"].get("pretrained"):
+            given = values.get("training")
+            return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
         return values
 
     @field_validator("languages", "tasks")

@@ -18,12 +18,14 @@ def load_config(
     source: Path | str,
     overrides: Iterable[str] = (),
     method_options: Mapping[str, type[Section]] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read a configuration, apply `key=value` overrides, and check all of it at once.
 
     Args:
         source: a YAML file, or the name of a recipe that ships with the package (`demo`).
         overrides: `dotted.key=value`; the value is read as YAML.
+        changes: `dotted.key` -> value, after the overrides.
         method_options: the options class of every known method, to check `methods` with.
 
     Returns:
@@ -35,7 +37,9 @@ def load_config(
     path = find_recipe(source)
     values = _parse_yaml(path)
     for override in overrides:
-        _apply_override(values, override)
+        _apply_override(values, *_parse_override(override))
+    for key, value in (changes or {}).items():
+        _apply_override(values, key, value)
     problems: list[str] = []
     config = None
     try:
@@ -91,22 +95,28 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _parse_override(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in training.updates=500")
+    if key == "out":
+        return key, text  # a path is text, whatever YAML would make of it
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+
+
+def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
         if inner is None:
             inner = values[parent] = {}
         if not isinstance(inner, dict):
-            raise NeuronspecError(f"cannot read the override {override!r}: {parent!r} is not a section")
+            raise NeuronspecError(f"cannot read the override of {key}: {parent!r} is not a section")
         values = inner
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+    values[last] = value
 
 
 def _explain(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
@@ -162,4 +172,8 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
     data = config.data.model_copy(
         update={part: resolve(getattr(config.data, part)) for part in ("train", "valid", "test")}
     )
-    return config.model_copy(update={"data": data})
+    pretrained = config.model.pretrained
+    if pretrained is not None and pretrained.startswith("~"):
+        pretrained = str(Path(pretrained).expanduser())
+    model = config.model.model_copy(update={"pretrained": pretrained})
+    return config.model_copy(update={"data": data, "model": model, "out": config.out.expanduser()})

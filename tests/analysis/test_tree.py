@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neuronspec.analysis.overlap import pairwise_iou
 from neuronspec.analysis.tree import Tree, language_tree
 from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.masks import pairwise_iou
 
 
 def plant_families(families: int = 3, members: int = 4, seed: int = 0) -> NDArray[np.float64]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,17 +30,16 @@ def load(
     out: Path | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """Load a configuration with the overrides of the command line."""
     from neuronspec.methods import method_options
     from neuronspec.recipe import load_config
 
     quiet_libraries()
-    changes = list(overrides or [])
-    changes += [f"out={out}"] if out is not None else []
-    changes += [f"seed={seed}"] if seed is not None else []
-    changes += [f"threads={threads}"] if threads is not None else []
-    return load_config(source, changes, method_options())
+    options = {"out": None if out is None else str(out), "seed": seed, "threads": threads}
+    given = {key: value for key, value in options.items() if value is not None}
+    return load_config(source, overrides or (), method_options(), {**given, **(changes or {})})
 
 
 def quiet_libraries() -> None:

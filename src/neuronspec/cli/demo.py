@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +18,7 @@ def demo(
     out: Out = None,
     minutes: Annotated[
         float,
-        typer.Option(min=0.1, help="Train longer or shorter, in proportion; the result depends on it, not on speed."),
+        typer.Option(min=0.1, max=100_000, help="Train longer or shorter, in proportion to 5."),
     ] = DEFAULT_MINUTES,
     text: Annotated[
         Path | None,
@@ -35,13 +34,13 @@ def demo(
     from neuronspec.data.quickstart import MEMBERS, fetch_text
     from neuronspec.pipeline.plan import run
 
-    changes = [
-        f"{key}.updates={max(1, round(section.updates * minutes / DEFAULT_MINUTES))}"
+    changes: dict[str, Any] = {
+        f"{key}.updates": max(1, round(section.updates * minutes / DEFAULT_MINUTES))
         for key, section in (("training", recipe.training), ("continued", recipe.continued))
-    ]
+    }
     corpus = f"{(text or fetch_text()).absolute()}!{MEMBERS}"
-    changes.append("data.train=" + json.dumps([{"path": corpus, "format": "catalog"}]))
-    config = load("demo", [*(overrides or []), *changes], out, seed, threads)
+    changes["data.train"] = [{"path": corpus, "format": "catalog"}]
+    config = load("demo", overrides, out, seed, threads, changes)
     if not as_json:
         typer.echo(
             f"Pretraining on {', '.join([config.pivot, *config.languages])}; then the same training twice more, plain "

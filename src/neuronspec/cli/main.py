@@ -55,7 +55,7 @@ def options(
 
 
 # What the operating system refuses and the user can mend: a full disk, a place that may not be written to.
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES}
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
 def main() -> None:
@@ -75,6 +75,9 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _MENDABLE:
             typer.echo(f"error: {(error.strerror or '').lower()}: {error.filename or 'while writing'}", err=True)
+            code = 2
+        elif type(error).__name__ == "OutOfMemoryError":
+            typer.echo("error: the device is out of memory: lower sampling.tokens_per_batch", err=True)
             code = 2
         else:
             traceback.print_exc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,9 @@ def score(
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
     from neuronspec.data.formats import read_lines
     from neuronspec.evaluation.metrics import evaluate
+    from neuronspec.languages import find_language
 
+    find_language(re.split("[-_]", language)[0])  # a misspelt code would be scored with the wrong tokenizer
     scores = evaluate(list(read_lines(hypotheses)), list(read_lines(references)), language, metric or ("bleu", "chrf"))
     if as_json:
         typer.echo(json.dumps([asdict(score) for score in scores], indent=2))

@@ -45,15 +45,24 @@ def translate(
         directory = run(load(words[0], words[1:], out), until="translate", force=force).out
         typer.echo(f"the translations are in {directory / 'translations'}")
         return
-    direction, sentences = words[0], words[1:] or [line.rstrip("\n") for line in sys.stdin]
+    direction, sentences = words[0], words[1:] or _read_stdin()
     for source, translation in zip(sentences, _translate(model, masks, direction, sentences, beams), strict=True):
         typer.echo(
             json.dumps({"source": source, "translation": translation}, ensure_ascii=False) if as_json else translation
         )
 
 
+def _read_stdin() -> list[str]:
+    from neuronspec.data.formats import decode
+
+    lines = sys.stdin.buffer.read().splitlines()
+    return [decode(line, "standard input", number) for number, line in enumerate(lines, 1)]
+
+
 def _translate(model: str, masks: Path | None, direction: str, sentences: list[str], beams: int) -> list[str]:
     quiet_libraries()
+    from accelerate import PartialState
+
     from neuronspec.config import Translation
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
@@ -64,4 +73,5 @@ def _translate(model: str, masks: Path | None, direction: str, sentences: list[s
     found = masks or (Path(model) / MASKS_FILE if (Path(model) / MASKS_FILE).is_file() else None)
     if found is not None:
         specialize(loaded, NeuronMasks.from_pretrained(found))
+    loaded.to(PartialState().device)
     return decode(loaded, tokenizer, sentences, [direction] * len(sentences), Translation(beams=beams))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,23 @@ def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
     return pairs
 
 
+def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
+    """Refuse a template that holds pairs with the pivot only, where a pair has no side in the pivot.
+
+    Raises:
+        NeuronspecError: such a template would give the pivot's text for another language's.
+    """
+    for pair in pairs:
+        for corpus in (*data.train, *data.valid, *data.test):
+            table = corpus.format == "tsv" or (corpus.format == "auto" and ".tsv" in corpus.path)
+            named = "{src}" in corpus.path or "{tgt}" in corpus.path
+            if table and "{lang}" in corpus.path and not named and pivot not in split_direction(pair):
+                raise NeuronspecError(
+                    f"{corpus.path} names one language only, which pairs it with {pivot}: for {pair} write "
+                    "{src} and {tgt} in the name"
+                )
+
+
 def prepare_text(config: Config, directory: Path) -> Texts:
     """Read all corpora of a configuration and write them as clean, split text.
 
@@ -84,6 +101,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     dropped: dict[str, dict[str, int]] = {}
     pairs = list(dict.fromkeys(pair for pair, _ in pairs_of(config.directions(), config.pivot).values()))
+    check_templates(config.data, pairs, config.pivot)
     with publish(directory) as temporary, show_progress("reading the text", len(pairs)) as advance:
         temporary.mkdir()
         for pair in pairs:
@@ -144,7 +162,7 @@ def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Coun
 def _read(
     corpora: list[Corpus], first: str, second: str, limits: Data | None, counts: Counter[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield clean pairs; what is tested on is never filtered by length, only empty pairs go."""
+    """Yield clean pairs; of corpora of their own for testing, only empty pairs go."""
     pairs = (pair for corpus in corpora for pair in read_pairs(corpus.path, first, second, corpus.format))
     if limits is None:
         return clean_pairs(pairs, deduplicate=False, counts=counts)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import neuronspec
@@ -198,11 +199,7 @@ class NeuronMasks:
 
     def iou(self, layer: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the (tasks, tasks) intersection over union of the masks of one layer (Eq. 2); 1 for two empty sets."""
-        mask = self.layer(layer).numpy().astype(np.float64)
-        both = mask @ mask.T
-        either = mask.sum(1)[:, None] + mask.sum(1)[None] - both
-        iou: np.ndarray[Any, np.dtype[np.float64]] = np.divide(both, either, out=np.ones_like(both), where=either > 0)
-        return iou
+        return pairwise_iou(self.layer(layer).numpy())
 
     def sparsity(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Return for each layer the (tasks,) share of neurons that are switched off."""
@@ -255,6 +252,37 @@ class NeuronMasks:
             f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
         ]
         return f"NeuronMasks({' x '.join(counted)}, sparsity {sparsity:.1f} %)"
+
+
+def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the intersection over union of every pair of masks (paper Eq. 2).
+
+    Call it on the masks of one FFN layer, to see which tasks share neurons there. Two masks that are both
+    empty are equal, so their IoU is 1.
+
+    Args:
+        masks: (tasks, d_ff) bool, True where the neuron is specialised for the task.
+
+    Returns:
+        (tasks, tasks) float64 in 0..1, symmetric, with ones on the diagonal.
+
+    Raises:
+        NeuronspecError: `masks` is not a two-dimensional boolean array.
+
+    Example:
+        >>> pairwise_iou(np.array([[True, True, False], [False, True, True]])).round(2).tolist()
+        [[1.0, 0.33], [0.33, 1.0]]
+    """
+    if masks.ndim != 2 or masks.dtype != np.bool_:
+        raise NeuronspecError(
+            f"found masks of shape {masks.shape} and type {masks.dtype}, expected bool of shape "
+            "(tasks, d_ff); stack the masks of one layer, one row a task"
+        )
+    rows = masks.astype(np.float64)
+    shared = rows @ rows.T  # (tasks, tasks): counts below 2**53, so exact
+    sizes = shared.diagonal()
+    united = sizes[:, None] + sizes[None, :] - shared
+    return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
 
 
 def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ class Layout:
     @property
     def config(self) -> Path:
         """The configuration as it was resolved."""
-        return self.out / "config.yaml"
+        return self.out / "stages" / "config.yaml"
 
     @property
     def text(self) -> Path:

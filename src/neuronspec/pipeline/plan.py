@@ -122,7 +122,7 @@ def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
 
 def _plan_results(config: Config, layout: Layout) -> list[Stage]:
     systems = list_systems(config)
-    masks = [layout.masks] if _needs_masks(config) else []
+    neurons = [layout.masks, layout.figures] if _needs_masks(config) else []
     return [
         Stage(
             "score",
@@ -135,7 +135,7 @@ def _plan_results(config: Config, layout: Layout) -> list[Stage]:
             "report",
             functools.partial(report.write, config, layout, systems),
             _settings(config, "name", "pivot", "methods", "evaluation"),
-            [layout.scores, *masks],
+            [layout.text, layout.scores, *neurons, *(layout.summary(name) for name in (PRETRAINED, *config.methods))],
             [layout.report],
         ),
     ]
@@ -164,11 +164,14 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
         wanted = until if only is None else f"{until}.{only}"
         names = [stage.name for stage in stages]
         raise NeuronspecError(f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}")
-    write_text(layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    work.check_device(config)
     wanted_stages = _with_what_they_need(stages, asked)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [], _join(config))
+    processes = _join(config)
+    if processes is None or processes.is_main_process:
+        write_text(layout.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    run_stages(wanted_stages, layout, [stage.name for stage in asked] if force else [], processes)
     return layout
 
 

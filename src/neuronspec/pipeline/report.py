@@ -13,8 +13,10 @@ from neuronspec.analysis.gallery import choose_panel, draw_figures
 from neuronspec.analysis.tree import language_tree
 from neuronspec.config import Config
 from neuronspec.data.text import Texts
+from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.tables import Cell, Table
 from neuronspec.files import publish, read_json, write_json, write_text
+from neuronspec.languages import split_direction
 from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
 from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
@@ -46,6 +48,7 @@ class Results:
     comparisons: list[SystemComparison]
     summaries: dict[str, dict[str, float]]
     masks: NeuronMasks | None
+    trained_masks: dict[str, NeuronMasks]
 
     def score(self, system: str, metric: str, tasks: Sequence[str]) -> float:
         """Return a system's mean score over tasks."""
@@ -65,7 +68,12 @@ class Results:
         one = self.comparison(system, metric, tasks)
         if one is None or one.adjusted_p_value >= self.config.evaluation.significance:
             return ""
-        return "↑" if one.difference > 0 else "↓"
+        return "↑" if self.gain(one) > 0 else "↓"
+
+    def gain(self, comparison: SystemComparison) -> float:
+        """Return by how much a system is better, whatever the direction of the metric."""
+        metric = next(metric for metric in METRICS.values() if metric.name == comparison.metric)
+        return comparison.difference if metric.higher_is_better else -comparison.difference
 
     @property
     def metrics(self) -> list[str]:
@@ -76,14 +84,15 @@ class Results:
 def load_results(config: Config, layout: Layout, systems: Sequence[str]) -> Results:
     """Read the results of a run whose scores are done."""
     trained = [system for system in systems if system in (PRETRAINED, *config.methods)]
-    has_masks = (layout.masks / MASKS_FILE).is_file()
+    own = {system: layout.model(system) for system in trained if (layout.model(system) / MASKS_FILE).is_file()}
     return Results(
         config,
         list(systems),
         scoring.load_scores(layout),
         scoring.load_comparisons(layout),
         {system: work.read_summary(layout, system) for system in trained},
-        NeuronMasks.from_pretrained(layout.masks) if has_masks else None,
+        NeuronMasks.from_pretrained(layout.masks) if work.MASKED in systems else None,
+        {system: NeuronMasks.from_pretrained(directory) for system, directory in own.items()},
     )
 
 
@@ -111,7 +120,7 @@ def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
         "\n".join(f"- {finding}" for finding in describe_findings(results, layout)),
         directions.to_markdown(),
         "Signatures: " + "; ".join(signatures),
-        "The configuration is in `config.yaml`, the figures are in `figures/`, the scores and tests in `scores/`.",
+        "The configuration is in `stages/config.yaml`, figures are in `figures/`, scores and tests in `scores/`.",
     ]
     with publish(layout.report) as temporary:
         temporary.mkdir()
@@ -183,18 +192,18 @@ def describe_run(results: Results, layout: Layout) -> list[str]:
     texts = Texts.load(layout.text)
     base = results.summaries[PRETRAINED]
     train, test = (sum(texts.sizes[part].values()) for part in ("train", "test"))
-    languages = len({language for pair in texts.sizes["train"] for language in pair.split("-")})
+    languages = len({language for pair in texts.sizes["train"] for language in split_direction(pair)})
     sentences = [
         f"One model of {base['parameters']:,.0f} parameters for {len(results.config.directions())} translation "
         f"directions between {languages} languages, trained for {base['update']:,.0f} updates on {train:,} sentence "
-        f"pairs and tested on {test:,} held-out ones (both ways)."
+        f"pairs and tested on {test:,} others."
     ]
     methods = [name for name in results.summaries if name != PRETRAINED]
     if methods:
         updates = {results.summaries[name]["update"] for name in methods}
         sentences.append(
             f"It was then trained for {' / '.join(f'{count:,.0f}' for count in sorted(updates))} more updates, from "
-            f"the same weights and with the same batches, in {len(methods)} ways: "
+            f"the same weights and with the same batches, in {len(methods)} way{'s' * (len(methods) > 1)}: "
             f"{', '.join(_title(name) for name in methods)}."
         )
     return sentences
@@ -208,12 +217,13 @@ def describe_findings(results: Results, layout: Layout) -> list[str]:
     if results.masks is not None:
         findings += _describe_masks(results, layout)
     if work.MASKED in results.systems:
-        losses = [
-            fmean(results.score(system, metric, tasks) for tasks in groups.values())
-            - fmean(results.score(PRETRAINED, metric, tasks) for tasks in groups.values())
-            for system in (work.MASKED, work.RANDOM)
-        ]
-        means = "the selection means something" if losses[1] < losses[0] else "no sign that the selection matters"
+        averages = {
+            system: fmean(results.score(system, metric, tasks) for tasks in groups.values())
+            for system in (PRETRAINED, work.MASKED, work.RANDOM)
+        }
+        losses = [averages[system] - averages[PRETRAINED] for system in (work.MASKED, work.RANDOM)]
+        better = next(one for one in METRICS.values() if one.name == metric).higher_is_better
+        means = "the selection means something" if (losses[1] < losses[0]) == better else "no sign that it matters"
         findings.append(
             f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
             f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}: {means}."
@@ -236,7 +246,9 @@ def _describe_difference(results: Results, system: str, metric: str, group: str)
         return (
             f"Translating {group}: no difference between {title} and {baseline} that could not be chance ({numbers})."
         )
-    return f"Translating {group}: {title} is {'better' if one.difference > 0 else 'worse'} than {baseline} ({numbers})."
+    return (
+        f"Translating {group}: {title} is {'better' if results.gain(one) > 0 else 'worse'} than {baseline} ({numbers})."
+    )
 
 
 def _describe_masks(results: Results, layout: Layout) -> list[str]:
@@ -244,9 +256,8 @@ def _describe_masks(results: Results, layout: Layout) -> list[str]:
     assert masks is not None
     sparsity = {layer: 100 * float(np.mean(values)) for layer, values in masks.sparsity().items()}
     told = ", ".join(f"{layer} {value:.0f} %" for layer, value in sparsity.items())
-    sentences = [
-        f"{100 * results.config.neurons.k:g} % of the activation needs so few neurons that this share is off: {told}."
-    ]
+    ks = " / ".join(f"{100 * float(masks.signature[f'k.{stack}']):g} %" for stack in ("encoder", "decoder"))
+    sentences = [f"The neurons that cover {ks} of the activation (encoder / decoder) leave so many off: {told}."]
     overlap = read_json(layout.figures / OVERLAP_FILE)
     known = {layer: pair for layer, pair in overlap.items() if None not in pair}
     if known:
@@ -266,8 +277,7 @@ def _title(system: str) -> str:
 
 def _sparsity(results: Results, system: str) -> float | None:
     """Return the mean sparsity of a system in percent, None where it has no masks."""
-    summary = results.summaries.get(system)
-    masked = system in (work.MASKED, work.RANDOM) or bool(summary and summary["mask_bytes"])
-    if not masked or results.masks is None:
+    masks = results.masks if system in (work.MASKED, work.RANDOM) else results.trained_masks.get(system)
+    if masks is None:
         return None
-    return 100 * float(np.mean([values.mean() for values in results.masks.sparsity().values()]))
+    return 100 * float(np.mean([values.mean() for values in masks.sparsity().values()]))

@@ -15,6 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 import neuronspec
+from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, hash_json, hash_path, read_json, write_json
 from neuronspec.pipeline.layout import Layout
 
@@ -72,7 +73,7 @@ def run_stages(
 def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     """Yield whether a stage must run, clear what it must not go on from, and record that it has run."""
     record = layout.record(stage.name)
-    before = read_json(record) if record.is_file() else None
+    before = _read_record(record)
     now = {
         "settings": stage.settings,
         "inputs": {_name(path, layout): fingerprint(path, before) for path in stage.inputs},
@@ -87,6 +88,8 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != "unfinished" else "")
     # Only unfinished work is gone on with: a changed output must not pass for a finished part of it.
     stale = [*(() if same_work else stage.workspace), *(() if reason == "unfinished" else stage.outputs)]
+    if before is None:
+        _refuse_strangers(stale)
     with explained(layout.out):
         for path in stale:
             _remove(path)
@@ -99,6 +102,28 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     finally:
         seconds = round(spent + time.monotonic() - started, 2)
         write_json(record, {"made_from": now, "outputs": outputs, "seconds": seconds})
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Return the record of a stage; of a damaged one, a record of which nothing is true, so that it is redone."""
+    if not path.is_file():
+        return None
+    try:
+        record = read_json(path)
+        if {"made_from", "outputs", "seconds"} <= record.keys() and {"settings", "inputs"} <= record[
+            "made_from"
+        ].keys():
+            return dict(record)
+    except (NeuronspecError, AttributeError):
+        pass
+    return {"made_from": {"settings": {}, "inputs": {}, "version": "?"}, "outputs": None, "seconds": 0.0}
+
+
+def _refuse_strangers(paths: Iterable[Path]) -> None:
+    """Refuse to replace what no stage has made: it may be the user's own."""
+    for path in paths:
+        if path.exists():
+            raise NeuronspecError(f"{path} exists and was not made by this run: choose another --out, or move it away")
 
 
 def _run_together(stage: Stage, layout: Layout, forced: bool, processes: PartialState) -> None:

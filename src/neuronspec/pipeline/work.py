@@ -47,6 +47,11 @@ def prepare(config: Config, layout: Layout) -> None:
     texts = prepare_text(config, layout.text)
     if config.model.pretrained is not None:
         tokenizer = load_tokenizer(config.model.pretrained, config.model.revision)
+        if hasattr(tokenizer, "spm_target"):  # Marian
+            raise NeuronspecError(
+                f"{config.model.pretrained} has a vocabulary for each language, which a run cannot encode with; "
+                "use it from Python (see the README)"
+            )
     else:
         tokenizer = _learn(config, texts)
     with publish(layout.vocabulary) as temporary:
@@ -152,14 +157,22 @@ def read_side(texts: Texts, config: Config, task: str, *, source: bool) -> list[
     return [columns[column] for columns in read_columns(texts.path("test", pair))]
 
 
+def check_device(config: Config) -> None:
+    """Refuse a device that is not there, before any work.
+
+    Raises:
+        NeuronspecError: `device` names a device that torch does not see.
+    """
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not seen.get(config.device, True):
+        raise NeuronspecError(
+            f"device: {config.device} is asked for, but torch sees none; use device=cpu or device=auto"
+        )
+
+
 def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:
-    """Move a model to where the configuration says."""
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise NeuronspecError("device: cuda is asked for, but torch sees no GPU; use device=cpu or device=auto")
-    return model.to(name)
+    """Move a model to where the configuration says, which is where training runs too."""
+    return model.to(PartialState(cpu=config.device == "cpu").device)
 
 
 def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:

@@ -138,6 +138,10 @@ class _Specialization:
 
     def numbers(self, tasks: Tasks) -> torch.Tensor:
         if isinstance(tasks, torch.Tensor):
+            last = len(self.masks.tasks) - 1
+            # Only on the CPU, where looking costs nothing: a GPU would have to be waited for.
+            if tasks.device.type == "cpu" and ((tasks < 0) | (tasks > last)).any():
+                raise NeuronspecError(f"task numbers must be from 0 to {last}: found {tasks.tolist()}")
             return tasks
         if isinstance(tasks, str):
             raise NeuronspecError(f"tasks must name one task for each row: give a list, not {tasks!r}")

@@ -70,6 +70,17 @@ class Checkpoints:
         for left in self.directory.glob(".checkpoint-*"):
             shutil.rmtree(left)
 
+    def verify(self, update: int) -> Path:
+        """Return the directory of a checkpoint that is whole.
+
+        Raises:
+            NeuronspecError: it is missing or damaged.
+        """
+        path = self.path(update)
+        if problem := _damage(path):
+            raise NeuronspecError(f"the checkpoint {path} is damaged ({problem}): delete {self.directory}, train again")
+        return path
+
     def newest(self, report: Callable[[str], None]) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
 

@@ -221,7 +221,7 @@ class _Run:
             tracker.finish()
         self.accelerator.wait_for_everyone()
         chosen = self.state.best_update if self.training.select == "best" else self.state.update
-        return self.checkpoints.path(chosen), self.state
+        return self.checkpoints.verify(chosen), self.state
 
 
 def validate_tasks(
