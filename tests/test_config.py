@@ -289,3 +289,23 @@ def test_a_resolved_recipe_loads_as_the_same_configuration(tmp_path: Path, recip
 
 def test_every_preset_can_be_named_in_a_configuration() -> None:
     assert set(get_args(PresetName)) == set(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("languages=[de, no]", 'write "no" in quotes'),
+        ("training.adam_betas=[2, 3]", "adam_betas.0"),
+        ("data.train=[{path: 'x.{lagn}.tsv'}]", "unknown placeholder {lagn}"),
+        ("data.train=[{path: x, format: tvs}]", "format"),
+        ("seed=99999999999999999999999", "seed"),
+    ],
+)
+def test_what_would_fail_late_is_refused_at_once(tmp_path: Path, change: str, said: str) -> None:
+    assert said in complain(tmp_path, SMALLEST, change)
+
+
+def test_tasks_are_written_in_one_way(tmp_path: Path) -> None:
+    values = {**SMALLEST, "tasks": ["en-deu", "deu-eng"]}
+    del values["languages"]
+    assert load_config(write(tmp_path, values)).directions() == ["en-de", "de-en"]

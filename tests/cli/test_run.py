@@ -122,7 +122,7 @@ def test_verbs_print_what_is_done_already(
 def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("prepare", "small.yaml", "--seed", "7", "--out", "elsewhere") == 0
     assert capsys.readouterr().out == "text, vocabulary and tokens are in elsewhere\n"
-    assert "seed: 7" in Path("elsewhere/config.yaml").read_text(encoding="utf-8")
+    assert "seed: 7" in Path("elsewhere/stages/config.yaml").read_text(encoding="utf-8")
     assert not Path("run").exists()
 
 
@@ -138,7 +138,7 @@ def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFi
         (["small.yaml", "vocabulary.size=9999", "vocabulary.sample=100"], None),
         (
             ["small.yaml", "--out", "small.yaml"],
-            "error: cannot write small.yaml/config.yaml: a part of this path is a file",
+            "error: cannot write small.yaml/stages/config.yaml: a part of this path is a file",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def translate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Translate:
 
     def call(*arguments: str | Path, stdin: str = "") -> int:
         monkeypatch.setattr(sys, "argv", ["neuronspec", "translate", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         with pytest.raises(SystemExit) as left:
             main()
         assert isinstance(left.value.code, int)

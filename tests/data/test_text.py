@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.config import Config, Corpus
-from neuronspec.data.text import PARTS, Texts, list_corpus_files, pairs_of, prepare_text
+from neuronspec.config import Config, Corpus, Data
+from neuronspec.data.text import PARTS, Texts, check_templates, list_corpus_files, pairs_of, prepare_text
 from neuronspec.errors import NeuronspecError
 
 ENGLISH = [
@@ -249,3 +249,10 @@ def test_what_is_read_is_among_the_files_found(tmp_path: Path, template: str, mo
     monkeypatch.setattr(Path, "open", record)
     prepare_text(make_config(template), tmp_path / "text")
     assert {path for path in opened if path.suffix == ".tsv"} == set(found)
+
+
+def test_a_table_named_by_one_language_is_no_source_of_pairs_without_the_pivot() -> None:
+    data = Data(train=[Corpus(path="train/{lang}.tsv")])
+    check_templates(data, ["en-de"], "en")
+    with pytest.raises(NeuronspecError, match=r"for de-fr write \{src\} and \{tgt\}"):
+        check_templates(data, ["en-de", "de-fr"], "en")

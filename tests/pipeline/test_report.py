@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import re
@@ -21,6 +22,8 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
 from neuronspec.pipeline import report
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.plan import list_systems
+from neuronspec.pipeline.scoring import SystemComparison
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
 SYSTEMS = ["pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
@@ -193,7 +196,7 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
         "trained for 8 more updates, from the same weights and with the same batches, in 2 ways",
         "**toy: averages over directions**",
         "**toy: every direction**",
-        "90 % of the activation",
+        "cover 90 % / 90 % of the activation (encoder / decoder)",
         "IoU) of neurons within / across language families",
         "One seed and one test set",
         "version:",
@@ -203,7 +206,7 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
         sum(len(read_lines(Layout(finished.out).text / f"{part}.en-{x}.tsv")) for x in ("de", "sv"))
         for part in ("train", "test")
     )
-    assert f"on {train:,} sentence pairs and tested on {test:,} held-out ones" in summary
+    assert f"on {train:,} sentence pairs and tested on {test:,} others" in summary
     assert "nan" not in summary
 
 
@@ -244,3 +247,10 @@ def test_the_trainings_are_logged_and_the_loss_falls(finished: Config) -> None:
     losses = [entry["valid"]["loss"]["all"] for entry in log]
     assert losses[-1] < losses[0] < math.log(110)  # better than guessing
     assert set(log[0]["valid"]["loss"]) == {*TASKS, "all"}
+
+
+def test_a_lower_error_rate_is_better(finished: Config) -> None:
+    results = report.load_results(finished, Layout(finished.out), list_systems(finished))
+    fewer = SystemComparison("pretrained", "fine_tune", "to en", "TER", -20.0, 0.001, 0.001, "test", 100)
+    assert results.gain(fewer) > 0
+    assert results.gain(dataclasses.replace(fewer, metric="BLEU")) < 0

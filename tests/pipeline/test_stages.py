@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import neuronspec
 from neuronspec.config import Config
+from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.stages import Stage, run_stages
@@ -286,3 +287,24 @@ def test_two_runs_with_the_same_seed_have_the_same_averages(
     for suffix in ("csv", "json"):
         tables = [(Layout(run.out).report / f"averages.{suffix}").read_bytes() for run in (finished, interrupted[0])]
         assert tables[0] == tables[1]
+
+
+def test_what_no_stage_has_made_is_never_deleted(tmp_path: Path) -> None:
+    mine = tmp_path / "figures" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("a year of work")
+    stage = Stage("analyze", lambda: None, {}, [], [mine.parent])
+    with pytest.raises(NeuronspecError, match="was not made by this run: choose another --out"):
+        run_stages([stage], Layout(tmp_path))
+    assert mine.read_text() == "a year of work"
+
+
+def test_a_damaged_record_means_that_the_stage_is_done_again(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    runs: list[int] = []
+    stage = Stage("make", lambda: runs.append(made.write_text("x")), {}, [], [made])
+    for damage in (None, "garbage", '{"a": 1}', "[]"):
+        if damage is not None:
+            Layout(tmp_path).record("make").write_text(damage)
+        run_stages([stage], Layout(tmp_path))
+    assert len(runs) == 4

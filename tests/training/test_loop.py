@@ -366,16 +366,16 @@ def wait(process: ForkServerProcess) -> int:
 # Each pattern names the first file operation (event and path) at which the process is killed.
 FAULTS = {
     "before anything": r"os.mkdir .*checkpoints$",
-    "before the first checkpoint": r"os.mkdir .*checkpoint-000002\.\d+\.tmp$",
+    "before the first checkpoint": r"os.mkdir .*checkpoint-000002\.tmp$",
     "while a model is written": r"open .*checkpoint-000003\..*/config.json$",
     "while a tokenizer is written": r"open .*checkpoint-000004\..*/tokenizer.json$",
     "while the state is written": r"open .*checkpoint-000004\..*state.json\..*tmp$",
     "before the manifest is in place": r"os.rename .*checkpoint-000006\..*manifest.json.*tmp$",
-    "before a checkpoint is in place": r"os.rename .*checkpoint-000006\.\d+\.tmp$",
+    "before a checkpoint is in place": r"os.rename .*checkpoint-000006\.tmp$",
     "before an old checkpoint is removed": r"shutil.rmtree .*checkpoint-000002$",
     "while an old checkpoint is removed": r"os.remove (.*/)?model.safetensors$",
     "before a line is logged": r"open .*/log.jsonl$",
-    "between the last line of the log and its checkpoint": r"os.mkdir .*checkpoint-000008\.\d+\.tmp$",
+    "between the last line of the log and its checkpoint": r"os.mkdir .*checkpoint-000008\.tmp$",
 }
 
 
@@ -405,7 +405,7 @@ def test_r1_layers_that_had_no_gradient_yet_resume_as_well(
 ) -> None:
     settings: dict[str, Any] = {"checkpoint_every": 1, "select": "last"}
     path, _ = run(dropping, toy_corpora, tmp_path / "whole", **settings)
-    killed = launch(dropping, toy_corpora, tmp_path / "killed", {"FAULT": r"os.mkdir .*000002\.\d+\.tmp$"}, **settings)
+    killed = launch(dropping, toy_corpora, tmp_path / "killed", {"FAULT": r"os.mkdir .*000002\.tmp$"}, **settings)
     assert wait(killed) == -signal.SIGKILL
     without = load_file(tmp_path / "killed" / "checkpoints" / "checkpoint-000001" / STATE / "optimizer.safetensors")
     assert len({name.partition(".")[2] for name in without}) < len(list(load_model(dropping).parameters()))
@@ -449,7 +449,7 @@ def test_r2_a_resumed_training_sees_the_examples_that_are_left(
 ) -> None:
     record = tmp_path / "seen"
     watched = Corpora(Watched(toy_corpora.train, record), toy_corpora.valid)
-    killed = launch(start, watched, tmp_path, {"FAULT": r"os.mkdir .*checkpoint-000006\.\d+\.tmp$"})
+    killed = launch(start, watched, tmp_path, {"FAULT": r"os.mkdir .*checkpoint-000006\.tmp$"})
     assert wait(killed) == -signal.SIGKILL
     run(start, watched, tmp_path)
     seen = record.read_text("utf-8").splitlines()
