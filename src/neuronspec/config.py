@@ -18,6 +18,13 @@ PresetName = Literal[
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _once(names: list[str]) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} given more than once")
+    return names
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values do not change after loading."""
 
@@ -209,7 +216,9 @@ class Translation(Section):
 class Evaluation(Section):
     """How to score."""
 
-    metrics: list[Literal["bleu", "chrf", "ter"]] = Field(default=["bleu", "chrf"], min_length=1)
+    metrics: Annotated[list[Literal["bleu", "chrf", "ter"]], AfterValidator(_once)] = Field(
+        default=["bleu", "chrf"], min_length=1
+    )
     """Metrics, through sacrebleu."""
     trials: int = Field(default=10_000, ge=100)
     """Trials of the paired approximate randomisation test."""
@@ -256,9 +265,9 @@ class Config(Section):
     """Where to compute."""
     pivot: LanguageCode = "en"
     """The language that the others are paired with."""
-    languages: list[LanguageCode] = []
+    languages: Annotated[list[LanguageCode], AfterValidator(_once)] = []
     """The other languages; each gives the tasks pivot-x and x-pivot."""
-    tasks: list[Direction] = []
+    tasks: Annotated[list[Direction], AfterValidator(_once)] = []
     """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
     data: Data
     vocabulary: Vocabulary = Vocabulary()
@@ -282,13 +291,10 @@ class Config(Section):
             return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
         return values
 
-    @field_validator("languages", "tasks")
+    @field_validator("methods", mode="before")
     @classmethod
-    def _unique(cls, names: list[str]) -> list[str]:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} given more than once")
-        return names
+    def _no_options(cls, methods: Any) -> Any:
+        return {name: options or {} for name, options in methods.items()} if isinstance(methods, dict) else methods
 
     @model_validator(mode="after")
     def _some_tasks(self) -> Config:

@@ -24,6 +24,9 @@ _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
+# `ARCHIVE!GLOB`, or a path alone; a "!" elsewhere belongs to a name.
+ARCHIVE_PATH = re.compile(r"(?:(.+?\.\w{3})!)?(.+)", re.DOTALL)
+
 
 def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of every message catalog that a template finds, in the order of file and key.
@@ -79,7 +82,7 @@ class _Catalogs:
 def _opened(template: str, code: str) -> Iterator[_Catalogs]:
     """Find the catalogs of the language `code`, in a directory or in an archive."""
     spellings = list(dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]))
-    parts = re.fullmatch(r"(?:(.+?\.\w{3})!)?(.+)", template, re.DOTALL)  # a "!" elsewhere belongs to a name
+    parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
     with contextlib.ExitStack() as stack:

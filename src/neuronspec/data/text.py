@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from neuronspec.config import Config, Corpus, Data
+from neuronspec.data.catalogs import ARCHIVE_PATH
 from neuronspec.data.cleaning import clean_pairs, held_out_share
 from neuronspec.data.formats import read_pairs
 from neuronspec.errors import NeuronspecError
@@ -123,7 +124,9 @@ def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
     for corpus in corpora:
         if corpus.path.startswith("hub:"):
             continue
-        pattern = Path(re.sub(r"\{\w+\}", "*", corpus.path.partition("!")[0]))
+        parts = ARCHIVE_PATH.fullmatch(corpus.path)
+        assert parts is not None  # a path is never empty
+        pattern = Path(re.sub(r"\{\w+\}", "*", parts[1] or parts[2]))
         fixed = [part for part in pattern.parts if "*" not in part]
         root = Path(*fixed[: next((n for n, part in enumerate(pattern.parts) if "*" in part), len(fixed))])
         found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))

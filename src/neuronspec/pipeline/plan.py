@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,8 +52,10 @@ def _plan_prepare(config: Config, layout: Layout) -> Stage:
     return Stage(
         "prepare",
         functools.partial(work.prepare, config, layout),
-        _settings(config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "seed"),
-        list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]),
+        _settings(
+            config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "model.revision", "seed"
+        ),
+        [*list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]), *_local_model(config)],
         [layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
     )
 
@@ -62,7 +65,7 @@ def _plan_training(config: Config, layout: Layout) -> Stage:
         "train",
         functools.partial(work.pretrain, config, layout),
         _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
-        [layout.tokens("train"), layout.tokens("valid"), layout.vocabulary],
+        [layout.tokens("train"), layout.tokens("valid"), layout.vocabulary, *_local_model(config)],
         [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
         [layout.training(PRETRAINED)],
         parallel=True,
@@ -197,6 +200,12 @@ def _with_what_they_need(stages: list[Stage], asked: list[Stage]) -> list[Stage]
             needed.add(stage.name)
             inputs |= set(stage.inputs)
     return [stage for stage in stages if stage.name in needed]
+
+
+def _local_model(config: Config) -> list[Path]:
+    """Return the directory of the pretrained model, where it is one of this machine."""
+    pretrained = config.model.pretrained
+    return [Path(pretrained)] if pretrained is not None and Path(pretrained).is_dir() else []
 
 
 def _needs_masks(config: Config) -> bool:
