@@ -340,3 +340,23 @@ def test_recording_sees_the_masked_neurons_as_inactive(
         on = masks.mask("de-en", layer)
         assert not counts.values[layer][0][~on].any()
         assert counts.values[layer][0][on].any()
+
+
+def test_tasks_inside_task_are_refused_and_inside_dense_do_nothing(
+    small_model: SmallModel, batch: dict[str, torch.Tensor], masks: NeuronMasks
+) -> None:
+    plain = small_model()
+    model = specialize(copy.deepcopy(plain), masks)
+    with task(model, "de-en"), pytest.raises(NeuronspecError, match="leave one out"):
+        logits(model, batch, tasks=MIXED)
+    with dense(model):
+        assert torch.equal(logits(model, batch, tasks=MIXED), logits(plain, batch))
+
+
+def test_task_numbers_outside_the_masks_are_refused(
+    small_model: SmallModel, batch: dict[str, torch.Tensor], masks: NeuronMasks
+) -> None:
+    model = specialize(small_model(), masks)
+    for wrong in (-1, len(masks.tasks)):
+        with pytest.raises(NeuronspecError, match="task numbers must be from 0"):
+            logits(model, batch, tasks=torch.tensor([0, 0, 0, wrong]))

@@ -137,6 +137,10 @@ class _Specialization:
             return type(self.model).generate(self.model, *arguments, **options)
 
     def numbers(self, tasks: Tasks) -> torch.Tensor:
+        if self._default not in (None, _DENSE):
+            raise NeuronspecError(
+                "tasks were given inside neuronspec.task(...), which gives them already: leave one out"
+            )
         if isinstance(tasks, torch.Tensor):
             last = len(self.masks.tasks) - 1
             # Only on the CPU, where looking costs nothing: a GPU would have to be waited for.
