@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +50,9 @@ def options(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> None:
     """Take the options that every verb has."""
-    # Logs and progress on stderr, results on stdout.
+    # Logs and progress on stderr, results on stdout; of several processes the first one speaks.
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
 
