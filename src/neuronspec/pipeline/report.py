@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -25,6 +26,7 @@ from neuronspec.pipeline.scoring import SystemComparison, SystemScore
 OVERLAP_FILE = "overlap.json"
 SUMMARY_FILE = "summary.md"
 AVERAGES_FILE = "averages"
+COSTS_FILE = "costs"
 DIRECTIONS_FILE = "directions"
 
 _TITLES = {
@@ -52,8 +54,11 @@ class Results:
 
     def score(self, system: str, metric: str, tasks: Sequence[str]) -> float:
         """Return a system's mean score over tasks."""
-        found = {(score.system, score.metric, score.task): score.score for score in self.scores}
-        return fmean(found[system, metric, task] for task in tasks)
+        return fmean(self._scores[system, metric, task] for task in tasks)
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str, str], float]:
+        return {(score.system, score.metric, score.task): score.score for score in self.scores}
 
     def comparison(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> SystemComparison | None:
         """Return the comparison of a system on a task or group, with the baseline that its marks refer to."""
@@ -110,13 +115,13 @@ def draw(config: Config, layout: Layout) -> None:
 def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     """Write the tables and the summary of a run."""
     results = load_results(config, layout, systems)
-    averages, directions = tabulate_averages(results), tabulate_directions(results)
+    averages, costs, directions = tabulate_averages(results), tabulate_costs(results), tabulate_directions(results)
     signatures = sorted({f"{score.metric}: `{score.signature}`" for score in results.scores})
     paragraphs = [
         f"# {config.name}",
         " ".join(describe_run(results, layout)),
         averages.to_markdown(),
-        tabulate_costs(results).to_markdown(),
+        costs.to_markdown(),
         "\n".join(f"- {finding}" for finding in describe_findings(results, layout)),
         directions.to_markdown(),
         "Signatures: " + "; ".join(signatures),
@@ -125,13 +130,13 @@ def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     with publish(layout.report) as temporary:
         temporary.mkdir()
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
-        for name, table in ((AVERAGES_FILE, averages), (DIRECTIONS_FILE, directions)):
+        for name, table in ((AVERAGES_FILE, averages), (COSTS_FILE, costs), (DIRECTIONS_FILE, directions)):
             write_text(temporary / f"{name}.csv", table.to_csv())
             write_text(temporary / f"{name}.json", json.dumps(table.to_json(), indent=2) + "\n")
 
 
 def tabulate_averages(results: Results) -> Table:
-    """Return the table of average scores, sparsity and cost: a row a system."""
+    """Return the table of average scores and of sparsity: a row a system."""
     groups = scoring.group_tasks(results.config)
     header = ["system", *(f"{metric} {group}" for group in groups for metric in results.metrics)]
     header += ["sparsity %"]
