@@ -61,15 +61,3 @@ def test_the_help_loads_no_heavy_library() -> None:
     usage, _, loaded = told.rpartition("LOADED")
     assert "translate" in usage
     assert loaded.split() == []
-
-
-def test_r10_nothing_in_the_package_can_execute_what_it_loads() -> None:
-    refused = {"eval", "exec", "torch.load", "np.load", "numpy.load", "compile", "__import__"}
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                assert ast.unparse(node.func) not in refused, path
-            if isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "allow_pickle"):
-                assert ast.unparse(node.value) == "False", path
-            if isinstance(node, ast.Import):
-                assert not {"pickle", "dill", "joblib", "shelve"} & {alias.name for alias in node.names}, path

@@ -15,7 +15,8 @@ from neuronspec.methods import METHODS, make_method, method_options
 from neuronspec.models.building import count_parameters
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.layers import find_ffn_layers
-from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.training.method import Resources
 from neuronspec.training.objective import TranslationLoss

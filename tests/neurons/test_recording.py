@@ -195,7 +195,10 @@ def test_active_means_greater_than_the_threshold(model: PreTrainedModel, example
 
 def test_signature_is_kept(model: PreTrainedModel, examples: list[Example]) -> None:
     counts = record_activations(model, [make_batch(examples)], "token", signature={"model": "abc"})
-    assert (counts.unit, dict(counts.signature)) == ("token", {"model": "abc", "threshold": "0.0"})
+    assert (counts.unit, dict(counts.signature)) == (
+        "token",
+        {"model": "abc", "threshold": "0.0", "ignored": "padding"},
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -65,7 +65,8 @@ def _translate(model: str, masks: Path | None, direction: str, sentences: list[s
 
     from neuronspec.config import Translation
     from neuronspec.models.loading import load_model, load_tokenizer
-    from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
+    from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.neurons.storage import MASKS_FILE
     from neuronspec.specialization.masking import specialize
     from neuronspec.translation.decoding import translate as decode
 

@@ -1,10 +1,12 @@
-"""What is used of the inside of transformers' models: the way from hidden states to logits."""
+"""What is used of the inside of transformers' models: the output layer, and the decoder's input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
@@ -51,3 +53,23 @@ def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
     start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
     return shifted.masked_fill_(shifted == -100, model.config.pad_token_id)
+
+
+@contextlib.contextmanager
+def without_output_layer(model: PreTrainedModel) -> Iterator[None]:
+    """Let the model's forward leave its output layer out: its logits have no positions.
+
+    With 128,000 words the output layer costs more than everything before it, and recording needs none of it.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):  # FSMT names its embedding here, and projects inside the decoder
+        decoder = getattr(model.base_model, "decoder", None)
+        head = getattr(decoder, "output_projection", None)
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(lambda module, arguments: (arguments[0][:, :0], *arguments[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -31,6 +33,10 @@ class ActivationCounts:
         unit: `sentence` counts a sentence once where any of its real tokens activates the neuron (paper, 3.1);
             `token` counts every real token position.
         signature: what else the counts depend on (model and data hashes, version), as strings.
+        means: where asked for, for each layer the (tasks, d_ff) float64 mean activation over all counted positions.
+        states: where asked for, for each layer the (sentences, ceil(d_ff / 8)) uint8 bits of which neurons each
+            sentence activated, packed as numpy.packbits packs them.
+        state_tasks: (sentences,) int64, the task of every row of `states`.
     """
 
     tasks: tuple[str, ...]
@@ -38,6 +44,9 @@ class ActivationCounts:
     totals: Mapping[str, torch.Tensor]
     unit: Unit
     signature: Mapping[str, str] = field(default_factory=dict)
+    means: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    states: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    state_tasks: torch.Tensor | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -52,32 +61,107 @@ class ActivationCounts:
     def save(self, directory: Path) -> Path:
         """Write `activation_counts.safetensors` into `directory` and return its path."""
         path = directory / COUNTS_FILE
-        tensors = {f"counts.{layer}": values.contiguous() for layer, values in self.values.items()}
-        tensors |= {f"totals.{stack}": totals.contiguous() for stack, totals in self.totals.items()}
+        groups = {"counts": self.values, "totals": self.totals, "means": self.means, "states": self.states}
+        tensors = {f"{group}.{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
+        if self.state_tasks is not None:
+            tensors["state_tasks"] = self.state_tasks
         header = {"tasks": list(self.tasks), "layers": list(self.layers), "unit": self.unit}
         with publish(path) as temporary:
             save_file(tensors, temporary, {"neuronspec": json.dumps(header | {"signature": dict(self.signature)})})
         return path
 
     @classmethod
-    def load(cls, source: Path) -> ActivationCounts:
+    def load(cls, source: str | Path) -> ActivationCounts:
         """Read counts from a directory or a file.
 
         Raises:
             NeuronspecError: the file is missing or holds no counts.
         """
-        path = source / COUNTS_FILE if source.is_dir() else source
+        path = Path(source) / COUNTS_FILE if Path(source).is_dir() else Path(source)
         tensors, header = read_tensors(path, "activation counts")
+
+        def group(name: str) -> dict[str, torch.Tensor]:
+            return {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+
         try:
-            layers = {layer: tensors[f"counts.{layer}"] for layer in header["layers"]}
-            totals = {stack.removeprefix("totals."): tensors[stack] for stack in tensors if stack.startswith("totals.")}
-            counts = cls(tuple(header["tasks"]), layers, totals, header["unit"], header["signature"])
-            good = all(t.dtype == torch.int64 and len(t) == len(counts.tasks) for t in tensors.values())
+            layers, means, states = header["layers"], group("means"), group("states")
+            counts = cls(
+                tuple(header["tasks"]),
+                {layer: tensors[f"counts.{layer}"] for layer in layers},
+                group("totals"),
+                header["unit"],
+                header["signature"],
+                {layer: means[layer] for layer in layers if means},
+                {layer: states[layer] for layer in layers if states},
+                tensors.get("state_tasks"),
+            )
+            whole = (*counts.values.values(), *counts.totals.values())
+            good = all(t.dtype == torch.int64 and len(t) == len(counts.tasks) for t in whole)
         except (KeyError, TypeError) as error:
             raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error
         if not good:
             raise NeuronspecError(f"{path} is damaged: expected int64 rows for {len(counts.tasks)} tasks")
         return counts
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[ActivationCounts]) -> ActivationCounts:
+        """Return the counts of several recordings of different tasks as one.
+
+        Args:
+            parts: of the same model, unit and layers, with no task in common.
+
+        Raises:
+            NeuronspecError: they do not belong together.
+        """
+        if not parts:
+            raise NeuronspecError("there are no counts to put together")
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.layers, part.unit, part.signature) != (first.layers, first.unit, first.signature):
+                raise NeuronspecError(
+                    f"the counts of {', '.join(part.tasks)} and of {', '.join(first.tasks)} do not belong together: "
+                    "their layers, unit or signature differ"
+                )
+        tasks = tuple(task for part in parts for task in part.tasks)
+        if len(set(tasks)) < len(tasks):
+            raise NeuronspecError(f"a task has counts in more than one part: {', '.join(tasks)}")
+        starts = [sum(len(part.tasks) for part in parts[:number]) for number in range(len(parts))]
+
+        def join(name: str) -> dict[str, torch.Tensor]:
+            named = [getattr(part, name) for part in parts]
+            return {key: torch.cat([tensors[key] for tensors in named]) for key in named[0] if all(named)}
+
+        rows = [p.state_tasks + start for p, start in zip(parts, starts, strict=True) if p.state_tasks is not None]
+        return cls(
+            tasks,
+            join("values"),
+            join("totals"),
+            first.unit,
+            first.signature,
+            join("means"),
+            join("states"),
+            torch.cat(rows) if len(rows) == len(parts) else None,
+        )
+
+    def sum_over_processes(self) -> ActivationCounts:
+        """Return the sum of the counts of all processes that `accelerate launch` started; on one, these counts.
+
+        Every process must have recorded with the same `tasks`, each its own share of the sentences. The sum of
+        integers is exact: it does not depend on how many processes there were (promise R5).
+
+        Raises:
+            NeuronspecError: there are means or states, which are not kept for several processes.
+        """
+        state = PartialState()
+        if state.num_processes == 1:
+            return self
+        if self.means or self.states:
+            raise NeuronspecError("means and states are recorded on one process: launch one, or leave them out")
+
+        def total(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: reduce(t.to(state.device), "sum").cpu() for name, t in tensors.items()}
+
+        return ActivationCounts(self.tasks, total(self.values), total(self.totals), self.unit, self.signature)
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -99,7 +183,7 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[s
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("neuronspec", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, ValueError, RuntimeError, OverflowError, OSError, TypeError) as error:
+    except (SafetensorError, ValueError, RuntimeError, OverflowError, OSError, TypeError, RecursionError) as error:
         raise NeuronspecError(f"{path} is damaged or no safetensors file: {error}") from error
     if not isinstance(header, dict):
         raise NeuronspecError(f"{path} holds no {what}: its header has no 'neuronspec' entry")

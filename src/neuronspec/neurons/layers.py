@@ -1,17 +1,17 @@
-"""Where the FFN neurons of a model live: one registry of architectures."""
+"""Where the FFN neurons of a model live."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.registry import Registry
-
-Stack = Literal["encoder", "decoder"]
+from neuronspec.models.matrices import Matrix, features_in, features_out, is_matrix
+from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
+from neuronspec.neurons.search import search_architecture
 
 
 @dataclass(frozen=True)
@@ -19,59 +19,53 @@ class FFNLayer:
     """One FFN block of a model.
 
     Args:
-        name: `encoder.0` .. `decoder.5`.
-        stack: `encoder` or `decoder`.
+        name: `encoder.0` .. `decoder.5`; the experts of a layer are `encoder.3.expert.0`, `encoder.3.expert.1` ...
+        stack: `encoder` or `decoder` (the only stack of a decoder-only model).
         index: the layer's number in its stack.
         width: d_ff, the number of neurons.
         projection: the second matrix; its input (batch, seq, d_ff) is the vector of neurons.
-        expansions: the modules whose output features are the neurons before they enter `projection`: the first
-            matrix (and the gate of gated units). `prune` makes them narrower.
+        expansions: the first matrix; of gated units the gate's and the other one, or one module that holds both.
+        activation: of gated units, the module that computes the gate's activation (batch, seq, d_ff); else None.
+        block: the Transformer layer around it.
+        experts: of a layer of experts, the module that sends tokens to them; else None.
+        expert: the number of this expert.
+        time_first: whether the vectors come as (seq, batch, d_ff).
     """
 
     name: str
     stack: Stack
     index: int
     width: int
-    projection: nn.Module
-    expansions: tuple[nn.Module, ...]
+    projection: Matrix
+    expansions: tuple[Matrix, ...]
+    activation: nn.Module | None
+    block: nn.Module
+    experts: nn.Module | None = None
+    expert: int = 0
+    time_first: bool = False
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """Where an architecture keeps its FFN blocks.
-
-    Args:
-        stacks: for each stack, the path from the model to its list of layers.
-        projection: the path from a layer to the second FFN matrix.
-        expansions: the paths from a layer to the first one(s).
-    """
-
-    stacks: dict[Stack, str]
-    projection: str
-    expansions: tuple[str, ...]
-
-
-ARCHITECTURES: Registry[Architecture] = Registry("architecture")
-_FC1_FC2 = Architecture(
-    stacks={"encoder": "model.encoder.layers", "decoder": "model.decoder.layers"},
-    projection="fc2",
-    expansions=("fc1",),
-)
-for _model_type in ("m2m_100", "mbart", "bart", "marian", "pegasus"):
-    ARCHITECTURES.register(_model_type)(_FC1_FC2)
+    @property
+    def gated(self) -> bool:
+        """Whether the neurons are the product of a gate's activation and another matrix' output."""
+        return sum(features_out(expansion) for expansion in self.expansions) == 2 * self.width
 
 
 def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
     """Find the FFN layers of a model, encoder first.
 
+    A registered architecture (`neuronspec.neurons.architectures`) is looked up by its names, strictly: what is not as
+    expected is an error. Any other one is searched (`neuronspec.neurons.search`): a probe through the model finds the
+    matrices between which every feature goes its own way, or the model is refused.
+
     Args:
-        model: a Hugging Face model of a registered architecture (`neuronspec.neurons.layers.ARCHITECTURES`).
+        model: a Hugging Face model, with or without a head.
 
     Returns:
-        One `FFNLayer` a block.
+        One `FFNLayer` a block; of a layer of experts, one an expert.
 
     Raises:
-        NeuronspecError: the architecture is not registered.
+        NeuronspecError: the model is not built as its architecture says, or it is unknown and no FFN was found for
+            certain.
 
     Example:
         >>> from transformers import M2M100Config, M2M100ForConditionalGeneration
@@ -82,17 +76,58 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         [('encoder.0', 8), ('decoder.0', 8)]
     """
     model_type = model.config.model_type
-    if model_type not in ARCHITECTURES:
+    architecture = ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
+    try:
+        return [
+            layer
+            for stack, (path, ffn) in architecture.stacks.items()
+            for index, block in enumerate(model.base_model.get_submodule(path).children())
+            for layer in _find_in_block(architecture, stack, index, block, block.get_submodule(ffn))
+        ]
+    except AttributeError as error:
         raise NeuronspecError(
-            f"cannot tell where the neurons of a {model_type!r} model live; known: {', '.join(ARCHITECTURES)}. "
-            "Register it: neuronspec.neurons.layers.ARCHITECTURES.register(model_type)(Architecture(...))"
-        )
-    architecture = ARCHITECTURES[model_type]
-    layers = []
-    for stack, path in architecture.stacks.items():
-        for index, block in enumerate(model.get_submodule(path).children()):
-            projection = block.get_submodule(architecture.projection)
-            expansions = tuple(block.get_submodule(expansion) for expansion in architecture.expansions)
-            assert isinstance(projection, nn.Linear)
-            layers.append(FFNLayer(f"{stack}.{index}", stack, index, projection.in_features, projection, expansions))
-    return layers
+            f"this {model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
+        ) from error
+
+
+def _find_in_block(
+    architecture: Architecture, stack: Stack, index: int, block: nn.Module, ffn: nn.Module
+) -> Iterator[FFNLayer]:
+    name = f"{stack}.{index}"
+    experts = getattr(ffn, architecture.experts or "", None)
+    holders = (
+        {name: ffn}
+        if experts is None
+        else {f"{name}.expert.{n}": child for n, child in enumerate(filter(_has_parts, experts.children()))}
+    )
+    for number, (name, holder) in enumerate(holders.items()):
+        width, second, first, gate = _find_parts(holder, name, architecture.forms)
+        yield FFNLayer(name, stack, index, width, second, first, gate, block, experts, number, architecture.time_first)
+
+
+def _has_parts(module: nn.Module) -> bool:
+    """Whether a child is an expert: their dropout is a child too."""
+    return any(True for _ in module.children())
+
+
+def _find_parts(
+    ffn: nn.Module, name: str, forms: tuple[Form, ...]
+) -> tuple[int, Matrix, tuple[Matrix, ...], nn.Module | None]:
+    """Return d_ff, the second matrix, the first one(s), and the gate's activation.
+
+    Raises:
+        AttributeError: the module has none of the forms, or its matrices do not fit together.
+    """
+    parts = dict(ffn.named_modules())
+    there = [form for form in forms if {form.second, *form.first, form.gate or form.second} <= parts.keys()]
+    if not there:
+        expected = " or ".join(", ".join(filter(None, (*form.first, form.gate, form.second))) for form in forms)
+        raise AttributeError(f"{name}: expected {expected}; found {', '.join(filter(None, parts))}")
+    form = there[0]
+    first, second = tuple(parts[part] for part in form.first), parts[form.second]
+    if not all(map(is_matrix, (second, *first))):
+        raise AttributeError(f"{name}: {', '.join((*form.first, form.second))} must be Linear or Conv1D")
+    width, written = features_in(second), sum(map(features_out, first))
+    if written not in ((2 * width,) if form.gate else (width, 2 * width)):
+        raise AttributeError(f"{name}: {form.second} reads {width} features, {', '.join(form.first)} write {written}")
+    return width, second, first, parts[form.gate] if form.gate else None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
-import neuronspec
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.files import publish
-from neuronspec.neurons.counts import ActivationCounts, read_tensors
-from neuronspec.neurons.selection import select_neurons
+from neuronspec.neurons import storage
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.rules import RULES, check_options, draw_like
 
-MASKS_FILE = "neuron_masks.safetensors"
-MAX_ENTRIES = 1 << 33  # a header that claims more neurons than this is not believed
+SPECIALIZATION = "_neuron_specialization"  # the attribute of a model that computes with masks
 
 
 class NeuronMasks:
@@ -65,26 +62,40 @@ class NeuronMasks:
         *,
         encoder_k: float | None = None,
         decoder_k: float | None = None,
+        layer_k: Mapping[str, float] | None = None,
+        rule: str = "coverage",
+        **options: Any,
     ) -> NeuronMasks:
         """Select the specialised neurons of every task from activation counts (Eq. 1).
 
         Args:
             counts: from `record_activations`.
-            k: the share of the activation to cover.
+            k: the share of the activation to cover; with `rule="top"`, of the neurons to select.
             encoder_k: another k for the encoder's layers.
             decoder_k: another k for the decoder's layers.
+            layer_k: another k for single layers, `{"decoder.5": 0.8}`.
+            rule: a name of `neuronspec.neurons.rules.RULES`: `coverage`, `top`, `random`, `lape`, `released`.
+            options: the rule's own: `seed` of random, `share` and `bar` of lape.
+
+        Raises:
+            NeuronspecError: unknown rule, option or layer, or a share outside 0..1.
         """
-        ks = {
-            "encoder": k if encoder_k is None else encoder_k,
-            "decoder": k if decoder_k is None else decoder_k,
-        }
-        values = {
-            layer: select_neurons(frequencies, ks[layer.partition(".")[0]])
-            for layer, frequencies in counts.values.items()
-        }
-        signature = {"rule": "coverage", "unit": counts.unit, "ties": "lower index first"}
-        signature |= {f"k.{stack}": str(value) for stack, value in ks.items()}
-        return cls(counts.tasks, values, dict(counts.signature) | signature)
+        select = RULES[rule]
+        known = tuple(inspect.signature(select).parameters)[1:]
+        check_options(rule, options, tuple(name for name in known if name != "k"))
+        signature = {"rule": rule, "unit": counts.unit, "ties": "lower index first"}
+        if "k" in known:
+            ks = {"encoder": k if encoder_k is None else encoder_k, "decoder": k if decoder_k is None else decoder_k}
+            for layer in layer_k or {}:
+                if layer not in counts.layers:
+                    raise NeuronspecError(f"layer_k: no layer {layer!r}{did_you_mean(layer, counts.layers)}")
+            by_layer = {layer: ks[layer.partition(".")[0]] for layer in counts.layers} | dict(layer_k or {})
+            stacks = {layer.partition(".")[0] for layer in counts.layers}
+            signature |= {f"k.{name}": str(share) for name, share in ks.items() if name in stacks}
+            signature |= {f"k.{layer}": str(share) for layer, share in (layer_k or {}).items()}
+            options = {"k": by_layer, **options}
+        signature |= {name: str(value) for name, value in options.items() if name != "k"}
+        return cls(counts.tasks, select(counts, **options), dict(counts.signature) | signature)
 
     @classmethod
     def from_dict(cls, masks: Mapping[str, Mapping[str, Any]]) -> NeuronMasks:
@@ -117,17 +128,27 @@ class NeuronMasks:
             like: every task and layer gets as many neurons as here.
             seed: of the draw.
         """
-        generator = np.random.default_rng(seed)
-        values = {}
-        for layer in like.layers:
-            sizes = like.layer(layer).sum(1).numpy()
-            ranks = generator.random(tuple(like.layer(layer).shape)).argsort(axis=1).argsort(axis=1)
-            values[layer] = torch.from_numpy(ranks < sizes[:, None])
         return cls(
             like.tasks,
-            values,
+            draw_like(like._values, seed),
             like.signature | {"rule": "random, sizes as: " + like.signature.get("rule", "?"), "seed": str(seed)},
         )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[NeuronMasks]) -> NeuronMasks:
+        """Return the masks of several sets of tasks as one set.
+
+        Args:
+            parts: with the same layers and widths, and no task in common; the signature is the first one's.
+
+        Raises:
+            NeuronspecError: they do not fit together.
+        """
+        first = parts[0]
+        for part in parts[1:]:
+            _check_same_layers(first, part)
+        values = {layer: torch.cat([part.layer(layer) for part in parts]) for layer in first.layers}
+        return cls([task for part in parts for task in part.tasks], values, first.signature)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -174,6 +195,40 @@ class NeuronMasks:
         values = {layer: mask[rows[layer.partition(".")[0]], None] for layer, mask in self._values.items()}
         return NeuronMasks([task], values, self.signature | {"composed": f"{encoder} + {decoder}"})
 
+    def zero_shot(self, directions: Sequence[str] | None = None, pivot: str = "en") -> NeuronMasks:
+        """Return masks for many unseen directions: of x-y the encoder of x-pivot, the decoder of pivot-y.
+
+        Args:
+            directions: `src-tgt`; by default every pair of languages that have x-pivot and pivot-y.
+            pivot: the language that the trained tasks have in common.
+
+        Raises:
+            NeuronspecError: a task that is needed is not there.
+        """
+        if directions is None:
+            heard = [source for source, target in map(_split, self.tasks) if target == pivot]
+            spoken = [target for source, target in map(_split, self.tasks) if source == pivot]
+            directions = [f"{source}-{target}" for source in heard for target in spoken if source != target]
+        sides = [_split(direction) for direction in directions]
+        rows = {
+            "encoder": [self.task_index(f"{source}-{pivot}") for source, _ in sides],
+            "decoder": [self.task_index(f"{pivot}-{target}") for _, target in sides],
+        }
+        values = {layer: mask[rows[layer.partition(".")[0]]] for layer, mask in self._values.items()}
+        return NeuronMasks(directions, values, self.signature | {"composed": f"x-{pivot} + {pivot}-y"})
+
+    def union(self, other: NeuronMasks) -> NeuronMasks:
+        """Return the neurons of either set, task by task."""
+        return self._combine(other, torch.logical_or, "union")
+
+    def intersection(self, other: NeuronMasks) -> NeuronMasks:
+        """Return the neurons of both sets, task by task."""
+        return self._combine(other, torch.logical_and, "intersection")
+
+    def complement(self) -> NeuronMasks:
+        """Return every neuron that is not selected."""
+        return self._with({layer: ~mask for layer, mask in self._values.items()}, f"not {self._rule}")
+
     def reorder(self, tasks: Sequence[str]) -> NeuronMasks:
         """Return the masks of these tasks, in this order.
 
@@ -207,35 +262,58 @@ class NeuronMasks:
 
     def save_pretrained(self, directory: str | Path) -> Path:
         """Write `neuron_masks.safetensors` (one bit a neuron) into `directory` and return its path."""
-        path = Path(directory) / MASKS_FILE
-        packed = {layer: torch.from_numpy(np.packbits(mask.numpy(), axis=1)) for layer, mask in self._values.items()}
-        header = {
-            "tasks": list(self.tasks),
-            "widths": self.widths,
-            "signature": self.signature,
-            "version": neuronspec.__version__,
-        }
-        with publish(path) as temporary:
-            save_file(packed, temporary, {"neuronspec": json.dumps(header)})
-        return path
+        return storage.write(Path(directory), self.tasks, self._values, self.signature)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> NeuronMasks:
-        """Read masks from a directory or a file.
+    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> NeuronMasks:
+        """Read masks from a directory, a file, or a repository of the Hugging Face hub.
+
+        Args:
+            source: a path, or where there is none, `owner/name` on the hub.
+            revision: a branch, tag or commit on the hub.
 
         Raises:
             NeuronspecError: the file is missing, damaged, or not a mask file; nothing in it is executed (R7, R10).
         """
-        path = Path(source)
-        path = path / MASKS_FILE if path.is_dir() else path
-        tensors, header = read_tensors(path, "neuron masks")
-        try:
-            tasks, widths, signature = header["tasks"], header["widths"], header["signature"]
-            _check_header(tasks, widths, signature, tensors)
-            values = {layer: _unpack(tensors[layer], len(tasks), width) for layer, width in widths.items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NeuronspecError(f"{path} is damaged: {error}") from error
-        return cls(tasks, values, signature)
+        return cls(*storage.read(storage.locate(source, revision)))
+
+    def push_to_hub(
+        self, repository: str, *, private: bool | None = None, token: str | None = None, revision: str | None = None
+    ) -> str:
+        """Upload the masks to the Hugging Face hub with a card that says what they are, and return its address.
+
+        Args:
+            repository: `owner/name`; made where it does not exist. A card that is there already stays.
+            private: whether a new repository is; the owner's default where not said.
+            token: of the hub; the one that is logged in where not given.
+            revision: the branch.
+
+        Raises:
+            NeuronspecError: the hub refuses or cannot be reached.
+        """
+        card = storage.make_card(repository, self.tasks, self.sparsity(), self.signature)
+        return storage.upload(self.save_pretrained, card, repository, private, token, revision)
+
+    @property
+    def keeps_bias(self) -> bool:
+        """Whether a masked neuron keeps its bias, as in the released code (the signature's `bias: kept`)."""
+        return self.signature.get("bias") == "kept"
+
+    @property
+    def _rule(self) -> str:
+        return self.signature.get("rule", "by hand")
+
+    def _with(self, values: Mapping[str, torch.Tensor], rule: str) -> NeuronMasks:
+        return NeuronMasks(self.tasks, values, self.signature | {"rule": rule})
+
+    def _combine(self, other: NeuronMasks, operation: Callable[..., torch.Tensor], name: str) -> NeuronMasks:
+        _check_same_layers(self, other)
+        if set(self.tasks) != set(other.tasks):
+            alone = ", ".join(sorted(set(self.tasks) ^ set(other.tasks)))
+            raise NeuronspecError(f"the {name} of masks of different tasks: only one of them has {alone}")
+        same = other.reorder(self.tasks)
+        values = {layer: operation(mask, same.layer(layer)) for layer, mask in self._values.items()}
+        return self._with(values, f"{name} of {self._rule} and {other._rule}")
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -252,6 +330,23 @@ class NeuronMasks:
             f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
         ]
         return f"NeuronMasks({' x '.join(counted)}, sparsity {sparsity:.1f} %)"
+
+
+def _split(direction: str) -> tuple[str, str]:
+    """Return the two sides of a task's name; a name that is no direction has an empty one."""
+    source, _, target = direction.partition("-")
+    return source, target
+
+
+def _check_same_layers(first: NeuronMasks, second: NeuronMasks) -> None:
+    if first.widths != second.widths:
+        raise NeuronspecError(
+            f"the masks are of different models: {_describe(first.widths)} and {_describe(second.widths)}"
+        )
+
+
+def _describe(widths: Mapping[str, int]) -> str:
+    return ", ".join(f"{layer} of {width}" for layer, width in widths.items())
 
 
 def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -283,22 +378,3 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     sizes = shared.diagonal()
     united = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
-
-
-def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    if not (isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)):
-        raise ValueError("its tasks are not a list of names")
-    if not (isinstance(widths, dict) and all(type(width) is int and width > 0 for width in widths.values())):
-        raise ValueError("its widths are not positive whole numbers")
-    if not isinstance(signature, dict):
-        raise TypeError("its signature is not a mapping")
-    if set(widths) != set(tensors):
-        raise ValueError(f"its header names the layers {sorted(widths)}, its tensors are {sorted(tensors)}")
-    if len(tasks) * sum(widths.values()) > MAX_ENTRIES:
-        raise ValueError("its header claims more neurons than any model has")
-
-
-def _unpack(packed: torch.Tensor, tasks: int, width: int) -> torch.Tensor:
-    if packed.dtype != torch.uint8 or tuple(packed.shape) != (tasks, (width + 7) // 8):
-        raise ValueError(f"a layer of {width} neurons has a tensor of {packed.dtype} and shape {tuple(packed.shape)}")
-    return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=width).astype(bool))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.forward import shift_labels
+from neuronspec.models.forward import shift_labels, without_output_layer
 from neuronspec.neurons.counts import ActivationCounts, Unit
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
+from neuronspec.neurons.masks import SPECIALIZATION
+from neuronspec.neurons.positions import Positions
+
+GatedAt = Literal["gate", "product"]
 
 
 def record_activations(
@@ -23,92 +29,143 @@ def record_activations(
     *,
     tasks: Sequence[str] | None = None,
     threshold: float = 0.0,
+    gated_at: GatedAt = "gate",
+    ignore: Sequence[int] = (),
+    means: bool = False,
+    states: bool = False,
     signature: Mapping[str, str] | None = None,
 ) -> ActivationCounts:
     """Count how often each neuron is active for each task (paper, 3.1; Algorithm 1, step 1).
 
-    The model reads source and target (teacher forcing) without computing the output layer. The counts are exact
-    integers that do not depend on batch size, padding or order (promise R5); every real token counts, tags and end
-    of sentence included, padding never.
+    An encoder-decoder reads source and target (teacher forcing), any other model its text; the output layer is never
+    computed. The counts are exact integers that do not depend on batch size, padding or order (promise R5); every
+    real token counts, tags and end of sentence included, padding never. A specialised model is recorded as it
+    computes, with its masks on, unless inside `neuronspec.dense`.
 
     Args:
-        model: of a registered architecture; put into evaluation mode while recording.
-        batches: mappings with `input_ids`, `attention_mask` (batch, source), `decoder_input_ids` and
-            `decoder_attention_mask` (batch, target) or `labels` (batch, target; -100 where padded), and `tasks`:
-            a name for each row, or with `tasks=` given, (batch,) numbers into it.
+        model: of a registered architecture, or one in which FFN blocks can be found; put into evaluation mode while
+            recording.
+        batches: mappings with `input_ids`, `attention_mask` (batch, seq), for an encoder-decoder also
+            `decoder_input_ids` and `decoder_attention_mask` (batch, target) or `labels` (batch, target; -100 where
+            padded), and `tasks`: a name for each row, or with `tasks=` given, (batch,) numbers into it.
         unit: `sentence`: a sentence counts once, where any of its tokens activates the neuron (the paper's text);
             `token`: every token position counts.
         tasks: every task's name, where the batches carry numbers.
-        threshold: active means greater than this.
+        threshold: active means greater than this. With ReLU nothing but 0 makes sense; GELU and SiLU are a little
+            below 0 for most inputs below 0, so that 0 divides at the same place.
+        gated_at: of gated units (mT5, LLaMA ...), `gate` looks at the gate's activation, as LAPE does, `product` at
+            the vector that enters the second matrix. The sign of the product says as much about the other factor as
+            about the gate, hence the default. Units without a gate have one place to look at.
+        ignore: token ids that do not count, such as those of tags and of the end of sentence.
+        means: keep the mean activation of every neuron and task, too.
+        states: keep which neurons every sentence activated, too: an eighth of a byte each.
         signature: facts to keep with the counts.
 
     Returns:
         The counts.
 
     Raises:
-        NeuronspecError: unknown architecture, no batches, or batches without tasks.
+        NeuronspecError: no FFN blocks, no batches, batches without tasks, or a gate whose activation is no module.
     """
-    recorder = _Recorder(find_ffn_layers(model), unit, threshold, list(tasks or []), fixed=tasks is not None)
+    recorder = _Recorder(model, unit, threshold, gated_at, list(tasks or []), fixed=tasks is not None)
+    recorder.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
+    recorder.wants_means, recorder.wants_states = means, states
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), recorder.attached():
+        with torch.no_grad(), recorder.attached(), without_output_layer(model):
             for batch in batches:
-                recorder.read(model, batch)
+                recorder.read(batch)
     finally:
         model.train(training)
-    return recorder.result(dict(signature or {}) | {"threshold": str(threshold)})
+    facts = {"threshold": str(threshold), "ignored": " ".join(map(str, sorted(set(ignore)))) or "padding"}
+    if any(layer.gated for layer in recorder.layers):
+        facts["gated_at"] = gated_at
+    return recorder.result(dict(signature or {}) | facts)
 
 
 class _Recorder:
     """The counters, and the hooks that feed them."""
 
-    def __init__(self, layers: Sequence[FFNLayer], unit: Unit, threshold: float, tasks: list[str], fixed: bool) -> None:
-        self.layers = layers
+    wants_means = False
+    wants_states = False
+    ignore: torch.Tensor
+
+    def __init__(
+        self, model: PreTrainedModel, unit: Unit, threshold: float, gated_at: GatedAt, tasks: list[str], fixed: bool
+    ) -> None:
+        self.model = model
+        self.layers = find_ffn_layers(model)
+        self.positions = Positions(self.layers)
         self.unit = unit
         self.threshold = threshold
+        self.gated_at = gated_at
         self.tasks = tasks
         self.fixed = fixed
-        self.counts: dict[str, torch.Tensor] = {}
-        self.totals: dict[str, torch.Tensor] = {}
+        self.counts = _Counters()
+        self.totals = _Counters()
+        self.sums = _Counters()  # of activations, for means
+        self.tokens = _Counters()  # counted positions, for means
+        self.states: dict[str, list[torch.Tensor]] = {}
+        self.state_tasks: list[torch.Tensor] = []
         self.rows = torch.empty(0)  # (batch,) task numbers
-        self.padding: dict[str, torch.Tensor] = {}  # stack -> (batch, seq, 1), true where padded
+        self.left_out: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true where nothing counts
 
-    def read(self, model: PreTrainedModel, batch: Mapping[str, Any]) -> None:
+    def read(self, batch: Mapping[str, Any]) -> None:
+        """Send a batch through the model; the hooks count."""
+        model = self.model
         inputs = {key: value.to(model.device) for key, value in batch.items() if key != "tasks"}
         if batch.get("tasks") is None:
             raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
         if "attention_mask" not in inputs:
             raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
         labels = inputs.pop("labels", None)
-        if "decoder_input_ids" not in inputs and labels is not None:
-            inputs["decoder_input_ids"] = shift_labels(model, labels)
-        if "decoder_attention_mask" not in inputs:
-            if labels is None:
-                raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
-            inputs["decoder_attention_mask"] = (labels != -100).long()
-        self._begin(self._numbers(batch["tasks"]).to(model.device), inputs)
-        model.base_model(**inputs, use_cache=False)
+        if model.config.is_encoder_decoder:
+            _complete_decoder_inputs(model, inputs, labels)
+        elif "position_ids" in inspect.signature(model.forward).parameters:
+            # Padding on the left must not move a sentence.
+            inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
+        numbers = self._numbers(batch["tasks"])
+        if len(numbers) != len(inputs["input_ids"]):
+            raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
+        self._begin(numbers.to(model.device), inputs)
+        specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
+        model(**inputs, **specialized, use_cache=False)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
-        handles = [layer.projection.register_forward_pre_hook(self._hook(layer)) for layer in self.layers]
-        try:
+        """Hook the model for a while."""
+        with contextlib.ExitStack() as hooks:
+            for handle in self.positions.attach():
+                hooks.callback(handle.remove)
+            for layer in self.layers:
+                if layer.gated and self.gated_at == "gate":
+                    if layer.activation is None:
+                        raise NeuronspecError(
+                            f"the gate of {layer.name} is activated by no module of its own: record with "
+                            "gated_at='product', or register the architecture with the gate's name"
+                        )
+                    handle = layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
+                else:
+                    handle = layer.projection.register_forward_pre_hook(functools.partial(self._before, layer))
+                hooks.callback(handle.remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def result(self, signature: Mapping[str, str]) -> ActivationCounts:
-        if not self.totals:
+        """Return what was counted."""
+        rows = len(self.tasks)
+        totals, seen = self.totals.all(rows), self.tokens.all(rows)
+        if not totals:
             raise NeuronspecError("there was nothing to record from: no batches were given")
-        tasks = len(self.tasks)
         return ActivationCounts(
             tuple(self.tasks),
-            {layer.name: _grown(self.counts[layer.name], tasks).cpu() for layer in self.layers},
-            {stack: _grown(totals, tasks).cpu() for stack, totals in self.totals.items()},
+            {layer.name: self.counts.get(layer.name, rows, layer.width) for layer in self.layers},
+            totals,
             self.unit,
             signature,
+            {name: s / seen[name.partition(".")[0]].clamp(min=1)[:, None] for name, s in self.sums.all(rows).items()},
+            {name: torch.cat(packed) for name, packed in self.states.items()},
+            torch.cat(self.state_tasks) if self.state_tasks else None,
         )
 
     def _numbers(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
@@ -124,28 +181,75 @@ class _Recorder:
         return torch.tensor([self.tasks.index(task) for task in tasks])
 
     def _begin(self, rows: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> None:
+        """Note whose rows these are, and which positions do not count; count what is seen."""
         self.rows = rows
-        masks = {"encoder": inputs["attention_mask"], "decoder": inputs["decoder_attention_mask"]}
-        self.padding = {stack: mask.eq(0)[:, :, None] for stack, mask in masks.items()}
-        for stack, mask in masks.items():
-            seen = torch.ones_like(rows) if self.unit == "sentence" else mask.sum(1)
-            totals = _grown(self.totals.get(stack, seen.new_zeros(0)), len(self.tasks))
-            self.totals[stack] = totals.index_add_(0, rows, seen)
+        for stack in {layer.stack for layer in self.layers}:
+            prefix = "decoder_" if stack == "decoder" and self.model.config.is_encoder_decoder else ""
+            left_out = inputs[f"{prefix}attention_mask"].eq(0)
+            if len(self.ignore):
+                left_out = left_out | torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
+            self.left_out[stack] = left_out
+            tokens = (~left_out).sum(1)
+            self.totals.add(stack, len(self.tasks), rows, torch.ones_like(rows) if self.unit == "sentence" else tokens)
+            if self.wants_means:
+                self.tokens.add(stack, len(self.tasks), rows, tokens)
+        if self.wants_states:
+            self.state_tasks.append(rows.cpu())
 
-    def _hook(self, layer: FFNLayer) -> Any:
-        def count(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-            neurons = arguments[0]  # (batch, seq, d_ff)
-            padding = self.padding[layer.stack]
-            if self.unit == "sentence":
-                lowest = torch.finfo(neurons.dtype).min
-                active = neurons.masked_fill(padding, lowest).amax(1) > self.threshold
-            else:
-                active = ((neurons > self.threshold) & ~padding).sum(1)
-            before = self.counts.get(layer.name, torch.zeros(0, layer.width, dtype=torch.int64, device=neurons.device))
-            counts = _grown(before, len(self.tasks))
-            self.counts[layer.name] = counts.index_add_(0, self.rows, active.long())
+    def _before(self, layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        self._count(layer, arguments[0])
 
-        return count
+    def _after_gate(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> None:
+        self._count(layer, output)
+
+    def _count(self, layer: FFNLayer, vectors: torch.Tensor) -> None:
+        left_out = self.left_out[layer.stack]
+        neurons = self._by_sentence(layer, vectors, left_out.shape)  # (batch, seq, d_ff)
+        lowest = torch.finfo(neurons.dtype).min
+        if self.unit == "sentence":
+            active = neurons.masked_fill(left_out[:, :, None], lowest).amax(1) > self.threshold
+            count = active.long()
+        else:
+            count = ((neurons > self.threshold) & ~left_out[:, :, None]).sum(1)
+            active = count > 0
+        self.counts.add(layer.name, len(self.tasks), self.rows, count)
+        if self.wants_means:
+            exact = torch.float32 if neurons.device.type == "mps" else torch.float64
+            there = left_out[:, :, None] | (neurons == lowest)  # an expert's tokens are not everywhere
+            self.sums.add(layer.name, len(self.tasks), self.rows, neurons.masked_fill(there, 0).sum(1, dtype=exact))
+        if self.wants_states:
+            self.states.setdefault(layer.name, []).append(_pack(active).cpu())
+
+    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        """Return (batch, seq, d_ff): the neurons of every token, lowest where an expert did not see it."""
+        tokens = self.positions.tokens(layer, vectors)
+        if tokens is not None:
+            scattered = vectors.new_full((shape.numel(), layer.width), torch.finfo(vectors.dtype).min)
+            scattered[tokens] = vectors.reshape(-1, layer.width)
+            vectors = scattered
+        if layer.time_first:
+            return vectors.transpose(0, 1)
+        return vectors.reshape(*shape, layer.width)
+
+
+class _Counters:
+    """Named counters with a row for each task; they grow as tasks appear."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, tasks: int, rows: torch.Tensor, values: torch.Tensor) -> None:
+        """Add each of `values` (batch, ...) to the row of its task."""
+        counter = self.named.setdefault(name, values.new_zeros(tasks, *values.shape[1:]))
+        self.named[name] = _grown(counter, tasks).index_add_(0, rows, values)
+
+    def get(self, name: str, tasks: int, *shape: int) -> torch.Tensor:
+        """Return a counter with a row for each task, on the CPU; zeros where nothing was ever added."""
+        return _grown(self.named.get(name, torch.zeros(0, *shape, dtype=torch.int64)), tasks).cpu()
+
+    def all(self, tasks: int) -> dict[str, torch.Tensor]:
+        """Return every counter that was added to, on the CPU."""
+        return {name: self.get(name, tasks) for name in self.named}
 
 
 def _grown(counter: torch.Tensor, rows: int) -> torch.Tensor:
@@ -153,3 +257,22 @@ def _grown(counter: torch.Tensor, rows: int) -> torch.Tensor:
     if len(counter) == rows:
         return counter
     return torch.cat([counter, counter.new_zeros(rows - len(counter), *counter.shape[1:])])
+
+
+def _complete_decoder_inputs(
+    model: PreTrainedModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor | None
+) -> None:
+    """Make the decoder's input and its padding of the labels, where they are not given."""
+    if "decoder_input_ids" not in inputs and labels is not None:
+        inputs["decoder_input_ids"] = shift_labels(model, labels)
+    if "decoder_attention_mask" not in inputs:
+        if labels is None:
+            raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
+        inputs["decoder_attention_mask"] = (labels != -100).long()
+
+
+def _pack(active: torch.Tensor) -> torch.Tensor:
+    """Return (batch, ceil(d_ff / 8)) uint8 of (batch, d_ff) booleans, the first neuron in the highest bit."""
+    padded = nn.functional.pad(active.to(torch.uint8), (0, -active.shape[1] % 8))
+    powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=active.device)
+    return (padded.view(len(active), -1, 8) * powers).sum(2).to(torch.uint8)

@@ -38,25 +38,40 @@ def select_neurons(frequencies: torch.Tensor | NDArray[np.number], k: float = 0.
         >>> select_neurons(np.array([5, 0, 3, 2]), k=0.8).tolist()
         [True, False, True, False]
     """
-    if not 0 <= k <= 1:
-        raise NeuronspecError(f"k is the share of activation to cover, from 0 to 1; it is {k}")
+    share = check_share(k)
     if isinstance(frequencies, torch.Tensor):
-        return torch.from_numpy(_select(frequencies.detach().cpu().numpy(), k)).to(frequencies.device)
-    return _select(np.asarray(frequencies), k)
+        values = frequencies.detach().cpu()
+        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+        return torch.from_numpy(_select(values.numpy(), share)).to(frequencies.device)
+    return _select(np.asarray(frequencies), share)
 
 
-def _select(frequencies: NDArray[np.number], k: float) -> NDArray[np.bool_]:
+def check_share(share: float) -> Fraction:
+    """Return a share as the exact decimal number that it prints as.
+
+    Raises:
+        NeuronspecError: it is outside 0..1.
+
+    Example:
+        >>> check_share(0.95)
+        Fraction(19, 20)
+    """
+    if not 0 <= share <= 1:
+        raise NeuronspecError(f"k is a share, from 0 to 1; it is {share}")
+    return Fraction(str(float(share)))
+
+
+def _select(frequencies: NDArray[np.number], share: Fraction) -> NDArray[np.bool_]:
     exact = np.issubdtype(frequencies.dtype, np.integer)
     values = frequencies.astype(np.int64 if exact else np.float64)
     if not np.isfinite(values).all() or (values < 0).any():
         raise NeuronspecError("activation frequencies must be finite and not negative")
-    if k in (0, 1):
-        return np.full(values.shape, bool(k))
+    if share in (0, 1):
+        return np.full(values.shape, bool(share))
     rows = values.reshape(-1, values.shape[-1])
     order = np.argsort(-rows, axis=1, kind="stable")  # ties: the lower index first
     covered = np.cumsum(np.take_along_axis(rows, order, axis=1), axis=1)
-    share = Fraction(str(float(k)))
-    goals = [math.ceil(share * total) if exact else k * total for total in covered[:, -1].tolist()]
+    goals = [math.ceil(share * total) if exact else float(share) * total for total in covered[:, -1].tolist()]
     # The first position at which the goal is reached; none where the goal is 0.
     sizes = [
         int(np.searchsorted(row, goal, side="left")) + 1 if goal > 0 else 0

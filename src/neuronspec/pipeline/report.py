@@ -18,7 +18,8 @@ from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.tables import Cell, Table
 from neuronspec.files import publish, read_json, write_json, write_text
 from neuronspec.languages import split_direction
-from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.scoring import SystemComparison, SystemScore

@@ -27,8 +27,9 @@ from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import MASKS_FILE, NeuronMasks
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
+from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
 from neuronspec.specialization.masking import specialize

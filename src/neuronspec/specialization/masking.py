@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,13 +13,16 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
-from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.masks import SPECIALIZATION, NeuronMasks
+from neuronspec.neurons.positions import Positions
+from neuronspec.specialization.packing import Packed, PackedLayer
 
 Tasks = torch.Tensor | Sequence[str]
-_ATTRIBUTE = "_neuron_specialization"
 
 
-def specialize(model: PreTrainedModel, masks: NeuronMasks) -> PreTrainedModel:
+def specialize(
+    model: PreTrainedModel, masks: NeuronMasks, *, packed: Packed = "auto", released: bool | None = None
+) -> PreTrainedModel:
     """Make a model compute, for every sentence, only the neurons of its task: `FFN(h) = (m * f(h W1 + b1)) W2 + b2`.
 
     In place and undone by `unspecialize`; no parameter is added, and the state dict keeps its keys. From then on
@@ -27,8 +31,12 @@ def specialize(model: PreTrainedModel, masks: NeuronMasks) -> PreTrainedModel:
     removed altogether, its bias too, which the released code leaves (docs/paper.md).
 
     Args:
-        model: of a registered architecture.
+        model: one in which `find_ffn_layers` finds FFN blocks.
         masks: must have this model's layers and widths.
+        packed: whether a batch of one task alone is computed with smaller matrices that hold its neurons only:
+            `always`, `never`, or `auto`: where it was measured to be faster (benchmarks/README.md).
+        released: mask as the released code does, `FFN(h) = f(m * (h W1) + b1) W2 + b2`: a masked neuron still puts
+            out what its bias gives. By default what the masks' signature says (`bias: kept`), else no.
 
     Returns:
         The same model.
@@ -39,23 +47,24 @@ def specialize(model: PreTrainedModel, masks: NeuronMasks) -> PreTrainedModel:
     layers = find_ffn_layers(model)
     check_fit(layers, masks)
     unspecialize(model)
-    setattr(model, _ATTRIBUTE, _Specialization(model, layers, masks))
+    keeps_bias = masks.keeps_bias if released is None else released
+    setattr(model, SPECIALIZATION, _Specialization(model, layers, masks, packed, keeps_bias))
     return model
 
 
 def unspecialize(model: PreTrainedModel) -> PreTrainedModel:
     """Undo `specialize`; nothing to do for a model that is not specialised."""
-    specialization = _find(model)
+    specialization = find_specialization(model)
     if specialization is not None:
         specialization.remove()
         del model.generate  # the instance's; the class's is back
-        delattr(model, _ATTRIBUTE)
+        delattr(model, SPECIALIZATION)
     return model
 
 
 def get_masks(model: nn.Module) -> NeuronMasks | None:
     """Return the masks of a specialised model, None of any other."""
-    specialization = _find(model)
+    specialization = find_specialization(model)
     return specialization.masks if specialization is not None else None
 
 
@@ -66,9 +75,9 @@ def assign_tasks(model: nn.Module, tasks: Tasks) -> None:
         model: nothing happens where it is not specialised.
         tasks: (batch,) names, or numbers into `masks.tasks`.
     """
-    specialization = _find(model)
+    specialization = find_specialization(model)
     if specialization is not None:
-        specialization.rows = specialization.numbers(tasks)
+        specialization.set_rows(tasks)
 
 
 @contextlib.contextmanager
@@ -116,111 +125,175 @@ _DENSE = -1
 class _Specialization:
     """The masks of a model, the tasks of the rows at hand, and the hooks that bring them together."""
 
-    def __init__(self, model: PreTrainedModel, layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
+    def __init__(
+        self, model: PreTrainedModel, layers: Sequence[FFNLayer], masks: NeuronMasks, packed: Packed, keeps_bias: bool
+    ) -> None:
         self.masks = masks
         self.model = model
+        self.layers = layers
+        self.positions = Positions(layers)
         self.rows: torch.Tensor | None = None  # (batch,) task numbers of the rows that are computed
+        self.seen: torch.Tensor | None = None  # (tasks,) whether a gradient may come from each; see momentum.py
+        self._single: int | None = None  # the one task of all rows, where that is known without waiting for a device
         self._default: int | None = None
         self._generating = False
-        self._on_device: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
-        self._handles = [model.register_forward_pre_hook(self._take_tasks, with_kwargs=True)]
-        self._handles += [layer.projection.register_forward_pre_hook(_LayerMask(self, layer.name)) for layer in layers]
+        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
+        self._handles = [model.register_forward_pre_hook(self._take_tasks, with_kwargs=True), *self.positions.attach()]
+        self._packed: list[PackedLayer] = []
+        for layer in layers:
+            if keeps_bias:
+                for expansion in layer.expansions:
+                    self._handles.append(expansion.register_forward_hook(functools.partial(self._keep_bias, layer)))
+                continue
+            packed_layer = PackedLayer(layer, masks.layer(layer.name), packed, self)
+            packed_layer.attach()
+            self._packed.append(packed_layer)
+            hook = functools.partial(self._mask, layer, packed_layer)
+            self._handles.append(layer.projection.register_forward_pre_hook(hook))
         model.generate = self.generate
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
+        for layer in self._packed:
+            layer.detach()
 
     def generate(self, *arguments: Any, tasks: Tasks | None = None, **options: Any) -> Any:
         """The model's `generate`, with `tasks`: the task of every row."""
         with self._rows_for_generation(tasks):
             return type(self.model).generate(self.model, *arguments, **options)
 
-    def numbers(self, tasks: Tasks) -> torch.Tensor:
-        if self._default not in (None, _DENSE):
-            raise NeuronspecError(
-                "tasks were given inside neuronspec.task(...), which gives them already: leave one out"
-            )
+    @property
+    def one_task(self) -> int | None:
+        """The number of the task that all rows share, where it is known; None also where the masks are off."""
+        if self._default is not None:
+            return None if self._default == _DENSE else self._default
+        return self._single
+
+    def set_rows(self, tasks: Tasks | None) -> None:
+        """Set the tasks of the rows that are computed next; None: not known."""
+        self.rows, self._single = (None, None) if tasks is None else self._read(tasks)
+
+    def _read(self, tasks: Tasks) -> tuple[torch.Tensor, int | None]:
+        """Return (batch,) numbers and the one that all of them are, where looking does not wait for a device."""
         if isinstance(tasks, torch.Tensor):
+            if tasks.device.type != "cpu":
+                return tasks, None
+            numbers = tasks.tolist()
             last = len(self.masks.tasks) - 1
-            # Only on the CPU, where looking costs nothing: a GPU would have to be waited for.
-            if tasks.device.type == "cpu" and ((tasks < 0) | (tasks > last)).any():
-                raise NeuronspecError(f"task numbers must be from 0 to {last}: found {tasks.tolist()}")
-            return tasks
-        if isinstance(tasks, str):
+            if any(not 0 <= number <= last for number in numbers):
+                raise NeuronspecError(f"task numbers must be from 0 to {last}: found {numbers}")
+        elif isinstance(tasks, str):
             raise NeuronspecError(f"tasks must name one task for each row: give a list, not {tasks!r}")
-        return torch.tensor([self.masks.task_index(name) for name in tasks])
+        else:
+            numbers = [self.masks.task_index(name) for name in tasks]
+            tasks = torch.tensor(numbers)
+        if self._default not in (None, _DENSE) and set(numbers) != {self._default}:
+            raise NeuronspecError(
+                "other tasks were given inside neuronspec.task(...), which gives them already: leave one out"
+            )
+        return tasks, numbers[0] if len(set(numbers)) == 1 else None
 
     @contextlib.contextmanager
     def default(self, number: int) -> Iterator[None]:
         before, self._default = self._default, number
-        rows, self.rows = self.rows, None
+        rows, single = self.rows, self._single
+        self.set_rows(None)
         try:
             yield
         finally:
-            self._default, self.rows = before, rows
+            self._default, self.rows, self._single = before, rows, single
 
-    def select(self, layer: str, neurons: torch.Tensor) -> torch.Tensor | None:
-        """Return the masks (batch, 1, d_ff) or (d_ff,) for `neurons` (batch, seq, d_ff); None for all neurons."""
+    def _mask(
+        self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...] | None:
+        """Before the second matrix: multiply the neurons by the masks of their rows."""
+        if packed.active:
+            self._note_seen()
+            if self._default is None:
+                self._rows_of(layer, arguments[0])  # refuses tasks that are not one for each row
+            return None
+        masks = self._align(layer, arguments[0])
+        return None if masks is None else (arguments[0] * masks.to(arguments[0].dtype), *arguments[1:])
+
+    def _keep_bias(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+        """After a first matrix: leave of a masked neuron its bias alone, as the released code does."""
+        masks = self._align(layer, output)
+        if masks is None:
+            return output
+        if output.shape[-1] != layer.width:  # gate and other matrix in one
+            masks = torch.cat([masks, masks], dim=-1)
+        bias = getattr(module, "bias", None)
+        return torch.where(masks, output, output.new_zeros(()) if bias is None else bias)
+
+    def _align(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor | None:
+        """Return boolean masks that broadcast with the vectors of a layer; None for all neurons."""
+        self._note_seen()
         if self._default == _DENSE:
             return None
-        key = (layer, neurons.device, neurons.dtype)
+        key = (layer.name, states.device)
         if key not in self._on_device:
-            self._on_device[key] = self.masks.layer(layer).to(neurons.device, neurons.dtype)
+            self._on_device[key] = self.masks.layer(layer.name).to(states.device)
         masks = self._on_device[key]  # (tasks, d_ff)
         if self._default is not None:
             return masks[self._default]
+        rows = self._rows_of(layer, states)
+        if states.ndim == 3:
+            return masks[rows][None] if layer.time_first else masks[rows][:, None]
+        _, seq = self.positions.shapes[layer.stack]
+        of_tokens = rows.repeat_interleave(seq)  # (batch * seq,)
+        routed = self.positions.tokens(layer, states)
+        return masks[of_tokens if routed is None else of_tokens[routed]]
+
+    def _rows_of(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
+        """Return the task number of every row that is computed: in decoding there is a row for every beam."""
         if self.rows is None:
             raise NeuronspecError(
                 "this model is specialised and needs to know the task of every row: pass tasks=[...], "
                 "or use neuronspec.task(model, name), or neuronspec.dense(model) for no masks"
             )
-        rows = self.rows.to(neurons.device)
-        beams = len(neurons) // max(1, len(rows))
-        most = len(neurons) if self._generating and layer.startswith("decoder") else 1  # only decoding repeats rows
-        if beams * len(rows) != len(neurons) or beams > most:
-            raise NeuronspecError(f"{len(rows)} tasks were given for {len(neurons)} rows: expected one for each row")
-        return masks[rows.repeat_interleave(beams)][:, None]
+        rows = self.rows.to(states.device)
+        batch = states.shape[layer.time_first] if states.ndim == 3 else self.positions.shapes[layer.stack][0]
+        beams = batch // max(1, len(rows))
+        most = batch if self._generating and layer.stack == "decoder" else 1  # only decoding repeats rows
+        if beams * len(rows) != batch or beams > most:
+            raise NeuronspecError(f"{len(rows)} tasks were given for {batch} rows: expected one for each row")
+        return rows.repeat_interleave(beams)
+
+    def _note_seen(self) -> None:
+        if self.seen is None or not torch.is_grad_enabled():
+            return
+        if self._default is not None:
+            self.seen[slice(None) if self._default == _DENSE else self._default] = True
+        elif self.rows is not None:
+            self.seen[self.rows.to(self.seen.device)] = True
 
     def _take_tasks(self, model: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Before each forward of the whole model: take `tasks` out of its arguments."""
         tasks = options.pop("tasks", None)
-        if tasks is not None:
-            self.rows = self.numbers(tasks)
-        elif not self._generating:
-            self.rows = None
+        if tasks is not None or not self._generating:
+            self.set_rows(tasks)
         return arguments, options
 
     @contextlib.contextmanager
     def _rows_for_generation(self, tasks: Tasks | None) -> Iterator[None]:
-        before = self.rows
-        self.rows = self.numbers(tasks) if tasks is not None else None
+        before = self.rows, self._single
+        self.set_rows(tasks)
         self._generating = True
         try:
             yield
         finally:
             self._generating = False
-            self.rows = before
+            self.rows, self._single = before
 
 
-class _LayerMask:
-    """The hook of one layer: multiplies the neurons by the masks of their rows."""
-
-    def __init__(self, specialization: _Specialization, layer: str) -> None:
-        self.specialization = specialization
-        self.layer = layer
-
-    def __call__(self, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        masks = self.specialization.select(self.layer, arguments[0])
-        return None if masks is None else (arguments[0] * masks, *arguments[1:])
-
-
-def _find(model: nn.Module) -> _Specialization | None:
-    return getattr(model, _ATTRIBUTE, None)
+def find_specialization(model: nn.Module) -> _Specialization | None:
+    """Return what `specialize` attached to a model, None where it did not."""
+    return getattr(model, SPECIALIZATION, None)
 
 
 def _require(model: nn.Module) -> _Specialization:
-    specialization = _find(model)
+    specialization = find_specialization(model)
     if specialization is None:
         raise NeuronspecError("this model is not specialised: call neuronspec.specialize(model, masks) first")
     return specialization

@@ -1,0 +1,56 @@
+"""The matrices that an FFN is made of: `nn.Linear`, and GPT-2's `Conv1D`, whose weight lies the other way round."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeGuard
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+Matrix: TypeAlias = nn.Linear  # or Conv1D, which has no types
+
+
+def is_matrix(module: nn.Module) -> TypeGuard[Matrix]:
+    """Return whether a module is one of the known kinds of weight matrix."""
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def features_in(matrix: Matrix) -> int:
+    """Return the number of features that a matrix reads."""
+    return int(matrix.weight.shape[0] if isinstance(matrix, Conv1D) else matrix.in_features)
+
+
+def features_out(matrix: Matrix) -> int:
+    """Return the number of features that a matrix writes."""
+    return int(matrix.weight.shape[1] if isinstance(matrix, Conv1D) else matrix.out_features)
+
+
+def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return weight (kept, in) and bias (kept,) of some of the features that a matrix writes.
+
+    Args:
+        matrix: the matrix.
+        keep: (kept,) numbers of features; gradients flow back to them.
+    """
+    weight = matrix.weight.T if isinstance(matrix, Conv1D) else matrix.weight
+    return weight.index_select(0, keep), None if matrix.bias is None else matrix.bias.index_select(0, keep)
+
+
+def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
+    """Return the weight (out, kept) of some of the features that a matrix reads; the bias stays whole."""
+    weight = matrix.weight.T if isinstance(matrix, Conv1D) else matrix.weight
+    return weight.index_select(1, keep)
+
+
+@torch.no_grad()
+def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Give a matrix another weight (out, in) and bias (out,), of any size."""
+    turned = isinstance(matrix, Conv1D)
+    matrix.weight = nn.Parameter((weight.T if turned else weight).detach().clone(memory_format=torch.contiguous_format))
+    if bias is not None:
+        matrix.bias = nn.Parameter(bias.detach().clone())
+    if turned:
+        matrix.__dict__.update(nx=matrix.weight.shape[0], nf=matrix.weight.shape[1])
+    else:
+        matrix.out_features, matrix.in_features = matrix.weight.shape

@@ -1,0 +1,73 @@
+"""Comparing two sets of masks: how much of each layer they share, and how large they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.masks import NeuronMasks
+
+PerTask = dict[str, NDArray[np.float64]]  # layer -> (tasks,)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two sets of masks have in common.
+
+    Args:
+        tasks: those that both have, in the order of the first.
+        layers: of both.
+        iou: for each layer, (tasks,) intersection over union of the two masks of each task.
+        sizes: for each layer, (2, tasks) shares of neurons that are on, in the first and in the second set.
+    """
+
+    tasks: tuple[str, ...]
+    layers: tuple[str, ...]
+    iou: PerTask
+    sizes: PerTask
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the comparison as JSON values."""
+        return {
+            "tasks": list(self.tasks),
+            "layers": {
+                layer: {
+                    "iou": dict(zip(self.tasks, self.iou[layer].tolist(), strict=True)),
+                    "first": dict(zip(self.tasks, self.sizes[layer][0].tolist(), strict=True)),
+                    "second": dict(zip(self.tasks, self.sizes[layer][1].tolist(), strict=True)),
+                }
+                for layer in self.layers
+            },
+        }
+
+
+def compare_masks(first: NeuronMasks, second: NeuronMasks) -> Comparison:
+    """Compare two sets of masks task by task: of two rules, two k, two seeds, two checkpoints.
+
+    Args:
+        first: a set of masks.
+        second: another one of the same layers; tasks that only one of them has are left out.
+
+    Raises:
+        NeuronspecError: layers or widths differ, or no task is in both.
+
+    Example:
+        >>> a = NeuronMasks.from_dict({"de-en": {"encoder.0": [1, 1, 0, 0]}})
+        >>> b = NeuronMasks.from_dict({"de-en": {"encoder.0": [0, 1, 1, 0]}})
+        >>> compare_masks(a, b).iou["encoder.0"].round(2).tolist()
+        [0.33]
+    """
+    tasks = [task for task in first.tasks if task in second.tasks]
+    if not tasks or first.widths != second.widths:
+        raise NeuronspecError(f"nothing to compare: {first!r} and {second!r} have other tasks, layers or widths")
+    one, two = first.reorder(tasks), second.reorder(tasks)
+    iou, sizes = {}, {}
+    for layer in first.layers:
+        a, b = one.layer(layer), two.layer(layer)
+        shared, united = (a & b).sum(1).double(), (a | b).sum(1).double()
+        iou[layer] = (shared / united).nan_to_num(1.0).numpy()  # two empty sets are equal
+        sizes[layer] = np.stack([a.double().mean(1).numpy(), b.double().mean(1).numpy()])
+    return Comparison(tuple(tasks), first.layers, iou, sizes)

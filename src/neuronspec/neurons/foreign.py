@@ -1,0 +1,111 @@
+"""Masks of other tools: the paper's released weight masks and LAPE's lists of neurons.
+
+Both come as PyTorch files. This is the only module that opens such a file, and it does so on guard: the archive is
+looked at before anything is read, and torch's restricted reader takes tensors and plain containers only.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.masks import NeuronMasks
+
+MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
+_RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d+)\.fc1\.weight")
+
+
+def import_released_masks(files: Mapping[str, str | Path]) -> NeuronMasks:
+    """Read the masks that the paper's released code writes: a boolean for every weight of each first FFN matrix.
+
+    All weights of a neuron are masked alike there, so that a row says all; the bias was not masked, which the
+    signature keeps (`bias: kept`), so that `specialize` does the same.
+
+    Args:
+        files: for each task, the `.pt` file of its direction.
+
+    Returns:
+        The masks, one bit a neuron.
+
+    Raises:
+        NeuronspecError: a file is missing, too large, or holds something else.
+    """
+    masks = {task: _read_rows(Path(path)) for task, path in files.items()}
+    made = NeuronMasks.from_dict(masks)
+    return NeuronMasks(
+        made.tasks, {layer: made.layer(layer) for layer in made.layers}, {"rule": "imported", "bias": "kept"}
+    )
+
+
+def import_lape_neurons(path: str | Path, tasks: Sequence[str], widths: Mapping[str, int]) -> NeuronMasks:
+    """Read the neurons that LAPE's code writes: for each language, for each layer, a list of indices.
+
+    Args:
+        path: the file.
+        tasks: the languages, in the file's order.
+        widths: d_ff of every layer, in order: `{layer.name: layer.width for layer in find_ffn_layers(model)}`.
+
+    Returns:
+        The masks: on where LAPE found a neuron of the language.
+
+    Raises:
+        NeuronspecError: the file is missing, too large, or does not have these languages and layers.
+    """
+    found = _open(Path(path))
+    if not isinstance(found, list) or len(found) != len(tasks):
+        raise NeuronspecError(f"{path} should hold a list for each of the {len(tasks)} tasks")
+    values = {layer: torch.zeros(len(tasks), width, dtype=torch.bool) for layer, width in widths.items()}
+    for row, (task, layers) in enumerate(zip(tasks, found, strict=True)):
+        if not isinstance(layers, list | tuple) or len(layers) != len(widths):
+            raise NeuronspecError(f"{path}: {task} should have a list for each of the {len(widths)} layers")
+        for (layer, width), indices in zip(widths.items(), layers, strict=True):
+            try:
+                numbers = torch.as_tensor(indices, dtype=torch.int64).flatten()
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise NeuronspecError(f"{path}: {task}, {layer}: expected numbers of neurons: {error}") from error
+            if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= width):
+                raise NeuronspecError(f"{path}: {task}, {layer}: a neuron's number is not in 0..{width - 1}")
+            values[layer][row, numbers] = True
+    return NeuronMasks(tasks, values, {"rule": "imported from LAPE"})
+
+
+def _read_rows(path: Path) -> dict[str, torch.Tensor]:
+    found = _open(path)
+    if not isinstance(found, dict):
+        raise NeuronspecError(f"{path} holds no mapping from weights to masks")
+    rows: dict[tuple[str, int], torch.Tensor] = {}
+    for name, mask in found.items():
+        matched = _RELEASED_NAME.fullmatch(str(name))
+        if matched is None or not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+            raise NeuronspecError(f"{path}: {name!r} is no mask of a first FFN matrix (encoder.layers.N.fc1.weight)")
+        on = mask.bool()
+        if not torch.equal(on, on[:, :1].expand_as(on)):
+            raise NeuronspecError(f"{path}: {name} masks single weights, not whole neurons")
+        rows[matched[1], int(matched[2])] = on[:, 0]
+    ordered = sorted(rows, key=lambda key: (key[0] != "encoder", key[1]))
+    return {f"{stack}.{index}": rows[stack, index] for stack, index in ordered}
+
+
+def _open(path: Path) -> Any:
+    """Read a PyTorch file with the restricted reader, after a look at its size."""
+    if not path.is_file():
+        raise NeuronspecError(f"{path} does not exist")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise NeuronspecError(f"{path} is no PyTorch archive (files of torch < 1.6 are not read)") from error
+    if size > MAX_BYTES:
+        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first}") from error

@@ -1,0 +1,94 @@
+"""Which sentence, and which of its tokens, each vector of neurons belongs to.
+
+Most architectures hand their second matrix (batch, seq, d_ff); some put time first, flatten batch and time, or send
+each expert the tokens that are routed to it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.neurons.layers import FFNLayer
+
+
+class Positions:
+    """Watches a model's stacks and experts, to tell where vectors of neurons come from.
+
+    Args:
+        layers: of one model.
+    """
+
+    def __init__(self, layers: Sequence[FFNLayer]) -> None:
+        self.layers = layers
+        self.shapes: dict[str, tuple[int, int]] = {}  # stack -> (batch, seq) of what is computed at present
+        self._routed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # experts -> (hidden states, choices)
+        self._warned = False
+
+    def attach(self) -> Iterator[RemovableHandle]:
+        """Hook the model; the caller removes the hooks."""
+        for layer in self.layers:
+            if layer.index == 0 and layer.expert == 0:
+                yield layer.block.register_forward_pre_hook(self._note_shape(layer), with_kwargs=True)
+            if layer.experts is not None and layer.expert == 0:
+                yield layer.experts.register_forward_pre_hook(self._note_routing, with_kwargs=True)
+
+    def tokens(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor | None:
+        """Return the place of every vector in the flattened (batch, seq).
+
+        Args:
+            layer: where the vectors were seen.
+            states: what its second matrix reads, (batch, seq, d_ff), (batch * seq, d_ff) or (routed tokens, d_ff).
+
+        Returns:
+            (routed tokens,) numbers for an expert; None where every token is there, in order.
+        """
+        if layer.experts is None:
+            return None
+        hidden, choices = self._routed[id(layer.experts)]
+        for tokens, known_error in _readings(choices, layer.expert):
+            if len(tokens) == states.numel() // states.shape[-1]:
+                self._warn(layer, known_error)
+                return tokens
+        raise NeuronspecError(
+            f"{layer.name} got {states.numel() // states.shape[-1]} of {len(hidden)} tokens: this version of "
+            "transformers routes tokens to experts in a way that neuronspec does not know"
+        )
+
+    def _warn(self, layer: FFNLayer, known_error: bool) -> None:
+        if known_error and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "this version of transformers sends the tokens of NLLB-MoE to experts 0 and 1 alone, whatever the "
+                "router chose: what is recorded is what it computes, not what the model was trained to do",
+                NeuronspecWarning,
+                stacklevel=2,
+            )
+
+    def _note_shape(self, layer: FFNLayer) -> Any:
+        def note(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+            hidden = arguments[0] if arguments else options["hidden_states"]
+            batch, seq = hidden.shape[:2]
+            self.shapes[layer.stack] = (seq, batch) if layer.time_first else (batch, seq)
+
+        return note
+
+    def _note_routing(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        hidden, choices, *_ = (*arguments, *options.values())  # (tokens, d_model), (tokens, experts) of 0 and 1
+        self._routed[id(module)] = (hidden, choices)
+
+
+def _readings(choices: torch.Tensor, expert: int) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Yield the tokens that an expert may get, and whether that would be transformers' known error.
+
+    transformers 5.23 reads the router's table of zeros and ones as a table of experts' numbers, so that expert 0 gets
+    a token for every zero and expert 1 one for every one.
+    """
+    yield choices[:, expert].nonzero()[:, 0], False
+    yield torch.eq(choices.T, expert).nonzero()[:, 1], True

@@ -1,0 +1,183 @@
+"""Searching an unknown architecture for its FFN blocks: by what happens inside the model, not by names.
+
+In an FFN every feature of the first matrix' output goes its own way into the second matrix: changing feature i at
+position t changes entry i of the second matrix' input at position t, and nothing else of it. No other pair of matrices
+of a Transformer layer is so: attention spreads a change over positions, norms spread it over features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.matrices import features_in, features_out, is_matrix
+from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form, Stack
+
+Blocks = Sequence[nn.Module]
+_POSITIONS = 4  # of the probe; its two rows are the same but for the change
+
+
+def search_architecture(model: PreTrainedModel) -> Architecture:
+    """Find the FFN blocks of a model of an unregistered architecture, for certain or not at all.
+
+    A few tokens are sent through the model, once for each matrix of a layer; in the second of two equal rows, half of
+    that matrix' output features are changed at one position, in every layer.
+
+    Args:
+        model: in any mode; nothing of it changes.
+
+    Returns:
+        What a registered entry would say.
+
+    Raises:
+        NeuronspecError: no block, or more than one a layer, behaves like an FFN; what was seen is said.
+    """
+    stacks: dict[Stack, tuple[str, str]] = {}
+    forms: list[Form] = []
+    for stack, path, blocks in _find_stacks(model):
+        form = _find_form(model, blocks, f"{path}.N")
+        stacks[stack] = (path, "")
+        if form not in forms:
+            forms.append(form)
+    return Architecture(stacks, tuple(forms))
+
+
+def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
+    """Yield each stack with the path of its layers: the lists of at least one layer that hold matrices."""
+    lists = {
+        path: list(module)
+        for path, module in model.base_model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(_matrices(module)) > len(module) > 0
+    }
+    outer = {path: blocks for path, blocks in lists.items() if not any(path.startswith(f"{other}.") for other in lists)}
+    expected: list[Stack] = ["encoder", "decoder"] if model.config.is_encoder_decoder else ["decoder"]
+    if len(outer) != len(expected):
+        raise _refusal(model, f"{len(outer)} lists of layers ({', '.join(outer) or 'none'}), expected {len(expected)}")
+    # The encoder is built, and so listed, before the decoder; a model that names them otherwise must be registered.
+    for stack, (path, blocks) in zip(expected, outer.items(), strict=True):
+        if len(expected) == 2 and stack not in path:
+            raise _refusal(model, f"the lists of layers {', '.join(outer)}: cannot tell encoder from decoder")
+        yield "encoder" if path.startswith("encoder") else stack, path, blocks
+
+
+def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
+    names = [list(_matrices(block)) for block in blocks]
+    if any(other != names[0] for other in names):
+        raise _refusal(model, f"layers of different kinds in {where}")
+    for name, parameter in blocks[0].named_parameters():
+        owner = blocks[0].get_submodule(name.rpartition(".")[0])
+        if parameter.ndim > 2 and not isinstance(owner, nn.Conv1d):
+            raise _refusal(model, f"a parameter of shape {tuple(parameter.shape)}, {name} in {where} (experts?)")
+    found: dict[str, list[str]] = {}
+    for first in names[0]:
+        for second in _probe(model, blocks, first, names[0]):
+            found.setdefault(second, []).append(first)
+    if len(found) != 1 or len(next(iter(found.values()))) > 2:
+        pairs = [f"{' + '.join(first)} -> {second}" for second, first in found.items()]
+        raise _refusal(model, f"{'; '.join(pairs) or 'no such pair'} among {', '.join(names[0])} in {where}")
+    ((second, firsts),) = found.items()
+    return _order_gate(model, blocks[0], Form(second, tuple(firsts)))
+
+
+def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[str]) -> list[str]:
+    """Return the matrices of which input entry i follows feature i of `first` and nothing else, in every layer."""
+    follows: dict[str, list[bool]] = {second: [] for second in names if second != first}
+    with contextlib.ExitStack() as hooks:
+        for block in blocks:
+            parts = dict(block.named_modules())
+            width = features_out(parts[first])
+            hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
+            hooks.callback(parts[first].register_forward_hook(_change_half).remove)
+            for second, seen in follows.items():
+                if width in (features_in(parts[second]), 2 * features_in(parts[second])):
+                    hooks.callback(parts[second].register_forward_pre_hook(_watch(seen)).remove)
+        _run(model)
+    return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
+
+
+def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
+    """Before a layer: undo what earlier changes did, so that each layer is looked at by itself."""
+
+    def equal(value: Any) -> Any:
+        floats = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 3
+        return value[:1].expand_as(value).clone() if floats and len(value) == 2 else value
+
+    return tuple(map(equal, arguments)), {name: equal(value) for name, value in options.items()}
+
+
+def _change_half(module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+    """Change every other feature of the second row's first position."""
+    changed = output.clone().reshape(2, -1, output.shape[-1])
+    changed[1, 0, ::2] = 1.5 - changed[1, 0, ::2]
+    return changed.reshape(output.shape)
+
+
+def _watch(seen: list[bool]) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+    def look(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows = arguments[0].reshape(2, -1, arguments[0].shape[-1])
+        differs = rows[0] != rows[1]  # (positions, features)
+        moved = bool(differs[0, ::2].any())
+        seen.append(moved and not differs[0, 1::2].any() and not differs[1:].any())
+
+    return look
+
+
+def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
+    """Put the gate first and name the module of its activation, where there are two matrices and such a module."""
+    if len(form.first) == 1:
+        return form
+    parts = dict(block.named_modules())
+    written: dict[str, torch.Tensor] = {}
+    gates: list[tuple[str, str]] = []  # (matrix, activation)
+    leaves = [name for name, module in parts.items() if name and not any(True for _ in module.children())]
+
+    def note(name: str) -> Callable[..., None]:
+        def look(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+            if name in form.first:
+                written[name] = output
+            gates.extend((matrix, name) for matrix, states in written.items() if arguments and arguments[0] is states)
+
+        return look
+
+    with contextlib.ExitStack() as hooks:
+        for name in leaves:
+            hooks.callback(parts[name].register_forward_hook(note(name)).remove)
+        _run(model)
+    if len(gates) != 1:
+        return form
+    gate, activation = gates[0]
+    other = next(name for name in form.first if name != gate)
+    return Form(form.second, (gate, other), activation)
+
+
+@torch.no_grad()
+def _run(model: PreTrainedModel) -> None:
+    training = model.training
+    padding = getattr(model.config, "pad_token_id", None)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]  # padding is all zeros
+    ids = torch.tensor([real[:_POSITIONS]] * 2, device=model.device)
+    inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
+    model.eval()
+    try:
+        model.base_model(**inputs, use_cache=False)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise _refusal(model, f"a model that a few tokens cannot be sent through ({error})") from error
+    finally:
+        model.train(training)
+
+
+def _matrices(module: nn.Module) -> dict[str, nn.Module]:
+    return {name: part for name, part in module.named_modules() if is_matrix(part)}
+
+
+def _refusal(model: PreTrainedModel, seen: str) -> NeuronspecError:
+    return NeuronspecError(
+        f"cannot tell where the neurons of a {model.config.model_type!r} model live: found {seen}; {HOW_TO_REGISTER}"
+    )

@@ -1,0 +1,116 @@
+"""The packed path: a batch of one task is computed with smaller matrices, which hold that task's neurons only."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch.nn import functional
+
+from neuronspec.models.matrices import Matrix, features_out, take_inputs, take_outputs
+from neuronspec.neurons.layers import FFNLayer
+
+Packed = Literal["auto", "always", "never"]
+Dense: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Rows(Protocol):
+    """Knows the tasks of the rows that are computed."""
+
+    @property
+    def one_task(self) -> int | None:
+        """The number of the task that all rows share, where it is known."""
+
+
+# Where `auto` packs: measured by benchmarks/masking.py. Gathering the neurons costs as much as a few tokens do, so a
+# batch must have enough of them, and enough neurons must be off. On other devices nothing was measured: never.
+_DEVICES = ("cpu",)
+_LEAST_SPARSITY = 0.1
+_LEAST_TOKENS = 64
+
+
+class _Gathered(NamedTuple):
+    """The smaller matrix of one task, and the state of the weights that it was taken from."""
+
+    state: tuple[object, ...]
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+class PackedLayer:
+    """An FFN layer that can compute one task's neurons only.
+
+    Args:
+        layer: the layer.
+        masks: (tasks, d_ff) boolean.
+        packed: when to do so.
+        rows: says which task all rows have.
+    """
+
+    def __init__(self, layer: FFNLayer, masks: torch.Tensor, packed: Packed, rows: Rows) -> None:
+        self.layer = layer
+        self.packed = packed
+        self.rows = rows
+        self.active = False  # whether the vectors that now enter the second matrix are packed
+        self._kept = [row.nonzero()[:, 0] for row in masks]
+        self._gathered: dict[str, _Gathered] = {}
+
+    def attach(self) -> None:
+        """Let the matrices of the layer compute with fewer neurons where all rows are known to have one task."""
+        for number, matrix in enumerate(self.layer.expansions):
+            matrix.forward = functools.partial(self._first, f"first.{number}", matrix, matrix.forward)  # type: ignore[method-assign]
+        projection = self.layer.projection
+        projection.forward = functools.partial(self._second, projection, projection.forward)  # type: ignore[method-assign]
+
+    def detach(self) -> None:
+        """Undo `attach`."""
+        for matrix in (*self.layer.expansions, self.layer.projection):
+            before = matrix.forward.args[-1]  # type: ignore[attr-defined]
+            del matrix.forward
+            if before != matrix.forward:  # another library's, not the class's
+                matrix.forward = before  # type: ignore[method-assign]
+
+    def _first(self, name: str, matrix: Matrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+        task = self.rows.one_task
+        self.active = task is not None and self._pays(task, states)
+        if task is None or not self.active:
+            return dense(states)
+        smaller = self._gather(name, matrix, task)
+        return functional.linear(states, smaller.weight, smaller.bias)
+
+    def _second(self, matrix: Matrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+        task = self.rows.one_task
+        if task is None or not self.active:
+            return dense(states)
+        smaller = self._gather("second", matrix, task)
+        return functional.linear(states, smaller.weight, smaller.bias)
+
+    def _pays(self, task: int, states: torch.Tensor) -> bool:
+        """Return whether to pack; all first matrices of the layer see states of one shape, so that all say the same."""
+        watched = len(self.layer.projection._forward_pre_hooks) > 1  # someone wants to see all neurons
+        if watched or self.layer.projection.weight.device != states.device:
+            return False
+        if self.packed != "auto":
+            return self.packed == "always"
+        enough = states.numel() // states.shape[-1] >= _LEAST_TOKENS or not torch.is_grad_enabled()
+        sparsity = 1 - len(self._kept[task]) / self.layer.width
+        return states.device.type in _DEVICES and enough and sparsity >= _LEAST_SPARSITY
+
+    def _gather(self, name: str, matrix: Matrix, task: int) -> _Gathered:
+        """Return a smaller matrix; without gradients the last one is kept until the weights change."""
+        state = (task, *((parameter.data_ptr(), parameter._version) for parameter in matrix.parameters()))
+        kept = self._gathered.get(name)
+        if kept is not None and kept.state == state and not torch.is_grad_enabled():
+            return kept
+        keep = self._kept[task].to(matrix.weight.device)
+        if name == "second":
+            made = _Gathered(state, take_inputs(matrix, keep), matrix.bias)
+        else:
+            parts = range(features_out(matrix) // self.layer.width)  # two where gate and other matrix are one
+            every = torch.cat([keep + self.layer.width * part for part in parts])
+            made = _Gathered(state, *take_outputs(matrix, every))
+        if not torch.is_grad_enabled():
+            self._gathered[name] = made
+        return made
