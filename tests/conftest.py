@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
-    M2M100Config,
-    M2M100ForConditionalGeneration,
-    MarianConfig,
-    MarianMTModel,
-    MBartConfig,
-    MBartForConditionalGeneration,
-    PegasusConfig,
-    PegasusForConditionalGeneration,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
 from neuronspec.data.vocabulary import learn_vocabulary
@@ -30,33 +22,51 @@ SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]
 
 LANGUAGES = ("de", "en", "fr", "sv")
-MODELS = {
-    "m2m_100": (M2M100Config, M2M100ForConditionalGeneration),
-    "mbart": (MBartConfig, MBartForConditionalGeneration),
-    "bart": (BartConfig, BartForConditionalGeneration),
-    "marian": (MarianConfig, MarianMTModel),
-    "pegasus": (PegasusConfig, PegasusForConditionalGeneration),
-    "t5": (T5Config, T5ForConditionalGeneration),
-}
 VOCABULARY = 48
-SHAPE = {
-    "vocab_size": VOCABULARY,
-    "d_model": 16,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 24,
-    "decoder_ffn_dim": 40,
-    "max_position_embeddings": 64,
-    "dropout": 0.0,
-    "bos_token_id": 0,
-    "pad_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 2,
-    "forced_eos_token_id": None,
+_TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+_SEQ2SEQ = {
+    **_TOKENS,
+    **{"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2},
+    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 40, "max_position_embeddings": 64},
+    **{"dropout": 0.0, "decoder_start_token_id": 2, "forced_eos_token_id": None},
 }
-T5_SHAPE = {"d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
+_T5 = {
+    **_TOKENS,
+    **{"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0},
+    **{"decoder_start_token_id": 2, "max_position_embeddings": 64},
+}
+_CAUSAL = {
+    **_TOKENS,
+    **{"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2},
+    **{"num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64},
+}
+# What each architecture is built from: 24 neurons in the encoder's layers and 40 in the decoder's, where they may
+# differ; 24 in every layer of the others, BLOOM's always 4 times its hidden size.
+SHAPES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("m2m_100", "mbart", "bart", "marian", "pegasus", "blenderbot", "blenderbot-small"), _SEQ2SEQ),
+    "fsmt": {**_SEQ2SEQ, "src_vocab_size": VOCABULARY, "tgt_vocab_size": VOCABULARY, "langs": ["de", "en"]},
+    "nllb-moe": {
+        **_SEQ2SEQ,
+        **{"num_experts": 2, "encoder_sparse_step": 2, "decoder_sparse_step": 2, "expert_capacity": 1000},
+    },
+    "t5": {**_T5, "feed_forward_proj": "relu"},
+    "mt5": {**_T5, "feed_forward_proj": "gated-gelu"},
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "gpt_neox"), _CAUSAL
+    ),
+    "opt": {**_CAUSAL, "ffn_dim": 24, "word_embed_proj_dim": 16, "dropout": 0.0},
+    "xglm": {**_TOKENS, "d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 2, "dropout": 0.0},
+    "bloom": {**_TOKENS, "hidden_size": 16, "n_layer": 2, "n_head": 2},
+    "falcon": {**_TOKENS, "hidden_size": 16, "ffn_hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "gpt2": {**_TOKENS, "n_embd": 16, "n_inner": 24, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "gpt_neo": {
+        **_TOKENS,
+        **{"hidden_size": 16, "intermediate_size": 24, "num_layers": 2, "num_heads": 2},
+        **{"attention_types": [[["global"], 2]], "max_position_embeddings": 64},
+    },
+}
+FLOAT32 = ("fsmt", "xglm")  # their attention masks overflow in float64
+ENCODER_DECODERS = ("m2m_100", "mbart", "bart", "marian", "pegasus")
 
 
 @pytest.fixture(scope="session")
@@ -68,29 +78,36 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return learn_vocabulary(sentences, 120, LANGUAGES)
 
 
-@pytest.fixture(params=["m2m_100", "mbart", "bart", "marian", "pegasus"])
+@pytest.fixture(params=ENCODER_DECODERS)
 def architecture(request: pytest.FixtureRequest) -> str:
-    """Every registered kind of encoder-decoder, in turn."""
+    """The encoder-decoders that are alike, in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=SHAPES)
+def any_architecture(request: pytest.FixtureRequest) -> str:
+    """Every architecture that a model can be built of here, in turn."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def small_model() -> SmallModel:
-    """Builds a small model by the name of its architecture, in float64 and evaluation mode.
+    """Builds a small model by the name of its architecture, in evaluation mode and float64 (but for `FLOAT32`).
 
     All its weights are random, the biases too, so that a bias that is forgotten shows. The encoder's layers have 24
     neurons, the decoder's 40.
     """
 
-    def build(architecture: str = "m2m_100", seed: int = 0) -> PreTrainedModel:
-        config, kind = MODELS[architecture]
-        model = kind(config(**SHAPE, **(T5_SHAPE if architecture == "t5" else {})))
+    def build(architecture: str = "m2m_100", seed: int = 0, **changes: Any) -> PreTrainedModel:
+        config = AutoConfig.for_model(architecture, **{**SHAPES[architecture], **changes})
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model: PreTrainedModel = kind.from_config(config)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, parameter in (*model.named_parameters(), *model.named_buffers()):
                 if parameter.is_floating_point() and "embed_positions" not in name:  # sinusoids are not saved
                     parameter.normal_(0, 0.3, generator=generator)
-        return model.to(torch.float64).eval()
+        return model.to(torch.float32 if architecture in FLOAT32 else torch.float64).eval()
 
     return build
 

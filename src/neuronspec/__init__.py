@@ -13,8 +13,12 @@ _PUBLIC = {
     "FFNLayer": "neuronspec.neurons.layers",
     "NeuronMasks": "neuronspec.neurons.masks",
     "NeuronspecError": "neuronspec.errors",
+    "TaskCollator": "neuronspec.specialization.collator",
     "dense": "neuronspec.specialization.masking",
     "find_ffn_layers": "neuronspec.neurons.layers",
+    "hold_absent_neurons": "neuronspec.specialization.momentum",
+    "load_model": "neuronspec.models.loading",
+    "prune": "neuronspec.specialization.pruning",
     "record_activations": "neuronspec.neurons.recording",
     "select_neurons": "neuronspec.neurons.selection",
     "specialize": "neuronspec.specialization.masking",
@@ -26,16 +30,20 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from neuronspec.errors import NeuronspecError as NeuronspecError
+    from neuronspec.models.loading import load_model as load_model
     from neuronspec.neurons.counts import ActivationCounts as ActivationCounts
     from neuronspec.neurons.layers import FFNLayer as FFNLayer
     from neuronspec.neurons.layers import find_ffn_layers as find_ffn_layers
     from neuronspec.neurons.masks import NeuronMasks as NeuronMasks
     from neuronspec.neurons.recording import record_activations as record_activations
     from neuronspec.neurons.selection import select_neurons as select_neurons
+    from neuronspec.specialization.collator import TaskCollator as TaskCollator
     from neuronspec.specialization.masking import dense as dense
     from neuronspec.specialization.masking import specialize as specialize
     from neuronspec.specialization.masking import task as task
     from neuronspec.specialization.masking import unspecialize as unspecialize
+    from neuronspec.specialization.momentum import hold_absent_neurons as hold_absent_neurons
+    from neuronspec.specialization.pruning import prune as prune
 
 
 def __getattr__(name: str) -> Any:

@@ -39,3 +39,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         return ""
     return f" (did you mean {' or '.join(repr(candidate) for candidate in near)}?)"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's error, or its name where it says nothing.
+
+    Example:
+        >>> first_line(ValueError("no such thing\\nmore about it")), first_line(KeyError())
+        ('no such thing', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -70,7 +70,7 @@ def _translate(model: str, masks: Path | None, direction: str, sentences: list[s
     from neuronspec.specialization.masking import specialize
     from neuronspec.translation.decoding import translate as decode
 
-    loaded, tokenizer = load_model(model), load_tokenizer(model)
+    loaded, tokenizer = load_model(model, translates=True), load_tokenizer(model)
     found = masks or (Path(model) / MASKS_FILE if (Path(model) / MASKS_FILE).is_file() else None)
     if found is not None:
         specialize(loaded, NeuronMasks.from_pretrained(found))

@@ -26,6 +26,11 @@ def features_out(matrix: Matrix) -> int:
     return int(matrix.weight.shape[1] if isinstance(matrix, Conv1D) else matrix.out_features)
 
 
+def turn(matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight of this kind of matrix as (out, in), or (out, in) as its weight."""
+    return weight.T if isinstance(matrix, Conv1D) else weight
+
+
 def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return weight (kept, in) and bias (kept,) of some of the features that a matrix writes.
 
@@ -33,24 +38,22 @@ def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torc
         matrix: the matrix.
         keep: (kept,) numbers of features; gradients flow back to them.
     """
-    weight = matrix.weight.T if isinstance(matrix, Conv1D) else matrix.weight
-    return weight.index_select(0, keep), None if matrix.bias is None else matrix.bias.index_select(0, keep)
+    return turn(matrix, matrix.weight).index_select(0, keep), None if matrix.bias is None else matrix.bias.index_select(
+        0, keep
+    )
 
 
 def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
     """Return the weight (out, kept) of some of the features that a matrix reads; the bias stays whole."""
-    weight = matrix.weight.T if isinstance(matrix, Conv1D) else matrix.weight
-    return weight.index_select(1, keep)
+    return turn(matrix, matrix.weight).index_select(1, keep)
 
 
 @torch.no_grad()
 def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     """Give a matrix another weight (out, in) and bias (out,), of any size."""
-    turned = isinstance(matrix, Conv1D)
-    matrix.weight = nn.Parameter((weight.T if turned else weight).detach().clone(memory_format=torch.contiguous_format))
+    turned = turn(matrix, weight).detach().clone(memory_format=torch.contiguous_format)
+    matrix.weight = nn.Parameter(turned, matrix.weight.requires_grad)
     if bias is not None:
-        matrix.bias = nn.Parameter(bias.detach().clone())
-    if turned:
-        matrix.__dict__.update(nx=matrix.weight.shape[0], nf=matrix.weight.shape[1])
-    else:
-        matrix.out_features, matrix.in_features = matrix.weight.shape
+        matrix.bias = nn.Parameter(bias.detach().clone(), matrix.weight.requires_grad)
+    names = ("nx", "nf") if isinstance(matrix, Conv1D) else ("out_features", "in_features")
+    matrix.__dict__.update(zip(names, turned.shape, strict=True))

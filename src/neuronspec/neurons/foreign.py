@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from neuronspec.errors import NeuronspecError
+from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.neurons.masks import NeuronMasks
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
@@ -107,5 +107,4 @@ def _open(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first}") from error
+        raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first_line(error)}") from error

@@ -299,6 +299,10 @@ class NeuronMasks:
         """Whether a masked neuron keeps its bias, as in the released code (the signature's `bias: kept`)."""
         return self.signature.get("bias") == "kept"
 
+    def keep_bias(self) -> NeuronMasks:
+        """Return the same masks, under which a masked neuron keeps its bias, as in the released code."""
+        return NeuronMasks(self.tasks, self._values, self.signature | {"bias": "kept"})
+
     @property
     def _rule(self) -> str:
         return self.signature.get("rule", "by hand")

@@ -6,6 +6,7 @@ each expert the tokens that are routed to it.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,14 +29,16 @@ class Positions:
     def __init__(self, layers: Sequence[FFNLayer]) -> None:
         self.layers = layers
         self.shapes: dict[str, tuple[int, int]] = {}  # stack -> (batch, seq) of what is computed at present
-        self._routed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # experts -> (hidden states, choices)
+        self._routed: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}  # experts -> (hidden states, choices)
         self._warned = False
 
     def attach(self) -> Iterator[RemovableHandle]:
         """Hook the model; the caller removes the hooks."""
         for layer in self.layers:
-            if layer.index == 0 and layer.expert == 0:
-                yield layer.block.register_forward_pre_hook(self._note_shape(layer), with_kwargs=True)
+            if layer.expert == 0:  # every layer: LayerDrop may leave any of them out
+                # A partial and no closure: it follows the model into a deep copy.
+                note = functools.partial(self._note_shape, layer)
+                yield layer.block.register_forward_pre_hook(note, with_kwargs=True)
             if layer.experts is not None and layer.expert == 0:
                 yield layer.experts.register_forward_pre_hook(self._note_routing, with_kwargs=True)
 
@@ -51,7 +54,7 @@ class Positions:
         """
         if layer.experts is None:
             return None
-        hidden, choices = self._routed[id(layer.experts)]
+        hidden, choices = self._routed[layer.experts]
         for tokens, known_error in _readings(choices, layer.expert):
             if len(tokens) == states.numel() // states.shape[-1]:
                 self._warn(layer, known_error)
@@ -71,17 +74,16 @@ class Positions:
                 stacklevel=2,
             )
 
-    def _note_shape(self, layer: FFNLayer) -> Any:
-        def note(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-            hidden = arguments[0] if arguments else options["hidden_states"]
-            batch, seq = hidden.shape[:2]
-            self.shapes[layer.stack] = (seq, batch) if layer.time_first else (batch, seq)
-
-        return note
+    def _note_shape(
+        self, layer: FFNLayer, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        hidden = arguments[0] if arguments else options["hidden_states"]
+        batch, seq = hidden.shape[:2]
+        self.shapes[layer.stack] = (seq, batch) if layer.time_first else (batch, seq)
 
     def _note_routing(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         hidden, choices, *_ = (*arguments, *options.values())  # (tokens, d_model), (tokens, experts) of 0 and 1
-        self._routed[id(module)] = (hidden, choices)
+        self._routed[module] = (hidden, choices)
 
 
 def _readings(choices: torch.Tensor, expert: int) -> Iterator[tuple[torch.Tensor, bool]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import neuronspec
-from neuronspec.errors import NeuronspecError
+from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
 from neuronspec.neurons.counts import read_tensors
 
@@ -71,7 +71,7 @@ def locate(source: str | Path, revision: str | None = None) -> Path:
         return Path(hf_hub_download(str(source), MASKS_FILE, revision=revision))
     except (OSError, ValueError, HFValidationError) as error:  # what the hub refuses is an OSError
         raise NeuronspecError(
-            f"{source}: no such file or directory here, and none from the hub: {_first_line(error)}"
+            f"{source}: no such file or directory here, and none from the hub: {first_line(error)}"
         ) from error
 
 
@@ -99,7 +99,7 @@ def upload(
                 repo_id=repository, folder_path=directory, revision=revision, commit_message="Upload neuron masks"
             )
     except (OSError, ValueError, HFValidationError) as error:
-        raise NeuronspecError(f"cannot upload to {repository}: {_first_line(error)}") from error
+        raise NeuronspecError(f"cannot upload to {repository}: {first_line(error)}") from error
     return str(address)
 
 
@@ -137,10 +137,6 @@ def make_card(
         "",
     ]
     return "\n".join(lines)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str, torch.Tensor]) -> None:

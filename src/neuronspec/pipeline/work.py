@@ -67,7 +67,7 @@ def pretrain(config: Config, layout: Layout) -> None:
     """Train the model from its preset, or take the pretrained one as it is (`training.updates` more)."""
     tokenizer = load_tokenizer(layout.vocabulary)
     if config.model.pretrained is not None:
-        model = load_model(config.model.pretrained, config.model.revision)
+        model = load_model(config.model.pretrained, config.model.revision, translates=True)
     else:
         assert config.model.preset is not None
         model = build_model(

@@ -151,6 +151,7 @@ class _Run:
             weight_decay=training.weight_decay,
             fused=True,
         )
+        method.watch(model, optimizer)
         objective = TranslationLoss(model, training.label_smoothing)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.names = {parameter: name for name, parameter in model.named_parameters()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from transformers import PreTrainedModel
 
 from neuronspec.config import Section
@@ -48,6 +49,9 @@ class Method:
 
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
         """Prepare the model, in place, before training or after loading."""
+
+    def watch(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
+        """Take hold of the optimiser, once it is made."""
 
     def save(self, directory: Path) -> None:
         """Write what the method adds to a model directory."""
