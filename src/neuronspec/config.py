@@ -15,6 +15,7 @@ PresetName = Literal[
     "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
 ]
 
+Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -190,12 +191,34 @@ class Neurons(Section):
 
     unit: Literal["sentence", "token"] = "sentence"
     """Count sentences in which a neuron is active (the paper's text) or token positions (the released code)."""
-    k: float = Field(default=0.95, ge=0, le=1)
-    """Share of the activation that the selected neurons must cover (Eq. 1)."""
-    encoder_k: float | None = Field(default=None, ge=0, le=1)
+    threshold: float = 0.0
+    """A neuron is active where its value is greater than this."""
+    gated_at: Literal["gate", "product"] = "gate"
+    """Of gated units (mT5, LLaMA ...): look at the gate's activation, or at the product that enters the second
+    matrix."""
+    ignore: Annotated[list[Literal["tags", "end_of_sentence"]], AfterValidator(_once)] = []
+    """Tokens that do not count: language tags, ends of sentences (which the decoder also starts with)."""
+    means: bool = False
+    """Keep each neuron's mean activation, too."""
+    states: bool = False
+    """Keep which neurons each sentence activated, too (an eighth of a byte each)."""
+    rule: Literal["coverage", "top", "random", "lape", "released"] = "coverage"
+    """How neurons are selected: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as
+    many as `coverage` at random, `lape` those that few tasks use (Tang et al., 2024), `released` as the released
+    code computes Eq. 1."""
+    k: Share | Literal["auto"] = 0.95
+    """Share of the activation that the selected neurons must cover (Eq. 1); `auto`: the smallest one with which the
+    masked, untrained model loses no more than `auto_k_tolerance` on the validation text."""
+    encoder_k: Share | None = None
     """Another k for the encoder."""
-    decoder_k: float | None = Field(default=None, ge=0, le=1)
+    decoder_k: Share | None = None
     """Another k for the decoder."""
+    layer_k: dict[str, Share] = {}
+    """Another k for single layers: `{decoder.5: 0.8}`."""
+    auto_k_tolerance: float = Field(default=0.01, ge=0)
+    """Share by which the validation loss may rise with `k: auto`."""
+    options: dict[str, int | float] = {}
+    """The rule's own: `seed` of `random`; `share` and `bar` of `lape`."""
     tokens_per_batch: int = Field(default=8_192, ge=8)
     """Padded tokens of one batch while recording; counts depend on it only through rounding."""
 

@@ -40,6 +40,8 @@ def publish(path: Path) -> Iterator[Path]:
         _remove(temporary)
         try:
             yield temporary
+            if temporary.is_file():
+                temporary.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner may read
             _sync(temporary)
             if temporary.is_dir() and path.exists():  # a directory cannot be renamed over a full one
                 old = path.with_name(f".{path.name}.old")
@@ -52,6 +54,13 @@ def publish(path: Path) -> Iterator[Path]:
             _sync_entry(path.parent)
         finally:
             _remove(temporary)
+
+
+def _umask() -> int:
+    """Return the process' mask of file permissions, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import Config, Corpus, Section
+from neuronspec.config import Config, Corpus, Neurons, Section
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 
@@ -52,6 +52,24 @@ def load_config(
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return _resolve_paths(config, path.parent)
+
+
+def load_neurons(overrides: Iterable[str]) -> Neurons:
+    """Return the `neurons` part of a configuration from its overrides alone: `neurons.k=0.9`.
+
+    Raises:
+        NeuronspecError: one cannot be read, is of another part, or does not fit.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(values, *_parse_override(override))
+    others = [key for key in values if key != "neurons"]
+    if others:
+        raise NeuronspecError(f"without a configuration only neurons.* can be changed, not {', '.join(others)}")
+    try:
+        return Neurons.model_validate(values.get("neurons", {}))
+    except ValidationError as error:
+        raise NeuronspecError("; ".join(_explain(error, Neurons, prefix="neurons."))) from error
 
 
 def find_recipe(source: Path | str) -> Path:

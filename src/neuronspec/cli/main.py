@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import neuronspec
-from neuronspec.cli import demo, run, score, stages, translate
+from neuronspec.cli import demo, record, run, score, select, stages, translate
 from neuronspec.errors import NeuronspecError
 
 app = typer.Typer(
@@ -28,8 +28,8 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("prepare")(stages.prepare)
 app.command("train")(stages.train)
-app.command("record")(stages.record)
-app.command("select")(stages.select)
+app.command("record")(record.record)
+app.command("select")(select.select)
 app.command("analyze")(stages.analyze)
 app.command("evaluate")(stages.evaluate)
 app.command("translate")(translate.translate)

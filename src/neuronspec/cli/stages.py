@@ -1,8 +1,7 @@
-"""The verbs that are one stage of a run: `prepare`, `train`, `record`, `select`, `analyze`, `evaluate`."""
+"""The verbs that are one stage of a run: `prepare`, `train`, `analyze`, `evaluate`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -44,11 +43,6 @@ def _make_verb(stage: str, summary: str, made: str) -> Callable[..., None]:
 prepare = _make_verb(
     "prepare", "Read the text, learn the vocabulary, encode.", "text, vocabulary and tokens are in {out}"
 )
-record = _make_verb(
-    "record",
-    "Count how often each neuron is active for each translation direction.",
-    "the activation counts are in {out}/counts",
-)
 analyze = _make_verb(
     "analyze",
     "Draw what the masks say about the languages: heat maps, trees, sparsity, progression.",
@@ -71,31 +65,6 @@ def train(
     """Train the model, or with --method continue to train it."""
     directory = run_stage(config, overrides, out, seed, force, "train", method, threads)
     typer.echo(f"the model is in {directory / 'models' / (method or 'pretrained')}")
-
-
-def select(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    out: Out = None,
-    seed: Seed = None,
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
-    """Select the specialised neurons of each direction, and print how many are switched off."""
-    directory = run_stage(config, overrides, out, seed, force, "select")
-    from neuronspec.neurons.masks import NeuronMasks
-
-    masks = NeuronMasks.from_pretrained(directory / "masks")
-    sparsity = {
-        layer: dict(zip(masks.tasks, values.tolist(), strict=True)) for layer, values in masks.sparsity().items()
-    }
-    if as_json:
-        typer.echo(json.dumps({"sparsity": sparsity, "signature": masks.signature}, indent=2))
-        return
-    typer.echo(repr(masks))
-    for layer, values in sparsity.items():
-        typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
-    typer.echo(f"the masks are in {directory / 'masks'}")
 
 
 def evaluate(

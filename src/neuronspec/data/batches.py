@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,20 @@ class TaskFormat:
         return len(self.source_prefix) + 1, len(self.target_prefix) + 1
 
 
+def special_ids(formats: Iterable[TaskFormat], kinds: Collection[str]) -> list[int]:
+    """Return the ids of the tokens that these formats add.
+
+    Args:
+        formats: of some tasks.
+        kinds: any of `tags` and `end_of_sentence` (which the decoder also starts with, in most models).
+    """
+    found: set[int] = set()
+    for form in formats:
+        found |= {*form.source_prefix, *form.target_prefix} if "tags" in kinds else set()
+        found |= {form.start, form.eos} if "end_of_sentence" in kinds else set()
+    return sorted(found)
+
+
 @dataclass(frozen=True)
 class TaskData:
     """The examples of one task: a pair of the store, read in one of its two directions."""
@@ -91,13 +105,16 @@ class BatchDataset(Dataset[Tensors]):
             rows.append((number, task.format, source, target))
         return collate(rows)
 
-    def in_order(self, tokens_per_batch: int) -> Iterator[Tensors]:
+    def in_order(self, tokens_per_batch: int, task: int | None = None) -> Iterator[Tensors]:
         """Yield every example once, task by task, by length: for validation and for recording.
 
         Args:
             tokens_per_batch: the most padded tokens of a batch on either side; a longer example comes alone.
+            task: the number of the only task to yield.
         """
         for number, lengths in enumerate(self.lengths()):
+            if task not in (None, number):
+                continue
             widths = lengths.max(axis=1)
             order = np.argsort(widths, kind="stable")
             for rows in cut_by_tokens(order, widths[order].tolist(), tokens_per_batch):

@@ -55,11 +55,17 @@ def lape(counts: ActivationCounts, share: float = 0.01, bar: float = 0.95) -> Se
         counts: of tasks that each stand for a language; LAPE counts tokens.
         share: of all neurons of all layers.
         bar: quantile of the activation probabilities.
+
+    Raises:
+        NeuronspecError: no probability is above the bar.
     """
     probabilities = torch.cat([counts.frequencies(layer) for layer in counts.layers], dim=1)  # (tasks, neurons)
     ranked = probabilities.flatten().sort().values
     limit = ranked[max(round(check_share(bar) * len(ranked)), 1) - 1]
     likely = probabilities > limit
+    if not likely.any():
+        hint = "; LAPE counts tokens: record with unit='token'" if counts.unit == "sentence" else ""
+        raise NeuronspecError(f"no activation probability is above their {bar:g} quantile, {float(limit):g}{hint}")
     shares = torch.nan_to_num(probabilities / probabilities.sum(0))
     entropy = torch.special.entr(shares).sum(0).masked_fill(~likely.any(0), torch.inf)  # (neurons,), in nats
     size = min(round(check_share(share) * len(entropy)), int(likely.any(0).sum()))

@@ -51,9 +51,19 @@ class Layout:
         return self.out / "counts"
 
     @property
+    def recording(self) -> Path:
+        """The activation counts of each task, until all are there."""
+        return self.out / "recording"
+
+    @property
     def masks(self) -> Path:
         """The neuron masks."""
         return self.out / "masks"
+
+    @property
+    def curve(self) -> Path:
+        """What each k costs, where k was searched for."""
+        return self.masks / "auto_k.json"
 
     def translations(self, system: str) -> Path:
         """One file of translations for each task."""

@@ -21,6 +21,9 @@ from neuronspec.pipeline import report, scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 
+# The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
+_RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
+_SELECTION = ("rule", "k", "encoder_k", "decoder_k", "layer_k", "auto_k_tolerance", "options")
 # Keys that change how the work is done and shown, not its result.
 _WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
 
@@ -73,19 +76,22 @@ def _plan_training(config: Config, layout: Layout) -> Stage:
 
 
 def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
+    searched = (layout.model(PRETRAINED), layout.tokens("valid"))
     return [
         Stage(
             "record",
             functools.partial(work.record, config, layout),
-            _settings(config, "languages", "tasks", "neurons.unit"),
+            _settings(config, "languages", "tasks", *(f"neurons.{key}" for key in _RECORDING)),
             [layout.model(PRETRAINED), layout.tokens("valid")],
             [layout.counts],
+            [layout.recording],
+            parallel=True,
         ),
         Stage(
             "select",
             functools.partial(work.select, config, layout),
-            _settings(config, "neurons.k", "neurons.encoder_k", "neurons.decoder_k"),
-            [layout.counts],
+            _settings(config, *(f"neurons.{key}" for key in _SELECTION)),
+            [layout.counts, *(searched if config.neurons.k == "auto" else ())],
             [layout.masks],
         ),
         Stage(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
-from neuronspec.config import Config, Training
-from neuronspec.data.batches import BatchDataset, TaskData, Tensors
+from neuronspec.config import Config, Neurons, Training
+from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
 from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
 from neuronspec.data.text import Texts, pairs_of, prepare_text
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
@@ -26,15 +26,16 @@ from neuronspec.methods import make_method
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
-from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
+from neuronspec.specialization.auto_k import SHARES, search_k
 from neuronspec.specialization.masking import specialize
 from neuronspec.training.checkpoints import STATE
-from neuronspec.training.loop import Corpora, State, train
+from neuronspec.training.loop import Corpora, State, train, validate_tasks
 from neuronspec.training.method import Method, Resources
 from neuronspec.translation.decoding import translate
 
@@ -90,34 +91,87 @@ def continue_training(config: Config, layout: Layout, method: str) -> None:
 
 
 def record(config: Config, layout: Layout) -> None:
-    """Count on the validation text how often each neuron is active for each task."""
+    """Count on the validation text how often each neuron is active for each task.
+
+    Task by task, each one's counts published whole: an interrupted recording goes on with the next task. Several
+    processes share the tasks, so that each task is counted as one process counts it.
+    """
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
     valid = _dataset(config, layout, "valid", tokenizer, model)
+    neurons, processes = config.neurons, PartialState(cpu=config.device == "cpu")
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
         "version": neuronspec.__version__,
     }
-    with show_progress("recording neurons", sum(map(len, valid.lengths()))) as advance:
+    tasks = list(enumerate(config.directions()))[processes.process_index :: processes.num_processes]
+    sizes = [len(lengths) for lengths in valid.lengths()]
+    with show_progress("recording neurons", sum(sizes[number] for number, _ in tasks)) as advance:
+        for number, task in tasks:
+            part = layout.recording / task
+            if (part / COUNTS_FILE).is_file():
+                advance(sizes[number])
+                continue
+            counts = record_activations(
+                model,
+                _named(valid.in_order(neurons.tokens_per_batch, number), task, advance),
+                neurons.unit,
+                threshold=neurons.threshold,
+                gated_at=neurons.gated_at,
+                ignore=special_ids((task.format for task in valid.tasks), neurons.ignore),
+                means=neurons.means,
+                states=neurons.states,
+                signature=signature,
+            )
+            counts.save(part)
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        parts = [ActivationCounts.load(layout.recording / task) for task in config.directions()]
+        ActivationCounts.concatenate(parts).save(layout.counts)
+        shutil.rmtree(layout.recording)
 
-        def watched() -> Iterator[Tensors]:
-            for batch in valid.in_order(config.neurons.tokens_per_batch):
-                yield batch
-                advance(len(batch["tasks"]))
 
-        counts = record_activations(
-            model, watched(), config.neurons.unit, tasks=config.directions(), signature=signature
-        )
-    counts.save(layout.counts)
+def _named(batches: Iterator[Tensors], task: str, advance: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        yield {**batch, "tasks": [task] * len(batch["tasks"])}
+        advance(len(batch["tasks"]))
 
 
 def select(config: Config, layout: Layout) -> None:
-    """Select the specialised neurons of every task."""
+    """Select the specialised neurons of every task, and with `k: auto` first the k."""
     counts = ActivationCounts.load(layout.counts)
     neurons = config.neurons
-    masks = NeuronMasks.from_counts(counts, neurons.k, encoder_k=neurons.encoder_k, decoder_k=neurons.decoder_k)
+    if neurons.k == "auto":
+        model = to_device(load_model(layout.model(PRETRAINED)), config)
+        valid = _dataset(config, layout, "valid", load_tokenizer(layout.vocabulary), model)
+        accelerator = Accelerator(cpu=config.device == "cpu")
+        with show_progress("searching for k", len(SHARES)) as advance:
+
+            def measure(model: PreTrainedModel) -> float:
+                loss = validate_tasks(model, valid, accelerator, config.sampling.tokens_per_batch)["all"]
+                advance()
+                return loss
+
+            curve = search_k(model, counts, measure, neurons.auto_k_tolerance, functools.partial(choose, neurons))
+        write_json(layout.curve, curve.as_dict())
+        masks = choose(neurons, counts, curve.chosen)
+    else:
+        masks = choose(neurons, counts, neurons.k)
     masks.save_pretrained(layout.masks)
+
+
+def choose(neurons: Neurons, counts: ActivationCounts, k: float) -> NeuronMasks:
+    """Return the masks that a configuration selects with this k."""
+    return NeuronMasks.from_counts(
+        counts,
+        k,
+        encoder_k=neurons.encoder_k,
+        decoder_k=neurons.decoder_k,
+        layer_k=neurons.layer_k,
+        rule=neurons.rule,
+        **neurons.options,
+    )
 
 
 def translate_test(config: Config, layout: Layout, system: str) -> None:

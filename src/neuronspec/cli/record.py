@@ -1,0 +1,121 @@
+"""`neuronspec record`: activation counts of a run, or of any model on text of yours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, quiet_libraries
+from neuronspec.errors import NeuronspecError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from neuronspec.neurons.counts import ActivationCounts
+
+
+def record(
+    config: Annotated[str | None, typer.Argument(help="A configuration: its model and validation text.")] = None,
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option("--model", help="Or any model: a directory or a hub name.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="TASK=FILE", help="Text of a task: pairs, or lines for a decoder-only model."),
+    ] = None,
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count how often each neuron is active for each task."""
+    if model is not None:
+        words = [*([config] if config else []), *(overrides or [])]  # the first override stands where a config would
+        directory = out or Path("counts")
+        counts = _record_model(model, text or [], words, directory, force)
+    elif config is None or text:
+        raise NeuronspecError("give a configuration, or --model MODEL --text TASK=FILE")
+    else:
+        from neuronspec.neurons.counts import ActivationCounts
+        from neuronspec.pipeline.plan import run
+
+        directory = run(load(config, overrides, out, seed), until="record", force=force).counts
+        counts = ActivationCounts.load(directory)
+    summary = _summarize(counts)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    typer.echo(f"{len(counts.tasks)} tasks, unit {counts.unit}; mean share of {counts.unit}s that activate a neuron:")
+    for layer, shares in summary["active"].items():
+        typer.echo(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} %")
+    typer.echo(f"the activation counts are in {directory}")
+
+
+def _summarize(counts: ActivationCounts) -> dict[str, Any]:
+    active = {
+        layer: dict(zip(counts.tasks, counts.frequencies(layer).mean(1).tolist(), strict=True))
+        for layer in counts.layers
+    }
+    seen = {stack: dict(zip(counts.tasks, t.tolist(), strict=True)) for stack, t in counts.totals.items()}
+    return {"unit": counts.unit, f"{counts.unit}s": seen, "active": active, "signature": dict(counts.signature)}
+
+
+def _record_model(name: str, texts: list[str], words: list[str], out: Path, force: bool) -> ActivationCounts:
+    """Record a model on text files, outside of any run."""
+    quiet_libraries()
+    from accelerate import PartialState
+
+    from neuronspec.data.batches import special_ids
+    from neuronspec.files import hash_json, hash_path
+    from neuronspec.models.inputs import make_batches
+    from neuronspec.models.loading import load_model, load_tokenizer
+    from neuronspec.models.tags import task_format
+    from neuronspec.neurons.counts import COUNTS_FILE
+    from neuronspec.neurons.recording import record_activations
+    from neuronspec.recipe import load_neurons
+
+    neurons = load_neurons(words)
+    files = dict(_split(option) for option in texts)
+    if len(files) < len(texts) or not files:
+        raise NeuronspecError("give --text TASK=FILE, once for each task")
+    if (out / COUNTS_FILE).exists() and not force:
+        raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
+    loaded, tokenizer = load_model(name).to(PartialState().device), load_tokenizer(name)
+    read = {task: _read(loaded, task, path) for task, path in files.items()}
+    weights = sorted(Path(name).glob("*.safetensors"))
+    hashes = {task: hash_path(Path(path)) if Path(path).is_file() else path for task, path in files.items()}
+    signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(hashes)}
+    formats = [task_format(task, tokenizer, loaded.config) for task in files if loaded.config.is_encoder_decoder]
+    ends = [tokenizer.eos_token_id] if "end_of_sentence" in neurons.ignore and not formats else []
+    counts = record_activations(
+        loaded,
+        make_batches(loaded, tokenizer, read, tokens_per_batch=neurons.tokens_per_batch),
+        neurons.unit,
+        threshold=neurons.threshold,
+        gated_at=neurons.gated_at,
+        ignore=[*special_ids(formats, neurons.ignore), *ends],
+        means=neurons.means,
+        states=neurons.states,
+        signature=signature,
+    )
+    counts.save(out)
+    return counts
+
+
+def _split(option: str) -> tuple[str, str]:
+    task, separator, path = option.partition("=")
+    if not separator or not task or not path:
+        raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
+    return task, path
+
+
+def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
+    from neuronspec.data.formats import read_lines, read_pairs
+    from neuronspec.languages import split_direction
+
+    if not model.config.is_encoder_decoder:
+        return [line for line in read_lines(Path(path)) if line.strip()]
+    source, target = split_direction(task)
+    return [(pair.source, pair.target) for pair in read_pairs(path, source, target)]

@@ -1,0 +1,154 @@
+"""`neuronspec select`: masks from counts, and what can be made of masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, print_table
+from neuronspec.errors import NeuronspecError
+
+if TYPE_CHECKING:
+    from neuronspec.evaluation.tables import Table
+    from neuronspec.neurons.comparison import Comparison
+    from neuronspec.neurons.masks import NeuronMasks
+
+
+def select(
+    source: Annotated[str, typer.Argument(help="A configuration, or where activation counts or masks are.")],
+    overrides: Overrides = None,
+    auto_k: Annotated[bool, typer.Option("--auto-k", help="Search for k on the validation text.")] = False,
+    compare: Annotated[
+        str | None, typer.Option("--compare", metavar="MASKS", help="Compare with other masks: a path or a hub name.")
+    ] = None,
+    compose: Annotated[
+        str | None,
+        typer.Option("--compose", metavar="DIRECTIONS", help="Zero-shot masks: de-fr,fr-sv ... or all."),
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random masks of the same sizes, from --seed.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", help="Directory of the masks that are made.")] = None,
+    pivot: Annotated[str, typer.Option("--pivot", help="The language that trained directions share.")] = "en",
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Select the specialised neurons of each task; compare, compose, or randomise masks."""
+    if sum((compare is not None, compose is not None, random)) > 1:
+        raise NeuronspecError("give one of --compare, --compose and --random")
+    curve: Path | None = None
+    if (made := _load_made(source, overrides or [], auto_k)) is not None:
+        masks, place = made, Path(source)
+    else:
+        from neuronspec.neurons.masks import NeuronMasks
+        from neuronspec.pipeline.plan import run
+
+        changes = {"neurons.k": "auto"} if auto_k else {}
+        layout = run(load(source, overrides, out, seed, changes=changes), until="select", force=force)
+        masks, place = NeuronMasks.from_pretrained(layout.masks), layout.masks
+        curve = layout.curve if layout.curve.is_file() else None
+    if compare is not None:
+        _show_comparison(masks, compare, as_json)
+        return
+    if compose is not None:
+        masks = masks.zero_shot(None if compose == "all" else compose.split(","), pivot)
+    if random:
+        masks = masks.random(masks, seed or 0)
+    if to is not None:
+        place = masks.save_pretrained(to).parent
+    elif compose is not None or random:
+        raise NeuronspecError("say where to write the masks: --to DIR")
+    _show(masks, place, curve, as_json)
+
+
+def _load_made(source: str, overrides: list[str], auto_k: bool) -> NeuronMasks | None:
+    """Return the masks at a path, or those that its counts give; None where it holds neither."""
+    from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+    from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.neurons.storage import MASKS_FILE
+
+    path = Path(source)
+    if auto_k and (path.is_dir() or path.suffix == ".safetensors"):
+        raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
+    if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
+        from neuronspec.pipeline.work import choose
+        from neuronspec.recipe import load_neurons
+
+        neurons = load_neurons(overrides)
+        if neurons.k == "auto":
+            raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
+        return choose(neurons, ActivationCounts.load(path), neurons.k)
+    if (path / MASKS_FILE).is_file() or path.suffix == ".safetensors":
+        if overrides:
+            raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")
+        return NeuronMasks.from_pretrained(path)
+    return None
+
+
+def _show(masks: NeuronMasks, place: Path, curve: Path | None, as_json: bool) -> None:
+    from neuronspec.neurons.storage import MASKS_FILE
+
+    sparsity = {
+        layer: dict(zip(masks.tasks, values.tolist(), strict=True)) for layer, values in masks.sparsity().items()
+    }
+    searched = json.loads(curve.read_text(encoding="utf-8")) if curve is not None else None
+    if as_json:
+        auto_k = {"auto_k": searched} if searched is not None else {}
+        typer.echo(json.dumps({"sparsity": sparsity, "signature": masks.signature, **auto_k}, indent=2))
+        return
+    if searched is not None:
+        print_table(_tabulate_curve(searched))
+    typer.echo(repr(masks))
+    for layer, values in sparsity.items():
+        typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
+    written = place.suffix or (place / MASKS_FILE).is_file()
+    typer.echo(f"the masks are in {place}" if written else "nothing is written: give --to DIR")
+
+
+def _tabulate_curve(curve: dict[str, object]) -> Table:
+    from neuronspec.evaluation.tables import Cell, Table
+
+    points = curve["curve"]
+    assert isinstance(points, list)
+    full = points[-1]["loss"]
+    rows = [
+        [
+            Cell(point["k"], 3),
+            Cell(point["loss"], 4),
+            Cell(100 * (point["loss"] / full - 1), 2),
+            Cell(100 * point["sparsity"]),
+            Cell("chosen" if point["k"] == curve["chosen"] else ""),
+        ]
+        for point in points
+    ]
+    return Table("Validation loss of the masked, untrained model", ["k", "loss", "change %", "neurons off %", ""], rows)
+
+
+def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
+    from neuronspec.neurons.comparison import compare_masks
+    from neuronspec.neurons.masks import NeuronMasks
+
+    comparison = compare_masks(masks, NeuronMasks.from_pretrained(other))
+    if as_json:
+        typer.echo(json.dumps(comparison.as_dict(), indent=2))
+    else:
+        print_table(_tabulate_comparison(comparison, other))
+
+
+def _tabulate_comparison(comparison: Comparison, other: str) -> Table:
+    from neuronspec.evaluation.tables import Cell, Table
+
+    rows = [
+        [
+            Cell(layer),
+            Cell(float(comparison.iou[layer].mean()), 3),
+            Cell(float(comparison.iou[layer].min()), 3),
+            *(Cell(100 * float(share)) for share in comparison.sizes[layer].mean(axis=1)),
+        ]
+        for layer in comparison.layers
+    ]
+    header = ["layer", "mean IoU", "lowest IoU", "on here %", "on there %"]
+    return Table(f"The same tasks' neurons here and in {other} ({len(comparison.tasks)} tasks)", header, rows)
