@@ -70,7 +70,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "training.updates: input should be greater than or equal to 0, not -1",
         "training.learning_rate: input should be greater than 0, not 0",
         "training.schedule: input should be 'inverse_sqrt' or 'constant', not 'cosine'",
-        "neurons.k: input should be less than or equal to 1, not 95",
+        "neurons.k: must be a share from 0 to 1, or auto, not 95",
         "vocabulary.size: input should be a valid integer",
         "evaluation.metrics.0: input should be 'bleu', 'chrf' or 'ter', not 'blue'",
         "unknown method 'fine_tuned' (did you mean 'fine_tune'?)",

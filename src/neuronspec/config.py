@@ -186,6 +186,12 @@ class Training(Section):
     """Trackers beside the JSON-lines log."""
 
 
+def _share_or_auto(k: Any) -> Any:
+    if k != "auto" and (isinstance(k, bool) or not isinstance(k, int | float) or not 0 <= k <= 1):
+        raise ValueError("must be a share from 0 to 1, or auto")
+    return k
+
+
 class Neurons(Section):
     """Which neurons are specialised (paper, section 3.1)."""
 
@@ -206,7 +212,7 @@ class Neurons(Section):
     """How neurons are selected: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as
     many as `coverage` at random, `lape` those that few tasks use (Tang et al., 2024), `released` as the released
     code computes Eq. 1."""
-    k: Share | Literal["auto"] = 0.95
+    k: Annotated[float | Literal["auto"], BeforeValidator(_share_or_auto)] = 0.95
     """Share of the activation that the selected neurons must cover (Eq. 1); `auto`: the smallest one with which the
     masked, untrained model loses no more than `auto_k_tolerance` on the validation text."""
     encoder_k: Share | None = None
