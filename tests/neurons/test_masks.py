@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
+import resource
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,14 @@ from neuronspec.neurons.storage import MASKS_FILE
 
 WIDTHS = {"encoder.0": 11, "encoder.1": 8, "decoder.0": 13}
 TASKS = ("de-en", "en-fr", "zh-Hant-en")
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """A directory in memory, where there is one, for tests that write thousands of files."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory)
 
 
 def draw_masks(seed: int = 0, tasks: tuple[str, ...] = TASKS) -> NeuronMasks:
@@ -147,6 +159,239 @@ def test_reorder_moves_and_drops_tasks(masks: NeuronMasks) -> None:
         masks.reorder(["sv-en"])
 
 
+Table = dict[str, dict[str, list[bool]]]  # task -> layer -> neurons
+DIRECTIONS = ("de-en", "sv-en", "en-de", "en-fr")
+
+
+@st.composite
+def tables(draw: st.DrawFn, count: int = 1) -> list[Table]:
+    """As many masks of the same tasks, layers and widths as plain lists of booleans, tasks in any order."""
+    tasks = draw(st.lists(st.sampled_from(DIRECTIONS), min_size=1, max_size=4, unique=True))
+    widths = {layer: draw(st.integers(1, 18)) for layer in ("encoder.0", "decoder.0", "decoder.10")}
+
+    def neurons(width: int) -> st.SearchStrategy[list[bool]]:
+        return st.lists(st.booleans(), min_size=width, max_size=width)
+
+    return [
+        {task: {layer: draw(neurons(w)) for layer, w in widths.items()} for task in draw(st.permutations(tasks))}
+        for _ in range(count)
+    ]
+
+
+def plain(masks: NeuronMasks) -> Table:
+    return {task: {layer: masks.mask(task, layer).tolist() for layer in masks.layers} for task in masks.tasks}
+
+
+def each(operation: Callable[..., bool], *given: Table) -> Table:
+    """Apply an operation to the booleans of every neuron, one by one."""
+    return {
+        task: {
+            layer: [operation(*bits) for bits in zip(*(table[task][layer] for table in given), strict=True)]
+            for layer in given[0][task]
+        }
+        for task in given[0]
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(count=2))
+def test_union_intersection_and_complement_are_those_of_booleans(given: list[Table]) -> None:
+    one, other = (NeuronMasks.from_dict(table) for table in given)
+    assert plain(one.union(other)) == each(lambda a, b: a or b, *given)
+    assert plain(one.intersection(other)) == each(lambda a, b: a and b, *given)
+    assert plain(one.complement()) == each(lambda a: not a, given[0])
+    assert one.union(other).tasks == one.intersection(other).tasks == tuple(given[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(count=2))
+def test_the_laws_of_sets_hold(given: list[Table]) -> None:
+    one, other = (NeuronMasks.from_dict(table) for table in given)
+    assert one.complement().complement() == one
+    assert one.union(one) == one.intersection(one) == one
+    assert one.union(other).complement() == one.complement().intersection(other.complement())
+    assert one.union(other) == other.union(one).reorder(one.tasks)
+    assert one.intersection(one.union(other)) == one
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables())
+def test_restrict_reorder_and_concatenate_are_those_of_booleans(given: list[Table]) -> None:
+    table = given[0]
+    masks = NeuronMasks.from_dict(table)
+    for stack in ("encoder", "decoder"):
+        on = {
+            task: {layer: bits if layer.startswith(stack) else [True] * len(bits) for layer, bits in layers.items()}
+            for task, layers in table.items()
+        }
+        assert plain(masks.restrict(stack)) == on
+    assert plain(masks.restrict("both")) == table
+    assert masks.restrict("encoder").intersection(masks.restrict("decoder")) == masks
+    backwards = list(reversed(table))
+    assert list(plain(masks.reorder(backwards)).items()) == [(task, table[task]) for task in backwards]
+    assert NeuronMasks.concatenate([masks.reorder([task]) for task in masks.tasks]) == masks
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables())
+def test_files_keep_every_width_and_order(given: list[Table]) -> None:
+    masks = NeuronMasks.from_dict(given[0])
+    with tempfile.TemporaryDirectory() as directory:
+        loaded = NeuronMasks.from_pretrained(masks.save_pretrained(directory))
+    assert loaded == masks
+    assert list(plain(loaded)) == list(given[0])
+    assert loaded.layers == masks.layers
+    assert repr(loaded) == repr(masks)
+
+
+def test_the_algebra_leaves_its_masks_alone(masks: NeuronMasks) -> None:
+    other = draw_masks(1)
+    for made in (masks.union(other), masks.intersection(other), masks.complement(), masks.restrict("encoder")):
+        assert made.signature != masks.signature
+    assert masks == draw_masks()
+    assert other == draw_masks(1)
+    assert masks.signature == {"rule": "coverage", "k.encoder": "0.95"}
+
+
+def test_the_signature_says_what_was_combined(masks: NeuronMasks) -> None:
+    hand = NeuronMasks(masks.tasks, {layer: masks.layer(layer) for layer in masks.layers})
+    assert masks.union(hand).signature["rule"] == "union of coverage and by hand"
+    assert masks.intersection(masks).signature["rule"] == "intersection of coverage and coverage"
+    assert masks.complement().signature["rule"] == "not coverage"
+    assert masks.restrict("decoder").signature["stacks"] == "decoder"
+
+
+@pytest.mark.parametrize("operation", ["union", "intersection"])
+def test_masks_that_do_not_fit_are_not_combined(masks: NeuronMasks, operation: str) -> None:
+    combine = getattr(masks, operation)
+    fewer, more = masks.reorder(["de-en", "en-fr"]), draw_masks(tasks=(*TASKS, "sv-en"))
+    with pytest.raises(NeuronspecError, match=f"the {operation} of masks of different tasks: .* has zh-Hant-en$"):
+        combine(fewer)
+    with pytest.raises(NeuronspecError, match=r"only one of them has sv-en$"):
+        combine(more)
+    wider = NeuronMasks(TASKS, {layer: torch.ones(3, width + 1) for layer, width in WIDTHS.items()})
+    with pytest.raises(NeuronspecError, match=r"different models: encoder\.0 of 11.* and encoder\.0 of 12"):
+        combine(wider)
+    with pytest.raises(NeuronspecError, match="different models"):
+        combine(NeuronMasks(TASKS, {"encoder.0": masks.layer("encoder.0")}))
+
+
+def test_concatenate_refuses_what_does_not_belong_together(masks: NeuronMasks) -> None:
+    with pytest.raises(NeuronspecError, match="once each"):
+        NeuronMasks.concatenate([masks, masks.reorder(["de-en"])])
+    with pytest.raises(NeuronspecError, match="different models"):
+        NeuronMasks.concatenate([masks, NeuronMasks(["sv-en"], {"encoder.0": torch.ones(1, 11)})])
+    with pytest.raises(NeuronspecError):
+        NeuronMasks.concatenate([])
+
+
+def test_concatenate_takes_the_layers_in_any_order(masks: NeuronMasks) -> None:
+    other = draw_masks(1, tasks=("sv-en",))
+    turned = NeuronMasks(other.tasks, {layer: other.layer(layer) for layer in reversed(other.layers)})
+    assert NeuronMasks.concatenate([masks, turned]) == NeuronMasks.concatenate([masks, other])
+    assert NeuronMasks.concatenate([masks, other]).signature == masks.signature
+
+
+def test_zero_shot_makes_the_grid_of_all_directions() -> None:
+    masks = draw_masks(tasks=("de-en", "fr-en", "sv-en", "en-de", "en-fr", "en-nl"))
+    grid = masks.zero_shot()
+    assert grid.tasks == ("de-fr", "de-nl", "fr-de", "fr-nl", "sv-de", "sv-fr", "sv-nl")
+    for task in grid.tasks:
+        source, target = task.split("-")
+        composed = masks.compose(f"{source}-en", f"en-{target}")
+        assert all(grid.mask(task, layer).equal(composed.mask(task, layer)) for layer in WIDTHS)
+    assert grid.signature == {"rule": "coverage", "k.encoder": "0.95", "composed": "x-en + en-y"}
+
+
+def test_zero_shot_makes_the_directions_asked_for_in_their_order() -> None:
+    masks = draw_masks(tasks=("de-en", "fr-en", "en-de", "en-fr"))
+    made = masks.zero_shot(["fr-de", "de-fr", "de-de"])
+    assert made.tasks == ("fr-de", "de-fr", "de-de")
+    assert made.mask("fr-de", "encoder.1").equal(masks.mask("fr-en", "encoder.1"))
+    assert made.mask("fr-de", "decoder.0").equal(masks.mask("en-de", "decoder.0"))
+    assert masks.zero_shot(["de-fr"]) == masks.compose("de-en", "en-fr")
+
+
+def test_zero_shot_takes_another_pivot() -> None:
+    masks = draw_masks(tasks=("de-fr", "sv-fr", "fr-de", "de-en"))
+    assert masks.zero_shot(pivot="fr").tasks == ("sv-de",)
+    assert masks.zero_shot(["sv-de"], pivot="fr").signature["composed"] == "x-fr + fr-y"
+    with pytest.raises(NeuronspecError, match="masks need tasks"):
+        masks.zero_shot(pivot="en")  # nothing is translated from English
+
+
+@pytest.mark.parametrize(
+    ("directions", "message"),
+    [
+        (["nl-fr"], "no masks for the task 'nl-en'"),
+        (["de-nl"], "no masks for the task 'en-nl'"),
+        (["de-fr", "de-sv"], "no masks for the task 'en-sv'"),
+        (["defr"], "no masks for the task"),
+        ([], "masks need tasks"),
+        (["de-fr", "de-fr"], "once each"),
+    ],
+)
+def test_zero_shot_refuses_what_it_has_no_tasks_for(directions: list[str], message: str) -> None:
+    with pytest.raises(NeuronspecError, match=message):
+        draw_masks(tasks=("de-en", "en-de", "en-fr")).zero_shot(directions)
+
+
+def test_zero_shot_knows_languages_with_a_hyphen_as_compose_does() -> None:
+    masks = draw_masks(tasks=("zh-Hant-en", "de-en", "en-fr", "en-zh-Hant"))
+    assert masks.zero_shot().tasks == ("zh-Hant-fr", "de-fr", "de-zh-Hant")
+
+
+@pytest.mark.parametrize(
+    ("direction", "parts"), [("zh-Hant-fr", ("zh-Hant-en", "en-fr")), ("de-zh-Hant", ("de-en", "en-zh-Hant"))]
+)
+def test_zero_shot_finds_directions_with_a_hyphen(direction: str, parts: tuple[str, str]) -> None:
+    masks = draw_masks(tasks=("zh-Hant-en", "de-en", "en-fr", "en-zh-Hant"))
+    assert masks.zero_shot([direction]) == masks.compose(*parts)
+
+
+def test_layers_of_no_stack_are_refused() -> None:
+    with pytest.raises(NeuronspecError, match=r"a layer is called encoder\.N or decoder\.N, not 'layers\.0'"):
+        NeuronMasks.from_dict({"de-en": {"layers.0": [1, 0]}})
+
+
+def test_a_kept_bias_stays_with_the_masks(masks: NeuronMasks, tmp_path: Path) -> None:
+    kept = masks.keep_bias()
+    assert (masks.keeps_bias, kept.keeps_bias) == (False, True)
+    assert kept == masks, "only the signature differs"
+    assert kept.signature == {**masks.signature, "bias": "kept"}
+    assert NeuronMasks.from_pretrained(kept.save_pretrained(tmp_path)).keeps_bias
+    whole = kept.reorder(["en-fr", "de-en"])
+    for made in (kept.complement(), kept.restrict("encoder"), kept.union(kept), kept.intersection(masks), whole):
+        assert made.keeps_bias
+    assert kept.compose("de-en", "en-fr").keeps_bias
+    assert NeuronMasks.random(kept).keeps_bias
+    assert kept.keep_bias().signature == kept.signature
+
+
+@pytest.mark.parametrize(
+    ("tasks", "layers", "expected"),
+    [
+        (1, 1, "NeuronMasks(1 task x 1 layer, sparsity 50.0 %)"),
+        (2, 1, "NeuronMasks(2 tasks x 1 layer, sparsity 50.0 %)"),
+        (1, 3, "NeuronMasks(1 task x 3 layers, sparsity 50.0 %)"),
+    ],
+)
+def test_repr_counts_tasks_and_layers(tasks: int, layers: int, expected: str) -> None:
+    values = {f"encoder.{index}": torch.tensor([[1, 0]] * tasks) for index in range(layers)}
+    assert repr(NeuronMasks([f"x{row}-en" for row in range(tasks)], values)) == expected
+
+
+def test_masks_are_not_hashable(masks: NeuronMasks) -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(masks)
+
+
+@pytest.mark.parametrize("mask", [[[1], [1, 0]], ["x"], [None]])
+def test_from_dict_refuses_what_is_no_list_of_booleans(mask: Any) -> None:
+    with pytest.raises(NeuronspecError):
+        NeuronMasks.from_dict({"a-b": {"encoder.0": mask}})
+
+
 def test_restrict_leaves_the_other_stack_on(masks: NeuronMasks) -> None:
     encoder = masks.restrict("encoder")
     assert encoder.layer("encoder.1").equal(masks.layer("encoder.1"))
@@ -269,10 +514,10 @@ def damage(whole: bytes, draw: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_r7_mangled_files_are_refused_and_never_crash(masks: NeuronMasks, tmp_path: Path) -> None:
-    path = masks.save_pretrained(tmp_path)
+def test_r7_mangled_files_are_refused_and_never_crash(masks: NeuronMasks, fast_path: Path) -> None:
+    path = masks.save_pretrained(fast_path)
     whole, draw, refused = path.read_bytes(), random.Random(0), 0
-    for _ in range(600):
+    for _ in range(2000):
         mangled = damage(whole, draw)
         path.write_bytes(mangled)
         try:
@@ -281,7 +526,126 @@ def test_r7_mangled_files_are_refused_and_never_crash(masks: NeuronMasks, tmp_pa
             refused += 1
         else:
             assert len(mangled) >= len(whole), "a cut file was taken"
-    assert refused > 300
+    assert refused > 1000
+
+
+HEADERS = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    1.5,
+    1 << 31,
+    1 << 62,
+    1 << 64,
+    10**30,
+    "",
+    "a-b",
+    "U8",
+    [],
+    [1],
+    ["a-b"],
+    {},
+    {"a": 1},
+]
+DTYPES = ["U8", "I8", "BOOL", "F4", "F6_E2M3", "F8_E4M3", "F8_E8M0", "C64", "I64", "BF16", "u8", "X", ""]
+
+
+def rewrite(whole: bytes, draw: random.Random) -> bytes:
+    """Write another value somewhere in the header, at any depth, of safetensors or of ours."""
+    size = int.from_bytes(whole[:8], "little")
+    outer = json.loads(whole[8 : 8 + size])
+    ours = json.loads(outer["__metadata__"]["neuronspec"])
+    inside = draw.random() < 0.5
+    node: Any = ours if inside else outer
+    while True:
+        key = draw.choice(list(node) if isinstance(node, dict) else range(len(node)))
+        if not isinstance(node[key], dict | list) or not node[key] or draw.random() < 0.4:
+            break
+        node = node[key]
+    kind = draw.randrange(4)
+    if kind == 0:
+        del node[key]
+    elif kind == 1 and isinstance(node, dict):
+        node[draw.choice(["encoder.9", "", "tasks", "dtype", "__metadata__"])] = node[key]
+    else:
+        node[key] = draw.choice(DTYPES if key == "dtype" else HEADERS)
+    if inside:
+        outer["__metadata__"]["neuronspec"] = json.dumps(ours)
+    header = json.dumps(outer).encode()
+    length = len(header) if draw.random() < 0.95 else draw.choice([0, 1, size - 1, 1 << 20, 1 << 40, (1 << 64) - 1])
+    return length.to_bytes(8, "little") + header + whole[8 + size :]
+
+
+def test_r7_ten_thousand_mangled_files_load_whole_or_are_refused(masks: NeuronMasks, fast_path: Path) -> None:
+    path = masks.save_pretrained(fast_path)
+    whole, draw, loaded = path.read_bytes(), random.Random(7), 0
+    for _ in range(8000):  # and 2,000 in the test before
+        path.write_bytes(rewrite(whole, draw) if draw.random() < 0.5 else damage(whole, draw))
+        try:
+            found = NeuronMasks.from_pretrained(path)
+        except NeuronspecError:
+            continue
+        loaded += 1
+        assert 0 < sum(found.widths.values()) <= 8 * len(whole)
+        for layer, width in found.widths.items():
+            assert found.layer(layer).dtype == torch.bool
+            assert found.layer(layer).shape == (len(found.tasks), width)
+        assert all(isinstance(word, str) for pair in found.signature.items() for word in pair)
+        assert repr(found).startswith("NeuronMasks(")
+    assert 100 < loaded < 4000
+
+
+@pytest.mark.parametrize("width", [1 << 30, (1 << 33) + 1, 1 << 62])
+def test_r7_a_header_that_claims_huge_widths_is_refused_without_allocating(width: int, tmp_path: Path) -> None:
+    path = tmp_path / MASKS_FILE
+    write(path, PACKED, GOOD | {"widths": {"encoder.0": width}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NeuronspecError, match="damaged"):
+        NeuronMasks.from_pretrained(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+@pytest.mark.parametrize("shape", [[1 << 40, 2], [1 << 32, 1 << 32], [1 << 63, 2]])
+def test_r7_a_tensor_that_claims_more_than_its_file_is_refused_without_allocating(
+    shape: list[int], tmp_path: Path
+) -> None:
+    size = shape[0] * shape[1]
+    ours = json.dumps(GOOD | {"widths": {"encoder.0": 8 * shape[1]}})
+    tensor = {"dtype": "U8", "shape": shape, "data_offsets": [0, size]}
+    header = json.dumps({"__metadata__": {"neuronspec": ours}, "encoder.0": tensor}).encode()
+    path = tmp_path / MASKS_FILE
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NeuronspecError, match="damaged or no safetensors file"):
+        NeuronMasks.from_pretrained(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", bytes(8), b"\xff" * 8, b"\xff" * 400, b"{}", b"PK\3\4"])
+def test_r7_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / MASKS_FILE).write_bytes(content)
+    with pytest.raises(NeuronspecError, match="damaged or no safetensors file"):
+        NeuronMasks.from_pretrained(tmp_path)
+
+
+def test_r7_mangled_counts_files_load_whole_or_are_refused(fast_path: Path) -> None:
+    values = {layer: torch.arange(3 * width).view(3, width) for layer, width in WIDTHS.items()}
+    totals = {stack: torch.tensor([3, 4, 5]) for stack in ("encoder", "decoder")}
+    path = ActivationCounts(TASKS, values, totals, "token", {"model": "abc"}).save(fast_path)
+    whole, draw, loaded = path.read_bytes(), random.Random(3), 0
+    for _ in range(3000):
+        path.write_bytes(rewrite(whole, draw) if draw.random() < 0.5 else damage(whole, draw))
+        try:
+            found = ActivationCounts.load(path)
+        except NeuronspecError:
+            continue
+        loaded += 1
+        for layer in found.layers:
+            assert found.values[layer].dtype == torch.int64
+            assert len(found.values[layer]) == len(found.tasks)
+    assert 30 < loaded < 2000
 
 
 class Bomb:

@@ -48,11 +48,23 @@ def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
         (batch, target) ids.
     """
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
-        shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels)
+        shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels.clone())  # FSMT writes to it
         return shifted
     start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
     return shifted.masked_fill_(shifted == -100, model.config.pad_token_id)
+
+
+@contextlib.contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Put a model into evaluation mode for a while; afterwards every part of it has the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @contextlib.contextmanager

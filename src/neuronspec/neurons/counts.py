@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,8 @@ class ActivationCounts:
         unit: `sentence` counts a sentence once where any of its real tokens activates the neuron (paper, 3.1);
             `token` counts every real token position.
         signature: what else the counts depend on (model and data hashes, version), as strings.
-        means: where asked for, for each layer the (tasks, d_ff) float64 mean activation over all counted positions.
+        means: where asked for, for each layer the (tasks, d_ff) mean activation over all counted positions: summed in
+            float32 within a sentence, in float64 over sentences.
         states: where asked for, for each layer the (sentences, ceil(d_ff / 8)) uint8 bits of which neurons each
             sentence activated, packed as numpy.packbits packs them.
         state_tasks: (sentences,) int64, the task of every row of `states`.
@@ -52,6 +54,11 @@ class ActivationCounts:
     def layers(self) -> tuple[str, ...]:
         """The names of the layers."""
         return tuple(self.values)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of neurons of each layer."""
+        return {layer: counts.shape[1] for layer, counts in self.values.items()}
 
     def frequencies(self, layer: str) -> torch.Tensor:
         """Return the (tasks, d_ff) float64 shares of sentences, or of tokens, in which each neuron was active."""
@@ -117,10 +124,10 @@ class ActivationCounts:
             raise NeuronspecError("there are no counts to put together")
         first = parts[0]
         for part in parts[1:]:
-            if (part.layers, part.unit, part.signature) != (first.layers, first.unit, first.signature):
+            if (part.widths, part.unit, part.signature) != (first.widths, first.unit, first.signature):
                 raise NeuronspecError(
                     f"the counts of {', '.join(part.tasks)} and of {', '.join(first.tasks)} do not belong together: "
-                    "their layers, unit or signature differ"
+                    "their layers, widths, unit or signature differ"
                 )
         tasks = tuple(task for part in parts for task in part.tasks)
         if len(set(tasks)) < len(tasks):
@@ -159,9 +166,11 @@ class ActivationCounts:
             raise NeuronspecError("means and states are recorded on one process: launch one, or leave them out")
 
         def total(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {name: reduce(t.to(state.device), "sum").cpu() for name, t in tensors.items()}
+            # Sorted: every process must name the tensors in the same order.
+            return {name: reduce(tensors[name].to(state.device), "sum").cpu() for name in sorted(tensors)}
 
-        return ActivationCounts(self.tasks, total(self.values), total(self.totals), self.unit, self.signature)
+        values, totals = total(self.values), total(self.totals)
+        return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -177,7 +186,7 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[s
     Raises:
         NeuronspecError: the file is missing, damaged, or of another kind.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
         raise NeuronspecError(f"{path} does not exist: expected {what}")
     try:
         with safe_open(path, framework="pt") as file:

@@ -10,7 +10,6 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.neurons.masks import NeuronMasks
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
-_RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d+)\.fc1\.weight")
+_RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d{1,4})\.fc1\.weight")
 
 
 def import_released_masks(files: Mapping[str, str | Path]) -> NeuronMasks:
@@ -66,14 +65,22 @@ def import_lape_neurons(path: str | Path, tasks: Sequence[str], widths: Mapping[
         if not isinstance(layers, list | tuple) or len(layers) != len(widths):
             raise NeuronspecError(f"{path}: {task} should have a list for each of the {len(widths)} layers")
         for (layer, width), indices in zip(widths.items(), layers, strict=True):
-            try:
-                numbers = torch.as_tensor(indices, dtype=torch.int64).flatten()
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise NeuronspecError(f"{path}: {task}, {layer}: expected numbers of neurons: {error}") from error
+            numbers = _read_numbers(indices, f"{path}: {task}, {layer}")
             if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= width):
                 raise NeuronspecError(f"{path}: {task}, {layer}: a neuron's number is not in 0..{width - 1}")
             values[layer][row, numbers] = True
     return NeuronMasks(tasks, values, {"rule": "imported from LAPE"})
+
+
+def _read_numbers(indices: Any, what: str) -> torch.Tensor:
+    """Return (n,) numbers of neurons from a tensor or a list of integers."""
+    try:
+        numbers = _check_tensor(indices if isinstance(indices, torch.Tensor) else torch.tensor(indices), what)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise NeuronspecError(f"{what}: expected numbers of neurons: {first_line(error)}") from error
+    if numbers.numel() and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
+        raise NeuronspecError(f"{what}: expected numbers of neurons, found {numbers.dtype}")
+    return numbers.flatten().long()
 
 
 def _read_rows(path: Path) -> dict[str, torch.Tensor]:
@@ -83,9 +90,11 @@ def _read_rows(path: Path) -> dict[str, torch.Tensor]:
     rows: dict[tuple[str, int], torch.Tensor] = {}
     for name, mask in found.items():
         matched = _RELEASED_NAME.fullmatch(str(name))
-        if matched is None or not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+        on = _check_tensor(mask, f"{path}: {name!r} is no mask of a first FFN matrix").bool() if matched else None
+        if matched is None or on is None or on.ndim != 2 or not on.numel():
             raise NeuronspecError(f"{path}: {name!r} is no mask of a first FFN matrix (encoder.layers.N.fc1.weight)")
-        on = mask.bool()
+        if (matched[1], int(matched[2])) in rows:
+            raise NeuronspecError(f"{path}: {name!r} is a second mask of the same layer")
         if not torch.equal(on, on[:, :1].expand_as(on)):
             raise NeuronspecError(f"{path}: {name} masks single weights, not whole neurons")
         rows[matched[1], int(matched[2])] = on[:, 0]
@@ -100,11 +109,20 @@ def _open(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # of a damaged archive almost anything comes
         raise NeuronspecError(f"{path} is no PyTorch archive (files of torch < 1.6 are not read)") from error
     if size > MAX_BYTES:
         raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:
         raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first_line(error)}") from error
+
+
+def _check_tensor(tensor: Any, what: str) -> torch.Tensor:
+    """Return a tensor that can be looked at without surprises: a few bytes may claim to be a huge one."""
+    plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.numel() * tensor.element_size() > MAX_BYTES:
+        raise NeuronspecError(f"{what}: expected a plain tensor, found {type(tensor).__name__}")
+    checked: torch.Tensor = tensor
+    return checked

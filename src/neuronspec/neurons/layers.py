@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_in, features_out, is_matrix
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
+from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.search import search_architecture
 
 
@@ -75,6 +76,8 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         >>> [(layer.name, layer.width) for layer in find_ffn_layers(M2M100ForConditionalGeneration(config))]
         [('encoder.0', 8), ('decoder.0', 8)]
     """
+    if (specialized := getattr(model, SPECIALIZATION, None)) is not None:
+        return list(specialized.layers)  # a search would run into its masks
     model_type = model.config.model_type
     architecture = ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
     try:

@@ -50,6 +50,8 @@ class NeuronMasks:
         if twice or not self.tasks or not self._values:
             raise NeuronspecError(f"masks need tasks, once each, and layers; got tasks {list(self.tasks)}")
         for layer, mask in self._values.items():
+            if layer.partition(".")[0] not in ("encoder", "decoder"):
+                raise NeuronspecError(f"a layer is called encoder.N or decoder.N, not {layer!r}")
             if mask.ndim != 2 or len(mask) != len(self.tasks):
                 expected = f"({len(self.tasks)}, d_ff)"
                 raise NeuronspecError(f"the mask of {layer} has the shape {tuple(mask.shape)}, expected {expected}")
@@ -94,6 +96,8 @@ class NeuronMasks:
             signature |= {f"k.{name}": str(share) for name, share in ks.items() if name in stacks}
             signature |= {f"k.{layer}": str(share) for layer, share in (layer_k or {}).items()}
             options = {"k": by_layer, **options}
+        elif encoder_k is not None or decoder_k is not None or layer_k:
+            raise NeuronspecError(f"the rule {rule!r} has no k: leave encoder_k, decoder_k and layer_k out")
         signature |= {name: str(value) for name, value in options.items() if name != "k"}
         return cls(counts.tasks, select(counts, **options), dict(counts.signature) | signature)
 
@@ -116,8 +120,10 @@ class NeuronMasks:
                 layer: torch.stack([torch.as_tensor(task[layer], dtype=torch.bool) for task in masks.values()])
                 for layer in first
             }
-        except RuntimeError as error:
-            raise NeuronspecError(f"the masks of one layer must have the same width: {error}") from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise NeuronspecError(
+                f"the masks of one layer must have the same width and be booleans: {error}"
+            ) from error
         return cls(list(masks), values, {"rule": "by hand"})
 
     @classmethod
@@ -144,9 +150,13 @@ class NeuronMasks:
         Raises:
             NeuronspecError: they do not fit together.
         """
+        if not parts:
+            raise NeuronspecError("there are no masks to put together")
         first = parts[0]
         for part in parts[1:]:
             _check_same_layers(first, part)
+            if part.keeps_bias != first.keeps_bias:
+                raise NeuronspecError("some of the masks keep the bias of a masked neuron and others do not")
         values = {layer: torch.cat([part.layer(layer) for part in parts]) for layer in first.layers}
         return cls([task for part in parts for task in part.tasks], values, first.signature)
 
@@ -205,11 +215,12 @@ class NeuronMasks:
         Raises:
             NeuronspecError: a task that is needed is not there.
         """
+        heard = [task.removesuffix(f"-{pivot}") for task in self.tasks if task.endswith(f"-{pivot}")]
+        spoken = [task.removeprefix(f"{pivot}-") for task in self.tasks if task.startswith(f"{pivot}-")]
+        pairs = {f"{source}-{target}": (source, target) for source in heard for target in spoken if source != target}
         if directions is None:
-            heard = [source for source, target in map(_split, self.tasks) if target == pivot]
-            spoken = [target for source, target in map(_split, self.tasks) if source == pivot]
-            directions = [f"{source}-{target}" for source in heard for target in spoken if source != target]
-        sides = [_split(direction) for direction in directions]
+            directions = list(pairs)
+        sides = [pairs.get(direction) or direction.partition("-")[::2] for direction in directions]
         rows = {
             "encoder": [self.task_index(f"{source}-{pivot}") for source, _ in sides],
             "decoder": [self.task_index(f"{pivot}-{target}") for _, target in sides],
@@ -334,12 +345,6 @@ class NeuronMasks:
             f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
         ]
         return f"NeuronMasks({' x '.join(counted)}, sparsity {sparsity:.1f} %)"
-
-
-def _split(direction: str) -> tuple[str, str]:
-    """Return the two sides of a task's name; a name that is no direction has an empty one."""
-    source, _, target = direction.partition("-")
-    return source, target
 
 
 def _check_same_layers(first: NeuronMasks, second: NeuronMasks) -> None:

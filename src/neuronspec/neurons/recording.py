@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.forward import shift_labels, without_output_layer
+from neuronspec.models.forward import evaluating, shift_labels, without_output_layer
 from neuronspec.neurons.counts import ActivationCounts, Unit
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
@@ -70,14 +70,9 @@ def record_activations(
     recorder = _Recorder(model, unit, threshold, gated_at, list(tasks or []), fixed=tasks is not None)
     recorder.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
     recorder.wants_means, recorder.wants_states = means, states
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), recorder.attached(), without_output_layer(model):
-            for batch in batches:
-                recorder.read(batch)
-    finally:
-        model.train(training)
+    with torch.no_grad(), evaluating(model), recorder.attached(), without_output_layer(model):
+        for batch in batches:
+            recorder.read(batch)
     facts = {"threshold": str(threshold), "ignored": " ".join(map(str, sorted(set(ignore)))) or "padding"}
     if any(layer.gated for layer in recorder.layers):
         facts["gated_at"] = gated_at
@@ -109,7 +104,7 @@ class _Recorder:
         self.states: dict[str, list[torch.Tensor]] = {}
         self.state_tasks: list[torch.Tensor] = []
         self.rows = torch.empty(0)  # (batch,) task numbers
-        self.left_out: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true where nothing counts
+        self.real: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true at the tokens that count
 
     def read(self, batch: Mapping[str, Any]) -> None:
         """Send a batch through the model; the hooks count."""
@@ -131,6 +126,10 @@ class _Recorder:
         self._begin(numbers.to(model.device), inputs)
         specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
         model(**inputs, **specialized, use_cache=False)
+        for layer in self.layers if self.wants_states else ():
+            states = self.states.setdefault(layer.name, [])
+            if len(states) < len(self.state_tasks):  # an expert that no token was sent to
+                states.append(torch.zeros(len(numbers), -(-layer.width // 8), dtype=torch.uint8))
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -154,7 +153,7 @@ class _Recorder:
     def result(self, signature: Mapping[str, str]) -> ActivationCounts:
         """Return what was counted."""
         rows = len(self.tasks)
-        totals, seen = self.totals.all(rows), self.tokens.all(rows)
+        totals = {stack: self.totals.get(stack, rows) for stack in self.totals.named}
         if not totals:
             raise NeuronspecError("there was nothing to record from: no batches were given")
         return ActivationCounts(
@@ -163,15 +162,22 @@ class _Recorder:
             totals,
             self.unit,
             signature,
-            {name: s / seen[name.partition(".")[0]].clamp(min=1)[:, None] for name, s in self.sums.all(rows).items()},
-            {name: torch.cat(packed) for name, packed in self.states.items()},
+            {layer.name: self._mean(layer, rows) for layer in self.layers if self.wants_means},
+            {layer.name: torch.cat(self.states[layer.name]) for layer in self.layers if self.states},
             torch.cat(self.state_tasks) if self.state_tasks else None,
         )
+
+    def _mean(self, layer: FFNLayer, rows: int) -> torch.Tensor:
+        """Return the (tasks, d_ff) mean activation over all counted positions."""
+        seen = self.tokens.get(layer.stack, rows).clamp(min=1)
+        return self.sums.get(layer.name, rows, layer.width).double() / seen[:, None]
 
     def _numbers(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
         if isinstance(tasks, torch.Tensor):
             if not self.fixed:
                 raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
+            if tasks.device.type == "cpu" and any(not 0 <= number < len(self.tasks) for number in tasks.tolist()):
+                raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
             return tasks
         for task in tasks:
             if task not in self.tasks:
@@ -181,15 +187,15 @@ class _Recorder:
         return torch.tensor([self.tasks.index(task) for task in tasks])
 
     def _begin(self, rows: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> None:
-        """Note whose rows these are, and which positions do not count; count what is seen."""
+        """Note whose rows these are and which of their tokens count; count what is seen."""
         self.rows = rows
-        for stack in {layer.stack for layer in self.layers}:
+        for stack in dict.fromkeys(layer.stack for layer in self.layers):
             prefix = "decoder_" if stack == "decoder" and self.model.config.is_encoder_decoder else ""
-            left_out = inputs[f"{prefix}attention_mask"].eq(0)
+            real = inputs[f"{prefix}attention_mask"].ne(0)
             if len(self.ignore):
-                left_out = left_out | torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
-            self.left_out[stack] = left_out
-            tokens = (~left_out).sum(1)
+                real = real & ~torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
+            self.real[stack] = real
+            tokens = real.sum(1)
             self.totals.add(stack, len(self.tasks), rows, torch.ones_like(rows) if self.unit == "sentence" else tokens)
             if self.wants_means:
                 self.tokens.add(stack, len(self.tasks), rows, tokens)
@@ -203,33 +209,32 @@ class _Recorder:
         self._count(layer, output)
 
     def _count(self, layer: FFNLayer, vectors: torch.Tensor) -> None:
-        left_out = self.left_out[layer.stack]
-        neurons = self._by_sentence(layer, vectors, left_out.shape)  # (batch, seq, d_ff)
-        lowest = torch.finfo(neurons.dtype).min
-        if self.unit == "sentence":
-            active = neurons.masked_fill(left_out[:, :, None], lowest).amax(1) > self.threshold
-            count = active.long()
-        else:
-            count = ((neurons > self.threshold) & ~left_out[:, :, None]).sum(1)
-            active = count > 0
+        neurons, real = self._by_sentence(layer, vectors)  # (batch, seq, d_ff), (batch, seq)
+        # A product of zeros and ones in float32 is exact up to 2^24 tokens a sentence, and faster than counting.
+        active = torch.gt(neurons, self.threshold, out=torch.empty_like(neurons, dtype=torch.float32))
+        tokens = torch.bmm(real.float()[:, None], active)[:, 0]  # (batch, d_ff): at how many tokens of each sentence
+        count = tokens.long() if self.unit == "token" else (tokens > 0).long()
         self.counts.add(layer.name, len(self.tasks), self.rows, count)
         if self.wants_means:
-            exact = torch.float32 if neurons.device.type == "mps" else torch.float64
-            there = left_out[:, :, None] | (neurons == lowest)  # an expert's tokens are not everywhere
-            self.sums.add(layer.name, len(self.tasks), self.rows, neurons.masked_fill(there, 0).sum(1, dtype=exact))
+            total = torch.bmm(real.float()[:, None], neurons.float())[:, 0]
+            exact = total if total.device.type == "mps" else total.double()
+            self.sums.add(layer.name, len(self.tasks), self.rows, exact)
         if self.wants_states:
-            self.states.setdefault(layer.name, []).append(_pack(active).cpu())
+            self.states.setdefault(layer.name, []).append(_pack(tokens > 0).cpu())
 
-    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        """Return (batch, seq, d_ff): the neurons of every token, lowest where an expert did not see it."""
-        tokens = self.positions.tokens(layer, vectors)
-        if tokens is not None:
-            scattered = vectors.new_full((shape.numel(), layer.width), torch.finfo(vectors.dtype).min)
-            scattered[tokens] = vectors.reshape(-1, layer.width)
-            vectors = scattered
+    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""
+        real = self.real[layer.stack]
+        routed = self.positions.tokens(layer, vectors)
+        if routed is not None:  # an expert sees some tokens only
+            everywhere = vectors.new_zeros(real.numel(), layer.width)
+            everywhere[routed] = vectors.reshape(-1, layer.width)
+            vectors, seen = everywhere, torch.zeros_like(real).flatten()
+            seen[routed] = True
+            real = real & seen.view_as(real)
         if layer.time_first:
-            return vectors.transpose(0, 1)
-        return vectors.reshape(*shape, layer.width)
+            return vectors.transpose(0, 1), real
+        return vectors.reshape(*real.shape, layer.width), real
 
 
 class _Counters:
@@ -246,10 +251,6 @@ class _Counters:
     def get(self, name: str, tasks: int, *shape: int) -> torch.Tensor:
         """Return a counter with a row for each task, on the CPU; zeros where nothing was ever added."""
         return _grown(self.named.get(name, torch.zeros(0, *shape, dtype=torch.int64)), tasks).cpu()
-
-    def all(self, tasks: int) -> dict[str, torch.Tensor]:
-        """Return every counter that was added to, on the CPU."""
-        return {name: self.get(name, tasks) for name in self.named}
 
 
 def _grown(counter: torch.Tensor, rows: int) -> torch.Tensor:

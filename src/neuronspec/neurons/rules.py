@@ -67,7 +67,10 @@ def lape(counts: ActivationCounts, share: float = 0.01, bar: float = 0.95) -> Se
         hint = "; LAPE counts tokens: record with unit='token'" if counts.unit == "sentence" else ""
         raise NeuronspecError(f"no activation probability is above their {bar:g} quantile, {float(limit):g}{hint}")
     shares = torch.nan_to_num(probabilities / probabilities.sum(0))
-    entropy = torch.special.entr(shares).sum(0).masked_fill(~likely.any(0), torch.inf)  # (neurons,), in nats
+    # Rounded: the order in which a sum is taken must not decide between equals.
+    entropy = (
+        torch.special.entr(shares).sum(0).round(decimals=12).masked_fill(~likely.any(0), torch.inf)
+    )  # (neurons,), in nats
     size = min(round(check_share(share) * len(entropy)), int(likely.any(0).sum()))
     chosen = _first(torch.sort(entropy, stable=True).indices[None], size)[0]
     widths = [counts.values[layer].shape[1] for layer in counts.layers]
@@ -94,7 +97,9 @@ def released(counts: ActivationCounts, k: Shares) -> Selection:
 
 def draw_like(selection: Mapping[str, torch.Tensor], seed: int = 0) -> Selection:
     """Return random masks with as many neurons for each task and layer as these have."""
-    generator = np.random.default_rng(seed)
+    if seed != int(seed) or seed < 0:
+        raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
+    generator = np.random.default_rng(int(seed))
     drawn = {}
     for layer, mask in selection.items():
         order = torch.from_numpy(generator.random(tuple(mask.shape)).argsort(axis=1))

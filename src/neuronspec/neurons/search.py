@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from neuronspec.errors import NeuronspecError
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.models.forward import evaluating
 from neuronspec.models.matrices import features_in, features_out, is_matrix
 from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form, Stack
 
@@ -158,19 +159,16 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
 
 @torch.no_grad()
 def _run(model: PreTrainedModel) -> None:
-    training = model.training
     padding = getattr(model.config, "pad_token_id", None)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]  # padding is all zeros
     ids = torch.tensor([real[:_POSITIONS]] * 2, device=model.device)
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
-    model.eval()
     try:
-        model.base_model(**inputs, use_cache=False)
+        with evaluating(model):
+            model.base_model(**inputs, use_cache=False)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise _refusal(model, f"a model that a few tokens cannot be sent through ({error})") from error
-    finally:
-        model.train(training)
+        raise _refusal(model, f"a model that a few tokens cannot be sent through ({first_line(error)})") from error
 
 
 def _matrices(module: nn.Module) -> dict[str, nn.Module]:

@@ -69,6 +69,8 @@ def _select(frequencies: NDArray[np.number], share: Fraction) -> NDArray[np.bool
     if share in (0, 1):
         return np.full(values.shape, bool(share))
     rows = values.reshape(-1, values.shape[-1])
+    if exact and any(sum(row.tolist()) >= 2**63 for row in rows[rows.sum(axis=1, dtype=np.float64) > 2.0**62]):
+        raise NeuronspecError("the counts of a layer add up to more than 64-bit integers hold")
     order = np.argsort(-rows, axis=1, kind="stable")  # ties: the lower index first
     covered = np.cumsum(np.take_along_axis(rows, order, axis=1), axis=1)
     goals = [math.ceil(share * total) if exact else float(share) * total for total in covered[:, -1].tolist()]

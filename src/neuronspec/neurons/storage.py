@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import HFValidationError
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
@@ -65,11 +65,12 @@ def locate(source: str | Path, revision: str | None = None) -> Path:
         NeuronspecError: the hub has no such repository or file, or cannot be reached.
     """
     path = Path(source)
-    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) or str(source).startswith("."):
-        return path / MASKS_FILE if path.is_dir() else path
+    here = os.path.exists(path)  # noqa: PTH110 - of a name that is too long, Path.exists raises
+    if here or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) or str(source).startswith("."):
+        return path / MASKS_FILE if here and path.is_dir() else path
     try:
         return Path(hf_hub_download(str(source), MASKS_FILE, revision=revision))
-    except (OSError, ValueError, HFValidationError) as error:  # what the hub refuses is an OSError
+    except Exception as error:  # each version of the hub's client has errors of its own
         raise NeuronspecError(
             f"{source}: no such file or directory here, and none from the hub: {first_line(error)}"
         ) from error
@@ -98,7 +99,7 @@ def upload(
             api.upload_folder(
                 repo_id=repository, folder_path=directory, revision=revision, commit_message="Upload neuron masks"
             )
-    except (OSError, ValueError, HFValidationError) as error:
+    except Exception as error:
         raise NeuronspecError(f"cannot upload to {repository}: {first_line(error)}") from error
     return str(address)
 
@@ -115,17 +116,17 @@ def make_card(
         "",
         f"# {name.rpartition('/')[2]}",
         "",
-        f"Neuron masks for {len(tasks)} tasks: the feed-forward neurons of each, to be switched on for it alone "
-        "(*Neuron Specialization*, Tan, Wu and Monz, EMNLP 2024).",
+        f"Neuron masks for {len(tasks)} task{'s' * (len(tasks) != 1)}: the feed-forward neurons of each, to be "
+        "switched on for it alone (*Neuron Specialization*, Tan, Wu and Monz, EMNLP 2024).",
         "",
         "```python",
         "import neuronspec as ns",
         "",
         f'ns.specialize(model, ns.NeuronMasks.from_pretrained("{name}"))',
-        f'model(**inputs, tasks=["{tasks[0]}"])',
+        f"model(**inputs, tasks=[{json.dumps(tasks[0], ensure_ascii=False)}])",
         "```",
         "",
-        f"Tasks: {', '.join(tasks)}",
+        f"Tasks: {_cell(', '.join(tasks))}",
         "",
         "| layer | switched off, mean over tasks |",
         "|---|---|",
@@ -133,10 +134,15 @@ def make_card(
         "",
         "| signature | |",
         "|---|---|",
-        *(f"| {key} | {value} |" for key, value in sorted(signature.items())),
+        *(f"| {_cell(key)} | {_cell(value)} |" for key, value in sorted(signature.items())),
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Return text that keeps to its cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _check_header(tasks: Any, widths: Any, signature: Any, tensors: Mapping[str, torch.Tensor]) -> None:

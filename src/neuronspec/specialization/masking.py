@@ -148,8 +148,12 @@ class _Specialization:
             packed_layer = PackedLayer(layer, masks.layer(layer.name), packed, self)
             packed_layer.attach()
             self._packed.append(packed_layer)
-            hook = functools.partial(self._mask, layer, packed_layer)
-            self._handles.append(layer.projection.register_forward_pre_hook(hook))
+            if layer.activation is not None:  # of gated units: the product is 0 where the gate is
+                gate = functools.partial(self._mask_gate, layer, packed_layer)
+                self._handles.append(layer.activation.register_forward_hook(gate))
+            else:
+                hook = functools.partial(self._mask_input, layer, packed_layer)
+                self._handles.append(layer.projection.register_forward_pre_hook(hook))
         model.generate = self.generate
 
     def remove(self) -> None:
@@ -172,7 +176,8 @@ class _Specialization:
 
     def set_rows(self, tasks: Tasks | None) -> None:
         """Set the tasks of the rows that are computed next; None: not known."""
-        self.rows, self._single = (None, None) if tasks is None else self._read(tasks)
+        known = tasks if self._default != _DENSE else None  # whatever they are, nothing is masked
+        self.rows, self._single = (None, None) if known is None else self._read(known)
 
     def _read(self, tasks: Tasks) -> tuple[torch.Tensor, int | None]:
         """Return (batch,) numbers and the one that all of them are, where looking does not wait for a device."""
@@ -204,17 +209,27 @@ class _Specialization:
         finally:
             self._default, self.rows, self._single = before, rows, single
 
-    def _mask(
+    def _mask_input(
         self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, ...] | None:
-        """Before the second matrix: multiply the neurons by the masks of their rows."""
+    ) -> tuple[torch.Tensor, ...]:
+        """Before the second matrix: mask the neurons."""
+        return (self._mask(layer, packed, arguments[0]), *arguments[1:])
+
+    def _mask_gate(
+        self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: Any, output: torch.Tensor
+    ) -> torch.Tensor:
+        """After the gate's activation: mask the neurons."""
+        return self._mask(layer, packed, output)
+
+    def _mask(self, layer: FFNLayer, packed: PackedLayer, neurons: torch.Tensor) -> torch.Tensor:
+        """Multiply the neurons by the masks of their rows."""
         if packed.active:
             self._note_seen()
             if self._default is None:
-                self._rows_of(layer, arguments[0])  # refuses tasks that are not one for each row
-            return None
-        masks = self._align(layer, arguments[0])
-        return None if masks is None else (arguments[0] * masks.to(arguments[0].dtype), *arguments[1:])
+                self._rows_of(layer, neurons)  # refuses tasks that are not one for each row
+            return neurons
+        masks = self._align(layer, neurons)
+        return neurons if masks is None else neurons * masks.to(neurons.dtype)
 
     def _keep_bias(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         """After a first matrix: leave of a masked neuron its bias alone, as the released code does."""

@@ -27,8 +27,9 @@ class Rows(Protocol):
 # Where `auto` packs: measured by benchmarks/masking.py. Gathering the neurons costs as much as a few tokens do, so a
 # batch must have enough of them, and enough neurons must be off. On other devices nothing was measured: never.
 _DEVICES = ("cpu",)
-_LEAST_SPARSITY = 0.1
-_LEAST_TOKENS = 64
+_LEAST_SPARSITY = 0.15
+_LEAST_TOKENS = 128
+_MULTIPLE = 64  # of neurons: widths that are one are multiplied faster
 
 
 class _Gathered(NamedTuple):
@@ -54,7 +55,7 @@ class PackedLayer:
         self.packed = packed
         self.rows = rows
         self.active = False  # whether the vectors that now enter the second matrix are packed
-        self._kept = [row.nonzero()[:, 0] for row in masks]
+        self._kept = [_fill_up(row) for row in masks]
         self._gathered: dict[str, _Gathered] = {}
 
     def attach(self) -> None:
@@ -89,13 +90,15 @@ class PackedLayer:
 
     def _pays(self, task: int, states: torch.Tensor) -> bool:
         """Return whether to pack; all first matrices of the layer see states of one shape, so that all say the same."""
-        watched = len(self.layer.projection._forward_pre_hooks) > 1  # someone wants to see all neurons
+        hooks = len(self.layer.projection._forward_pre_hooks)
+        hooks += len(self.layer.activation._forward_hooks) if self.layer.activation is not None else 0
+        watched = hooks > 1  # someone beside the masks wants to see all neurons
         if watched or self.layer.projection.weight.device != states.device:
             return False
         if self.packed != "auto":
             return self.packed == "always"
         enough = states.numel() // states.shape[-1] >= _LEAST_TOKENS or not torch.is_grad_enabled()
-        sparsity = 1 - len(self._kept[task]) / self.layer.width
+        sparsity = 1 - len(self._kept[task][0]) / self.layer.width
         return states.device.type in _DEVICES and enough and sparsity >= _LEAST_SPARSITY
 
     def _gather(self, name: str, matrix: Matrix, task: int) -> _Gathered:
@@ -104,9 +107,9 @@ class PackedLayer:
         kept = self._gathered.get(name)
         if kept is not None and kept.state == state and not torch.is_grad_enabled():
             return kept
-        keep = self._kept[task].to(matrix.weight.device)
-        if name == "second":
-            made = _Gathered(state, take_inputs(matrix, keep), matrix.bias)
+        keep, on = (tensor.to(matrix.weight.device) for tensor in self._kept[task])
+        if name == "second":  # what fills up the width goes no further, nor does a gradient come back to it
+            made = _Gathered(state, take_inputs(matrix, keep) * on.to(matrix.weight.dtype), matrix.bias)
         else:
             parts = range(features_out(matrix) // self.layer.width)  # two where gate and other matrix are one
             every = torch.cat([keep + self.layer.width * part for part in parts])
@@ -114,3 +117,11 @@ class PackedLayer:
         if not torch.is_grad_enabled():
             self._gathered[name] = made
         return made
+
+
+def _fill_up(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the neurons of a mask, filled up with others to a multiple of 64, and which of them are its own."""
+    missing = -int(mask.sum()) % _MULTIPLE
+    others = (~mask).nonzero()[:missing, 0]
+    keep = torch.cat([mask.nonzero()[:, 0], others]).sort().values
+    return keep, mask[keep]

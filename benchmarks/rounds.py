@@ -1,0 +1,90 @@
+"""What the benchmarks share: contenders that take turns, ratios of their times, and the committed table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from neuronspec.files import write_json, write_text
+
+RESULTS = Path(__file__).parent / "results"
+Times = dict[str, list[float]]  # contender -> seconds, one a round
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    prepare: Mapping[str, Callable[[], object]] | None = None,
+) -> Times:
+    """Return the CPU seconds (on a GPU: the seconds) of each contender in each round; the first round is not kept.
+
+    Args:
+        contenders: what is timed.
+        rounds: how often.
+        prepare: what comes before some of them, without the clock.
+    """
+    times: Times = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        # Every other round backwards, so that nobody always follows the same one.
+        for name, run in list(contenders.items())[:: 1 if number % 2 == 0 else -1]:
+            if prepare and name in prepare:
+                prepare[name]()
+            started = _now()
+            run()
+            seconds = _now() - started
+            if number:
+                times[name].append(seconds)
+    return times
+
+
+def ratios(times: Times, base: str) -> Times:
+    """Return the time of each contender over that of `base`, round by round."""
+    return {name: [one / other for one, other in zip(mine, times[base], strict=True)] for name, mine in times.items()}
+
+
+def tabulate(title: str, found: Times, rounds: int) -> list[str]:
+    """Return a Markdown table of ratios."""
+    lines = [f"| {title} | median of {rounds} rounds | range |", "|---|---:|---:|"]
+    lines += [f"| {n} | {statistics.median(r):.3f} | {min(r):.3f} .. {max(r):.3f} |" for n, r in found.items()]
+    return [*lines, ""]
+
+
+def describe_machine() -> dict[str, str]:
+    """Return the processor and the versions that a figure depends on."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = {name: version(name) for name in ("neuronspec", "torch", "transformers", "accelerate")}
+    cpu = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, 1 thread used"
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"cpu": cpu, **gpu, "python": platform.python_version(), **packages}
+
+
+def publish(name: str, lines: Sequence[str], figures: object, write: bool) -> None:
+    """Print a report, and write it to results/ where asked to."""
+    machine = describe_machine()
+    report = "\n".join([*lines, "; ".join(f"{key} {value}" for key, value in machine.items())]) + "\n"
+    print(report)
+    if write:
+        write_text(RESULTS / f"{name}.md", report)
+        write_json(RESULTS / f"{name}.json", {"machine": machine, "ratios": figures})
+
+
+def say(text: str) -> None:
+    """Tell how far it is, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
