@@ -36,7 +36,9 @@ format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff format .
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
-	$(TEST_ENV) $(VENV)/bin/python benchmarks/training_loop.py
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.training_loop
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.recording
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.masking
 
 clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """How fast the training loop is: target tokens per CPU-second, beside transformers' Seq2SeqTrainer, in one run.
 
     make bench                                                    # a few minutes
-    OMP_NUM_THREADS=1 python benchmarks/training_loop.py --rounds 4 --write
+    OMP_NUM_THREADS=1 python -m benchmarks.training_loop --rounds 4 --write
 
 Every contender starts from the same weights of the demo's model and trains on the same examples of the demo's text:
 those that our loop draws for `--updates` updates. The Trainer has its own way of batching them, in as many updates.
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -21,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ from transformers import (
 )
 from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
+from benchmarks.rounds import describe_machine
 from neuronspec.config import Config
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.quickstart import MEMBERS, fetch_text
@@ -234,16 +232,6 @@ def compare(summaries: dict[str, list[dict[str, float]]]) -> dict[str, list[floa
         title: [one / other for one, other in zip(speeds[first], speeds[second], strict=True)]
         for title, (first, second) in COMPARISONS.items()
     }
-
-
-def describe_machine() -> dict[str, str]:
-    """Return the processor and the versions that a figure depends on."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = {name: version(name) for name in ("neuronspec", "torch", "transformers", "accelerate")}
-    cpu = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, 1 thread used"
-    return {"cpu": cpu, "python": platform.python_version(), **packages}
 
 
 def format_report(summaries: dict[str, list[dict[str, float]]], machine: dict[str, str], rounds: int) -> str:

@@ -22,6 +22,8 @@ from transformers import (
 
 from neuronspec.cli.main import app
 from neuronspec.methods import method_options
+from neuronspec.neurons.architectures import ARCHITECTURES
+from neuronspec.neurons.rules import RULES
 from neuronspec.recipe import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +80,23 @@ def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
     config = load_config(tmp_path / "my.yaml", (), method_options())
     assert config.directions()[0] == "en-de"
     assert yaml.safe_load(snippet)["methods"].keys() == config.methods.keys()
+
+
+def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ARCHITECTURES, "_entries", dict(ARCHITECTURES))
+    names: dict[str, Any] = {}
+    for snippet in snippets(ROOT / "docs" / "neurons.md", "python"):
+        exec(compile(snippet, "neurons.md", "exec"), names)
+    assert names["grid"].tasks == ("de-sv", "sv-de")
+    small, same = (dict(names[name].named_parameters()) for name in ("again", "same"))
+    assert {tuple(weight.shape) for weight in small.values()} != {tuple(weight.shape) for weight in same.values()}
+
+
+def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:
+    page = (ROOT / "docs" / "neurons.md").read_text(encoding="utf-8")
+    missing = [name for name in (*ARCHITECTURES, *RULES) if f"`{name}`" not in page]
+    assert missing == []
 
 
 def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

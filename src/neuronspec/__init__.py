@@ -18,6 +18,7 @@ _PUBLIC = {
     "find_ffn_layers": "neuronspec.neurons.layers",
     "hold_absent_neurons": "neuronspec.specialization.momentum",
     "load_model": "neuronspec.models.loading",
+    "make_batches": "neuronspec.models.inputs",
     "prune": "neuronspec.specialization.pruning",
     "record_activations": "neuronspec.neurons.recording",
     "select_neurons": "neuronspec.neurons.selection",
@@ -30,6 +31,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from neuronspec.errors import NeuronspecError as NeuronspecError
+    from neuronspec.models.inputs import make_batches as make_batches
     from neuronspec.models.loading import load_model as load_model
     from neuronspec.neurons.counts import ActivationCounts as ActivationCounts
     from neuronspec.neurons.layers import FFNLayer as FFNLayer
