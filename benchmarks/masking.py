@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from benchmarks.recording import TASKS, make_batches, make_model
-from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from torch import nn
 from transformers import PreTrainedModel
 
+from benchmarks.recording import TASKS, make_batches, make_model
+from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize, unspecialize

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.rounds import publish, ratios, tabulate, take_turns
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
+from benchmarks.rounds import publish, ratios, tabulate, take_turns
 from neuronspec.models.presets import PRESETS
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.recording import record_activations
