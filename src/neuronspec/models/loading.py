@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,7 +21,9 @@ from transformers import (
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.building import tie_embeddings
-from neuronspec.models.matrices import is_matrix, set_parameters, turn
+from neuronspec.models.matrices import is_matrix, reshape
+
+SHAPES = "ffn_shapes"  # the key of a pruned model's configuration: matrix -> the shape of its weight
 
 
 def load_model(source: str | Path, revision: str | None = None, *, translates: bool = False) -> PreTrainedModel:
@@ -43,10 +45,11 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     if translates and not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    if getattr(config, "ffn_widths", None):
-        return _load_own_widths(kind, config, Path(source))
     weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
-    model, found = _load(kind, source, revision=revision, **weights)
+    if shapes := getattr(config, SHAPES, None):
+        model, found = _load_narrow(kind, config, shapes, source, revision=revision, **weights)
+    else:
+        model, found = _load(kind, source, revision=revision, **weights)
     if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
         raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, first {missing[0]}")
     tie_embeddings(model)
@@ -77,29 +80,24 @@ def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTok
         tokenizer.save_pretrained(directory)
 
 
-def _load_own_widths(kind: Any, config: PreTrainedConfig, directory: Path) -> PreTrainedModel:
-    """Load a model that was pruned: build it, give its matrices the sizes that are in the files, and fill them."""
-    state: dict[str, torch.Tensor] = {}
-    try:
-        for file in sorted(directory.glob("model*.safetensors")):
-            state |= load_file(file)
-        model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
-        for name, module in model.named_modules():
-            weight = state.get(f"{name}.weight")
-            if is_matrix(module) and weight is not None and weight.shape != module.weight.shape:
-                set_parameters(module, turn(module, weight), state.get(f"{name}.bias"))
-        model.load_state_dict(state, strict=False)
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise NeuronspecError(f"cannot load {str(directory)!r}: {first_line(error)}") from error
-    model.tie_weights()
-    tie_embeddings(model)
-    names: dict[torch.nn.Parameter, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(parameter, []).append(name)
-    missing = [same[0] for same in names.values() if not state.keys() & same]
-    if missing:
-        raise NeuronspecError(f"cannot load {str(directory)!r}: {len(missing)} weights are missing, first {missing[0]}")
-    return model.eval()
+def _load_narrow(auto: Any, config: PreTrainedConfig, shapes: Mapping[str, list[int]], source: Any, **more: Any) -> Any:
+    """Load a pruned model: its class is built as always, and its matrices get their shapes before the weights come."""
+    with torch.device("meta"):
+        kind: Any = type(auto.from_config(config))
+
+    class Narrow(kind):  # type: ignore[misc]
+        def __init__(self, config: PreTrainedConfig, *arguments: Any, **options: Any) -> None:
+            super().__init__(config, *arguments, **options)
+            parts = dict(self.named_modules())
+            for name, shape in shapes.items():
+                if not is_matrix(matrix := parts.get(name, self)):
+                    raise ValueError(f"its configuration has a shape for {name}, which it does not have")
+                reshape(matrix, shape)
+
+    Narrow.__name__, Narrow.__qualname__, Narrow.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    model, found = _load(Narrow, source, **more)
+    model.__class__ = kind
+    return model, found
 
 
 def _load(loader: Any, source: str | Path, **arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias, TypeGuard
 
 import torch
@@ -54,6 +55,12 @@ def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | No
     turned = turn(matrix, weight).detach().clone(memory_format=torch.contiguous_format)
     matrix.weight = nn.Parameter(turned, matrix.weight.requires_grad)
     if bias is not None:
-        matrix.bias = nn.Parameter(bias.detach().clone(), matrix.weight.requires_grad)
+        matrix.bias = nn.Parameter(bias.detach().clone(), matrix.bias is None or matrix.bias.requires_grad)
     names = ("nx", "nf") if isinstance(matrix, Conv1D) else ("out_features", "in_features")
     matrix.__dict__.update(zip(names, turned.shape, strict=True))
+
+
+def reshape(matrix: Matrix, shape: Sequence[int]) -> None:
+    """Give a matrix an empty weight of this shape, as its kind keeps it, and a bias that goes with it."""
+    weight = turn(matrix, matrix.weight.new_empty(tuple(shape)))  # (out, in)
+    set_parameters(matrix, weight, None if matrix.bias is None else matrix.bias.new_empty(len(weight)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -88,14 +88,14 @@ def task(model: PreTrainedModel, name: str) -> Iterator[PreTrainedModel]:
         `with task(model, "de-en"): model.generate(**inputs)`
     """
     specialization = _require(model)
-    with specialization.default(specialization.masks.task_index(name)):
+    with specialization.computing(_Rows(default=specialization.masks.task_index(name))):
         yield model
 
 
 @contextlib.contextmanager
 def dense(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """Switch the masks off for a while."""
-    with _require(model).default(_DENSE):
+    with _require(model).computing(_Rows(default=_DENSE)):
         yield model
 
 
@@ -122,6 +122,20 @@ def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
 _DENSE = -1
 
 
+class _Rows(NamedTuple):
+    """Whose rows are computed.
+
+    Args:
+        numbers: (batch,) task numbers; None where they are not known.
+        single: the one task of all rows, where that is known without waiting for a device.
+        default: the task of all rows inside `task`, or `_DENSE` inside `dense`; None outside of both.
+    """
+
+    numbers: torch.Tensor | None = None
+    single: int | None = None
+    default: int | None = None
+
+
 class _Specialization:
     """The masks of a model, the tasks of the rows at hand, and the hooks that bring them together."""
 
@@ -132,11 +146,10 @@ class _Specialization:
         self.model = model
         self.layers = layers
         self.positions = Positions(layers)
-        self.rows: torch.Tensor | None = None  # (batch,) task numbers of the rows that are computed
-        self.seen: torch.Tensor | None = None  # (tasks,) whether a gradient may come from each; see momentum.py
-        self._single: int | None = None  # the one task of all rows, where that is known without waiting for a device
-        self._default: int | None = None
-        self._generating = False
+        # Called with the tasks of every forward that a gradient may come from; None: with every neuron.
+        self.listeners: list[Callable[[torch.Tensor | int | None], None]] = []
+        self.rows = _Rows()
+        self.generating = False
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
         self._handles = [model.register_forward_pre_hook(self._take_tasks, with_kwargs=True), *self.positions.attach()]
         self._packed: list[PackedLayer] = []
@@ -161,6 +174,7 @@ class _Specialization:
             handle.remove()
         for layer in self._packed:
             layer.detach()
+        _KeepRows.detach(self.model)
 
     def generate(self, *arguments: Any, tasks: Tasks | None = None, **options: Any) -> Any:
         """The model's `generate`, with `tasks`: the task of every row."""
@@ -170,44 +184,50 @@ class _Specialization:
     @property
     def one_task(self) -> int | None:
         """The number of the task that all rows share, where it is known; None also where the masks are off."""
-        if self._default is not None:
-            return None if self._default == _DENSE else self._default
-        return self._single
+        if self.rows.default is not None:
+            return None if self.rows.default == _DENSE else self.rows.default
+        return self.rows.single
 
     def set_rows(self, tasks: Tasks | None) -> None:
         """Set the tasks of the rows that are computed next; None: not known."""
-        known = tasks if self._default != _DENSE else None  # whatever they are, nothing is masked
-        self.rows, self._single = (None, None) if known is None else self._read(known)
+        default = self.rows.default
+        known = tasks if default != _DENSE else None  # whatever they are, nothing is masked
+        self.rows = _Rows(default=default) if known is None else self._read(known, default)
+        if self.model.is_gradient_checkpointing:
+            _KeepRows.attach(self)
 
-    def _read(self, tasks: Tasks) -> tuple[torch.Tensor, int | None]:
-        """Return (batch,) numbers and the one that all of them are, where looking does not wait for a device."""
+    def _read(self, tasks: Tasks, default: int | None) -> _Rows:
+        expected = "tasks must be a list of names, or a tensor of numbers, one for each row"
         if isinstance(tasks, torch.Tensor):
+            if tasks.ndim != 1 or tasks.is_floating_point() or tasks.dtype == torch.bool:
+                raise NeuronspecError(f"{expected}: found {tasks.dtype} of shape {tuple(tasks.shape)}")
             if tasks.device.type != "cpu":
-                return tasks, None
+                return _Rows(tasks, None, default)
             numbers = tasks.tolist()
             last = len(self.masks.tasks) - 1
             if any(not 0 <= number <= last for number in numbers):
                 raise NeuronspecError(f"task numbers must be from 0 to {last}: found {numbers}")
-        elif isinstance(tasks, str):
-            raise NeuronspecError(f"tasks must name one task for each row: give a list, not {tasks!r}")
+        elif isinstance(tasks, str) or not (
+            isinstance(tasks, Sequence) and all(isinstance(name, str) for name in tasks)
+        ):
+            raise NeuronspecError(f"{expected}: found {tasks!r}")
         else:
             numbers = [self.masks.task_index(name) for name in tasks]
             tasks = torch.tensor(numbers)
-        if self._default not in (None, _DENSE) and set(numbers) != {self._default}:
+        if default is not None and set(numbers) != {default}:
             raise NeuronspecError(
                 "other tasks were given inside neuronspec.task(...), which gives them already: leave one out"
             )
-        return tasks, numbers[0] if len(set(numbers)) == 1 else None
+        return _Rows(tasks, numbers[0] if len(set(numbers)) == 1 else None, default)
 
     @contextlib.contextmanager
-    def default(self, number: int) -> Iterator[None]:
-        before, self._default = self._default, number
-        rows, single = self.rows, self._single
-        self.set_rows(None)
+    def computing(self, rows: _Rows) -> Iterator[None]:
+        """Let other rows be at hand for a while."""
+        before, self.rows = self.rows, rows
         try:
             yield
         finally:
-            self._default, self.rows, self._single = before, rows, single
+            self.rows = before
 
     def _mask_input(
         self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]
@@ -224,8 +244,8 @@ class _Specialization:
     def _mask(self, layer: FFNLayer, packed: PackedLayer, neurons: torch.Tensor) -> torch.Tensor:
         """Multiply the neurons by the masks of their rows."""
         if packed.active:
-            self._note_seen()
-            if self._default is None:
+            self._tell()
+            if self.rows.default is None:
                 self._rows_of(layer, neurons)  # refuses tasks that are not one for each row
             return neurons
         masks = self._align(layer, neurons)
@@ -243,15 +263,15 @@ class _Specialization:
 
     def _align(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor | None:
         """Return boolean masks that broadcast with the vectors of a layer; None for all neurons."""
-        self._note_seen()
-        if self._default == _DENSE:
+        self._tell()
+        if self.rows.default == _DENSE:
             return None
         key = (layer.name, states.device)
         if key not in self._on_device:
             self._on_device[key] = self.masks.layer(layer.name).to(states.device)
         masks = self._on_device[key]  # (tasks, d_ff)
-        if self._default is not None:
-            return masks[self._default]
+        if self.rows.default is not None:
+            return masks[self.rows.default]
         rows = self._rows_of(layer, states)
         if states.ndim == 3:
             return masks[rows][None] if layer.time_first else masks[rows][:, None]
@@ -262,44 +282,82 @@ class _Specialization:
 
     def _rows_of(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row that is computed: in decoding there is a row for every beam."""
-        if self.rows is None:
+        if self.rows.numbers is None:
             raise NeuronspecError(
                 "this model is specialised and needs to know the task of every row: pass tasks=[...], "
                 "or use neuronspec.task(model, name), or neuronspec.dense(model) for no masks"
             )
-        rows = self.rows.to(states.device)
+        rows = self.rows.numbers.to(states.device)
         batch = states.shape[layer.time_first] if states.ndim == 3 else self.positions.shapes[layer.stack][0]
         beams = batch // max(1, len(rows))
-        most = batch if self._generating and layer.stack == "decoder" else 1  # only decoding repeats rows
+        most = batch if self.generating and layer.stack == "decoder" else 1  # only decoding repeats rows
         if beams * len(rows) != batch or beams > most:
             raise NeuronspecError(f"{len(rows)} tasks were given for {batch} rows: expected one for each row")
         return rows.repeat_interleave(beams)
 
-    def _note_seen(self) -> None:
-        if self.seen is None or not torch.is_grad_enabled():
+    def _tell(self) -> None:
+        if not self.listeners or not torch.is_grad_enabled():
             return
-        if self._default is not None:
-            self.seen[slice(None) if self._default == _DENSE else self._default] = True
-        elif self.rows is not None:
-            self.seen[self.rows.to(self.seen.device)] = True
+        default = self.rows.default
+        tasks = self.rows.numbers if default is None else default if default != _DENSE else None
+        for listener in self.listeners:
+            listener(tasks)
 
     def _take_tasks(self, model: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Before each forward of the whole model: take `tasks` out of its arguments."""
         tasks = options.pop("tasks", None)
-        if tasks is not None or not self._generating:
+        if tasks is not None or not self.generating:
             self.set_rows(tasks)
         return arguments, options
 
     @contextlib.contextmanager
     def _rows_for_generation(self, tasks: Tasks | None) -> Iterator[None]:
-        before = self.rows, self._single
-        self.set_rows(tasks)
-        self._generating = True
-        try:
-            yield
-        finally:
-            self._generating = False
-            self.rows, self._single = before
+        with self.computing(self.rows):
+            self.set_rows(tasks)
+            self.generating = True
+            try:
+                yield
+            finally:
+                self.generating = False
+                for layer in self._packed:
+                    layer.forget()
+
+
+class _KeepRows:
+    """Gradient checkpointing that computes a layer again for the rows of its forward, whichever are at hand by then."""
+
+    def __init__(self, specialization: _Specialization, checkpoint: Callable[..., Any]) -> None:
+        self.specialization = specialization
+        self.checkpoint = checkpoint
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        now = self.specialization.rows, dict(self.specialization.positions.shapes)
+        return self.checkpoint(functools.partial(self._run, *now, function), *arguments, **options)
+
+    def _run(
+        self,
+        rows: _Rows,
+        shapes: dict[str, tuple[int, int]],
+        function: Callable[..., Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        self.specialization.positions.shapes = dict(shapes)
+        with self.specialization.computing(rows):
+            return function(*arguments, **options)
+
+    @classmethod
+    def attach(cls, specialization: _Specialization) -> None:
+        for module in specialization.model.modules():
+            checkpoint = getattr(module, "_gradient_checkpointing_func", None)
+            if checkpoint is not None and not isinstance(checkpoint, cls):
+                module._gradient_checkpointing_func = cls(specialization, checkpoint)
+
+    @classmethod
+    def detach(cls, model: nn.Module) -> None:
+        for module in model.modules():
+            if isinstance(checkpoint := getattr(module, "_gradient_checkpointing_func", None), cls):
+                module._gradient_checkpointing_func = checkpoint.checkpoint  # type: ignore[assignment]
 
 
 def find_specialization(model: nn.Module) -> _Specialization | None:

@@ -34,35 +34,113 @@ def hold_absent_neurons(model: PreTrainedModel, optimizer: torch.optim.Optimizer
     Raises:
         NeuronspecError: the model is not specialised.
     """
-    specialization = find_specialization(model)
-    if specialization is None:
-        raise NeuronspecError("this model is not specialised: call neuronspec.specialize(model, masks) first")
-    masks, layers = specialization.masks, specialization.layers
-    specialization.seen = torch.zeros(len(masks.tasks), dtype=torch.bool, device=model.device)
-    kept: list[tuple[torch.Tensor, torch.Tensor, int, torch.Tensor]] = []  # (tensor, absent, dimension, values)
+    holder = _Holder(model)
+    holder.follow()
+    return [optimizer.register_step_pre_hook(holder.before), optimizer.register_step_post_hook(holder.after)]
 
-    def before(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
-        seen = specialization.seen
-        assert seen is not None
+
+class _Holder:
+    """Knows the tasks that an update's gradient comes from, and puts back what no task of it uses.
+
+    A forward notes its tasks, and the backward after it makes them tasks of the update: of a new one after a step, or
+    after the gradients were cleared without one, as a loss scaler does.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.followed: object = None  # the specialisation whose forwards are noted
+        self.noted = self.seen = torch.empty(0)  # (tasks + 1,) boolean: of forwards, of the update; last: all neurons
+        self.dirty = False  # whether something was noted that no backward has come back from
+        self.stepped = True
+        self.gradient: tuple[torch.Tensor, torch.Tensor | None] | None = None  # a parameter and its gradient
+        self.hooks: list[RemovableHandle] = []
+        self.kept: list[tuple[torch.Tensor, torch.Tensor, int, torch.Tensor]] = []  # tensor, absent, dimension, values
+        self.fresh: list[tuple[torch.Tensor, torch.Tensor, int]] = []  # parameters without moments yet
+
+    def follow(self) -> None:
+        """Begin to note the tasks of the model's specialisation."""
+        specialization = find_specialization(self.model)
+        if specialization is None:
+            raise NeuronspecError("this model is not specialised: call neuronspec.specialize(model, masks) first")
+        self.followed = specialization
+        self.noted = torch.zeros(len(specialization.masks.tasks) + 1, dtype=torch.bool, device=self.model.device)
+        self.seen = self.noted.clone()
+        specialization.listeners.append(self.note)
+        for hook in self.hooks:
+            hook.remove()
+        weights = [layer.projection.weight for layer in specialization.layers]
+        self.hooks = [
+            weight.register_post_accumulate_grad_hook(self.arrive)  # type: ignore[no-untyped-call]
+            for weight in weights
+            if weight.requires_grad
+        ]
+
+    def note(self, tasks: torch.Tensor | int | None) -> None:
+        """Note the tasks of a forward; None: it uses every neuron."""
+        self.noted[-1 if tasks is None else tasks if isinstance(tasks, int) else tasks.to(self.noted.device)] = True
+        self.dirty = True
+
+    def arrive(self, parameter: torch.Tensor) -> None:
+        """After a gradient has arrived: it comes from the tasks that were noted."""
+        if not self.dirty:
+            return
+        cleared = self.gradient is not None and self.gradient[0].grad is not self.gradient[1]
+        self.seen = self.noted.clone() if self.stepped or cleared else self.seen | self.noted
+        self.noted.fill_(False)
+        self.dirty = self.stepped = False
+        self.gradient = (parameter, parameter.grad)
+
+    def before(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> Any:
+        """Before a step: keep what it must not move; a step that makes the gradients itself, as soon as they are."""
+        closure = arguments[1] if len(arguments) > 1 else options.get("closure")
+        if closure is None:
+            self.keep(optimizer)
+            return None
+
+        def evaluate() -> Any:
+            loss = closure()
+            self.keep(optimizer)
+            return loss
+
+        return arguments[:1], {**options, "closure": evaluate}
+
+    @torch.no_grad()
+    def keep(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the weights and moments of the neurons that no task of the update uses."""
+        self.kept.clear()
+        self.fresh.clear()
+        specialization = find_specialization(self.model)
+        if specialization is None:  # its masks were taken off: every neuron is used
+            return
+        if specialization is not self.followed:  # it has got other masks, under which this update may have begun
+            self.follow()
+            return
+        seen = self.seen
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             shared = seen.int()  # the gradient is that of all processes
             torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
-            seen.copy_(shared > 0)
-        present = seen.cpu()
-        for layer in layers:
-            absent = (~masks.layer(layer.name)[present].any(0)).nonzero()[:, 0]
-            for parameter, dimension, numbers in _weights(layer, absent.to(model.device)):
-                for tensor in (parameter, *_moments(optimizer, parameter)):
-                    kept.append((tensor, numbers, dimension, tensor.detach().index_select(dimension, numbers)))
-        seen.fill_(False)
+            seen = shared > 0
+        *present, everything = seen.tolist()
+        for layer in () if everything else specialization.layers:
+            absent = (~specialization.masks.layer(layer.name)[present].any(0)).nonzero()[:, 0]
+            for parameter, dimension, numbers in _weights(layer, absent.to(self.model.device)):
+                moments = _moments(optimizer, parameter)
+                for tensor in (parameter, *moments):
+                    self.kept.append((tensor, numbers, dimension, tensor.index_select(dimension, numbers)))
+                if not moments:
+                    self.fresh.append((parameter, numbers, dimension))
 
     @torch.no_grad()
-    def after(optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
-        for tensor, numbers, dimension, values in kept:
+    def after(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        """After a step: put back what was kept; moments that the step has made begin at 0."""
+        for tensor, numbers, dimension, values in self.kept:
             tensor.index_copy_(dimension, numbers, values)
-        kept.clear()
-
-    return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        for parameter, numbers, dimension in self.fresh:
+            for moment in _moments(optimizer, parameter):
+                moment.index_fill_(dimension, numbers, 0)
+        self.kept.clear()
+        self.fresh.clear()
+        self.stepped = True
 
 
 def _weights(layer: FFNLayer, absent: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, torch.Tensor]]:

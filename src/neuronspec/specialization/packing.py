@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import torch
 from torch.nn import functional
 
+from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_out, take_inputs, take_outputs
 from neuronspec.neurons.layers import FFNLayer
 
@@ -23,6 +24,10 @@ class Rows(Protocol):
     def one_task(self) -> int | None:
         """The number of the task that all rows share, where it is known."""
 
+    @property
+    def generating(self) -> bool:
+        """Whether a model generates: many forwards follow each other, and no weight changes between them."""
+
 
 # Where `auto` packs: measured by benchmarks/masking.py. Gathering the neurons costs as much as a few tokens do, so a
 # batch must have enough of them, and enough neurons must be off. On other devices nothing was measured: never.
@@ -33,9 +38,9 @@ _MULTIPLE = 64  # of neurons: widths that are one are multiplied faster
 
 
 class _Gathered(NamedTuple):
-    """The smaller matrix of one task, and the state of the weights that it was taken from."""
+    """The smaller matrix of one task."""
 
-    state: tuple[object, ...]
+    task: int
     weight: torch.Tensor
     bias: torch.Tensor | None
 
@@ -48,30 +53,47 @@ class PackedLayer:
         masks: (tasks, d_ff) boolean.
         packed: when to do so.
         rows: says which task all rows have.
+
+    Raises:
+        NeuronspecError: `packed` is none of the three.
     """
 
     def __init__(self, layer: FFNLayer, masks: torch.Tensor, packed: Packed, rows: Rows) -> None:
+        if packed not in get_args(Packed):
+            raise NeuronspecError(f"packed must be auto, always or never, not {packed!r}")
         self.layer = layer
         self.packed = packed
         self.rows = rows
         self.active = False  # whether the vectors that now enter the second matrix are packed
         self._kept = [_fill_up(row) for row in masks]
         self._gathered: dict[str, _Gathered] = {}
+        self._wrapped: dict[Matrix, Dense | None] = {}  # -> the forward that another library had put there
 
     def attach(self) -> None:
         """Let the matrices of the layer compute with fewer neurons where all rows are known to have one task."""
         for number, matrix in enumerate(self.layer.expansions):
-            matrix.forward = functools.partial(self._first, f"first.{number}", matrix, matrix.forward)  # type: ignore[method-assign]
+            self._wrap(matrix, functools.partial(self._first, f"first.{number}", matrix, matrix.forward))
         projection = self.layer.projection
-        projection.forward = functools.partial(self._second, projection, projection.forward)  # type: ignore[method-assign]
+        self._wrap(projection, functools.partial(self._second, projection, projection.forward))
+
+    def _wrap(self, matrix: Matrix, forward: Dense) -> None:
+        self._wrapped[matrix] = matrix.__dict__.get("forward")
+        matrix.forward = forward  # type: ignore[assignment, method-assign]
 
     def detach(self) -> None:
-        """Undo `attach`."""
-        for matrix in (*self.layer.expansions, self.layer.projection):
-            before = matrix.forward.args[-1]  # type: ignore[attr-defined]
-            del matrix.forward
-            if before != matrix.forward:  # another library's, not the class's
-                matrix.forward = before  # type: ignore[method-assign]
+        """Undo `attach`; where another library has put a forward on top, ours stays below it and does nothing."""
+        for matrix, before in self._wrapped.items():
+            now = matrix.__dict__.get("forward")
+            if isinstance(now, functools.partial) and getattr(now.func, "__self__", None) is self:
+                del matrix.forward
+                if before is not None:
+                    matrix.forward = before  # type: ignore[assignment, method-assign]
+        self._wrapped.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the smaller matrices go that were kept while generating."""
+        self._gathered.clear()
 
     def _first(self, name: str, matrix: Matrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
         task = self.rows.one_task
@@ -93,28 +115,27 @@ class PackedLayer:
         hooks = len(self.layer.projection._forward_pre_hooks)
         hooks += len(self.layer.activation._forward_hooks) if self.layer.activation is not None else 0
         watched = hooks > 1  # someone beside the masks wants to see all neurons
-        if watched or self.layer.projection.weight.device != states.device:
+        if watched or not self._wrapped or self.layer.projection.weight.device != states.device:
             return False
         if self.packed != "auto":
             return self.packed == "always"
-        enough = states.numel() // states.shape[-1] >= _LEAST_TOKENS or not torch.is_grad_enabled()
+        enough = states.numel() // states.shape[-1] >= _LEAST_TOKENS or self.rows.generating
         sparsity = 1 - len(self._kept[task][0]) / self.layer.width
         return states.device.type in _DEVICES and enough and sparsity >= _LEAST_SPARSITY
 
     def _gather(self, name: str, matrix: Matrix, task: int) -> _Gathered:
-        """Return a smaller matrix; without gradients the last one is kept until the weights change."""
-        state = (task, *((parameter.data_ptr(), parameter._version) for parameter in matrix.parameters()))
+        """Return a smaller matrix, which is kept while generating: else the weights may change any time."""
         kept = self._gathered.get(name)
-        if kept is not None and kept.state == state and not torch.is_grad_enabled():
+        if kept is not None and kept.task == task and self.rows.generating:
             return kept
         keep, on = (tensor.to(matrix.weight.device) for tensor in self._kept[task])
         if name == "second":  # what fills up the width goes no further, nor does a gradient come back to it
-            made = _Gathered(state, take_inputs(matrix, keep) * on.to(matrix.weight.dtype), matrix.bias)
+            made = _Gathered(task, take_inputs(matrix, keep) * on.to(matrix.weight.dtype), matrix.bias)
         else:
             parts = range(features_out(matrix) // self.layer.width)  # two where gate and other matrix are one
             every = torch.cat([keep + self.layer.width * part for part in parts])
-            made = _Gathered(state, *take_outputs(matrix, every))
-        if not torch.is_grad_enabled():
+            made = _Gathered(task, *take_outputs(matrix, every))
+        if self.rows.generating and not torch.is_grad_enabled():
             self._gathered[name] = made
         return made
 

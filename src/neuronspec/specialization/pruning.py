@@ -6,12 +6,13 @@ import copy
 import functools
 import logging
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import features_out, set_parameters, take_inputs, take_outputs
 from neuronspec.neurons.architectures import ARCHITECTURES, Stack
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
@@ -34,8 +35,8 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
         masks: with masks for `task`.
         task: whose neurons stay.
         widths: `own`: every layer as narrow as its mask. A transformers configuration has one width for all layers of
-            a stack, so that such a model, once saved, is loaded with `neuronspec.load_model` (its configuration names
-            the widths as `ffn_widths`), not with plain transformers, unless its layers happen to be equally wide.
+            a stack, so that such a model, once saved, is loaded with `neuronspec.load_model` (its configuration holds
+            the shapes as `ffn_shapes`), not with plain transformers, unless its layers happen to be equally wide.
             `stack`: every layer as wide as the widest of those that share a configuration key, filled up with neurons
             of zeros: a plain transformers model in every respect.
 
@@ -54,7 +55,7 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
     wide = _shared_widths(model, layers, {name: len(keep) for name, keep in kept.items()}, widths)
     for layer in find_ffn_layers(pruned):
         _narrow(layer, kept[layer.name].to(pruned.device), wide[layer.name], constants.get(layer.name))
-    _write_widths(pruned, layers, wide)
+    _write_widths(pruned, wide)
     return pruned
 
 
@@ -95,7 +96,7 @@ def _constants(model: PreTrainedModel, masks: NeuronMasks, name: str) -> dict[st
 
     for layer in find_ffn_layers(probe):
         layer.projection.register_forward_pre_hook(functools.partial(read, layer))
-    ids = torch.full((1, 1), int(model.config.eos_token_id or 0), device=model.device)
+    ids = torch.full((1, 1), 0, device=model.device)
     with task(probe, name):
         probe(input_ids=ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}), use_cache=False)
     missing = [layer.name for layer in find_ffn_layers(model) if layer.name not in found]
@@ -108,8 +109,10 @@ def _shared_widths(
     model: PreTrainedModel, layers: list[FFNLayer], own: dict[str, int], widths: Widths
 ) -> dict[str, int]:
     """Return the width that every layer gets."""
+    if widths not in get_args(Widths):
+        raise NeuronspecError(f"widths must be own or stack, not {widths!r}")
     if widths == "own":
-        return own
+        return {name: max(width, 1) for name, width in own.items()}  # not every module can be without features
     keys = _width_keys(model)
     if not keys:
         raise NeuronspecError(
@@ -122,17 +125,20 @@ def _shared_widths(
     return {layer.name: widest[keys[layer.stack]] for layer in layers}
 
 
-def _write_widths(model: PreTrainedModel, layers: list[FFNLayer], wide: dict[str, int]) -> None:
-    """Say the new widths in the configuration: under its own keys where they can, else as `ffn_widths`."""
-    keys = _width_keys(model)
+def _write_widths(model: PreTrainedModel, wide: dict[str, int]) -> None:
+    """Say the new widths in the configuration: under its own keys where they can, else as the matrices' shapes."""
+    keys, layers, config = _width_keys(model), find_ffn_layers(model), model.config
     by_key: dict[str, set[int]] = {}
     for layer in layers:
         by_key.setdefault(keys.get(layer.stack, ""), set()).add(wide[layer.name])
+    config.__dict__.pop(SHAPES, None)
     if "" not in by_key and all(len(values) == 1 for values in by_key.values()):
         for key, values in by_key.items():
-            setattr(model.config, key, values.pop())
+            setattr(config, key, values.pop())
         return
-    model.config.ffn_widths = wide
+    matrices = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
+    shapes = {name: list(module.weight.shape) for name, module in model.named_modules() if module in matrices}
+    setattr(config, SHAPES, shapes)
     logger.info(
         "each layer has its own width, which plain transformers cannot load: once saved, load the model with "
         "neuronspec.load_model, or prune with widths='stack'"
