@@ -696,7 +696,13 @@ def test_checkpointing_recomputes_batches_of_other_shapes(
     small_model: SmallModel, small_batch: SmallBatch, kind: str
 ) -> None:
     """Some layers see rows and positions in one dimension: which is which must be that of the forward pass too."""
-    still = {"encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "moe_token_dropout": 0.0}
+    still = {
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "moe_token_dropout": 0.0,
+    }
     plain = small_model(kind, **(still if kind != "opt" else {"layerdrop": 0.0}))
     model = specialize(plain, masks_of(plain)).train()
     batches = [

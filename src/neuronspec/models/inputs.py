@@ -48,7 +48,14 @@ def make_batches(
             expected = "(source, target) pairs" if model.config.is_encoder_decoder else "texts"
             raise NeuronspecError(f"{task}: a {model.config.model_type} model reads {expected}, not {given[0]!r}")
         read = _read_pairs if model.config.is_encoder_decoder else _read_texts
-        yield from read(model, tokenizer, task, given, tokens_per_batch, max_tokens)
+        left = False
+        for batch in read(model, tokenizer, task, given, tokens_per_batch, max_tokens):
+            left = True
+            yield batch
+        if not left:
+            raise NeuronspecError(
+                f"nothing is left of the text of {task}: all of it is empty or over {max_tokens} tokens"
+            )
 
 
 def _read_pairs(

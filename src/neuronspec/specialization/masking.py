@@ -193,8 +193,7 @@ class _Specialization:
         default = self.rows.default
         known = tasks if default != _DENSE else None  # whatever they are, nothing is masked
         self.rows = _Rows(default=default) if known is None else self._read(known, default)
-        if self.model.is_gradient_checkpointing:
-            _KeepRows.attach(self)
+        _KeepRows.attach(self)
 
     def _read(self, tasks: Tasks, default: int | None) -> _Rows:
         expected = "tasks must be a list of names, or a tensor of numbers, one for each row"
@@ -349,14 +348,14 @@ class _KeepRows:
     @classmethod
     def attach(cls, specialization: _Specialization) -> None:
         for module in specialization.model.modules():
-            checkpoint = getattr(module, "_gradient_checkpointing_func", None)
+            checkpoint = module.__dict__.get("_gradient_checkpointing_func")
             if checkpoint is not None and not isinstance(checkpoint, cls):
                 module._gradient_checkpointing_func = cls(specialization, checkpoint)
 
     @classmethod
     def detach(cls, model: nn.Module) -> None:
         for module in model.modules():
-            if isinstance(checkpoint := getattr(module, "_gradient_checkpointing_func", None), cls):
+            if isinstance(checkpoint := module.__dict__.get("_gradient_checkpointing_func"), cls):
                 module._gradient_checkpointing_func = checkpoint.checkpoint  # type: ignore[assignment]
 
 

@@ -115,7 +115,7 @@ class _Holder:
         if specialization is not self.followed:  # it has got other masks, under which this update may have begun
             self.follow()
             return
-        seen = self.seen
+        seen = self.seen.to(self.model.device)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             shared = seen.int()  # the gradient is that of all processes
             torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
