@@ -131,8 +131,9 @@ def _name_stacks(axes: Any, layers: Sequence[str]) -> None:
 
 
 def _read_layer(layer: str) -> tuple[str, int]:
-    stack, _, index = layer.partition(".")
-    if stack not in STACKS or not index.isdecimal():
+    stack, _, rest = layer.partition(".")
+    index, *expert = rest.split(".expert.")  # the experts of a layer share its place
+    if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
         raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
     return stack, int(index)
 

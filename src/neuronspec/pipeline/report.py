@@ -262,8 +262,15 @@ def _describe_masks(results: Results, layout: Layout) -> list[str]:
     assert masks is not None
     sparsity = {layer: 100 * float(np.mean(values)) for layer, values in masks.sparsity().items()}
     told = ", ".join(f"{layer} {value:.0f} %" for layer, value in sparsity.items())
-    ks = " / ".join(f"{100 * float(masks.signature[f'k.{stack}']):g} %" for stack in ("encoder", "decoder"))
-    sentences = [f"The neurons that cover {ks} of the activation (encoder / decoder) leave so many off: {told}."]
+    shares = [
+        f"{100 * float(masks.signature[key]):g} %" for key in ("k.encoder", "k.decoder") if key in masks.signature
+    ]
+    rule = masks.signature["rule"]
+    if rule == "coverage":
+        which = f"cover {' / '.join(shares)} of the activation (encoder / decoder)"
+    else:
+        which = f"the rule {rule} selects"
+    sentences = [f"The neurons that {which} leave so many off: {told}."]
     overlap = read_json(layout.figures / OVERLAP_FILE)
     known = {layer: pair for layer, pair in overlap.items() if None not in pair}
     if known:
