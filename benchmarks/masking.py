@@ -28,6 +28,7 @@ class OneTask:
     """All rows are of the first task."""
 
     one_task = 0
+    generating = False
 
 
 def make_masks(layers: Sequence[FFNLayer], sparsity: float) -> NeuronMasks:

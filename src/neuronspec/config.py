@@ -225,8 +225,15 @@ class Neurons(Section):
     """Share by which the validation loss may rise with `k: auto`."""
     options: dict[str, int | float] = {}
     """The rule's own: `seed` of `random`; `share` and `bar` of `lape`."""
+
     tokens_per_batch: int = Field(default=8_192, ge=8)
     """Padded tokens of one batch while recording; counts depend on it only through rounding."""
+
+    @model_validator(mode="after")
+    def _search_where_there_is_a_k(self) -> Neurons:
+        if self.k == "auto" and self.rule == "lape":
+            raise ValueError("neurons.k: the rule lape has no k to search for")
+        return self
 
 
 class Translation(Section):

@@ -151,7 +151,7 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
         return f"{key} is missing"
     message: str = problem["msg"].removeprefix("Value error, ")
     if not where:
-        return message
+        return message if not prefix else f"{prefix.rstrip('.')}: expected a section, not {problem['input']!r}"
     return (
         f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
         if not isinstance(problem["input"], dict | list)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, TaskFormat, Tensors, collate, pad
+from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, TaskFormat, Tensors, collate, pad, special_ids
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.data.store import Encode, build_store
 
@@ -179,3 +179,44 @@ def test_padding_does_not_change_what_a_model_computes(
 
     alone = [losses(Batch(batch.tasks[row : row + 1], batch.examples[row : row + 1])) for row in range(len(batch))]
     torch.testing.assert_close(losses(batch), torch.cat(alone))
+
+
+def test_in_order_of_one_task_yields_what_belongs_to_it(dataset: BatchDataset) -> None:
+    """As recording reads task by task: together, the batches of each are all batches, number 0 included."""
+    together = list(dataset.in_order(60))
+    by_task = [list(dataset.in_order(60, task)) for task in range(len(dataset.tasks))]
+    for number, batches in enumerate(by_task):
+        assert {task for batch in batches for task in batch["tasks"].tolist()} == {number}
+        assert sum(len(batch["tasks"]) for batch in batches) == dataset.store.pairs[dataset.tasks[number].pair]
+    separate = [batch for batches in by_task for batch in batches]
+    assert len(separate) == len(together)
+    assert all(itertools.starmap(same, zip(separate, together, strict=True)))
+    assert list(dataset.in_order(60, len(dataset.tasks))) == []
+
+
+TAGGED = replace(BOTH, source_prefix=(42, 43), target_prefix=())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], []),
+        (["tags"], [40, 41, 42, 43]),
+        (["end_of_sentence"], [EOS, START]),
+        (["end_of_sentence", "tags"], [EOS, START, 40, 41, 42, 43]),
+    ],
+)
+def test_special_ids_are_those_that_the_formats_add(kinds: list[str], expected: list[int]) -> None:
+    assert special_ids([BOTH, TAGGED, BARE, BOTH], kinds) == expected
+    assert special_ids((form for form in (TAGGED, BOTH)), kinds) == expected
+    assert special_ids([], kinds) == []
+
+
+@given(st.sampled_from(sorted(FORMATS)), ids, ids)
+@settings(max_examples=40, deadline=None)
+def test_without_its_special_ids_a_batch_is_its_text(kind: str, source: list[int], target: list[int]) -> None:
+    form = FORMATS[kind]
+    special = special_ids([form], ["tags", "end_of_sentence"])
+    batch = collate([(0, form, source, target)])
+    for name, text in (("input_ids", source), ("decoder_input_ids", target)):
+        assert [number for number in batch[name][0].tolist() if number not in special] == text

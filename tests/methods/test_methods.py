@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,20 @@ import torch
 from pydantic import ValidationError
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
+from neuronspec.config import Sampling, Training
+from neuronspec.data.batches import BatchDataset, TaskData
+from neuronspec.data.store import build_store
+from neuronspec.data.vocabulary import encode_text, learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import METHODS, make_method, method_options
-from neuronspec.models.building import count_parameters
-from neuronspec.models.loading import save_model
+from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.loading import load_model, save_model
+from neuronspec.models.tags import task_format
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
-from neuronspec.specialization.masking import get_masks, specialize
+from neuronspec.specialization.masking import get_masks, specialize, unspecialize
+from neuronspec.training.loop import Corpora, train
 from neuronspec.training.method import Resources
 from neuronspec.training.objective import TranslationLoss
 
@@ -235,3 +242,184 @@ def test_r9_a_mixed_batch_gives_each_neuron_the_gradient_of_its_own_tasks(
     assert torch.allclose(mixed[:8], first[:8], atol=1e-6)  # of the first task only
     assert torch.allclose(mixed[16:24], second[16:24], atol=1e-6)
     assert torch.allclose(mixed[8:16], (first + second)[8:16], atol=1e-6)
+
+
+def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
+    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "tasks")}
+    with torch.no_grad():
+        logits: torch.Tensor = model.eval()(**inputs, **options).logits
+    return logits
+
+
+def give_biases(model: PreTrainedModel) -> None:
+    """Give the FFN biases of a size that shows, as training does: they start at zero."""
+    torch.manual_seed(8)
+    with torch.no_grad():
+        for layer in find_ffn_layers(model):
+            layer.expansions[0].get_parameter("bias").uniform_(0.5, 1.5)
+
+
+@pytest.mark.parametrize("name", MASKED_METHODS)
+def test_released_leaves_the_bias_of_masked_neurons_also_in_a_system_that_was_saved(
+    name: str, model: PreTrainedModel, masks: NeuronMasks, batch: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    give_biases(model)
+    tasks = [TASKS[number] for number in batch["tasks"]]
+    removed = attach(name, model, masks).masks
+    without = forward(model, batch, tasks=tasks)
+    kept = attach(name, model, masks, released=True)
+    released = forward(model, batch, tasks=tasks)
+    assert not removed.keeps_bias
+    assert kept.masks.keeps_bias
+    assert kept.masks.signature["bias"] == "kept"
+    assert kept.masks == removed  # the same neurons
+    assert not torch.allclose(released, without, atol=1e-3)
+
+    # By hand: what is masked of the first matrix's product, and its bias added after that.
+    unspecialize(model)
+    handles = []
+    for layer in find_ffn_layers(model):
+        on = kept.masks.layer(layer.name)[batch["tasks"]][:, None]  # (batch, 1, d_ff)
+        bias = layer.expansions[0].get_parameter("bias")
+
+        def mask(
+            _module: Any, _inputs: Any, output: torch.Tensor, on: torch.Tensor = on, bias: torch.Tensor = bias
+        ) -> torch.Tensor:
+            return on * (output - bias) + bias
+
+        handles.append(layer.expansions[0].register_forward_hook(mask))
+    by_hand = forward(model, batch)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(released, by_hand, rtol=1e-4, atol=1e-5)
+
+    save_model(model, tmp_path)
+    kept.save(tmp_path)
+    found = NeuronMasks.from_pretrained(tmp_path)
+    assert found.keeps_bias
+    loaded = specialize(load_model(tmp_path), found)
+    assert torch.equal(forward(loaded, batch, tasks=tasks), released)
+
+
+@pytest.mark.parametrize("name", MASKED_METHODS)
+@pytest.mark.parametrize(("packed", "computed"), [("always", 64), ("never", 128)])
+def test_packed_says_how_batches_of_one_task_are_computed_and_not_what(
+    name: str, packed: str, computed: int, model: PreTrainedModel, batch: dict[str, torch.Tensor]
+) -> None:
+    shape = model.config.to_dict() | {"encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
+    model = M2M100ForConditionalGeneration(M2M100Config(**shape))  # neurons are packed by multiples of 64
+    names = [layer.name for layer in find_ffn_layers(model)]
+    masks = NeuronMasks(TASKS, {name: torch.arange(128).expand(2, 128) % 3 == 0 for name in names})
+    one_task = {key: tensor[batch["tasks"] == 0] for key, tensor in batch.items()}
+    tasks = [TASKS[0]] * 2
+    attach(name, model, masks, packed="never")
+    expected = forward(model, one_task, tasks=tasks)
+    attach(name, model, masks, packed=packed)
+    widths: dict[str, int] = {}
+    for layer in find_ffn_layers(model):
+        activation = model.get_submodule(f"model.{layer.stack}.layers.{layer.index}.activation_fn")
+
+        def note(_module: Any, _inputs: Any, output: torch.Tensor, name: str = layer.name) -> None:
+            widths[name] = output.shape[-1]
+
+        activation.register_forward_hook(note)
+    torch.testing.assert_close(forward(model, one_task, tasks=tasks), expected, rtol=1e-4, atol=1e-5)
+    assert widths == dict.fromkeys(masks.layers, computed)
+
+
+def test_what_packed_may_be(model: PreTrainedModel, masks: NeuronMasks) -> None:
+    assert (
+        make_method("neuron_specialization").options
+        == make_method(
+            "neuron_specialization", {"stacks": "both", "released": False, "hold_absent": False, "packed": "auto"}
+        ).options
+    )
+    for wrong in ({"packed": "sometimes"}, {"hold_absent": "perhaps"}, {"released": 3}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            make_method("neuron_specialization", wrong)
+
+
+def absent_neurons(model: PreTrainedModel) -> list[torch.Tensor]:
+    """Return the weights of the neurons that the task de-en does not use."""
+    return [
+        tensor.detach().clone()
+        for layer in find_ffn_layers(model)
+        for tensor in (
+            layer.expansions[0].get_parameter("weight")[16:],
+            layer.expansions[0].get_parameter("bias")[16:],
+            layer.projection.get_parameter("weight")[:, 16:],
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", MASKED_METHODS)
+@pytest.mark.parametrize("hold_absent", [True, False])
+def test_hold_absent_keeps_neurons_of_other_tasks_where_momentum_would_move_them(
+    name: str, hold_absent: bool, model: PreTrainedModel, masks: NeuronMasks, batch: dict[str, torch.Tensor]
+) -> None:
+    method = attach(name, model, masks, hold_absent=hold_absent, released=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    method.watch(model, optimizer)
+    objective = TranslationLoss(model, 0.1)
+
+    def update(*tasks: int) -> None:
+        rows = torch.isin(batch["tasks"], torch.tensor(tasks))
+        objective({key: tensor[rows] for key, tensor in batch.items()}).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def weights() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Of each layer, the first matrix and which neurons de-en does not use."""
+        return [
+            (layer.expansions[0].get_parameter("weight").detach().clone(), ~method.masks.mask("de-en", layer.name))
+            for layer in find_ffn_layers(model)
+        ]
+
+    update(0, 1)  # now there is momentum everywhere
+    before = weights()
+    update(0)
+    for (old, absent), (new, _) in zip(before, weights(), strict=True):
+        assert torch.equal(old[absent], new[absent]) == hold_absent
+        assert not torch.equal(old[~absent], new[~absent])
+
+
+def test_r9_hold_absent_in_a_training_leaves_absent_neurons_bit_equal(tmp_path: Path) -> None:
+    """The loop itself, on one task while another has masks too: what only the other uses stays as it was."""
+    for hold_absent in (True, False):
+        folder = tmp_path / str(hold_absent)
+        before, after = train_one_task(folder, hold_absent)
+        assert all(itertools.starmap(torch.equal, zip(before, after, strict=True))) == hold_absent
+
+
+def train_one_task(folder: Path, hold_absent: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Train three updates; return de-en's absent neurons before and after."""
+    folder.mkdir()
+    letters = ["ab cd", "ef gh ab", "cd", "gh ef cd ab", "ab ab", "ef", "gh gh cd", "cd ef"]
+    (folder / "text").write_text("".join(f"{a}\t{b}\n" for a, b in zip(letters, letters[::-1], strict=True)))
+    tokenizer = learn_vocabulary(iter(letters * 4), 64, ["de", "en"])
+    store = build_store(
+        folder / "store", {"de-en": folder / "text"}, lambda: lambda lines: encode_text(tokenizer, lines), 100
+    )
+    model = build_model("tiny", tokenizer)
+    give_biases(model)
+    data = BatchDataset(store, [TaskData("de-en", "de-en", 0, task_format("de-en", tokenizer, model.config))])
+    widths = {layer.name: layer.width for layer in find_ffn_layers(model)}
+    masks = NeuronMasks.from_dict(
+        {
+            "de-en": {name: [n < 16 for n in range(width)] for name, width in widths.items()},
+            "en-de": {name: [n >= 8 for n in range(width)] for name, width in widths.items()},
+        }
+    )
+    before = absent_neurons(model)
+    train(
+        model,
+        tokenizer,
+        Corpora(data, data),
+        make_method("neuron_specialization", {"hold_absent": hold_absent}),
+        Resources(("de-en",), masks),
+        training=Training(updates=3, warmup=0, schedule="constant", weight_decay=0.1, validate_every=3),
+        sampling=Sampling(tokens_per_batch=64),
+        directory=folder / "training",
+        cpu=True,
+    )
+    return before, absent_neurons(model)

@@ -85,10 +85,10 @@ def _record_model(name: str, texts: list[str], words: list[str], out: Path, forc
     loaded, tokenizer = load_model(name).to(PartialState().device), load_tokenizer(name)
     read = {task: _read(loaded, task, path) for task, path in files.items()}
     weights = sorted(Path(name).glob("*.safetensors"))
-    hashes = {task: hash_path(Path(path)) if Path(path).is_file() else path for task, path in files.items()}
-    signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(hashes)}
+    signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(read)}
     formats = [task_format(task, tokenizer, loaded.config) for task in files if loaded.config.is_encoder_decoder]
     ends = [tokenizer.eos_token_id] if "end_of_sentence" in neurons.ignore and not formats else []
+    ends = [end for end in ends if end is not None]
     counts = record_activations(
         loaded,
         make_batches(loaded, tokenizer, read, tokens_per_batch=neurons.tokens_per_batch),

@@ -40,14 +40,20 @@ def select(
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
     curve: Path | None = None
+    place: Path | None = None
     if (made := _load_made(source, overrides or [], auto_k)) is not None:
-        masks, place = made, Path(source)
+        if out is not None or (seed is not None and not random):
+            raise NeuronspecError(f"{source} is no configuration: --out and --seed change nothing here")
+        masks, already = made
+        place = Path(source) if already else None
     else:
         from neuronspec.neurons.masks import NeuronMasks
         from neuronspec.pipeline.plan import run
 
         changes = {"neurons.k": "auto"} if auto_k else {}
-        layout = run(load(source, overrides, out, seed, changes=changes), until="select", force=force)
+        # The seed of a random control is not the run's, which would be trained again.
+        config = load(source, overrides, out, None if random else seed, changes=changes)
+        layout = run(config, until="select", force=force)
         masks, place = NeuronMasks.from_pretrained(layout.masks), layout.masks
         curve = layout.curve if layout.curve.is_file() else None
     if compare is not None:
@@ -64,8 +70,8 @@ def select(
     _show(masks, place, curve, as_json)
 
 
-def _load_made(source: str, overrides: list[str], auto_k: bool) -> NeuronMasks | None:
-    """Return the masks at a path, or those that its counts give; None where it holds neither."""
+def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronMasks, bool] | None:
+    """Return the masks at a path, or those that its counts give, and whether they are there already."""
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.neurons.storage import MASKS_FILE
@@ -80,17 +86,15 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> NeuronMasks |
         neurons = load_neurons(overrides)
         if neurons.k == "auto":
             raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
-        return choose(neurons, ActivationCounts.load(path), neurons.k)
+        return choose(neurons, ActivationCounts.load(path), neurons.k), False
     if (path / MASKS_FILE).is_file() or path.suffix == ".safetensors":
         if overrides:
             raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")
-        return NeuronMasks.from_pretrained(path)
+        return NeuronMasks.from_pretrained(path), True
     return None
 
 
-def _show(masks: NeuronMasks, place: Path, curve: Path | None, as_json: bool) -> None:
-    from neuronspec.neurons.storage import MASKS_FILE
-
+def _show(masks: NeuronMasks, place: Path | None, curve: Path | None, as_json: bool) -> None:
     sparsity = {
         layer: dict(zip(masks.tasks, values.tolist(), strict=True)) for layer, values in masks.sparsity().items()
     }
@@ -104,8 +108,7 @@ def _show(masks: NeuronMasks, place: Path, curve: Path | None, as_json: bool) ->
     typer.echo(repr(masks))
     for layer, values in sparsity.items():
         typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
-    written = place.suffix or (place / MASKS_FILE).is_file()
-    typer.echo(f"the masks are in {place}" if written else "nothing is written: give --to DIR")
+    typer.echo(f"the masks are in {place}" if place is not None else "nothing is written: give --to DIR")
 
 
 def _tabulate_curve(curve: dict[str, object]) -> Table:

@@ -33,7 +33,8 @@ def make_batches(
         tokenizer: the model's.
         texts: for each task, (source, target) pairs for an encoder-decoder, texts for any other model.
         tokens_per_batch: the most padded tokens of a batch; a longer text comes alone.
-        max_tokens: longer texts are cut, longer pairs left out (a cut pair is no translation).
+        max_tokens: longer texts are cut, longer pairs left out (a cut pair is no translation); at most what the
+            model's positions allow.
 
     Yields:
         Batches of one task each, short texts first.
@@ -41,6 +42,8 @@ def make_batches(
     Raises:
         NeuronspecError: a task has no text, or a language no tag in the vocabulary.
     """
+    positions = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    max_tokens = min([max_tokens, *(limit for limit in positions if isinstance(limit, int))])
     for task, given in texts.items():
         if not given:
             raise NeuronspecError(f"there is no text for the task {task}")

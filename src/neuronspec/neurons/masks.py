@@ -220,6 +220,8 @@ class NeuronMasks:
         pairs = {f"{source}-{target}": (source, target) for source in heard for target in spoken if source != target}
         if directions is None:
             directions = list(pairs)
+            if not pairs:
+                raise NeuronspecError(f"there is nothing to compose: no tasks x-{pivot} and {pivot}-y among the masks")
         sides = [pairs.get(direction) or direction.partition("-")[::2] for direction in directions]
         rows = {
             "encoder": [self.task_index(f"{source}-{pivot}") for source, _ in sides],

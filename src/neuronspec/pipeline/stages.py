@@ -172,11 +172,15 @@ def _reason(stage: Stage, before: dict[str, Any] | None, now: dict[str, Any], la
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Say what differs between what a stage was made from and what it would be made from now."""
-    changes = _differences(before["settings"], now["settings"])
+    settings = _differences(before["settings"], now["settings"])
+    changes = list(settings)
     for name in sorted({*before["inputs"], *now["inputs"]}):
         hashes = [(side["inputs"].get(name) or {}).get("hash") for side in (before, now)]
-        if hashes[0] != hashes[1]:
+        known = [name in side["inputs"] for side in (before, now)]
+        if all(known) and hashes[0] != hashes[1]:
             changes.append(f"{name} has changed")
+        elif not all(known) and not settings:  # else it is a setting that asks for it, or no longer does
+            changes.append(f"{name} is {'new' if known[1] else 'gone'}")
     if before["version"] != now["version"]:
         changes.append(f"neuronspec {before['version']} -> {now['version']}")
     return changes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
@@ -145,11 +145,11 @@ def select(config: Config, layout: Layout) -> None:
     if neurons.k == "auto":
         model = to_device(load_model(layout.model(PRETRAINED)), config)
         valid = _dataset(config, layout, "valid", load_tokenizer(layout.vocabulary), model)
-        accelerator = Accelerator(cpu=config.device == "cpu")
         with show_progress("searching for k", len(SHARES)) as advance:
 
             def measure(model: PreTrainedModel) -> float:
-                loss = validate_tasks(model, valid, accelerator, config.sampling.tokens_per_batch)["all"]
+                # This process alone: the others, where there are any, wait for the stage to end.
+                loss = validate_tasks(model, valid, None, config.sampling.tokens_per_batch)["all"]
                 advance()
                 return loss
 

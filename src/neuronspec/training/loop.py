@@ -226,14 +226,14 @@ class _Run:
 
 
 def validate_tasks(
-    model: PreTrainedModel, valid: BatchDataset, accelerator: Accelerator, tokens_per_batch: int
+    model: PreTrainedModel, valid: BatchDataset, accelerator: Accelerator | None, tokens_per_batch: int
 ) -> dict[str, float]:
     """Return the negative log-likelihood per target token of each task, and of all tokens together as `all`.
 
     Args:
         model: put into evaluation mode.
         valid: the examples.
-        accelerator: divides the batches among processes.
+        accelerator: divides the batches among processes; None: this process alone measures.
         tokens_per_batch: padded tokens of a batch.
 
     Returns:
@@ -241,16 +241,15 @@ def validate_tasks(
     """
     model.eval()
     count = len(valid.tasks)
-    sums = torch.zeros(2, count, dtype=torch.float64, device=accelerator.device)
-    batches = itertools.islice(
-        valid.in_order(tokens_per_batch), accelerator.process_index, None, accelerator.num_processes
-    )
-    for batch in batches:
-        on_device = _to(batch, accelerator.device)
+    device = model.device if accelerator is None else accelerator.device
+    first, step = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
+    sums = torch.zeros(2, count, dtype=torch.float64, device=device)
+    for batch in itertools.islice(valid.in_order(tokens_per_batch), first, None, step):
+        on_device = _to(batch, device)
         losses, tokens = token_losses(model, on_device)
         sums[0].index_add_(0, on_device["tasks"], losses)
         sums[1].index_add_(0, on_device["tasks"], tokens.double())
-    losses, tokens = accelerator.reduce(sums, "sum").cpu()
+    losses, tokens = (sums if accelerator is None else accelerator.reduce(sums, "sum")).cpu()
     by_task = {task.name: float(losses[n] / tokens[n]) for n, task in enumerate(valid.tasks) if tokens[n]}
     return by_task | {"all": float(losses.sum() / tokens.sum())}
 

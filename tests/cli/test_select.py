@@ -1,0 +1,446 @@
+"""`neuronspec select`: masks from a run or from counts, and what can be made of masks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from neuronspec.cli.main import main
+from neuronspec.config import Config
+from neuronspec.data.batches import BatchDataset, TaskData
+from neuronspec.data.store import TokenStore
+from neuronspec.methods import method_options
+from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.tags import task_format
+from neuronspec.neurons.comparison import compare_masks
+from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.storage import MASKS_FILE
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.plan import run
+from neuronspec.recipe import load_config
+from neuronspec.specialization.auto_k import SHARES
+from neuronspec.specialization.masking import specialize
+from neuronspec.training.loop import validate_tasks
+
+RECIPE = """
+name: small
+out: run
+threads: 1
+device: cpu
+languages: [de, sv]
+data:
+  train: [{path: "corpus.{lang}.tsv"}]
+  hold_out: {valid: 0.2, test: 0.2}
+vocabulary: {size: 80}
+model: {preset: tiny}
+training: {updates: 0}
+neurons: {k: 0.9}
+"""
+WORDS = {
+    "en": ["one", "two", "three", "four", "five", "six", "seven"],
+    "de": ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"],
+    "sv": ["ett", "två", "tre", "fyra", "fem", "sex", "sju"],
+}
+TASKS = ("en-de", "en-sv", "de-en", "sv-en")
+
+Call = Callable[..., int]
+Said = pytest.CaptureFixture[str]
+
+
+def load(folder: Path, *overrides: str) -> Config:
+    return load_config(folder / "small.yaml", [f"out={folder / 'run'}", *overrides], method_options())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a run up to its masks. Read only."""
+    folder = tmp_path_factory.mktemp("select")
+    for language in ("de", "sv"):
+        lines = [
+            f"{a} and {b}\t{x} & {y}\n"
+            for a, x in zip(WORDS["en"], WORDS[language], strict=True)
+            for b, y in zip(WORDS["en"], WORDS[language], strict=True)
+        ]
+        (folder / f"corpus.{language}.tsv").write_text("".join(lines), encoding="utf-8")
+    (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
+    run(load(folder), until="select")
+    return folder
+
+
+@pytest.fixture
+def project(folder: Path, tmp_path: Path) -> Path:
+    """The recipe of a copy of the run, to do things to; its corpora are the original's."""
+    shutil.copytree(folder / "run", tmp_path / "run")
+    recipe = RECIPE.replace('"corpus.', f'"{folder}/corpus.')
+    (tmp_path / "small.yaml").write_text(recipe, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def masks(folder: Path) -> NeuronMasks:
+    return NeuronMasks.from_pretrained(folder / "run/masks")
+
+
+@pytest.fixture
+def counts(folder: Path) -> ActivationCounts:
+    return ActivationCounts.load(folder / "run/counts")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, project: Path) -> Call:
+    """Call `neuronspec select` in the copy of the project; return its exit code."""
+    monkeypatch.chdir(project)
+
+    def select(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["neuronspec", "select", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+    return select
+
+
+def read_json(capsys: Said) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def assert_shown(said: Any, masks: NeuronMasks) -> None:
+    """What JSON says of masks: the sparsity of each task in each layer, and the signature."""
+    assert said["signature"] == masks.signature
+    assert list(said["sparsity"]) == list(masks.layers)
+    for layer, values in masks.sparsity().items():
+        assert said["sparsity"][layer] == dict(zip(masks.tasks, values.tolist(), strict=True))
+
+
+def measure_by_hand(folder: Path, masks: NeuronMasks) -> float:
+    layout = Layout(folder / "run")
+    model, tokenizer = load_model(layout.model("pretrained")), load_tokenizer(layout.vocabulary)
+    sides = {"en-de": ("en-de", 0), "en-sv": ("en-sv", 0), "de-en": ("en-de", 1), "sv-en": ("en-sv", 1)}
+    tasks = [
+        TaskData(task, pair, side, task_format(task, tokenizer, model.config)) for task, (pair, side) in sides.items()
+    ]
+    valid = BatchDataset(TokenStore(layout.tokens("valid")), tasks)
+    return validate_tasks(specialize(model, masks), valid, Accelerator(cpu=True), 500)["all"]
+
+
+# A configuration
+
+
+def test_the_masks_of_a_run(call: Call, capsys: Said, masks: NeuronMasks, counts: ActivationCounts) -> None:
+    assert call("small.yaml", "--json") == 0
+    assert_shown(read_json(capsys), masks)
+    assert masks.tasks == TASKS
+    assert masks == NeuronMasks.from_counts(counts, 0.9)
+    assert call("small.yaml") == 0
+    first, *layers, last = capsys.readouterr().out.splitlines()
+    assert first == repr(masks)
+    assert layers == [f"{layer}: {100 * off.mean():.1f} % off" for layer, off in masks.sparsity().items()]
+    assert last == "the masks are in run/masks"
+
+
+def test_another_k_selects_again_from_the_same_counts(call: Call, capsys: Said, counts: ActivationCounts) -> None:
+    stamp = Path("run/counts", COUNTS_FILE).stat().st_mtime_ns
+    assert call("small.yaml", "neurons.k=0.5", "neurons.decoder_k=0.7", "--json") == 0
+    expected = NeuronMasks.from_counts(counts, 0.5, decoder_k=0.7)
+    assert_shown(read_json(capsys), expected)
+    assert NeuronMasks.from_pretrained("run/masks") == expected
+    assert Path("run/counts", COUNTS_FILE).stat().st_mtime_ns == stamp
+
+
+def test_the_masks_of_a_run_are_copied_where_one_says(call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    assert call("small.yaml", "--to", "copy") == 0
+    assert capsys.readouterr().out.endswith("the masks are in copy\n")
+    assert NeuronMasks.from_pretrained("copy") == masks
+
+
+def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: ActivationCounts) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "neuronspec.cli.main", "select", "small.yaml", "--auto-k", "--json"],
+        cwd=project,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(";")[0] for line in done.stderr.splitlines() if "again" in line] == [
+        "select again: neurons.k: 0.9 -> auto"
+    ]
+    said = json.loads(done.stdout)
+    curve = said["auto_k"]
+    assert json.loads((project / "run/masks/auto_k.json").read_text(encoding="utf-8")) == curve
+    assert [point["k"] for point in curve["curve"]] == list(SHARES)
+    most = curve["curve"][-1]["loss"] * (1 + curve["tolerance"])
+    assert curve["tolerance"] == 0.01
+    within = [point["loss"] <= most for point in curve["curve"]]
+    first = max((n for n, good in enumerate(within) if not good), default=-1) + 1
+    assert curve["chosen"] == SHARES[first]
+    masks = NeuronMasks.from_pretrained(project / "run/masks")
+    assert masks == NeuronMasks.from_counts(counts, curve["chosen"])
+    assert_shown(said, masks)
+    for number in (0, 5, -1):
+        point = curve["curve"][number]
+        tried = NeuronMasks.from_counts(counts, point["k"])
+        assert point["loss"] == pytest.approx(measure_by_hand(folder, tried), rel=1e-5)
+        assert point["sparsity"] == pytest.approx(
+            sum(off.mean() for off in tried.sparsity().values()) / len(tried.layers)
+        )
+
+
+def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    assert call("small.yaml", "--auto-k", "neurons.auto_k_tolerance=0.05") == 0
+    printed = capsys.readouterr().out
+    curve = json.loads(Path("run/masks/auto_k.json").read_text(encoding="utf-8"))
+    assert curve["tolerance"] == 0.05
+    assert printed.startswith("Validation loss of the masked, untrained model")
+    rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
+    assert [float(row[0]) for row in rows] == list(SHARES)
+    assert [row[1].strip() for row in rows] == [f"{point['loss']:.4f}" for point in curve["curve"]]
+    assert [float(row[0]) for row in rows if row[4].strip() == "chosen"] == [curve["chosen"]]
+    assert float(rows[-1][2]) == float(rows[-1][3]) == 0
+    assert repr(NeuronMasks.from_pretrained("run/masks")) in printed
+
+    recipe = Path("small.yaml").read_text(encoding="utf-8")
+    Path("small.yaml").write_text(recipe.replace("{k: 0.9}", "{k: auto, auto_k_tolerance: 0.05}"), encoding="utf-8")
+    stamp = Path("run/masks/auto_k.json").stat().st_mtime_ns
+    assert call("small.yaml") == 0  # the same, said in the recipe: nothing is searched for again
+    assert capsys.readouterr().out == printed
+    assert Path("run/masks/auto_k.json").stat().st_mtime_ns == stamp
+
+    Path("small.yaml").write_text(recipe, encoding="utf-8")
+    assert call("small.yaml", "--json") == 0
+    said = read_json(capsys)
+    assert "auto_k" not in said
+    assert_shown(said, masks)
+    assert [path.name for path in Path("run/masks").iterdir()] == [MASKS_FILE]
+
+
+def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
+    call: Call, capsys: Said, counts: ActivationCounts
+) -> None:
+    assert call("small.yaml", "neurons.k=auto", "neurons.encoder_k=1", "neurons.rule=top", "--json") == 0
+    said = read_json(capsys)
+    expected = NeuronMasks.from_counts(counts, said["auto_k"]["chosen"], encoder_k=1, rule="top")
+    assert NeuronMasks.from_pretrained("run/masks") == expected
+    assert set(said["sparsity"]["encoder.0"].values()) == {0.0}
+
+
+# Counts
+
+
+@pytest.mark.parametrize("place", ["run/counts", f"run/counts/{COUNTS_FILE}"])
+def test_masks_of_counts(place: str, call: Call, capsys: Said, counts: ActivationCounts) -> None:
+    assert call(place, "neurons.rule=top", "neurons.k=0.25", "neurons.layer_k={decoder.1: 0.5}", "--json") == 0
+    said = read_json(capsys)
+    expected = NeuronMasks.from_counts(counts, 0.25, rule="top", layer_k={"decoder.1": 0.5})
+    assert_shown(said, expected)
+    assert call(place, "neurons.rule=top", "neurons.k=0.25", "neurons.layer_k={decoder.1: 0.5}", "--to", "made") == 0
+    assert capsys.readouterr().out.endswith("the masks are in made\n")
+    assert NeuronMasks.from_pretrained("made") == expected
+    assert NeuronMasks.from_pretrained("run/masks") != expected  # those of the run stay
+
+
+@pytest.mark.parametrize("place", ["run/counts", f"run/counts/{COUNTS_FILE}", "counts.v2"])
+def test_nothing_is_written_unless_one_says_where(place: str, call: Call, capsys: Said) -> None:
+    shutil.copytree("run/counts", "counts.v2")
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert call(place) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing is written: give --to DIR"
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_options_of_a_rule(call: Call, capsys: Said, counts: ActivationCounts) -> None:
+    overrides = ("neurons.rule=random", "neurons.k=0.7", "neurons.options={seed: 3}")
+    assert call("run/counts", *overrides, "--to", "made", "--json") == 0
+    expected = NeuronMasks.from_counts(counts, 0.7, rule="random", seed=3)
+    assert_shown(read_json(capsys), expected)
+    assert NeuronMasks.from_pretrained("made") == expected
+
+
+# Masks
+
+
+@pytest.mark.parametrize("place", ["run/masks", f"run/masks/{MASKS_FILE}"])
+def test_masks_are_shown(place: str, call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    assert call(place, "--json") == 0
+    assert_shown(read_json(capsys), masks)
+    assert call(place) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"the masks are in {place}"
+
+
+@pytest.mark.parametrize("source", ["small.yaml", "run/masks", "run/counts"])
+def test_masks_are_compared(source: str, call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    other = masks.random(masks, 5).reorder(["de-en", "en-de", "sv-en"])
+    other.save_pretrained("other")
+    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    assert call(source, *changes, "--compare", "other", "--json") == 0
+    said = read_json(capsys)
+    assert said == compare_masks(masks, other).as_dict()
+    assert said["tasks"] == ["en-de", "de-en", "sv-en"]
+    layer = said["layers"]["decoder.0"]
+    mine, theirs = masks.mask("de-en", "decoder.0"), other.mask("de-en", "decoder.0")
+    assert layer["iou"]["de-en"] == pytest.approx(float((mine & theirs).sum() / (mine | theirs).sum()))
+    assert layer["first"]["de-en"] == pytest.approx(float(mine.double().mean()))
+    assert call(source, *changes, "--compare", "other") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("The same tasks' neurons here and in other (3 tasks)")
+    rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
+    assert [row[0].strip() for row in rows] == list(masks.layers)
+    ious = [list(layer["iou"].values()) for layer in said["layers"].values()]
+    assert [float(row[1]) for row in rows] == pytest.approx([sum(iou) / 3 for iou in ious], abs=6e-4)
+    assert [float(row[2]) for row in rows] == pytest.approx([min(iou) for iou in ious], abs=6e-4)
+
+
+def test_masks_are_the_same_as_themselves(call: Call, capsys: Said) -> None:
+    assert call("run/masks", "--compare", f"run/masks/{MASKS_FILE}", "--json") == 0
+    layers = read_json(capsys)["layers"].values()
+    assert {iou for layer in layers for iou in layer["iou"].values()} == {1.0}
+
+
+@pytest.mark.parametrize("source", ["small.yaml", "run/masks", "run/counts"])
+@pytest.mark.parametrize("directions", ["all", "sv-de", "sv-de,de-sv"])
+def test_zero_shot_masks_are_composed(
+    source: str, directions: str, call: Call, capsys: Said, masks: NeuronMasks
+) -> None:
+    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    assert call(source, *changes, "--compose", directions, "--to", "zero", "--json") == 0
+    said = read_json(capsys)
+    composed = NeuronMasks.from_pretrained("zero")
+    assert_shown(said, composed)
+    assert composed.tasks == (("de-sv", "sv-de") if directions == "all" else tuple(directions.split(",")))
+    for task in composed.tasks:
+        source_language, target_language = task.split("-")
+        for layer in composed.layers:
+            of = f"{source_language}-en" if layer.startswith("encoder") else f"en-{target_language}"
+            assert torch.equal(composed.mask(task, layer), masks.mask(of, layer))
+
+
+def test_another_pivot(call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    tasks = ["de-fr", "fr-sv", "sv-fr"]
+    other = NeuronMasks(tasks, {layer: masks.layer(layer)[:3] for layer in masks.layers})
+    other.save_pretrained("french")
+    assert call("french", "--compose", "all", "--pivot", "fr", "--to", "zero") == 0
+    assert NeuronMasks.from_pretrained("zero").tasks == ("de-sv",)
+    assert capsys.readouterr().out.endswith("the masks are in zero\n")
+
+
+@pytest.mark.parametrize("source", ["run/masks", "run/counts"])
+def test_random_masks_have_the_same_sizes_and_follow_from_the_seed(
+    source: str, call: Call, capsys: Said, masks: NeuronMasks
+) -> None:
+    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    for out, seed in (("a", ["--seed", "3"]), ("b", ["--seed", "3"]), ("c", ["--seed", "4"]), ("d", [])):
+        assert call(source, *changes, "--random", *seed, "--to", out, "--json") == 0
+        assert_shown(read_json(capsys), NeuronMasks.from_pretrained(out))
+    a, b, c, d = map(NeuronMasks.from_pretrained, "abcd")
+    assert a == b == masks.random(masks, 3)
+    assert a != c
+    assert d == masks.random(masks, 0)
+    assert a.signature["seed"] == "3"
+    for layer in masks.layers:
+        assert torch.equal(a.layer(layer).sum(1), masks.layer(layer).sum(1))
+        assert not torch.equal(a.layer(layer), masks.layer(layer))
+
+
+def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, masks: NeuronMasks) -> None:
+    """`--random --seed 3` on a configuration: the control of that run's masks, not the masks of another run."""
+    before = {path: path.stat().st_mtime_ns for path in Path("run/models").rglob("*")}
+    assert call("small.yaml", "--random", "--seed", "3", "--to", "control") == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("run/models").rglob("*")} == before
+    assert NeuronMasks.from_pretrained("run/masks") == masks
+    assert NeuronMasks.from_pretrained("control") == masks.random(masks, 3)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["run/masks", "--compare", "run/masks", "--random"], "give one of --compare, --compose and --random"),
+        (["run/masks", "--compare", "run/masks", "--compose", "all", "--to", "x"], "give one of --compare"),
+        (["run/masks", "--compose", "all", "--random", "--to", "x"], "give one of --compare"),
+        (["run/masks", "--compose", "all"], "say where to write the masks: --to DIR"),
+        (["run/masks", "--random"], "say where to write the masks: --to DIR"),
+        (["run/masks", "neurons.k=0.5"], "run/masks holds masks, which are selected already: neurons.k=0.5 changes"),
+        (["run/masks", "--auto-k"], "--auto-k needs a configuration: its model and its validation text"),
+        (["run/counts", "--auto-k"], "--auto-k needs a configuration"),
+        ([f"run/counts/{COUNTS_FILE}", "--auto-k"], "--auto-k needs a configuration"),
+        (["run/counts", "neurons.k=auto"], "k: auto needs a configuration"),
+        (["run/counts", "neurons.k=2"], "neurons.k: must be a share from 0 to 1, or auto, not 2"),
+        (["run/counts", "neurons.rule=topp"], "neurons.rule"),
+        (["run/counts", "neurons.rule=lape", "neurons.decoder_k=0.5"], "the rule 'lape' has no k"),
+        (["run/counts", "neurons.options={seed: 3}"], "the rule 'coverage' has no option 'seed'; it has none"),
+        (["run/counts", "neurons.layer_k={decoder.7: 0.5}"], "no layer 'decoder.7' (did you mean "),
+        (["run/counts", "training.updates=3"], "only neurons.* can be changed, not training"),
+        (["run/counts", "k"], "cannot read the override 'k'"),
+        (["run/masks", "--compose", "de-fr", "--to", "x"], "no masks for the task 'en-fr'"),
+        (["run/masks", "--compose", "german", "--to", "x"], "no masks for the task 'german-en'"),
+        (["run/masks", "--compose", "de-sv,de-sv", "--to", "x"], "once each"),
+        (["run/masks", "--compose", "", "--to", "x"], "no masks for the task"),
+        (["run/masks", "--compose", "all", "--pivot", "fr", "--to", "x"], "masks"),
+        (["run/masks", "--compare", "narrow"], "nothing to compare: "),
+        (["run/masks", "--compare", "french"], "nothing to compare: "),
+        (["run/masks", "--compare", "nowhere"], "nowhere does not exist: expected neuron masks"),
+        (["run/masks", "--compare", "run/text"], "does not exist: expected neuron masks"),
+        (["run/masks", "--compare", "small.yaml"], "small.yaml is damaged or no safetensors file"),
+        (["run/masks", "--compare", f"run/counts/{COUNTS_FILE}"], COUNTS_FILE),
+        (["nowhere.safetensors"], "nowhere.safetensors does not exist: expected neuron masks"),
+        (["broken.safetensors"], "broken.safetensors is damaged"),
+        (["run/text"], "no configuration 'run/text'"),
+        (["nowhere"], "no configuration 'nowhere'"),
+        (["nowhere", "--auto-k"], "no configuration 'nowhere'"),
+        (["run/masks", "--random", "--seed", "-3", "--to", "x"], "the seed must be a whole number from 0 on, not -3"),
+        (["run/masks", "--to", "small.yaml"], "a part of this path is a file"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
+    arguments: list[str], found: str, call: Call, capsys: Said, masks: NeuronMasks
+) -> None:
+    NeuronMasks(TASKS, {layer: masks.layer(layer)[:, 1:] for layer in masks.layers}).save_pretrained("narrow")
+    others = ("de-fr", "fr-de", "fr-sv", "sv-fr")
+    NeuronMasks(others, {layer: masks.layer(layer) for layer in masks.layers}).save_pretrained("french")
+    Path("broken.safetensors").write_bytes(Path("run/masks", MASKS_FILE).read_bytes()[:200])
+    before = sorted(Path().rglob("*"))
+    code = call(*arguments)
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, ""), said.err
+    assert said.err.startswith("error: ")
+    assert found in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_auto_k_with_a_rule_that_has_no_k_is_refused(call: Call, capsys: Said) -> None:
+    """Whatever k, the masks would be the same: the smallest one would be chosen, and mean nothing."""
+    code = call("small.yaml", "--auto-k", "neurons.rule=lape", "neurons.unit=token", "neurons.options={bar: 0.5}")
+    assert code == 2, capsys.readouterr().out
+    assert "lape" in capsys.readouterr().err
+
+
+def test_searching_for_k_does_not_say_that_the_model_has_changed(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="neuronspec")
+    assert call("small.yaml", "--auto-k") == 0
+    assert [line for line in caplog.messages if "again" in line] == ["select again: neurons.k: 0.9 -> auto"]
+
+
+def test_a_configuration_that_does_not_fit_is_refused_before_any_work(call: Call, capsys: Said) -> None:
+    assert call("small.yaml", "neurons.auto_k_tolerance=-1", "neurons.rule=covrage") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "neurons.auto_k_tolerance" in said.err
+    assert "neurons.rule" in said.err
