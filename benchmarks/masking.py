@@ -115,10 +115,6 @@ def time_model(model: PreTrainedModel, batch: dict[str, Any], rounds: int) -> tu
     def mask(sparsity: float, packed: Packed) -> Callable[[], object]:
         return lambda: specialize(model, masks[sparsity], packed=packed)
 
-    def warm(sparsity: float) -> Callable[[], object]:
-        """Specialise, and let a first forward make the smaller matrices, which are kept."""
-        return lambda: (specialize(model, masks[sparsity], packed="always"), forward(tasks=one))
-
     def plain() -> None:
         unspecialize(model)
 
@@ -136,7 +132,7 @@ def time_model(model: PreTrainedModel, batch: dict[str, Any], rounds: int) -> tu
         {DENSE: forward, masked: lambda: forward(tasks=mixed)}
         | dict.fromkeys(packed.values(), lambda: forward(tasks=one)),
         rounds,
-        {DENSE: plain, masked: mask(0.3, "never")} | {packed[s]: warm(s) for s in SPARSITIES},
+        {DENSE: plain, masked: mask(0.3, "never")} | {packed[s]: mask(s, "always") for s in SPARSITIES},
     )
     return ratios(steps, DENSE), ratios(forwards, DENSE)
 
