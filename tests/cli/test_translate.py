@@ -142,3 +142,51 @@ def test_what_the_user_can_mend_is_one_sentence(
     assert found in said.err
     assert "Traceback" not in said.err
     assert said.out == ""
+
+
+def test_a_file_is_translated_into_a_file(
+    translate: Translate,
+    model: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "in.txt").write_text("\n".join(TEXT) + "\n")
+    assert translate("--model", model, "--beams", 2, "en-de", "--input", "in.txt", "--to", "out.txt") == 0
+    assert (tmp_path / "out.txt").read_text().splitlines() == expect(model, tokenizer)
+    assert capsys.readouterr().out == "3 translations are in out.txt\n"
+
+
+def test_directions_may_be_mixed(
+    translate: Translate, model: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ["en-de", "de-en", "en-sv"]
+    lines = "".join(f"{task}\t{sentence}\n" for task, sentence in zip(tasks, TEXT, strict=True))
+    assert translate("--model", model, "--beams", 2, "-", stdin=lines) == 0
+    built = build_model("tiny", tokenizer, seed=3)
+    expected = [decode(built, tokenizer, [s], [t], Translation(beams=2))[0] for s, t in zip(TEXT, tasks, strict=True)]
+    assert capsys.readouterr().out.splitlines() == expected
+    assert translate("--model", model, "-", stdin="en-de\tfine\nno tab here\n") == 2
+    assert "standard input:2: expected a direction, a tab and a sentence" in capsys.readouterr().err
+
+
+def test_zero_shot_masks_are_composed_and_dense_leaves_masks_out(
+    translate: Translate,
+    model: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = [f"{stack}.{number}" for stack in ("encoder", "decoder") for number in (0, 1)]
+    made = NeuronMasks(["de-en", "en-sv"], {layer: torch.rand(2, 512, generator=generator) < 0.2 for layer in layers})
+    path = made.save_pretrained(tmp_path / "masks")
+    plain = build_model("tiny", tokenizer, seed=3)
+    dense = decode(plain, tokenizer, TEXT, ["de-sv"] * 3, Translation(beams=2))
+    specialize(plain, made.compose("de-en", "en-sv"))
+    masked = decode(plain, tokenizer, TEXT, ["de-sv"] * 3, Translation(beams=2))
+    assert masked != dense
+    assert translate("--model", model, "--masks", path, "--beams", 2, "de-sv", *TEXT) == 0
+    assert capsys.readouterr().out.splitlines() == masked
+    assert translate("--model", model, "--masks", path, "--dense", "--beams", 2, "de-sv", *TEXT) == 0
+    assert capsys.readouterr().out.splitlines() == dense
