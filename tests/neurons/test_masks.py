@@ -316,7 +316,7 @@ def test_zero_shot_takes_another_pivot() -> None:
     masks = draw_masks(tasks=("de-fr", "sv-fr", "fr-de", "de-en"))
     assert masks.zero_shot(pivot="fr").tasks == ("sv-de",)
     assert masks.zero_shot(["sv-de"], pivot="fr").signature["composed"] == "x-fr + fr-y"
-    with pytest.raises(NeuronspecError, match="masks need tasks"):
+    with pytest.raises(NeuronspecError, match="there is nothing to compose: no tasks x-en and en-y"):
         masks.zero_shot(pivot="en")  # nothing is translated from English
 
 
