@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +43,7 @@ GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
 LAYERS = {"translator": ["encoder.0", "encoder.1", "decoder.0", "decoder.1"], "reader": ["decoder.0", "decoder.1"]}
 
 Call = Callable[..., int]
+Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def write_texts(folder: Path) -> None:
@@ -68,18 +68,6 @@ def write_texts(folder: Path) -> None:
     (folder / "latin.tsv").write_bytes("Tür\tdoor\n".encode("latin-1"))
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "neuronspec.cli.main", *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(
     tmp_path_factory: pytest.TempPathFactory,
@@ -95,7 +83,7 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def recorded(folder: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def recorded(start: Start, folder: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A run up to its counts, made in a process of its own, and what the process said."""
     return folder, start(folder, "record", "small.yaml", "--json")
 
@@ -194,7 +182,7 @@ def test_a_run_is_recorded_again_with_force_or_where_what_is_counted_changes(
     assert said["tokens"]["encoder"]["en-de"] == int(ActivationCounts.load(file).totals["encoder"][0])
 
 
-def test_any_translation_model_is_recorded_on_pairs(folder: Path, tmp_path: Path) -> None:
+def test_any_translation_model_is_recorded_on_pairs(start: Start, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "counts"
     texts = ("--text", "de-en=news.tsv", "--text", "en-de=news.{lang}")
     done = start(folder, "record", "--model", "translator", *texts, "--out", str(out), "--json")
@@ -208,7 +196,7 @@ def test_any_translation_model_is_recorded_on_pairs(folder: Path, tmp_path: Path
     assert_same(ActivationCounts.load(out), expected)
 
 
-def test_any_language_model_is_recorded_on_lines(folder: Path, tmp_path: Path) -> None:
+def test_any_language_model_is_recorded_on_lines(start: Start, folder: Path, tmp_path: Path) -> None:
     """In a process of its own, into `counts` where nothing else is said; the last word names the place."""
     for name in ("reader", "de.txt", "sv.txt"):
         (tmp_path / name).symlink_to(folder / name)

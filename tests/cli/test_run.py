@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ ENGLISH = ["one", "two", "three", "four", "five", "six", "seven"]
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
 
 Call = Callable[..., int]
+Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def write_project(folder: Path) -> None:
@@ -43,20 +43,8 @@ def write_project(folder: Path) -> None:
     (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "neuronspec.cli.main", *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A project with a run that was made in a process of its own, and what the process said."""
     folder = tmp_path_factory.mktemp("small")
     write_project(folder)
@@ -90,7 +78,7 @@ def test_results_are_json_on_stdout_and_logs_on_stderr(
 
 
 def test_a_fault_is_told_on_stderr_and_the_process_exits_with_2(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    start: Start, finished: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
     done = start(finished[0], "run", "small.yaml", "sede=3", "--out", "other")
     assert (done.returncode, done.stdout) == (2, "")

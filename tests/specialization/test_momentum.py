@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -27,6 +22,7 @@ from neuronspec.specialization.masking import dense, specialize, task, unspecial
 from neuronspec.specialization.momentum import hold_absent_neurons
 from neuronspec.specialization.packing import Packed
 
+Work = Callable[..., list[list[dict[str, torch.Tensor]]]]
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]
 Batch = dict[str, torch.Tensor]
@@ -410,27 +406,10 @@ torch.distributed.destroy_process_group()
 
 
 def test_r9_a_neuron_that_another_process_uses_moves(
-    model: PreTrainedModel, masks: NeuronMasks, batch: Batch, tmp_path: Path
+    model: PreTrainedModel, masks: NeuronMasks, batch: Batch, work: Work
 ) -> None:
     """Two processes hold what neither of them uses, and stay equal."""
-    model.save_pretrained(tmp_path)
-    masks.save_pretrained(tmp_path)
-    save_file(batch, tmp_path / "batch.safetensors")
-    (tmp_path / "worker.py").write_text(WORKER)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "worker.py", str(tmp_path), str(rank)],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    for worker in workers:
-        _, said = worker.communicate(timeout=120)
-        assert worker.returncode == 0, said
-    states = [[load_file(tmp_path / f"{rank}.{number}.safetensors") for number in (0, 1)] for rank in (0, 1)]
+    states = work(WORKER, model, masks, batch)
     for one, other in zip(*states, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
     models = []

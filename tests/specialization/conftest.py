@@ -1,0 +1,51 @@
+"""Two processes that compute with one model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from neuronspec.neurons.masks import NeuronMasks
+
+Work = Callable[[str, PreTrainedModel, NeuronMasks, Mapping[str, torch.Tensor]], list[list[dict[str, torch.Tensor]]]]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Run a program as two processes of a gloo group.
+
+    It is called with a folder, which holds the model, the masks and `batch.safetensors`, and its rank, and writes
+    `RANK.0.safetensors` and `RANK.1.safetensors` there, which are returned.
+    """
+
+    def call(
+        program: str, model: PreTrainedModel, masks: NeuronMasks, batch: Mapping[str, torch.Tensor]
+    ) -> list[list[dict[str, torch.Tensor]]]:
+        model.save_pretrained(tmp_path)
+        masks.save_pretrained(tmp_path)
+        save_file(dict(batch), tmp_path / "batch.safetensors")
+        (tmp_path / "worker.py").write_text(program)
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "worker.py", str(tmp_path), str(rank)],
+                cwd=tmp_path,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in (0, 1)
+        ]
+        for worker in workers:
+            _, said = worker.communicate(timeout=120)
+            assert worker.returncode == 0, said
+        return [[load_file(tmp_path / f"{rank}.{number}.safetensors") for number in (0, 1)] for rank in (0, 1)]
+
+    return call
