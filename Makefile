@@ -39,6 +39,7 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.training_loop
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.recording
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.masking
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.significance
 
 clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -400,7 +400,7 @@ def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, ma
         (["run/masks", "--compare", f"run/counts/{COUNTS_FILE}"], COUNTS_FILE),
         (["nowhere.safetensors"], "nowhere.safetensors does not exist: expected neuron masks"),
         (["broken.safetensors"], "broken.safetensors is damaged"),
-        (["run/text"], "no configuration 'run/text'"),
+        (["run/text"], "run/text holds neither activation counts nor masks"),
         (["nowhere"], "no configuration 'nowhere'"),
         (["nowhere", "--auto-k"], "no configuration 'nowhere'"),
         (["run/masks", "--random", "--seed", "-3", "--to", "x"], "the seed must be a whole number from 0 on, not -3"),

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 import random
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +17,20 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF, TER
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+from neuronspec.data.formats import read_lines
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
-from neuronspec.evaluation.metrics import METRICS, Score, evaluate
+from neuronspec.evaluation import metrics as module
+from neuronspec.evaluation.metrics import (
+    METRICS,
+    Score,
+    evaluate,
+    mean_score,
+    mean_statistics,
+    sentencepiece_bleu,
+)
+from neuronspec.evaluation.significance import paired_approximate_randomization
 
 # What sacrebleu itself says, without any of our code.
 SACREBLEU: dict[str, Any] = {"bleu": BLEU(), "chrf": CHRF(word_order=2), "ter": TER()}
@@ -56,7 +74,7 @@ EDGES: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SACREBLEU)
 @pytest.mark.parametrize("corpus", EDGES.values(), ids=EDGES)
 def test_score_equals_sacrebleu_on_edge_cases(name: str, corpus: tuple[list[str], list[str]]) -> None:
     hypotheses, references = corpus
@@ -64,7 +82,7 @@ def test_score_equals_sacrebleu_on_edge_cases(name: str, corpus: tuple[list[str]
     assert score_corpus(name, hypotheses, references) == pytest.approx(golden, rel=1e-13, abs=1e-13)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SACREBLEU)
 @pytest.mark.parametrize("script", WORDS)
 @pytest.mark.parametrize("sentences", [1, 2, 40])
 def test_score_equals_sacrebleu_on_random_corpora(name: str, script: str, sentences: int) -> None:
@@ -97,7 +115,7 @@ def test_scores_by_hand() -> None:
     assert score_corpus("bleu", ["a b c d"], ["a b c d e f g h"]) == pytest.approx(100 * np.exp(-1))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SACREBLEU)
 def test_score_takes_any_leading_dimensions(name: str) -> None:
     metric = METRICS[name]
     rows = metric.statistics(*make_corpus("latin", 24, seed=5), "de")
@@ -109,7 +127,7 @@ def test_score_takes_any_leading_dimensions(name: str) -> None:
     assert len(set(one_by_one)) > 5
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SACREBLEU)
 def test_statistics_are_whole_and_one_row_a_sentence(name: str) -> None:
     hypotheses, references = make_corpus("cyrillic", 15, seed=2)
     rows = METRICS[name].statistics(hypotheses, references, "ru")
@@ -121,7 +139,7 @@ def test_statistics_are_whole_and_one_row_a_sentence(name: str) -> None:
         np.testing.assert_array_equal(row, alone[0])
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SACREBLEU)
 def test_higher_is_better_tells_the_direction(name: str) -> None:
     hypotheses, references = make_corpus("latin", 30, seed=1)
     perfect, noisy = score_corpus(name, references, references), score_corpus(name, hypotheses, references)
@@ -194,3 +212,161 @@ def test_evaluate_refuses_what_does_not_fit() -> None:
         evaluate([], [], "de")
     with pytest.raises(NeuronspecError, match=r"unknown metric 'blue' \(did you mean 'bleu'\?\)"):
         evaluate(["a"], ["a"], "de", metrics=["blue"])
+
+
+# What two files can hold: numbers, quotes, no-break spaces and separators within a line, spaces at its end.
+RAGGED = ["", " ", "\u00a0", " \u2028 x", ' "…" – 3,14 %', "\u3000", " &amp; <b>", "\ufeff", " e.g. U.S.-made "]
+
+
+@pytest.mark.parametrize(("script", "language"), [("latin", "de"), ("devanagari", "hi"), ("han", "zh")])
+def test_scores_equal_the_command_line_of_sacrebleu_to_the_last_digit(
+    script: str, language: str, tmp_path: Path
+) -> None:
+    draw = random.Random(script)
+    paths = [tmp_path / "hypotheses.txt", tmp_path / "references.txt"]
+    for path, lines in zip(paths, make_corpus(script, 120, seed=9), strict=True):
+        path.write_bytes("".join(f"{line}{draw.choice(RAGGED)}\n" for line in lines).encode())
+    hypotheses, references = (list(read_lines(path)) for path in paths)
+    tokenizer = ["--tokenize", "zh"] if language == "zh" else []
+    command = [sys.executable, "-m", "sacrebleu", str(paths[1]), "-i", str(paths[0]), *tokenizer]
+    command += ["-m", "bleu", "chrf", "ter", "--chrf-word-order", "2", "-w", "9", "-f", "json"]
+    golden = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    scores = {score.metric: score for score in evaluate(hypotheses, references, language, list(SACREBLEU))}
+    assert len(golden) == 3
+    for one in golden:
+        score = scores[{"chrF2++": "chrF++"}.get(one["name"], one["name"])]
+        assert round(score.value, 9) == one["score"]
+        assert score.signature == one["signature"]
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pieces") / "my pieces|1.model"
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=(line for script in WORDS for line in make_corpus(script, 60, seed=4)[1] if line),
+            model_writer=file,
+            vocab_size=200,
+            hard_vocab_limit=False,
+            num_threads=1,
+            minloglevel=2,
+        )
+    return path
+
+
+@pytest.mark.parametrize("script", WORDS)
+def test_spbleu_is_bleu_of_the_pieces(script: str, pieces: Path) -> None:
+    hypotheses, references = make_corpus(script, 40, seed=6)
+    split = SentencePieceProcessor(model_file=str(pieces))
+    encoded = [[" ".join(split.encode_as_pieces(line)) for line in side] for side in (hypotheses, references)]
+    golden = BLEU(tokenize="none", force=True).corpus_score(encoded[0], [encoded[1]]).score
+    [score] = evaluate(hypotheses, references, "unknown", ["spbleu"], sentencepiece=pieces)
+    assert score.value == pytest.approx(golden, rel=1e-13)
+    assert 0 < golden < 100
+    digits = hashlib.sha256(pieces.read_bytes()).hexdigest()[:8]
+    assert f"|tok:spm-my_pieces_1.model-{digits}|" in score.signature
+    assert score.metric == "spBLEU"
+
+
+def test_spbleu_is_a_metric_like_the_others(pieces: Path) -> None:
+    hypotheses, references = make_corpus("devanagari", 20, seed=1)
+    spbleu = sentencepiece_bleu(str(pieces))
+    rows = spbleu.statistics(hypotheses, references, "hi")
+    assert rows.shape == (20, 10)
+    by_name = evaluate(hypotheses, references, "hi", ["chrf", "spbleu"], sentencepiece=str(pieces))
+    as_object = evaluate(hypotheses, references, "hi", ["chrf", spbleu])
+    assert by_name == as_object
+    assert as_object[1].value == float(spbleu.score(rows.sum(axis=0)))
+    assert spbleu.higher_is_better
+    against_perfect = paired_approximate_randomization(
+        rows, spbleu.statistics(references, references, "hi"), spbleu.score
+    )
+    assert against_perfect.difference > 0
+    assert against_perfect.p_value < 0.01
+    assert paired_approximate_randomization(rows, rows.copy(), spbleu.score, 100).p_value == 1.0  # R12
+
+
+def test_spbleu_says_what_it_lacks(pieces: Path, tmp_path: Path) -> None:
+    with pytest.raises(NeuronspecError, match=r"needs a SentencePiece model.*sentencepiece=PATH"):
+        evaluate(["a"], ["a"], "de", ["spbleu"])
+    with pytest.raises(NeuronspecError, match="'spbleu' is not among the metrics"):
+        evaluate(["a"], ["a"], "de", sentencepiece=pieces)
+    for content in [b"", b"no model", pieces.read_bytes()[:100]]:
+        broken = tmp_path / "broken.model"
+        broken.write_bytes(content)
+        with pytest.raises(NeuronspecError, match=r"cannot read .*broken\.model' as a SentencePiece model"):
+            sentencepiece_bleu(broken)
+    with pytest.raises(NeuronspecError, match=r"cannot read .*No such file"):
+        sentencepiece_bleu(tmp_path / "absent.model")
+
+
+@pytest.fixture
+def _fresh_moses() -> Iterator[None]:
+    module._load_moses.cache_clear()
+    yield
+    module._load_moses.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh_moses")
+def test_tokenized_bleu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    with pytest.raises(NeuronspecError, match="pip install sacremoses"):
+        evaluate(["a"], ["a"], "de", ["tokenized_bleu"])
+    assert evaluate(["a b c d"], ["a b c d"], "de")[0].value == pytest.approx(100)  # the others do without
+
+
+@pytest.mark.usefixtures("_fresh_moses")
+@pytest.mark.parametrize(
+    ("language", "code"), [("de", "de"), ("deu_Latn", "de"), ("pt-BR", "pt"), ("__zh__", "zh"), ("unknown", "unknown")]
+)
+def test_tokenized_bleu_is_bleu_of_what_the_tokenizer_splits(
+    language: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tokenizer:
+        """Splits off every full stop; knows its language."""
+
+        def __init__(self, lang: str) -> None:
+            assert lang == code
+
+        def tokenize(self, text: str, return_str: bool) -> str:
+            assert return_str
+            return text.replace(".", " .")
+
+    monkeypatch.setitem(sys.modules, "sacremoses", SimpleNamespace(MosesTokenizer=Tokenizer))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.8.7")
+    [score] = evaluate(["a b c d."], ["a b c d"], language, ["tokenized_bleu"])
+    golden = BLEU(tokenize="none", force=True).corpus_score(["a b c d ."], [["a b c d"]]).score
+    assert score.value == pytest.approx(golden, rel=1e-13)
+    assert score.metric == "tokenised BLEU"
+    assert f"|tok:moses-{code}-sacremoses-9.8.7|" in score.signature
+
+
+def test_tokenized_bleu_splits_as_moses_does() -> None:
+    pytest.importorskip("sacremoses")
+    hypotheses = ["Hello, it's Mr. Smith's well-known cat from the U.S. (3,500 of them).", "L'amour dure 3 ans..."]
+    tokens = [  # what tokenizer.perl -l en writes
+        "Hello , it &apos;s Mr. Smith &apos;s well-known cat from the U.S. ( 3,500 of them ) .",
+        "L &apos;amour dure 3 ans ...",
+    ]
+    references = ["Hello, it's Mr. Smith's own cat from the U.S. (3,500 of them)!", "L'amour ne dure que 3 ans."]
+    golden_references = [
+        "Hello , it &apos;s Mr. Smith &apos;s own cat from the U.S. ( 3,500 of them ) !",
+        "L &apos;amour ne dure que 3 ans .",
+    ]
+    golden = BLEU(tokenize="none", force=True).corpus_score(tokens, [golden_references]).score
+    rows = METRICS["tokenized_bleu"].statistics(hypotheses, references, "en")
+    assert float(METRICS["tokenized_bleu"].score(rows.sum(axis=0))) == pytest.approx(golden, rel=1e-13)
+    assert rows[:, 0].tolist() == [len(line.split()) for line in tokens]
+    assert rows[:, 1].tolist() == [len(line.split()) for line in golden_references]
+
+
+def test_mean_statistics_carry_a_score_a_sentence() -> None:
+    rows = mean_statistics([0.25, 0.5, 0.75])
+    np.testing.assert_array_equal(rows, [[0.25, 1], [0.5, 1], [0.75, 1]])
+    assert float(mean_score(rows.sum(axis=0))) == 0.5
+    np.testing.assert_array_equal(mean_score(rows[None] + [0.0, 1.0]), [[0.125, 0.25, 0.375]])
+    with pytest.raises(NeuronspecError, match=r"score 2 of 3 is nan"):
+        mean_statistics([0.5, float("nan"), 0.5])
+    for scores in ([], 0.5, [[0.5, 0.5]]):
+        with pytest.raises(NeuronspecError, match="give one number a sentence"):
+            mean_statistics(scores)

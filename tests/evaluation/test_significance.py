@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -16,11 +18,13 @@ from scipy.stats import kstest, ttest_1samp
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import significance
-from neuronspec.evaluation.metrics import METRICS
+from neuronspec.evaluation.metrics import METRICS, mean_score, mean_statistics
 from neuronspec.evaluation.significance import (
     Comparison,
     FloatArray,
+    Outcomes,
     benjamini_hochberg,
+    count_outcomes,
     holm,
     paired_approximate_randomization,
     paired_bootstrap,
@@ -28,6 +32,7 @@ from neuronspec.evaluation.significance import (
 
 WORDS = "the a cat dog sat ran on under mat tree and then slowly away"
 TESTS = [paired_approximate_randomization, paired_bootstrap]
+NAMES = ["bleu", "chrf", "ter"]
 each_test = pytest.mark.parametrize("compare", TESTS)
 
 
@@ -51,7 +56,7 @@ def make_translations(seed: int, noises: list[float], sentences: int = 60) -> li
 
 
 @each_test
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
 def test_r12_identical_systems_give_p_1(compare: Callable[..., Comparison], name: str) -> None:
     references, hypotheses = make_translations(0, [0.3])
     rows = METRICS[name].statistics(hypotheses, references, "en")
@@ -86,8 +91,96 @@ def test_r12_p_values_of_a_group_are_uniform_under_the_null(compare: Callable[..
     assert kstest(p_values, "uniform").pvalue > 0.05
 
 
+def make_null_pairs(name: str, count: int, sentences: int) -> list[tuple[FloatArray, FloatArray]]:
+    """Pairs of systems that are equally good: which one a translation belongs to is a coin's decision."""
+    references, one, other = make_translations(12, [0.3, 0.3], sentences=600)
+    rows = np.stack([METRICS[name].statistics(h, references, "en") for h in (one, other)])  # (2, 600, S)
+    draw = np.random.default_rng(13)
+    pairs = []
+    for _ in range(count):
+        chosen, first = draw.choice(600, size=sentences, replace=False), draw.integers(2, size=sentences)
+        pairs.append((rows[first, chosen], rows[1 - first, chosen]))
+    return pairs
+
+
 @each_test
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", NAMES)
+def test_r12_p_values_of_corpus_scores_are_uniform_under_the_null(
+    compare: Callable[..., Comparison], name: str
+) -> None:
+    p_values = [
+        compare(baseline, system, METRICS[name].score, trials=399, seed=seed).p_value
+        for seed, (baseline, system) in enumerate(make_null_pairs(name, 300, sentences=120))
+    ]
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.04)
+
+
+@pytest.mark.parametrize("adjust", [holm, benjamini_hochberg])
+def test_r12_a_grid_of_equal_directions_is_seldom_significant(adjust: Callable[[FloatArray], FloatArray]) -> None:
+    draw = np.random.default_rng(14)
+    found = []
+    for grid in range(100):
+        tests = [
+            paired_approximate_randomization(
+                make_rows(draw.normal(size=40)), make_rows(draw.normal(size=40)), average, 499, seed=6 * grid + number
+            )
+            for number in range(6)
+        ]
+        outcomes = count_outcomes(tests, adjust=adjust)
+        found.append(outcomes.significantly_better + outcomes.significantly_worse > 0)
+    assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_r12_randomization_agrees_with_all_exchanges_of_translations(name: str) -> None:
+    references, one, other = make_translations(21, [0.2, 0.4], sentences=8)
+    score = METRICS[name].score
+    rows = [METRICS[name].statistics(h, references, "en") for h in (one, other)]
+
+    def differ(exchanged: tuple[bool, ...]) -> float:
+        first, second = (np.where(np.array(exchanged)[:, None], *pair) for pair in (rows, rows[::-1]))
+        return abs(float(score(first.sum(axis=0)) - score(second.sum(axis=0))))
+
+    exchanges = list(itertools.product([False, True], repeat=8))
+    exact = float(np.mean([differ(exchange) >= differ(exchanges[0]) - 1e-12 for exchange in exchanges]))
+    assert 0.01 < exact < 0.9
+    comparison = paired_approximate_randomization(rows[0], rows[1], score, trials=20_000)
+    assert comparison.p_value == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
+
+
+def test_r12_randomization_of_a_group_agrees_with_all_exchanges() -> None:
+    draw = np.random.default_rng(22)
+    gains = [draw.integers(-4, 7, size=n).astype(float) for n in (4, 5)]
+    exact = np.mean(
+        [
+            abs(np.mean(np.array(signs[:4]) * gains[0]) + np.mean(np.array(signs[4:]) * gains[1]))
+            >= abs(gains[0].mean() + gains[1].mean()) - 1e-12
+            for signs in itertools.product([1, -1], repeat=9)
+        ]
+    )
+    baselines = [make_rows(np.zeros_like(gain)) for gain in gains]
+    systems = [make_rows(gain) for gain in gains]
+    comparison = paired_approximate_randomization(baselines, systems, average, trials=20_000)
+    assert 0.01 < exact < 0.9
+    assert comparison.p_value == pytest.approx(float(exact), abs=4 * np.sqrt(0.25 / 20_000))
+
+
+def test_r12_where_sacrebleu_gives_identical_systems_its_smallest_p_value() -> None:
+    references, hypotheses, better = make_translations(23, [0.3, 0.3])
+    one_sentence = [better[0], *hypotheses[1:]]  # differs in a single sentence: every exchange ties
+    assert one_sentence != hypotheses
+    bleu, trials = METRICS["bleu"], 199
+    for system in (list(hypotheses), one_sentence):
+        named = [("baseline", hypotheses), ("system", system)]
+        _, results = PairedTest(named, {"BLEU": BLEU()}, [references], test_type="ar", n_samples=trials)()
+        rows = [bleu.statistics(h, references, "en") for h in (hypotheses, system)]
+        assert results["BLEU"][1].p_value == 1 / (trials + 1)
+        assert paired_approximate_randomization(rows[0], rows[1], bleu.score, trials).p_value == 1.0
+
+
+@each_test
+@pytest.mark.parametrize("name", NAMES)
 def test_a_clear_difference_is_significant(compare: Callable[..., Comparison], name: str) -> None:
     references, poor, good = make_translations(1, [0.6, 0.1])
     metric = METRICS[name]
@@ -199,6 +292,108 @@ def test_the_seed_decides_the_outcome(compare: Callable[..., Comparison]) -> Non
     first = compare(baseline, system, average, 500)
     assert compare(baseline, system, average, 500, seed=0) == first
     assert len({compare(baseline, system, average, 500, seed=seed).p_value for seed in range(5)}) > 1
+
+
+@each_test
+@pytest.mark.parametrize("seed", [0, 1, 12345, 2**31, 2**64 + 1])
+def test_every_seed_is_honoured(compare: Callable[..., Comparison], seed: int) -> None:
+    draw = np.random.default_rng(10)
+    baseline, system = (make_rows(draw.normal(size=50)) for _ in range(2))
+    first = compare(baseline, system, average, 500, seed=seed)
+    assert all(compare(baseline, system, average, 500, seed=seed) == first for _ in range(3))
+    others = [compare(baseline, system, average, 500, seed=seed + step).p_value for step in range(1, 4)]
+    assert set(others) != {first.p_value}
+    with pytest.raises(NeuronspecError, match="seed is -1"):
+        compare(baseline, system, average, 500, seed=-1)
+
+
+def test_randomization_gives_the_interval_of_the_bootstrap_when_asked() -> None:
+    references, poor, good = make_translations(24, [0.4, 0.3])
+    chrf = METRICS["chrf"]
+    one, other = (chrf.statistics(h, references, "en") for h in (poor, good))
+    for seed, confidence in [(0, 0.95), (3, 0.5)]:
+        plain = paired_approximate_randomization([one, one[:20]], [other, other[:20]], chrf.score, 300, seed)
+        asked = paired_approximate_randomization(
+            [one, one[:20]], [other, other[:20]], chrf.score, 300, seed, confidence=confidence
+        )
+        bootstrap = paired_bootstrap([one, one[:20]], [other, other[:20]], chrf.score, 300, seed, confidence)
+        assert (plain.interval, plain.effect) == (None, None)
+        assert asked.p_value == plain.p_value  # the interval's draws are their own
+        assert asked.interval is not None
+        assert (asked.interval, asked.effect) == (bootstrap.interval, bootstrap.effect)
+        assert asked.interval[0] < asked.difference < asked.interval[1]
+    with pytest.raises(NeuronspecError, match="confidence is 1"):
+        paired_approximate_randomization(one, other, chrf.score, confidence=1)
+
+
+def test_the_effect_is_the_difference_in_standard_errors() -> None:
+    draw = np.random.default_rng(25)
+    gains, values = draw.normal(0.2, 2.0, size=400), draw.normal(size=400)
+    comparison = paired_bootstrap(make_rows(values), make_rows(values + gains), average, trials=20_000)
+    golden = gains.mean() / (gains.std() / np.sqrt(400))
+    assert comparison.effect == pytest.approx(golden, rel=0.02)
+    # It has no unit: percent in place of shares change nothing.
+    in_percent = paired_bootstrap(make_rows(100 * values), make_rows(100 * (values + gains)), average, trials=20_000)
+    assert in_percent.effect == pytest.approx(comparison.effect)
+    steady = [paired_bootstrap(make_rows(values), make_rows(values + gain), average, 50).effect for gain in (0, 1, -1)]
+    assert steady == [0.0, math.inf, -math.inf]
+
+
+@each_test
+def test_scores_of_another_tool_are_compared_sentence_by_sentence(compare: Callable[..., Comparison]) -> None:
+    draw = np.random.default_rng(26)
+    comet = draw.beta(8, 2, size=300)
+    better = np.clip(comet + draw.normal(0.01, 0.05, size=300), 0, 1)
+    comparison = compare(mean_statistics(comet), mean_statistics(better), mean_score, trials=5_000)
+    assert comparison.difference == pytest.approx(better.mean() - comet.mean())
+    assert comparison.p_value == pytest.approx(float(ttest_1samp(better - comet, 0).pvalue), abs=0.01)
+    assert compare(mean_statistics(comet), mean_statistics(comet), mean_score, trials=100).p_value == 1.0
+
+
+def make_comparisons(gains: list[float], p_values: list[float]) -> list[Comparison]:
+    return [Comparison(20, 20 + gain, gain, p, None, 100, "") for gain, p in zip(gains, p_values, strict=True)]
+
+
+def test_outcomes_by_hand() -> None:
+    gains, p_values = [1.0, 2.0, -1.0, -0.5, 0.3, 0.0, 1e-14], [0.001, 0.02, 0.004, 0.6, 0.012, 1.0, 1.0]
+    comparisons = make_comparisons(gains, p_values)
+    strict, loose = count_outcomes(comparisons), count_outcomes(comparisons, adjust=benjamini_hochberg)
+    assert strict == Outcomes(1, 1, 5, 3, 2, 2, 0.05, tuple(holm(p_values).tolist()))
+    assert loose == Outcomes(3, 1, 3, 3, 2, 2, 0.05, tuple(benjamini_hochberg(p_values).tolist()))
+    assert str(loose) == (
+        "3 of 7 significantly better, 1 worse, 3 undecided (adjusted p <= 0.05); 3 better, 2 worse, 2 equal in all"
+    )
+    errors = count_outcomes(comparisons, adjust=benjamini_hochberg, higher_is_better=False)
+    assert (errors.significantly_better, errors.significantly_worse, errors.better, errors.worse) == (1, 3, 2, 3)
+    assert count_outcomes(comparisons, level=0.001).undecided == 7
+    assert count_outcomes(make_comparisons([1.0], [0.05])).significantly_better == 1  # up to the level
+    assert count_outcomes([]) == Outcomes(0, 0, 0, 0, 0, 0, 0.05, ())
+
+
+def test_outcomes_refuse_what_does_not_fit() -> None:
+    with pytest.raises(NeuronspecError, match="level is 5"):
+        count_outcomes([], level=5)
+    with pytest.raises(NeuronspecError, match="hold NaN"):
+        count_outcomes(make_comparisons([float("nan")], [0.5]))
+    with pytest.raises(NeuronspecError, match="numbers between 0 and 1"):
+        count_outcomes(make_comparisons([1.0], [1.5]))
+
+
+@given(
+    cells=st.lists(st.tuples(st.integers(-2, 2).map(float), st.floats(0, 1)), max_size=15),
+    adjust=st.sampled_from([holm, benjamini_hochberg]),
+)
+def test_properties_of_outcomes(cells: list[tuple[float, float]], adjust: Callable[[FloatArray], FloatArray]) -> None:
+    comparisons = make_comparisons([gain for gain, _ in cells], [p for _, p in cells])
+    outcomes = count_outcomes(comparisons, adjust=adjust)
+    signs = Counter(int(np.sign(gain)) for gain, _ in cells)
+    assert (outcomes.better, outcomes.worse, outcomes.equal) == (signs[1], signs[-1], signs[0])
+    assert outcomes.significantly_better <= outcomes.better
+    assert outcomes.significantly_worse <= outcomes.worse
+    assert outcomes.significantly_better + outcomes.significantly_worse + outcomes.undecided == len(cells)
+    mirrored = count_outcomes(comparisons, adjust=adjust, higher_is_better=False)
+    assert mirrored.significantly_better == outcomes.significantly_worse
+    assert mirrored.undecided == outcomes.undecided
 
 
 @each_test

@@ -137,6 +137,6 @@ def test_translations_that_lost_a_line_are_refused_and_the_old_scores_stay(copie
     before = (Layout(copied.out).scores / scoring.SCORES_FILE).read_bytes()
     path: Path = Layout(copied.out).translations("fine_tune") / "de-en.txt"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
-    with pytest.raises(Exception, match="hypotheses for"):
+    with pytest.raises(Exception, match="19 hypotheses, 20 sources, 20 references"):
         scoring.score(copied, Layout(copied.out), ["pretrained", "fine_tune"])
     assert (Layout(copied.out).scores / scoring.SCORES_FILE).read_bytes() == before

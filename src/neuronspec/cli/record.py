@@ -118,4 +118,6 @@ def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
     if not model.config.is_encoder_decoder:
         return [line for line in read_lines(Path(path)) if line.strip()]
     source, target = split_direction(task)
+    if f"{target}-{source}" in Path(path).name:
+        raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
     return [(pair.source, pair.target) for pair in read_pairs(path, source, target)]

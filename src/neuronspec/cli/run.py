@@ -38,12 +38,18 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
 
     results = report.load_results(config, layout, list_systems(config))
     averages, costs = report.tabulate_averages(results), report.tabulate_costs(results)
+    quality = report.tabulate_quality(results)
     if as_json:
-        typer.echo(json.dumps({"averages": averages.to_json(), "cost": costs.to_json()}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"averages": averages.to_json(), "cost": costs.to_json(), "quality": quality.to_json()}, indent=2
+            )
+        )
         return
     print_table(report.tabulate_directions(results))
     print_table(averages)
     print_table(costs)
+    print_table(quality)
     for finding in report.describe_findings(results, layout):
         typer.echo(f"- {finding}")
     typer.echo(f"Everything is in {layout.out}; read {layout.report / report.SUMMARY_FILE} first.")

@@ -37,6 +37,8 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Select the specialised neurons of each task; compare, compose, or randomise masks."""
+    from neuronspec.neurons.storage import MASKS_FILE
+
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
     curve: Path | None = None
@@ -64,6 +66,8 @@ def select(
     if random:
         masks = masks.random(masks, seed or 0)
     if to is not None:
+        if (to / MASKS_FILE).exists() and not force:
+            raise NeuronspecError(f"{to / MASKS_FILE} exists: choose another --to, or --force")
         place = masks.save_pretrained(to).parent
     elif compose is not None or random:
         raise NeuronspecError("say where to write the masks: --to DIR")
@@ -80,10 +84,13 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
     if auto_k and (path.is_dir() or path.suffix == ".safetensors"):
         raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
+        from neuronspec.pipeline.plan import RECORDING
         from neuronspec.pipeline.work import choose
         from neuronspec.recipe import load_neurons
 
         neurons = load_neurons(overrides)
+        if fixed := sorted(neurons.model_fields_set & set(RECORDING)):
+            raise NeuronspecError(f"neurons.{fixed[0]} decides what is counted: it changes nothing in {path}")
         if neurons.k == "auto":
             raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
         return choose(neurons, ActivationCounts.load(path), neurons.k), False
@@ -91,6 +98,8 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
         if overrides:
             raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")
         return NeuronMasks.from_pretrained(path), True
+    if path.is_dir():
+        raise NeuronspecError(f"{path} holds neither activation counts nor masks, and is no configuration")
     return None
 
 

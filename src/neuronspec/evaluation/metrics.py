@@ -1,22 +1,29 @@
-"""BLEU, chrF++ and TER as per-sentence statistics taken from sacrebleu.
+"""BLEU (also on SentencePiece's pieces and on Moses tokens), chrF++ and TER as per-sentence statistics.
 
 A metric is two steps: `statistics` counts, for every sentence, what the metric needs, and `score` turns the
 sum of such rows into the corpus score. Because the sum is all that a score sees, a significance test needs no
-text: it sums other rows (see `neuronspec.evaluation.significance`).
+text: it sums other rows (see `neuronspec.evaluation.significance`). The counting is sacrebleu's. A metric
+that gives each sentence a number of its own, such as COMET, takes part through `mean_statistics`.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib.metadata
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
+from neuronspec.languages import find_language
 from neuronspec.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
@@ -109,7 +116,8 @@ def evaluate(
     hypotheses: Sequence[str],
     references: Sequence[str],
     target_language: str,
-    metrics: Sequence[str] = ("bleu", "chrf"),
+    metrics: Sequence[str | Metric] = ("bleu", "chrf"),
+    sentencepiece: str | Path | None = None,
 ) -> list[Score]:
     """Score a set of translations against one reference each (Section 5.3 and Appendix A.6).
 
@@ -119,25 +127,115 @@ def evaluate(
         target_language: the language of the translations (`de`, `zh`, `jpn_Jpan`, ...). It chooses BLEU's
             tokenizer: `zh` for Chinese, MeCab for Japanese and Korean, otherwise `13a`. For other languages
             that are written without spaces, trust chrF++ rather than BLEU.
-        metrics: names from `METRICS`.
+        metrics: names from `METRICS`, `spbleu`, or metrics themselves.
+        sentencepiece: the SentencePiece model that `spbleu` splits with; see `sentencepiece_bleu`.
 
     Returns:
         One score a metric, in the order of `metrics`.
 
     Raises:
-        NeuronspecError: a metric is unknown, there are no sentences, or the numbers of lines differ.
+        NeuronspecError: a metric is unknown, there are no sentences, or the numbers of lines differ; `spbleu`
+            has no model or a model has no `spbleu`; `tokenized_bleu` lacks sacremoses.
 
     Example:
         >>> [score] = evaluate(["The cat sat."], ["The cat sat."], "en", metrics=["chrf"])
         >>> score.metric, score.value, score.sentences
         ('chrF++', 100.0, 1)
     """
+    if sentencepiece is not None and "spbleu" not in metrics:
+        raise NeuronspecError(
+            f"sentencepiece={str(sentencepiece)!r} is given, but 'spbleu' is not among the metrics; add it to them"
+        )
     scores = []
-    for metric in [METRICS[name] for name in metrics]:
+    for name in metrics:
+        metric = _find_metric(name, sentencepiece) if isinstance(name, str) else name
         total = metric.statistics(hypotheses, references, target_language).sum(axis=0)
         signature = metric.signature(target_language)
         scores.append(Score(metric.name, float(metric.score(total)), signature, len(hypotheses)))
     return scores
+
+
+def sentencepiece_bleu(path: str | Path) -> Metric:
+    """Return spBLEU: BLEU on the pieces of a SentencePiece model, a model of your own or a published one.
+
+    Use it for languages that no tokenizer splits well. Scores compare only under one model, so the signature
+    names its file and the first 8 digits of its SHA-256 hash. With FLORES-200's model (sacrebleu keeps it in
+    `~/.sacrebleu/models` after a first `sacrebleu --tokenize flores200`) the scores are those of sacrebleu's
+    `flores200`.
+
+    Args:
+        path: the model, a `.model` file.
+
+    Returns:
+        The metric. It needs no language, so any target language will do.
+
+    Raises:
+        NeuronspecError: the file cannot be read or is no SentencePiece model.
+
+    Example:
+        >>> spbleu = sentencepiece_bleu("pieces.model")  # doctest: +SKIP
+        >>> spbleu.signature("de")  # doctest: +SKIP
+        'nrefs:1|case:mixed|eff:no|tok:spm-pieces.model-0f3c9a71|smooth:exp|version:2.6.0'
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    path = Path(path)
+    try:
+        model = path.read_bytes()
+        if not model:  # SentencePiece takes no bytes for no argument
+            raise ValueError("it is empty")
+        pieces = SentencePieceProcessor(model_proto=model)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NeuronspecError(
+            f"cannot read {str(path)!r} as a SentencePiece model: {first_line(error)}; give the .model file"
+        ) from error
+
+    @functools.lru_cache(maxsize=2**16)  # the references are the same for every system
+    def split(text: str) -> str:
+        return " ".join(pieces.encode_as_pieces(text))
+
+    name = re.sub(r"[|:\s]", "_", path.name)  # what separates the fields of a signature
+    signature = f"spm-{name}-{hashlib.sha256(model).hexdigest()[:8]}"
+    return Metric("spBLEU", True, lambda _: _build_bleu_of(split, signature), _score_bleu)
+
+
+def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
+    """Return the statistics of a metric that gives each sentence a score: COMET, BERTScore, human ratings.
+
+    Args:
+        scores: (sentences,), one number a sentence; COMET's `scores`, not its `system_score`.
+
+    Returns:
+        Rows of (score, 1), (sentences, 2) float64; `mean_score` turns their sum into the mean.
+
+    Raises:
+        NeuronspecError: there are no scores, not one a sentence, or one is not a finite number.
+
+    Example:
+        >>> from neuronspec.evaluation.significance import paired_approximate_randomization
+        >>> baseline = mean_statistics([0.61, 0.70, 0.55, 0.80, 0.66, 0.71, 0.59, 0.64])
+        >>> system = mean_statistics([0.66, 0.74, 0.58, 0.83, 0.70, 0.78, 0.61, 0.70])
+        >>> comparison = paired_approximate_randomization(baseline, system, mean_score, confidence=0.95)
+        >>> round(comparison.difference, 4), comparison.p_value < 0.02
+        (0.0425, True)
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise NeuronspecError(f"the scores have shape {values.shape}; give one number a sentence, at least one")
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise NeuronspecError(f"score {bad + 1} of {len(values)} is {values[bad]}; every sentence needs a number")
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
+def mean_score(statistics: FloatArray) -> FloatArray:
+    """Map summed `mean_statistics` (..., 2) to mean scores (...).
+
+    Example:
+        >>> float(mean_score(mean_statistics([0.5, 1.0]).sum(axis=0)))
+        0.75
+    """
+    return np.asarray(statistics[..., 0] / statistics[..., 1], dtype=np.float64)
 
 
 TOKENIZERS = {
@@ -145,6 +243,17 @@ TOKENIZERS = {
     **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
     **dict.fromkeys(("ko", "kor"), "ko-mecab"),
 }
+
+
+def _find_metric(name: str, sentencepiece: str | Path | None) -> Metric:
+    if name != "spbleu":
+        return METRICS[name]
+    if sentencepiece is None:
+        raise NeuronspecError(
+            "spbleu needs a SentencePiece model to split with; give its file: evaluate(..., sentencepiece=PATH), or "
+            "sentencepiece_bleu(PATH) as the metric"
+        )
+    return sentencepiece_bleu(sentencepiece)
 
 
 def _build_bleu(target_language: str) -> Any:
@@ -162,6 +271,39 @@ def _build_bleu(target_language: str) -> Any:
             stacklevel=3,
         )
         return BLEU(tokenize="char")
+
+
+def _build_bleu_of(split: Callable[[str], str], signature: str) -> Any:
+    """Return BLEU over what `split` puts spaces between."""
+    scorer = BLEU(tokenize="none")
+    scorer.tokenizer, scorer.tokenizer_signature = split, signature
+    return scorer
+
+
+def _build_tokenized_bleu(target_language: str) -> Any:
+    try:
+        language = find_language(target_language).code
+    except NeuronspecError:
+        language = target_language.strip("_").replace("_", "-").lower()
+    return _build_bleu_of(*_load_moses(language.split("-")[0]))  # pt-BR, zh-Hant
+
+
+@functools.cache
+def _load_moses(language: str) -> tuple[Callable[[str], str], str]:
+    """Return Moses' tokenizer for a language, as tokenizer.perl splits without options, and its signature."""
+    try:
+        sacremoses: Any = importlib.import_module("sacremoses")
+    except ImportError as error:
+        raise NeuronspecError(
+            "tokenised BLEU needs Moses' tokenizer, which is not installed; mend it with: pip install sacremoses"
+        ) from error
+    tokenizer = sacremoses.MosesTokenizer(lang=language)
+
+    @functools.lru_cache(maxsize=2**16)
+    def split(text: str) -> str:
+        return str(tokenizer.tokenize(text, return_str=True))
+
+    return split, f"moses-{language}-sacremoses-{importlib.metadata.version('sacremoses')}"
 
 
 def _score_bleu(statistics: FloatArray) -> FloatArray:
@@ -198,3 +340,6 @@ METRICS = Registry[Metric]("metric")
 METRICS.register("bleu")(Metric("BLEU", True, _build_bleu, _score_bleu))
 METRICS.register("chrf")(Metric("chrF++", True, lambda _: CHRF(word_order=2), _score_chrf))
 METRICS.register("ter")(Metric("TER", False, lambda _: TER(), _score_ter))
+# As in tables of IWSLT: the detokenized text, split by Moses. What Moses has no list of abbreviations for, it
+# splits as English; Chinese, Japanese and Korean need a tokenizer of their own (use `bleu`).
+METRICS.register("tokenized_bleu")(Metric("tokenised BLEU", True, _build_tokenized_bleu, _score_bleu))

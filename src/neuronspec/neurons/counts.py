@@ -22,7 +22,7 @@ Unit = Literal["sentence", "token"]
 COUNTS_FILE = "activation_counts.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ActivationCounts:
     """How often each neuron was active, for each task.
 
@@ -49,6 +49,9 @@ class ActivationCounts:
     means: Mapping[str, torch.Tensor] = field(default_factory=dict)
     states: Mapping[str, torch.Tensor] = field(default_factory=dict)
     state_tasks: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"ActivationCounts({len(self.tasks)} tasks, {len(self.values)} layers, unit {self.unit})"
 
     @property
     def layers(self) -> tuple[str, ...]:

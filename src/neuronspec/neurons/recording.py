@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -67,6 +67,12 @@ def record_activations(
     Raises:
         NeuronspecError: no FFN blocks, no batches, batches without tasks, or a gate whose activation is no module.
     """
+    if unit not in get_args(Unit) or gated_at not in get_args(GatedAt):
+        raise NeuronspecError(f"unit must be sentence or token, gated_at gate or product; not {unit!r}, {gated_at!r}")
+    if isinstance(batches, Mapping):
+        raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
+    if not all(isinstance(number, int) for number in ignore):
+        raise NeuronspecError(f"ignore takes ids of tokens, not {list(ignore)}")
     recorder = _Recorder(model, unit, threshold, gated_at, list(tasks or []), fixed=tasks is not None)
     recorder.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
     recorder.wants_means, recorder.wants_states = means, states
@@ -109,7 +115,8 @@ class _Recorder:
     def read(self, batch: Mapping[str, Any]) -> None:
         """Send a batch through the model; the hooks count."""
         model = self.model
-        inputs = {key: value.to(model.device) for key, value in batch.items() if key != "tasks"}
+        tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
+        inputs = {key: value.to(model.device) for key, value in tensors.items()}
         if batch.get("tasks") is None:
             raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
         if "attention_mask" not in inputs:
@@ -117,7 +124,7 @@ class _Recorder:
         labels = inputs.pop("labels", None)
         if model.config.is_encoder_decoder:
             _complete_decoder_inputs(model, inputs, labels)
-        elif "position_ids" in inspect.signature(model.forward).parameters:
+        elif "position_ids" in _parameters(model):
             # Padding on the left must not move a sentence.
             inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
         numbers = self._numbers(batch["tasks"])
@@ -125,7 +132,8 @@ class _Recorder:
             raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
         self._begin(numbers.to(model.device), inputs)
         specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
-        model(**inputs, **specialized, use_cache=False)
+        without_cache = {"use_cache": False} if "use_cache" in _parameters(model) else {}
+        model(**inputs, **specialized, **without_cache)
         for layer in self.layers if self.wants_states else ():
             states = self.states.setdefault(layer.name, [])
             if len(states) < len(self.state_tasks):  # an expert that no token was sent to
@@ -258,6 +266,10 @@ def _grown(counter: torch.Tensor, rows: int) -> torch.Tensor:
     if len(counter) == rows:
         return counter
     return torch.cat([counter, counter.new_zeros(rows - len(counter), *counter.shape[1:])])
+
+
+def _parameters(model: PreTrainedModel) -> Collection[str]:
+    return inspect.signature(model.forward).parameters
 
 
 def _complete_decoder_inputs(

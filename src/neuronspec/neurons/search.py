@@ -160,7 +160,10 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
 @torch.no_grad()
 def _run(model: PreTrainedModel) -> None:
     padding = getattr(model.config, "pad_token_id", None)
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    try:
+        vocabulary = model.get_input_embeddings().weight.shape[0]
+    except (NotImplementedError, AttributeError) as error:
+        raise _refusal(model, f"a model without get_input_embeddings ({first_line(error)})") from error
     real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]  # padding is all zeros
     ids = torch.tensor([real[:_POSITIONS]] * 2, device=model.device)
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})

@@ -22,7 +22,7 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 
 # The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
-_RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
+RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
 _SELECTION = ("rule", "k", "encoder_k", "decoder_k", "layer_k", "auto_k_tolerance", "options")
 # Keys that change how the work is done and shown, not its result.
 _WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
@@ -81,7 +81,7 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "record",
             functools.partial(work.record, config, layout),
-            _settings(config, "languages", "tasks", *(f"neurons.{key}" for key in _RECORDING)),
+            _settings(config, "languages", "tasks", *(f"neurons.{key}" for key in RECORDING)),
             [layout.model(PRETRAINED), layout.tokens("valid")],
             [layout.counts],
             [layout.recording],

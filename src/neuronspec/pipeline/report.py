@@ -22,13 +22,14 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.scoring import SystemComparison, SystemScore
+from neuronspec.pipeline.scoring import SystemComparison, SystemQuality, SystemScore
 
 OVERLAP_FILE = "overlap.json"
 SUMMARY_FILE = "summary.md"
 AVERAGES_FILE = "averages"
 COSTS_FILE = "costs"
 DIRECTIONS_FILE = "directions"
+QUALITY_FILE = "quality"
 
 _TITLES = {
     scoring.COPY: "copying the source",
@@ -49,6 +50,7 @@ class Results:
     systems: list[str]
     scores: list[SystemScore]
     comparisons: list[SystemComparison]
+    qualities: list[SystemQuality]
     summaries: dict[str, dict[str, float]]
     masks: NeuronMasks | None
     trained_masks: dict[str, NeuronMasks]
@@ -96,6 +98,7 @@ def load_results(config: Config, layout: Layout, systems: Sequence[str]) -> Resu
         list(systems),
         scoring.load_scores(layout),
         scoring.load_comparisons(layout),
+        scoring.load_qualities(layout),
         {system: work.read_summary(layout, system) for system in trained},
         NeuronMasks.from_pretrained(layout.masks) if work.MASKED in systems else None,
         {system: NeuronMasks.from_pretrained(directory) for system, directory in own.items()},
@@ -117,12 +120,14 @@ def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     """Write the tables and the summary of a run."""
     results = load_results(config, layout, systems)
     averages, costs, directions = tabulate_averages(results), tabulate_costs(results), tabulate_directions(results)
+    quality = tabulate_quality(results)
     signatures = sorted({f"{score.metric}: `{score.signature}`" for score in results.scores})
     paragraphs = [
         f"# {config.name}",
         " ".join(describe_run(results, layout)),
         averages.to_markdown(),
         costs.to_markdown(),
+        quality.to_markdown(),
         "\n".join(f"- {finding}" for finding in describe_findings(results, layout)),
         directions.to_markdown(),
         "Signatures: " + "; ".join(signatures),
@@ -131,7 +136,8 @@ def write(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     with publish(layout.report) as temporary:
         temporary.mkdir()
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
-        for name, table in ((AVERAGES_FILE, averages), (COSTS_FILE, costs), (DIRECTIONS_FILE, directions)):
+        tables = {AVERAGES_FILE: averages, COSTS_FILE: costs, QUALITY_FILE: quality, DIRECTIONS_FILE: directions}
+        for name, table in tables.items():
             write_text(temporary / f"{name}.csv", table.to_csv())
             write_text(temporary / f"{name}.json", json.dumps(table.to_json(), indent=2) + "\n")
 
@@ -179,6 +185,28 @@ def tabulate_costs(results: Results) -> Table:
     ]
     header = ["training", "updates", "target tokens", "seconds", "parameters added", "mask bytes"]
     return Table(f"{results.config.name}: cost", header, rows)
+
+
+def tabulate_quality(results: Results) -> Table:
+    """Return the table of what no metric shows, in percent of all test sentences: a row a system."""
+    kinds = ("empty", "copied", "repeated", "over_long")
+    rows = []
+    for system in [scoring.COPY, *results.systems]:
+        own = [quality for quality in results.qualities if quality.system == system]
+        total = sum(quality.sentences for quality in own)
+        judged = [quality for quality in own if quality.off_target is not None]
+        identified = sum(quality.identified for quality in judged)
+        off_target = sum(quality.identified * (quality.off_target or 0) for quality in judged)
+        cells = [Cell(100 * off_target / identified if identified else None), Cell(identified, 0)]
+        cells += [Cell(100 * sum(q.sentences * getattr(q, kind) for q in own) / total) for kind in kinds]
+        rows.append([Cell(_title(system)), *cells])
+    header = ["system", "off-target %", "of sentences", "empty %", "copied %", "repeated %", "over-long %"]
+    return Table(
+        f"{results.config.name}: translations that are broken",
+        header,
+        rows,
+        ["Off-target: in another language, of those that are long enough to tell (40 letters)."],
+    )
 
 
 def tabulate_directions(results: Results) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuronspec.config import Config
 from neuronspec.data.text import Texts
 from neuronspec.evaluation.metrics import METRICS, Metric
+from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.significance import holm, paired_approximate_randomization
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
@@ -24,6 +25,7 @@ from neuronspec.progress import show_progress
 COPY = "source"  # the system that copies its input
 SCORES_FILE = "scores.jsonl"
 COMPARISONS_FILE = "comparisons.jsonl"
+QUALITY_FILE = "quality.jsonl"
 FINE_TUNE = "fine_tune"
 
 Statistics = dict[tuple[str, str, str], NDArray[np.float64]]  # (metric, system, task) -> (sentences, S)
@@ -56,6 +58,22 @@ class SystemComparison:
     trials: int
 
 
+@dataclass(frozen=True)
+class SystemQuality:
+    """What no metric shows of a system on the test text of a task: shares of broken translations, 0..1."""
+
+    system: str
+    task: str
+    sentences: int
+    identified: int
+    off_target: float | None
+    off_target_references: float | None
+    empty: float
+    copied: float
+    repeated: float
+    over_long: float
+
+
 def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     """Score every system on every task and compare each with what it should be compared with.
 
@@ -67,16 +85,20 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     texts = Texts.load(layout.text)
     statistics: Statistics = {}
     scores: list[SystemScore] = []
+    qualities: list[SystemQuality] = []
     with show_progress("scoring", len(config.directions()) * (len(systems) + 1)) as advance:
         for task in config.directions():
-            references = read_side(texts, config, task, source=False)
+            sources, references = (read_side(texts, config, task, source=source) for source in (True, False))
             target = split_direction(task)[1]
             for system in [COPY, *systems]:
                 hypotheses = (
-                    read_side(texts, config, task, source=True)
+                    sources
                     if system == COPY
                     else (layout.translations(system) / f"{task}.txt").read_text(encoding="utf-8").split("\n")[:-1]
                 )
+                found = asdict(assess(hypotheses, sources, references, target))
+                kept = {field.name: found[field.name] for field in fields(SystemQuality) if field.name in found}
+                qualities.append(SystemQuality(system, task, **kept))
                 for name in config.evaluation.metrics:
                     metric = METRICS[name]
                     rows = metric.statistics(hypotheses, references, target)
@@ -90,6 +112,7 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
         temporary.mkdir()
         _write_lines(temporary / SCORES_FILE, scores)
         _write_lines(temporary / COMPARISONS_FILE, comparisons)
+        _write_lines(temporary / QUALITY_FILE, qualities)
 
 
 def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
@@ -181,6 +204,11 @@ def load_scores(layout: Layout) -> list[SystemScore]:
 def load_comparisons(layout: Layout) -> list[SystemComparison]:
     """Read the comparisons of a run."""
     return [SystemComparison(**line) for line in _read_lines(layout.scores / COMPARISONS_FILE)]
+
+
+def load_qualities(layout: Layout) -> list[SystemQuality]:
+    """Read what no metric shows of a run."""
+    return [SystemQuality(**line) for line in _read_lines(layout.scores / QUALITY_FILE)]
 
 
 def _write_lines(path: Path, rows: Iterable[Any]) -> None:

@@ -44,6 +44,10 @@ def specialize(
     Raises:
         NeuronspecError: the masks do not fit the model; the first difference is named.
     """
+    if not isinstance(masks, NeuronMasks):
+        raise NeuronspecError(
+            f"specialize takes NeuronMasks, not {type(masks).__name__}: from_pretrained, from_counts ..."
+        )
     layers = find_ffn_layers(model)
     check_fit(layers, masks)
     unspecialize(model)
@@ -151,7 +155,13 @@ class _Specialization:
         self.rows = _Rows()
         self.generating = False
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
-        self._handles = [model.register_forward_pre_hook(self._take_tasks, with_kwargs=True), *self.positions.attach()]
+        self._handles = [
+            model.register_forward_pre_hook(self._take_tasks, with_kwargs=True),
+            model.register_forward_hook(self._forget, always_call=True),
+            *self.positions.attach(),
+        ]
+        if model.base_model is not model:  # it may be called by itself
+            self._handles.append(model.base_model.register_forward_pre_hook(self._take_given_tasks, with_kwargs=True))
         self._packed: list[PackedLayer] = []
         for layer in layers:
             if keeps_bias:
@@ -308,6 +318,18 @@ class _Specialization:
         if tasks is not None or not self.generating:
             self.set_rows(tasks)
         return arguments, options
+
+    def _take_given_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before each forward of the model without its head: take `tasks`, where they are given to it."""
+        tasks = options.pop("tasks", None)
+        if tasks is not None:
+            self.set_rows(tasks)
+        return arguments, options
+
+    def _forget(self, model: nn.Module, arguments: Any, output: Any) -> None:
+        """After each forward of the whole model: its tasks are not those of the next."""
+        if not self.generating:
+            self.rows = _Rows(default=self.rows.default)
 
     @contextlib.contextmanager
     def _rows_for_generation(self, tasks: Tasks | None) -> Iterator[None]:

@@ -116,8 +116,8 @@ def _shared_widths(
     keys = _width_keys(model)
     if not keys:
         raise NeuronspecError(
-            f"a {model.config.model_type!r} configuration has no key for d_ff: prune with widths='own', and load "
-            "what you save with neuronspec.load_model"
+            f"no key for d_ff is known in a {model.config.model_type!r} configuration: prune with widths='own', and "
+            "load what you save with neuronspec.load_model"
         )
     widest: dict[str, int] = {}
     for layer in layers:
