@@ -62,10 +62,13 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
     ("arguments", "found"),
     [
         (["-t", "hyp", "-r", "ref"], "error: give a configuration, or --translations FILE --references FILE"),
-        (["-t", "hyp", "-l", "en"], "error: give a configuration, or --translations FILE --references FILE"),
+        (["-t", "hyp", "-l", "en"], "error: hyp holds no references: give a configuration, or --references FILE"),
         (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "blue"], "error: unknown metric 'blue' (did you mean 'bleu'?)"),
-        (["-t", "hyp", "-r", "short", "-l", "en"], "error: there are 2 hypotheses for 1 references"),
-        (["-t", "empty", "-r", "empty", "-l", "en"], "error: there are no sentences to score"),
+        (
+            ["-t", "hyp", "-r", "short", "-l", "en"],
+            "hyp has 2 sentences, but short has 1 line",
+        ),
+        (["-t", "empty", "-r", "empty", "-l", "en"], "error: empty is empty; expected one sentence a line"),
         (["-t", "none", "-r", "ref", "-l", "en"], "does not"),
         (["nope"], "error: no configuration 'nope'"),
     ],
@@ -80,3 +83,35 @@ def test_what_the_user_can_mend_is_one_sentence(
     assert found in said.err
     assert "Traceback" not in said.err
     assert said.out == ""
+
+
+def test_a_fairseq_log_holds_its_references(score: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    def marked(line: str) -> str:
+        return "▁" + line.replace(" ", " ▁")
+
+    log = [f"S-{n}\t__en__ ▁x ▁y\nT-{n}\t{marked(LINES[1][n])}\nH-{n}\t-0.5\t{marked(LINES[0][n])}\n" for n in (1, 0)]
+    Path("generate-test.txt").write_text("".join(log), encoding="utf-8")
+    assert score("-t", "generate-test.txt", "-l", "en", "--json", "-m", "bleu") == 0
+    bleu, quality = json.loads(capsys.readouterr().out)
+    assert bleu["value"] == pytest.approx(sacrebleu.BLEU().corpus_score(LINES[0], [LINES[1]]).score)
+    assert quality["quality"]["sentences"] == 2
+
+
+def test_broken_translations_are_counted_where_the_sources_are_given(
+    score: Score, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sources").write_text("Ich sehe heute einen Hund.\nDas ist gut.\n", encoding="utf-8")
+    Path("copies").write_text("Ich sehe heute einen Hund.\n\n", encoding="utf-8")
+    Path("right").write_text("I see a dog today.\nThis is good.\n", encoding="utf-8")
+    assert score("-t", "copies", "-r", "right", "-s", "sources", "-l", "en", "-m", "chrf") == 0
+    said = capsys.readouterr().out
+    assert "copied 50.0 %" in said
+    assert "empty 50.0 %" in said
+    assert "off-target: cannot be told" in said
+
+
+def test_references_that_look_tokenised_are_told(score: Score, caplog: pytest.LogCaptureFixture) -> None:
+    line = "The well @-@ known man &apos;s dog , it is said , barks .\n"
+    Path("tokenised").write_text(line * 3, encoding="utf-8")
+    assert score("-t", "tokenised", "-r", "tokenised", "-l", "en") == 0
+    assert "the references look tokenised" in caplog.text
