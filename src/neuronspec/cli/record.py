@@ -87,15 +87,14 @@ def _record_model(name: str, texts: list[str], words: list[str], out: Path, forc
     weights = sorted(Path(name).glob("*.safetensors"))
     signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(read)}
     formats = [task_format(task, tokenizer, loaded.config) for task in files if loaded.config.is_encoder_decoder]
-    ends = [tokenizer.eos_token_id] if "end_of_sentence" in neurons.ignore and not formats else []
-    ends = [end for end in ends if end is not None]
+    end = None if formats or "end_of_sentence" not in neurons.ignore else tokenizer.eos_token_id
     counts = record_activations(
         loaded,
         make_batches(loaded, tokenizer, read, tokens_per_batch=neurons.tokens_per_batch),
         neurons.unit,
         threshold=neurons.threshold,
         gated_at=neurons.gated_at,
-        ignore=[*special_ids(formats, neurons.ignore), *ends],
+        ignore=[*special_ids(formats, neurons.ignore), *([] if end is None else [end])],
         means=neurons.means,
         states=neurons.states,
         signature=signature,

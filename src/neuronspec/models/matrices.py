@@ -32,6 +32,11 @@ def turn(matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
     return weight.T if isinstance(matrix, Conv1D) else weight
 
 
+def output_dimension(matrix: Matrix) -> int:
+    """Return which dimension of a matrix' weight the features are in that it writes; the other is what it reads."""
+    return 1 if isinstance(matrix, Conv1D) else 0
+
+
 def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return weight (kept, in) and bias (kept,) of some of the features that a matrix writes.
 

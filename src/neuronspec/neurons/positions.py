@@ -57,15 +57,16 @@ class Positions:
         hidden, choices = self._routed[layer.experts]
         for tokens, known_error in _readings(choices, layer.expert):
             if len(tokens) == states.numel() // states.shape[-1]:
-                self._warn(layer, known_error)
+                if known_error:
+                    self._warn()
                 return tokens
         raise NeuronspecError(
             f"{layer.name} got {states.numel() // states.shape[-1]} of {len(hidden)} tokens: this version of "
             "transformers routes tokens to experts in a way that neuronspec does not know"
         )
 
-    def _warn(self, layer: FFNLayer, known_error: bool) -> None:
-        if known_error and not self._warned:
+    def _warn(self) -> None:
+        if not self._warned:
             self._warned = True
             warnings.warn(
                 "this version of transformers sends the tokens of NLLB-MoE to experts 0 and 1 alone, whatever the "

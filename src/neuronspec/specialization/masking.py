@@ -161,7 +161,7 @@ class _Specialization:
             *self.positions.attach(),
         ]
         if model.base_model is not model:  # it may be called by itself
-            self._handles.append(model.base_model.register_forward_pre_hook(self._take_given_tasks, with_kwargs=True))
+            self._handles.append(model.base_model.register_forward_pre_hook(self._take_tasks, with_kwargs=True))
         self._packed: list[PackedLayer] = []
         for layer in layers:
             if keeps_bias:
@@ -312,17 +312,10 @@ class _Specialization:
         for listener in self.listeners:
             listener(tasks)
 
-    def _take_tasks(self, model: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Before each forward of the whole model: take `tasks` out of its arguments."""
+    def _take_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before each forward of the model, or of it without its head: take `tasks` out of its arguments."""
         tasks = options.pop("tasks", None)
-        if tasks is not None or not self.generating:
-            self.set_rows(tasks)
-        return arguments, options
-
-    def _take_given_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Before each forward of the model without its head: take `tasks`, where they are given to it."""
-        tasks = options.pop("tasks", None)
-        if tasks is not None:
+        if tasks is not None or (part is self.model and not self.generating):
             self.set_rows(tasks)
         return arguments, options
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.matrices import features_out, output_dimension
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.specialization.masking import find_specialization
 
@@ -148,13 +148,12 @@ def _weights(layer: FFNLayer, absent: torch.Tensor) -> Iterator[tuple[torch.Tens
     if not len(absent):
         return
     for matrix in layer.expansions:
-        turned = isinstance(matrix, Conv1D)
-        parts = matrix.weight.shape[turned] // layer.width  # two where gate and other matrix are one
+        parts = features_out(matrix) // layer.width  # two where gate and other matrix are one
         numbers = torch.cat([absent + layer.width * part for part in range(parts)])
-        yield matrix.weight, int(turned), numbers
+        yield matrix.weight, output_dimension(matrix), numbers
         if matrix.bias is not None:
             yield matrix.bias, 0, numbers
-    yield layer.projection.weight, int(not isinstance(layer.projection, Conv1D)), absent
+    yield layer.projection.weight, 1 - output_dimension(layer.projection), absent
 
 
 def _moments(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> list[torch.Tensor]:
