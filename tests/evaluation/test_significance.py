@@ -19,13 +19,11 @@ from scipy.stats import kstest, ttest_1samp
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import significance
 from neuronspec.evaluation.metrics import METRICS, mean_score, mean_statistics
+from neuronspec.evaluation.outcomes import Outcomes, benjamini_hochberg, count_outcomes, holm
 from neuronspec.evaluation.significance import (
     Comparison,
     FloatArray,
-    Outcomes,
-    benjamini_hochberg,
-    count_outcomes,
-    holm,
+    compare_groups,
     paired_approximate_randomization,
     paired_bootstrap,
 )
@@ -498,3 +496,52 @@ def test_properties_of_adjusted_p_values(p: list[float]) -> None:
 def test_adjustments_refuse_what_is_no_p_value(adjust: Callable[..., FloatArray], p: list[float]) -> None:
     with pytest.raises(NeuronspecError, match="numbers between 0 and 1"):
         adjust(p)
+
+
+def make_grid(seed: int, tasks: list[str], shift: float = 0.0) -> list[tuple[str, FloatArray, FloatArray]]:
+    draw = np.random.default_rng(seed)
+    return [(task, make_rows(draw.normal(size=40)), make_rows(draw.normal(size=40) + shift)) for task in tasks]
+
+
+def test_a_group_of_a_grid_is_tested_as_a_list_of_its_test_sets() -> None:
+    tasks = ["a", "b", "c", "d"]
+    grid = make_grid(3, tasks, shift=0.2)
+    groups = {"all": tasks, "first": ["a"], "some": ["b", "d"], "none": []}
+    found = compare_groups(iter(grid), groups, average, trials=999, seed=5, confidence=0.9, resamples=500)
+    assert list(found) == ["all", "first", "some"]
+    baselines, systems = [baseline for _, baseline, _ in grid], [system for _, _, system in grid]
+    assert found["all"].p_value == paired_approximate_randomization(baselines, systems, average, 999, 5).p_value
+    assert found["all"].interval == paired_bootstrap(baselines, systems, average, 500, 5, 0.9).interval
+    assert found["first"].p_value == paired_approximate_randomization(baselines[0], systems[0], average, 999, 5).p_value
+    # another place in the grid means other draws: the same up to their Monte-Carlo error
+    alone = paired_approximate_randomization(baselines[1::2], systems[1::2], average, 999, 5)
+    assert found["some"].difference == pytest.approx(alone.difference)
+    assert found["some"].p_value == pytest.approx(alone.p_value, abs=0.08)
+    assert 0 < found["some"].p_value < 1
+
+
+def test_r12_p_values_of_the_groups_of_a_grid_are_uniform_under_the_null() -> None:
+    groups = {"all": ["a", "b", "c"], "two": ["a", "c"], "one": ["b"]}
+    found = [compare_groups(make_grid(seed, ["a", "b", "c"]), groups, average, 299, seed) for seed in range(200)]
+    for group in groups:
+        p_values = [comparisons[group].p_value for comparisons in found]
+        assert kstest(p_values, "uniform").pvalue > 0.01
+    identical = [(task, rows, rows) for task, rows, _ in make_grid(0, ["a", "b", "c"])]
+    assert {one.p_value for one in compare_groups(identical, groups, average, 100).values()} == {1.0}
+
+
+def test_the_test_sets_of_a_group_are_exchanged_independently() -> None:
+    # Two sets whose gains cancel exactly under the same exchanges: only independent ones ever differ from zero.
+    gains = np.random.default_rng(0).normal(size=50)
+    grid = [("up", make_rows(np.zeros(50)), make_rows(gains)), ("down", make_rows(gains), make_rows(np.zeros(50)))]
+    found = compare_groups(grid, {"both": ["up", "down"]}, average, 200, confidence=0.95)
+    assert found["both"].difference == pytest.approx(0)
+    assert found["both"].interval is not None
+    assert found["both"].interval[1] - found["both"].interval[0] > 0.05
+
+
+def test_a_test_set_that_does_not_fit_is_refused() -> None:
+    rows = make_rows(np.zeros(5))
+    with pytest.raises(NeuronspecError, match="both must be"):
+        compare_groups([("a", rows, rows[:4])], {"a": ["a"]}, average)
+    assert compare_groups([("a", rows, rows[:4])], {"b": ["b"]}, average) == {}  # no group looks at it

@@ -4,19 +4,18 @@ The tests see only per-sentence statistics and a function from their sum to a sc
 `neuronspec.evaluation.metrics`; its `mean_statistics` and `mean_score` bring COMET's segment scores, or any
 other number a sentence, into that form). Where a claim is about the average over many directions, give the
 test sets of all directions as lists: the difference is then the mean over the test sets (macro average).
-Where it is about how many directions got better, give their comparisons to `count_outcomes`.
+Where it is about how many directions got better, give their comparisons to
+`neuronspec.evaluation.outcomes.count_outcomes`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import false_discovery_control
 
 from neuronspec.errors import NeuronspecError
 
@@ -57,55 +56,6 @@ class Comparison:
     trials: int
     test: str
     effect: float | None = None
-
-
-class Compared(Protocol):
-    """What `count_outcomes` reads of a comparison: its difference and its p-value before any correction."""
-
-    @property
-    def difference(self) -> float:
-        """The system's score less the baseline's."""
-
-    @property
-    def p_value(self) -> float:
-        """The test's own p-value."""
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """In how many of a grid's directions a system wins, loses, or neither.
-
-    Attributes:
-        significantly_better: directions with an adjusted p-value up to `level` and a better score.
-        significantly_worse: the same with a worse score.
-        undecided: the rest.
-        better: directions with a better score, significant or not.
-        worse: the same with a worse score.
-        equal: directions with the same score.
-        level: of significance, for the whole grid.
-        adjusted_p_values: one a direction, in the order of the comparisons.
-
-    Example:
-        >>> print(Outcomes(57, 2, 1, 58, 2, 0, 0.05, ()))
-        57 of 60 significantly better, 2 worse, 1 undecided (adjusted p <= 0.05); 58 better, 2 worse, 0 equal in all
-    """
-
-    significantly_better: int
-    significantly_worse: int
-    undecided: int
-    better: int
-    worse: int
-    equal: int
-    level: float
-    adjusted_p_values: tuple[float, ...]
-
-    def __str__(self) -> str:
-        tests = self.better + self.worse + self.equal
-        return (
-            f"{self.significantly_better} of {tests} significantly better, {self.significantly_worse} worse, "
-            f"{self.undecided} undecided (adjusted p <= {self.level:g}); "
-            f"{self.better} better, {self.worse} worse, {self.equal} equal in all"
-        )
 
 
 def paired_approximate_randomization(
@@ -151,16 +101,61 @@ def paired_approximate_randomization(
     """
     pairs = _pair(baseline, system, trials, seed)
     _check_confidence(confidence)
-    baseline_score, system_score = _observe(pairs, metric_score)
-    shuffled = _collect_differences(pairs, metric_score, trials, seed, _shuffle)
-    difference = system_score - baseline_score
-    p_value = _find_p_value(shuffled, difference)
-    interval, effect = None, None
-    if confidence is not None:
-        resampled = _collect_differences(pairs, metric_score, trials, seed, _resample)
-        interval, effect = _find_interval(resampled, confidence), _find_effect(resampled, difference)
-    test = "paired approximate randomization"
-    return Comparison(baseline_score, system_score, difference, p_value, interval, trials, test, effect)
+    together = _Together(trials, 0 if confidence is None else trials)
+    for number, pair in enumerate(pairs):
+        together.add(_try(pair, metric_score, together, seed, number))
+    return together.compare(confidence)
+
+
+def compare_groups(
+    test_sets: Iterable[tuple[str, FloatArray, FloatArray]],
+    groups: Mapping[str, Collection[str]],
+    metric_score: MetricScore,
+    trials: int = 10_000,
+    seed: int = 0,
+    confidence: float | None = None,
+    resamples: int = 1_000,
+) -> dict[str, Comparison]:
+    """Test every group of a grid of directions in one pass: each single one, those to English, all of them.
+
+    Use it for many directions: each one's trials are made once, whatever the number of groups that it is in, and
+    only one direction's statistics are in memory at a time. Each group is tested as
+    `paired_approximate_randomization` tests a list of test sets: on the mean of its directions' differences.
+
+    Args:
+        test_sets: the name of each test set, the baseline's per-sentence statistics (sentences, S), the system's.
+        groups: the names of the test sets of each group.
+        metric_score: maps summed statistics (..., S) to scores (...).
+        trials: how many exchanges to try.
+        seed: of the random draws, 0 or more.
+        confidence: the coverage of the intervals to give, or None for none.
+        resamples: how many bootstrap samples give an interval.
+
+    Returns:
+        The comparison of each group that has a test set.
+
+    Raises:
+        NeuronspecError: as `paired_approximate_randomization`.
+
+    Example:
+        >>> rows = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> grid = [(task, rows, rows) for task in ("de-en", "en-de", "en-fr")]
+        >>> groups = {"from en": ["en-de", "en-fr"], "all": ["de-en", "en-de", "en-fr"], "to fr": []}
+        >>> found = compare_groups(grid, groups, lambda total: total[..., 0] / total[..., 1], trials=100)
+        >>> {name: comparison.p_value for name, comparison in found.items()}
+        {'from en': 1.0, 'all': 1.0}
+    """
+    _check_confidence(confidence)
+    members = {label: frozenset(names) for label, names in groups.items()}
+    found = {label: _Together(trials, 0 if confidence is None else resamples) for label in groups}
+    for number, (name, baseline, system) in enumerate(test_sets):
+        containing = [found[label] for label, names in members.items() if name in names]
+        if containing:
+            [pair] = _pair(baseline, system, trials, seed)
+            tried = _try(pair, metric_score, containing[0], seed, number)
+            for together in containing:
+                together.add(tried)
+    return {label: together.compare(confidence) for label, together in found.items() if together.test_sets}
 
 
 def paired_bootstrap(
@@ -199,106 +194,10 @@ def paired_bootstrap(
     """
     pairs = _pair(baseline, system, trials, seed)
     _check_confidence(confidence)
-    baseline_score, system_score = _observe(pairs, metric_score)
-    resampled = _collect_differences(pairs, metric_score, trials, seed, _resample)
-    difference = system_score - baseline_score
-    p_value = _find_p_value(resampled - resampled.mean(), difference)
-    interval, effect = _find_interval(resampled, confidence), _find_effect(resampled, difference)
-    return Comparison(baseline_score, system_score, difference, p_value, interval, trials, "paired bootstrap", effect)
-
-
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values so that the chance of even one false discovery stays below the level (Holm, 1979).
-
-    Use it where every single claim must hold ("better on these three directions").
-
-    Args:
-        p_values: the p-values of all tests of a family, (tests,).
-
-    Returns:
-        The adjusted p-values in the same order; those up to 0.05 are significant at the level of 0.05.
-
-    Raises:
-        NeuronspecError: a value is not a probability.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.02]).tolist()
-        [0.03, 0.04, 0.04]
-    """
-    values = _check_p_values(p_values)
-    order = np.argsort(values, kind="stable")
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    return np.minimum(adjusted, 1.0)
-
-
-def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values so that the expected share of false discoveries stays below the level.
-
-    Use it for many directions at once, where a known share of false claims is acceptable (Benjamini and
-    Hochberg, 1995). The tests must be independent or positively dependent.
-
-    Args:
-        p_values: the p-values of all tests of a family, (tests,).
-
-    Returns:
-        The adjusted p-values in the same order.
-
-    Raises:
-        NeuronspecError: a value is not a probability.
-
-    Example:
-        >>> benjamini_hochberg([0.01, 0.04, 0.02]).tolist()
-        [0.03, 0.04, 0.03]
-    """
-    return np.asarray(false_discovery_control(_check_p_values(p_values), method="bh"), dtype=np.float64)
-
-
-def count_outcomes(
-    comparisons: Sequence[Compared],
-    level: float = 0.05,
-    adjust: Callable[[FloatArray], FloatArray] = holm,
-    higher_is_better: bool = True,
-) -> Outcomes:
-    """Count the directions of a grid that got significantly better or worse, and those that did not.
-
-    One test a direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values are
-    adjusted for their number first.
-
-    Args:
-        comparisons: one a direction, of the same metric and the same two systems; the tests of a family.
-        level: an adjusted p-value up to it is significant.
-        adjust: `holm`, if every single claim must hold, or `benjamini_hochberg`, if a share of `level` of the
-            claims may be false.
-        higher_is_better: False for error rates such as TER (`Metric.higher_is_better`).
-
-    Returns:
-        The counts, and the adjusted p-values in the order given.
-
-    Raises:
-        NeuronspecError: `level` is not between 0 and 1, a p-value is no probability, or a difference is NaN.
-
-    Example:
-        >>> gains = {"en-de": (1.2, 0.001), "en-fr": (0.3, 0.04), "en-ti": (-2.0, 0.002), "en-am": (0.0, 1.0)}
-        >>> tests = [Comparison(20.0, 20.0 + gain, gain, p, None, 10_000, "") for gain, p in gains.values()]
-        >>> outcomes = count_outcomes(tests)
-        >>> outcomes.significantly_better, outcomes.significantly_worse, outcomes.undecided
-        (1, 1, 2)
-        >>> outcomes.better, outcomes.worse, outcomes.equal
-        (2, 1, 1)
-    """
-    if not 0 < level < 1:
-        raise NeuronspecError(f"level is {level}, but must lie between 0 and 1; 0.05 is usual")
-    adjusted = adjust(np.array([comparison.p_value for comparison in comparisons], dtype=np.float64))
-    gains = np.array([comparison.difference for comparison in comparisons], dtype=np.float64)
-    if np.isnan(gains).any():
-        raise NeuronspecError(f"the differences {gains.tolist()} hold NaN, which is neither better nor worse")
-    better, worse = (gains > TIE, gains < -TIE) if higher_is_better else (gains < -TIE, gains > TIE)
-    significant = adjusted <= level
-    won, lost = int((significant & better).sum()), int((significant & worse).sum())
-    wins, losses = int(better.sum()), int(worse.sum())
-    undecided, equal = len(gains) - won - lost, len(gains) - wins - losses
-    return Outcomes(won, lost, undecided, wins, losses, equal, level, tuple(adjusted.tolist()))
+    together = _Together(0, trials)
+    for number, pair in enumerate(pairs):
+        together.add(_try(pair, metric_score, together, seed, number))
+    return together.compare(confidence)
 
 
 def _pair(
@@ -324,27 +223,66 @@ def _pair(
     return [(one.astype(np.float64), other.astype(np.float64)) for one, other in zip(baselines, systems, strict=True)]
 
 
-def _observe(pairs: list[Pair], metric_score: MetricScore) -> tuple[float, float]:
-    baseline = np.mean([metric_score(baseline.sum(axis=0)) for baseline, _ in pairs])
-    system = np.mean([metric_score(system.sum(axis=0)) for _, system in pairs])
-    _check_finite(baseline, system)
-    return float(baseline), float(system)
+Tried = tuple[float, float, FloatArray, FloatArray]  # both scores, the differences of all trials and of all resamples
+
+
+class _Together:
+    """The sums of scores and differences over the test sets of a group."""
+
+    def __init__(self, trials: int, resamples: int) -> None:
+        self.test_sets = 0
+        self.baseline = self.system = 0.0
+        self.shuffled, self.resampled = np.zeros(trials), np.zeros(resamples)
+
+    def add(self, tried: Tried) -> None:
+        baseline, system, shuffled, resampled = tried
+        self.test_sets += 1
+        self.baseline += baseline
+        self.system += system
+        self.shuffled += shuffled
+        self.resampled += resampled
+
+    def compare(self, confidence: float | None) -> Comparison:
+        """Return the comparison of the means over the test sets."""
+        baseline, system = self.baseline / self.test_sets, self.system / self.test_sets
+        shuffled, resampled = self.shuffled / self.test_sets, self.resampled / self.test_sets
+        difference = system - baseline
+        interval, effect = None, None
+        if confidence is not None:
+            interval, effect = _find_interval(resampled, confidence), _find_effect(resampled, difference)
+        if len(shuffled):
+            p_value, trials, test = (
+                _find_p_value(shuffled, difference),
+                len(shuffled),
+                "paired approximate randomization",
+            )
+        else:
+            p_value = _find_p_value(resampled - resampled.mean(), difference)
+            trials, test = len(resampled), "paired bootstrap"
+        return Comparison(baseline, system, difference, p_value, interval, trials, test, effect)
+
+
+def _try(pair: Pair, metric_score: MetricScore, sizes: _Together, seed: int, number: int) -> Tried:
+    """Score a test set as it is, and make its trials and resamples, from draws of its own."""
+    baseline, system = (metric_score(rows.sum(axis=0)) for rows in pair)
+    shuffled = _collect_differences(pair, metric_score, len(sizes.shuffled), (seed, number), _shuffle)
+    resampled = _collect_differences(pair, metric_score, len(sizes.resampled), (seed, number), _resample)
+    _check_finite(baseline, system, shuffled, resampled)
+    return float(baseline), float(system), shuffled, resampled
 
 
 def _collect_differences(
-    pairs: list[Pair], metric_score: MetricScore, trials: int, seed: int, disturb: Disturb
+    pair: Pair, metric_score: MetricScore, trials: int, seed: tuple[int, int], disturb: Disturb
 ) -> FloatArray:
-    """Return the mean difference over the test sets in every trial, (trials,)."""
+    """Return the difference of the systems' scores in every trial, (trials,)."""
     random = np.random.default_rng(seed)
     differences = np.zeros(trials)
-    for pair in pairs:
-        step = max(1, CHUNK_CELLS // len(pair[0]))
-        for start in range(0, trials, step):
-            size = min(step, trials - start)
-            baseline_sums, system_sums = disturb(pair, size, random)  # (size, S) each
-            differences[start : start + size] += metric_score(system_sums) - metric_score(baseline_sums)
-    _check_finite(differences)
-    return differences / len(pairs)
+    step = max(1, CHUNK_CELLS // len(pair[0]))
+    for start in range(0, trials, step):
+        size = min(step, trials - start)
+        baseline_sums, system_sums = disturb(pair, size, random)  # (size, S) each
+        differences[start : start + size] = metric_score(system_sums) - metric_score(baseline_sums)
+    return differences
 
 
 def _shuffle(pair: Pair, size: int, random: np.random.Generator) -> Pair:
@@ -392,10 +330,3 @@ def _check_finite(*scores: npt.ArrayLike) -> None:
 def _check_confidence(confidence: float | None) -> None:
     if confidence is not None and not 0 < confidence < 1:
         raise NeuronspecError(f"confidence is {confidence}, but must lie between 0 and 1; 0.95 is usual")
-
-
-def _check_p_values(p_values: npt.ArrayLike) -> FloatArray:
-    values = np.asarray(p_values, dtype=np.float64)
-    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise NeuronspecError(f"the p-values {values.tolist()} must be a flat list of numbers between 0 and 1")
-    return values
