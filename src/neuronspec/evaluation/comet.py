@@ -1,0 +1,232 @@
+"""COMET, a metric learnt from human ratings, through unbabel-comet in a Python environment of its own.
+
+unbabel-comet 2.2 needs numpy 1, transformers 4 and protobuf 4, so it cannot be installed beside neuronspec. It
+gets a virtual environment, and a process there (`comet_worker.py`) loads the model and scores. Its interpreter is
+the argument `python`, else the environment variable `NEURONSPEC_COMET_PYTHON`, else that of
+`~/.cache/neuronspec/comet` (or below `XDG_CACHE_HOME`).
+
+A COMET checkpoint is a pickle: COMET's own loader opens it, in that process. Give it only what you trust.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any, Literal
+
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.evaluation.metrics import FloatArray, Metric, find_scoring, mean_statistics
+
+Device = Literal["auto", "cpu", "cuda"]
+MODEL = "Unbabel/wmt22-comet-da"
+WORKER = Path(__file__).with_name("comet_worker.py")
+# unbabel-comet pins protobuf 4 and torchmetrics 0.10: newer sentencepiece and setuptools do not go with these.
+PACKAGES = "unbabel-comet==2.2.7 'sentencepiece<0.2.2' 'setuptools<81'"
+HOME = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "neuronspec" / "comet"
+SETUP = (
+    f"Set it up once, with Python 3.12 or older: python -m venv {HOME} ; {HOME}/bin/pip install {PACKAGES} (or set "
+    "NEURONSPEC_COMET_PYTHON to the interpreter of an environment that has unbabel-comet)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CometScores:
+    """COMET's scores of one set of translations.
+
+    Attributes:
+        scores: (sentences,) float64; `mean_statistics(scores)` takes them to a significance test.
+        signature: how they were computed, to be reported with them: the model, the first 8 digits of the SHA-256
+            hash of its checkpoint, the precision, and the version of unbabel-comet.
+    """
+
+    scores: FloatArray
+    signature: str
+
+    @property
+    def value(self) -> float:
+        """100 times the mean of the scores, as the paper prints it: 79.1 for 0.791."""
+        return 100 * float(self.scores.mean())
+
+
+class Comet:
+    """A loaded COMET model, which scores one test set after another; use it in a `with` statement.
+
+    Args:
+        model: a name on the hub, downloaded at its first use; or a checkpoint on this machine: a directory that
+            holds `checkpoints/model.ckpt` and `hparams.yaml`, or the `.ckpt` file in such a directory.
+        python: the interpreter of the environment that has unbabel-comet; see the module.
+        batch_size: sentences scored at once. Padding differs with it, and with it the scores' last digits.
+        device: `auto` is a GPU where that environment's torch finds one.
+
+    Raises:
+        NeuronspecError: the environment, the device or the model is missing or does not work.
+
+    Example:
+        >>> with Comet() as comet:  # doctest: +SKIP
+        ...     german = comet.score(["A cat."], ["Eine Katze."], ["Eine Katze."])
+        ...     french = comet.score(["A cat."], ["Une chatte."], ["Un chat."])
+        >>> german.signature  # doctest: +SKIP
+        'comet|model:Unbabel/wmt22-comet-da|checkpoint:0f3c9a71|precision:fp32|unbabel-comet:2.2.7'
+    """
+
+    def __init__(
+        self,
+        model: str | Path = MODEL,
+        *,
+        python: str | Path | None = None,
+        batch_size: int = 16,
+        device: Device = "auto",
+    ) -> None:
+        if device not in ("auto", "cpu", "cuda") or batch_size < 1:
+            raise NeuronspecError(f"{device=}, {batch_size=}; give 'auto', 'cpu' or 'cuda', and a batch of 1 or more")
+        self._batch_size = batch_size
+        interpreter = _find_interpreter(python)
+        # In a job of Slurm's, lightning would take the worker for one process of many and refuse to run.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        try:
+            # -I keeps PYTHONPATH out, and the folder of the worker, where this very file would pass for COMET.
+            command = (interpreter, "-I", WORKER)
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._chatter, env=environment)
+        except OSError as error:
+            raise NeuronspecError(f"cannot run {interpreter}: {first_line(error)}. {SETUP}") from error
+        try:
+            self.signature: str = self._ask(model=str(model), device=device)["signature"]
+        except BaseException:
+            self.close()
+            raise
+
+    def score(self, sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> CometScores:
+        """Score a set of translations, as COMET's Python API does (the command `comet-score` rounds to fp16).
+
+        Args:
+            sources: the sentences that were translated.
+            hypotheses: the detokenized translations in the same order; any may be empty.
+            references: the detokenized reference translations in the same order.
+
+        Returns:
+            A score for each sentence, in the same order, and the signature.
+
+        Raises:
+            NeuronspecError: there are no sentences, not as many of each, a score is not finite, or the process died.
+        """
+        if not len(sources) == len(hypotheses) == len(references) > 0:
+            raise NeuronspecError(
+                f"there are {len(sources)} sources, {len(hypotheses)} hypotheses and {len(references)} references; "
+                "give as many of each, and at least one: look for lost, empty or doubled lines"
+            )
+        sentences = list(zip(sources, hypotheses, references, strict=True))
+        answer = self._ask(sentences=sentences, batch_size=self._batch_size)
+        return CometScores(mean_statistics(answer["scores"])[:, 0].copy(), self.signature)
+
+    def close(self) -> None:
+        """End the process."""
+        if not self._chatter.closed:
+            self._process.kill()
+            self._process.communicate()
+            self._chatter.close()
+
+    def __enter__(self) -> Comet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return its answer; a process that gives none, or is interrupted, is ended."""
+        if self._chatter.closed:
+            raise NeuronspecError("this COMET process has ended; start another")
+        assert self._process.stdin
+        assert self._process.stdout
+        line = b""
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            pass  # it died before it read all
+        except BaseException:
+            self.close()
+            raise
+        if not line.endswith(b"\n"):
+            raise NeuronspecError(f"the COMET process died: {self._bury()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise NeuronspecError(answer["error"] + (f" {SETUP}" if answer["setup"] else ""))
+        return answer
+
+    def _bury(self) -> str:
+        """Return what a dead process said last and how it ended."""
+        code = self._process.wait()
+        self._chatter.seek(0)
+        said = self._chatter.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        self.close()
+        end = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
+        return f"{said[-1].strip()} ({end}{', perhaps for want of memory' if code == -9 else ''})"
+
+
+@dataclass(frozen=True)
+class CometMetric(Metric):
+    """COMET among the metrics: each sentence's score, times 100, is its statistic, so tests and averages take it.
+
+    Attributes:
+        comet: the loaded model.
+    """
+
+    comet: Comet
+
+    @classmethod
+    def of(cls, comet: Comet) -> CometMetric:
+        """Return the metric of a loaded model."""
+        scoring = find_scoring("COMET")
+        return cls(scoring.name, scoring.higher_is_better, scoring.score, comet)
+
+    def signature(self, target_language: str) -> str:
+        """Return the model, its checkpoint's hash, the precision, and the version of unbabel-comet."""
+        return self.comet.signature
+
+    def statistics(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_language: str,
+        sources: Sequence[str] | None = None,
+    ) -> FloatArray:
+        """Score with COMET, which needs the sources."""
+        if sources is None:
+            raise NeuronspecError("COMET reads the sources, too: give them (--sources)")
+        return mean_statistics(100 * self.comet.score(sources, hypotheses, references).scores)
+
+
+def comet_scores(
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    model: str | Path = MODEL,
+    *,
+    python: str | Path | None = None,
+    batch_size: int = 16,
+    device: Device = "auto",
+) -> CometScores:
+    """Score one test set with COMET; for several, `Comet` loads the model only once.
+
+    Args and errors are those of `Comet` and `Comet.score`.
+
+    Example:
+        >>> result = comet_scores(["A cat."], ["Eine Katze."], ["Eine Katze."])  # doctest: +SKIP
+        >>> rows = mean_statistics(result.scores)  # doctest: +SKIP
+    """
+    with Comet(model, python=python, batch_size=batch_size, device=device) as comet:
+        return comet.score(sources, hypotheses, references)
+
+
+def _find_interpreter(given: str | Path | None) -> Path:
+    path = Path(given or os.environ.get("NEURONSPEC_COMET_PYTHON") or HOME / "bin" / "python").expanduser()
+    if not path.is_file():
+        raise NeuronspecError(f"COMET needs an environment of its own, but {path} does not exist. {SETUP}")
+    return path
