@@ -72,7 +72,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "training.schedule: input should be 'inverse_sqrt' or 'constant', not 'cosine'",
         "neurons.k: must be a share from 0 to 1, or auto, not 95",
         "vocabulary.size: input should be a valid integer",
-        "evaluation.metrics.0: input should be 'bleu', 'chrf' or 'ter', not 'blue'",
+        "evaluation.metrics.0: input should be 'bleu', 'chrf', 'ter', 'spbleu', 'tokenized_bleu' or 'comet', not 'b",
         "unknown method 'fine_tuned' (did you mean 'fine_tune'?)",
         "unknown key methods.neuron_specialization.stack (did you mean 'stacks'?)",
     ):

@@ -247,19 +247,10 @@ class Translation(Section):
     """Longest output, in tokens."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
     """Padded source tokens of one batch, times beams."""
-
-
-class Evaluation(Section):
-    """How to score."""
-
-    metrics: Annotated[list[Literal["bleu", "chrf", "ter"]], AfterValidator(_once)] = Field(
-        default=["bleu", "chrf"], min_length=1
-    )
-    """Metrics, through sacrebleu."""
-    trials: int = Field(default=10_000, ge=100)
-    """Trials of the paired approximate randomisation test."""
-    significance: float = Field(default=0.05, gt=0, lt=1)
-    """The level under which a difference is marked, after Holm's correction."""
+    engine: Literal["transformers", "ctranslate2"] = "transformers"
+    """What decodes; `ctranslate2` (an extra) is faster on CPUs. Masks are applied by both."""
+    compute_type: str = "default"
+    """The precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""
 
 
 def _known_language(code: str) -> str:
@@ -286,6 +277,33 @@ LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_known_lang
 Direction = Annotated[str, AfterValidator(_known_task)]
 
 
+class Evaluation(Section):
+    """How to score."""
+
+    metrics: Annotated[
+        list[Literal["bleu", "chrf", "ter", "spbleu", "tokenized_bleu", "comet"]], AfterValidator(_once)
+    ] = Field(default=["bleu", "chrf"], min_length=1)
+    """Metrics: `bleu`, `chrf` (chrF++) and `ter` through sacrebleu, `spbleu` (needs `sentencepiece`), `tokenized_bleu`
+    (needs sacremoses), `comet` (needs an environment of its own, see docs/evaluation.md)."""
+    sentencepiece: Path | None = None
+    """The SentencePiece model that `spbleu` splits with. Relative to where the command runs."""
+    comet_model: str = "Unbabel/wmt22-comet-da"
+    """The model of `comet`: a name on the hub, a checkpoint file, or a directory with `checkpoints/model.ckpt`."""
+    levels: dict[str, Annotated[list[LanguageCode], AfterValidator(_once)]] = {}
+    """Groups of languages that tables average over, by resource level: `{high: [de, fr], low: [lb]}`. Where not
+    given, those of EC30, if all languages are among its thirty."""
+    trials: int = Field(default=10_000, ge=100)
+    """Trials of the paired approximate randomisation test."""
+    significance: float = Field(default=0.05, gt=0, lt=1)
+    """The p-value up to which a difference is marked, after Holm's correction."""
+
+    @model_validator(mode="after")
+    def _pieces_where_they_are_needed(self) -> Evaluation:
+        if ("spbleu" in self.metrics) != (self.sentencepiece is not None):
+            raise ValueError("evaluation.sentencepiece: give it with the metric spbleu, and only with it")
+        return self
+
+
 class Config(Section):
     """A whole run, from corpora to report."""
 
@@ -305,6 +323,9 @@ class Config(Section):
     """The other languages; each gives the tasks pivot-x and x-pivot."""
     tasks: Annotated[list[Direction], AfterValidator(_once)] = []
     """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
+    zero_shot: Annotated[list[Direction], AfterValidator(_once)] | Literal["all"] = []
+    """Directions to test without training them, `src-tgt`, or `all` between two of the languages: encoded with the
+    neurons of src-pivot, decoded with those of pivot-tgt."""
     data: Data
     vocabulary: Vocabulary = Vocabulary()
     sampling: Sampling = Sampling()
@@ -338,6 +359,11 @@ class Config(Section):
             raise ValueError("give exactly one of languages and tasks")
         if self.pivot in self.languages:
             raise ValueError(f"languages: {self.pivot!r} is the pivot; name the other languages only")
+        for task in self.zero_shot if self.zero_shot != "all" else ():
+            source, target = split_direction(task)
+            needed = [join_direction(source, self.pivot), join_direction(self.pivot, target)]
+            if task in self.directions() or not {*needed} <= {*self.directions()}:
+                raise ValueError(f"zero_shot: {task} must not be trained itself, but {' and '.join(needed)} must be")
         for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
             given = getattr(self.data, part)
             if bool(given) == bool(share):
@@ -350,3 +376,18 @@ class Config(Section):
             *(join_direction(self.pivot, language) for language in self.languages),
             *(join_direction(language, self.pivot) for language in self.languages),
         ]
+
+    def zero_shot_directions(self) -> list[str]:
+        """Return the directions that are tested without having been trained."""
+        if self.zero_shot != "all":
+            return list(self.zero_shot)
+        trained = self.directions()
+        sides = [split_direction(task) for task in trained]
+        heard = [source for source, target in sides if target == self.pivot]
+        spoken = [target for source, target in sides if source == self.pivot]
+        pairs = [join_direction(source, target) for source in heard for target in spoken if source != target]
+        return [task for task in pairs if task not in trained]
+
+    def tested_directions(self) -> list[str]:
+        """Return every direction that is translated and scored: the trained ones, then the zero-shot ones."""
+        return [*self.directions(), *self.zero_shot_directions()]

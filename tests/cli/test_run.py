@@ -98,13 +98,21 @@ def test_verbs_print_what_is_done_already(
         assert capsys.readouterr().out == done.stdout
     assert call("select", recipe, "--json") == 0
     assert set(json.loads(capsys.readouterr().out)["sparsity"]["decoder.1"]) == {"en-de", "de-en"}
-    for verb, place in (("prepare", "run"), ("train", "models"), ("record", "counts"), ("score", "scores")):
+    for verb, place in (("prepare", "run"), ("train", "models"), ("record", "counts")):
         assert call(verb, recipe) == 0
         assert (
             capsys.readouterr()
             .out.rstrip()
             .endswith(f"{'run/' if place != 'run' else ''}{place}" + ("/pretrained" if verb == "train" else ""))
         )
+    assert call("score", recipe) == 0
+    assert (
+        capsys.readouterr()
+        .out.rstrip()
+        .endswith("the results are in run/scores; neuronspec compare makes tables of them")
+    )
+    assert call("score", recipe, "--json") == 0
+    assert {row["metric"] for row in json.loads(capsys.readouterr().out)} == {"BLEU", "chrF++"}
 
 
 def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sacrebleu
 
 from neuronspec.cli.main import main
+from neuronspec.evaluation.results import Results
 
 Score = Callable[..., int]
 LINES = (["The cat sat on the mat.", "A dog ran away."], ["The cat sat on a mat.", "A dog ran far away."])
@@ -18,6 +19,7 @@ LINES = (["The cat sat on the mat.", "A dog ran away."], ["The cat sat on a mat.
 @pytest.fixture
 def score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Score:
     """Call `neuronspec score` in a folder with the files `hyp` and `ref`; return its exit code."""
+    monkeypatch.setenv("NEURONSPEC_COMET_PYTHON", str(tmp_path / "none"))
     for name, lines in zip(("hyp", "ref"), LINES, strict=True):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -61,7 +63,11 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["-t", "hyp", "-r", "ref"], "error: give a configuration, or --translations FILE --references FILE"),
+        (["-t", "hyp", "-r", "ref"], "error: say of what language the translations are: --language CODE"),
+        (["-r", "ref"], "error: give a configuration, or --translations FILE --references FILE"),
+        (["-t", "{task}.txt", "-r", "ref"], "error: there is no file {task}.txt of any direction"),
+        (["-t", "out.{lang}", "-r", "ref"], "error: out.{lang} cannot tell directions apart: write {task}"),
+        (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "comet"], "COMET needs an environment of its own"),
         (["-t", "hyp", "-l", "en"], "error: hyp holds no references: give a configuration, or --references FILE"),
         (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "blue"], "error: unknown metric 'blue' (did you mean 'bleu'?)"),
         (
@@ -114,4 +120,72 @@ def test_references_that_look_tokenised_are_told(score: Score, caplog: pytest.Lo
     line = "The well @-@ known man &apos;s dog , it is said , barks .\n"
     Path("tokenised").write_text(line * 3, encoding="utf-8")
     assert score("-t", "tokenised", "-r", "tokenised", "-l", "en") == 0
-    assert "the references look tokenised" in caplog.text
+    assert "the references of tokenised look tokenised" in caplog.text
+
+
+def write_grid(folder: Path, system: str, tasks: tuple[str, ...] = ("en-de", "de-en", "de-fr")) -> None:
+    for number, task in enumerate(tasks):
+        for code in task.split("-"):
+            (folder / f"test.{code}").write_text("".join(f"{line} {code}\n" for line in LINES[1]), encoding="utf-8")
+        path = folder / system / f"{task}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line} {task[3:]}\n" for line in LINES[number % 2]), encoding="utf-8")
+
+
+def test_a_grid_is_scored_file_by_file_and_kept(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_grid(tmp_path, "sys")
+    grid = ("-t", "sys/{task}.txt", "-r", "test.{tgt}", "-s", "test.{src}", "--system", "mine")
+    assert score(*grid, "-o", "results") == 0
+    said = capsys.readouterr().out
+    results = Results.load(tmp_path / "results")
+    assert (results.systems, results.tasks, results.zero_shot) == (["mine"], ["de-en", "de-fr", "en-de"], {"de-fr"})
+    for task in results.tasks:
+        lines = [(tmp_path / name).read_text().splitlines() for name in (f"sys/{task}.txt", f"test.{task[3:]}")]
+        golden = sacrebleu.CHRF(word_order=2).corpus_score(lines[0], [lines[1]]).score
+        assert results.score("mine", "chrF++", [task]) == pytest.approx(golden)
+    assert {quality.task for quality in results.qualities} == {*results.tasks}
+    mean = results.score("mine", "BLEU", results.tasks)
+    assert f"mine: BLEU {mean:.1f}, the mean over 3 directions" in said
+    assert score(*grid, "-o", "results") == 2
+    assert "results exists: choose another --out, or give --force" in capsys.readouterr().err
+    assert score(*grid, "-o", "results", "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["task"] == "de-en"
+
+
+def test_a_broken_file_of_a_grid_is_named_with_its_line(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_grid(tmp_path, "sys")
+    grid = ("-t", "sys/{task}.txt", "-r", "test.{lang}")
+    broken = tmp_path / "sys" / "de-fr.txt"
+    for content, found in (
+        (b"one\n", "sentence 2"),
+        (b"one\ntwo\nthree\n", "sentence 3 of sys/de-fr.txt has no reference: "),
+        (b"one\n\xff\n", "sys/de-fr.txt:2 is not UTF-8"),
+        (b"", "sys/de-fr.txt is empty"),
+    ):
+        broken.write_bytes(content)
+        assert score(*grid) == 2
+        said = capsys.readouterr().err
+        assert found in said or (content == b"one\n" and "test.fr:2 has no translation" in said)
+    (tmp_path / "test.fr").unlink()
+    broken.write_bytes(b"one\ntwo\n")
+    assert score(*grid) == 2
+    assert "test.fr does not exist" in capsys.readouterr().err
+
+
+def test_the_log_of_another_system_is_detokenized_on_request(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "de-en").mkdir()
+    log = "S-0\t__de__ ▁Ich ▁bin ▁es ▁.\nT-0\t▁It ▁'s ▁me ▁.\nH-0\t-0.5\t▁It ▁'s ▁me ▁.\n"
+    (tmp_path / "de-en" / "generate-test.txt").write_text(log, encoding="utf-8")
+    (tmp_path / "raw.en").write_text("It's me.\n", encoding="utf-8")
+    arguments = ("-t", "{task}/generate-test.txt", "-r", "raw.{tgt}", "-m", "chrf", "--json")
+    values = []
+    for more in ((), ("--detokenize",)):
+        assert score(*arguments, *more) == 0
+        values.append(json.loads(capsys.readouterr().out)[0]["score"])
+    assert values[0] < values[1] == 100

@@ -190,3 +190,71 @@ def test_zero_shot_masks_are_composed_and_dense_leaves_masks_out(
     assert capsys.readouterr().out.splitlines() == masked
     assert translate("--model", model, "--masks", path, "--dense", "--beams", 2, "de-sv", *TEXT) == 0
     assert capsys.readouterr().out.splitlines() == dense
+
+
+def test_a_grid_is_every_pair_of_its_languages_with_composed_masks(
+    translate: Translate, model: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tasks = ["en-de", "de-en", "en-fr", "fr-en"]
+    layers = [f"{stack}.{number}" for stack in ("encoder", "decoder") for number in (0, 1)]
+    masks = NeuronMasks(tasks, {layer: torch.rand(4, 512, generator=generator) < 0.2 for layer in layers})
+    place = masks.save_pretrained(tmp_path / "grid-masks")
+    for code in ("en", "de", "fr"):
+        Path(f"test.{code}").write_text("".join(f"{line} {code}\n" for line in TEXT), encoding="utf-8")
+    grid = ("--model", model, "--masks", place, "--beams", 1, "en", "de", "fr", "-i", "test.{src}")
+    assert translate(*grid, "-t", "out/{task}.txt") == 0
+    assert sorted(file.stem for file in Path("out").glob("*.txt")) == sorted([*tasks, "de-fr", "fr-de"])
+    built = specialize(build_model("tiny", tokenizer, seed=3), NeuronMasks.concatenate([masks, masks.zero_shot()]))
+    for task in (*tasks, "de-fr", "fr-de"):
+        sources = [f"{line} {task[:2]}" for line in TEXT]
+        expected = decode(built, tokenizer, sources, [task] * len(TEXT), Translation(beams=1))
+        assert Path(f"out/{task}.txt").read_text(encoding="utf-8").splitlines() == expected
+    written = {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
+    Path("out/de-fr.txt").unlink()
+    assert translate(*grid, "-t", "out/{task}.txt") == 0  # what is there, from the same, is left alone
+    again = {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
+    assert {file.stem for file in again if again[file] != written[file]} == {"de-fr"}
+    assert translate(*grid, "-t", "out/{task}.txt", "--beams", 2) == 0  # other settings: all anew
+    assert all(file.stat().st_mtime_ns != again[file] for file in again)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["en", "de", "-t", "out/{task}.txt"], "a grid needs --input with a placeholder"),
+        (["en", "de", "-i", "{src}", "-t", "out.{tgt}", "--pivot", "en", "fr"], "gives several directions one file"),
+        (["en", "-i", "{src}", "-t", "{task}"], "at least two languages"),
+        (["en", "de", "-i", "none.{src}", "-t", "{task}"], "none.en does not exist"),
+        (["en", "german", "-i", "{src}", "-t", "{task}"], "unknown language 'german' (did you mean 'de' for German?"),
+        (["en", "de", "-i", "empty", "-t", "{task}"], "empty is empty; expected one sentence a line"),
+        (["en", "de", "-i", "{side}", "-t", "{task}"], "unknown placeholder {side} in {side}; known: {src}"),
+        (["en-de", "-i", "latin", "-t", "{task}"], "latin:2 is not UTF-8"),
+        (["en-ja", "-i", "text", "-t", "{task}"], "ja"),
+        (["en-de", "x", "--engine", "marian"], "there is no engine 'marian': give one of transformers, ctranslate2"),
+        (["en-de", "x", "--compute-type", "int8"], "--compute-type is for --engine ctranslate2"),
+    ],
+)
+def test_what_a_grid_cannot_be_made_of_is_told(
+    translate: Translate, model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], found: str
+) -> None:
+    Path("empty").touch()
+    Path("latin").write_bytes(b"good\nb\xe4d\n")
+    Path("text").write_text("a b\n", encoding="utf-8")
+    assert translate("--model", model, *arguments) == 2
+    said = capsys.readouterr().err
+    assert found in said
+    assert "Traceback" not in said
+
+
+def test_ctranslate2_says_the_same(
+    translate: Translate, model: Path, masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ctranslate2")
+    said = []
+    for engine in ("transformers", "ctranslate2"):
+        options = ("--model", model, "--masks", masks, "--beams", 1, "--engine", engine)
+        assert translate(*options, "en-de", *TEXT) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert len(said[0].splitlines()) == len(TEXT)

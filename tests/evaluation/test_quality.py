@@ -98,7 +98,7 @@ def test_serbian_may_be_in_either_script_but_croatian_may_not() -> None:
 def test_without_py3langid_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     quality._load_identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
-    with pytest.raises(NeuronspecError, match=r"pip install 'neuronspec\[langid\]'"):
+    with pytest.raises(NeuronspecError, match=r"pip install 'py3langid>=0.4'"):
         look(["a"])
 
 

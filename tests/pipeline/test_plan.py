@@ -177,7 +177,7 @@ def test_what_was_edited_or_deleted_is_made_again_and_is_as_it_was(
 ) -> None:
     translations = Layout(copied.out).translations("fine_tune")
     table, model = (
-        Layout(copied.out).report / "averages.csv",
+        Layout(copied.out).report / "tables" / "averages.csv",
         Layout(copied.out).model("fine_tune") / "model.safetensors",
     )
     before = [path.read_bytes() for path in (translations / "de-en.txt", table, model)]

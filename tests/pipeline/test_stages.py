@@ -274,7 +274,12 @@ def test_r1_a_run_that_was_interrupted_and_killed_ends_with_the_same_bits(
     names = [
         *(f"models/{system}/model.safetensors" for system in ("pretrained", "fine_tune", "neuron_specialization")),
         *("counts/activation_counts.safetensors", "masks/neuron_masks.safetensors"),
-        *("scores/scores.jsonl", "scores/comparisons.jsonl", "report/directions.csv", "figures/iou.encoder.0.png"),
+        *(
+            "scores/scores.jsonl",
+            "scores/comparisons.jsonl",
+            "report/tables/directions.csv",
+            "figures/iou.encoder.0.png",
+        ),
     ]
     for name in names:
         assert (Layout(resumed.out).out / name).read_bytes() == (Layout(finished.out).out / name).read_bytes(), name
@@ -285,7 +290,10 @@ def test_two_runs_with_the_same_seed_have_the_same_averages(
     finished: Config, interrupted: tuple[Config, list[subprocess.CompletedProcess[str]]]
 ) -> None:
     for suffix in ("csv", "json"):
-        tables = [(Layout(run.out).report / f"averages.{suffix}").read_bytes() for run in (finished, interrupted[0])]
+        tables = [
+            (Layout(run.out).report / "tables" / f"averages.{suffix}").read_bytes()
+            for run in (finished, interrupted[0])
+        ]
         assert tables[0] == tables[1]
 
 

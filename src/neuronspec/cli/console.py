@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from neuronspec.config import Config
-    from neuronspec.evaluation.tables import Table
+    from neuronspec.evaluation.tables import Cell, Table
 
 ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
 Overrides = Annotated[
@@ -51,16 +52,34 @@ def quiet_libraries() -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table to stdout, as wide as the terminal allows."""
+    """Print a table to stdout, as wide as the terminal allows; as wide as it is where there is no terminal."""
     from rich.console import Console
+    from rich.style import Style
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+    def style(cell: Cell) -> Style:
+        if not cell.shade or math.isnan(cell.shade):
+            return Style(bold=cell.bold)
+        light = 255 - round(135 * min(1.0, abs(cell.shade)))  # black text stays readable on the darkest
+        ground = f"#ff{light:02x}{light:02x}" if cell.shade < 0 else f"#{light:02x}{light:02x}ff"
+        return Style(color="black", bgcolor=ground, bold=cell.bold)
+
+    shown = RichTable(title=Text(table.title, style="bold"), title_justify="left")
+    levels = any(not isinstance(title, str) for title in table.header)
     for column, title in enumerate(table.header):
-        shown.add_column(title, justify="left" if table.is_text(column) else "right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(str(cell) for cell in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        heading = ("\n" * levels + title) if isinstance(title, str) else "\n".join(title)
+        shown.add_column(Text(heading), justify="left" if table.is_text(column) else "right", overflow="fold")
+    for section, rows in table.blocks:
+        shown.add_section()
+        if section:
+            shown.add_row(Text(section, style="bold"))
+        for row in rows:
+            shown.add_row(*(Text(str(cell), style=style(cell)) for cell in row))
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        console.width = 10_000  # numbers are never broken into lines; notes are
+        console.width = max(120, console.measure(shown).maximum)
     console.print(shown)
     for note in table.notes:
-        console.print(note, markup=False)
+        console.print(note, markup=False, width=min(120, console.width))

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import neuronspec
-from neuronspec.cli import demo, record, run, score, select, stages, translate
+from neuronspec.cli import compare, demo, record, run, score, select, stages, translate
 from neuronspec.errors import NeuronspecError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("analyze")(stages.analyze)
 app.command("evaluate")(stages.evaluate)
 app.command("translate")(translate.translate)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
 
 
 def _print_version(asked: bool) -> None:

@@ -32,24 +32,18 @@ def run(
 
 
 def print_results(config: Config, layout: Layout, as_json: bool) -> None:
-    """Print the table of averages and the findings of a finished run."""
-    from neuronspec.pipeline import report
-    from neuronspec.pipeline.plan import list_systems
+    """Print the main tables and the findings of a finished run."""
+    from neuronspec.pipeline import summary
+    from neuronspec.pipeline.report import load_report, tabulate
 
-    results = report.load_results(config, layout, list_systems(config))
-    averages, costs = report.tabulate_averages(results), report.tabulate_costs(results)
-    quality = report.tabulate_quality(results)
+    report = load_report(config, layout)
+    tables = tabulate(report)
+    shown = {name: tables[name] for name in summary.SHOWN if name in tables}
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"averages": averages.to_json(), "cost": costs.to_json(), "quality": quality.to_json()}, indent=2
-            )
-        )
+        typer.echo(json.dumps({name: table.to_json() for name, table in shown.items()}, indent=2))
         return
-    print_table(report.tabulate_directions(results))
-    print_table(averages)
-    print_table(costs)
-    print_table(quality)
-    for finding in report.describe_findings(results, layout):
+    for table in (tables["directions"], *shown.values()):
+        print_table(table)
+    for finding in summary.describe_findings(report, layout):
         typer.echo(f"- {finding}")
-    typer.echo(f"Everything is in {layout.out}; read {layout.report / report.SUMMARY_FILE} first.")
+    typer.echo(f"Everything is in {layout.out}; read {layout.report / summary.SUMMARY_FILE} first.")

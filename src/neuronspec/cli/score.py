@@ -1,4 +1,4 @@
-"""`neuronspec score`: a file of translations, or every system of a run."""
+"""`neuronspec score`: a file of translations, those of a grid of directions, or every system of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from neuronspec.cli.console import AsJson, Force, Out, Overrides, load
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from neuronspec.evaluation.metrics import Score
+    from neuronspec.evaluation.outputs import Outputs
     from neuronspec.evaluation.quality import Quality
+    from neuronspec.evaluation.results import Results
 
 logger = logging.getLogger(__name__)
 
@@ -23,52 +28,130 @@ logger = logging.getLogger(__name__)
 def score(
     config: Annotated[str | None, typer.Argument(help="A configuration whose systems to score.")] = None,
     overrides: Overrides = None,
-    hypotheses: Annotated[Path | None, typer.Option("-t", "--translations", exists=True, dir_okay=False)] = None,
-    references: Annotated[Path | None, typer.Option("-r", "--references", exists=True, dir_okay=False)] = None,
+    hypotheses: Annotated[
+        Path | None,
+        typer.Option("-t", "--translations", help="Text, or a fairseq log; of a grid: out/{task}.txt"),
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option("-r", "--references", help="Raw text; of a grid: flores.{tgt}")
+    ] = None,
     language: Annotated[
         str, typer.Option("-l", "--language", help="Of the translations: decides how BLEU splits words.")
     ] = "",
     sources: Annotated[
         Path | None,
-        typer.Option(
-            "-s", "--sources", exists=True, dir_okay=False, help="Also count copied and otherwise broken ones."
-        ),
+        typer.Option("-s", "--sources", help="Also count copied and otherwise broken ones; of a grid: flores.{src}"),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("-m", "--metric", help="bleu, chrf, ter, spbleu or tokenized_bleu; repeatable."),
+        typer.Option("-m", "--metric", help="bleu, chrf, ter, spbleu, tokenized_bleu or comet; repeatable."),
     ] = None,
     sentencepiece: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="The model of spbleu.")
     ] = None,
+    comet_model: Annotated[str | None, typer.Option(help="Another model of comet: a name or a checkpoint.")] = None,
+    detokenize: Annotated[
+        bool, typer.Option("--detokenize", help="Undo Moses tokenization in the translations, and a log's references.")
+    ] = False,
+    system: Annotated[str, typer.Option(help="What to call the system of a grid.")] = "system",
+    pivot: Annotated[str, typer.Option(help="Directions of a grid without it count as zero-shot.")] = "en",
     out: Out = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a file of translations (or a fairseq log) against references, or every system of a run."""
+    """Score translations (text or fairseq logs) against references, or every system of a run."""
+    from neuronspec.evaluation.results import Results, merge_results
+
     if config is not None:
         from neuronspec.pipeline.plan import run
 
-        directory = run(load(config, overrides, out), until="score", force=force).out
-        typer.echo(f"the scores are in {directory / 'scores'}")
+        directory = run(load(config, overrides, out), until="score", force=force).scores
+        _report(Results.load(directory), directory, as_json)
         return
-    if hypotheses is None or not language:
+    if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
+    from neuronspec.data.templates import fill_template, find_tasks, is_template
+    from neuronspec.evaluation.comet import MODEL
     from neuronspec.evaluation.metrics import evaluate
-    from neuronspec.evaluation.outputs import read_outputs
-    from neuronspec.evaluation.quality import assess, looks_tokenized
-    from neuronspec.languages import find_language
+    from neuronspec.evaluation.scoring import open_metrics, score_task
+    from neuronspec.files import publish
+    from neuronspec.languages import find_language, split_direction
+    from neuronspec.progress import show_progress
 
-    find_language(re.split("[-_]", language)[0])  # a misspelt code would be scored with the wrong tokenizer
-    read = read_outputs(hypotheses, references=references, sources=sources)
+    names = metric or ["bleu", "chrf"]
+    if not is_template(hypotheses):
+        if not language:
+            raise NeuronspecError("say of what language the translations are: --language CODE")
+        find_language(re.split("[-_]", language)[0])  # a misspelt code would be scored with the wrong tokenizer
+        read = _read(hypotheses, references, sources, language if detokenize else None)
+        with open_metrics(names, sentencepiece, comet_model or MODEL) as metrics:
+            scores = evaluate(read.hypotheses, read.references or (), language, metrics, sources=read.sources)
+        _show(scores, read, language, as_json)
+        return
+    tasks = find_tasks(hypotheses)
+    if out is not None and out.exists() and not force:
+        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    parts = []
+    with (
+        show_progress("scoring", len(tasks)) as advance,
+        open_metrics(names, sentencepiece, comet_model or MODEL) as metrics,
+    ):
+        for task in tasks:
+            read = _read(
+                fill_template(hypotheses, task, "tgt"),
+                None if references is None else fill_template(references, task, "tgt"),
+                None if sources is None else fill_template(sources, task, "src"),
+                split_direction(task)[1] if detokenize else None,
+            )
+            unseen, gold = pivot not in split_direction(task), read.references or ()
+            parts.append(score_task(system, task, read.hypotheses, gold, metrics, read.sources, unseen))
+            advance()
+    results = merge_results(parts)
+    if out is not None:
+        with publish(out) as temporary:
+            temporary.mkdir()
+            results.save(temporary)
+    _report(results, out, as_json)
+
+
+def _read(hypotheses: Path, references: Path | None, sources: Path | None, detokenize: str | None) -> Outputs:
+    """Read translations with their references, and warn of references that were taken apart."""
+    from neuronspec.evaluation.outputs import read_outputs
+    from neuronspec.evaluation.quality import looks_tokenized
+
+    read = read_outputs(hypotheses, references=references, sources=sources, detokenize=detokenize)
     if read.references is None:
         raise NeuronspecError(f"{hypotheses} holds no references: give a configuration, or --references FILE")
     if looks_tokenized(read.references):
-        logger.warning("the references look tokenised: their scores cannot be compared with others'; give raw text")
-    scores = evaluate(
-        read.hypotheses, read.references, language, metric or ("bleu", "chrf"), sentencepiece=sentencepiece
-    )
-    quality = None if read.sources is None else assess(read.hypotheses, read.sources, read.references, language)
+        logger.warning(
+            f"the references of {hypotheses} look tokenised: their scores cannot be compared with others'; "
+            "give raw text"
+        )
+    return read
+
+
+def _report(results: Results, directory: Path | None, as_json: bool) -> None:
+    """Print the scores of a grid as JSON, or their signatures and averages."""
+    if as_json:
+        typer.echo(json.dumps([asdict(score) for score in results.scores], indent=2))
+        return
+    for signature in results.signatures:
+        typer.echo(signature)
+    for name in results.metrics:
+        for system in results.systems:
+            mean = results.score(system, name, results.tasks)
+            typer.echo(f"{system}: {name} {mean:.1f}, the mean over {len(results.tasks)} directions")
+    if directory is not None:
+        typer.echo(f"the results are in {directory}; neuronspec compare makes tables of them")
+
+
+def _show(scores: Sequence[Score], read: Outputs, language: str, as_json: bool) -> None:
+    """Print the scores of a file, and what no metric shows."""
+    from neuronspec.evaluation.quality import assess
+
+    quality = None
+    if read.sources is not None:
+        quality = assess(read.hypotheses, read.sources, read.references or (), language)
     if as_json:
         found = [asdict(score) for score in scores]
         typer.echo(json.dumps(found if quality is None else [*found, {"quality": asdict(quality)}], indent=2))

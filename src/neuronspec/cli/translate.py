@@ -1,27 +1,48 @@
-"""`neuronspec translate`: sentences with any model, or the test text of a run."""
+"""`neuronspec translate`: sentences, files or grids of directions with any model, or the test text of a run."""
 
 from __future__ import annotations
 
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
 from neuronspec.errors import NeuronspecError
 
+if TYPE_CHECKING:
+    from neuronspec.translation.engines import Decode
+
+ENGINES = ("transformers", "ctranslate2")
+
+
+@dataclass(frozen=True)
+class System:
+    """What translates: a model, its masks, and how it decodes."""
+
+    model: str
+    masks: Path | None
+    dense: bool
+    pivot: str
+    beams: int
+    engine: str
+    compute_type: str
+
 
 def translate(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DIRECTION [SENTENCE]...] | CONFIG [KEY=VALUE]...",
-            help="With --model: a direction (en-de) and sentences, or none to read them from standard input. "
-            "Without: a configuration, whose test text is translated with every system.",
+            metavar="[DIRECTION [SENTENCE]...] | [LANGUAGE]... | CONFIG [KEY=VALUE]...",
+            help="With --model: a direction (en-de) and sentences, or none to read them from standard input; or, where "
+            "--to has a placeholder, the languages or directions of a grid. Without: a configuration, whose test text "
+            "is translated with every system.",
         ),
     ] = None,
     model: Annotated[
@@ -35,20 +56,25 @@ def translate(
     dense: Annotated[bool, typer.Option("--dense", help="Without masks, even where the model has some.")] = False,
     pivot: Annotated[str, typer.Option("--pivot", help="For zero-shot masks: what trained directions share.")] = "en",
     beams: Annotated[int, typer.Option(min=1, help="Beam size.")] = 5,
+    engine: Annotated[str, typer.Option(help="What decodes: transformers, or ctranslate2 (an extra).")] = ENGINES[0],
+    compute_type: Annotated[str, typer.Option(help="The precision of ctranslate2: int8, float16 ...")] = "default",
     source: Annotated[
         Path | None,
         typer.Option(
-            "-i", "--input", help="A file of sentences; or of directions and sentences, where DIRECTION is -."
+            "-i",
+            "--input",
+            help="A file of sentences; or of directions and sentences, where DIRECTION is -; of a grid: flores.{src}",
         ),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option("-t", "--to", help="The file to write; goes on where it stopped.")
+        Path | None,
+        typer.Option("-t", "--to", help="The file to write; goes on where it stopped. Of a grid: out/{task}.txt"),
     ] = None,
     out: Out = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Translate sentences with a model, or the test text of a run with all of its systems."""
+    """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
     words = what or []
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
@@ -58,31 +84,69 @@ def translate(
         directory = run(load(words[0], words[1:], out), until="translate", force=force).out
         typer.echo(f"the translations are in {directory / 'translations'}")
         return
+    if engine not in ENGINES:
+        raise NeuronspecError(f"there is no engine {engine!r}: give one of {', '.join(ENGINES)}")
+    if compute_type != "default" and engine == ENGINES[0]:
+        raise NeuronspecError("--compute-type is for --engine ctranslate2")
+    system = System(model, masks, dense, pivot, beams, engine, compute_type)
+    if target is not None and "{" in str(target):
+        _translate_grid(system, words, source, target, force)
+        return
     rows = list(_read_rows(words[0], words[1:], source))
     if not rows:
         return
     sentences, tasks = [sentence for _, sentence in rows], [task for task, _ in rows]
-    decode = _load(model, masks, dense, pivot, sorted(set(tasks)), beams)
-    if target is not None:
-        from neuronspec.progress import show_progress
-        from neuronspec.translation.files import translate_file
+    with _open(system, sorted(set(tasks))) as decode:
+        if target is not None:
+            from neuronspec.progress import show_progress
+            from neuronspec.translation.files import translate_file
 
-        places = [Path(model), *([masks] if masks is not None else [])]
-        settings = [_describe(place) for place in places] + [dense, pivot, beams]
-        with show_progress("translating", len(rows)) as advance:
-            translate_file(functools.partial(decode, advance=advance), sentences, tasks, target, settings, advance)
-        typer.echo(f"{len(rows)} translations are in {target}")
-        return
-    for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
-        typer.echo(
-            json.dumps({"source": sentence, "translation": translation}, ensure_ascii=False) if as_json else translation
-        )
+            with show_progress("translating", len(rows)) as advance:
+                windowed = functools.partial(decode, advance=advance)
+                translate_file(windowed, sentences, tasks, target, _describe(system), advance)
+            typer.echo(f"{len(rows)} translations are in {target}")
+            return
+        for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
+            said = {"source": sentence, "translation": translation}
+            typer.echo(json.dumps(said, ensure_ascii=False) if as_json else translation)
 
 
-def _describe(place: Path) -> list[object]:
-    """Return what tells a directory's content from another's: its files' names, sizes and times."""
-    files = sorted(file for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file())
-    return [str(place), *([str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
+def _translate_grid(system: System, words: list[str], source: Path | None, target: Path, force: bool) -> None:
+    """Translate the files of a grid of directions, this process' share of them."""
+    from accelerate import PartialState
+
+    from neuronspec.data.formats import read_lines
+    from neuronspec.data.templates import fill_template, list_grid
+    from neuronspec.translation.grid import translate_grid
+
+    if source is None:
+        raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
+    tasks = list_grid(words)
+    targets = {task: fill_template(target, task, "tgt") for task in tasks}
+    if len({*targets.values()}) < len(tasks):
+        raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
+    processes = PartialState()
+    own = tasks[processes.process_index :: processes.num_processes]
+    places = {task: fill_template(source, task, "src") for task in own}
+    texts = {place: list(read_lines(place)) for place in dict.fromkeys(places.values())}
+    for place, lines in texts.items():
+        if not lines:
+            raise NeuronspecError(f"{place} is empty; expected one sentence a line")
+    if force:
+        for task in own:
+            targets[task].unlink(missing_ok=True)
+    with _open(system, own) as decode:
+        translate_grid(decode, {task: texts[place] for task, place in places.items()}, targets, _describe(system))
+    processes.wait_for_everyone()
+    typer.echo(f"{len(tasks)} directions are in {target}")
+
+
+def _describe(system: System) -> list[object]:
+    """Return what decides a system's translations, its files by their names, sizes and times."""
+    places = [Path(system.model), *([system.masks] if system.masks is not None else [])]
+    found = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
+    files = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found if file.is_file()]
+    return [system.model, system.dense, system.pivot, system.beams, system.engine, system.compute_type, files]
 
 
 def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Iterator[tuple[str, str]]:
@@ -109,10 +173,9 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
         yield task, sentence
 
 
-def _load(
-    model: str, masks: Path | None, dense: bool, pivot: str, tasks: list[str], beams: int
-) -> Callable[..., list[str]]:
-    """Return the function that translates with a model, with masks for all of the tasks."""
+@contextmanager
+def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
+    """Yield what translates with a system, with masks for all of the tasks, those of unseen ones composed."""
     quiet_libraries()
     from accelerate import PartialState
 
@@ -121,16 +184,19 @@ def _load(
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.neurons.storage import MASKS_FILE
     from neuronspec.specialization.masking import specialize
-    from neuronspec.translation.decoding import translate as decode
+    from neuronspec.translation.engines import open_engine
 
-    loaded, tokenizer = load_model(model, translates=True), load_tokenizer(model)
-    found = masks or (Path(model) / MASKS_FILE if (Path(model) / MASKS_FILE).is_file() else None)
-    if found is not None and not dense:
-        own = NeuronMasks.from_pretrained(found)
-        unseen = [task for task in tasks if task not in own.tasks]
+    model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
+    own = Path(system.model) / MASKS_FILE
+    place = system.masks or (own if own.is_file() else None)
+    if place is not None and not system.dense:
+        masks = NeuronMasks.from_pretrained(place)
+        unseen = [task for task in tasks if task not in masks.tasks]
         for task in unseen:
-            if pivot in task.split("-"):
-                own.task_index(task)  # which says that there are none: nothing could be composed
-        specialize(loaded, NeuronMasks.concatenate([own, own.zero_shot(unseen, pivot)]) if unseen else own)
-    loaded.to(PartialState().device)
-    return functools.partial(decode, loaded, tokenizer, options=Translation(beams=beams))
+            if system.pivot in task.split("-"):
+                masks.task_index(task)  # which says that there are none: nothing could be composed
+        specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, system.pivot)]) if unseen else masks)
+    model.to(PartialState().device)
+    values = {"beams": system.beams, "engine": system.engine, "compute_type": system.compute_type}
+    with open_engine(model, tokenizer, Translation.model_validate(values)) as decode:
+        yield decode

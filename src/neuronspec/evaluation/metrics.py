@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
+from neuronspec.errors import NeuronspecError, NeuronspecWarning, did_you_mean, first_line
 from neuronspec.languages import find_language
 from neuronspec.registry import Registry
 
@@ -53,9 +53,47 @@ class Metric:
     Attributes:
         name: the display name.
         higher_is_better: False for error rates.
+        score: maps summed statistics (..., S) to corpus scores (...), for any number of leading dimensions at once.
+    """
+
+    name: str
+    higher_is_better: bool
+    score: Callable[[FloatArray], FloatArray]
+
+    def signature(self, target_language: str) -> str:
+        """Return what a score must be reported with; see `SacrebleuMetric` and `neuronspec.evaluation.comet`."""
+        raise NotImplementedError
+
+    def statistics(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_language: str,
+        sources: Sequence[str] | None = None,
+    ) -> FloatArray:
+        """Count what the score needs, sentence by sentence.
+
+        Args:
+            hypotheses: the detokenized translations, one a sentence; may be empty.
+            references: the detokenized reference translations in the same order.
+            target_language: the language of the translations; it chooses BLEU's tokenizer.
+            sources: the sentences that were translated, where the metric reads them (COMET).
+
+        Returns:
+            The sufficient statistics, (sentences, S) float64.
+
+        Raises:
+            NeuronspecError: there are no sentences, or not as many hypotheses as references.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SacrebleuMetric(Metric):
+    """A metric that sacrebleu counts: scores are those of its `corpus_score`, to the rounding of the last digits.
+
+    Attributes:
         build: returns sacrebleu's scorer for a target language.
-        score: maps summed statistics (..., S) to corpus scores (...), for any number of leading dimensions at
-            once; the scores are those of sacrebleu's `corpus_score`, to the rounding of the last digits.
 
     Example:
         >>> bleu = METRICS["bleu"]
@@ -68,10 +106,7 @@ class Metric:
         (2,)
     """
 
-    name: str
-    higher_is_better: bool
     build: Callable[[str], Any]
-    score: Callable[[FloatArray], FloatArray]
 
     def signature(self, target_language: str) -> str:
         """Return sacrebleu's full signature, version included, for scores with one reference a sentence.
@@ -86,30 +121,41 @@ class Metric:
         scorer.num_refs = 1  # sacrebleu knows it only after it has read references
         return str(scorer.get_signature())
 
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> FloatArray:
-        """Count what the score needs, sentence by sentence.
+    def statistics(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_language: str,
+        sources: Sequence[str] | None = None,
+    ) -> FloatArray:
+        """Count with sacrebleu; whole numbers, so sums are exact. Sources are not looked at."""
+        check_lengths(hypotheses, references)
+        scorer = _count_references(self.build, target_language, tuple(references))
+        # Private names of sacrebleu's, used here and below only: its own significance tests start from them too.
+        return np.asarray(scorer._extract_corpus_statistics(hypotheses, None), dtype=np.float64)
 
-        Args:
-            hypotheses: the detokenized translations, one a sentence; may be empty.
-            references: the detokenized reference translations in the same order.
-            target_language: the language of the translations; it chooses BLEU's tokenizer.
 
-        Returns:
-            The sufficient statistics, (sentences, S) float64. Whole numbers, so sums are exact.
+@functools.lru_cache(maxsize=4)  # the same for every system; chrF++'s counts of 2,000 sentences take 100 MB
+def _count_references(build: Callable[[str], Any], target_language: str, references: tuple[str, ...]) -> Any:
+    """Return sacrebleu's scorer with what it counts in the references."""
+    scorer = build(target_language)
+    scorer._ref_cache = scorer._cache_references([references])
+    return scorer
 
-        Raises:
-            NeuronspecError: there are no sentences, or not as many hypotheses as references.
-        """
-        if len(hypotheses) != len(references):
-            raise NeuronspecError(
-                f"there are {len(hypotheses)} hypotheses for {len(references)} references; each line needs "
-                "its reference on the same line, so look for lost, empty or doubled lines"
-            )
-        if not hypotheses:
-            raise NeuronspecError("there are no sentences to score; give at least one hypothesis and its reference")
-        # The one use of a private name of sacrebleu's: its own significance tests start from here too.
-        rows = self.build(target_language)._extract_corpus_statistics(hypotheses, [references])
-        return np.asarray(rows, dtype=np.float64)
+
+def check_lengths(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Refuse translations that cannot be scored.
+
+    Raises:
+        NeuronspecError: there are no sentences, or not as many hypotheses as references.
+    """
+    if len(hypotheses) != len(references):
+        raise NeuronspecError(
+            f"there are {len(hypotheses)} hypotheses for {len(references)} references; each line needs "
+            "its reference on the same line, so look for lost, empty or doubled lines"
+        )
+    if not hypotheses:
+        raise NeuronspecError("there are no sentences to score; give at least one hypothesis and its reference")
 
 
 def evaluate(
@@ -118,6 +164,7 @@ def evaluate(
     target_language: str,
     metrics: Sequence[str | Metric] = ("bleu", "chrf"),
     sentencepiece: str | Path | None = None,
+    sources: Sequence[str] | None = None,
 ) -> list[Score]:
     """Score a set of translations against one reference each (Section 5.3 and Appendix A.6).
 
@@ -129,6 +176,7 @@ def evaluate(
             that are written without spaces, trust chrF++ rather than BLEU.
         metrics: names from `METRICS`, `spbleu`, or metrics themselves.
         sentencepiece: the SentencePiece model that `spbleu` splits with; see `sentencepiece_bleu`.
+        sources: the sentences that were translated, for metrics that read them (COMET).
 
     Returns:
         One score a metric, in the order of `metrics`.
@@ -148,8 +196,8 @@ def evaluate(
         )
     scores = []
     for name in metrics:
-        metric = _find_metric(name, sentencepiece) if isinstance(name, str) else name
-        total = metric.statistics(hypotheses, references, target_language).sum(axis=0)
+        metric = find_metric(name, sentencepiece) if isinstance(name, str) else name
+        total = metric.statistics(hypotheses, references, target_language, sources).sum(axis=0)
         signature = metric.signature(target_language)
         scores.append(Score(metric.name, float(metric.score(total)), signature, len(hypotheses)))
     return scores
@@ -196,7 +244,7 @@ def sentencepiece_bleu(path: str | Path) -> Metric:
 
     name = re.sub(r"[|:\s]", "_", path.name)  # what separates the fields of a signature
     signature = f"spm-{name}-{hashlib.sha256(model).hexdigest()[:8]}"
-    return Metric("spBLEU", True, lambda _: _build_bleu_of(split, signature), _score_bleu)
+    return SacrebleuMetric("spBLEU", True, _score_bleu, lambda _: _build_bleu_of(split, signature))
 
 
 def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
@@ -245,7 +293,12 @@ TOKENIZERS = {
 }
 
 
-def _find_metric(name: str, sentencepiece: str | Path | None) -> Metric:
+def find_metric(name: str, sentencepiece: str | Path | None = None) -> Metric:
+    """Return a metric that is made of its name and, for `spbleu`, of a SentencePiece model.
+
+    Raises:
+        NeuronspecError: no metric has this name, or `spbleu` lacks its model.
+    """
     if name != "spbleu":
         return METRICS[name]
     if sentencepiece is None:
@@ -337,9 +390,28 @@ def _score_ter(statistics: FloatArray) -> FloatArray:
 
 
 METRICS = Registry[Metric]("metric")
-METRICS.register("bleu")(Metric("BLEU", True, _build_bleu, _score_bleu))
-METRICS.register("chrf")(Metric("chrF++", True, lambda _: CHRF(word_order=2), _score_chrf))
-METRICS.register("ter")(Metric("TER", False, lambda _: TER(), _score_ter))
+METRICS.register("bleu")(SacrebleuMetric("BLEU", True, _score_bleu, _build_bleu))
+METRICS.register("chrf")(SacrebleuMetric("chrF++", True, _score_chrf, lambda _: CHRF(word_order=2)))
+METRICS.register("ter")(SacrebleuMetric("TER", False, _score_ter, lambda _: TER()))
 # As in tables of IWSLT: the detokenized text, split by Moses. What Moses has no list of abbreviations for, it
 # splits as English; Chinese, Japanese and Korean need a tokenizer of their own (use `bleu`).
-METRICS.register("tokenized_bleu")(Metric("tokenised BLEU", True, _build_tokenized_bleu, _score_bleu))
+METRICS.register("tokenized_bleu")(SacrebleuMetric("tokenised BLEU", True, _score_bleu, _build_tokenized_bleu))
+
+# Metrics that are made of what the user gives: their statistics are scored without it.
+_MADE = (Metric("spBLEU", True, _score_bleu), Metric("COMET", True, mean_score))
+
+
+def find_scoring(name: str) -> Metric:
+    """Return the metric of a display name, to score and compare statistics that were counted before.
+
+    Raises:
+        NeuronspecError: no metric is called so.
+
+    Example:
+        >>> find_scoring("TER").higher_is_better
+        False
+    """
+    known = {metric.name: metric for metric in (*METRICS.values(), *_MADE)}
+    if name not in known:
+        raise NeuronspecError(f"unknown metric {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+    return known[name]

@@ -330,9 +330,10 @@ def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
     except (ImportError, AttributeError) as error:
         raise NeuronspecError(
             "identifying languages needs py3langid 0.4 or newer, which is not installed; "
-            "install it with: pip install 'neuronspec[langid]'"
+            "install it with: pip install 'py3langid>=0.4'"
         ) from error
 
+    @functools.lru_cache(maxsize=2**16)  # the references are the same for every system
     def identify(text: str) -> str:
         for own, letters in _OWN_LETTERS.items():
             if letters.search(text):

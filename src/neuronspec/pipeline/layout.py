@@ -70,8 +70,13 @@ class Layout:
         return self.out / "translations" / system
 
     @property
+    def scoring(self) -> Path:
+        """The results of each task, until all are there."""
+        return self.out / "scoring"
+
+    @property
     def scores(self) -> Path:
-        """All scores and comparisons."""
+        """All results: scores, the statistics behind them, comparisons."""
         return self.out / "scores"
 
     @property

@@ -17,7 +17,7 @@ from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import write_text
 from neuronspec.methods import METHODS
-from neuronspec.pipeline import report, scoring, work
+from neuronspec.pipeline import scoring, summary, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 
@@ -96,7 +96,7 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
         ),
         Stage(
             "analyze",
-            functools.partial(report.draw, config, layout),
+            functools.partial(work.draw, config, layout),
             _settings(config, "pivot"),
             [layout.masks],
             [layout.figures],
@@ -123,9 +123,10 @@ def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
     return Stage(
         f"translate.{system}",
         functools.partial(work.translate_test, config, layout, system),
-        _settings(config, "languages", "tasks", "translation", "seed"),
+        _settings(config, "pivot", "languages", "tasks", "zero_shot", "translation", "seed"),
         [*([layout.model(system)] if trained else [layout.model(PRETRAINED), layout.masks]), layout.text],
         [layout.translations(system)],
+        parallel=True,
     )
 
 
@@ -136,14 +137,16 @@ def _plan_results(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "score",
             functools.partial(scoring.score, config, layout, systems),
-            _settings(config, "pivot", "languages", "tasks", "methods", "evaluation", "seed"),
+            _settings(config, "pivot", "languages", "tasks", "zero_shot", "methods", "evaluation", "seed"),
             [layout.text, *(layout.translations(system) for system in systems)],
             [layout.scores],
+            [layout.scoring],
+            parallel=True,
         ),
         Stage(
             "report",
-            functools.partial(report.write, config, layout, systems),
-            _settings(config, "name", "pivot", "methods", "evaluation"),
+            functools.partial(summary.write, config, layout),
+            _settings(config, "name", "pivot", "zero_shot", "methods", "evaluation"),
             [layout.text, layout.scores, *neurons, *(layout.summary(name) for name in (PRETRAINED, *config.methods))],
             [layout.report],
         ),

@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+import shutil
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from accelerate import PartialState
 
 from neuronspec.config import Config
+from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
-from neuronspec.evaluation.metrics import METRICS, Metric
-from neuronspec.evaluation.quality import assess
-from neuronspec.evaluation.significance import holm, paired_approximate_randomization
+from neuronspec.evaluation.comparisons import SystemComparison
+from neuronspec.evaluation.metrics import Metric
+from neuronspec.evaluation.results import Results, merge_results, read_lines, write_lines
+from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.evaluation.study import Study, compare, make_study
 from neuronspec.files import publish
-from neuronspec.languages import split_direction
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.work import read_side
+from neuronspec.pipeline.work import share_tasks
 from neuronspec.progress import show_progress
 
 COPY = "source"  # the system that copies its input
-SCORES_FILE = "scores.jsonl"
 COMPARISONS_FILE = "comparisons.jsonl"
-QUALITY_FILE = "quality.jsonl"
 FINE_TUNE = "fine_tune"
-
-Statistics = dict[tuple[str, str, str], NDArray[np.float64]]  # (metric, system, task) -> (sentences, S)
-
-
-@dataclass(frozen=True)
-class SystemScore:
-    """A score of a system on the test text of a task."""
-
-    system: str
-    task: str
-    metric: str
-    score: float
-    signature: str
-    sentences: int
-
-
-@dataclass(frozen=True)
-class SystemComparison:
-    """Whether a system differs from a baseline on a set of tasks (`tasks` names one task or a group)."""
-
-    baseline: str
-    system: str
-    tasks: str
-    metric: str
-    difference: float
-    p_value: float
-    adjusted_p_value: float
-    test: str
-    trials: int
-
-
-@dataclass(frozen=True)
-class SystemQuality:
-    """What no metric shows of a system on the test text of a task: shares of broken translations, 0..1."""
-
-    system: str
-    task: str
-    sentences: int
-    identified: int
-    off_target: float | None
-    off_target_references: float | None
-    empty: float
-    copied: float
-    repeated: float
-    over_long: float
 
 
 def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     """Score every system on every task and compare each with what it should be compared with.
+
+    Task by task, each one's results published whole: an interrupted run goes on with the next task. Several
+    processes share the tasks.
 
     Args:
         config: the configuration.
@@ -83,36 +37,36 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
         systems: their names.
     """
     texts = Texts.load(layout.text)
-    statistics: Statistics = {}
-    scores: list[SystemScore] = []
-    qualities: list[SystemQuality] = []
-    with show_progress("scoring", len(config.directions()) * (len(systems) + 1)) as advance:
-        for task in config.directions():
-            sources, references = (read_side(texts, config, task, source=source) for source in (True, False))
-            target = split_direction(task)[1]
-            for system in [COPY, *systems]:
-                hypotheses = (
-                    sources
-                    if system == COPY
-                    else (layout.translations(system) / f"{task}.txt").read_text(encoding="utf-8").split("\n")[:-1]
-                )
-                found = asdict(assess(hypotheses, sources, references, target))
-                kept = {field.name: found[field.name] for field in fields(SystemQuality) if field.name in found}
-                qualities.append(SystemQuality(system, task, **kept))
-                for name in config.evaluation.metrics:
-                    metric = METRICS[name]
-                    rows = metric.statistics(hypotheses, references, target)
-                    statistics[name, system, task] = rows
-                    value = float(metric.score(rows.sum(0)))
-                    signature = metric.signature(target)
-                    scores.append(SystemScore(system, task, metric.name, value, signature, len(rows)))
-                advance()
-    comparisons = list(compare(config, statistics, choose_baselines(systems)))
-    with publish(layout.scores) as temporary:
-        temporary.mkdir()
-        _write_lines(temporary / SCORES_FILE, scores)
-        _write_lines(temporary / COMPARISONS_FILE, comparisons)
-        _write_lines(temporary / QUALITY_FILE, qualities)
+    tasks = share_tasks(config)
+    how, cpu = config.evaluation, config.device == "cpu"
+    processes = PartialState(cpu=cpu)
+    with (
+        show_progress("scoring", len(tasks)) as advance,
+        open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,
+    ):
+        for task in tasks:
+            part = layout.scoring / task
+            if not part.is_dir():
+                results = _score_task(config, layout, texts, task, systems, metrics)
+                with publish(part) as temporary:
+                    temporary.mkdir()
+                    results.save(temporary)
+            advance()
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        results = merge_results(Results.load(layout.scoring / task) for task in config.tested_directions())
+        study = _compare(config, results)
+        with publish(layout.scores) as temporary:
+            temporary.mkdir()
+            results.save(temporary)
+            write_lines(temporary / COMPARISONS_FILE, study.comparisons)
+        shutil.rmtree(layout.scoring)
+
+
+def load_study(config: Config, layout: Layout) -> Study:
+    """Read the results of a run and their comparisons."""
+    comparisons = read_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
+    return _study(config, Results.load(layout.scores), comparisons)
 
 
 def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
@@ -132,88 +86,28 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
     }
 
 
-def group_tasks(config: Config) -> dict[str, list[str]]:
-    """Return the groups that scores are averaged over: tasks from the pivot, to it, and the others."""
-    groups: dict[str, list[str]] = {f"from {config.pivot}": [], f"to {config.pivot}": [], "other": []}
-    for task in config.directions():
-        source, target = split_direction(task)
-        groups[
-            f"from {config.pivot}"
-            if source == config.pivot
-            else f"to {config.pivot}"
-            if target == config.pivot
-            else "other"
-        ].append(task)
-    return {name: tasks for name, tasks in groups.items() if tasks}
+def _score_task(
+    config: Config, layout: Layout, texts: Texts, task: str, systems: Sequence[str], metrics: Sequence[Metric]
+) -> Results:
+    sources, references = read_test_set(texts, task, config.directions(), config.pivot)
+    unseen = task not in config.directions()
+    hypotheses = {COPY: sources} | {system: _read_translations(layout, system, task) for system in systems}
+    return merge_results(
+        score_task(system, task, lines, references, metrics, sources, unseen) for system, lines in hypotheses.items()
+    )
 
 
-def compare(config: Config, statistics: Statistics, baselines: dict[str, list[str]]) -> Iterator[SystemComparison]:
-    """Yield the comparisons of each system with its baselines, on groups of tasks and on each task.
-
-    P-values are corrected by Holm's method within a family: the groups of one pair of systems and metric, and the
-    single tasks of one.
-    """
-    groups = group_tasks(config)
-    singles = {task: [task] for task in config.directions()}
-    for name in config.evaluation.metrics:
-        for system, others in baselines.items():
-            for baseline in others:
-                for family in (groups, singles):
-                    yield from _compare_family(config, statistics, METRICS[name], name, baseline, system, family)
+def _read_translations(layout: Layout, system: str, task: str) -> list[str]:
+    return (layout.translations(system) / f"{task}.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _compare_family(
-    config: Config,
-    statistics: Statistics,
-    metric: Metric,
-    name: str,
-    baseline: str,
-    system: str,
-    family: dict[str, list[str]],
-) -> Iterator[SystemComparison]:
-    tests = {
-        label: paired_approximate_randomization(
-            [statistics[name, baseline, task] for task in tasks],
-            [statistics[name, system, task] for task in tasks],
-            metric.score,
-            config.evaluation.trials,
-            config.seed,
-        )
-        for label, tasks in family.items()
-    }
-    adjusted = holm([test.p_value for test in tests.values()])
-    for (label, test), corrected in zip(tests.items(), adjusted, strict=True):
-        yield SystemComparison(
-            baseline,
-            system,
-            label,
-            metric.name,
-            test.difference,
-            test.p_value,
-            float(corrected),
-            test.test,
-            test.trials,
-        )
+def _study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
+    how = config.evaluation
+    return make_study(results, PRETRAINED, config.pivot, how.levels, comparisons, how.significance, how.trials)
 
 
-def load_scores(layout: Layout) -> list[SystemScore]:
-    """Read the scores of a run."""
-    return [SystemScore(**line) for line in _read_lines(layout.scores / SCORES_FILE)]
-
-
-def load_comparisons(layout: Layout) -> list[SystemComparison]:
-    """Read the comparisons of a run."""
-    return [SystemComparison(**line) for line in _read_lines(layout.scores / COMPARISONS_FILE)]
-
-
-def load_qualities(layout: Layout) -> list[SystemQuality]:
-    """Read what no metric shows of a run."""
-    return [SystemQuality(**line) for line in _read_lines(layout.scores / QUALITY_FILE)]
-
-
-def _write_lines(path: Path, rows: Iterable[Any]) -> None:
-    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def _compare(config: Config, results: Results) -> Study:
+    baselines = choose_baselines(system for system in results.systems if system != COPY)
+    pairs = [(baseline, system) for system, others in baselines.items() for baseline in others]
+    with show_progress("testing differences", len(pairs) * len(results.metrics)) as advance:
+        return compare(_study(config, results), pairs, config.seed, advance)

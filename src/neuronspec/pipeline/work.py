@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -14,13 +15,15 @@ from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
+from neuronspec.analysis.gallery import draw_figures
 from neuronspec.config import Config, Neurons, Training
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
-from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
+from neuronspec.data.store import Encode, TokenStore, build_store
+from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts, pairs_of, prepare_text
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import hash_path, publish, read_json, write_json, write_text
+from neuronspec.files import hash_path, publish, write_json, write_text
 from neuronspec.languages import split_direction
 from neuronspec.methods import make_method
 from neuronspec.models.building import build_model, count_parameters
@@ -37,11 +40,12 @@ from neuronspec.specialization.masking import specialize
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import Corpora, State, train, validate_tasks
 from neuronspec.training.method import Method, Resources
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.engines import open_engine
 
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
+OVERLAP_FILE = "overlap.json"
 
 
 def prepare(config: Config, layout: Layout) -> None:
@@ -174,42 +178,59 @@ def choose(neurons: Neurons, counts: ActivationCounts, k: float) -> NeuronMasks:
     )
 
 
+def draw(config: Config, layout: Layout) -> None:
+    """Draw the figures of the masks and keep the numbers that the summary speaks of."""
+    masks = NeuronMasks.from_pretrained(layout.masks)
+    with publish(layout.figures) as temporary:
+        temporary.mkdir()
+        overlap = draw_figures(masks, temporary, config.pivot)
+        # JSON knows no nan: families that do not exist have no number.
+        numbers = {layer: [None if math.isnan(value) else value for value in pair] for layer, pair in overlap.items()}
+        write_json(temporary / OVERLAP_FILE, numbers)
+
+
 def translate_test(config: Config, layout: Layout, system: str) -> None:
-    """Translate the test text of every task with a system."""
-    model, tokenizer = load_system(config, layout, system)
+    """Translate the test text of every task with a system: the trained directions, and the zero-shot ones.
+
+    Task by task, each file published whole: an interrupted run goes on with the next task. Several processes share
+    the tasks.
+    """
     texts = Texts.load(layout.text)
+    tasks = share_tasks(config)
     directory = layout.translations(system)
-    wanted = {task: read_side(texts, config, task, source=True) for task in config.directions()}
-    # Task by task, each file published whole: an interrupted run goes on with the next task.
-    with show_progress(f"translating: {system}", sum(map(len, wanted.values()))) as advance:
-        for task, sentences in wanted.items():
-            path = directory / f"{task}.txt"
-            if path.is_file():
-                advance(len(sentences))
-                continue
-            tasks = [task] * len(sentences)
-            lines = translate(model, tokenizer, sentences, tasks, config.translation, advance)
-            write_text(path, "".join(f"{line}\n" for line in lines))
+    missing = [task for task in tasks if not (directory / f"{task}.txt").is_file()]
+    if missing:
+        trained = config.directions()
+        sources = {task: read_test_set(texts, task, trained, config.pivot)[0] for task in missing}
+        with (
+            show_progress(f"translating: {system}", sum(map(len, sources.values()))) as advance,
+            open_engine(*load_system(config, layout, system), config.translation) as decode,
+        ):
+            for task, sentences in sources.items():
+                lines = decode(sentences, [task] * len(sentences), advance=advance)
+                write_text(directory / f"{task}.txt", "".join(f"{line}\n" for line in lines))
+    PartialState(cpu=config.device == "cpu").wait_for_everyone()
+
+
+def share_tasks(config: Config) -> list[str]:
+    """Return the tested directions that are this process' part."""
+    processes = PartialState(cpu=config.device == "cpu")
+    return config.tested_directions()[processes.process_index :: processes.num_processes]
 
 
 def load_system(config: Config, layout: Layout, system: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a system of a run, with its masks in place."""
+    """Load a system of a run, with its masks in place, those of zero-shot directions composed."""
     base = PRETRAINED if system in (PRETRAINED, MASKED, RANDOM) else system
     directory = layout.model(base)
     model, tokenizer = load_model(directory), load_tokenizer(directory)
-    if system in (MASKED, RANDOM):
-        masks = NeuronMasks.from_pretrained(layout.masks)
-        specialize(model, masks if system == MASKED else NeuronMasks.random(masks, seed=config.seed))
-    elif (directory / MASKS_FILE).is_file():
-        specialize(model, NeuronMasks.from_pretrained(directory))
+    own = layout.masks if system in (MASKED, RANDOM) else directory
+    if (own / MASKS_FILE).is_file():
+        masks = NeuronMasks.from_pretrained(own)
+        if system == RANDOM:
+            masks = NeuronMasks.random(masks, seed=config.seed)
+        unseen = config.zero_shot_directions()
+        specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, config.pivot)]) if unseen else masks)
     return to_device(model, config), tokenizer
-
-
-def read_side(texts: Texts, config: Config, task: str, *, source: bool) -> list[str]:
-    """Return the test sentences of one side of a task."""
-    pair, side = pairs_of(config.directions(), config.pivot)[task]
-    column = side if source else 1 - side
-    return [columns[column] for columns in read_columns(texts.path("test", pair))]
 
 
 def check_device(config: Config) -> None:
@@ -317,9 +338,3 @@ def _publish(
         "mask_bytes": masks_file.stat().st_size if masks_file.is_file() else 0,
     }
     write_json(layout.summary(system), summary)
-
-
-def read_summary(layout: Layout, system: str) -> dict[str, float]:
-    """Return what a training took and added."""
-    summary: dict[str, float] = read_json(layout.summary(system))
-    return summary

@@ -162,6 +162,7 @@ class _Specialization:
         ]
         if model.base_model is not model:  # it may be called by itself
             self._handles.append(model.base_model.register_forward_pre_hook(self._take_tasks, with_kwargs=True))
+        self.keeps_bias = keeps_bias
         self._packed: list[PackedLayer] = []
         for layer in layers:
             if keeps_bias:

@@ -22,6 +22,7 @@ def translate_file(
     path: Path,
     settings: object,
     advance: Callable[[int], None] | None = None,
+    remember: bool = False,
 ) -> None:
     """Translate sentences into a file, a line each, in their order.
 
@@ -35,12 +36,19 @@ def translate_file(
         path: the file to write.
         settings: JSON values that decide the translations beside the sentences: model, beam size.
         advance: is called with the number of sentences that were translated before.
+        remember: keep beside `path`, in a hidden file, what it was made from, and leave it alone when called again
+            with the same.
 
     Raises:
         NeuronspecError: the translations cannot be written, or something else lies where they are kept.
     """
     partial = path.with_name(f".{path.name}.part")
     header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
+    record = path.with_name(f".{path.name}.made_from")
+    if remember and path.is_file() and record.is_file() and record.read_text(encoding="utf-8") == json.dumps(header):
+        if advance is not None:
+            advance(len(sentences))
+        return
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         done = list(_read_done(partial, header))
@@ -56,7 +64,10 @@ def translate_file(
             file.flush()
             os.fsync(file.fileno())
             done += lines
+    record.unlink(missing_ok=True)
     write_text(path, "".join(f"{line}\n" for line in done))
+    if remember:
+        write_text(record, json.dumps(header))
     partial.unlink()
 
 

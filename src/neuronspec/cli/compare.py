@@ -1,0 +1,111 @@
+"""`neuronspec compare`: the paper's tables from the results of runs, and of other systems' outputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuronspec.cli.console import Force, print_table, quiet_libraries
+from neuronspec.errors import NeuronspecError, did_you_mean
+
+if TYPE_CHECKING:
+    from neuronspec.evaluation.study import Study
+    from neuronspec.evaluation.tables import Table
+
+TERMINAL = "terminal"
+
+
+def compare(
+    sets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]DIRECTORY[:SYSTEM]...",
+            help="Output directories of runs, or directories that score made; the first system is the baseline.",
+        ),
+    ],
+    baseline: Annotated[str | None, typer.Option(help="Another system as the baseline.")] = None,
+    bilingual: Annotated[
+        str | None, typer.Option(help="The system of bilingual models: what is gained and lost against it.")
+    ] = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="One table with a column for each NAME=DIRECTORY: sizes, activations.")
+    ] = False,
+    pivot: Annotated[str | None, typer.Option(help="The language that most directions share.")] = None,
+    level: Annotated[
+        list[str] | None, typer.Option(help="Languages of a resource level: high=de,fr. Repeatable.")
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table, by name. Repeatable.")] = None,
+    format: Annotated[str, typer.Option("-f", "--format", help="terminal, markdown, csv, latex or json.")] = TERMINAL,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write every table here in every format.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of the significance tests.")] = None,
+    significance: Annotated[float | None, typer.Option(help="Mark p-values up to this, after correction.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the significance tests.")] = 0,
+    force: Force = False,
+) -> None:
+    """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
+    quiet_libraries()
+    from neuronspec.evaluation.paper_tables import name_table, tabulate_all, tabulate_interference, tabulate_models
+    from neuronspec.evaluation.tables import FORMATS
+    from neuronspec.pipeline.collection import gather, load_set, read_levels
+
+    if format != TERMINAL:
+        FORMATS[format]  # which says so where it is unknown
+    if out is not None and out.exists() and not force:
+        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    loaded = [load_set(text) for text in sets]
+    if models:
+        if not all(name for name, _ in loaded):
+            raise NeuronspecError("--models needs a name for each directory: big=runs/big wide=runs/wide")
+        tables = {"models": tabulate_models(dict(loaded), loaded[0][1].results.metrics)}
+    else:
+        study = gather(loaded, baseline, pivot, read_levels(level or ()), trials, significance)
+        if not study.comparisons or baseline or seed or trials:
+            study = _test(study, seed)
+        tables = tabulate_all(study)
+        if bilingual is not None:
+            tables |= {
+                name_table("interference", metric): tabulate_interference(study, metric, bilingual)
+                for metric in study.results.metrics
+            }
+    unknown = [name for name in table or () if name not in tables]
+    if unknown:
+        raise NeuronspecError(
+            f"no table {unknown[0]!r}{did_you_mean(unknown[0], tables)}; there are {', '.join(tables)}"
+        )
+    chosen = {name: one for name, one in tables.items() if not table or name in table}
+    if out is not None:
+        from neuronspec.files import publish
+        from neuronspec.pipeline.report import write_tables
+
+        with publish(out) as temporary:
+            temporary.mkdir()
+            write_tables(chosen, temporary)
+    _print(chosen, format)
+    if out is not None:
+        typer.echo(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
+
+
+def _test(study: Study, seed: int) -> Study:
+    from neuronspec.evaluation import study as studies
+    from neuronspec.progress import show_progress
+
+    results = study.results
+    with show_progress("testing differences", (len(results.systems) - 1) * len(results.metrics)) as advance:
+        return studies.compare(study, seed=seed, advance=advance)
+
+
+def _print(tables: dict[str, Table], format: str) -> None:
+    """Print tables: JSON as one object, by name."""
+    from neuronspec.evaluation.tables import FORMATS
+
+    if format == "json":
+        typer.echo(json.dumps({name: one.to_json() for name, one in tables.items()}, indent=2, ensure_ascii=False))
+        return
+    for one in tables.values():
+        if format == TERMINAL:
+            print_table(one)
+        else:
+            typer.echo(FORMATS[format].write(one))

@@ -1,0 +1,59 @@
+"""The test sentences of every direction: as prepared, or joined over the pivot for directions without text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from neuronspec.data.store import read_columns
+from neuronspec.data.text import Texts, pairs_of
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import join_direction, split_direction
+
+
+def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -> tuple[list[str], list[str]]:
+    """Return the sources and the references of a direction's test set.
+
+    A direction that was not trained has no text of its own. Its test set holds the sentences of either language that
+    translate the same sentence of the pivot; where the test text is multi-parallel (FLORES-200, NTREX-128), that is
+    the whole of it, in its order.
+
+    Args:
+        texts: the prepared text.
+        task: the direction.
+        trained: the directions that the text was prepared for.
+        pivot: the language that the text is joined over.
+
+    Returns:
+        The sources and the references, (sentences,) each.
+
+    Raises:
+        NeuronspecError: the two languages' test texts share no sentence of the pivot.
+    """
+    pairs = pairs_of(list(trained), pivot)
+
+    def read(direction: str) -> Iterator[tuple[str, str]]:
+        pair, side = pairs[direction]
+        return ((columns[side], columns[1 - side]) for columns in read_columns(texts.path("test", pair)))
+
+    if task in pairs:
+        rows = list(read(task))
+    else:
+        source, target = split_direction(task)
+        spoken = dict(_number(read(join_direction(pivot, target))))
+        heard = _number((shared, own) for own, shared in read(join_direction(source, pivot)))
+        rows = [(own, spoken[shared]) for shared, own in heard if shared in spoken]
+        if not rows:
+            raise NeuronspecError(
+                f"{task} has no test sentences: the test texts of {source} and {target} share no sentence in {pivot}; "
+                "give multi-parallel text as data.test, or take the direction out of zero_shot"
+            )
+    return [source for source, _ in rows], [reference for _, reference in rows]
+
+
+def _number(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, int], str]]:
+    """Yield ((sentence, how many times it came before), partner): a sentence that comes twice meets its own partner."""
+    seen: Counter[str] = Counter()
+    for sentence, partner in rows:
+        yield (sentence, seen[sentence]), partner
+        seen[sentence] += 1

@@ -1,0 +1,109 @@
+"""Groups of directions that scores are averaged over: from the pivot, to it, by resource level, zero-shot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from neuronspec.languages import EC30_LEVELS, find_language, resource_level, split_direction
+
+Groups = dict[str, list[str]]
+Levels = Mapping[str, Collection[str]]
+
+ALL = "all"
+
+
+def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] = ()) -> Groups:
+    """Return the tasks from the pivot, to it, between other languages, and those that were not trained.
+
+    Args:
+        tasks: directions.
+        pivot: the language that most directions have in common.
+        zero_shot: those of the directions that were not trained.
+
+    Example:
+        >>> group_by_side(["en-de", "de-en", "de-fr"], "en", zero_shot=["de-fr"])
+        {'from en': ['en-de'], 'to en': ['de-en'], 'zero-shot': ['de-fr']}
+    """
+    groups: Groups = {f"from {pivot}": [], f"to {pivot}": [], "other": [], "zero-shot": []}
+    for task in tasks:
+        source, target = split_direction(task)
+        if task in zero_shot:
+            groups["zero-shot"].append(task)
+        elif pivot in (source, target):
+            groups[f"from {pivot}" if source == pivot else f"to {pivot}"].append(task)
+        else:
+            groups["other"].append(task)
+    return _without_empty(groups)
+
+
+def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) -> dict[str, list[str]]:
+    """Return the languages of each resource level that occur in the tasks.
+
+    Args:
+        tasks: directions.
+        pivot: belongs to no level.
+        levels: the languages of each level. Where not given, those of EC30 (the paper's Table 7) if every language
+            is one of its thirty; no levels otherwise.
+
+    Returns:
+        For each level, in order, its languages as the tasks write them, in the tasks' order.
+
+    Example:
+        >>> find_levels(["en-de", "en-lb", "lb-en"], "en")
+        {'high': ['de'], 'low': ['lb']}
+        >>> find_levels(["en-de", "en-tr"], "en")
+        {}
+    """
+    languages = list(dict.fromkeys(side for task in tasks for side in split_direction(task) if side != pivot))
+    codes = {language: find_language(language).code for language in languages}
+    wanted = {
+        level: {find_language(language).code for language in members} for level, members in (levels or {}).items()
+    }
+    if not wanted and all(resource_level(code) for code in codes.values()):
+        wanted = {level: {*members} for level, members in EC30_LEVELS.items()}
+    found = {level: [name for name in languages if codes[name] in members] for level, members in wanted.items()}
+    return _without_empty(found)
+
+
+def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
+    """Return the tasks of each level from the pivot, to it, and both; then those of all (the paper's Table 2).
+
+    Example:
+        >>> groups = group_by_level(["en-de", "de-en", "en-lb", "de-lb"], "en", {"high": ["de"], "low": ["lb"]})
+        >>> [f"{name}: {', '.join(tasks)}" for name, tasks in groups.items()]
+        ['high from en: en-de', 'high to en: de-en', 'high: en-de, de-en', 'low from en: en-lb', 'low: en-lb', \
+'all from en: en-de, en-lb', 'all to en: de-en', 'all: en-de, de-en, en-lb']
+    """
+    sides = {task: split_direction(task) for task in tasks}
+    central = {task: pair for task, pair in sides.items() if pivot in pair}
+    groups: Groups = {}
+    for level, members in {**levels, ALL: {side for pair in central.values() for side in pair}}.items():
+        own = {task: pair for task, pair in central.items() if {*pair} - {pivot} <= {*members}}
+        groups[f"{level} from {pivot}"] = [task for task, (source, _) in own.items() if source == pivot]
+        groups[f"{level} to {pivot}"] = [task for task, (_, target) in own.items() if target == pivot]
+        groups[level] = list(own)
+    return _without_empty(groups)
+
+
+def group_between_levels(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
+    """Return the tasks without the pivot by the level of either side, then all of them (the paper's Table 15).
+
+    Example:
+        >>> group_between_levels(["de-lb", "lb-de", "en-de"], "en", {"high": ["de"], "low": ["lb"]})
+        {'high to low': ['de-lb'], 'low to high': ['lb-de'], 'all without en': ['de-lb', 'lb-de']}
+    """
+    level_of = {language: level for level, members in levels.items() for language in members}
+    groups: Groups = {f"{source} to {target}": [] for source in levels for target in levels}
+    rest: list[str] = []
+    for task in tasks:
+        source, target = split_direction(task)
+        if pivot in (source, target):
+            continue
+        rest.append(task)
+        if source in level_of and target in level_of:
+            groups[f"{level_of[source]} to {level_of[target]}"].append(task)
+    return _without_empty({**groups, f"{ALL} without {pivot}": rest})
+
+
+def _without_empty(groups: Mapping[str, list[str]]) -> Groups:
+    return {name: members for name, members in groups.items() if members}

@@ -1,0 +1,412 @@
+"""The paper's tables of a study, and tables of what averages hide: single directions and broken translations."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, product
+from typing import NamedTuple
+
+from neuronspec.evaluation.groups import ALL
+from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.results import SystemQuality
+from neuronspec.evaluation.study import BETWEEN, LEVELS, SIDES, Study
+from neuronspec.evaluation.tables import Cell, Table, Title
+from neuronspec.languages import split_direction
+
+MOST_LANGUAGES = 16  # that fit as columns on a page
+DARKEST = 10.0  # points of difference, beyond which a shade gets no darker
+SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
+BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
+BOLD = "Bold: the best of a column."
+
+Rows = list[list[Cell]]
+
+
+class _Column(NamedTuple):
+    """Directions whose mean is one column, with their name in the comparisons where they have one."""
+
+    tasks: Sequence[str]
+    label: str = ""
+
+
+def tabulate_languages(study: Study, metric: str) -> Table:
+    """Return the scores of each language, from the pivot and to it (the paper's Table 1).
+
+    Columns: Δθ, the relative increase in parameters; every language, as the tasks write it; the average. The
+    baseline's row holds scores, the others differences to it; the best of a column is bold.
+
+    Example:
+        >>> from neuronspec.evaluation.results import Results, SystemScore
+        >>> found = {"base en-de": 20.64, "base en-nl": 17.0, "ours en-de": 21.0, "ours en-nl": 17.0}
+        >>> scores = [SystemScore(*name.split(), "BLEU", score, "", 100) for name, score in found.items()]
+        >>> table = tabulate_languages(Study(Results(tuple(scores)), "base"), "BLEU")
+        >>> for row in table.rows:
+        ...     print(" | ".join(str(cell) for cell in row))
+        base | - | 20.6 | 17.0 | 18.8
+        ours |  | +0.4 | 0.0 | +0.2
+    """
+    languages = _languages(study)
+    blocks = {
+        name: _compare(study, metric, [*_split(study, tasks, languages), _Column(tasks, label)], costs=True)
+        for name, tasks, label in _sides(study)
+    }
+    title = f"{metric} by language: {study.title(study.baseline)}, and differences to it"
+    return _stack(title, ["system", "Δθ", *languages, "Avg"], blocks, _notes([study], [metric], BOLD))
+
+
+def tabulate_levels(study: Study, metric: str) -> Table:
+    """Return average scores by resource level (the paper's Tables 2 and 14).
+
+    Columns: Δθ; for each level, and for all directions with the pivot: from it (O2M), to it (M2O), and both (Avg).
+    """
+    groups, pivot = study.families[LEVELS], study.pivot
+    kinds = {"O2M": "{} from " + pivot, "M2O": "{} to " + pivot, "Avg": "{}"}
+    labels = {(level, kind): kinds[kind].format(level) for level, kind in product([*study.levels, ALL], kinds)}
+    columns = {title: _Column(groups[label], label) for title, label in labels.items() if label in groups}
+    title = f"{metric} by resource level: {study.title(study.baseline)}, and differences to it"
+    told = f"O2M: from {pivot}; M2O: to {pivot}; Avg: the mean over the directions of both. {BOLD}"
+    rows = _compare(study, metric, [*columns.values()], costs=True)
+    return Table(title, ["system", "Δθ", *columns], rows, _notes([study], [metric], told))
+
+
+def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Table:
+    """Return average scores over all directions with the pivot, for several models (the paper's Tables 3 and 6).
+
+    Args:
+        studies: by what tells them apart: `{"Big": ..., "Wide": ...}`, `{"relu": ..., "gelu": ...}`.
+        metrics: display names.
+
+    Returns:
+        A row a system, by its title; a group of columns a metric, a column a study. Scores, none as a difference.
+    """
+    titles = dict.fromkeys(study.title(system) for study in studies.values() for system in study.results.systems)
+    columns = []
+    for metric, study in product(metrics, studies.values()):
+        tasks = study.families[LEVELS].get(ALL, [])
+        names = {study.title(system): system for system in reversed(study.results.systems)}
+        systems = [names.get(title, "") for title in titles]
+        scores = [study.results.score(system, metric, tasks) for system in systems]
+        cells = [Cell(x, mark=study.mark(one, metric, ALL)) for one, x in zip(systems, scores, strict=True)]
+        columns.append(_embolden(cells, scores, metric))
+    rows = [[Cell(title), *cells] for title, *cells in zip(titles, *columns, strict=True) if _is_any(cells)]
+    pivots = " / ".join(dict.fromkeys(study.pivot for study in studies.values()))
+    told = f"Averages over all directions from and to {pivots}. {BOLD}"
+    notes = _notes(studies.values(), metrics, told)
+    return Table(f"Average {' and '.join(metrics)}", ["system", *product(metrics, studies)], rows, notes)
+
+
+def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
+    """Return what one model for all languages gains and loses by it (the paper's Table 4).
+
+    Columns: every language that there is a bilingual model of, level by level; the average of each level. The row of
+    the bilingual models holds scores, the others differences to them, in shades of blue for gains, of red for losses.
+
+    Args:
+        study: of the results.
+        metric: the display name.
+        bilingual: the system of the results that is made of one model a direction.
+
+    Raises:
+        NeuronspecError: there is no such system.
+    """
+    study.results.select(bilingual)  # which says so where it is not there
+    has = study.results.has
+    sides = {name: [t for t in tasks if has(bilingual, metric, t)] for name, tasks, _ in _sides(study)}
+    modelled = {_language(study, task) for tasks in sides.values() for task in tasks}
+    known = [language for language in _languages(study) if language in modelled]
+    levels = {level: [one for one in known if one in members] for level, members in study.levels.items()}
+    levels = {level: members for level, members in levels.items() if members} or {"": known}
+    shown = list(dict.fromkeys([*chain.from_iterable(levels.values()), *known]))
+    blocks = {}
+    for name, tasks in sides.items():
+        means = [_Column([t for t in tasks if _language(study, t) in members]) for members in levels.values()]
+        blocks[name] = _compare(study, metric, [*_split(study, tasks, shown), *means], bilingual, best=False)
+    told = "Red: worse for sharing a model with other languages; blue: better; the darker, the more."
+    header = ["system", *shown, *(f"{level} Avg".strip() for level in levels)]
+    title = f"{metric}: {study.title(bilingual)}, and differences to it"
+    return _stack(title, header, _shade(blocks, metric), _notes([study], [metric], told, bilingual))
+
+
+def tabulate_efficiency(study: Study) -> Table:
+    """Return what each system added and took (the paper's Table 5), as its run measured it.
+
+    Columns: Δθ, the relative increase in parameters, and the increase; the time to find sub-networks; what is kept
+    beside the model; the training: seconds, updates, tokens of the target language. Data formats hold plain seconds
+    and bytes. Systems whose costs are not known are left out.
+    """
+    rows = []
+    for system in study.results.systems:
+        if (cost := study.costs.get(system)) is not None:
+            search, took = _measure(cost.search_seconds, SECONDS, 1.5, "-"), _measure(cost.seconds, SECONDS, 1.5)
+            counts = [Cell(cost.updates, 0), Cell(cost.target_tokens, 0)]
+            sizes = [Cell(cost.parameters_added, 0), search, _measure(cost.extra_bytes, BYTES, 0.1)]
+            rows.append([Cell(study.title(system)), _increase(study, system), *sizes, took, *counts])
+    header: list[Title] = ["system", "Δθ", "parameters added", "finding sub-networks", "extra memory"]
+    header += [("training", "time"), ("training", "updates"), ("training", "target tokens")]
+    notes = [f"Δθ: the relative increase in parameters over {study.title(study.baseline)}. Times are of these runs."]
+    return Table("Cost", header, rows, notes)
+
+
+def tabulate_zero_shot(study: Study, metric: str) -> Table:
+    """Return average scores of the directions without the pivot, by level of either side (the paper's Table 15)."""
+    groups = study.families[BETWEEN]
+    names = {(f"{source} to", target): f"{source} to {target}" for source, target in product(study.levels, repeat=2)}
+    names = {title: label for title, label in names.items() if label in groups}
+    labels = [*names.values(), f"{ALL} without {study.pivot}"]
+    columns = [_Column(groups.get(label, []), label) for label in labels]
+    title = f"{metric} without {study.pivot}: {study.title(study.baseline)}, and differences to it"
+    rows = _compare(study, metric, columns)
+    return Table(title, ["system", *names, ALL], rows, _notes([study], [metric], BOLD))
+
+
+def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] = (5, 10)) -> Table:
+    """Return how many directions without the pivot reach a score (the paper's Table 16), of how many."""
+    tasks = study.families[BETWEEN].get(f"{ALL} without {study.pivot}", [])
+    higher = find_scoring(metric).higher_is_better
+    rows = []
+    for system in _systems(study):
+        found = [study.results.score(system, metric, [task]) for task in tasks]
+        scores = [score for score in found if not math.isnan(score)]
+        counts = [sum(score >= limit if higher else score <= limit for score in scores) for limit in thresholds]
+        if scores:
+            rows.append([Cell(study.title(system)), Cell(len(scores), 0), *(Cell(count, 0) for count in counts)])
+    header = ["system", "directions", *(f"Num. {'≥' if higher else '≤'} {limit:g}" for limit in thresholds)]
+    title = f"Directions without {study.pivot} that reach a {metric} score"
+    return Table(title, header, rows, _signatures([study], [metric]))
+
+
+def tabulate_outcomes(study: Study) -> Table:
+    """Return how many directions got better, and how many worse: "59 of 60 are significant" may hide 2 that got worse.
+
+    Rows: every system, metric and set of directions (from the pivot, to it, ...; all). Columns: how many directions
+    were compared with the baseline; how many are better, worse, equal; how many significantly so, after Holm's
+    correction over the directions of the set; the one that changed for the worst, and for the best.
+    """
+    baseline, results = study.title(study.baseline), study.results
+    sides = study.families[SIDES]
+    sets = {**sides, ALL: results.tasks} if len(sides) > 1 else sides
+    rows = []
+    for system, metric, (name, tasks) in product(_systems(study), results.metrics, sets.items()):
+        compared = [one for task in tasks if (one := study.comparison(system, metric, task)) is not None]
+        if compared:
+            higher = find_scoring(metric).higher_is_better
+            found = count_outcomes(compared, study.significance, higher_is_better=higher)
+            counts = [len(compared), found.better, found.worse, found.equal]
+            counts += [found.significantly_better, found.significantly_worse]
+            ends = (min(compared, key=lambda one: one.gain), max(compared, key=lambda one: one.gain))
+            extremes = [cell for one in ends for cell in (Cell(one.difference, signed=True), Cell(one.tasks))]
+            names = [Cell(study.title(system)), Cell(metric), Cell(name)]
+            rows.append([*names, *(Cell(count, 0) for count in counts), *extremes])
+    header: list[Title] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
+    header += [("significantly", "better"), ("significantly", "worse")]
+    header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
+    told = f"Significantly: p <= {study.significance:g} after Holm's correction over the directions of the set."
+    return Table(f"Directions that are better or worse than with {baseline}", header, rows, [told])
+
+
+def tabulate_directions(study: Study) -> Table:
+    """Return the scores of all systems in every direction: a row a direction and metric, a column a system."""
+    systems, results = _systems(study), study.results
+    rows = []
+    for task, metric in product(results.tasks, results.metrics):
+        cells = [Cell(results.score(one, metric, [task]), mark=study.mark(one, metric, task)) for one in systems]
+        if _is_any(cells):
+            rows.append([Cell(task), Cell(metric), *cells])
+    header = ["direction", "metric", *(study.title(system) for system in systems)]
+    return Table("Every direction", header, rows, _notes([study], results.metrics))
+
+
+def tabulate_quality(study: Study) -> Table:
+    """Return what no metric shows, in percent of all test sentences: a row a system, zero-shot directions apart."""
+    unseen, found = study.results.zero_shot, study.results.qualities
+    parts = {"zero-shot": [one for one in found if one.task in unseen]} if unseen else {}
+    parts = {"trained" if unseen else "": [one for one in found if one.task not in unseen], **parts}
+    blocks: dict[str, Rows] = {}
+    for (name, qualities), system in product(parts.items(), _systems(study)):
+        if own := [one for one in qualities if one.system == system]:
+            blocks.setdefault(name, []).append([Cell(study.title(system)), *_count_broken(own)])
+    header: list[Title] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
+    header += ["empty %", "copied %", "repeated %", "over-long %"]
+    notes = [
+        "Off-target: in another language, of those that are long enough to tell (40 letters); of the references, "
+        "it is the error of the tool that tells."
+    ]
+    return _stack("Translations that are broken", header, blocks, notes)
+
+
+def name_table(kind: str, metric: str) -> str:
+    """Return the name of a table of one metric, and of its files: `levels.bleu`."""
+    return f"{kind}.{re.sub(r'[^a-z0-9+]+', '_', metric.lower())}"
+
+
+def tabulate_all(study: Study) -> dict[str, Table]:
+    """Return every table of one study that it has the data for, by a name for its files.
+
+    Languages have columns of their own up to `MOST_LANGUAGES`; thresholds are for BLEU, whose scale they are made for.
+    """
+
+    def tabulate(kind: str, table: Callable[[Study, str], Table], wanted: str = "") -> dict[str, Table]:
+        return {name_table(kind, one): table(study, one) for one in study.results.metrics if one.endswith(wanted)}
+
+    tables = tabulate("languages", tabulate_languages) if len(_languages(study)) <= MOST_LANGUAGES else {}
+    tables |= tabulate("levels", tabulate_levels) | tabulate("zero_shot", tabulate_zero_shot)
+    tables |= tabulate("thresholds", tabulate_thresholds, "BLEU")
+    tables |= {"efficiency": tabulate_efficiency(study), "outcomes": tabulate_outcomes(study)}
+    tables |= {"quality": tabulate_quality(study), "directions": tabulate_directions(study)}
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def _systems(study: Study, first: str = "") -> list[str]:
+    """Return the systems, those that others are compared with first."""
+    return list(dict.fromkeys(one for one in (first, study.baseline, *study.results.systems) if one))
+
+
+def _sides(study: Study) -> list[tuple[str, list[str], str]]:
+    """Return the directions from the pivot and those to it: their title, the directions, their name as a group."""
+    pivot, groups = study.pivot, study.families[SIDES]
+    names = {f"from {pivot}": f"One-to-Many ({pivot}-X)", f"to {pivot}": f"Many-to-One (X-{pivot})"}
+    return [(name, groups[label], label) for label, name in names.items() if label in groups]
+
+
+def _language(study: Study, task: str) -> str:
+    source, target = split_direction(task)
+    return target if source == study.pivot else source
+
+
+def _languages(study: Study) -> list[str]:
+    """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
+    wanted = {task for _, tasks, _ in _sides(study) for task in tasks}
+    return list(dict.fromkeys(_language(study, task) for task in study.results.tasks if task in wanted))
+
+
+def _split(study: Study, tasks: Iterable[str], languages: Iterable[str]) -> list[_Column]:
+    """Return a column a language: its direction, or nothing."""
+    own = {_language(study, task): task for task in tasks}
+    return [_Column([own[one]], own[one]) if one in own else _Column([]) for one in languages]
+
+
+def _stack(title: str, header: Sequence[Title], blocks: Mapping[str, Rows], notes: Sequence[str]) -> Table:
+    """Return a table with a section a block."""
+    rows: Rows = []
+    sections = {}
+    for name, block in blocks.items():
+        if name and block:
+            sections[len(rows)] = name
+        rows += block
+    return Table(title, header, rows, notes, sections)
+
+
+def _compare(
+    study: Study, metric: str, columns: Sequence[_Column], baseline: str = "", best: bool = True, costs: bool = False
+) -> Rows:
+    """Return a row of a baseline's scores, and a row of differences to it for every other system that has any."""
+    systems = _systems(study, baseline)
+    shown = []
+    for column in columns:
+        scores = [study.results.score(system, metric, column.tasks) for system in systems]
+        gains = [score - scores[0] for score in scores]
+        marks = [study.mark(system, metric, column.label, systems[0]) for system in systems]
+        others = [Cell(gain, mark=mark, signed=True) for gain, mark in zip(gains[1:], marks[1:], strict=True)]
+        cells = [Cell(scores[0]), *others]
+        shown.append(_embolden(cells, gains, metric) if best else cells)
+    rows = zip(systems, zip(*shown, strict=True), strict=False)  # no columns, no rows
+    return [
+        [Cell(study.title(system)), *([_increase(study, system)] if costs else []), *cells]
+        for system, cells in rows
+        if _is_any(cells)
+    ]
+
+
+def _embolden(cells: Sequence[Cell], values: Sequence[float], metric: str) -> list[Cell]:
+    """Return cells with the best in bold, and those that look the same; none where there is nothing to compare."""
+    rounded = [float(f"{value:.{cell.decimals}f}") for cell, value in zip(cells, values, strict=True)]
+    known = [value for value in rounded if not math.isnan(value)]
+    if len(known) < 2:
+        return list(cells)
+    best = max(known) if find_scoring(metric).higher_is_better else min(known)
+    return [replace(cell, bold=value == best) for cell, value in zip(cells, rounded, strict=True)]
+
+
+def _shade(blocks: Mapping[str, Rows], metric: str) -> dict[str, Rows]:
+    """Return rows whose differences are shaded by how much better or worse they are."""
+    cells = [cell for rows in blocks.values() for row in rows for cell in row if cell.signed]
+    sizes = [abs(cell.content) for cell in cells if isinstance(cell.content, float)]
+    unit = min(DARKEST, max(sizes, default=0.0)) or 1.0
+    unit = unit if find_scoring(metric).higher_is_better else -unit
+
+    def shade(cell: Cell) -> Cell:
+        if not cell.signed or not isinstance(cell.content, float):
+            return cell
+        return replace(cell, shade=max(-1.0, min(1.0, cell.content / unit)))
+
+    return {name: [[shade(cell) for cell in row] for row in rows] for name, rows in blocks.items()}
+
+
+def _is_any(cells: Iterable[Cell]) -> bool:
+    return any(cell.content is not None for cell in cells)
+
+
+def _increase(study: Study, system: str) -> Cell:
+    """Return Δθ: a share; a dash for the baseline, nothing where it is not known."""
+    cost, base = study.costs.get(system), study.costs.get(study.baseline)
+    if system == study.baseline or cost is None:
+        return Cell(None, text="-" if system == study.baseline else "")
+    before = cost.parameters - cost.parameters_added if base is None else base.parameters
+    percent = 100 * (cost.parameters / before - 1)
+    text = f"{percent:+,.0f}%" if abs(percent) >= 10 else f"{percent:+.2g}%"
+    return Cell(percent / 100, text=text if percent else "0%")
+
+
+def _measure(amount: float | None, units: Mapping[str, float], least: float, missing: str = "") -> Cell:
+    """Return an amount, shown in the first unit of which it is not less than `least`."""
+    if amount is None:
+        return Cell(None, text=missing)
+    unit = next((unit for unit, size in units.items() if amount >= least * size), [*units][-1])
+    number = amount / units[unit]
+    return Cell(amount, text=f"{number:.{int(number < 10)}f}".removesuffix(".0") + f" {unit}")
+
+
+def _count_broken(qualities: Sequence[SystemQuality]) -> list[Cell]:
+    """Return shares in percent over the sentences of several test sets."""
+    total = sum(quality.sentences for quality in qualities)
+    judged = [quality for quality in qualities if quality.off_target is not None]
+    identified = sum(quality.identified for quality in judged)
+    cells = []
+    for kind in ("off_target", "off_target_references"):
+        wrong = sum(quality.identified * (getattr(quality, kind) or 0) for quality in judged)
+        cells.append(Cell(100 * wrong / identified) if identified else Cell(None))
+    cells.append(Cell(identified, 0))
+    for kind in ("empty", "copied", "repeated", "over_long"):
+        broken = sum(quality.sentences * getattr(quality, kind) for quality in qualities)
+        cells.append(Cell(100 * broken / total) if total else Cell(None))
+    return cells
+
+
+def _notes(studies: Iterable[Study], metrics: Sequence[str], told: str = "", baseline: str = "") -> list[str]:
+    """Return what a table of scores needs to be understood: its conventions, tests and signatures."""
+    pairs = [(study, baseline or study.baseline) for study in studies]
+    lower = [f"{metric}: lower is better." for metric in metrics if not find_scoring(metric).higher_is_better]
+    notes = [" ".join([told, *lower, "Differences and averages are of unrounded scores."]).strip()]
+    compared = [
+        (study.title(against), f"{one.test}, {one.trials:,} trials; p <= {study.significance:g}")
+        for study, against in pairs
+        for one in study.comparisons
+        if one.metric in metrics and one.baseline == against
+    ]
+    if compared:
+        titles, tests = (" or ".join(dict.fromkeys(values)) for values in zip(*compared, strict=True))
+        notes.append(
+            f"↑ ↓: significantly better or worse than {titles} ({tests} after Holm's correction, over single "
+            "directions or over groups of one kind)."
+        )
+    return notes + _signatures([study for study, _ in pairs], metrics)
+
+
+def _signatures(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
+    known = dict.fromkeys(signature for study in studies for signature in study.results.signatures)
+    own = [one for metric in metrics for one in known if one.startswith(f"{metric}: ") and not one.endswith(" ``")]
+    return [f"Signatures: {'; '.join(own)}."] if own else []

@@ -1,0 +1,247 @@
+"""What systems scored on the test sets of tasks, kept so that any two can be compared later from files alone.
+
+A result set is a directory: `scores.jsonl` with a line for each system, task and metric; `quality.jsonl` with what no
+metric shows; `statistics/SYSTEM/TASK.safetensors` with what each metric counted in each sentence, from which any
+score, and any significance test, follows without the text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from neuronspec.errors import NeuronspecError, did_you_mean, first_line
+from neuronspec.evaluation.metrics import FloatArray
+from neuronspec.files import publish
+
+SCORES_FILE = "scores.jsonl"
+QUALITY_FILE = "quality.jsonl"
+STATISTICS = "statistics"
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class SystemScore:
+    """A score of a system on the test set of a task.
+
+    Attributes:
+        system: its name.
+        task: the direction.
+        metric: the display name (`"BLEU"`).
+        score: the corpus score.
+        signature: how it was computed; report it with the score.
+        sentences: how many were scored.
+        test_set: a hash of the references: scores of the same task compare only where it is the same.
+        zero_shot: whether the system was not trained for the task.
+    """
+
+    system: str
+    task: str
+    metric: str
+    score: float
+    signature: str
+    sentences: int
+    test_set: str = ""
+    zero_shot: bool = False
+
+
+@dataclass(frozen=True)
+class SystemQuality:
+    """What no metric shows of a system on the test set of a task: shares of broken translations, 0..1."""
+
+    system: str
+    task: str
+    sentences: int
+    identified: int
+    off_target: float | None
+    off_target_references: float | None
+    empty: float
+    copied: float
+    repeated: float
+    over_long: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of systems on tasks, with the statistics that they were computed from.
+
+    Attributes:
+        scores: one a system, task and metric.
+        qualities: one a system and task, where the sources were known.
+        counted: what each metric counted, (sentences, S) a metric, of a system and task; or the file that holds it.
+    """
+
+    scores: tuple[SystemScore, ...]
+    qualities: tuple[SystemQuality, ...] = ()
+    counted: Mapping[tuple[str, str], Mapping[str, FloatArray] | Path] = field(default_factory=dict)
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems, in order."""
+        return list(dict.fromkeys(score.system for score in self.scores))
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks, in order."""
+        return list(dict.fromkeys(score.task for score in self.scores))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The display names of the metrics, in order."""
+        return list(dict.fromkeys(score.metric for score in self.scores))
+
+    @property
+    def zero_shot(self) -> set[str]:
+        """The tasks that a system was not trained for."""
+        return {score.task for score in self.scores if score.zero_shot}
+
+    @property
+    def signatures(self) -> list[str]:
+        """Every metric with its signature, each once."""
+        return sorted({f"{score.metric}: `{score.signature}`" for score in self.scores})
+
+    def score(self, system: str, metric: str, tasks: Sequence[str]) -> float:
+        """Return a system's mean score over tasks; nan where it lacks one of them."""
+        found = [self._scores.get((system, metric, task)) for task in tasks]
+        values = [one.score for one in found if one is not None]
+        return fmean(values) if values and len(values) == len(tasks) else math.nan
+
+    def has(self, system: str, metric: str, task: str) -> bool:
+        """Tell whether a system was scored on a task."""
+        return (system, metric, task) in self._scores
+
+    def statistics(self, system: str, metric: str, task: str) -> FloatArray:
+        """Return what a metric counted in each sentence, (sentences, S).
+
+        Raises:
+            NeuronspecError: the file of the statistics is missing or damaged.
+        """
+        counted = self.counted[system, task]
+        if isinstance(counted, Mapping):
+            return counted[metric]
+        try:
+            return np.asarray(load_file(counted)[metric], dtype=np.float64)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise NeuronspecError(
+                f"cannot read the statistics of {metric} from {counted}: {first_line(error)}; score the system again"
+            ) from error
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str, str], SystemScore]:
+        return {(score.system, score.metric, score.task): score for score in self.scores}
+
+    def select(self, system: str, name: str | None = None) -> Results:
+        """Return the results of one system, under another name where one is given.
+
+        Raises:
+            NeuronspecError: there is no such system.
+        """
+        if system not in self.systems:
+            raise NeuronspecError(
+                f"no system {system!r}{did_you_mean(system, self.systems)}; there are {', '.join(self.systems)}"
+            )
+        new = name or system
+        return Results(
+            tuple(replace(score, system=new) for score in self.scores if score.system == system),
+            tuple(replace(quality, system=new) for quality in self.qualities if quality.system == system),
+            {(new, task): counted for (own, task), counted in self.counted.items() if own == system},
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write a result set into a directory, which is there already."""
+        for (system, task), counted in self.counted.items():
+            path = directory / STATISTICS / system / f"{task}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(counted, Path):
+                shutil.copyfile(counted, path)
+            else:
+                save_file({metric: _compact(rows) for metric, rows in counted.items()}, path)
+        write_lines(directory / SCORES_FILE, self.scores)
+        write_lines(directory / QUALITY_FILE, self.qualities)
+
+    @classmethod
+    def load(cls, directory: Path) -> Results:
+        """Open a result set.
+
+        Raises:
+            NeuronspecError: the directory holds none, or a file of it is damaged.
+        """
+        scores = read_lines(directory / SCORES_FILE, SystemScore)
+        qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
+        places = {
+            (score.system, score.task): directory / STATISTICS / score.system / f"{score.task}.safetensors"
+            for score in scores
+        }
+        return cls(tuple(scores), tuple(qualities), places)
+
+
+def merge_results(parts: Iterable[Results]) -> Results:
+    """Return several results as one.
+
+    Raises:
+        NeuronspecError: two of them hold the same system and task, or have other references for one task.
+    """
+    parts = list(parts)
+    merged = Results(
+        tuple(score for part in parts for score in part.scores),
+        tuple(quality for part in parts for quality in part.qualities),
+        {key: counted for part in parts for key, counted in part.counted.items()},
+    )
+    seen: set[tuple[str, str, str]] = set()
+    test_sets: dict[str, SystemScore] = {}
+    for score in merged.scores:
+        key = (score.system, score.metric, score.task)
+        if key in seen:
+            raise NeuronspecError(f"there are two results of {score.system} on {score.task}: give them other names")
+        seen.add(key)
+        first = test_sets.setdefault(score.task, score)
+        if (first.test_set, first.sentences) != (score.test_set, score.sentences):
+            raise NeuronspecError(
+                f"{first.system} and {score.system} were scored against different references of {score.task} "
+                f"({first.sentences} and {score.sentences} sentences): score both on the same test set"
+            )
+    return merged
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write dataclasses as JSON lines."""
+    with publish(path) as temporary:
+        text = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_lines(path: Path, kind: type[Row]) -> list[Row]:
+    """Read dataclasses from JSON lines.
+
+    Raises:
+        NeuronspecError: the file is missing, or a line of it is not such a row.
+    """
+    if not path.is_file():
+        raise NeuronspecError(f"{path} does not exist; give the directory of a finished run, or one made by score")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            rows.append(kind(**json.loads(line)))
+        except (TypeError, ValueError) as error:
+            raise NeuronspecError(f"{path}:{number} is damaged: {first_line(error)}") from error
+    return rows
+
+
+def _compact(rows: FloatArray) -> npt.NDArray[Any]:
+    """Return counts as the smallest whole numbers that hold them; other numbers as they are."""
+    if not (rows >= 0).all() or not (rows == np.floor(rows)).all() or rows.max(initial=0) >= 2**32:
+        return rows
+    return rows.astype(np.min_scalar_type(int(rows.max(initial=0))))

@@ -1,0 +1,131 @@
+"""Results from several places brought together: finished runs, and directories that `score` made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.groups import Levels
+from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
+from neuronspec.evaluation.study import Study, make_study
+from neuronspec.methods import method_options
+from neuronspec.pipeline import scoring
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.report import load_report
+from neuronspec.recipe import load_config
+
+
+def load_set(text: str) -> tuple[str, Study]:
+    """Return what `[NAME=]DIRECTORY[:SYSTEM]` means: the name, empty where none is given, and the results.
+
+    Args:
+        text: the output directory of a run, or a directory that `score` made; one system of it, where that is named.
+
+    Raises:
+        NeuronspecError: there are no results, or there is no such system.
+    """
+    name, place = text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text)
+    directory, system = Path(place), ""
+    if not directory.exists() and ":" in place:
+        place, system = place.rsplit(":", 1)
+        directory = Path(place)
+    study = _load(directory)
+    return name, replace(study, results=study.results.select(system)) if system else study
+
+
+def rename_systems(name: str, study: Study) -> Study:
+    """Return a study whose only system has a name, or whose systems have it in front of their own.
+
+    Copying the source goes: it is no system of the set's.
+    """
+    own = [one for one in study.results.systems if one != scoring.COPY]
+    names = {one: name if len(own) == 1 else f"{name}:{one}" for one in own}
+    titles = {new: name if len(own) == 1 else f"{name}: {study.title(one)}" for one, new in names.items()}
+    return replace(
+        study,
+        results=merge_results(study.results.select(one, new) for one, new in names.items()),
+        baseline=names.get(study.baseline, names[own[0]]),
+        comparisons=(),
+        titles=titles,
+        costs={names[one]: cost for one, cost in study.costs.items() if one in names},
+    )
+
+
+def gather(
+    sets: Sequence[tuple[str, Study]],
+    baseline: str | None = None,
+    pivot: str | None = None,
+    levels: Levels | None = None,
+    trials: int | None = None,
+    significance: float | None = None,
+) -> Study:
+    """Return one study of all results; a single one that stays as it was keeps its comparisons.
+
+    Args:
+        sets: the name of each set, or an empty one, and its study; see `rename_systems`.
+        baseline: the system to compare with; by default the first.
+        pivot: the language that most directions have in common; by default that of the first.
+        levels: the languages of each resource level; by default those of the first that has some.
+        trials: of the tests.
+        significance: an adjusted p-value up to it is marked.
+
+    Raises:
+        NeuronspecError: two results have the same system and task or other references for one task, or there is no
+            such baseline.
+    """
+    studies = [rename_systems(name, study) if name else study for name, study in sets]
+    first = studies[0]
+    if len(studies) == 1:
+        results = first.results
+    else:  # copying the source is no system to compare; each run has it
+        results = merge_results(
+            one.results.select(system) for one in studies for system in one.results.systems if system != scoring.COPY
+        )
+    study = make_study(
+        results,
+        baseline or (first.baseline if first.baseline in results.systems else results.systems[0]),
+        pivot or first.pivot,
+        levels or next((one.levels for one in studies if one.levels), None),
+        first.comparisons if len(studies) == 1 else (),
+        significance or first.significance,
+        trials or first.trials,
+    )
+    if (study.pivot, study.levels) != (first.pivot, first.levels):
+        study = replace(study, comparisons=())  # they were of other groups
+    titles = {system: title for one in studies for system, title in one.titles.items()}
+    return replace(study, titles=titles, costs={system: cost for one in studies for system, cost in one.costs.items()})
+
+
+def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the levels that `NAME=CODE,CODE` texts mean.
+
+    Raises:
+        NeuronspecError: a text has no equals sign.
+
+    Example:
+        >>> read_levels(["high=de,fr", "low=lb"])
+        {'high': ['de', 'fr'], 'low': ['lb']}
+    """
+    levels = {}
+    for text in texts:
+        name, equals, codes = text.partition("=")
+        if not equals or not codes.strip(","):
+            raise NeuronspecError(f"{text!r} is no level: write NAME=CODE,CODE, such as high=de,fr")
+        levels[name] = [code for code in codes.split(",") if code]
+    return levels
+
+
+def _load(directory: Path) -> Study:
+    layout = Layout(directory)
+    if layout.config.is_file():
+        report = load_report(load_config(layout.config, (), method_options()), layout)
+        return report.study
+    if not (directory / SCORES_FILE).is_file():
+        raise NeuronspecError(
+            f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "
+            "--out` made"
+        )
+    results = Results.load(directory)
+    return make_study(results, results.systems[0])

@@ -1,0 +1,146 @@
+"""The summary of a run: what was done and what the numbers say, in plain words, and the files it is written to."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import numpy as np
+
+from neuronspec.analysis.gallery import choose_panel
+from neuronspec.analysis.tree import language_tree
+from neuronspec.config import Config
+from neuronspec.data.text import Texts
+from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.study import SIDES
+from neuronspec.files import publish, read_json, write_text
+from neuronspec.languages import split_direction
+from neuronspec.pipeline import work
+from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.report import Report, load_report, tabulate, write_tables
+
+SUMMARY_FILE = "summary.md"
+TABLES = "tables"
+SHOWN = ("averages", "efficiency", "quality", "outcomes")  # in the summary and on the terminal
+
+
+def write(config: Config, layout: Layout) -> None:
+    """Write the tables, in every format, and the summary of a run."""
+    report = load_report(config, layout)
+    tables = tabulate(report)
+    paragraphs = [
+        f"# {config.name}",
+        " ".join(describe_run(report, layout)),
+        *(tables[name].to_markdown() for name in SHOWN if name in tables),
+        "\n".join(f"- {finding}" for finding in describe_findings(report, layout)),
+        tables["directions"].to_markdown(),
+        "Signatures: " + "; ".join(report.study.results.signatures),
+        "The configuration is in `stages/config.yaml`, figures are in `figures/`, scores and tests in `scores/`, all "
+        f"tables as Markdown, CSV, LaTeX and JSON in `report/{TABLES}/`.",
+    ]
+    with publish(layout.report) as temporary:
+        write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
+        write_tables(tables, temporary / TABLES)
+
+
+def describe_run(report: Report, layout: Layout) -> list[str]:
+    """Say in sentences what was trained on what."""
+    texts = Texts.load(layout.text)
+    base = report.study.costs[PRETRAINED]
+    train, test = (sum(texts.sizes[part].values()) for part in ("train", "test"))
+    languages = len({language for pair in texts.sizes["train"] for language in split_direction(pair)})
+    sentences = [
+        f"One model of {base.parameters:,} parameters for {len(report.config.directions())} translation "
+        f"directions between {languages} languages, trained for {base.updates:,} updates on {train:,} sentence "
+        f"pairs and tested on {test:,} others."
+    ]
+    methods = [name for name in report.trained if name != PRETRAINED]
+    if methods:
+        updates = {report.study.costs[name].updates or 0 for name in methods}
+        sentences.append(
+            f"It was then trained for {' / '.join(f'{count:,}' for count in sorted(updates))} more updates, from "
+            f"the same weights and with the same batches, in {len(methods)} way{'s' * (len(methods) > 1)}: "
+            f"{', '.join(report.study.title(name) for name in methods)}."
+        )
+    return sentences
+
+
+def describe_findings(report: Report, layout: Layout) -> list[str]:
+    """Say in sentences what the numbers show, and what they do not."""
+    findings = []
+    study = report.study
+    metric = study.results.metrics[0]
+    groups = study.families[SIDES]
+    if work.MASKED in report.masks:
+        findings += _describe_masks(report, layout)
+        averages = {
+            system: fmean(study.results.score(system, metric, tasks) for tasks in groups.values())
+            for system in (PRETRAINED, work.MASKED, work.RANDOM)
+        }
+        losses = [averages[system] - averages[PRETRAINED] for system in (work.MASKED, work.RANDOM)]
+        better = find_scoring(metric).higher_is_better
+        means = "the selection means something" if (losses[1] < losses[0]) == better else "no sign that it matters"
+        findings.append(
+            f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
+            f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}: {means}."
+        )
+    for system in report.trained[1:]:
+        findings += [_describe_difference(report, system, metric, group) for group in groups]
+        findings.append(_describe_outcomes(report, system, metric))
+    findings.append(
+        "One seed and one test set: the tests say whether other sentences would show the same, not whether another "
+        "training would. Repeat with seed=2, seed=3 before believing a small difference."
+    )
+    return findings
+
+
+def _describe_difference(report: Report, system: str, metric: str, group: str) -> str:
+    one = report.study.comparison(system, metric, group, report.baseline(system))
+    assert one is not None
+    assert one.interval is not None
+    title, baseline = (report.study.title(name) for name in (system, one.baseline))
+    low, high = one.interval
+    numbers = f"{one.difference:+.1f} {metric} ({low:+.1f} .. {high:+.1f} at 95 %), p = {one.adjusted_p_value:.2g}"
+    if one.adjusted_p_value > report.study.significance:
+        return (
+            f"Translating {group}: no difference between {title} and {baseline} that could not be chance ({numbers})."
+        )
+    return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {baseline} ({numbers})."
+
+
+def _describe_outcomes(report: Report, system: str, metric: str) -> str:
+    """Say in how many single directions a system got better, and in how many worse."""
+    study, baseline = report.study, report.baseline(system)
+    found = [study.comparison(system, metric, task, baseline) for task in study.results.tasks]
+    outcomes = count_outcomes(
+        [one for one in found if one is not None],
+        study.significance,
+        higher_is_better=find_scoring(metric).higher_is_better,
+    )
+    return f"Direction by direction, {study.title(system)} against {study.title(baseline)}: {metric} {outcomes}."
+
+
+def _describe_masks(report: Report, layout: Layout) -> list[str]:
+    masks = report.masks[work.MASKED]
+    sparsity = {layer: 100 * float(np.mean(values)) for layer, values in masks.sparsity().items()}
+    told = ", ".join(f"{layer} {value:.0f} %" for layer, value in sparsity.items())
+    shares = [
+        f"{100 * float(masks.signature[key]):g} %" for key in ("k.encoder", "k.decoder") if key in masks.signature
+    ]
+    rule = masks.signature["rule"]
+    if rule == "coverage":
+        which = f"cover {' / '.join(shares)} of the activation (encoder / decoder)"
+    else:
+        which = f"the rule {rule} selects"
+    sentences = [f"The neurons that {which} leave so many off: {told}."]
+    overlap = read_json(layout.figures / work.OVERLAP_FILE)
+    known = {layer: pair for layer, pair in overlap.items() if None not in pair}
+    if known:
+        told = ", ".join(f"{layer} {within:.2f} / {across:.2f}" for layer, (within, across) in known.items())
+        sentences.append(f"Mean overlap (IoU) of neurons within / across language families: {told}.")
+    layer = [name for name in masks.layers if name.startswith("decoder")][-1]
+    panel = choose_panel(masks.tasks, report.config.pivot, "decoder")
+    if len(panel.tasks) > 2:
+        tree = language_tree(masks.reorder(panel.tasks).iou(layer), panel.labels)
+        sentences.append(f"The language tree of {layer}: `{tree.newick()}` (figures/tree.{layer}.svg).")
+    return sentences

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.metrics import METRICS, FloatArray, Metric, find_scoring, mean_score, mean_statistics
+from neuronspec.evaluation.results import Results, merge_results
+from neuronspec.evaluation.scoring import open_metrics, score_task
+
+REFERENCES = ["The cat sat on the mat.", "A dog ran far away.", "Nobody was at home."]
+WORSE = ["The cat sat on a mat.", "A dog ran away.", "Nobody was home."]
+SOURCES = ["Die Katze saß auf der Matte.", "Ein Hund lief weit weg.", "Niemand war zu Hause."]
+
+
+def score(system: str, task: str, hypotheses: list[str], references: list[str] = REFERENCES) -> Results:
+    with open_metrics(["bleu", "chrf", "ter"]) as metrics:
+        return score_task(system, task, hypotheses, references, metrics, SOURCES[: len(references)], task == "de-fr")
+
+
+@pytest.fixture
+def results() -> Results:
+    parts = [
+        score(system, task, lines)
+        for system, lines in (("base", WORSE), ("ours", REFERENCES))
+        for task in ("de-en", "de-fr")
+    ]
+    return merge_results(parts)
+
+
+def test_scores_are_sacrebleus_and_the_statistics_give_them_back(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    loaded = Results.load(tmp_path)
+    assert loaded.scores == results.scores
+    assert loaded.qualities == results.qualities
+    assert (loaded.systems, loaded.tasks) == (["base", "ours"], ["de-en", "de-fr"])
+    assert loaded.metrics == ["BLEU", "chrF++", "TER"]
+    assert loaded.zero_shot == {"de-fr"}
+    for name, golden in (
+        ("BLEU", sacrebleu.BLEU()),
+        ("chrF++", sacrebleu.CHRF(word_order=2)),
+        ("TER", sacrebleu.TER()),
+    ):
+        expected = golden.corpus_score(WORSE, [REFERENCES]).score
+        assert loaded.score("base", name, ["de-en"]) == pytest.approx(expected, abs=1e-9)
+        rows = loaded.statistics("base", name, "de-en")
+        np.testing.assert_array_equal(rows, results.statistics("base", name, "de-en"))
+        assert float(find_scoring(name).score(rows.sum(axis=0))) == pytest.approx(expected, abs=1e-9)
+
+
+def test_means_are_over_all_tasks_or_none(results: Results) -> None:
+    assert results.score("ours", "BLEU", ["de-en", "de-fr"]) == pytest.approx(100)
+    assert math.isnan(results.score("ours", "BLEU", ["de-en", "en-de"]))
+    assert math.isnan(results.score("ours", "BLEU", []))
+
+
+def test_one_system_is_taken_out_under_another_name(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    alone = Results.load(tmp_path).select("ours", "best")
+    assert alone.systems == ["best"]
+    assert {quality.system for quality in alone.qualities} == {"best"}
+    np.testing.assert_array_equal(alone.statistics("best", "TER", "de-fr"), results.statistics("ours", "TER", "de-fr"))
+    with pytest.raises(NeuronspecError, match=r"no system 'our' \(did you mean 'ours'\?\); there are base, ours"):
+        results.select("our")
+
+
+def test_results_that_do_not_compare_are_not_merged(results: Results) -> None:
+    with pytest.raises(NeuronspecError, match="two results of base on de-en: give them other names"):
+        merge_results([results, results])
+    other = score("new", "de-en", WORSE, [*REFERENCES[:2], "Nobody was at home!"])
+    with pytest.raises(NeuronspecError, match="base and new were scored against different references of de-en"):
+        merge_results([results, other])
+    shorter = score("new", "de-en", WORSE[:2], REFERENCES[:2])
+    with pytest.raises(NeuronspecError, match=r"de-en \(3 and 2 sentences\)"):
+        merge_results([results, shorter])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\\b"])
+def test_a_system_that_cannot_name_a_directory_is_refused(name: str) -> None:
+    with pytest.raises(NeuronspecError, match="cannot name a system"):
+        score(name, "de-en", WORSE)
+
+
+def test_damaged_results_are_refused(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(NeuronspecError, match="does not exist; give the directory of a finished run"):
+        Results.load(tmp_path)
+    results.save(tmp_path)
+    file = tmp_path / "statistics" / "base" / "de-en.safetensors"
+    for content in (b"", b"rubbish", file.read_bytes()[:-5]):
+        file.write_bytes(content)
+        with pytest.raises(NeuronspecError, match="cannot read the statistics of BLEU from"):
+            Results.load(tmp_path).statistics("base", "BLEU", "de-en")
+    file.unlink()
+    with pytest.raises(NeuronspecError, match="score the system again"):
+        Results.load(tmp_path).statistics("base", "BLEU", "de-en")
+    scores = tmp_path / "scores.jsonl"
+    first, *rest = scores.read_text().splitlines()
+    for line in ("{", '{"system": "x"}', json.dumps(json.loads(first) | {"odd": 1})):
+        scores.write_text("\n".join([first, line, *rest]))
+        with pytest.raises(NeuronspecError, match=r"scores.jsonl:2 is damaged"):
+            Results.load(tmp_path)
+
+
+class Rated(Metric):
+    """A metric that gives each sentence a number, as COMET does."""
+
+    def signature(self, target_language: str) -> str:
+        return "rated"
+
+    def statistics(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_language: str,
+        sources: Sequence[str] | None = None,
+    ) -> FloatArray:
+        assert sources == SOURCES
+        return mean_statistics([-0.5, 0.25, 1 / 3])
+
+
+def test_a_metric_of_single_sentences_is_kept_exactly(tmp_path: Path) -> None:
+    found = score_task("s", "de-en", WORSE, REFERENCES, [Rated("COMET", True, mean_score)], SOURCES)
+    found.save(tmp_path)
+    assert Results.load(tmp_path).statistics("s", "COMET", "de-en")[:, 0].tolist() == [-0.5, 0.25, 1 / 3]
+    assert found.score("s", "COMET", ["de-en"]) == pytest.approx((-0.25 + 1 / 3) / 3)
+
+
+def test_without_sources_there_is_no_quality() -> None:
+    found = score_task("s", "de-en", WORSE, REFERENCES, [METRICS["bleu"]])
+    assert found.qualities == ()
+
+
+@given(values=st.lists(st.integers(0, 2**40), min_size=1, max_size=20))
+def test_counts_of_any_size_are_kept_exactly(values: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("counts")
+    rows = np.array(values, dtype=np.float64)[:, None]
+    base = score("s", "de-en", WORSE).select("s")
+    replace(base, counted={("s", "de-en"): {"BLEU": rows}}).save(folder)
+    np.testing.assert_array_equal(Results.load(folder).statistics("s", "BLEU", "de-en"), rows)

@@ -1,0 +1,164 @@
+"""Results of runs and of other systems, brought together and compared: `neuronspec compare`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from neuronspec.cli.main import main
+from neuronspec.config import Config
+from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.results import Results, merge_results
+from neuronspec.pipeline.collection import gather, load_set, read_levels
+from neuronspec.pipeline.layout import Layout
+
+Compare = Callable[..., int]
+SYSTEMS = ["source", "pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compare:
+    """Call `neuronspec compare`; return its exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["neuronspec", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+    return call
+
+
+@pytest.fixture
+def other(finished: Config, tmp_path: Path) -> Path:
+    """Another system's results on the same test sets: the fine-tuned one's, kept under another name."""
+    results = Results.load(Layout(finished.out).scores).select("fine_tune", "published")
+    place = tmp_path / "published"
+    place.mkdir()
+    results.save(place)
+    return place
+
+
+def test_a_run_is_told_as_its_own_report_tells_it(
+    finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = Layout(finished.out)
+    assert compare(finished.out, "--table", "levels.bleu", "--format", "csv") == 0
+    said = capsys.readouterr().out
+    own = (layout.report / "tables" / "levels.bleu.csv").read_text(encoding="utf-8")
+    assert said.strip() == own.strip()
+    rows = list(csv.DictReader(io.StringIO(said)))
+    assert [next(iter(row.values())) for row in rows][:2] == ["pretrained", "copying the source"]
+
+
+def test_every_table_is_written_in_every_format(finished: Config, compare: Compare, tmp_path: Path) -> None:
+    assert compare(finished.out, "-o", "tables") == 0
+    names = {file.name.rsplit(".", 1)[0] for file in (tmp_path / "tables").iterdir()}
+    assert {"levels.bleu", "levels.chrf++", "languages.bleu", "outcomes", "efficiency", "quality"} <= names
+    assert {file.name for file in (tmp_path / "tables").iterdir()} == {
+        f"{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex", "json")
+    }
+    for file in (tmp_path / "tables").glob("*.json"):
+        assert json.loads(file.read_text(encoding="utf-8"))
+    assert compare(finished.out, "-o", "tables") == 2
+    assert compare(finished.out, "-o", "tables", "--force", "--table", "quality") == 0
+    assert len(list((tmp_path / "tables").iterdir())) == 4
+
+
+def test_another_system_is_compared_with_those_of_a_run(
+    finished: Config, other: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (f"base={finished.out}:pretrained", f"tuned={finished.out}:fine_tune", other)
+    assert compare(*arguments, "--trials", 200, "--format", "json", "--table", "outcomes") == 0
+    said = json.loads(capsys.readouterr().out)["outcomes"]
+    by_system: dict[str, list[object]] = {}
+    for row in said:
+        by_system.setdefault(row.pop("system"), []).append(row)
+    assert list(by_system) == ["tuned", "published"]
+    assert by_system["tuned"] == by_system["published"]  # the same translations
+
+
+def test_sizes_stand_side_by_side(finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(f"big={finished.out}", f"wide={finished.out}", "--models", "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    values = {key: value for key, value in rows[1].items() if "BLEU" in key and "mark" not in key}
+    assert len(values) == 2
+    assert len(set(values.values())) == 1
+    assert compare(str(finished.out), "--models") == 2
+    assert "--models needs a name for each directory" in capsys.readouterr().err
+
+
+def test_interference_against_bilingual_models(
+    finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(finished.out, "--bilingual", "pretrained", "--table", "interference.bleu", "-f", "latex") == 0
+    said = capsys.readouterr().out
+    assert r"\begin{table" in said
+    assert r"\cellcolor{" in said
+    assert compare(finished.out, "--bilingual", "pretraind") == 2
+    assert "did you mean 'pretrained'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["nowhere"], "nowhere holds no results: give the output directory of a finished run"),
+        (["{run}", "--baseline", "fine"], "no system 'fine' (did you mean 'fine_tune'?)"),
+        (["{run}", "--table", "leels"], "no table 'leels'"),
+        (["{run}", "--format", "html"], "unknown table format 'html'"),
+        (["{run}", "--level", "high"], "'high' is no level: write NAME=CODE,CODE"),
+        (["{run}", "--level", "high=germn"], "unknown language 'germn'"),
+        (["{run}", "{run}"], "there are two results of pretrained on en-de: give them other names"),
+        (["x={run}:nothing"], "no system 'nothing'"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(
+    finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str], arguments: list[str], found: str
+) -> None:
+    assert compare(*(argument.replace("{run}", str(finished.out)) for argument in arguments)) == 2
+    said = capsys.readouterr().err
+    assert found in said
+    assert "Traceback" not in said
+
+
+def test_names_go_before_the_systems_of_a_set_or_stand_for_its_only_one(finished: Config, other: Path) -> None:
+    first, new = load_set(f"first={finished.out}"), load_set(f"new={other}")
+    assert (first[0], new[0]) == ("first", "new")
+    both = gather([first, new])
+    assert both.results.systems == [*(f"first:{system}" for system in SYSTEMS[1:]), "new"]
+    assert both.baseline == "first:pretrained"
+    assert both.title("first:fine_tune") == "first: fine-tuned"
+    assert both.costs["first:fine_tune"].updates == 8
+    assert both.title("new") == "new"
+    assert both.comparisons == ()
+    alone = load_set(str(finished.out))
+    plain = gather([alone])
+    assert plain.results.systems == SYSTEMS
+    assert plain.comparisons == alone[1].comparisons != ()
+
+
+def test_test_sets_that_differ_are_not_compared(finished: Config, other: Path) -> None:
+    results = Results.load(other)
+    changed = Results(tuple(replace(score, test_set="0") for score in results.scores), (), results.counted)
+    _, run = load_set(str(finished.out))
+    with pytest.raises(NeuronspecError, match="different references of en-de"):
+        gather([("", run), ("", replace(run, results=changed))])
+    assert merge_results([run.results, results]).systems == [*SYSTEMS, "published"]
+
+
+def test_levels_are_read_from_the_command_line(finished: Config) -> None:
+    _, study = load_set(str(finished.out))
+    assert dict(study.levels) == {"high": ["de"], "medium": ["sv"]}
+    found = gather([("", study)], levels=read_levels(["much=de", "little=sv"]))
+    assert dict(found.levels) == {"much": ["de"], "little": ["sv"]}
+    assert found.comparisons == ()  # they were of other groups

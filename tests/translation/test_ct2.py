@@ -1,0 +1,326 @@
+"""CTranslate2 translates as transformers does, plain and specialised (R8), and leaves the model as it was."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from neuronspec.config import Translation
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.building import build_model
+from neuronspec.neurons.layers import find_ffn_layers
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.pruning import prune
+from neuronspec.translation import ct2
+from neuronspec.translation.conversion import CONVERTIBLE
+from neuronspec.translation.ct2 import CT2Translator
+from neuronspec.translation.decoding import translate
+
+pytest.importorskip("ctranslate2")
+
+TASKS = ("de-en", "en-de", "fr-en", "en-fr")
+OPTIONS = Translation(beams=1, max_tokens=10)
+_DRAW = random.Random(5)
+SENTENCES = [" ".join("".join(_DRAW.choices("abcdefghijklmnop", k=4)) for _ in range(1 + n % 5)) for n in range(12)]
+MIXED = [TASKS[n % 4] for n in range(12)]
+SHAPE = {
+    **{"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4},
+    **{"decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 80, "max_position_embeddings": 64},
+    **{"init_std": 0.35, "dropout": 0.0, "forced_eos_token_id": None, "decoder_start_token_id": 2},
+}
+CROSS = ("v_proj.weight", "out_proj.weight", "v.weight", "o.weight")  # made large: the source must matter
+T5_SHAPE = {
+    **{"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0},
+    **{"initializer_factor": 3.0, "decoder_start_token_id": 2},
+}
+
+
+def make_model(architecture: str, tokenizer: PreTrainedTokenizerFast, **changes: Any) -> PreTrainedModel:
+    """Untrained, with large weights, so that what it says depends on every word; all biases are random too."""
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+    if architecture == "preset":
+        model = build_model("tiny", tokenizer, seed=1, embeddings=changes.pop("embeddings", "separate"))
+    else:
+        tokens = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "pad", "eos")}
+        shape = T5_SHAPE if "t5" in architecture else SHAPE
+        config = AutoConfig.for_model(architecture, **{"vocab_size": len(tokenizer), **tokens, **shape, **changes})
+        model = AutoModelForSeq2SeqLM.from_config(config)
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if tensor.ndim == 1 or name == "final_logits_bias":
+                tensor.add_(torch.randn_like(tensor) * 0.1)
+            elif ("encoder_attn" in name or "EncDecAttention" in name) and name.endswith(CROSS):
+                tensor.mul_(8)
+            elif "attn" in name and name.endswith(("q_proj.weight", "k_proj.weight")):
+                tensor.mul_(2)
+        if architecture == "preset":
+            model.lm_head.weight[tokenizer.eos_token_id].mul_(0.5)  # or it would mostly say nothing
+    result: PreTrainedModel = model.eval()
+    return result
+
+
+def make_masks(model: PreTrainedModel, tasks: tuple[str, ...] = TASKS) -> NeuronMasks:
+    """Another random half of the neurons for each task."""
+    generator = torch.Generator().manual_seed(8)
+    values = {
+        layer.name: torch.rand(len(tasks), layer.width, generator=generator) < 0.5 for layer in find_ffn_layers(model)
+    }
+    return NeuronMasks(tasks, values)
+
+
+def options_for(model: PreTrainedModel, beams: int, **changes: Any) -> Translation:
+    """Beam searches that end at the same moment in both libraries, so that they must agree."""
+    model.generation_config.early_stopping = beams > 1
+    return Translation(**{"beams": beams, "max_tokens": 10, **changes})
+
+
+@pytest.fixture
+def model(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    return make_model("m2m_100", tokenizer)
+
+
+@pytest.mark.parametrize("architecture", [*CONVERTIBLE, "preset"])
+def test_it_translates_as_transformers_do(architecture: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model(architecture, tokenizer)
+    with CT2Translator(model, tokenizer, device="cpu") as engine:
+        for beams in (1, 5):
+            options = options_for(model, beams)
+            expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+            assert len(set(expected)) > 4
+            assert engine(SENTENCES, MIXED, options) == expected
+
+
+def test_positions_begin_where_padding_says(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model("m2m_100", tokenizer, pad_token_id=0)
+    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert expected != translate(make_model("m2m_100", tokenizer), tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected
+
+
+@pytest.mark.parametrize("embeddings", ["separate", "shared"])
+def test_every_kind_of_embeddings_is_converted(tokenizer: PreTrainedTokenizerFast, embeddings: str) -> None:
+    model = make_model("preset", tokenizer, embeddings=embeddings)
+    tied = model.get_encoder().embed_tokens.weight is model.lm_head.weight
+    assert tied == (embeddings == "shared")
+    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected
+
+
+@pytest.mark.parametrize("architecture", ["m2m_100", "mbart", "t5", "mt5", "preset"])
+@pytest.mark.parametrize("released", [False, True])
+def test_r8_a_specialised_model_is_translated_with_the_neurons_of_each_task(
+    tokenizer: PreTrainedTokenizerFast, architecture: str, released: bool
+) -> None:
+    model = make_model(architecture, tokenizer)
+    dense = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    own = make_masks(model)
+    masks = NeuronMasks.concatenate([own, own.zero_shot(["de-fr", "fr-de"])])
+    specialize(model, masks, released=released)
+    tasks = [("de-fr", "fr-de", *TASKS)[n % 6] for n in range(12)]
+    with CT2Translator(model, tokenizer, device="cpu") as engine:
+        for beams in (1, 5):
+            options = options_for(model, beams)
+            expected = translate(model, tokenizer, SENTENCES, tasks, options)
+            assert expected != dense
+            assert engine(SENTENCES, tasks, options) == expected
+
+
+def test_the_bias_of_a_masked_neuron_is_kept_where_the_model_keeps_it(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Whatever the masks' own signature says; the two ways give different translations here."""
+    translations = []
+    for released in (False, True):
+        model = make_model("m2m_100", tokenizer)
+        with torch.no_grad():
+            for layer in find_ffn_layers(model):
+                layer.expansions[0].bias.normal_(0.5, 2.0)
+        specialize(model, make_masks(model), released=released)
+        translations.append(CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS))
+        assert translations[-1] == translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert translations[0] != translations[1]
+
+
+def test_beams_are_ranked_by_length_as_transformers_rank_them(tokenizer: PreTrainedTokenizerFast) -> None:
+    """CTranslate2 counts the tag as a token of the translation, which would choose others here."""
+    model = make_model("m2m_100", tokenizer, tie_word_embeddings=False)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.4)  # less sure, and ending sooner
+        model.lm_head.weight[tokenizer.eos_token_id].mul_(3)
+    options = options_for(model, 5)
+    expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+    assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, options) == expected
+
+
+def test_a_search_goes_on_where_transformers_go_on(tokenizer: PreTrainedTokenizerFast) -> None:
+    """By default a search does not end with the fifth finished translation."""
+    model = make_model("t5", tokenizer)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.3)
+        model.lm_head.weight[tokenizer.eos_token_id].mul_(3)
+    engine = CT2Translator(model, tokenizer, device="cpu")
+    options, translations = Translation(beams=5, max_tokens=10), []
+    for early in (False, True):
+        model.generation_config.early_stopping = early
+        translations.append(engine(SENTENCES, MIXED, options))
+        assert translations[-1] == translate(model, tokenizer, SENTENCES, MIXED, options)
+    assert translations[0] != translations[1]
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7])
+def test_the_longest_output_has_as_many_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tokens: int
+) -> None:
+    options = Translation(beams=1, max_tokens=tokens)
+    expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+    assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, options) == expected
+    assert expected != translate(model, tokenizer, SENTENCES, MIXED, Translation(beams=1, max_tokens=tokens + 1))
+
+
+def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model("bart", tokenizer)
+    plain = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    said = [number for line in tokenizer(plain, add_special_tokens=False)["input_ids"] for number in line]
+    common = max(set(said), key=said.count)
+    for settings in (
+        {"no_repeat_ngram_size": 2},
+        {"bad_words_ids": [[common]]},
+        {"forced_bos_token_id": 9},
+        {"forced_eos_token_id": 2},
+    ):
+        model = make_model("bart", tokenizer)
+        model.generation_config.update(**settings)
+        expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+        assert expected != plain
+        assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected, settings
+
+
+@pytest.mark.parametrize("compute_type", ["default", "float32", "int8"])
+@pytest.mark.parametrize("specialised", [False, True])
+def test_the_model_stays_as_it_is(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, compute_type: str, specialised: bool
+) -> None:
+    if specialised:
+        specialize(model, make_masks(model))
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    config = model.config.to_dict()
+    with CT2Translator(model, tokenizer, compute_type, "cpu", threads=1) as engine:
+        assert any(engine(SENTENCES, MIXED, OPTIONS))
+    assert model.config.to_dict() == config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_converted_as_float32(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype
+) -> None:
+    model.to(dtype)
+    translations = CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    assert translations == translate(model.float(), tokenizer, SENTENCES, MIXED, OPTIONS)
+
+
+def test_order_batches_and_progress(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    specialize(model, make_masks(model))
+    engine = CT2Translator(model, tokenizer, device="cpu")
+    straight = engine(SENTENCES, MIXED, OPTIONS)
+    order = random.Random(1).sample(range(12), 12)
+    steps: list[int] = []
+    options = Translation(beams=1, max_tokens=10, tokens_per_batch=20)
+    shuffled = engine([SENTENCES[n] for n in order], [MIXED[n] for n in order], options, steps.append)
+    assert shuffled == [straight[n] for n in order]
+    assert sum(steps) == 12
+    assert len(steps) > 4
+    assert engine([], []) == []
+
+
+def test_tasks_with_the_same_neurons_share_a_conversion(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = make_masks(model)
+    rows = torch.tensor([0, 1, 0, 1])
+    specialize(model, NeuronMasks(TASKS, {layer: masks.layer(layer)[rows] for layer in masks.layers}))
+    pruned: list[str] = []
+
+    def count(model: PreTrainedModel, masks: NeuronMasks, task: str) -> PreTrainedModel:
+        pruned.append(task)
+        return prune(model, masks, task)
+
+    monkeypatch.setattr(ct2, "prune", count)
+    engine = CT2Translator(model, tokenizer, device="cpu")
+    assert engine(SENTENCES, MIXED, OPTIONS) == engine(SENTENCES, MIXED, OPTIONS)
+    assert len(pruned) == 2
+
+
+def test_few_models_are_kept_in_memory_and_on_disk(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ct2, "LOADED", 2)
+    specialize(model, make_masks(model))
+    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    with CT2Translator(model, tokenizer, device="cpu") as engine:
+        root = Path(engine._directory.name)
+        assert engine(SENTENCES, MIXED, OPTIONS) == expected
+        assert (len(engine._loaded), len(list(root.iterdir()))) == (2, 4)
+        monkeypatch.setattr(ct2, "STORED", 1)
+        engine._loaded.clear()
+        for path in list(root.iterdir())[:2]:
+            (path / "model.bin").unlink()
+            path.rename(root / path.name[::-1])
+        assert engine(SENTENCES, MIXED, OPTIONS) == expected
+        assert len(list(root.iterdir())) == 1
+    assert not root.exists()
+    with pytest.raises(NeuronspecError, match="was closed"):
+        engine(SENTENCES, MIXED, OPTIONS)
+
+
+def test_what_cannot_be_done_is_said(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, small_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NeuronspecError, match=r"cannot convert a 'nllb-moe' model, only m2m_100, .*default engine"):
+        CT2Translator(small_model("nllb-moe"), tokenizer)
+    with pytest.raises(NeuronspecError, match="'llama' model: it is no encoder-decoder"):
+        CT2Translator(small_model("llama"), tokenizer)
+    with pytest.raises(NeuronspecError, match="as many attention heads"):
+        CT2Translator(make_model("m2m_100", tokenizer, decoder_attention_heads=2), tokenizer)
+    with pytest.raises(
+        NeuronspecError, match=r"no compute type 'int3' on this cpu; choose default, auto, float32, int8"
+    ):
+        CT2Translator(model, tokenizer, "int3", "cpu")
+    with pytest.raises(NeuronspecError, match="cannot use the device 'tpu'"):
+        CT2Translator(model, tokenizer, device="tpu")
+    with pytest.raises(
+        NeuronspecError, match=r"cannot convert this 'm2m_100' model: 'tanh'; translate with the default"
+    ):
+        CT2Translator(make_model("m2m_100", tokenizer, activation_function="tanh"), tokenizer)(["a"], ["de-en"])
+    engine = CT2Translator(model, tokenizer, device="cpu")
+    with pytest.raises(NeuronspecError, match="2 sentences but 1 tasks: give one task for each sentence"):
+        engine(SENTENCES[:2], ["de-en"])
+    with pytest.raises(NeuronspecError, match=r"No position encodings are defined .*default engine"):
+        engine(["abcdefgh " * 40], ["de-en"], OPTIONS)
+    with pytest.raises(NeuronspecError, match=r"no tag for Portuguese \(pt\)"):
+        engine(SENTENCES[:1], ["de-pt"])
+    specialize(model, make_masks(model))
+    with pytest.raises(NeuronspecError, match=r"no masks for the task 'de-fr'.*known: de-en, en-de"):
+        CT2Translator(model, tokenizer)(SENTENCES[:1], ["de-fr"])
+
+    def refuse(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    with pytest.raises(NeuronspecError, match=r"not installed: pip install 'neuronspec\[ct2\]'"):
+        CT2Translator(model, tokenizer)
+
+
+def test_the_module_imports_without_ctranslate2() -> None:
+    code = "import sys, neuronspec.translation.ct2; sys.exit('ctranslate2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
