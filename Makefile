@@ -1,10 +1,13 @@
 # Everything that a fresh machine with Python >= 3.11 needs. `make` lists the targets.
 VENV ?= .venv
 PYTHON ?= python3
+# The environment of COMET, which cannot share ours; tests use it where it is.
+COMET ?= .comet
 # Tests and benchmarks: one thread beside a busy neighbour is faster than two.
-TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
+	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench comet clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -31,6 +34,15 @@ check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+$(COMET)/.installed: constraints.txt
+	$(PYTHON) -m venv $(COMET)
+	$(COMET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(COMET)/bin/python -m pip install --quiet --disable-pip-version-check \
+		unbabel-comet==2.2.7 'sentencepiece<0.2.2' 'setuptools<81'
+	touch $@
+
+comet: $(COMET)/.installed  ## set up COMET in an environment of its own, for the tests of it (1.4 GB)
+
 format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -42,4 +54,4 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.significance
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMET) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -64,7 +64,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             continue
         verb = group.commands[words[0]]
         known = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        assert {word for word in words[1:] if word.startswith("-")} <= known | {"--help"}, line
+        assert {word for word in words[1:] if word.startswith("-") and word != "-"} <= known | {"--help"}, line
 
 
 def test_make_targets_exist() -> None:
