@@ -36,7 +36,7 @@ def score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Score:
 
 def test_files_are_scored_as_sacrebleu_does(score: Score, capsys: pytest.CaptureFixture[str]) -> None:
     assert score("-t", "hyp", "-r", "ref", "-l", "en", "--json", "-m", "bleu", "-m", "chrf", "-m", "ter") == 0
-    found = json.loads(capsys.readouterr().out)
+    *found, _ = json.loads(capsys.readouterr().out)
     metrics = [sacrebleu.BLEU(), sacrebleu.CHRF(word_order=2), sacrebleu.TER()]
     for one, metric in zip(found, metrics, strict=True):
         assert one["value"] == pytest.approx(metric.corpus_score(LINES[0], [LINES[1]]).score)
@@ -47,7 +47,8 @@ def test_files_are_scored_as_sacrebleu_does(score: Score, capsys: pytest.Capture
 def test_a_line_for_each_metric_with_its_signature(score: Score, capsys: pytest.CaptureFixture[str]) -> None:
     assert score("-t", "ref", "-r", "ref", "-l", "de") == 0
     said = capsys.readouterr()
-    bleu, chrf = said.out.splitlines()
+    bleu, chrf, *quality = said.out.splitlines()
+    assert [line.split()[0] for line in quality] == ["empty", "repeated", "over-long", "off-target:"]
     assert bleu.startswith("BLEU 100.0  nrefs:1|case:mixed|eff:no|tok:13a|")
     assert chrf.startswith("chrF++ 100.0  nrefs:1|")
     assert said.err == ""

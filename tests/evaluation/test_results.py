@@ -134,9 +134,10 @@ def test_a_metric_of_single_sentences_is_kept_exactly(tmp_path: Path) -> None:
     assert found.score("s", "COMET", ["de-en"]) == pytest.approx((-0.25 + 1 / 3) / 3)
 
 
-def test_without_sources_there_is_no_quality() -> None:
-    found = score_task("s", "de-en", WORSE, REFERENCES, [METRICS["bleu"]])
-    assert found.qualities == ()
+def test_without_sources_copies_are_not_told() -> None:
+    found = score_task("s", "de-en", ["", *WORSE[1:]], REFERENCES, [METRICS["bleu"]])
+    assert found.qualities[0].copied is None
+    assert found.qualities[0].empty == pytest.approx(1 / 3)
 
 
 @given(values=st.lists(st.integers(0, 2**40), min_size=1, max_size=20))

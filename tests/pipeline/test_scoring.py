@@ -20,6 +20,10 @@ from neuronspec.pipeline.scoring import choose_baselines
         (["pretrained", "neuron_specialization"], {"neuron_specialization": ["pretrained"]}),
         (["pretrained", "x", "fine_tune"], {"x": ["pretrained", "fine_tune"], "fine_tune": ["pretrained"]}),
         (
+            ["pretrained", "pretrained+masks", "pretrained+random"],
+            {"pretrained+masks": ["pretrained+random", "pretrained"], "pretrained+random": ["pretrained"]},
+        ),
+        (
             ["pretrained", "pretrained+random", "fine_tune"],
             {"pretrained+random": ["pretrained"], "fine_tune": ["pretrained"]},
         ),

@@ -40,7 +40,7 @@ def score(
     ] = "",
     sources: Annotated[
         Path | None,
-        typer.Option("-s", "--sources", help="Also count copied and otherwise broken ones; of a grid: flores.{src}"),
+        typer.Option("-s", "--sources", help="Tells copied ones; COMET needs them. Of a grid: flores.{src}"),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -73,6 +73,7 @@ def score(
     from neuronspec.data.templates import fill_template, find_tasks, is_template
     from neuronspec.evaluation.comet import MODEL
     from neuronspec.evaluation.metrics import evaluate
+    from neuronspec.evaluation.quality import assess
     from neuronspec.evaluation.scoring import open_metrics, score_task
     from neuronspec.files import publish
     from neuronspec.languages import find_language, split_direction
@@ -82,11 +83,11 @@ def score(
     if not is_template(hypotheses):
         if not language:
             raise NeuronspecError("say of what language the translations are: --language CODE")
-        find_language(re.split("[-_]", language)[0])  # a misspelt code would be scored with the wrong tokenizer
+        known = find_language(re.split("[-_]", language)[0])  # a misspelt code would choose the wrong tokenizer
         read = _read(hypotheses, references, sources, language if detokenize else None)
         with open_metrics(names, sentencepiece, comet_model or MODEL) as metrics:
             scores = evaluate(read.hypotheses, read.references or (), language, metrics, sources=read.sources)
-        _show(scores, read, language, as_json)
+        _show(scores, assess(read.hypotheses, read.sources, read.references or (), known.code), as_json)
         return
     tasks = find_tasks(hypotheses)
     if out is not None and out.exists() and not force:
@@ -145,26 +146,16 @@ def _report(results: Results, directory: Path | None, as_json: bool) -> None:
         typer.echo(f"the results are in {directory}; neuronspec compare makes tables of them")
 
 
-def _show(scores: Sequence[Score], read: Outputs, language: str, as_json: bool) -> None:
+def _show(scores: Sequence[Score], quality: Quality, as_json: bool) -> None:
     """Print the scores of a file, and what no metric shows."""
-    from neuronspec.evaluation.quality import assess
-
-    quality = None
-    if read.sources is not None:
-        quality = assess(read.hypotheses, read.sources, read.references or (), language)
     if as_json:
-        found = [asdict(score) for score in scores]
-        typer.echo(json.dumps(found if quality is None else [*found, {"quality": asdict(quality)}], indent=2))
+        typer.echo(json.dumps([*(asdict(score) for score in scores), {"quality": asdict(quality)}], indent=2))
         return
     for one in scores:
         typer.echo(f"{one.metric} {one.value:.1f}  {one.signature}")
-    if quality is not None:
-        _show_quality(quality)
-
-
-def _show_quality(quality: Quality) -> None:
     for name in ("empty", "copied", "repeated", "over_long"):
-        typer.echo(f"{name.replace('_', '-')} {100 * getattr(quality, name):.1f} %")
+        if (share := getattr(quality, name)) is not None:
+            typer.echo(f"{name.replace('_', '-')} {100 * share:.1f} %")
     if quality.off_target is None or quality.off_target_references is None:
         typer.echo(f"off-target: cannot be told ({quality.off_target_note or 'no sentence is long enough'})")
         return

@@ -210,7 +210,7 @@ def tabulate_outcomes(study: Study) -> Table:
 
 def tabulate_directions(study: Study) -> Table:
     """Return the scores of all systems in every direction: a row a direction and metric, a column a system."""
-    systems, results = _systems(study), study.results
+    systems, results = study.results.systems, study.results
     rows = []
     for task, metric in product(results.tasks, results.metrics):
         cells = [Cell(results.score(one, metric, [task]), mark=study.mark(one, metric, task)) for one in systems]
@@ -226,7 +226,7 @@ def tabulate_quality(study: Study) -> Table:
     parts = {"zero-shot": [one for one in found if one.task in unseen]} if unseen else {}
     parts = {"trained" if unseen else "": [one for one in found if one.task not in unseen], **parts}
     blocks: dict[str, Rows] = {}
-    for (name, qualities), system in product(parts.items(), _systems(study)):
+    for (name, qualities), system in product(parts.items(), study.results.systems):
         if own := [one for one in qualities if one.system == system]:
             blocks.setdefault(name, []).append([Cell(study.title(system)), *_count_broken(own)])
     header: list[Title] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
@@ -381,8 +381,9 @@ def _count_broken(qualities: Sequence[SystemQuality]) -> list[Cell]:
         cells.append(Cell(100 * wrong / identified) if identified else Cell(None))
     cells.append(Cell(identified, 0))
     for kind in ("empty", "copied", "repeated", "over_long"):
-        broken = sum(quality.sentences * getattr(quality, kind) for quality in qualities)
-        cells.append(Cell(100 * broken / total) if total else Cell(None))
+        shares = [(quality.sentences, getattr(quality, kind)) for quality in qualities]
+        known = total and all(share is not None for _, share in shares)
+        cells.append(Cell(100 * sum(count * share for count, share in shares) / total if known else None))
     return cells
 
 

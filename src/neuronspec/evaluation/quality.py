@@ -50,7 +50,8 @@ class Quality:
             An `off_target` near it says nothing; one far above it is real.
         off_target_note: why `off_target` is None, or what counts as the target language too; often empty.
         empty: nothing but white space and invisible characters, where the reference has something.
-        copied: equal to the source but for case, white space and punctuation, where the reference is not.
+        copied: equal to the source but for case, white space and punctuation, where the reference is not; None where
+            the sources are not known.
         repeated: caught in a loop, where the reference is not.
         over_long: more than twice as long as the reference, and ten characters.
         length_ratio: the mean over sentences of hypothesis characters by reference characters, where the
@@ -63,14 +64,14 @@ class Quality:
     off_target_references: float | None
     off_target_note: str
     empty: float
-    copied: float
+    copied: float | None
     repeated: float
     over_long: float
     length_ratio: float | None
 
 
 def assess(
-    hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str], target_language: str
+    hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str], target_language: str
 ) -> Quality:
     """Count the sentences that are broken in a way that BLEU and chrF++ do not show.
 
@@ -91,7 +92,7 @@ def assess(
 
     Args:
         hypotheses: the detokenized translations, one a sentence; may be empty strings.
-        sources: the sentences that were translated, in the same order.
+        sources: the sentences that were translated, in the same order; None where they are not known.
         references: the reference translations in the same order.
         target_language: the language they should be in, in any notation of `find_language`.
 
@@ -130,7 +131,7 @@ def assess(
         off_target_references=found_in_references,
         off_target_note=note,
         empty=float((filled & (lengths == 0)).mean()),
-        copied=float(find_copies(hypotheses, sources, references).mean()),
+        copied=None if sources is None else float(find_copies(hypotheses, sources, references).mean()),
         repeated=float(find_loops(hypotheses, references).mean()),
         over_long=float(over_long.mean()),
         length_ratio=float(ratios.mean()) if len(ratios) else None,
@@ -286,8 +287,10 @@ _SPACED = re.compile(rf"\S[ ][{_COMMAS}](?=\s|$)|\w[ ][.。](?=\s*$)")
 _ATTACHED = re.compile(rf"\S[{_COMMAS}](?!\d)|\w[.。](?=\s*$)")
 
 
-def _check(hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str]) -> None:
-    texts = {"hypotheses": hypotheses, "sources": sources, "references": references}
+def _check(hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]) -> None:
+    texts = {"hypotheses": hypotheses, "references": references}
+    if sources is not None:
+        texts = {"hypotheses": hypotheses, "sources": sources, "references": references}
     for name, lines in texts.items():
         if isinstance(lines, str):
             raise NeuronspecError(f"the {name} are one string; give a list of sentences")

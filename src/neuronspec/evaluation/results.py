@@ -69,7 +69,7 @@ class SystemQuality:
     off_target: float | None
     off_target_references: float | None
     empty: float
-    copied: float
+    copied: float | None
     repeated: float
     over_long: float
 
@@ -80,7 +80,7 @@ class Results:
 
     Attributes:
         scores: one a system, task and metric.
-        qualities: one a system and task, where the sources were known.
+        qualities: one a system and task.
         counted: what each metric counted, (sentences, S) a metric, of a system and task; or the file that holds it.
     """
 

@@ -57,7 +57,7 @@ def score_task(
         hypotheses: the detokenized translations, one a sentence.
         references: the detokenized references in the same order.
         metrics: what to count.
-        sources: the sentences that were translated; needed for what no metric shows, and by COMET.
+        sources: the sentences that were translated; needed to tell copies, and by COMET.
         zero_shot: whether the system was not trained for the task.
 
     Returns:
@@ -70,11 +70,8 @@ def score_task(
         raise NeuronspecError(f"{system!r} cannot name a system: it names a directory, too; leave out slashes")
     target = split_direction(task)[1]
     test_set = hash_json(list(references))[:16]
-    quality: tuple[SystemQuality, ...] = ()
-    if sources is not None:
-        found = asdict(assess(hypotheses, sources, references, target))
-        kept = {one.name: found[one.name] for one in fields(SystemQuality) if one.name in found}
-        quality = (SystemQuality(system, task, **kept),)
+    found = asdict(assess(hypotheses, sources, references, target))
+    kept = {one.name: found[one.name] for one in fields(SystemQuality) if one.name in found}
     scores, counted = [], {}
     for metric in metrics:
         rows = metric.statistics(hypotheses, references, target, sources)
@@ -82,4 +79,4 @@ def score_task(
         signature = metric.signature(target)
         scores.append(SystemScore(system, task, metric.name, value, signature, len(rows), test_set, zero_shot))
         counted[metric.name] = rows
-    return Results(tuple(scores), quality, {(system, task): counted})
+    return Results(tuple(scores), (SystemQuality(system, task, **kept),), {(system, task): counted})

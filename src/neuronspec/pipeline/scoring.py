@@ -17,7 +17,7 @@ from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.evaluation.study import Study, compare, make_study
 from neuronspec.files import publish
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.work import share_tasks
+from neuronspec.pipeline.work import MASKED, RANDOM, share_tasks
 from neuronspec.progress import show_progress
 
 COPY = "source"  # the system that copies its input
@@ -70,7 +70,10 @@ def load_study(config: Config, layout: Layout) -> Study:
 
 
 def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
-    """Return what each system is compared with: the pretrained model, and plain fine-tuning for other methods.
+    """Return what each system is compared with; the last of them is what the marks of a table refer to.
+
+    That is the pretrained model; for methods other than fine-tuning, fine-tuning; specialised masks are compared with
+    random ones, too.
 
     Example:
         >>> choose_baselines(["pretrained", "pretrained+masks", "fine_tune", "neuron_specialization"])
@@ -78,12 +81,13 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
 ['pretrained', 'fine_tune']}
     """
     names = list(systems)
-    return {
-        system: [PRETRAINED]
-        + ([FINE_TUNE] if FINE_TUNE in names and system != FINE_TUNE and not system.startswith(PRETRAINED) else [])
-        for system in names
-        if system != PRETRAINED
-    }
+    found = {system: [PRETRAINED] for system in names if system != PRETRAINED}
+    if MASKED in found and RANDOM in found:
+        found[MASKED].insert(0, RANDOM)
+    for system in found:
+        if FINE_TUNE in found and system not in (FINE_TUNE, MASKED, RANDOM):
+            found[system].append(FINE_TUNE)
+    return found
 
 
 def _score_task(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
 import numpy as np
 
 from neuronspec.analysis.gallery import choose_panel
 from neuronspec.analysis.tree import language_tree
 from neuronspec.config import Config
 from neuronspec.data.text import Texts
+from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.outcomes import count_outcomes
-from neuronspec.evaluation.study import SIDES
+from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.files import publish, read_json, write_text
 from neuronspec.languages import split_direction
 from neuronspec.pipeline import work
@@ -21,7 +20,7 @@ from neuronspec.pipeline.report import Report, load_report, tabulate, write_tabl
 
 SUMMARY_FILE = "summary.md"
 TABLES = "tables"
-SHOWN = ("averages", "efficiency", "quality", "outcomes")  # in the summary and on the terminal
+SHOWN = ("averages", "efficiency", "quality")  # in the summary and on the terminal
 
 
 def write(config: Config, layout: Layout) -> None:
@@ -73,17 +72,7 @@ def describe_findings(report: Report, layout: Layout) -> list[str]:
     groups = study.families[SIDES]
     if work.MASKED in report.masks:
         findings += _describe_masks(report, layout)
-        averages = {
-            system: fmean(study.results.score(system, metric, tasks) for tasks in groups.values())
-            for system in (PRETRAINED, work.MASKED, work.RANDOM)
-        }
-        losses = [averages[system] - averages[PRETRAINED] for system in (work.MASKED, work.RANDOM)]
-        better = find_scoring(metric).higher_is_better
-        means = "the selection means something" if (losses[1] < losses[0]) == better else "no sign that it matters"
-        findings.append(
-            f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
-            f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}: {means}."
-        )
+        findings.append(_describe_selection(study, metric))
     for system in report.trained[1:]:
         findings += [_describe_difference(report, system, metric, group) for group in groups]
         findings.append(_describe_outcomes(report, system, metric))
@@ -92,6 +81,25 @@ def describe_findings(report: Report, layout: Layout) -> list[str]:
         "training would. Repeat with seed=2, seed=3 before believing a small difference."
     )
     return findings
+
+
+def _describe_selection(study: Study, metric: str) -> str:
+    """Say whether the selected neurons matter more than as many random ones, before any training."""
+    tasks = [task for group in study.families[SIDES].values() for task in group]
+    scores = {one: study.results.score(one, metric, tasks) for one in (PRETRAINED, work.MASKED, work.RANDOM)}
+    losses = [scores[one] - scores[PRETRAINED] for one in (work.MASKED, work.RANDOM)]
+    changes = (
+        f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
+        f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}"
+    )
+    one = study.comparison(work.MASKED, metric, ALL, work.RANDOM)
+    if one is None:
+        return f"{changes}."
+    if one.adjusted_p_value > study.significance:
+        means = "no difference that could not be chance"
+    else:
+        means = "the selection means something" if one.gain > 0 else "the random ones did less harm"
+    return f"{changes}: {means} (p = {one.adjusted_p_value:.2g})."
 
 
 def _describe_difference(report: Report, system: str, metric: str, group: str) -> str:
