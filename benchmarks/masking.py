@@ -17,8 +17,9 @@ from benchmarks.recording import TASKS, make_batches, make_model
 from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import specialize, unspecialize
+from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.packing import Packed, PackedLayer
+from neuronspec.specialization.routing import unspecialize
 
 DENSE = "dense"
 SPARSITIES = (0.1, 0.2, 0.3, 0.5, 0.7)

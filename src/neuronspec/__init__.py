@@ -14,7 +14,7 @@ _PUBLIC = {
     "NeuronMasks": "neuronspec.neurons.masks",
     "NeuronspecError": "neuronspec.errors",
     "TaskCollator": "neuronspec.specialization.collator",
-    "dense": "neuronspec.specialization.masking",
+    "dense": "neuronspec.specialization.routing",
     "find_ffn_layers": "neuronspec.neurons.layers",
     "hold_absent_neurons": "neuronspec.specialization.momentum",
     "load_model": "neuronspec.models.loading",
@@ -23,8 +23,8 @@ _PUBLIC = {
     "record_activations": "neuronspec.neurons.recording",
     "select_neurons": "neuronspec.neurons.selection",
     "specialize": "neuronspec.specialization.masking",
-    "task": "neuronspec.specialization.masking",
-    "unspecialize": "neuronspec.specialization.masking",
+    "task": "neuronspec.specialization.routing",
+    "unspecialize": "neuronspec.specialization.routing",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from neuronspec.neurons.recording import record_activations as record_activations
     from neuronspec.neurons.selection import select_neurons as select_neurons
     from neuronspec.specialization.collator import TaskCollator as TaskCollator
-    from neuronspec.specialization.masking import dense as dense
     from neuronspec.specialization.masking import specialize as specialize
-    from neuronspec.specialization.masking import task as task
-    from neuronspec.specialization.masking import unspecialize as unspecialize
     from neuronspec.specialization.momentum import hold_absent_neurons as hold_absent_neurons
     from neuronspec.specialization.pruning import prune as prune
+    from neuronspec.specialization.routing import dense as dense
+    from neuronspec.specialization.routing import task as task
+    from neuronspec.specialization.routing import unspecialize as unspecialize
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,8 @@ from neuronspec.models.tags import task_format
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
-from neuronspec.specialization.masking import get_masks, specialize, unspecialize
+from neuronspec.specialization.masking import get_masks, specialize
+from neuronspec.specialization.routing import unspecialize
 from neuronspec.training.loop import Corpora, train
 from neuronspec.training.method import Resources
 from neuronspec.training.objective import TranslationLoss

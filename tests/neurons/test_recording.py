@@ -24,7 +24,8 @@ from neuronspec.neurons.counts import ActivationCounts, Unit
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import GatedAt, record_activations
-from neuronspec.specialization.masking import dense, specialize, task
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.routing import dense, task
 
 SmallModel = Callable[..., PreTrainedModel]
 Neurons = dict[str, list[list[float] | None]]  # layer -> token -> neurons; None where an expert did not see it

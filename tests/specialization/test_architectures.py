@@ -15,8 +15,9 @@ from transformers.pytorch_utils import Conv1D
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization import packing
-from neuronspec.specialization.masking import dense, get_masks, specialize, task, unspecialize
+from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.packing import Packed
+from neuronspec.specialization.routing import dense, task, unspecialize
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

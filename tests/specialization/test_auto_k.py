@@ -19,7 +19,8 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.specialization.auto_k import SHARES, Curve, search_k
-from neuronspec.specialization.masking import find_specialization, get_masks, specialize, unspecialize
+from neuronspec.specialization.masking import find_specialization, get_masks, specialize
+from neuronspec.specialization.routing import unspecialize
 
 TASKS = ["de-en", "en-de", "de-en", "en-de"]
 

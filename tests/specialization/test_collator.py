@@ -22,8 +22,9 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization import packing
 from neuronspec.specialization.collator import TaskCollator
-from neuronspec.specialization.masking import specialize, task
+from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.packing import Packed
+from neuronspec.specialization.routing import task
 
 SmallModel = Callable[..., PreTrainedModel]
 Example = dict[str, Any]

@@ -17,8 +17,9 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization import packing
-from neuronspec.specialization.masking import assign_tasks, dense, get_masks, specialize, task, unspecialize
+from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.packing import Packed
+from neuronspec.specialization.routing import assign_tasks, dense, task, unspecialize
 
 Work = Callable[..., list[list[dict[str, torch.Tensor]]]]
 SmallModel = Callable[..., PreTrainedModel]

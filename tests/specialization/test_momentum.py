@@ -18,9 +18,10 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization import packing
-from neuronspec.specialization.masking import dense, specialize, task, unspecialize
+from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.momentum import hold_absent_neurons
 from neuronspec.specialization.packing import Packed
+from neuronspec.specialization.routing import dense, task, unspecialize
 
 Work = Callable[..., list[list[dict[str, torch.Tensor]]]]
 SmallModel = Callable[..., PreTrainedModel]

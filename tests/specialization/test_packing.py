@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 import neuronspec
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import dense, specialize, task, unspecialize
+from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.packing import _LEAST_TOKENS, Packed
+from neuronspec.specialization.routing import dense, task, unspecialize
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

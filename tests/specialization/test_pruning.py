@@ -18,8 +18,9 @@ from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import features_out
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import get_masks, specialize, task
+from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.pruning import Widths, prune
+from neuronspec.specialization.routing import task
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

@@ -24,7 +24,8 @@ from transformers import (
 from neuronspec.data.batches import IGNORED, TaskFormat, Tensors, collate
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import specialize, task
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.routing import task
 from neuronspec.training.objective import TranslationLoss, token_losses
 
 VOCABULARY = 23

@@ -76,8 +76,8 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         >>> [(layer.name, layer.width) for layer in find_ffn_layers(M2M100ForConditionalGeneration(config))]
         [('encoder.0', 8), ('decoder.0', 8)]
     """
-    if (specialized := getattr(model, SPECIALIZATION, None)) is not None:
-        return list(specialized.layers)  # a search would run into its masks
+    if (known := getattr(getattr(model, SPECIALIZATION, None), "layers", None)) is not None:
+        return list(known)  # a search would run into its masks
     model_type = model.config.model_type
     architecture = ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
     try:

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import specialize, unspecialize
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.routing import unspecialize
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 1.0)
 

@@ -17,7 +17,8 @@ from neuronspec.models.matrices import features_out, set_parameters, take_inputs
 from neuronspec.neurons.architectures import ARCHITECTURES, Stack
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import check_fit, specialize, task, unspecialize
+from neuronspec.specialization.masking import check_fit, specialize
+from neuronspec.specialization.routing import task, unspecialize
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.data.batches import IGNORED, Tensors
 from neuronspec.models.forward import compute_logits
-from neuronspec.specialization.masking import assign_tasks
+from neuronspec.specialization.routing import assign_tasks
 
 
 class TranslationLoss(nn.Module):

@@ -15,7 +15,7 @@ from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.tags import task_format
 from neuronspec.progress import Advance
-from neuronspec.specialization.masking import get_masks
+from neuronspec.specialization.routing import find_router
 
 
 def translate(
@@ -76,7 +76,7 @@ def _decode(
 ) -> list[str]:
     inputs = pad(sources, tokenizer.pad_token_id).to(model.device)
     masks = pad([[1] * len(source) for source in sources], 0).to(model.device)
-    specialised = {"tasks": names} if get_masks(model) is not None else {}
+    specialised = {"tasks": names} if find_router(model) is not None else {}
     output = model.generate(
         input_ids=inputs,
         attention_mask=masks,
