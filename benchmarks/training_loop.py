@@ -51,8 +51,8 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.work import prepare
 from neuronspec.recipe import load_config
-from neuronspec.training.loop import Corpora, train
-from neuronspec.training.method import Resources
+from neuronspec.training.loop import train
+from neuronspec.training.method import Corpora, Resources
 
 RESULTS = Path(__file__).parent / "results" / "training_loop"
 WARM_UP = 10  # updates before the clock starts

@@ -25,8 +25,8 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.routing import unspecialize
-from neuronspec.training.loop import Corpora, train
-from neuronspec.training.method import Resources
+from neuronspec.training.loop import train
+from neuronspec.training.method import Corpora, Resources
 from neuronspec.training.objective import TranslationLoss
 
 TASKS = ("de-en", "en-de")

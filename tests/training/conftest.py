@@ -15,7 +15,7 @@ from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.models.building import initialize, tie_embeddings
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
-from neuronspec.training.loop import Corpora
+from neuronspec.training.method import Corpora
 
 SYLLABLES = {"de": ["ka", "be", "zo", "li", "mu", "ra"], "en": ["pa", "te", "so", "ni", "ju", "va"]}
 SENTENCES = {"train": 60, "valid": 12}

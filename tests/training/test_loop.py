@@ -31,8 +31,8 @@ from neuronspec.files import hash_path, read_json, write_json
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.journal import LOG_FILE, read_log
-from neuronspec.training.loop import Corpora, State, train
-from neuronspec.training.method import Method, Resources
+from neuronspec.training.loop import State, train
+from neuronspec.training.method import Corpora, Method, Resources
 
 TASKS = ("de-en", "en-de")
 SAMPLING = Sampling(tokens_per_batch=96)

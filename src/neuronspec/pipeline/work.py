@@ -38,8 +38,8 @@ from neuronspec.progress import show_progress
 from neuronspec.specialization.auto_k import SHARES, search_k
 from neuronspec.specialization.masking import specialize
 from neuronspec.training.checkpoints import STATE
-from neuronspec.training.loop import Corpora, State, train, validate_tasks
-from neuronspec.training.method import Method, Resources
+from neuronspec.training.loop import State, train, validate_tasks
+from neuronspec.training.method import Corpora, Method, Resources
 from neuronspec.translation.engines import open_engine
 
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.

@@ -20,18 +20,19 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Sampling, Training
-from neuronspec.data.batches import BatchDataset, Tensors
+from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.progress import show_progress
 from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer
 from neuronspec.training.journal import Journal
-from neuronspec.training.method import Method, Resources
+from neuronspec.training.method import Corpora, Method, Resources
 from neuronspec.training.objective import TranslationLoss, token_losses
 from neuronspec.training.schedule import learning_rate
 
 logger = logging.getLogger(__name__)
+PARTS = "parts"  # what a method trains beside the model, in the names of the optimiser's state
 
 
 @dataclass
@@ -48,14 +49,6 @@ class State:
     best_update: int = 0
     validations_without_gain: int = 0
     finished: bool = False
-
-
-@dataclass(frozen=True)
-class Corpora:
-    """The examples to train on and to validate on; both number their tasks in the same order."""
-
-    train: BatchDataset
-    valid: BatchDataset
 
 
 def train(
@@ -125,7 +118,7 @@ class _Run:
         self.model, self.tokenizer, self.corpora, self.method = model, tokenizer, corpora, method
         self.training, self.sampling, self.seed = training, sampling, resources.seed
         # The accelerator decides on the device and joins processes; each update has the same batches on any number.
-        self.accelerator = _make_accelerator(model, training, directory, cpu)
+        self.accelerator = _make_accelerator(model, training, directory, cpu, method)
         sampler = BatchSampler(
             corpora.train.lengths(),
             temperature=sampling.temperature,
@@ -143,22 +136,32 @@ class _Run:
             self.state = State(**found[2])
             logger.info("going on after %d of %d updates", self.state.update, training.updates)
         method.attach(model, resources)
+        if found:
+            method.restore(model, found[0])
+        self.prepare()
+        if found:
+            restore_optimizer(self.optimizer, self.names, found[1])
+        self.journal = Journal(directory, self.state.update, self.accelerator)
+        self.stream = _updates(corpora.train, sampler, self.state, training, self.accelerator, workers)
+
+    def prepare(self) -> None:
+        """Make the objective and the optimiser of the parameters that there are."""
+        training, parts = self.training, self.method.parts
+        named = {**dict(self.model.named_parameters())}
+        if parts is not None:
+            named |= {f"{PARTS}.{name}": parameter for name, parameter in parts.named_parameters()}
+        self.names = {parameter: name for name, parameter in named.items() if parameter.requires_grad}
         optimizer = torch.optim.AdamW(
-            model.parameters(),
+            self.names,
             lr=0.0,
             betas=training.adam_betas,
             eps=training.adam_epsilon,
             weight_decay=training.weight_decay,
             fused=True,
         )
-        method.watch(model, optimizer)
-        objective = TranslationLoss(model, training.label_smoothing)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
-        self.names = {parameter: name for name, parameter in model.named_parameters()}
-        if found:
-            restore_optimizer(self.optimizer, self.names, found[1])
-        self.journal = Journal(directory, self.state.update, self.accelerator)
-        self.stream = _updates(corpora.train, sampler, self.state, training, self.accelerator, workers)
+        self.method.watch(self.model, optimizer)
+        self.plain = TranslationLoss(self.model, training.label_smoothing, parts)
+        self.objective, self.optimizer = self.accelerator.prepare(self.plain, optimizer)
 
     def update(self) -> float:
         """Make one update and return the loss per target token, in nats."""
@@ -193,6 +196,8 @@ class _Run:
     def validate(self) -> None:
         """Measure the loss of each task on the validation text, log it, and decide whether to stop."""
         state, training = self.state, self.training
+        if self.method.revises and self.method.revise(self.model, self.task_gradients):
+            self.prepare()
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
         loss = _finite(losses["all"], "validation loss", state.update)
         if state.best_loss is None or loss < state.best_loss:
@@ -203,6 +208,27 @@ class _Run:
         state.finished = out_of_patience or state.update >= training.updates
         self.journal.write(state.update, _entry(state, losses, training))
         state.train_loss = 0.0
+
+    def task_gradients(self) -> Iterator[int]:
+        """Yield the number of each task, while the parameters hold the gradient of its mean validation loss."""
+        valid, accelerator = self.corpora.valid, self.accelerator
+        self.model.eval()
+        for number in range(len(valid.tasks)):
+            for parameter in self.names:
+                parameter.grad = None
+            tokens = 0
+            batches = valid.in_order(self.sampling.tokens_per_batch, number)
+            for place, batch in enumerate(batches):
+                tokens += int((batch["labels"] != IGNORED).sum())
+                if place % accelerator.num_processes == accelerator.process_index:
+                    # Not through DDP: each process adds up its batches, and the sums are added up below.
+                    accelerator.backward(self.plain(_to(batch, accelerator.device)))
+            for parameter in self.names:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad = accelerator.reduce(parameter.grad, "sum") / max(1, tokens)
+            yield number
+        self.optimizer.zero_grad()
 
     def save(self) -> None:
         """Publish a checkpoint."""
@@ -254,18 +280,20 @@ def validate_tasks(
     return by_task | {"all": float(losses.sum() / tokens.sum())}
 
 
-def _make_accelerator(model: PreTrainedModel, training: Training, directory: Path, cpu: bool) -> Accelerator:
+def _make_accelerator(
+    model: PreTrainedModel, training: Training, directory: Path, cpu: bool, method: Method
+) -> Accelerator:
     missing = [name for name in training.report_to if importlib.util.find_spec(name) is None]
     if missing:
         raise NeuronspecError(f"training.report_to: {missing[0]} is not installed; run: pip install {missing[0]}")
-    # LayerDrop (M2M-100 has it) leaves other parameters without a gradient in each process.
-    drops_layers = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
+    # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
+    unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=_precision(training.precision, cpu),
         log_with=training.report_to or None,
         project_dir=directory,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=drops_layers)],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
     )
     if training.batches_per_update % accelerator.num_processes:
         raise NeuronspecError(

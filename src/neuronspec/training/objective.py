@@ -18,11 +18,13 @@ class TranslationLoss(nn.Module):
     Args:
         model: the encoder-decoder, specialised or not.
         label_smoothing: probability spread evenly over the vocabulary.
+        parts: what a method trains beside the model; the model's hooks call it.
     """
 
-    def __init__(self, model: PreTrainedModel, label_smoothing: float) -> None:
+    def __init__(self, model: PreTrainedModel, label_smoothing: float, parts: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
+        self.parts = parts
         self.label_smoothing = label_smoothing
 
     def forward(self, batch: Tensors) -> torch.Tensor:

@@ -25,6 +25,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
 from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
+from neuronspec.specialization.routing import find_router
 from neuronspec.translation.conversion import INSTEAD, check_convertible, convert
 
 LOADED = 8  # converted models in memory
@@ -184,6 +185,8 @@ class CT2Translator:
 def _read_masks(model: PreTrainedModel) -> NeuronMasks | None:
     """Return the masks of a model, with `bias` as it computes: `specialize(released=...)` may differ from them."""
     if (specialization := find_specialization(model)) is None:
+        if find_router(model) is not None:
+            raise NeuronspecError(f"CTranslate2 cannot convert what this model has beside its weights: {INSTEAD}")
         return None
     masks, bias = specialization.masks, "kept" if specialization.keeps_bias else "masked"
     values = {layer: masks.layer(layer) for layer in masks.layers}
