@@ -1,4 +1,4 @@
-"""Parts of a model that belong to some tasks: adapters, masked weights, branches; which rows go through which, and files.
+"""Parts of a model that belong to some tasks, such as adapters: which rows go through which part, and their files.
 
 A part is a set of modules or tensors for one stack. Each task has one part in the encoder and one in the decoder;
 tasks may share them. An unseen direction x-y takes the encoder's part of x-pivot and the decoder's of pivot-y, as
@@ -55,11 +55,11 @@ class PartRouter(Router):
             return
         tasks = self.rows_of(len(states), stack, states.device)
         parts = torch.tensor(self.owners[stack], device=states.device)[tasks]  # (batch,)
-        for part in parts.unique().tolist():
+        for part in sorted({*parts.tolist()}):
             yield part, (parts == part).nonzero()[:, 0]
 
     def add_zero_shot(self, directions: Sequence[str], pivot: str) -> None:
-        """Let rows have directions that were not trained, `x-y`: the encoder's part of x-pivot, the decoder's of pivot-y.
+        """Let rows have directions that were not trained: x-y takes the parts of x-pivot and pivot-y.
 
         Raises:
             NeuronspecError: one of those tasks is not known.
