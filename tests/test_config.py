@@ -309,3 +309,19 @@ def test_tasks_are_written_in_one_way(tmp_path: Path) -> None:
     values = {**SMALLEST, "tasks": ["en-deu", "deu-eng"]}
     del values["languages"]
     assert load_config(write(tmp_path, values)).directions() == ["en-de", "de-en"]
+
+
+def test_a_method_may_stand_under_other_names(tmp_path: Path) -> None:
+    methods = {
+        "ours_enc": {"method": "neuron_specialization", "stacks": "encoder"},
+        "ours_dec": {"method": "neuron_specialization", "stacks": "decoder"},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SMALLEST | {"methods": methods}))
+    assert load_config(tmp_path / "config.yaml", (), method_options()).methods == methods
+    for wrong, found in (
+        ({"a/b": {"method": "fine_tune"}}, "'a/b' cannot name a system"),
+        ({"pretrained": {"method": "fine_tune"}}, "'pretrained' cannot name a system"),
+        ({"ours": {"method": "fine"}}, "unknown method 'fine'"),
+        ({"ours": {"method": "neuron_specialization", "stack": "encoder"}}, "methods.ours.stack"),
+    ):
+        assert found in complain(tmp_path, SMALLEST | {"methods": wrong})

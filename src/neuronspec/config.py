@@ -26,6 +26,9 @@ def _once(names: list[str]) -> list[str]:
     return names
 
 
+METHOD = "method"  # the option that says which method a name stands for
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values do not change after loading."""
 
@@ -336,7 +339,8 @@ class Config(Section):
     continued: Training = Training()
     """The continued training, the same for every method: optimiser and schedule start anew."""
     methods: dict[str, dict[str, Any]] = {}
-    """The methods to compare, each with its options."""
+    """The methods to compare, each with its options. One method in several ways has names of its own, and says
+    which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`."""
     translation: Translation = Translation()
     evaluation: Evaluation = Evaluation()
 
@@ -347,6 +351,14 @@ class Config(Section):
             given = values.get("training")
             return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
         return values
+
+    @field_validator("methods")
+    @classmethod
+    def _names_of_directories(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in methods:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in ("pretrained", "source"):
+                raise ValueError(f"methods: {name!r} cannot name a system: use letters, digits, _, - and .")
+        return methods
 
     @field_validator("methods", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import Config, Corpus, Neurons, Section
+from neuronspec.config import METHOD, Config, Corpus, Neurons, Section
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 
@@ -169,12 +169,15 @@ def _known_keys(section: type[Section], where: list[str]) -> list[str]:
 
 
 def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
-    if name not in method_options:
-        return [f"unknown method {name!r}{did_you_mean(name, method_options)}; known: {', '.join(method_options)}"]
+    options = options or {}
+    kind = options.get(METHOD, name) if isinstance(options, dict) else name
+    if kind not in method_options:
+        return [f"unknown method {kind!r}{did_you_mean(str(kind), method_options)}; known: {', '.join(method_options)}"]
+    own = {key: value for key, value in options.items() if key != METHOD} if isinstance(options, dict) else options
     try:
-        method_options[name].model_validate(options or {})
+        method_options[kind].model_validate(own)
     except ValidationError as error:
-        return _explain(error, method_options[name], prefix=f"methods.{name}.")
+        return _explain(error, method_options[kind], prefix=f"methods.{name}.")
     return []
 
 

@@ -16,7 +16,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import build_store
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods import METHODS, make_method, method_options
+from neuronspec.methods import METHODS, find_method, make_method, method_options
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.models.tags import task_format
@@ -424,3 +424,11 @@ def train_one_task(folder: Path, hold_absent: bool) -> tuple[list[torch.Tensor],
         cpu=True,
     )
     return before, absent_neurons(model)
+
+
+def test_one_method_has_several_names() -> None:
+    made = make_method("ours_enc", {"method": "neuron_specialization", "stacks": "encoder"})
+    assert (made.name, made.options.stacks) == ("neuron_specialization", "encoder")  # type: ignore[attr-defined]
+    assert find_method("fine_tune").name == "fine_tune"
+    with pytest.raises(NeuronspecError, match=r"unknown method 'ours_enc'"):
+        make_method("ours_enc")

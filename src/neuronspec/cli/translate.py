@@ -182,20 +182,14 @@ def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
     from neuronspec.config import Translation
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
-    from neuronspec.neurons.storage import MASKS_FILE
-    from neuronspec.specialization.masking import specialize
+    from neuronspec.specialization.artefacts import attach_masks, attach_saved
     from neuronspec.translation.engines import open_engine
 
     model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
-    own = Path(system.model) / MASKS_FILE
-    place = system.masks or (own if own.is_file() else None)
-    if place is not None and not system.dense:
-        masks = NeuronMasks.from_pretrained(place)
-        unseen = [task for task in tasks if task not in masks.tasks]
-        for task in unseen:
-            if system.pivot in task.split("-"):
-                masks.task_index(task)  # which says that there are none: nothing could be composed
-        specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, system.pivot)]) if unseen else masks)
+    if not system.dense and system.masks is not None:
+        attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
+    elif not system.dense:
+        attach_saved(model, Path(system.model), tasks, system.pivot)
     model.to(PartialState().device)
     values = {"beams": system.beams, "engine": system.engine, "compute_type": system.compute_type}
     with open_engine(model, tokenizer, Translation.model_validate(values)) as decode:

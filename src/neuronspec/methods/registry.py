@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from neuronspec.config import Section
+from neuronspec.config import METHOD, Section
 from neuronspec.registry import Registry
 from neuronspec.training.method import Method
 
 METHODS: Registry[type[Method]] = Registry("method")
 
 
-def make_method(name: str, options: dict[str, Any] | None = None) -> Method:
-    """Return a method with its options.
+def find_method(name: str, options: Mapping[str, Any] | None = None) -> type[Method]:
+    """Return the method that a name in a configuration means: the one its options name, else that of this name.
+
+    So a run can have one method in several ways: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`.
 
     Raises:
         NeuronspecError: there is no such method.
     """
-    kind = METHODS[name]
-    return kind(kind.Options.model_validate(options or {}))
+    return METHODS[(options or {}).get(METHOD, name)]
+
+
+def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Return a method with its options; see `find_method`.
+
+    Raises:
+        NeuronspecError: there is no such method.
+    """
+    kind = find_method(name, options)
+    return kind(kind.Options.model_validate({key: value for key, value in (options or {}).items() if key != METHOD}))
 
 
 def method_options() -> dict[str, type[Section]]:

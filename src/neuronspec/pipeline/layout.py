@@ -65,6 +65,10 @@ class Layout:
         """What each k costs, where k was searched for."""
         return self.masks / "auto_k.json"
 
+    def search(self, system: str) -> Path:
+        """What a method found out before its training."""
+        return self.out / "search" / system
+
     def translations(self, system: str) -> Path:
         """One file of translations for each task."""
         return self.out / "translations" / system

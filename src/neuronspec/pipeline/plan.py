@@ -16,7 +16,7 @@ from neuronspec.config import Config
 from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import write_text
-from neuronspec.methods import METHODS
+from neuronspec.methods import find_method
 from neuronspec.pipeline import scoring, summary, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
@@ -45,7 +45,7 @@ def plan_stages(config: Config, layout: Layout) -> list[Stage]:
         _plan_prepare(config, layout),
         _plan_training(config, layout),
         *(_plan_neurons(config, layout) if _needs_masks(config) else ()),
-        *(_plan_method(config, layout, method) for method in config.methods),
+        *(stage for method in config.methods for stage in _plan_method(config, layout, method)),
         *(_plan_translation(config, layout, system) for system in list_systems(config)),
         *_plan_results(config, layout),
     ]
@@ -104,18 +104,24 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
     ]
 
 
-def _plan_method(config: Config, layout: Layout, method: str) -> Stage:
-    settings = _settings(config, "languages", "tasks", "continued", "sampling", "seed")
-    masks = [layout.masks] if _uses_masks(method) else []
-    return Stage(
+def _plan_method(config: Config, layout: Layout, method: str) -> list[Stage]:
+    settings = _settings(config, "pivot", "languages", "tasks", "continued", "sampling", "seed")
+    settings |= {"method": config.methods[method]}
+    kind = find_method(method, config.methods[method])
+    inputs = [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid")]
+    training = Stage(
         f"train.{method}",
         functools.partial(work.continue_training, config, layout, method),
-        settings | {"method": config.methods[method]},
-        [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid"), *masks],
+        settings,
+        [*inputs, *([layout.masks] if kind.uses_masks else []), *([layout.search(method)] if kind.searches else [])],
         [layout.model(method), layout.summary(method)],
         [layout.training(method)],
         parallel=True,
     )
+    if not kind.searches:
+        return [training]
+    search = functools.partial(work.search, config, layout, method)
+    return [Stage(f"search.{method}", search, settings, inputs, [layout.search(method)], parallel=True), training]
 
 
 def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
@@ -218,11 +224,8 @@ def _local_model(config: Config) -> list[Path]:
 
 
 def _needs_masks(config: Config) -> bool:
-    return any(_uses_masks(method) for method in config.methods) or not config.methods
-
-
-def _uses_masks(method: str) -> bool:
-    return METHODS[method].uses_masks
+    kinds = [find_method(name, options) for name, options in config.methods.items()]
+    return any(kind.uses_masks for kind in kinds) or not kinds
 
 
 def _settings(config: Config, *keys: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from neuronspec.evaluation.paper_tables import tabulate_all
 from neuronspec.evaluation.study import SIDES, Cost, Study
 from neuronspec.evaluation.tables import FORMATS, Cell, Table
 from neuronspec.files import read_json, write_text
-from neuronspec.methods import METHODS
+from neuronspec.methods import find_method
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring, work
@@ -27,6 +27,10 @@ TITLES = {
     "fine_tune": "fine-tuned",
     "neuron_specialization": "neuron specialization",
     "random_neurons": "random neurons",
+    "lass": "LaSS",
+    "parameter_differentiation": "parameter differentiation",
+    "neuron_allocation": "neuron allocation",
+    "lora": "LoRA",
 }
 
 
@@ -69,16 +73,16 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
     """Return what each system of a run took and added, as the run measured it."""
     costs = {}
     base = read_json(layout.summary(PRETRAINED))
-    searched = [layout.record(stage) for stage in ("record", "select")]
-    seconds = sum(read_json(path)["seconds"] for path in searched) if all(map(Path.is_file, searched)) else None
+    seconds = _read_seconds(layout, "record", "select")
     for system in (PRETRAINED, *config.methods):
+        kind = find_method(system, config.methods[system]) if system != PRETRAINED else None
         summary = read_json(layout.summary(system))
         costs[system] = Cost(
             parameters=summary["parameters"],
             parameters_added=summary["parameters_added"] if system != PRETRAINED else 0,
-            extra_bytes=summary["mask_bytes"],
+            extra_bytes=summary["extra_bytes"],
             seconds=summary["seconds"],
-            search_seconds=seconds if system in METHODS and METHODS[system].uses_masks else None,
+            search_seconds=seconds if kind and kind.uses_masks else _read_seconds(layout, f"search.{system}"),
             updates=summary["update"],
             target_tokens=summary["target_tokens"],
         )
@@ -86,6 +90,12 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
         size = (layout.masks / MASKS_FILE).stat().st_size
         costs[work.MASKED] = Cost(base["parameters"], extra_bytes=size, search_seconds=seconds)
     return costs
+
+
+def _read_seconds(layout: Layout, *stages: str) -> float | None:
+    """Return how long stages took together; None where one was not run."""
+    records = [layout.record(stage) for stage in stages]
+    return sum(read_json(path)["seconds"] for path in records) if all(map(Path.is_file, records)) else None
 
 
 def write_tables(tables: Mapping[str, Table], directory: Path) -> None:

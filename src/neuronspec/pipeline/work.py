@@ -35,11 +35,11 @@ from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
+from neuronspec.specialization.artefacts import ARTEFACTS, attach_masks, attach_saved
 from neuronspec.specialization.auto_k import SHARES, search_k
-from neuronspec.specialization.masking import specialize
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import State, train, validate_tasks
-from neuronspec.training.method import Corpora, Method, Resources
+from neuronspec.training.method import Corpora, Method, Resources, Search
 from neuronspec.translation.engines import open_engine
 
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
@@ -84,6 +84,23 @@ def pretrain(config: Config, layout: Layout) -> None:
             seed=config.seed,
         )
     _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.training, None)
+
+
+def search(config: Config, layout: Layout, method: str) -> None:
+    """Find out what a method needs before its training."""
+    model, tokenizer = load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)
+    make_method(method, config.methods.get(method)).search(
+        Search(
+            layout.search(method),
+            lambda: (load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)),
+            _corpora(config, layout, tokenizer, model),
+            tuple(config.directions()),
+            config.continued,
+            config.sampling,
+            config.seed,
+            config.device == "cpu",
+        )
+    )
 
 
 def continue_training(config: Config, layout: Layout, method: str) -> None:
@@ -219,17 +236,17 @@ def share_tasks(config: Config) -> list[str]:
 
 
 def load_system(config: Config, layout: Layout, system: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a system of a run, with its masks in place, those of zero-shot directions composed."""
-    base = PRETRAINED if system in (PRETRAINED, MASKED, RANDOM) else system
-    directory = layout.model(base)
+    """Load a system of a run, with its masks or parts in place, those of zero-shot directions composed."""
+    directory = layout.model(PRETRAINED if system in (MASKED, RANDOM) else system)
     model, tokenizer = load_model(directory), load_tokenizer(directory)
-    own = layout.masks if system in (MASKED, RANDOM) else directory
-    if (own / MASKS_FILE).is_file():
-        masks = NeuronMasks.from_pretrained(own)
-        if system == RANDOM:
-            masks = NeuronMasks.random(masks, seed=config.seed)
-        unseen = config.zero_shot_directions()
-        specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, config.pivot)]) if unseen else masks)
+    unseen = config.zero_shot_directions()
+    if system in (MASKED, RANDOM):
+        masks = NeuronMasks.from_pretrained(layout.masks)
+        attach_masks(
+            model, masks if system == MASKED else NeuronMasks.random(masks, seed=config.seed), unseen, config.pivot
+        )
+    else:
+        attach_saved(model, directory, unseen, config.pivot)
     return to_device(model, config), tokenizer
 
 
@@ -280,6 +297,10 @@ def _dataset(
     return BatchDataset(TokenStore(layout.tokens(part)), tasks)
 
 
+def _corpora(config: Config, layout: Layout, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Corpora:
+    return Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
+
+
 def _train(
     config: Config,
     layout: Layout,
@@ -297,13 +318,20 @@ def _train(
         )
         return
     parameters = count_parameters(model)
-    corpora = Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
+    corpora = _corpora(config, layout, tokenizer, model)
+    resources = Resources(
+        tuple(config.directions()),
+        masks,
+        config.seed,
+        layout.search(system) if layout.search(system).is_dir() else None,
+        tuple(len(lengths) for lengths in corpora.train.lengths()),
+    )
     checkpoint, state = train(
         model,
         tokenizer,
         corpora,
         method,
-        Resources(tuple(config.directions()), masks, config.seed),
+        resources,
         training=training,
         sampling=config.sampling,
         directory=layout.training(system),
@@ -314,7 +342,8 @@ def _train(
     def copy(path: Path) -> None:
         shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
 
-    _publish(config, layout, system, state, copy, count_parameters(model), count_parameters(model) - parameters)
+    added = sum(parameter.numel() for parameter in method.parts.parameters()) if method.parts is not None else 0
+    _publish(config, layout, system, state, copy, parameters + added, added)
 
 
 def _publish(
@@ -331,10 +360,10 @@ def _publish(
         return
     with publish(layout.model(system)) as temporary:
         write_model(temporary)
-    masks_file = layout.model(system) / MASKS_FILE
+    artefacts = [layout.model(system) / name for name in ARTEFACTS]
     summary = asdict(state) | {
         "parameters": parameters,
         "parameters_added": added,
-        "mask_bytes": masks_file.stat().st_size if masks_file.is_file() else 0,
+        "extra_bytes": sum(file.stat().st_size for file in artefacts if file.is_file()),
     }
     write_json(layout.summary(system), summary)

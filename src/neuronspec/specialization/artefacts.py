@@ -1,0 +1,60 @@
+"""What lies beside a model and makes it specialised, found by its file's name and put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.storage import MASKS_FILE
+from neuronspec.specialization.masking import specialize
+
+Attach = Callable[[PreTrainedModel, Path, Sequence[str], str], None]
+
+
+def attach_masks(model: PreTrainedModel, masks: NeuronMasks, unseen: Sequence[str] = (), pivot: str = "en") -> None:
+    """Specialise a model with masks, those of unseen directions composed.
+
+    Args:
+        model: changed in place.
+        masks: of the trained tasks.
+        unseen: directions x-y without masks: the encoder's of x-pivot and the decoder's of pivot-y.
+        pivot: the language that trained tasks have in common.
+    """
+    unseen = [task for task in unseen if task not in masks.tasks]
+    for task in unseen:
+        if pivot in task.split("-"):
+            masks.task_index(task)  # which says that there are none: nothing could be composed
+    specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, pivot)]) if unseen else masks)
+
+
+def attach_saved(model: PreTrainedModel, directory: Path, unseen: Sequence[str] = (), pivot: str = "en") -> bool:
+    """Put in place what a method left beside a model: masks, adapters, masked weights, branches.
+
+    Args:
+        model: loaded from the directory; changed in place.
+        directory: of the model.
+        unseen: directions that were not trained.
+        pivot: the language that trained tasks have in common.
+
+    Returns:
+        Whether there was anything.
+
+    Raises:
+        NeuronspecError: it is damaged, does not fit the model, or has nothing for an unseen direction.
+    """
+    for name, attach in ARTEFACTS.items():
+        if (directory / name).is_file():
+            attach(model, directory, unseen, pivot)
+            return True
+    return False
+
+
+def _attach_masks(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+    attach_masks(model, NeuronMasks.from_pretrained(directory), unseen, pivot)
+
+
+ARTEFACTS: Mapping[str, Attach] = {MASKS_FILE: _attach_masks}
+"""File name -> what attaches it."""
