@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,31 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".thing.tmp" / "half").write_text("written")
     write_text(tmp_path / "thing", "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]
+
+
+def test_what_is_neither_file_nor_directory_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), Path(), Path("/")):
+        with pytest.raises(NeuronspecError, match="it is no place for a file; choose another"):
+            write_text(path, "x")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(NeuronspecError, match="a directory is in its place"):
+        write_text(tmp_path / "directory", "x")
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "link").symlink_to("file")
+    write_text(tmp_path / "link", "after")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "after"
+
+
+def test_files_in_a_published_directory_have_the_permissions_of_others(tmp_path: Path) -> None:
+    with publish(tmp_path / "made") as temporary:
+        (temporary / "deep").mkdir(parents=True)
+        (temporary / "deep" / "file").touch(mode=0o600)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "made" / "deep" / "file").stat().st_mode == plain.stat().st_mode

@@ -32,16 +32,20 @@ def publish(path: Path) -> Iterator[Path]:
         The path to write to. The body creates it, as a file or as a directory.
 
     Raises:
-        NeuronspecError: the disk is full or read-only.
+        NeuronspecError: the disk is full or read-only, or something else than a file or directory is in the way.
     """
+    if path.is_symlink():
+        path = path.resolve()  # what it points to is written, and it stays
+    if not path.name or (path.exists() and not path.is_file() and not path.is_dir()):
+        raise NeuronspecError(f"cannot write {path}: it is no place for a file; choose another")
     temporary = path.with_name(f".{path.name}.tmp")  # the same each time: what a killed run left is cleared
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
         try:
             yield temporary
-            if temporary.is_file():
-                temporary.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner may read
+            for file in [temporary] if temporary.is_file() else filter(Path.is_file, temporary.rglob("*")):
+                file.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner may read
             _sync(temporary)
             if temporary.is_dir() and path.exists():  # a directory cannot be renamed over a full one
                 old = path.with_name(f".{path.name}.old")
@@ -76,6 +80,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied; choose another place with --out",
             errno.EFBIG: "the file would be larger than allowed here",
             errno.ENOTDIR: "a part of this path is a file, not a directory; choose another place with --out",
+            errno.EISDIR: "a directory is in its place; choose another name",
             errno.EEXIST: "a part of this path is a file, not a directory; choose another place with --out",
         }
         number = error.errno if isinstance(error, OSError) else _error_number(error)

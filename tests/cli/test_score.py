@@ -67,6 +67,10 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["-t", "hyp", "-r", "ref"], "error: say of what language the translations are: --language CODE"),
         (["-r", "ref"], "error: give a configuration, or --translations FILE --references FILE"),
         (["-t", "{task}.txt", "-r", "ref"], "error: there is no file {task}.txt of any direction"),
+        (["-t", "hyp", "-r", "ref", "-l", "de-en"], "error: unknown language 'de-en'"),
+        (["-t", "hyp", "-r", "ref", "-l", "en", "-o", "x"], "error: --out keeps the results of a grid"),
+        (["-t", "{task}{foo}", "-r", "ref"], "error: unknown placeholder {foo} in {task}{foo}"),
+        (["-t", "hyp", "-r", "ref", "-l", "en", "--sentencepiece", "ref"], "ref is the model of the metric spbleu"),
         (["-t", "out.{lang}", "-r", "ref"], "error: out.{lang} cannot tell directions apart: write {task}"),
         (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "comet"], "COMET needs an environment of its own"),
         (["-t", "hyp", "-l", "en"], "error: hyp holds no references: give a configuration, or --references FILE"),
@@ -190,3 +194,22 @@ def test_the_log_of_another_system_is_detokenized_on_request(
         assert score(*arguments, *more) == 0
         values.append(json.loads(capsys.readouterr().out)[0]["score"])
     assert values[0] < values[1] == 100
+
+
+def test_a_grid_in_another_notation_has_its_pivot(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    for task in ("eng_Latn-deu_Latn", "deu_Latn-fra_Latn", "fra_Latn-eng_Latn"):
+        (tmp_path / "out" / f"{task}.txt").write_text("a b c d\n")
+        (tmp_path / f"test.{task.split('-')[1]}").write_text("a b c d\n")
+    (tmp_path / "out" / "notes.txt").write_text("?\n")
+    assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "kept", "-m", "bleu", "-m", "bleu") == 0
+    results = Results.load(tmp_path / "kept")
+    assert results.zero_shot == {"deu_Latn-fra_Latn"}
+    assert results.metrics == ["BLEU"]
+    assert score("-t", "out/{task}.txt", "-r", "test.deu_Latn") == 2
+    assert "gives translations into fra_Latn and deu_Latn the same file: write {tgt}" in capsys.readouterr().err
+    assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "out", "--force") == 2
+    assert "out holds something else" in capsys.readouterr().err
+    assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "kept", "--force") == 0

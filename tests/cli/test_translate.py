@@ -215,6 +215,10 @@ def test_a_grid_is_every_pair_of_its_languages_with_composed_masks(
     assert translate(*grid, "-t", "out/{task}.txt") == 0  # what is there, from the same, is left alone
     again = {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
     assert {file.stem for file in again if again[file] != written[file]} == {"de-fr"}
+    Path("out/fr-de.txt").write_text("edited\n")
+    assert translate(*grid, "-t", "out/{task}.txt") == 0
+    assert Path("out/fr-de.txt").read_text(encoding="utf-8") != "edited\n"
+    again = {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
     assert translate(*grid, "-t", "out/{task}.txt", "--beams", 2) == 0  # other settings: all anew
     assert all(file.stat().st_mtime_ns != again[file] for file in again)
 
@@ -232,6 +236,13 @@ def test_a_grid_is_every_pair_of_its_languages_with_composed_masks(
         (["en-de", "-i", "latin", "-t", "{task}"], "latin:2 is not UTF-8"),
         (["en-ja", "-i", "text", "-t", "{task}"], "ja"),
         (["en-de", "x", "--engine", "marian"], "there is no engine 'marian': give one of transformers, ctranslate2"),
+        (["en-de", "-i", "text", "-t", "text"], "text is read from: choose another --to"),
+        (["en", "de", "-i", "text.{src}", "-t", "text.{tgt}"], "is read from: choose another --to"),
+        (["en-de", "-i", "text", "-t", "folder"], "folder is no file: choose another --to"),
+        (["en-de", "-i", "text", "-t", "/dev/null"], "/dev/null is no file: choose another --to"),
+        (["en-de", "-i", "empty", "-t", "out"], "empty is empty; expected one sentence a line"),
+        (["en-de", "x", "--json", "-t", "out"], "--json is for what is printed"),
+        (["de-de", "-i", "text", "-t", "{task}"], "unknown language 'de-de'"),
         (["en-de", "x", "--compute-type", "int8"], "--compute-type is for --engine ctranslate2"),
     ],
 )
@@ -240,7 +251,9 @@ def test_what_a_grid_cannot_be_made_of_is_told(
 ) -> None:
     Path("empty").touch()
     Path("latin").write_bytes(b"good\nb\xe4d\n")
-    Path("text").write_text("a b\n", encoding="utf-8")
+    Path("folder").mkdir()
+    for name in ("text", "text.en", "text.de"):
+        Path(name).write_text("a b\n", encoding="utf-8")
     assert translate("--model", model, *arguments) == 2
     said = capsys.readouterr().err
     assert found in said
@@ -258,3 +271,10 @@ def test_ctranslate2_says_the_same(
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert len(said[0].splitlines()) == len(TEXT)
+
+
+def test_a_lone_carriage_return_is_no_end_of_a_line(
+    translate: Translate, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert translate("--model", model, "--beams", 1, "en-de", stdin="ab cd\ref\r\nkl\n") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2

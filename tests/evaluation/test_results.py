@@ -104,7 +104,10 @@ def test_damaged_results_are_refused(results: Results, tmp_path: Path) -> None:
         Results.load(tmp_path).statistics("base", "BLEU", "de-en")
     scores = tmp_path / "scores.jsonl"
     first, *rest = scores.read_text().splitlines()
-    for line in ("{", '{"system": "x"}', json.dumps(json.loads(first) | {"odd": 1})):
+    values = json.loads(first)
+    changes: list[dict[str, object]] = [{"odd": 1}, {"score": "50"}, {"score": None}, {"score": float("inf")}]
+    changes += [{"score": True}, {"task": 3}, {"zero_shot": "false"}, {"sentences": 2.5}, {"metric": ["BLEU"]}]
+    for line in ("{", '{"system": "x"}', "[1]", "3", *(json.dumps(values | change) for change in changes)):
         scores.write_text("\n".join([first, line, *rest]))
         with pytest.raises(NeuronspecError, match=r"scores.jsonl:2 is damaged"):
             Results.load(tmp_path)
@@ -147,3 +150,21 @@ def test_counts_of_any_size_are_kept_exactly(values: list[int], tmp_path_factory
     base = score("s", "de-en", WORSE).select("s")
     replace(base, counted={("s", "de-en"): {"BLEU": rows}}).save(folder)
     np.testing.assert_array_equal(Results.load(folder).statistics("s", "BLEU", "de-en"), rows)
+
+
+def test_lines_that_contradict_each_other_are_refused(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    scores = tmp_path / "scores.jsonl"
+    first, *rest = scores.read_text().splitlines()
+    for changes, found in (
+        ({"score": 3.0}, "two results of base on de-en"),
+        ({"task": "nowhere"}, "unknown direction 'nowhere'"),
+        ({"system": "new", "signature": "tok:char"}, "were scored in different ways on de-en: .* and tok:char"),
+        ({"system": "new", "sentences": 2}, "different references of de-en"),
+    ):
+        scores.write_text("\n".join([first, *rest, json.dumps(json.loads(first) | changes)]))
+        with pytest.raises(NeuronspecError, match=found):
+            Results.load(tmp_path)
+    scores.write_text("")
+    with pytest.raises(NeuronspecError, match=r"scores.jsonl is empty"):
+        Results.load(tmp_path)

@@ -95,7 +95,7 @@ def test_sizes_stand_side_by_side(finished: Config, compare: Compare, capsys: py
     assert len(values) == 2
     assert len(set(values.values())) == 1
     assert compare(str(finished.out), "--models") == 2
-    assert "--models needs a name for each directory" in capsys.readouterr().err
+    assert "--models needs a name of its own for each directory" in capsys.readouterr().err
 
 
 def test_interference_against_bilingual_models(
@@ -118,6 +118,13 @@ def test_interference_against_bilingual_models(
         (["{run}", "--format", "html"], "unknown table format 'html'"),
         (["{run}", "--level", "high"], "'high' is no level: write NAME=CODE,CODE"),
         (["{run}", "--level", "high=germn"], "unknown language 'germn'"),
+        (["{run}", "--level", "high=de", "--level", "low=de,sv"], "de is in two levels"),
+        (["{run}", "--level", "all=de"], "'all=de' is no level"),
+        (["{run}", "--pivot", "xx"], "unknown language 'xx'"),
+        (["a={run}", "a={run}", "--models"], "--models needs a name of its own"),
+        (["a={run}", "b={run}", "--models", "--pivot", "de"], "it takes no baseline, pivot or level"),
+        (["{run}", "--out", "{run}"], "exists: choose another --out"),
+        (["{run}", "--out", "{run}", "--force"], "holds something else, which --force will not replace"),
         (["{run}", "{run}"], "there are two results of pretrained on en-de: give them other names"),
         (["x={run}:nothing"], "no system 'nothing'"),
     ],

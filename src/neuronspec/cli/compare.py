@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import Force, print_table, quiet_libraries
+from neuronspec.cli.console import Force, check_place, print_table, quiet_libraries
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def compare(
     format: Annotated[str, typer.Option("-f", "--format", help="terminal, markdown, csv, latex or json.")] = TERMINAL,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write every table here in every format.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Of the significance tests.")] = None,
-    significance: Annotated[float | None, typer.Option(help="Mark p-values up to this, after correction.")] = None,
+    significance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Mark p-values up to this, after correction.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the significance tests.")] = 0,
     force: Force = False,
 ) -> None:
@@ -53,12 +55,17 @@ def compare(
 
     if format != TERMINAL:
         FORMATS[format]  # which says so where it is unknown
-    if out is not None and out.exists() and not force:
-        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    if out is not None:
+        endings = {one.suffix for one in FORMATS.values()}
+        check_place(out, force, lambda entry: entry.is_file() and entry.suffix in endings)
     loaded = [load_set(text) for text in sets]
     if models:
-        if not all(name for name, _ in loaded):
-            raise NeuronspecError("--models needs a name for each directory: big=runs/big wide=runs/wide")
+        if not all(name for name, _ in loaded) or len(dict(loaded)) < len(loaded):
+            raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
+        if baseline or bilingual or pivot or level:
+            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot or level")
+        if len({frozenset(study.results.tasks) for _, study in loaded}) > 1:
+            raise NeuronspecError("--models needs the same directions in every directory")
         tables = {"models": tabulate_models(dict(loaded), loaded[0][1].results.metrics)}
     else:
         study = gather(loaded, baseline, pivot, read_levels(level or ()), trials, significance)

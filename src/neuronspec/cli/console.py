@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
     from neuronspec.config import Config
@@ -41,6 +43,25 @@ def load(
     options = {"out": None if out is None else str(out), "seed": seed, "threads": threads}
     given = {key: value for key, value in options.items() if value is not None}
     return load_config(source, overrides or (), method_options(), {**given, **(changes or {})})
+
+
+def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
+    """Refuse a place for results where something is, or with --force something else than such results.
+
+    Args:
+        out: the directory to be written.
+        force: whether results may be replaced.
+        is_own: whether an entry of the directory is of such results.
+
+    Raises:
+        NeuronspecError: it is there.
+    """
+    if not out.exists():
+        return
+    if not force:
+        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    if not out.is_dir() or not all(map(is_own, out.iterdir())):
+        raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")
 
 
 def quiet_libraries() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, Overrides, load
+from neuronspec.cli.console import AsJson, Force, Out, Overrides, check_place, load
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
-    from neuronspec.evaluation.results import Results, merge_results
+    from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, Results, merge_results
 
     if config is not None:
         from neuronspec.pipeline.plan import run
@@ -72,6 +72,7 @@ def score(
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
     from neuronspec.data.templates import fill_template, find_tasks, is_template
     from neuronspec.evaluation.comet import MODEL
+    from neuronspec.evaluation.groups import spell_pivot
     from neuronspec.evaluation.metrics import evaluate
     from neuronspec.evaluation.quality import assess
     from neuronspec.evaluation.scoring import open_metrics, score_task
@@ -80,18 +81,26 @@ def score(
     from neuronspec.progress import show_progress
 
     names = metric or ["bleu", "chrf"]
-    if not is_template(hypotheses):
+    if not is_template(hypotheses) and "{" not in str(hypotheses):
         if not language:
             raise NeuronspecError("say of what language the translations are: --language CODE")
-        known = find_language(re.split("[-_]", language)[0])  # a misspelt code would choose the wrong tokenizer
+        if out is not None:
+            raise NeuronspecError("--out keeps the results of a grid: name files with {task}, {src}, {tgt}")
+        region = re.fullmatch(r"([a-z]{2,3})[-_][A-Z]{2}", language)  # zh-TW, pt_PT: as good as the language itself
+        known = find_language(region[1] if region else language)  # a misspelt code would choose the wrong tokenizer
         read = _read(hypotheses, references, sources, language if detokenize else None)
         with open_metrics(names, sentencepiece, comet_model or MODEL) as metrics:
             scores = evaluate(read.hypotheses, read.references or (), language, metrics, sources=read.sources)
         _show(scores, assess(read.hypotheses, read.sources, read.references or (), known.code), as_json)
         return
     tasks = find_tasks(hypotheses)
-    if out is not None and out.exists() and not force:
-        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    if language:
+        raise NeuronspecError("--language is for a single file: of a grid, the names say it")
+    if references is not None:
+        _check_references(references, tasks)
+    if out is not None:
+        check_place(out, force, lambda entry: entry.name in (SCORES_FILE, QUALITY_FILE, STATISTICS))
+    pivot = spell_pivot(tasks, pivot)
     parts = []
     with (
         show_progress("scoring", len(tasks)) as advance,
@@ -113,6 +122,21 @@ def score(
             temporary.mkdir()
             results.save(temporary)
     _report(results, out, as_json)
+
+
+def _check_references(references: Path, tasks: list[str]) -> None:
+    """Refuse a name that gives translations into different languages the same references."""
+    from neuronspec.data.templates import fill_template
+    from neuronspec.languages import split_direction
+
+    targets: dict[Path, str] = {}
+    for task in tasks:
+        place, target = fill_template(references, task, "tgt"), split_direction(task)[1]
+        if targets.setdefault(place, target) != target:
+            raise NeuronspecError(
+                f"--references {references} gives translations into {targets[place]} and {target} the same file: "
+                "write {tgt} in it"
+            )
 
 
 def _read(hypotheses: Path, references: Path | None, sources: Path | None, detokenize: str | None) -> Outputs:

@@ -88,13 +88,19 @@ def translate(
         raise NeuronspecError(f"there is no engine {engine!r}: give one of {', '.join(ENGINES)}")
     if compute_type != "default" and engine == ENGINES[0]:
         raise NeuronspecError("--compute-type is for --engine ctranslate2")
+    if as_json and target is not None:
+        raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
     system = System(model, masks, dense, pivot, beams, engine, compute_type)
     if target is not None and "{" in str(target):
         _translate_grid(system, words, source, target, force)
         return
     rows = list(_read_rows(words[0], words[1:], source))
+    if not rows and source is not None:
+        raise NeuronspecError(f"{source} is empty; expected one sentence a line")
     if not rows:
         return
+    if target is not None:
+        _check_targets([target], [source] if source is not None else [])
     sentences, tasks = [sentence for _, sentence in rows], [task for task, _ in rows]
     with _open(system, sorted(set(tasks))) as decode:
         if target is not None:
@@ -132,6 +138,7 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
     for place, lines in texts.items():
         if not lines:
             raise NeuronspecError(f"{place} is empty; expected one sentence a line")
+    _check_targets(targets.values(), [fill_template(source, task, "src") for task in tasks])
     if force:
         for task in own:
             targets[task].unlink(missing_ok=True)
@@ -139,6 +146,16 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
         translate_grid(decode, {task: texts[place] for task, place in places.items()}, targets, _describe(system))
     processes.wait_for_everyone()
     typer.echo(f"{len(tasks)} directions are in {target}")
+
+
+def _check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write where something else than a file is, or over what is translated."""
+    read = {source.resolve() for source in sources}
+    for target in targets:
+        if target.resolve() in read:
+            raise NeuronspecError(f"{target} is read from: choose another --to")
+        if target.exists() and not target.is_file():
+            raise NeuronspecError(f"{target} is no file: choose another --to")
 
 
 def _describe(system: System) -> list[object]:
@@ -161,8 +178,9 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
     elif source is not None:
         lines = read_lines(source)
     else:
-        raw = sys.stdin.buffer.read().splitlines()
-        lines = (decode(line, place, number) for number, line in enumerate(raw, 1))
+        raw = sys.stdin.buffer.read().removesuffix(b"\n")
+        pieces = raw.split(b"\n") if raw else []
+        lines = (decode(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))
     for number, line in enumerate(lines, 1):
         if direction != "-":
             yield direction, line

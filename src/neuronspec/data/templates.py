@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, join_direction, split_direction
+
+logger = logging.getLogger(__name__)
 
 PLACEHOLDERS = ("{src}", "{tgt}", "{task}", "{lang}")
 
@@ -56,6 +59,9 @@ def find_tasks(template: str | Path) -> list[str]:
     text = str(template)
     if "{task}" not in text and not ("{src}" in text and "{tgt}" in text):
         raise NeuronspecError(f"{text} cannot tell directions apart: write {{task}}, or {{src}} and {{tgt}}, in it")
+    unknown = sorted({*re.findall(r"\{\w*\}", text)} - {*PLACEHOLDERS})
+    if unknown:
+        raise NeuronspecError(f"unknown placeholder {unknown[0]} in {text}; known: {', '.join(PLACEHOLDERS)}")
     pieces = re.split(r"(\{\w+\})", text)
     seen: set[str] = set()
 
@@ -71,15 +77,19 @@ def find_tasks(template: str | Path) -> list[str]:
     pattern = re.compile("".join(map(match, pieces)))
     fixed = Path(pieces[0]) if pieces[0].endswith("/") else Path(pieces[0]).parent
     glob = re.sub(r"\{\w+\}", "*", text[len(str(fixed)) + 1 :] if str(fixed) != "." else text)
-    tasks = set()
+    tasks, others = set(), []
     for path in fixed.glob(glob) if fixed.is_dir() else ():
         if found := pattern.fullmatch(str(path)):
             parts = found.groupdict()
             task = parts.get("task") or f"{parts['src']}-{parts['tgt']}"
             if _is_direction(task):
                 tasks.add(task)
+            else:
+                others.append(path)
     if not tasks:
         raise NeuronspecError(f"there is no file {text} of any direction")
+    if others:
+        logger.warning(f"left out, for their names hold no direction: {', '.join(map(str, sorted(others)[:5]))}")
     return sorted(tasks)
 
 
@@ -107,7 +117,7 @@ def list_grid(words: list[str]) -> list[str]:
 
 def _is_direction(text: str) -> bool:
     try:
-        split_direction(text)
+        source, target = split_direction(text)
     except NeuronspecError:
         return False
-    return True
+    return source != target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class SystemComparison:
         test: the test's name.
         trials: of the test.
         interval: of the difference, at 95 %, by the paired bootstrap.
-        effect: the difference over its bootstrap standard error.
+        effect: the difference over its bootstrap standard error; None where no resample differs.
     """
 
     baseline: str
@@ -108,5 +109,5 @@ def compare_systems(
                         test.test,
                         test.trials,
                         test.interval,
-                        test.effect,
+                        None if test.effect is None or math.isinf(test.effect) else test.effect,
                     )

@@ -12,6 +12,21 @@ Levels = Mapping[str, Collection[str]]
 ALL = "all"
 
 
+def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
+    """Return the pivot as tasks write it, whatever notation it is given in.
+
+    Raises:
+        NeuronspecError: the language is unknown.
+
+    Example:
+        >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
+        'eng_Latn'
+    """
+    code = find_language(pivot).code
+    sides = (side for task in tasks for side in split_direction(task))
+    return next((side for side in sides if find_language(side).code == code), pivot)
+
+
 def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] = ()) -> Groups:
     """Return the tasks from the pivot, to it, between other languages, and those that were not trained.
 

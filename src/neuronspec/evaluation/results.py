@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from safetensors.numpy import load_file, save_file
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.evaluation.metrics import FloatArray
 from neuronspec.files import publish
+from neuronspec.languages import split_direction
 
 SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"
@@ -181,18 +183,23 @@ class Results:
         """
         scores = read_lines(directory / SCORES_FILE, SystemScore)
         qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
+        if not scores:
+            raise NeuronspecError(f"{directory / SCORES_FILE} is empty")
+        for score in scores:
+            split_direction(score.task)
         places = {
             (score.system, score.task): directory / STATISTICS / score.system / f"{score.task}.safetensors"
             for score in scores
         }
-        return cls(tuple(scores), tuple(qualities), places)
+        return merge_results([cls(tuple(scores), tuple(qualities), places)])  # which tells of lines that do not fit
 
 
 def merge_results(parts: Iterable[Results]) -> Results:
     """Return several results as one.
 
     Raises:
-        NeuronspecError: two of them hold the same system and task, or have other references for one task.
+        NeuronspecError: two of them hold the same system and task, or were scored on other references or in another
+            way.
     """
     parts = list(parts)
     merged = Results(
@@ -202,11 +209,18 @@ def merge_results(parts: Iterable[Results]) -> Results:
     )
     seen: set[tuple[str, str, str]] = set()
     test_sets: dict[str, SystemScore] = {}
+    signatures: dict[tuple[str, str], SystemScore] = {}
     for score in merged.scores:
         key = (score.system, score.metric, score.task)
         if key in seen:
             raise NeuronspecError(f"there are two results of {score.system} on {score.task}: give them other names")
         seen.add(key)
+        first = signatures.setdefault((score.metric, score.task), score)
+        if first.signature != score.signature:
+            raise NeuronspecError(
+                f"{first.system} and {score.system} were scored in different ways on {score.task}: {first.signature} "
+                f"and {score.signature}; score both alike"
+            )
         first = test_sets.setdefault(score.task, score)
         if (first.test_set, first.sentences) != (score.test_set, score.sentences):
             raise NeuronspecError(
@@ -231,13 +245,30 @@ def read_lines(path: Path, kind: type[Row]) -> list[Row]:
     """
     if not path.is_file():
         raise NeuronspecError(f"{path} does not exist; give the directory of a finished run, or one made by score")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    rows: list[Row] = []
+    kinds = get_type_hints(kind)
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            rows.append(kind(**json.loads(line)))
-        except (TypeError, ValueError) as error:
+            values = json.loads(line)
+            wrong = [name for name, value in values.items() if not _fits(value, kinds[name])]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
+            rows.append(kind(**values))
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
             raise NeuronspecError(f"{path}:{number} is damaged: {first_line(error)}") from error
     return rows
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value of JSON is of a field's type."""
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    if kind in (str, int, bool):
+        return type(value) is kind
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
+    return any(value is None if part is NoneType else _fits(value, part) for part in get_args(kind))
 
 
 def _compact(rows: FloatArray) -> npt.NDArray[Any]:

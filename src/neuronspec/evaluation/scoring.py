@@ -31,6 +31,9 @@ def open_metrics(
     Raises:
         NeuronspecError: a metric is unknown, or what it needs is missing.
     """
+    names = list(dict.fromkeys(names))
+    if sentencepiece is not None and "spbleu" not in names:
+        raise NeuronspecError(f"{sentencepiece} is the model of the metric spbleu, which is not asked for")
     with ExitStack() as stack:
         yield [
             CometMetric.of(stack.enter_context(Comet(comet_model, device="cpu" if cpu else "auto")))

@@ -14,6 +14,7 @@ from neuronspec.evaluation.groups import (
     group_between_levels,
     group_by_level,
     group_by_side,
+    spell_pivot,
 )
 from neuronspec.evaluation.results import Results
 from neuronspec.progress import Advance
@@ -129,6 +130,7 @@ def make_study(
         NeuronspecError: there is no such baseline.
     """
     results.select(baseline)  # which says so where it is not there
+    pivot = spell_pivot(results.tasks, pivot)
     found = find_levels(results.tasks, pivot, levels)
     return Study(results, baseline, pivot, found, comparisons, significance, trials=trials)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.groups import Levels
+from neuronspec.evaluation.groups import ALL, Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import Study, make_study
+from neuronspec.languages import find_language
 from neuronspec.methods import method_options
 from neuronspec.pipeline import scoring
 from neuronspec.pipeline.layout import Layout
@@ -83,13 +84,16 @@ def gather(
         results = merge_results(
             one.results.select(system) for one in studies for system in one.results.systems if system != scoring.COPY
         )
+    for system in results.systems:
+        if not {score.metric for score in results.scores if score.system == system} & {*first.results.metrics}:
+            raise NeuronspecError(f"{system} has no metric in common with {first.baseline}: score both alike")
     study = make_study(
         results,
         baseline or (first.baseline if first.baseline in results.systems else results.systems[0]),
         pivot or first.pivot,
         levels or next((one.levels for one in studies if one.levels), None),
         first.comparisons if len(studies) == 1 else (),
-        significance or first.significance,
+        first.significance if significance is None else significance,
         trials or first.trials,
     )
     if (study.pivot, study.levels) != (first.pivot, first.levels):
@@ -102,18 +106,22 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
     """Return the levels that `NAME=CODE,CODE` texts mean.
 
     Raises:
-        NeuronspecError: a text has no equals sign.
+        NeuronspecError: a text is no such thing, a language is unknown, or in two levels.
 
     Example:
         >>> read_levels(["high=de,fr", "low=lb"])
         {'high': ['de', 'fr'], 'low': ['lb']}
     """
-    levels = {}
+    levels: dict[str, list[str]] = {}
     for text in texts:
         name, equals, codes = text.partition("=")
-        if not equals or not codes.strip(","):
+        if not name or name == ALL or not equals or not codes.strip(","):
             raise NeuronspecError(f"{text!r} is no level: write NAME=CODE,CODE, such as high=de,fr")
-        levels[name] = [code for code in codes.split(",") if code]
+        members = levels.setdefault(name, [])
+        members += [find_language(code).code for code in codes.split(",") if code]
+    every = [code for members in levels.values() for code in members]
+    if twice := [code for code in every if every.count(code) > 1]:
+        raise NeuronspecError(f"{twice[0]} is in two levels: every language has one")
     return levels
 
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import shutil
 import tempfile
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.config import Translation
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.vocabulary import encode_text
-from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.files import explained
 from neuronspec.models.tags import task_format
 from neuronspec.neurons.masks import NeuronMasks
@@ -163,13 +164,21 @@ class CT2Translator:
         bits = [np.packbits(self._masks.layer(layer)[row].numpy()).tobytes() for layer in self._masks.layers]
         return hashlib.sha256(b"".join(bits)).hexdigest()
 
+    def _copy(self, task: str) -> PreTrainedModel:
+        """Return a copy of the model, with a task's neurons only."""
+        if self._masks is None:
+            return copy.deepcopy(self._model)
+        with warnings.catch_warnings():  # of how to load a pruned model, which is converted at once
+            warnings.simplefilter("ignore", NeuronspecWarning)
+            return prune(self._model, self._masks, task)
+
     def _load(self, key: str, task: str) -> Any:
         root = Path(self._directory.name)
         if not root.is_dir():
             raise NeuronspecError("this CT2Translator was closed: make another")
         if key not in self._loaded:
             if not (root / key).is_dir():
-                model = copy.deepcopy(self._model) if self._masks is None else prune(self._model, self._masks, task)
+                model = self._copy(task)
                 with explained(root):
                     while sum(file.stat().st_size for file in root.rglob("*.bin")) > STORED:
                         shutil.rmtree(min(root.iterdir(), key=lambda path: path.stat().st_mtime))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import explained, hash_json, write_text
+from neuronspec.files import explained, hash_json, hash_path, write_text
 
 WINDOW = 1_000  # sentences that are sorted by length together, and written together
 
@@ -45,13 +45,13 @@ def translate_file(
     partial = path.with_name(f".{path.name}.part")
     header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
     record = path.with_name(f".{path.name}.made_from")
-    if remember and path.is_file() and record.is_file() and record.read_text(encoding="utf-8") == json.dumps(header):
+    if remember and path.is_file() and record.is_file() and record.read_bytes() == _describe(header, path):
         if advance is not None:
             advance(len(sentences))
         return
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = list(_read_done(partial, header))
+        done = list(_read_done(partial, header, len(sentences)))
         if not done:
             partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
     if done and advance is not None:
@@ -67,11 +67,16 @@ def translate_file(
     record.unlink(missing_ok=True)
     write_text(path, "".join(f"{line}\n" for line in done))
     if remember:
-        write_text(record, json.dumps(header))
+        write_text(record, _describe(header, path).decode())
     partial.unlink()
 
 
-def _read_done(path: Path, header: dict[str, str]) -> Iterator[str]:
+def _describe(header: dict[str, str], path: Path) -> bytes:
+    """Return what a finished file was made from, and what it holds."""
+    return json.dumps(header | {"output": hash_path(path)}).encode()
+
+
+def _read_done(path: Path, header: dict[str, str], most: int) -> Iterator[str]:
     """Yield the translations that an interrupted call left, without a last line that was not written whole."""
     if not path.is_file():
         return
@@ -81,7 +86,7 @@ def _read_done(path: Path, header: dict[str, str]) -> Iterator[str]:
         first, *lines = [json.loads(line) for line in whole.decode("utf-8").splitlines()] or [None]
     except ValueError as error:
         raise NeuronspecError(f"{path} is damaged: remove it to begin anew") from error
-    if first != header:
+    if first != header or len(lines) > most:
         return
     if len(whole) < len(raw):
         path.write_bytes(whole)
