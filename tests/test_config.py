@@ -325,3 +325,27 @@ def test_a_method_may_stand_under_other_names(tmp_path: Path) -> None:
         ({"ours": {"method": "neuron_specialization", "stack": "encoder"}}, "methods.ours.stack"),
     ):
         assert found in complain(tmp_path, SMALLEST | {"methods": wrong})
+
+
+def test_a_sweep_trains_each_of_some_methods_with_each_seed(tmp_path: Path) -> None:
+    methods = {
+        "fine_tune": None,
+        "ours": {"method": "neuron_specialization", "stacks": "encoder"},
+        "random_neurons": {},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SMALLEST | {"methods": methods}))
+    config = load_config(tmp_path / "config.yaml", ["method=[ours, fine_tune]", "seed=[4, 5, 4]"], method_options())
+    assert config.seed == 4
+    assert config.methods == {
+        "ours": ours,
+        "ours.seed5": ours | {"seed": 5},
+        "fine_tune": {},
+        "fine_tune.seed5": {"method": "fine_tune", "seed": 5},
+    }
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load_config(tmp_path / "again.yaml", (), method_options()).methods == config.methods
+    one = load_config(tmp_path / "config.yaml", ["method=fine_tune", "seed=7"], method_options())
+    assert (list(one.methods), one.seed) == (["fine_tune"], 7)
+    for override, found in (("method=[fine]", "unknown method 'fine'"), ("seed=[1, x]", "seed"), ("seed=[-1]", "seed")):
+        with pytest.raises(NeuronspecError, match=found):
+            load_config(tmp_path / "config.yaml", [override], method_options())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,12 @@ def _once(names: list[str]) -> list[str]:
     return names
 
 
-METHOD = "method"  # the option that says which method a name stands for
+METHOD, SEED = "method", "seed"  # options of every method: which one a name stands for, and a seed of its own
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method that are not of every method."""
+    return {key: value for key, value in options.items() if key not in (METHOD, SEED)}
 
 
 class Section(BaseModel):
@@ -340,7 +346,8 @@ class Config(Section):
     """The continued training, the same for every method: optimiser and schedule start anew."""
     methods: dict[str, dict[str, Any]] = {}
     """The methods to compare, each with its options. One method in several ways has names of its own, and says
-    which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`."""
+    which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`. `seed` gives a training a seed of its own;
+    `seed: [1, 2, 3]` at the top trains every method once with each, from one pretrained model."""
     translation: Translation = Translation()
     evaluation: Evaluation = Evaluation()
 

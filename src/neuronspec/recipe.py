@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import METHOD, Config, Corpus, Neurons, Section
+from neuronspec.config import METHOD, SEED, Config, Corpus, Neurons, Section, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 
@@ -40,6 +40,7 @@ def load_config(
         _apply_override(values, *_parse_override(override))
     for key, value in (changes or {}).items():
         _apply_override(values, key, value)
+    _sweep(values)
     problems: list[str] = []
     config = None
     try:
@@ -52,6 +53,30 @@ def load_config(
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return _resolve_paths(config, path.parent)
+
+
+def _sweep(values: dict[str, Any]) -> None:
+    """Write `method: [a, b]` and `seed: [1, 2, 3]` out: those methods alone, each trained once with each seed.
+
+    The first seed is the run's, under which the model is pretrained; a method with another one is a system of its own,
+    `fine_tune.seed2`.
+    """
+    methods = values.get("methods") or {}
+    if METHOD in values and isinstance(methods, dict):
+        wanted = values.pop(METHOD)
+        names = wanted if isinstance(wanted, list) else [wanted]
+        values["methods"] = methods = {str(name): methods.get(name) or {} for name in names}
+    seeds = values.get(SEED)
+    if not isinstance(seeds, list) or not seeds or not isinstance(methods, dict):
+        return
+    values[SEED] = seeds[0]
+    values["methods"] = {
+        name if seed == seeds[0] else f"{name}.seed{seed}": options
+        if seed == seeds[0]
+        else {METHOD: name, **(options or {}), SEED: seed}
+        for name, options in methods.items()
+        for seed in dict.fromkeys(seeds)
+    }
 
 
 def load_neurons(overrides: Iterable[str]) -> Neurons:
@@ -173,7 +198,10 @@ def _method_problems(name: str, options: Any, method_options: Mapping[str, type[
     kind = options.get(METHOD, name) if isinstance(options, dict) else name
     if kind not in method_options:
         return [f"unknown method {kind!r}{did_you_mean(str(kind), method_options)}; known: {', '.join(method_options)}"]
-    own = {key: value for key, value in options.items() if key != METHOD} if isinstance(options, dict) else options
+    own = own_options(options) if isinstance(options, dict) else options
+    seed = options.get(SEED, 0) if isinstance(options, dict) else 0
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        return [f"methods.{name}.seed: must be a whole number from 0 on, not {seed!r}"]
     try:
         method_options[kind].model_validate(own)
     except ValidationError as error:

@@ -42,7 +42,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def test_results_are_on_stdout_and_logs_on_stderr(command: subprocess.CompletedProcess[str]) -> None:
     said = command.stdout
     assert "Averages over directions" in said
-    assert "Repeat with seed=2" in said
+    assert "Repeat with seed=[1,2,3]" in said
     assert said.rstrip().endswith("read run/report/summary.md first.")
     stages = command.stderr.splitlines()
     assert stages[:5] == ["prepare", "train", "record", "select", "analyze"]

@@ -38,7 +38,7 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
 
     report = load_report(config, layout)
     tables = tabulate(report)
-    shown = {name: tables[name] for name in summary.SHOWN if name in tables}
+    shown = summary.choose_shown(tables)
     if as_json:
         typer.echo(json.dumps({name: table.to_json() for name, table in shown.items()}, indent=2))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neuronspec.config import METHOD, Section
+from neuronspec.config import METHOD, Section, own_options
 from neuronspec.registry import Registry
 from neuronspec.training.method import Method
 
@@ -30,7 +30,7 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
         NeuronspecError: there is no such method.
     """
     kind = find_method(name, options)
-    return kind(kind.Options.model_validate({key: value for key, value in (options or {}).items() if key != METHOD}))
+    return kind(kind.Options.model_validate(own_options(options or {})))
 
 
 def method_options() -> dict[str, type[Section]]:

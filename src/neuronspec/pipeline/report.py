@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from neuronspec.config import Config
-from neuronspec.evaluation.paper_tables import tabulate_all
+from neuronspec.evaluation.paper_tables import name_table, tabulate_all
+from neuronspec.evaluation.seeds import split_seed, tabulate_seeds
 from neuronspec.evaluation.study import SIDES, Cost, Study
 from neuronspec.evaluation.tables import FORMATS, Cell, Table
 from neuronspec.files import read_json, write_text
@@ -66,7 +67,13 @@ def load_report(config: Config, layout: Layout) -> Report:
         directory = layout.masks if system in (work.MASKED, work.RANDOM) else layout.model(system)
         if (directory / MASKS_FILE).is_file():
             masks[system] = NeuronMasks.from_pretrained(directory)
-    return Report(config, replace(study, titles=TITLES, costs=read_costs(config, layout)), masks)
+    titles = {system: _title(system) for system in study.results.systems}
+    return Report(config, replace(study, titles=titles, costs=read_costs(config, layout)), masks)
+
+
+def _title(system: str) -> str:
+    base, seed = split_seed(system)
+    return TITLES.get(base, base) + (f", seed {seed}" if seed is not None else "")
 
 
 def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
@@ -107,7 +114,13 @@ def write_tables(tables: Mapping[str, Table], directory: Path) -> None:
 
 def tabulate(report: Report) -> dict[str, Table]:
     """Return every table of a run by name."""
-    return {"averages": tabulate_averages(report)} | tabulate_all(report.study)
+    study = report.study
+    seeds = {name_table("seeds", metric): tabulate_seeds(study, metric) for metric in study.results.metrics}
+    return (
+        {"averages": tabulate_averages(report)}
+        | {name: table for name, table in seeds.items() if table.rows}
+        | tabulate_all(study)
+    )
 
 
 def tabulate_averages(report: Report) -> Table:

@@ -14,6 +14,7 @@ from neuronspec.evaluation.comparisons import SystemComparison
 from neuronspec.evaluation.metrics import Metric
 from neuronspec.evaluation.results import Results, merge_results, read_lines, write_lines
 from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.evaluation.seeds import join_seed, split_seed
 from neuronspec.evaluation.study import Study, compare, make_study
 from neuronspec.files import publish
 from neuronspec.pipeline.layout import PRETRAINED, Layout
@@ -85,8 +86,10 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
     if MASKED in found and RANDOM in found:
         found[MASKED].insert(0, RANDOM)
     for system in found:
-        if FINE_TUNE in found and system not in (FINE_TUNE, MASKED, RANDOM):
-            found[system].append(FINE_TUNE)
+        base, seed = split_seed(system)
+        tuned = join_seed(FINE_TUNE, seed)
+        if base not in (FINE_TUNE, MASKED, RANDOM) and (tuned in found or FINE_TUNE in found):
+            found[system].append(tuned if tuned in found else FINE_TUNE)
     return found
 
 

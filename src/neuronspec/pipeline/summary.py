@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from neuronspec.analysis.gallery import choose_panel
@@ -11,7 +13,9 @@ from neuronspec.data.text import Texts
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.seeds import split_seed
 from neuronspec.evaluation.study import SIDES, Study
+from neuronspec.evaluation.tables import Table
 from neuronspec.files import publish, read_json, write_text
 from neuronspec.languages import split_direction
 from neuronspec.pipeline import work
@@ -20,7 +24,7 @@ from neuronspec.pipeline.report import Report, load_report, tabulate, write_tabl
 
 SUMMARY_FILE = "summary.md"
 TABLES = "tables"
-SHOWN = ("averages", "efficiency", "quality")  # in the summary and on the terminal
+SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal
 
 
 def write(config: Config, layout: Layout) -> None:
@@ -30,7 +34,7 @@ def write(config: Config, layout: Layout) -> None:
     paragraphs = [
         f"# {config.name}",
         " ".join(describe_run(report, layout)),
-        *(tables[name].to_markdown() for name in SHOWN if name in tables),
+        *(table.to_markdown() for table in choose_shown(tables).values()),
         "\n".join(f"- {finding}" for finding in describe_findings(report, layout)),
         tables["directions"].to_markdown(),
         "Signatures: " + "; ".join(report.study.results.signatures),
@@ -40,6 +44,11 @@ def write(config: Config, layout: Layout) -> None:
     with publish(layout.report) as temporary:
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
         write_tables(tables, temporary / TABLES)
+
+
+def choose_shown(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the tables that a summary shows."""
+    return {name: tables[name] for kind in SHOWN for name in tables if name.partition(".")[0] == kind}
 
 
 def describe_run(report: Report, layout: Layout) -> list[str]:
@@ -76,9 +85,11 @@ def describe_findings(report: Report, layout: Layout) -> list[str]:
     for system in report.trained[1:]:
         findings += [_describe_difference(report, system, metric, group) for group in groups]
         findings.append(_describe_outcomes(report, system, metric))
+    if any(split_seed(system)[1] is not None for system in report.trained):
+        return findings
     findings.append(
         "One seed and one test set: the tests say whether other sentences would show the same, not whether another "
-        "training would. Repeat with seed=2, seed=3 before believing a small difference."
+        "training would. Repeat with seed=[1,2,3] before believing a small difference."
     )
     return findings
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
 from neuronspec.analysis.gallery import draw_figures
-from neuronspec.config import Config, Neurons, Training
+from neuronspec.config import SEED, Config, Neurons, Training
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.test_sets import read_test_set
@@ -83,7 +83,7 @@ def pretrain(config: Config, layout: Layout) -> None:
             dropout=config.model.dropout,
             seed=config.seed,
         )
-    _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.training, None)
+    _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.training, None, config.seed)
 
 
 def search(config: Config, layout: Layout, method: str) -> None:
@@ -108,7 +108,8 @@ def continue_training(config: Config, layout: Layout, method: str) -> None:
     masks = NeuronMasks.from_pretrained(layout.masks) if (layout.masks / MASKS_FILE).is_file() else None
     made = make_method(method, config.methods.get(method))
     model, tokenizer = load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)
-    _train(config, layout, method, model, tokenizer, made, config.continued, masks)
+    seed = config.methods[method].get(SEED, config.seed)
+    _train(config, layout, method, model, tokenizer, made, config.continued, masks, seed)
 
 
 def record(config: Config, layout: Layout) -> None:
@@ -310,6 +311,7 @@ def _train(
     method: Method,
     training: Training,
     masks: NeuronMasks | None,
+    seed: int,
 ) -> None:
     """Run the loop and publish the model that it ends with."""
     if not training.updates:
@@ -322,7 +324,7 @@ def _train(
     resources = Resources(
         tuple(config.directions()),
         masks,
-        config.seed,
+        seed,
         layout.search(system) if layout.search(system).is_dir() else None,
         tuple(len(lengths) for lengths in corpora.train.lengths()),
     )
