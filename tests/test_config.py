@@ -328,11 +328,8 @@ def test_a_method_may_stand_under_other_names(tmp_path: Path) -> None:
 
 
 def test_a_sweep_trains_each_of_some_methods_with_each_seed(tmp_path: Path) -> None:
-    methods = {
-        "fine_tune": None,
-        "ours": {"method": "neuron_specialization", "stacks": "encoder"},
-        "random_neurons": {},
-    }
+    ours = {"method": "neuron_specialization", "stacks": "encoder"}
+    methods = {"fine_tune": None, "ours": ours, "random_neurons": {}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(SMALLEST | {"methods": methods}))
     config = load_config(tmp_path / "config.yaml", ["method=[ours, fine_tune]", "seed=[4, 5, 4]"], method_options())
     assert config.seed == 4

@@ -66,11 +66,8 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "fine_tune") -> Ta
         rows.append(row)
     title = study.title(against)
     columns = ("mean", "sd", f"- {title}", "p")
-    header: list[Title] = [
-        "system",
-        "seeds",
-        *((group, column) for group in study.families[SIDES] for column in columns),
-    ]
+    header: list[Title] = ["system", "seeds"]
+    header += [(group, column) for group in study.families[SIDES] for column in columns]
     note = f"p: a t-test of the differences to {title}, seed by seed, uncorrected. Few seeds show large effects only."
     return Table(f"{metric} over seeds", header, rows, [note])
 
