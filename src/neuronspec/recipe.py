@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from neuronspec.config import METHOD, SEED, Config, Corpus, Neurons, Section, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
 
+_SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
+
 
 def load_config(
     source: Path | str,
@@ -52,7 +54,8 @@ def load_config(
         problems += _method_problems(name, options, method_options or {})
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
-    return _resolve_paths(config, path.parent)
+    # What ships has no corpora beside it: its paths are relative to where the command runs.
+    return _resolve_paths(config, Path.cwd() if path.parent == _SHIPPED else path.parent)
 
 
 def _sweep(values: dict[str, Any]) -> None:
@@ -106,7 +109,7 @@ def find_recipe(source: Path | str) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    folder = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
+    folder = _SHIPPED
     recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
     if recipe.is_file() and path.parent == Path():
         return recipe

@@ -327,6 +327,7 @@ def _train(
         seed,
         layout.search(system) if layout.search(system).is_dir() else None,
         tuple(len(lengths) for lengths in corpora.train.lengths()),
+        config.pivot,
     )
     checkpoint, state = train(
         model,

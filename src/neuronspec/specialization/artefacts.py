@@ -9,7 +9,11 @@ from transformers import PreTrainedModel
 
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
+from neuronspec.specialization.adapters import ADAPTERS_FILE, load_adapters
+from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
 from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.weight_masks import WEIGHT_MASKS_FILE
+from neuronspec.specialization.weight_routing import load_weight_masks
 
 Attach = Callable[[PreTrainedModel, Path, Sequence[str], str], None]
 
@@ -56,5 +60,22 @@ def _attach_masks(model: PreTrainedModel, directory: Path, unseen: Sequence[str]
     attach_masks(model, NeuronMasks.from_pretrained(directory), unseen, pivot)
 
 
-ARTEFACTS: Mapping[str, Attach] = {MASKS_FILE: _attach_masks}
+def _attach_weight_masks(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+    load_weight_masks(model, directory).add_zero_shot(unseen, pivot)
+
+
+def _attach_adapters(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+    load_adapters(model, directory).add_zero_shot(unseen, pivot)
+
+
+def _attach_branches(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+    load_branches(model, directory).add_zero_shot(unseen, pivot)
+
+
+ARTEFACTS: Mapping[str, Attach] = {
+    MASKS_FILE: _attach_masks,
+    WEIGHT_MASKS_FILE: _attach_weight_masks,
+    BRANCHES_FILE: _attach_branches,
+    ADAPTERS_FILE: _attach_adapters,
+}
 """File name -> what attaches it."""

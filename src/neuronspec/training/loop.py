@@ -196,7 +196,9 @@ class _Run:
     def validate(self) -> None:
         """Measure the loss of each task on the validation text, log it, and decide whether to stop."""
         state, training = self.state, self.training
-        if self.method.revises and self.method.revise(self.model, self.task_gradients):
+        last = state.update >= training.updates  # what is new then would never be trained
+        if self.method.revises and not last and self.method.revise(self.model, self.task_gradients):
+            self.accelerator.free_memory(self.objective, self.optimizer)
             self.prepare()
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
         loss = _finite(losses["all"], "validation loss", state.update)

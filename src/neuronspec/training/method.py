@@ -61,6 +61,7 @@ class Resources:
         seed: the run's.
         found: the directory in which the method's own search left what it found.
         sizes: how many sentence pairs each task is trained on.
+        pivot: the language that most tasks have in common.
     """
 
     tasks: tuple[str, ...]
@@ -68,6 +69,7 @@ class Resources:
     seed: int = 0
     found: Path | None = None
     sizes: tuple[int, ...] = ()
+    pivot: str = "en"
 
 
 class Method:
