@@ -149,7 +149,7 @@ def test_other_adapters_do_not_go_on_from_a_checkpoint(
 def test_a_checkpoint_loads_for_translation(toy_directory: Path, toy_corpora: Corpora, tmp_path: Path) -> None:
     path, method = run(toy_directory, toy_corpora, tmp_path)
     model = method.adapters.model.eval()
-    loaded = load_adapters(load_model(path), path).eval()
+    loaded = load_adapters(load_model(path), path).model.eval()
     batch = toy_corpora.train[Batch(np.array([0, 1, 1, 0]), np.array([0, 1, 2, 3]))]
     assert torch.equal(token_losses(loaded, batch)[0], token_losses(model, batch)[0])
     before = token_losses(unspecialize(loaded), batch)[0]

@@ -247,7 +247,7 @@ def test_a_saved_model_and_its_adapters_load_again(
     save_model(model, tmp_path)
     adapters.save(tmp_path)
     loaded = load_model(tmp_path).eval()
-    assert load_adapters(loaded, tmp_path) is loaded
+    assert load_adapters(loaded, tmp_path) is find_router(loaded)
     assert all(parameter.requires_grad for parameter in loaded.parameters() if parameter.is_leaf)
     router = find_router(loaded)
     assert isinstance(router, Adapters)
@@ -274,7 +274,7 @@ def test_the_file_holds_tensors_and_words_only(small_model: SmallModel, tmp_path
         "bottleneck": 8,
         "dropout": [0.0, 0.0, 0.0],
     }
-    router = find_router(load_adapters(small_model(), tmp_path))
+    router = load_adapters(small_model(), tmp_path)
     assert router is not None
     assert router.tasks == (*TASKS, "de-fr")
 
@@ -450,7 +450,9 @@ def test_adapters_follow_a_model_that_changes_its_type(
     assert {parameter.dtype for parameter in router.sets.parameters()} == {torch.float32}
     half = compute(model.to(torch.bfloat16), batch, tasks=MIXED)
     assert half.dtype == torch.bfloat16
-    assert torch.equal(half, compute(load_adapters(small_model().to(torch.bfloat16), tmp_path), batch, tasks=MIXED))
+    assert torch.equal(
+        half, compute(load_adapters(small_model().to(torch.bfloat16), tmp_path).model, batch, tasks=MIXED)
+    )
 
 
 @torch.no_grad()
@@ -530,7 +532,7 @@ class Both(torch.nn.Module):
 
 torch.distributed.init_process_group("gloo", f"file://{directory}/rendezvous", rank=rank, world_size=2)
 model = AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float64).eval()
-load_adapters(model, Path(directory)).requires_grad_(False)
+load_adapters(model, Path(directory)).model.requires_grad_(False)
 sets = find_router(model).sets
 parallel = DistributedDataParallel(Both(model, sets), find_unused_parameters=True)
 rows = slice(2 * rank, 2 * rank + 2)

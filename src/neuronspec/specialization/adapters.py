@@ -157,15 +157,14 @@ class Adapters(PartRouter):
         return states.transpose(0, 1) if time_first else states
 
 
-def load_adapters(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
+def load_adapters(model: PreTrainedModel, directory: Path) -> Adapters:
     """Give a model the adapters that were trained with it; the tasks are then given with every batch.
 
     Raises:
         NeuronspecError: there are none, the file is damaged, or they do not fit the model.
     """
     sharing, sets = _read(directory / ADAPTERS_FILE, find_places(model))
-    Adapters(model, sharing, sets=sets)
-    return model
+    return Adapters(model, sharing, sets=sets)
 
 
 def find_places(model: PreTrainedModel) -> list[Place]:
