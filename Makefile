@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 # The environment of COMET, which cannot share ours; tests use it where it is.
 COMET ?= .comet
+# How many tests run side by side.
+WORKERS ?= 2
 # Tests and benchmarks: one thread beside a busy neighbour is faster than two.
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
@@ -27,7 +29,7 @@ demo: $(VENV)/.installed  ## see it work: pretrain, find neurons, specialise, co
 	$(VENV)/bin/neuronspec demo $(ARGS)
 
 test: check  ## ruff, mypy, pytest
-	$(TEST_ENV) $(VENV)/bin/python -m pytest -q
+	$(TEST_ENV) $(VENV)/bin/python -m pytest -q -n $(WORKERS)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
