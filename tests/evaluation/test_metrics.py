@@ -21,7 +21,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from neuronspec.data.formats import read_lines
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
-from neuronspec.evaluation import metrics as module
+from neuronspec.evaluation import tokenizers as module
 from neuronspec.evaluation.metrics import (
     METRICS,
     Score,

@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.detail_tables import tabulate_all, tabulate_directions, tabulate_outcomes, tabulate_quality
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.paper_tables import (
-    tabulate_all,
-    tabulate_directions,
     tabulate_efficiency,
     tabulate_interference,
     tabulate_languages,
     tabulate_levels,
     tabulate_models,
-    tabulate_outcomes,
-    tabulate_quality,
     tabulate_thresholds,
     tabulate_zero_shot,
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 from tests.conftest import FLOAT32
+from tests.specialization.outputs import generate, trimmed
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
@@ -69,16 +70,6 @@ def compute(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: A
     """The logits of the real target tokens."""
     found: torch.Tensor = model(**batch, use_cache=False, **options).logits[batch["decoder_attention_mask"].bool()]
     return found
-
-
-def generate(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> list[list[int]]:
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    ids: list[list[int]] = model.generate(**inputs, max_new_tokens=8, do_sample=False, **options).tolist()
-    return ids
-
-
-def trimmed(ids: list[int], padding: int = 1) -> list[int]:
-    return ids[: len(ids) - next((n for n, number in enumerate(reversed(ids)) if number != padding), len(ids))]
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:

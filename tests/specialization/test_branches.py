@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.specialization.outputs import generate, logits
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
@@ -67,18 +68,6 @@ def backbone_of(branches: Branches, encoder: str, decoder: str | None = None) ->
     for place, state in chosen.items():
         plain.get_submodule(place).load_state_dict(state)
     return plain
-
-
-def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
-    with torch.no_grad():
-        found: torch.Tensor = model(**batch, **options).logits[batch["decoder_attention_mask"].bool()]
-    return found
-
-
-def generate(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> list[list[int]]:
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    ids: list[list[int]] = model.generate(**inputs, max_new_tokens=8, do_sample=False, **options).tolist()
-    return ids
 
 
 def row(batch: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:

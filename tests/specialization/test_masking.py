@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.specialization.outputs import generate, logits, trimmed
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 import neuronspec
@@ -68,23 +69,6 @@ def zero_out(model: PreTrainedModel, masks: NeuronMasks, name: str) -> PreTraine
             expansion(zeroed, layer).weight[off] = 0
             expansion(zeroed, layer).bias[off] = 0
     return zeroed
-
-
-def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
-    with torch.no_grad():
-        found: torch.Tensor = model(**batch, **options).logits[batch["decoder_attention_mask"].bool()]
-    return found
-
-
-def generate(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> list[list[int]]:
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    ids: list[list[int]] = model.generate(**inputs, max_new_tokens=8, do_sample=False, **options).tolist()
-    return ids
-
-
-def trimmed(ids: list[int], padding: int = 1) -> list[int]:
-    """A row's own tokens, without what longer rows of its batch made it padded with."""
-    return ids[: len(ids) - next((n for n, number in enumerate(reversed(ids)) if number != padding), len(ids))]
 
 
 def first_scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:

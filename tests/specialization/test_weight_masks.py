@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tests.specialization.outputs import generate, logits, trimmed
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -67,22 +68,6 @@ def zero_out(model: PreTrainedModel, masks: WeightMasks, encoder: str, decoder: 
             owner = encoder if "encoder." in name.partition("encoder_attn")[0] else decoder or encoder
             zeroed.base_model.get_submodule(name).get_parameter("weight")[~masks.mask(owner, name)] = 0
     return zeroed
-
-
-def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
-    with torch.no_grad():
-        found: torch.Tensor = model(**batch, **options).logits[batch["decoder_attention_mask"].bool()]
-    return found
-
-
-def generate(model: PreTrainedModel, batch: dict[str, torch.Tensor], **options: Any) -> list[list[int]]:
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    ids: list[list[int]] = model.generate(**inputs, max_new_tokens=8, do_sample=False, **options).tolist()
-    return ids
-
-
-def trimmed(ids: list[int], padding: int = 1) -> list[int]:
-    return ids[: len(ids) - next((n for n, number in enumerate(reversed(ids)) if number != padding), len(ids))]
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:

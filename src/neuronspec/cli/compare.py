@@ -49,7 +49,8 @@ def compare(
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     quiet_libraries()
-    from neuronspec.evaluation.paper_tables import name_table, tabulate_all, tabulate_interference, tabulate_models
+    from neuronspec.evaluation.detail_tables import name_table, tabulate_all
+    from neuronspec.evaluation.paper_tables import tabulate_interference, tabulate_models
     from neuronspec.evaluation.tables import FORMATS
     from neuronspec.pipeline.collection import gather, load_set, read_levels
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from neuronspec.errors import NeuronspecError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from neuronspec.evaluation.metrics import Score
+    from neuronspec.evaluation.metrics import Metric, Score
     from neuronspec.evaluation.outputs import Outputs
     from neuronspec.evaluation.quality import Quality
     from neuronspec.evaluation.results import Results
@@ -60,9 +61,8 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
-    from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, Results, merge_results
-
     if config is not None:
+        from neuronspec.evaluation.results import Results
         from neuronspec.pipeline.plan import run
 
         directory = run(load(config, overrides, out), until="score", force=force).scores
@@ -70,51 +70,81 @@ def score(
         return
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
-    from neuronspec.data.templates import fill_template, find_tasks, is_template
-    from neuronspec.evaluation.comet import MODEL
-    from neuronspec.evaluation.groups import spell_pivot
+    how = How(references, sources, metric or ["bleu", "chrf"], sentencepiece, comet_model, detokenize)
+    if "{" in str(hypotheses):
+        if language:
+            raise NeuronspecError("--language is for a single file: of a grid, the names say it")
+        _score_grid(hypotheses, how, system, pivot, out, force, as_json)
+        return
+    if not language:
+        raise NeuronspecError("say of what language the translations are: --language CODE")
+    if out is not None:
+        raise NeuronspecError("--out keeps the results of a grid: name files with {task}, {src}, {tgt}")
+    _score_file(hypotheses, how, language, as_json)
+
+
+@dataclass(frozen=True)
+class How:
+    """What translations are scored against, and with what."""
+
+    references: Path | None
+    sources: Path | None
+    metrics: list[str]
+    sentencepiece: Path | None
+    comet_model: str | None
+    detokenize: bool
+
+    def open(self) -> AbstractContextManager[list[Metric]]:
+        """Return the metrics, loaded as long as the context is open."""
+        from neuronspec.evaluation.comet import MODEL
+        from neuronspec.evaluation.scoring import open_metrics
+
+        return open_metrics(self.metrics, self.sentencepiece, self.comet_model or MODEL)
+
+
+def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> None:
     from neuronspec.evaluation.metrics import evaluate
     from neuronspec.evaluation.quality import assess
-    from neuronspec.evaluation.scoring import open_metrics, score_task
+    from neuronspec.languages import find_language
+
+    region = re.fullmatch(r"([a-z]{2,3})[-_][A-Z]{2}", language)  # zh-TW, pt_PT: as good as the language itself
+    known = find_language(region[1] if region else language)  # a misspelt code would choose the wrong tokenizer
+    read = _read(hypotheses, how.references, how.sources, language if how.detokenize else None)
+    references = read.references or ()
+    with how.open() as metrics:
+        scores = evaluate(read.hypotheses, references, language, metrics, sources=read.sources)
+    _show(scores, assess(read.hypotheses, read.sources, references, known.code), as_json)
+
+
+def _score_grid(
+    hypotheses: Path, how: How, system: str, pivot: str, out: Path | None, force: bool, as_json: bool
+) -> None:
+    from neuronspec.data.templates import fill_template, find_tasks
+    from neuronspec.evaluation.groups import spell_pivot
+    from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, merge_results
+    from neuronspec.evaluation.scoring import score_task
     from neuronspec.files import publish
-    from neuronspec.languages import find_language, split_direction
+    from neuronspec.languages import split_direction
     from neuronspec.progress import show_progress
 
-    names = metric or ["bleu", "chrf"]
-    if not is_template(hypotheses) and "{" not in str(hypotheses):
-        if not language:
-            raise NeuronspecError("say of what language the translations are: --language CODE")
-        if out is not None:
-            raise NeuronspecError("--out keeps the results of a grid: name files with {task}, {src}, {tgt}")
-        region = re.fullmatch(r"([a-z]{2,3})[-_][A-Z]{2}", language)  # zh-TW, pt_PT: as good as the language itself
-        known = find_language(region[1] if region else language)  # a misspelt code would choose the wrong tokenizer
-        read = _read(hypotheses, references, sources, language if detokenize else None)
-        with open_metrics(names, sentencepiece, comet_model or MODEL) as metrics:
-            scores = evaluate(read.hypotheses, read.references or (), language, metrics, sources=read.sources)
-        _show(scores, assess(read.hypotheses, read.sources, read.references or (), known.code), as_json)
-        return
     tasks = find_tasks(hypotheses)
-    if language:
-        raise NeuronspecError("--language is for a single file: of a grid, the names say it")
-    if references is not None:
-        _check_references(references, tasks)
+    if how.references is not None:
+        _check_references(how.references, tasks)
     if out is not None:
         check_place(out, force, lambda entry: entry.name in (SCORES_FILE, QUALITY_FILE, STATISTICS))
     pivot = spell_pivot(tasks, pivot)
     parts = []
-    with (
-        show_progress("scoring", len(tasks)) as advance,
-        open_metrics(names, sentencepiece, comet_model or MODEL) as metrics,
-    ):
+    with show_progress("scoring", len(tasks)) as advance, how.open() as metrics:
         for task in tasks:
+            sides = split_direction(task)
             read = _read(
                 fill_template(hypotheses, task, "tgt"),
-                None if references is None else fill_template(references, task, "tgt"),
-                None if sources is None else fill_template(sources, task, "src"),
-                split_direction(task)[1] if detokenize else None,
+                None if how.references is None else fill_template(how.references, task, "tgt"),
+                None if how.sources is None else fill_template(how.sources, task, "src"),
+                sides[1] if how.detokenize else None,
             )
-            unseen, gold = pivot not in split_direction(task), read.references or ()
-            parts.append(score_task(system, task, read.hypotheses, gold, metrics, read.sources, unseen))
+            references, unseen = read.references or (), pivot not in sides
+            parts.append(score_task(system, task, read.hypotheses, references, metrics, read.sources, unseen))
             advance()
     results = merge_results(parts)
     if out is not None:

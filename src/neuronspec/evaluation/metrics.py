@@ -9,10 +9,6 @@ that gives each sentence a number of its own, such as COMET, takes part through 
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
-import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.metrics import CHRF, TER
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning, did_you_mean, first_line
-from neuronspec.languages import find_language
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.evaluation.tokenizers import build_bleu, build_bleu_of, build_tokenized_bleu, load_sentencepiece
 from neuronspec.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
@@ -225,26 +221,8 @@ def sentencepiece_bleu(path: str | Path) -> Metric:
         >>> spbleu.signature("de")  # doctest: +SKIP
         'nrefs:1|case:mixed|eff:no|tok:spm-pieces.model-0f3c9a71|smooth:exp|version:2.6.0'
     """
-    from sentencepiece import SentencePieceProcessor
-
-    path = Path(path)
-    try:
-        model = path.read_bytes()
-        if not model:  # SentencePiece takes no bytes for no argument
-            raise ValueError("it is empty")
-        pieces = SentencePieceProcessor(model_proto=model)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise NeuronspecError(
-            f"cannot read {str(path)!r} as a SentencePiece model: {first_line(error)}; give the .model file"
-        ) from error
-
-    @functools.lru_cache(maxsize=2**16)  # the references are the same for every system
-    def split(text: str) -> str:
-        return " ".join(pieces.encode_as_pieces(text))
-
-    name = re.sub(r"[|:\s]", "_", path.name)  # what separates the fields of a signature
-    signature = f"spm-{name}-{hashlib.sha256(model).hexdigest()[:8]}"
-    return SacrebleuMetric("spBLEU", True, _score_bleu, lambda _: _build_bleu_of(split, signature))
+    split, signature = load_sentencepiece(Path(path))
+    return SacrebleuMetric("spBLEU", True, _score_bleu, lambda _: build_bleu_of(split, signature))
 
 
 def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
@@ -286,13 +264,6 @@ def mean_score(statistics: FloatArray) -> FloatArray:
     return np.asarray(statistics[..., 0] / statistics[..., 1], dtype=np.float64)
 
 
-TOKENIZERS = {
-    **dict.fromkeys(("zh", "zho", "cmn", "yue"), "zh"),
-    **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
-    **dict.fromkeys(("ko", "kor"), "ko-mecab"),
-}
-
-
 def find_metric(name: str, sentencepiece: str | Path | None = None) -> Metric:
     """Return a metric that is made of its name and, for `spbleu`, of a SentencePiece model.
 
@@ -307,56 +278,6 @@ def find_metric(name: str, sentencepiece: str | Path | None = None) -> Metric:
             "sentencepiece_bleu(PATH) as the metric"
         )
     return sentencepiece_bleu(sentencepiece)
-
-
-def _build_bleu(target_language: str) -> Any:
-    language = target_language.strip("_").replace("_", "-").split("-")[0].lower()  # zho_Hant, __zh__, zh-TW
-    tokenizer = TOKENIZERS.get(language, "13a")
-    try:
-        return BLEU(tokenize=tokenizer)
-    except RuntimeError:  # MeCab is an extra of sacrebleu's
-        extra = tokenizer.split("-")[0]
-        warnings.warn(
-            f"the tokenizer {tokenizer!r} is not installed, so BLEU for {target_language!r} is computed on "
-            "characters (tok:char in the signature) and cannot be compared with published scores; "
-            f"mend it with: pip install 'sacrebleu[{extra}]'",
-            NeuronspecWarning,
-            stacklevel=3,
-        )
-        return BLEU(tokenize="char")
-
-
-def _build_bleu_of(split: Callable[[str], str], signature: str) -> Any:
-    """Return BLEU over what `split` puts spaces between."""
-    scorer = BLEU(tokenize="none")
-    scorer.tokenizer, scorer.tokenizer_signature = split, signature
-    return scorer
-
-
-def _build_tokenized_bleu(target_language: str) -> Any:
-    try:
-        language = find_language(target_language).code
-    except NeuronspecError:
-        language = target_language.strip("_").replace("_", "-").lower()
-    return _build_bleu_of(*_load_moses(language.split("-")[0]))  # pt-BR, zh-Hant
-
-
-@functools.cache
-def _load_moses(language: str) -> tuple[Callable[[str], str], str]:
-    """Return Moses' tokenizer for a language, as tokenizer.perl splits without options, and its signature."""
-    try:
-        sacremoses: Any = importlib.import_module("sacremoses")
-    except ImportError as error:
-        raise NeuronspecError(
-            "tokenised BLEU needs Moses' tokenizer, which is not installed; mend it with: pip install sacremoses"
-        ) from error
-    tokenizer = sacremoses.MosesTokenizer(lang=language)
-
-    @functools.lru_cache(maxsize=2**16)
-    def split(text: str) -> str:
-        return str(tokenizer.tokenize(text, return_str=True))
-
-    return split, f"moses-{language}-sacremoses-{importlib.metadata.version('sacremoses')}"
 
 
 def _score_bleu(statistics: FloatArray) -> FloatArray:
@@ -390,12 +311,12 @@ def _score_ter(statistics: FloatArray) -> FloatArray:
 
 
 METRICS = Registry[Metric]("metric")
-METRICS.register("bleu")(SacrebleuMetric("BLEU", True, _score_bleu, _build_bleu))
+METRICS.register("bleu")(SacrebleuMetric("BLEU", True, _score_bleu, build_bleu))
 METRICS.register("chrf")(SacrebleuMetric("chrF++", True, _score_chrf, lambda _: CHRF(word_order=2)))
 METRICS.register("ter")(SacrebleuMetric("TER", False, _score_ter, lambda _: TER()))
 # As in tables of IWSLT: the detokenized text, split by Moses. What Moses has no list of abbreviations for, it
 # splits as English; Chinese, Japanese and Korean need a tokenizer of their own (use `bleu`).
-METRICS.register("tokenized_bleu")(SacrebleuMetric("tokenised BLEU", True, _score_bleu, _build_tokenized_bleu))
+METRICS.register("tokenized_bleu")(SacrebleuMetric("tokenised BLEU", True, _score_bleu, build_tokenized_bleu))
 
 # Metrics that are made of what the user gives: their statistics are scored without it.
 _MADE = (Metric("spBLEU", True, _score_bleu), Metric("COMET", True, mean_score))

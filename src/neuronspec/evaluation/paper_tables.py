@@ -1,18 +1,15 @@
-"""The paper's tables of a study, and tables of what averages hide: single directions and broken translations."""
+"""The paper's tables of a study: by language, level, model and cost, against bilingual models, zero-shot."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, product
 from typing import NamedTuple
 
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.outcomes import count_outcomes
-from neuronspec.evaluation.results import SystemQuality
 from neuronspec.evaluation.study import BETWEEN, LEVELS, SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.languages import split_direction
@@ -49,13 +46,13 @@ def tabulate_languages(study: Study, metric: str) -> Table:
         base | - | 20.6 | 17.0 | 18.8
         ours |  | +0.4 | 0.0 | +0.2
     """
-    languages = _languages(study)
+    languages = list_languages(study)
     blocks = {
         name: _compare(study, metric, [*_split(study, tasks, languages), _Column(tasks, label)], costs=True)
         for name, tasks, label in _sides(study)
     }
     title = f"{metric} by language: {study.title(study.baseline)}, and differences to it"
-    return _stack(title, ["system", "Δθ", *languages, "Avg"], blocks, _notes([study], [metric], BOLD))
+    return stack(title, ["system", "Δθ", *languages, "Avg"], blocks, explain([study], [metric], BOLD))
 
 
 def tabulate_levels(study: Study, metric: str) -> Table:
@@ -70,7 +67,7 @@ def tabulate_levels(study: Study, metric: str) -> Table:
     title = f"{metric} by resource level: {study.title(study.baseline)}, and differences to it"
     told = f"O2M: from {pivot}; M2O: to {pivot}; Avg: the mean over the directions of both. {BOLD}"
     rows = _compare(study, metric, [*columns.values()], costs=True)
-    return Table(title, ["system", "Δθ", *columns], rows, _notes([study], [metric], told))
+    return Table(title, ["system", "Δθ", *columns], rows, explain([study], [metric], told))
 
 
 def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Table:
@@ -92,10 +89,10 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
         scores = [study.results.score(system, metric, tasks) for system in systems]
         cells = [Cell(x, mark=study.mark(one, metric, ALL)) for one, x in zip(systems, scores, strict=True)]
         columns.append(_embolden(cells, scores, metric))
-    rows = [[Cell(title), *cells] for title, *cells in zip(titles, *columns, strict=True) if _is_any(cells)]
+    rows = [[Cell(title), *cells] for title, *cells in zip(titles, *columns, strict=True) if is_any(cells)]
     pivots = " / ".join(dict.fromkeys(study.pivot for study in studies.values()))
     told = f"Averages over all directions from and to {pivots}. {BOLD}"
-    notes = _notes(studies.values(), metrics, told)
+    notes = explain(studies.values(), metrics, told)
     return Table(f"Average {' and '.join(metrics)}", ["system", *product(metrics, studies)], rows, notes)
 
 
@@ -117,7 +114,7 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
     has = study.results.has
     sides = {name: [t for t in tasks if has(bilingual, metric, t)] for name, tasks, _ in _sides(study)}
     modelled = {_language(study, task) for tasks in sides.values() for task in tasks}
-    known = [language for language in _languages(study) if language in modelled]
+    known = [language for language in list_languages(study) if language in modelled]
     levels = {level: [one for one in known if one in members] for level, members in study.levels.items()}
     levels = {level: members for level, members in levels.items() if members} or {"": known}
     shown = list(dict.fromkeys([*chain.from_iterable(levels.values()), *known]))
@@ -128,7 +125,7 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
     told = "Red: worse for sharing a model with other languages; blue: better; the darker, the more."
     header = ["system", *shown, *(f"{level} Avg".strip() for level in levels)]
     title = f"{metric}: {study.title(bilingual)}, and differences to it"
-    return _stack(title, header, _shade(blocks, metric), _notes([study], [metric], told, bilingual))
+    return stack(title, header, _shade(blocks, metric), explain([study], [metric], told, bilingual))
 
 
 def tabulate_efficiency(study: Study) -> Table:
@@ -160,7 +157,7 @@ def tabulate_zero_shot(study: Study, metric: str) -> Table:
     columns = [_Column(groups.get(label, []), label) for label in labels]
     title = f"{metric} without {study.pivot}: {study.title(study.baseline)}, and differences to it"
     rows = _compare(study, metric, columns)
-    return Table(title, ["system", *names, ALL], rows, _notes([study], [metric], BOLD))
+    return Table(title, ["system", *names, ALL], rows, explain([study], [metric], BOLD))
 
 
 def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] = (5, 10)) -> Table:
@@ -168,7 +165,7 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
     tasks = study.families[BETWEEN].get(f"{ALL} without {study.pivot}", [])
     higher = find_scoring(metric).higher_is_better
     rows = []
-    for system in _systems(study):
+    for system in list_systems(study):
         found = [study.results.score(system, metric, [task]) for task in tasks]
         scores = [score for score in found if not math.isnan(score)]
         counts = [sum(score >= limit if higher else score <= limit for score in scores) for limit in thresholds]
@@ -176,91 +173,10 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
             rows.append([Cell(study.title(system)), Cell(len(scores), 0), *(Cell(count, 0) for count in counts)])
     header = ["system", "directions", *(f"Num. {'≥' if higher else '≤'} {limit:g}" for limit in thresholds)]
     title = f"Directions without {study.pivot} that reach a {metric} score"
-    return Table(title, header, rows, _signatures([study], [metric]))
+    return Table(title, header, rows, cite([study], [metric]))
 
 
-def tabulate_outcomes(study: Study) -> Table:
-    """Return how many directions got better, and how many worse: "59 of 60 are significant" may hide 2 that got worse.
-
-    Rows: every system, metric and set of directions (from the pivot, to it, ...; all). Columns: how many directions
-    were compared with the baseline; how many are better, worse, equal; how many significantly so, after Holm's
-    correction over the directions of the set; the one that changed for the worst, and for the best.
-    """
-    baseline, results = study.title(study.baseline), study.results
-    sides = study.families[SIDES]
-    sets = {**sides, ALL: results.tasks} if len(sides) > 1 else sides
-    rows = []
-    for system, metric, (name, tasks) in product(_systems(study), results.metrics, sets.items()):
-        compared = [one for task in tasks if (one := study.comparison(system, metric, task)) is not None]
-        if compared:
-            higher = find_scoring(metric).higher_is_better
-            found = count_outcomes(compared, study.significance, higher_is_better=higher)
-            counts = [len(compared), found.better, found.worse, found.equal]
-            counts += [found.significantly_better, found.significantly_worse]
-            ends = (min(compared, key=lambda one: one.gain), max(compared, key=lambda one: one.gain))
-            extremes = [cell for one in ends for cell in (Cell(one.difference, signed=True), Cell(one.tasks))]
-            names = [Cell(study.title(system)), Cell(metric), Cell(name)]
-            rows.append([*names, *(Cell(count, 0) for count in counts), *extremes])
-    header: list[Title] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
-    header += [("significantly", "better"), ("significantly", "worse")]
-    header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
-    told = f"Significantly: p <= {study.significance:g} after Holm's correction over the directions of the set."
-    return Table(f"Directions that are better or worse than with {baseline}", header, rows, [told])
-
-
-def tabulate_directions(study: Study) -> Table:
-    """Return the scores of all systems in every direction: a row a direction and metric, a column a system."""
-    systems, results = study.results.systems, study.results
-    rows = []
-    for task, metric in product(results.tasks, results.metrics):
-        cells = [Cell(results.score(one, metric, [task]), mark=study.mark(one, metric, task)) for one in systems]
-        if _is_any(cells):
-            rows.append([Cell(task), Cell(metric), *cells])
-    header = ["direction", "metric", *(study.title(system) for system in systems)]
-    return Table("Every direction", header, rows, _notes([study], results.metrics))
-
-
-def tabulate_quality(study: Study) -> Table:
-    """Return what no metric shows, in percent of all test sentences: a row a system, zero-shot directions apart."""
-    unseen, found = study.results.zero_shot, study.results.qualities
-    parts = {"zero-shot": [one for one in found if one.task in unseen]} if unseen else {}
-    parts = {"trained" if unseen else "": [one for one in found if one.task not in unseen], **parts}
-    blocks: dict[str, Rows] = {}
-    for (name, qualities), system in product(parts.items(), study.results.systems):
-        if own := [one for one in qualities if one.system == system]:
-            blocks.setdefault(name, []).append([Cell(study.title(system)), *_count_broken(own)])
-    header: list[Title] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
-    header += ["empty %", "copied %", "repeated %", "over-long %"]
-    notes = [
-        "Off-target: in another language, of those that are long enough to tell (40 letters); of the references, "
-        "it is the error of the tool that tells."
-    ]
-    return _stack("Translations that are broken", header, blocks, notes)
-
-
-def name_table(kind: str, metric: str) -> str:
-    """Return the name of a table of one metric, and of its files: `levels.bleu`."""
-    return f"{kind}.{re.sub(r'[^a-z0-9+]+', '_', metric.lower())}"
-
-
-def tabulate_all(study: Study) -> dict[str, Table]:
-    """Return every table of one study that it has the data for, by a name for its files.
-
-    Languages have columns of their own up to `MOST_LANGUAGES`; thresholds are for BLEU, whose scale they are made for.
-    """
-
-    def tabulate(kind: str, table: Callable[[Study, str], Table], wanted: str = "") -> dict[str, Table]:
-        return {name_table(kind, one): table(study, one) for one in study.results.metrics if one.endswith(wanted)}
-
-    tables = tabulate("languages", tabulate_languages) if len(_languages(study)) <= MOST_LANGUAGES else {}
-    tables |= tabulate("levels", tabulate_levels) | tabulate("zero_shot", tabulate_zero_shot)
-    tables |= tabulate("thresholds", tabulate_thresholds, "BLEU")
-    tables |= {"efficiency": tabulate_efficiency(study), "outcomes": tabulate_outcomes(study)}
-    tables |= {"quality": tabulate_quality(study), "directions": tabulate_directions(study)}
-    return {name: table for name, table in tables.items() if table.rows}
-
-
-def _systems(study: Study, first: str = "") -> list[str]:
+def list_systems(study: Study, first: str = "") -> list[str]:
     """Return the systems, those that others are compared with first."""
     return list(dict.fromkeys(one for one in (first, study.baseline, *study.results.systems) if one))
 
@@ -277,7 +193,7 @@ def _language(study: Study, task: str) -> str:
     return target if source == study.pivot else source
 
 
-def _languages(study: Study) -> list[str]:
+def list_languages(study: Study) -> list[str]:
     """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
     wanted = {task for _, tasks, _ in _sides(study) for task in tasks}
     return list(dict.fromkeys(_language(study, task) for task in study.results.tasks if task in wanted))
@@ -289,7 +205,7 @@ def _split(study: Study, tasks: Iterable[str], languages: Iterable[str]) -> list
     return [_Column([own[one]], own[one]) if one in own else _Column([]) for one in languages]
 
 
-def _stack(title: str, header: Sequence[Title], blocks: Mapping[str, Rows], notes: Sequence[str]) -> Table:
+def stack(title: str, header: Sequence[Title], blocks: Mapping[str, Rows], notes: Sequence[str]) -> Table:
     """Return a table with a section a block."""
     rows: Rows = []
     sections = {}
@@ -304,7 +220,7 @@ def _compare(
     study: Study, metric: str, columns: Sequence[_Column], baseline: str = "", best: bool = True, costs: bool = False
 ) -> Rows:
     """Return a row of a baseline's scores, and a row of differences to it for every other system that has any."""
-    systems = _systems(study, baseline)
+    systems = list_systems(study, baseline)
     shown = []
     for column in columns:
         scores = [study.results.score(system, metric, column.tasks) for system in systems]
@@ -317,7 +233,7 @@ def _compare(
     return [
         [Cell(study.title(system)), *([_increase(study, system)] if costs else []), *cells]
         for system, cells in rows
-        if _is_any(cells)
+        if is_any(cells)
     ]
 
 
@@ -346,7 +262,8 @@ def _shade(blocks: Mapping[str, Rows], metric: str) -> dict[str, Rows]:
     return {name: [[shade(cell) for cell in row] for row in rows] for name, rows in blocks.items()}
 
 
-def _is_any(cells: Iterable[Cell]) -> bool:
+def is_any(cells: Iterable[Cell]) -> bool:
+    """Tell whether a row has anything to show."""
     return any(cell.content is not None for cell in cells)
 
 
@@ -370,24 +287,7 @@ def _measure(amount: float | None, units: Mapping[str, float], least: float, mis
     return Cell(amount, text=f"{number:.{int(number < 10)}f}".removesuffix(".0") + f" {unit}")
 
 
-def _count_broken(qualities: Sequence[SystemQuality]) -> list[Cell]:
-    """Return shares in percent over the sentences of several test sets."""
-    total = sum(quality.sentences for quality in qualities)
-    judged = [quality for quality in qualities if quality.off_target is not None]
-    identified = sum(quality.identified for quality in judged)
-    cells = []
-    for kind in ("off_target", "off_target_references"):
-        wrong = sum(quality.identified * (getattr(quality, kind) or 0) for quality in judged)
-        cells.append(Cell(100 * wrong / identified) if identified else Cell(None))
-    cells.append(Cell(identified, 0))
-    for kind in ("empty", "copied", "repeated", "over_long"):
-        shares = [(quality.sentences, getattr(quality, kind)) for quality in qualities]
-        known = total and all(share is not None for _, share in shares)
-        cells.append(Cell(100 * sum(count * share for count, share in shares) / total if known else None))
-    return cells
-
-
-def _notes(studies: Iterable[Study], metrics: Sequence[str], told: str = "", baseline: str = "") -> list[str]:
+def explain(studies: Iterable[Study], metrics: Sequence[str], told: str = "", baseline: str = "") -> list[str]:
     """Return what a table of scores needs to be understood: its conventions, tests and signatures."""
     pairs = [(study, baseline or study.baseline) for study in studies]
     lower = [f"{metric}: lower is better." for metric in metrics if not find_scoring(metric).higher_is_better]
@@ -404,10 +304,11 @@ def _notes(studies: Iterable[Study], metrics: Sequence[str], told: str = "", bas
             f"↑ ↓: significantly better or worse than {titles} ({tests} after Holm's correction, over single "
             "directions or over groups of one kind)."
         )
-    return notes + _signatures([study for study, _ in pairs], metrics)
+    return notes + cite([study for study, _ in pairs], metrics)
 
 
-def _signatures(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
+def cite(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
+    """Return the note with the signatures of metrics."""
     known = dict.fromkeys(signature for study in studies for signature in study.results.signatures)
     own = [one for metric in metrics for one in known if one.startswith(f"{metric}: ") and not one.endswith(" ``")]
     return [f"Signatures: {'; '.join(own)}."] if own else []

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neuronspec.config import Config
-from neuronspec.evaluation.paper_tables import name_table, tabulate_all
+from neuronspec.evaluation.detail_tables import name_table, tabulate_all
 from neuronspec.evaluation.seeds import split_seed, tabulate_seeds
 from neuronspec.evaluation.study import SIDES, Cost, Study
 from neuronspec.evaluation.tables import FORMATS, Cell, Table

@@ -1,0 +1,126 @@
+"""Tables of what averages hide: single directions, how many got worse, and broken translations; and all tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import product
+
+from neuronspec.evaluation.groups import ALL
+from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.paper_tables import (
+    MOST_LANGUAGES,
+    Rows,
+    explain,
+    is_any,
+    list_languages,
+    list_systems,
+    stack,
+    tabulate_efficiency,
+    tabulate_languages,
+    tabulate_levels,
+    tabulate_thresholds,
+    tabulate_zero_shot,
+)
+from neuronspec.evaluation.results import SystemQuality
+from neuronspec.evaluation.study import SIDES, Study
+from neuronspec.evaluation.tables import Cell, Table, Title
+
+
+def tabulate_outcomes(study: Study) -> Table:
+    """Return how many directions got better, and how many worse: "59 of 60 are significant" may hide 2 that got worse.
+
+    Rows: every system, metric and set of directions (from the pivot, to it, ...; all). Columns: how many directions
+    were compared with the baseline; how many are better, worse, equal; how many significantly so, after Holm's
+    correction over the directions of the set; the one that changed for the worst, and for the best.
+    """
+    baseline, results = study.title(study.baseline), study.results
+    sides = study.families[SIDES]
+    sets = {**sides, ALL: results.tasks} if len(sides) > 1 else sides
+    rows = []
+    for system, metric, (name, tasks) in product(list_systems(study), results.metrics, sets.items()):
+        compared = [one for task in tasks if (one := study.comparison(system, metric, task)) is not None]
+        if compared:
+            higher = find_scoring(metric).higher_is_better
+            found = count_outcomes(compared, study.significance, higher_is_better=higher)
+            counts = [len(compared), found.better, found.worse, found.equal]
+            counts += [found.significantly_better, found.significantly_worse]
+            ends = (min(compared, key=lambda one: one.gain), max(compared, key=lambda one: one.gain))
+            extremes = [cell for one in ends for cell in (Cell(one.difference, signed=True), Cell(one.tasks))]
+            names = [Cell(study.title(system)), Cell(metric), Cell(name)]
+            rows.append([*names, *(Cell(count, 0) for count in counts), *extremes])
+    header: list[Title] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
+    header += [("significantly", "better"), ("significantly", "worse")]
+    header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
+    told = f"Significantly: p <= {study.significance:g} after Holm's correction over the directions of the set."
+    return Table(f"Directions that are better or worse than with {baseline}", header, rows, [told])
+
+
+def tabulate_directions(study: Study) -> Table:
+    """Return the scores of all systems in every direction: a row a direction and metric, a column a system."""
+    systems, results = study.results.systems, study.results
+    rows = []
+    for task, metric in product(results.tasks, results.metrics):
+        cells = [Cell(results.score(one, metric, [task]), mark=study.mark(one, metric, task)) for one in systems]
+        if is_any(cells):
+            rows.append([Cell(task), Cell(metric), *cells])
+    header = ["direction", "metric", *(study.title(system) for system in systems)]
+    return Table("Every direction", header, rows, explain([study], results.metrics))
+
+
+def tabulate_quality(study: Study) -> Table:
+    """Return what no metric shows, in percent of all test sentences: a row a system, zero-shot directions apart."""
+    unseen, found = study.results.zero_shot, study.results.qualities
+    parts = {"zero-shot": [one for one in found if one.task in unseen]} if unseen else {}
+    parts = {"trained" if unseen else "": [one for one in found if one.task not in unseen], **parts}
+    blocks: dict[str, Rows] = {}
+    for (name, qualities), system in product(parts.items(), study.results.systems):
+        if own := [one for one in qualities if one.system == system]:
+            blocks.setdefault(name, []).append([Cell(study.title(system)), *_count_broken(own)])
+    header: list[Title] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
+    header += ["empty %", "copied %", "repeated %", "over-long %"]
+    notes = [
+        "Off-target: in another language, of those that are long enough to tell (40 letters); of the references, "
+        "it is the error of the tool that tells."
+    ]
+    return stack("Translations that are broken", header, blocks, notes)
+
+
+def name_table(kind: str, metric: str) -> str:
+    """Return the name of a table of one metric, and of its files: `levels.bleu`."""
+    return f"{kind}.{re.sub(r'[^a-z0-9+]+', '_', metric.lower())}"
+
+
+def tabulate_all(study: Study) -> dict[str, Table]:
+    """Return every table of one study that it has the data for, by a name for its files.
+
+    Languages have columns of their own up to `MOST_LANGUAGES`; thresholds are for BLEU, whose scale they are made for.
+    """
+
+    def tabulate(kind: str, table: Callable[[Study, str], Table], wanted: str = "") -> dict[str, Table]:
+        return {name_table(kind, one): table(study, one) for one in study.results.metrics if one.endswith(wanted)}
+
+    tables = tabulate("languages", tabulate_languages) if len(list_languages(study)) <= MOST_LANGUAGES else {}
+    tables |= tabulate("levels", tabulate_levels) | tabulate("zero_shot", tabulate_zero_shot)
+    tables |= tabulate("thresholds", tabulate_thresholds, "BLEU")
+    tables |= {"efficiency": tabulate_efficiency(study), "outcomes": tabulate_outcomes(study)}
+    tables |= {"quality": tabulate_quality(study), "directions": tabulate_directions(study)}
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def _count_broken(qualities: Sequence[SystemQuality]) -> list[Cell]:
+    """Return shares in percent over the sentences of several test sets."""
+    total = sum(quality.sentences for quality in qualities)
+    judged = [quality for quality in qualities if quality.off_target is not None]
+    identified = sum(quality.identified for quality in judged)
+    cells = []
+    for kind in ("off_target", "off_target_references"):
+        wrong = sum(quality.identified * (getattr(quality, kind) or 0) for quality in judged)
+        cells.append(Cell(100 * wrong / identified) if identified else Cell(None))
+    cells.append(Cell(identified, 0))
+    for kind in ("empty", "copied", "repeated", "over_long"):
+        shares = [(quality.sentences, getattr(quality, kind)) for quality in qualities]
+        known = total and all(share is not None for _, share in shares)
+        cells.append(Cell(100 * sum(count * share for count, share in shares) / total if known else None))
+    return cells
