@@ -54,6 +54,7 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.recording
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.masking
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.significance
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.translation
 
 clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) $(COMET) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

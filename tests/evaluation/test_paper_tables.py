@@ -218,6 +218,10 @@ def test_costs_are_read_by_people_and_kept_as_numbers(grid: Study) -> None:
     row = table.to_json()[1]
     assert (row["finding sub-networks"], row["extra memory"], row["training time"]) == (301.2, 380_000, 43_200)
     assert table.to_json()[2]["Δθ"] == pytest.approx(0.87)
+    tuned = Results(tuple(dataclasses.replace(one, system="fine_tune") for one in grid.results.select("base").scores))
+    times = {"fine_tune": Cost(1, seconds=10, target_tokens=500), "ours": Cost(1, seconds=5, target_tokens=200)}
+    both = dataclasses.replace(grid, results=merge_results([grid.results, tuned]), costs=times)
+    assert [row["training speed"] for row in tabulate_efficiency(both).to_json()] == [pytest.approx(0.8), 1]
     some = tabulate_efficiency(dataclasses.replace(grid, costs={"ours": Cost(61, -39)}))
     assert [str(cell) for cell in some.rows[0][:3]] == ["Ours", "-39%", "-39"]
 

@@ -432,3 +432,12 @@ def test_one_method_has_several_names() -> None:
     assert find_method("fine_tune").name == "fine_tune"
     with pytest.raises(NeuronspecError, match=r"unknown method 'ours_enc'"):
         make_method("ours_enc")
+
+
+def test_random_masks_of_a_share_have_that_share_in_every_layer(model: PreTrainedModel, masks: NeuronMasks) -> None:
+    method = attach("random_neurons", model, masks, masked=0.3)
+    assert {float(value) for values in method.masks.sparsity().values() for value in values} == {10 / 32}
+    rows = [method.masks.layer(layer) for layer in method.masks.layers]
+    assert not all(torch.equal(row[0], row[1]) for row in rows)  # each task its own
+    with pytest.raises(ValidationError, match="masked"):
+        make_method("random_neurons", {"masked": 30})

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.study import BETWEEN, LEVELS, SIDES, Study
+from neuronspec.evaluation.study import BETWEEN, LEVELS, SIDES, Cost, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.languages import split_direction
 
@@ -18,6 +18,7 @@ MOST_LANGUAGES = 16  # that fit as columns on a page
 DARKEST = 10.0  # points of difference, beyond which a shade gets no darker
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
+FINE_TUNE = "fine_tune"  # the training that others' speeds are relative to
 BOLD = "Bold: the best of a column."
 
 Rows = list[list[Cell]]
@@ -132,19 +133,26 @@ def tabulate_efficiency(study: Study) -> Table:
     """Return what each system added and took (the paper's Table 5), as its run measured it.
 
     Columns: Δθ, the relative increase in parameters, and the increase; the time to find sub-networks; what is kept
-    beside the model; the training: seconds, updates, tokens of the target language. Data formats hold plain seconds
-    and bytes. Systems whose costs are not known are left out.
+    beside the model; the training: seconds, updates, tokens of the target language, and its speed over fine-tuning's.
+    Data formats hold plain seconds and bytes. Systems whose costs are not known are left out.
     """
     rows = []
+    tuned = _speed(study.costs.get(FINE_TUNE))
     for system in study.results.systems:
         if (cost := study.costs.get(system)) is not None:
             search, took = _measure(cost.search_seconds, SECONDS, 1.5, "-"), _measure(cost.seconds, SECONDS, 1.5)
             counts = [Cell(cost.updates, 0), Cell(cost.target_tokens, 0)]
+            if tuned:
+                speed = _speed(cost)
+                counts.append(Cell(speed / tuned if speed else None, 2))
             sizes = [Cell(cost.parameters_added, 0), search, _measure(cost.extra_bytes, BYTES, 0.1)]
             rows.append([Cell(study.title(system)), _increase(study, system), *sizes, took, *counts])
     header: list[Title] = ["system", "Δθ", "parameters added", "finding sub-networks", "extra memory"]
     header += [("training", "time"), ("training", "updates"), ("training", "target tokens")]
+    header += [("training", "speed")] if tuned else []
     notes = [f"Δθ: the relative increase in parameters over {study.title(study.baseline)}. Times are of these runs."]
+    if tuned:
+        notes.append(f"Speed: target tokens a second, relative to {study.title(FINE_TUNE)}.")
     return Table("Cost", header, rows, notes)
 
 
@@ -276,6 +284,11 @@ def _increase(study: Study, system: str) -> Cell:
     percent = 100 * (cost.parameters / before - 1)
     text = f"{percent:+,.0f}%" if abs(percent) >= 10 else f"{percent:+.2g}%"
     return Cell(percent / 100, text=text if percent else "0%")
+
+
+def _speed(cost: Cost | None) -> float | None:
+    """Return the target tokens that a training saw in a second."""
+    return cost.target_tokens / cost.seconds if cost and cost.target_tokens and cost.seconds else None
 
 
 def _measure(amount: float | None, units: Mapping[str, float], least: float, missing: str = "") -> Cell:
