@@ -34,6 +34,7 @@ WAYS: dict[str, dict[str, object]] = {
     "adapters": {"bottleneck": 4},
     "adapters_family": {"method": "adapters", "by": "family", "bottleneck": 4},
     "lass": {"search_updates": 4},
+    "lora": {"rank": 2},
     "parameter_differentiation": {"upper_bound": 0.3},
 }
 CONTINUED = {
@@ -95,7 +96,7 @@ def test_the_model_of_every_method_is_an_ordinary_directory(whole: Path, way: st
     assert not loading["unexpected_keys"]
     weights, before = (load_file(layout.model(name) / "model.safetensors") for name in (way, "pretrained"))
     moved = {name for name in weights if not weights[name].equal(before[name])}
-    assert bool(moved) == (not way.startswith("adapters"))  # whose backbone is frozen
+    assert bool(moved) == (not way.startswith(("adapters", "lora")))  # whose backbone is frozen
     assert model.config.model_type == "m2m_100"
 
 
@@ -113,6 +114,7 @@ def test_what_each_method_added_is_told(whole: Path) -> None:
     assert {way for way, count in added.items() if not count} == {*WAYS} - {
         "adapters",
         "adapters_family",
+        "lora",
         "parameter_differentiation",
     }
     assert {way for way in WAYS if not costs[way].extra_bytes} == {"fine_tune"}
@@ -127,7 +129,7 @@ def test_what_each_method_added_is_told(whole: Path) -> None:
     assert set(tables) >= {"averages", "outcomes", "levels.bleu", "zero_shot.bleu", "quality"}
 
 
-@pytest.mark.parametrize("way", ["ours_enc", "adapters", "lass", "parameter_differentiation"])
+@pytest.mark.parametrize("way", ["ours_enc", "adapters", "lass", "lora", "parameter_differentiation"])
 @pytest.mark.parametrize("task", ["en-de", "de-sv"])
 def test_a_saved_model_translates_by_itself_as_in_its_run(
     whole: Path, way: str, task: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

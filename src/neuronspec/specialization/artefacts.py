@@ -11,6 +11,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.specialization.adapters import ADAPTERS_FILE, load_adapters
 from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
+from neuronspec.specialization.lora import LORA_FILE, load_lora
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.weight_masks import WEIGHT_MASKS_FILE
 from neuronspec.specialization.weight_routing import load_weight_masks
@@ -68,6 +69,10 @@ def _attach_adapters(model: PreTrainedModel, directory: Path, unseen: Sequence[s
     load_adapters(model, directory).add_zero_shot(unseen, pivot)
 
 
+def _attach_lora(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+    load_lora(model, directory).add_zero_shot(unseen, pivot)
+
+
 def _attach_branches(model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
     load_branches(model, directory).add_zero_shot(unseen, pivot)
 
@@ -77,5 +82,6 @@ ARTEFACTS: Mapping[str, Attach] = {
     WEIGHT_MASKS_FILE: _attach_weight_masks,
     BRANCHES_FILE: _attach_branches,
     ADAPTERS_FILE: _attach_adapters,
+    LORA_FILE: _attach_lora,
 }
 """File name -> what attaches it."""
