@@ -169,3 +169,24 @@ def test_levels_are_read_from_the_command_line(finished: Config) -> None:
     found = gather([("", study)], levels=read_levels(["much=de", "little=sv"]))
     assert dict(found.levels) == {"much": ["de"], "little": ["sv"]}
     assert found.comparisons == ()  # they were of other groups
+
+
+def test_bilingual_models_of_several_runs_are_one_system(
+    finished: Config, tmp_path: Path, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results.load(Layout(finished.out).scores).select("fine_tune", "alone")
+    for language in ("de", "sv"):
+        own = [f"en-{language}", f"{language}-en"]
+        (tmp_path / language).mkdir()
+        Results(
+            tuple(score for score in results.scores if score.task in own),
+            (),
+            {key: value for key, value in results.counted.items() if key[1] in own},
+        ).save(tmp_path / language)
+    sets = (finished.out, "two=de", "two=sv:alone")
+    assert compare(*sets, "--bilingual", "two", "--table", "interference.bleu", "-f", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert next(row["system"] for row in rows if row["section"].startswith("One")) == "two"
+    by_system = {row["system"]: row for row in rows if row["section"].startswith("Many")}
+    assert float(by_system["two"]["de"]) == pytest.approx(results.score("alone", "BLEU", ["de-en"]))
+    assert float(by_system["fine-tuned"]["sv"]) == 0  # the same translations

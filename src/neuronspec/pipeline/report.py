@@ -144,7 +144,11 @@ def _explain_marks(study: Study) -> str:
     return (
         f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
         f"paired approximate randomisation, {study.trials:,} trials, p <= {study.significance:g} after Holm's "
-        "correction. '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."
+        "correction."
+    ) + (
+        " '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."
+        if work.MASKED in study.results.systems
+        else ""
     )
 
 
