@@ -286,6 +286,21 @@ LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_known_lang
 Direction = Annotated[str, AfterValidator(_known_task)]
 
 
+def check_levels(levels: Mapping[str, list[str]]) -> None:
+    """Refuse resource levels that would not be told apart.
+
+    Raises:
+        ValueError: a language is in two, or a name is that of another group of directions.
+    """
+    for name in levels:
+        if not re.fullmatch(r"[A-Za-z][\w.+]*", name) or name in ("all", "other"):
+            raise ValueError(f"{name!r} cannot name a level: use a word such as high")
+    every = [code for members in levels.values() for code in members]
+    twice = sorted({code for code in every if every.count(code) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]} is in two levels: every language has one")
+
+
 class Evaluation(Section):
     """How to score."""
 
@@ -305,6 +320,12 @@ class Evaluation(Section):
     """Trials of the paired approximate randomisation test."""
     significance: float = Field(default=0.05, gt=0, lt=1)
     """The p-value up to which a difference is marked, after Holm's correction."""
+
+    @field_validator("levels")
+    @classmethod
+    def _each_language_once(cls, levels: dict[str, list[str]]) -> dict[str, list[str]]:
+        check_levels(levels)
+        return levels
 
     @model_validator(mode="after")
     def _pieces_where_they_are_needed(self) -> Evaluation:

@@ -119,14 +119,15 @@ def test_interference_against_bilingual_models(
         (["{run}", "--level", "high"], "'high' is no level: write NAME=CODE,CODE"),
         (["{run}", "--level", "high=germn"], "unknown language 'germn'"),
         (["{run}", "--level", "high=de", "--level", "low=de,sv"], "de is in two levels"),
-        (["{run}", "--level", "all=de"], "'all=de' is no level"),
+        (["{run}", "--level", "all=de"], "'all' cannot name a level"),
         (["{run}", "--pivot", "xx"], "unknown language 'xx'"),
         (["a={run}", "a={run}", "--models"], "--models needs a name of its own"),
         (["a={run}", "b={run}", "--models", "--pivot", "de"], "it takes no baseline, pivot or level"),
         (["{run}", "--out", "{run}"], "exists: choose another --out"),
         (["{run}", "--out", "{run}", "--force"], "holds something else, which --force will not replace"),
-        (["{run}", "{run}"], "there are two results of pretrained on en-de: give them other names"),
+        (["{run}", "{run}"], "there are two results of pretrained on en-de: give them other names, NAME=DIRECTORY"),
         (["x={run}:nothing"], "no system 'nothing'"),
+        (["x={run}:source"], "x: copying the source is no system to compare"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(

@@ -119,10 +119,9 @@ def translate(
 
 def _translate_grid(system: System, words: list[str], source: Path | None, target: Path, force: bool) -> None:
     """Translate the files of a grid of directions, this process' share of them."""
-    from accelerate import PartialState
-
     from neuronspec.data.formats import read_lines
     from neuronspec.data.templates import fill_template, list_grid
+    from neuronspec.processes import join_processes
     from neuronspec.translation.grid import translate_grid
 
     if source is None:
@@ -131,7 +130,7 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
     targets = {task: fill_template(target, task, "tgt") for task in tasks}
     if len({*targets.values()}) < len(tasks):
         raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
-    processes = PartialState()
+    processes = join_processes()
     own = tasks[processes.process_index :: processes.num_processes]
     places = {task: fill_template(source, task, "src") for task in own}
     texts = {place: list(read_lines(place)) for place in dict.fromkeys(places.values())}

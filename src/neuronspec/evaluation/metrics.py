@@ -274,8 +274,8 @@ def find_metric(name: str, sentencepiece: str | Path | None = None) -> Metric:
         return METRICS[name]
     if sentencepiece is None:
         raise NeuronspecError(
-            "spbleu needs a SentencePiece model to split with; give its file: evaluate(..., sentencepiece=PATH), or "
-            "sentencepiece_bleu(PATH) as the metric"
+            "spbleu needs a SentencePiece model to split with; give its file: --sentencepiece, "
+            "evaluation.sentencepiece, or evaluate(..., sentencepiece=PATH)"
         )
     return sentencepiece_bleu(sentencepiece)
 

@@ -213,7 +213,9 @@ def merge_results(parts: Iterable[Results]) -> Results:
     for score in merged.scores:
         key = (score.system, score.metric, score.task)
         if key in seen:
-            raise NeuronspecError(f"there are two results of {score.system} on {score.task}: give them other names")
+            raise NeuronspecError(
+                f"there are two results of {score.system} on {score.task}: give them other names, NAME=DIRECTORY"
+            )
         seen.add(key)
         first = signatures.setdefault((score.metric, score.task), score)
         if first.signature != score.signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
@@ -73,9 +74,10 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "fine_tune") -> Ta
 
 
 def _compare(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
-    """Return the mean difference and the p-value of a t-test; nothing for a system and itself."""
-    differences = [score - other for score, other in zip(scores, others, strict=True)]
-    if not any(differences):
+    """Return the mean difference over the seeds that both have, and the p-value of a t-test; nothing for itself."""
+    known = [score - other for score, other in zip(scores, others, strict=True) if not math.isnan(other)]
+    if not any(known):
         return [Cell(None), Cell(None)]
-    p_value = float(ttest_1samp(differences, 0).pvalue) if stdev(differences) > 0 else 0.0
-    return [Cell(fmean(differences), 2, signed=True), Cell(p_value, 3)]
+    varied = len(known) > 1 and stdev(known) > 0
+    p_value = float(ttest_1samp(known, 0).pvalue) if varied else None
+    return [Cell(fmean(known), 2, signed=True), Cell(p_value, 3)]

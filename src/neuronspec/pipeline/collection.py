@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neuronspec.config import check_levels
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.groups import ALL, Levels
+from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import Study, make_study
 from neuronspec.languages import find_language
@@ -42,6 +44,8 @@ def rename_systems(name: str, study: Study) -> Study:
     Copying the source goes: it is no system of the set's.
     """
     own = [one for one in study.results.systems if one != scoring.COPY]
+    if not own:
+        raise NeuronspecError(f"{name}: copying the source is no system to compare")
     names = {one: name if len(own) == 1 else f"{name}:{one}" for one in own}
     titles = {new: name if len(own) == 1 else f"{name}: {study.title(one)}" for one, new in names.items()}
     return replace(
@@ -99,7 +103,9 @@ def gather(
     if (study.pivot, study.levels) != (first.pivot, first.levels):
         study = replace(study, comparisons=())  # they were of other groups
     titles = {system: title for one in studies for system, title in one.titles.items()}
-    return replace(study, titles=titles, costs={system: cost for one in studies for system, cost in one.costs.items()})
+    costs = [item for one in studies for item in one.costs.items() if item[0] in one.results.systems]
+    counts = Counter(system for system, _ in costs)  # of a system made of several models, none is its cost
+    return replace(study, titles=titles, costs={system: cost for system, cost in costs if counts[system] == 1})
 
 
 def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -115,13 +121,14 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
     levels: dict[str, list[str]] = {}
     for text in texts:
         name, equals, codes = text.partition("=")
-        if not name or name == ALL or not equals or not codes.strip(","):
+        if not name or not equals or not codes.strip(","):
             raise NeuronspecError(f"{text!r} is no level: write NAME=CODE,CODE, such as high=de,fr")
         members = levels.setdefault(name, [])
         members += [find_language(code).code for code in codes.split(",") if code]
-    every = [code for members in levels.values() for code in members]
-    if twice := [code for code in every if every.count(code) > 1]:
-        raise NeuronspecError(f"{twice[0]} is in two levels: every language has one")
+    try:
+        check_levels(levels)
+    except ValueError as error:
+        raise NeuronspecError(str(error)) from error
     return levels
 
 

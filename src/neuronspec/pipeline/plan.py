@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from neuronspec.methods import find_method
 from neuronspec.pipeline import scoring, summary, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
+from neuronspec.processes import join_processes
 
 # The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
 RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
@@ -197,8 +197,7 @@ def _join(config: Config) -> PartialState | None:
     """Join the processes that were launched together, where there are several."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
-    # The others wait while the first one translates: longer than the usual half hour.
-    return PartialState(cpu=config.device == "cpu", timeout=timedelta(days=7))
+    return join_processes(config.device == "cpu")
 
 
 def _is_asked(name: str, until: str, only: str | None) -> bool:

@@ -41,18 +41,17 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     tasks = share_tasks(config)
     how, cpu = config.evaluation, config.device == "cpu"
     processes = PartialState(cpu=cpu)
-    with (
-        show_progress("scoring", len(tasks)) as advance,
-        open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,
-    ):
-        for task in tasks:
-            part = layout.scoring / task
-            if not part.is_dir():
+    if missing := [task for task in tasks if not (layout.scoring / task).is_dir()]:
+        with (
+            show_progress("scoring", len(tasks), len(tasks) - len(missing)) as advance,
+            open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,
+        ):
+            for task in missing:
                 results = _score_task(config, layout, texts, task, systems, metrics)
-                with publish(part) as temporary:
+                with publish(layout.scoring / task) as temporary:
                     temporary.mkdir()
                     results.save(temporary)
-            advance()
+                advance()
     processes.wait_for_everyone()
     if processes.is_main_process:
         results = merge_results(Results.load(layout.scoring / task) for task in config.tested_directions())
@@ -61,7 +60,10 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
             temporary.mkdir()
             results.save(temporary)
             write_lines(temporary / COMPARISONS_FILE, study.comparisons)
-        shutil.rmtree(layout.scoring)
+        done = layout.scoring.with_name(".scoring.done")  # in one step: half of a part must not pass for a whole one
+        shutil.rmtree(done, ignore_errors=True)
+        layout.scoring.rename(done)
+        shutil.rmtree(done)
 
 
 def load_study(config: Config, layout: Layout) -> Study:

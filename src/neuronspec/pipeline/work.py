@@ -37,6 +37,7 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
 from neuronspec.specialization.artefacts import ARTEFACTS, attach_masks, attach_saved
 from neuronspec.specialization.auto_k import SHARES, search_k
+from neuronspec.specialization.parts import load_parts
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import State, train, validate_tasks
 from neuronspec.training.method import Corpora, Method, Resources, Search
@@ -88,16 +89,22 @@ def pretrain(config: Config, layout: Layout) -> None:
 
 def search(config: Config, layout: Layout, method: str) -> None:
     """Find out what a method needs before its training."""
-    model, tokenizer = load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)
+
+    def load() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)
+
+    model, tokenizer = load()
+    corpora = _corpora(config, layout, tokenizer, model)
+    del model
     make_method(method, config.methods.get(method)).search(
         Search(
             layout.search(method),
-            lambda: (load_model(layout.model(PRETRAINED)), load_tokenizer(layout.vocabulary)),
-            _corpora(config, layout, tokenizer, model),
+            load,
+            corpora,
             tuple(config.directions()),
             config.continued,
             config.sampling,
-            config.seed,
+            config.methods[method].get(SEED, config.seed),
             config.device == "cpu",
         )
     )
@@ -226,7 +233,8 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
         ):
             for task, sentences in sources.items():
                 lines = decode(sentences, [task] * len(sentences), advance=advance)
-                write_text(directory / f"{task}.txt", "".join(f"{line}\n" for line in lines))
+                # However many lines a model puts out for a sentence, it gets one.
+                write_text(directory / f"{task}.txt", "".join(f"{' '.join(line.split())}\n" for line in lines))
     PartialState(cpu=config.device == "cpu").wait_for_everyone()
 
 
@@ -345,8 +353,14 @@ def _train(
     def copy(path: Path) -> None:
         shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
 
-    added = sum(parameter.numel() for parameter in method.parts.parameters()) if method.parts is not None else 0
+    added = _count_added(checkpoint) if method.parts is not None else 0
     _publish(config, layout, system, state, copy, parameters + added, added)
+
+
+def _count_added(directory: Path) -> int:
+    """Return how many parameters a method added to the model in a directory, which need not be the last one."""
+    places = [directory / name for name in ARTEFACTS if (directory / name).is_file()]
+    return sum(tensor.numel() for place in places for tensor in load_parts(place)[0].values())
 
 
 def _publish(

@@ -48,6 +48,7 @@ class CT2Translator:
         compute_type: CTranslate2's: `default` is float32, `int8` the fastest on most CPUs.
         device: `cpu`, `cuda`, or `auto`: a GPU where CTranslate2 finds one.
         threads: on the CPU; CTranslate2 decides where not given.
+        device_index: which of several GPUs.
 
     Raises:
         NeuronspecError: CTranslate2 is not installed, or does not know the architecture, the device or the type.
@@ -60,6 +61,7 @@ class CT2Translator:
         compute_type: str = "default",
         device: str = "auto",
         threads: int | None = None,
+        device_index: int = 0,
     ) -> None:
         try:
             self._ct2: Any = importlib.import_module("ctranslate2")
@@ -75,7 +77,12 @@ class CT2Translator:
         if compute_type not in known:
             raise NeuronspecError(f"no compute type {compute_type!r} on this {device}; choose {', '.join(known)}")
         self._model, self._tokenizer, self._masks = model, tokenizer, _read_masks(model)
-        self._options = {"device": device, "compute_type": compute_type, "intra_threads": threads or 0}
+        self._options = {
+            "device": device,
+            "compute_type": compute_type,
+            "intra_threads": threads or 0,
+            "device_index": device_index,
+        }
         self._directory = tempfile.TemporaryDirectory(prefix="neuronspec-", ignore_cleanup_errors=True)
         self._loaded: OrderedDict[str, Any] = OrderedDict()  # the one last used is the last
 

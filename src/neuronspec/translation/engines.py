@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Translation
@@ -44,5 +45,8 @@ def open_engine(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, opti
     if options.engine == "transformers":
         yield functools.partial(translate, model, tokenizer, options=options)
         return
-    with CT2Translator(model, tokenizer, compute_type=options.compute_type) as translator:
+    device = "cuda" if model.device.type == "cuda" else "cpu"
+    with CT2Translator(
+        model, tokenizer, options.compute_type, device, torch.get_num_threads(), model.device.index or 0
+    ) as translator:
         yield functools.partial(translator, options=options)
