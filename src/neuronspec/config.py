@@ -261,6 +261,12 @@ class Translation(Section):
     compute_type: str = "default"
     """The precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""
 
+    @model_validator(mode="after")
+    def _precision_of_an_engine(self) -> Translation:
+        if self.engine == "transformers" and self.compute_type != "default":
+            raise ValueError("translation.compute_type is for engine: ctranslate2")
+        return self
+
 
 def _known_language(code: str) -> str:
     try:

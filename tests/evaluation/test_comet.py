@@ -311,7 +311,7 @@ REFERENCES = HYPOTHESES[::-1]
 def real() -> Path:
     """The interpreter of an environment with unbabel-comet."""
     try:
-        return module._find_interpreter(None)
+        return module.find_interpreter(None)
     except NeuronspecError as error:
         pytest.skip(str(error))
 

@@ -213,3 +213,34 @@ def test_until_runs_what_is_needed_and_nothing_else(
     assert list(said()) == ["prepare", "train", "record", "select"]
     assert not layout.figures.exists()
     assert not layout.model("fine_tune").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"translation": {"engine": "ctranslate2"}}, r"needs ctranslate2, .*pip install 'neuronspec\[ct2\]'"),
+        ({"evaluation": {"metrics": ["tokenized_bleu"]}}, r"needs sacremoses, .*'neuronspec\[moses\]'"),
+        ({"methods": {"mine": {"method": "lora"}}}, r"needs peft, .*'neuronspec\[lora\]'"),
+        ({"evaluation": {"metrics": ["comet"]}}, "COMET needs an environment of its own"),
+    ],
+)
+def test_what_a_late_stage_needs_is_missed_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], found: str
+) -> None:
+    values = {"data": {"train": [{"path": "x"}], "hold_out": {"valid": 0.1, "test": 0.1}}, "model": {"preset": "tiny"}}
+    config = Config.model_validate(values | {"languages": ["de"], "out": tmp_path / "run"} | changes)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("NEURONSPEC_COMET_PYTHON", str(tmp_path / "none"))
+    with pytest.raises(NeuronspecError, match=found):
+        run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_engine_that_cannot_translate_with_a_method_is_refused(tmp_path: Path) -> None:
+    values = {"data": {"train": [{"path": "x"}], "hold_out": {"valid": 0.1, "test": 0.1}}, "model": {"preset": "tiny"}}
+    changes = {"translation": {"engine": "ctranslate2"}, "methods": {"fine_tune": {}, "lass": {}}}
+    config = Config.model_validate(values | {"languages": ["de"], "out": tmp_path / "run"} | changes)
+    with pytest.raises(NeuronspecError, match="ctranslate2 cannot translate with lass"):
+        run(config)
+    with pytest.raises(ValueError, match="compute_type is for engine: ctranslate2"):
+        Config.model_validate(values | {"languages": ["de"], "translation": {"compute_type": "int8"}})

@@ -15,11 +15,6 @@ logger = logging.getLogger(__name__)
 PLACEHOLDERS = ("{src}", "{tgt}", "{task}", "{lang}")
 
 
-def is_template(path: str | Path) -> bool:
-    """Tell whether a name has a placeholder, and so stands for many files."""
-    return any(placeholder in str(path) for placeholder in PLACEHOLDERS)
-
-
 def fill_template(template: str | Path, task: str, side: Literal["src", "tgt"]) -> Path:
     """Return the file of a direction.
 
@@ -56,7 +51,7 @@ def find_tasks(template: str | Path) -> list[str]:
         Traceback (most recent call last):
         neuronspec.errors.NeuronspecError: there is no file nowhere/{task}.txt of any direction
     """
-    text = str(template)
+    text = str(Path(template))
     if "{task}" not in text and not ("{src}" in text and "{tgt}" in text):
         raise NeuronspecError(f"{text} cannot tell directions apart: write {{task}}, or {{src}} and {{tgt}}, in it")
     unknown = sorted({*re.findall(r"\{\w*\}", text)} - {*PLACEHOLDERS})

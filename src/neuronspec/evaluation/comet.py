@@ -85,7 +85,7 @@ class Comet:
         if device not in ("auto", "cpu", "cuda") or batch_size < 1:
             raise NeuronspecError(f"{device=}, {batch_size=}; give 'auto', 'cpu' or 'cuda', and a batch of 1 or more")
         self._batch_size = batch_size
-        interpreter = _find_interpreter(python)
+        interpreter = find_interpreter(python)
         # In a job of Slurm's, lightning would take the worker for one process of many and refuse to run.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
@@ -225,7 +225,12 @@ def comet_scores(
         return comet.score(sources, hypotheses, references)
 
 
-def _find_interpreter(given: str | Path | None) -> Path:
+def find_interpreter(given: str | Path | None = None) -> Path:
+    """Return the interpreter of the environment that has unbabel-comet.
+
+    Raises:
+        NeuronspecError: it does not exist.
+    """
     path = Path(given or os.environ.get("NEURONSPEC_COMET_PYTHON") or HOME / "bin" / "python").expanduser()
     if not path.is_file():
         raise NeuronspecError(f"COMET needs an environment of its own, but {path} does not exist. {SETUP}")

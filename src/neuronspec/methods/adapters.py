@@ -51,7 +51,7 @@ class AdapterTraining(Method):
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
         """Add the adapters, and freeze everything else."""
         if self.options.by == "family":
-            sets = group_by_family(resources.tasks, self.options.families)
+            sets = group_by_family(resources.tasks, self.options.families, resources.pivot)
         else:
             sets = list(resources.tasks)
         names = list(dict.fromkeys(sets))
@@ -87,7 +87,7 @@ class AdapterTraining(Method):
         return [low if total < self.options.low_resource else usual for total in totals]
 
 
-def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = None) -> list[str]:
+def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = None, pivot: str = "en") -> list[str]:
     """Return the set of each direction: the pivot, and the family of the other language, source first.
 
     The paper names five families but counts 303.6 M parameters (A.2.4), 12 sets of 25.3 M, where five would have 10.
@@ -96,6 +96,7 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
     Args:
         tasks: directions that have a language in common.
         families: by the code of a language, another family than that of the table.
+        pivot: the language that they have in common, where two could be.
 
     Raises:
         NeuronspecError: a language is unknown, or none is in every direction.
@@ -114,6 +115,6 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
             "adapters by family need one language that every direction has, such as en; "
             f"there is none in {', '.join(tasks)}: use by: pair"
         )
-    pivot = "en" if "en" in common else min(common)
+    pivot = pivot if pivot in common else min(common)
     other = families or {}
     return ["-".join(s.code if s.code == pivot else other.get(s.code, s.family) for s in pair) for pair in sides]

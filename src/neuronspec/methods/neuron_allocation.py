@@ -9,7 +9,7 @@ from accelerate import PartialState
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from neuronspec.data.batches import BatchDataset
+from neuronspec.data.batches import IGNORED, BatchDataset
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.neuron_specialization import NeuronSpecialization
 from neuronspec.methods.registry import METHODS
@@ -81,7 +81,7 @@ def measure_importance(model: PreTrainedModel, valid: BatchDataset, tokens_per_b
         for number in range(len(valid.tasks)):
             tokens = 0
             for batch in valid.in_order(tokens_per_batch, number):
-                tokens += int((batch["labels"] >= 0).sum())
+                tokens += int((batch["labels"] != IGNORED).sum())
                 on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
                 for name, amounts in _measure_batch(objective, layers, on_device).items():
                     found[name][number] += amounts

@@ -36,7 +36,7 @@ class ParameterDifferentiation(Method):
     """Splits, at validations, the modules in which the gradients of tasks conflict, up to a size.
 
     Until the first split this is fine-tuning. A split changes no output; the optimiser begins anew after it, as in
-    the released code. Gradients are taken in float32 and kept on the CPU until a validation's splits are chosen:
+    the released code. Gradients are kept on the CPU in float32 until a validation's splits are chosen:
     4 bytes for every task and every parameter of the layers that it shares (0.9 GB for 16 tasks and the paper's
     mT-shallow, 42 GB for the 60 of EC30 and mT-big), in each process.
     """

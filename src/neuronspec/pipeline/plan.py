@@ -182,7 +182,7 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
         wanted = until if only is None else f"{until}.{only}"
         names = [stage.name for stage in stages]
         raise NeuronspecError(f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}")
-    work.check_device(config)
+    work.check_needs(config)
     wanted_stages = _with_what_they_need(stages, asked)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -224,7 +224,7 @@ def _local_model(config: Config) -> list[Path]:
 
 def _needs_masks(config: Config) -> bool:
     kinds = [find_method(name, options) for name, options in config.methods.items()]
-    return any(kind.uses_masks for kind in kinds) or not kinds
+    return any(kind.uses_masks for kind in kinds) or (not kinds and len(config.directions()) > 1)
 
 
 def _settings(config: Config, *keys: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,9 +24,10 @@ from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts, pairs_of, prepare_text
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.comet import find_interpreter
 from neuronspec.files import hash_path, publish, write_json, write_text
 from neuronspec.languages import split_direction
-from neuronspec.methods import make_method
+from neuronspec.methods import find_method, make_method
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
@@ -259,17 +261,35 @@ def load_system(config: Config, layout: Layout, system: str) -> tuple[PreTrained
     return to_device(model, config), tokenizer
 
 
-def check_device(config: Config) -> None:
-    """Refuse a device that is not there, before any work.
+def check_needs(config: Config) -> None:
+    """Refuse, before any work, a device or a library that a later stage would not find.
 
     Raises:
-        NeuronspecError: `device` names a device that torch does not see.
+        NeuronspecError: `device` names one that torch does not see, a library of an extra is not installed, or the
+            engine cannot translate with what a method adds.
     """
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not seen.get(config.device, True):
         raise NeuronspecError(
             f"device: {config.device} is asked for, but torch sees none; use device=cpu or device=auto"
         )
+    kinds = {name: find_method(name, options) for name, options in config.methods.items()}
+    converts = config.translation.engine == "ctranslate2"
+    needed = {
+        ("ctranslate2", "ct2"): converts,
+        ("sacremoses", "moses"): "tokenized_bleu" in config.evaluation.metrics,
+        ("peft", "lora"): any(kind.name == "lora" for kind in kinds.values()),
+    }
+    for (library, extra), asked in needed.items():
+        if asked and importlib.util.find_spec(library) is None:
+            raise NeuronspecError(
+                f"this run needs {library}, which is not installed: pip install 'neuronspec[{extra}]'"
+            )
+    if "comet" in config.evaluation.metrics:
+        find_interpreter()
+    routed = [name for name, kind in kinds.items() if kind.routes or kind.name == "lass"]
+    if converts and routed:
+        raise NeuronspecError(f"translation.engine: ctranslate2 cannot translate with {routed[0]}; use transformers")
 
 
 def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:

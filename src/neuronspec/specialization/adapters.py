@@ -31,7 +31,6 @@ from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
 ADAPTERS_FILE = "adapters.safetensors"
 _ATTENTION_ENDS = ("out_proj", "o", "o_proj")  # how architectures name the matrix that ends an attention
 Names = Annotated[list[str], Field(min_length=1)]
-_Order = tuple[list[int], list[int], torch.Tensor | None]  # the sets, the rows of each, (batch,) the rows by set
 
 
 class Sharing(Section):
@@ -200,11 +199,6 @@ def make_sets(places: Sequence[Place], sharing: Sharing, seed: int) -> nn.Module
             nn.ModuleDict({name: Adapter(width, sharing.bottleneck, rate) for name, width in widths.items()})
             for rate in sharing.dropout
         )
-
-
-def count_parameters(width: int, bottleneck: int) -> int:
-    """Return the parameters of one adapter: 132,736 with d_model 512 and bottleneck 128."""
-    return 2 * width * bottleneck + bottleneck + 3 * width
 
 
 def _read(path: Path, places: Sequence[Place]) -> tuple[Sharing, nn.ModuleList]:

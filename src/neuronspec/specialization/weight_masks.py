@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from neuronspec.specialization.parts import load_parts, save_parts
 WEIGHT_MASKS_FILE = "weight_masks.safetensors"
 Part = Literal["attention", "ffn"]
 PARTS: tuple[Part, ...] = get_args(Part)
-Plain: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-Group: TypeAlias = tuple[int, torch.Tensor | slice]
-_CACHED = 4  # tasks whose masked weights are kept while generating: each takes as much memory as the matrices
 
 
 class Place(NamedTuple):

@@ -197,9 +197,12 @@ class _Run:
         """Measure the loss of each task on the validation text, log it, and decide whether to stop."""
         state, training = self.state, self.training
         last = state.update >= training.updates  # what is new then would never be trained
-        if self.method.revises and not last and self.method.revise(self.model, self.task_gradients):
-            self.accelerator.free_memory(self.objective, self.optimizer)
-            self.prepare()
+        if self.method.revises and not last:
+            started = time.monotonic()
+            if self.method.revise(self.model, self.task_gradients):
+                self.accelerator.free_memory(self.objective, self.optimizer)
+                self.prepare()
+            state.seconds += time.monotonic() - started
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
         loss = _finite(losses["all"], "validation loss", state.update)
         if state.best_loss is None or loss < state.best_loss:
