@@ -278,3 +278,18 @@ def test_a_lone_carriage_return_is_no_end_of_a_line(
 ) -> None:
     assert translate("--model", model, "--beams", 1, "en-de", stdin="ab cd\ref\r\nkl\n") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["demo", "--beams", "2"], "a configuration says how its run translates: change it"),
+        (["demo", "--engine", "ctranslate2"], "a configuration says how its run translates"),
+        (["--model", "nowhere", "en-de", "x", "--out", "here"], "--out is the directory of a run"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    translate: Translate, capsys: pytest.CaptureFixture[str], arguments: list[str], found: str
+) -> None:
+    assert translate(*arguments) == 2
+    assert found in capsys.readouterr().err

@@ -122,7 +122,7 @@ def test_interference_against_bilingual_models(
         (["{run}", "--level", "all=de"], "'all' cannot name a level"),
         (["{run}", "--pivot", "xx"], "unknown language 'xx'"),
         (["a={run}", "a={run}", "--models"], "--models needs a name of its own"),
-        (["a={run}", "b={run}", "--models", "--pivot", "de"], "it takes no baseline, pivot or level"),
+        (["a={run}", "b={run}", "--models", "--pivot", "de"], "it takes no baseline, pivot, level or test"),
         (["{run}", "--out", "{run}"], "exists: choose another --out"),
         (["{run}", "--out", "{run}", "--force"], "holds something else, which --force will not replace"),
         (["{run}", "{run}"], "there are two results of pretrained on en-de: give them other names, NAME=DIRECTORY"),

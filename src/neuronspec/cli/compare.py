@@ -63,8 +63,8 @@ def compare(
     if models:
         if not all(name for name, _ in loaded) or len(dict(loaded)) < len(loaded):
             raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
-        if baseline or bilingual or pivot or level:
-            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot or level")
+        if baseline or bilingual or pivot or level or trials or significance is not None or seed:
+            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot, level or test")
         if len({frozenset(study.results.tasks) for _, study in loaded}) > 1:
             raise NeuronspecError("--models needs the same directions in every directory")
         tables = {"models": tabulate_models(dict(loaded), loaded[0][1].results.metrics)}

@@ -62,6 +62,10 @@ def score(
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
     if config is not None:
+        if hypotheses or references or sources or metric or sentencepiece or comet_model or detokenize or language:
+            raise NeuronspecError(
+                "a configuration says how its run is scored: change it, evaluation.metrics=[bleu, ter]"
+            )
         from neuronspec.evaluation.results import Results
         from neuronspec.pipeline.plan import run
 

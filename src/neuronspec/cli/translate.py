@@ -79,11 +79,15 @@ def translate(
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
     if model is None:
+        if masks or dense or source or target or beams != 5 or engine != ENGINES[0] or compute_type != "default":
+            raise NeuronspecError("a configuration says how its run translates: change it, translation.beams=5")
         from neuronspec.pipeline.plan import run
 
         directory = run(load(words[0], words[1:], out), until="translate", force=force).out
         typer.echo(f"the translations are in {directory / 'translations'}")
         return
+    if out is not None:
+        raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
     if engine not in ENGINES:
         raise NeuronspecError(f"there is no engine {engine!r}: give one of {', '.join(ENGINES)}")
     if compute_type != "default" and engine == ENGINES[0]:
