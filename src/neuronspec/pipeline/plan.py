@@ -16,7 +16,7 @@ from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import write_text
 from neuronspec.methods import find_method
-from neuronspec.pipeline import scoring, summary, work
+from neuronspec.pipeline import scoring, summary, translating, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 from neuronspec.processes import join_processes
@@ -128,7 +128,7 @@ def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
     trained = system == PRETRAINED or system in config.methods
     return Stage(
         f"translate.{system}",
-        functools.partial(work.translate_test, config, layout, system),
+        functools.partial(translating.translate_test, config, layout, system),
         _settings(config, "pivot", "languages", "tasks", "zero_shot", "translation", "seed"),
         [*([layout.model(system)] if trained else [layout.model(PRETRAINED), layout.masks]), layout.text],
         [layout.translations(system)],

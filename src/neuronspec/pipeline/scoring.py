@@ -18,7 +18,8 @@ from neuronspec.evaluation.seeds import join_seed, split_seed
 from neuronspec.evaluation.study import Study, compare, make_study
 from neuronspec.files import publish
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.work import MASKED, RANDOM, share_tasks
+from neuronspec.pipeline.translating import share_tasks
+from neuronspec.pipeline.work import MASKED, RANDOM
 from neuronspec.progress import show_progress
 
 COPY = "source"  # the system that copies its input

@@ -20,12 +20,11 @@ from neuronspec.analysis.gallery import draw_figures
 from neuronspec.config import SEED, Config, Neurons, Training
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
 from neuronspec.data.store import Encode, TokenStore, build_store
-from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts, pairs_of, prepare_text
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.comet import find_interpreter
-from neuronspec.files import hash_path, publish, write_json, write_text
+from neuronspec.files import hash_path, publish, write_json
 from neuronspec.languages import split_direction
 from neuronspec.methods import find_method, make_method
 from neuronspec.models.building import build_model, count_parameters
@@ -37,13 +36,12 @@ from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
-from neuronspec.specialization.artefacts import ARTEFACTS, attach_masks, attach_saved
+from neuronspec.specialization.artefacts import ARTEFACTS
 from neuronspec.specialization.auto_k import SHARES, search_k
 from neuronspec.specialization.parts import load_parts
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import State, train, validate_tasks
 from neuronspec.training.method import Corpora, Method, Resources, Search
-from neuronspec.translation.engines import open_engine
 
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
@@ -214,51 +212,6 @@ def draw(config: Config, layout: Layout) -> None:
         # JSON knows no nan: families that do not exist have no number.
         numbers = {layer: [None if math.isnan(value) else value for value in pair] for layer, pair in overlap.items()}
         write_json(temporary / OVERLAP_FILE, numbers)
-
-
-def translate_test(config: Config, layout: Layout, system: str) -> None:
-    """Translate the test text of every task with a system: the trained directions, and the zero-shot ones.
-
-    Task by task, each file published whole: an interrupted run goes on with the next task. Several processes share
-    the tasks.
-    """
-    texts = Texts.load(layout.text)
-    tasks = share_tasks(config)
-    directory = layout.translations(system)
-    missing = [task for task in tasks if not (directory / f"{task}.txt").is_file()]
-    if missing:
-        trained = config.directions()
-        sources = {task: read_test_set(texts, task, trained, config.pivot)[0] for task in missing}
-        with (
-            show_progress(f"translating: {system}", sum(map(len, sources.values()))) as advance,
-            open_engine(*load_system(config, layout, system), config.translation) as decode,
-        ):
-            for task, sentences in sources.items():
-                lines = decode(sentences, [task] * len(sentences), advance=advance)
-                # However many lines a model puts out for a sentence, it gets one.
-                write_text(directory / f"{task}.txt", "".join(f"{' '.join(line.split())}\n" for line in lines))
-    PartialState(cpu=config.device == "cpu").wait_for_everyone()
-
-
-def share_tasks(config: Config) -> list[str]:
-    """Return the tested directions that are this process' part."""
-    processes = PartialState(cpu=config.device == "cpu")
-    return config.tested_directions()[processes.process_index :: processes.num_processes]
-
-
-def load_system(config: Config, layout: Layout, system: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a system of a run, with its masks or parts in place, those of zero-shot directions composed."""
-    directory = layout.model(PRETRAINED if system in (MASKED, RANDOM) else system)
-    model, tokenizer = load_model(directory), load_tokenizer(directory)
-    unseen = config.zero_shot_directions()
-    if system in (MASKED, RANDOM):
-        masks = NeuronMasks.from_pretrained(layout.masks)
-        attach_masks(
-            model, masks if system == MASKED else NeuronMasks.random(masks, seed=config.seed), unseen, config.pivot
-        )
-    else:
-        attach_saved(model, directory, unseen, config.pivot)
-    return to_device(model, config), tokenizer
 
 
 def check_needs(config: Config) -> None:
