@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.study import BETWEEN, LEVELS, SIDES, Cost, Study
+from neuronspec.evaluation.study import BETWEEN, FINE_TUNE, LEVELS, SIDES, Cost, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.languages import split_direction
 
@@ -18,7 +18,6 @@ MOST_LANGUAGES = 16  # that fit as columns on a page
 DARKEST = 10.0  # points of difference, beyond which a shade gets no darker
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
-FINE_TUNE = "fine_tune"  # the training that others' speeds are relative to
 BOLD = "Bold: the best of a column."
 
 Rows = list[list[Cell]]

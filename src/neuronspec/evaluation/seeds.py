@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import ttest_1samp
 
-from neuronspec.evaluation.study import SIDES, Study
+from neuronspec.evaluation.study import FINE_TUNE, SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 
 
@@ -34,7 +34,7 @@ def join_seed(base: str, seed: int | None) -> str:
     return base if seed is None else f"{base}.seed{seed}"
 
 
-def tabulate_seeds(study: Study, metric: str, baseline: str = "fine_tune") -> Table:
+def tabulate_seeds(study: Study, metric: str, baseline: str = FINE_TUNE) -> Table:
     """Return the mean and the standard deviation over seeds, and the difference to a baseline with the same seeds.
 
     A test over sentences says whether another test set would show the same; this says whether another training would.

@@ -19,6 +19,7 @@ from neuronspec.evaluation.groups import (
 from neuronspec.evaluation.results import Results
 from neuronspec.progress import Advance
 
+FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
 SIDES, LEVELS, BETWEEN = "sides", "levels", "between"  # the families of groups
 
 

@@ -215,17 +215,16 @@ class NeuronMasks:
         Raises:
             NeuronspecError: a task that is needed is not there.
         """
-        heard = [task.removesuffix(f"-{pivot}") for task in self.tasks if task.endswith(f"-{pivot}")]
-        spoken = [task.removeprefix(f"{pivot}-") for task in self.tasks if task.startswith(f"{pivot}-")]
-        pairs = {f"{source}-{target}": (source, target) for source in heard for target in spoken if source != target}
         if directions is None:
-            directions = list(pairs)
-            if not pairs:
+            heard = [task.removesuffix(f"-{pivot}") for task in self.tasks if task.endswith(f"-{pivot}")]
+            spoken = [task.removeprefix(f"{pivot}-") for task in self.tasks if task.startswith(f"{pivot}-")]
+            directions = [f"{source}-{target}" for source in heard for target in spoken if source != target]
+            if not directions:
                 raise NeuronspecError(f"there is nothing to compose: no tasks x-{pivot} and {pivot}-y among the masks")
-        sides = [pairs.get(direction) or direction.partition("-")[::2] for direction in directions]
+        sides = [compose_direction(direction, self.tasks, pivot) for direction in directions]
         rows = {
-            "encoder": [self.task_index(f"{source}-{pivot}") for source, _ in sides],
-            "decoder": [self.task_index(f"{pivot}-{target}") for _, target in sides],
+            "encoder": [self.task_index(encoder) for encoder, _ in sides],
+            "decoder": [self.task_index(decoder) for _, decoder in sides],
         }
         values = {layer: mask[rows[layer.partition(".")[0]]] for layer, mask in self._values.items()}
         return NeuronMasks(directions, values, self.signature | {"composed": f"x-{pivot} + {pivot}-y"})
@@ -389,3 +388,27 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     sizes = shared.diagonal()
     united = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
+
+
+def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
+    """Return the tasks that an unseen direction x-y is made of: x-pivot for the encoder, pivot-y for the decoder.
+
+    Args:
+        direction: one with the pivot on a side can be made of nothing but itself.
+        tasks: those that there are; they tell where a direction of hyphenated codes comes apart.
+        pivot: the language that they have in common.
+
+    Example:
+        >>> compose_direction("zh-Hant-fr", ["zh-Hant-en", "en-fr"], "en")
+        ('zh-Hant-en', 'en-fr')
+    """
+    if direction.startswith(f"{pivot}-") or direction.endswith(f"-{pivot}"):
+        return direction, direction
+    for task in tasks:
+        source = task.removesuffix(f"-{pivot}")
+        if source != task and direction.startswith(f"{source}-"):
+            spoken = f"{pivot}-{direction.removeprefix(f'{source}-')}"
+            if spoken in tasks:
+                return task, spoken
+    source, _, target = direction.partition("-")
+    return f"{source}-{pivot}", f"{pivot}-{target}"

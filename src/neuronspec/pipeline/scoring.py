@@ -15,7 +15,7 @@ from neuronspec.evaluation.metrics import Metric
 from neuronspec.evaluation.results import Results, merge_results, read_lines, write_lines
 from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.evaluation.seeds import join_seed, split_seed
-from neuronspec.evaluation.study import Study, compare, make_study
+from neuronspec.evaluation.study import FINE_TUNE, Study, compare, make_study
 from neuronspec.files import publish
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.translating import share_tasks
@@ -24,7 +24,6 @@ from neuronspec.progress import show_progress
 
 COPY = "source"  # the system that copies its input
 COMPARISONS_FILE = "comparisons.jsonl"
-FINE_TUNE = "fine_tune"
 
 
 def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:

@@ -29,9 +29,6 @@ def attach_masks(model: PreTrainedModel, masks: NeuronMasks, unseen: Sequence[st
         pivot: the language that trained tasks have in common.
     """
     unseen = [task for task in unseen if task not in masks.tasks]
-    for task in unseen:
-        if pivot in task.split("-"):
-            masks.task_index(task)  # which says that there are none: nothing could be composed
     specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, pivot)]) if unseen else masks)
 
 

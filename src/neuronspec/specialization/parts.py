@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
+from neuronspec.neurons.masks import compose_direction
 from neuronspec.specialization.routing import DENSE, Router, Rows
 
 Owners = Mapping[str, Sequence[int]]  # stack -> the number of each task's part
@@ -91,7 +92,7 @@ class PartRouter(Router):
         """
         for direction in directions:
             if direction not in self.tasks:
-                source, target = _split(direction, self.tasks, pivot)
+                source, target = compose_direction(direction, self.tasks, pivot)
                 self.owners["encoder"].append(self.owners["encoder"][self.task_index(source)])
                 self.owners["decoder"].append(self.owners["decoder"][self.task_index(target)])
                 self.tasks = (*self.tasks, direction)
@@ -125,14 +126,3 @@ def load_parts(path: Path, *keys: str) -> tuple[dict[str, torch.Tensor], dict[st
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
         raise NeuronspecError(f"cannot read {path}: {first_line(error)}") from error
-
-
-def _split(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
-    """Return the trained tasks that an unseen direction is made of."""
-    heard = [task for task in tasks if task.endswith(f"-{pivot}")]
-    for task in heard:
-        source = task.removesuffix(f"-{pivot}")
-        if direction.startswith(f"{source}-") and f"{pivot}-{direction.removeprefix(f'{source}-')}" in tasks:
-            return task, f"{pivot}-{direction.removeprefix(f'{source}-')}"
-    source, _, target = direction.partition("-")
-    return f"{source}-{pivot}", f"{pivot}-{target}"

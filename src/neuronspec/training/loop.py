@@ -147,7 +147,7 @@ class _Run:
     def prepare(self) -> None:
         """Make the objective and the optimiser of the parameters that there are."""
         training, parts = self.training, self.method.parts
-        named = {**dict(self.model.named_parameters())}
+        named = dict(self.model.named_parameters())
         if parts is not None:
             named |= {f"{PARTS}.{name}": parameter for name, parameter in parts.named_parameters()}
         self.names = {parameter: name for name, parameter in named.items() if parameter.requires_grad}
