@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from neuronspec.data.batches import IGNORED, TaskFormat, Tensors, collate
+from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
@@ -134,7 +135,6 @@ def test_what_stands_at_padding_does_not_matter(model: PreTrainedModel, batch: T
     assert token_losses(model, batch)[0].tolist() == pytest.approx(losses.tolist(), rel=1e-5)
 
 
-@pytest.mark.parametrize("model", ["m2m_100"], indirect=True)
 def test_r4_a_specialised_model_uses_the_tasks_of_the_batch(model: PreTrainedModel, batch: Tensors) -> None:
     layers = find_ffn_layers(model)
     halves = {"de-en": slice(0, 10), "en-de": slice(10, 20)}
@@ -153,6 +153,9 @@ def test_r4_a_specialised_model_uses_the_tasks_of_the_batch(model: PreTrainedMod
     assert mixed.tolist() == pytest.approx(alone, rel=1e-5)
     assert TranslationLoss(model, 0.0)(batch).item() == pytest.approx(sum(alone), rel=1e-5)
     assert all(abs(one - other) > 1e-3 for one, other in zip(mixed.tolist(), dense.tolist(), strict=True))
+    inputs = {name: batch[name] for name in batch if name not in ("tasks", "labels")}
+    with pytest.raises(NeuronspecError, match="task of every row"):
+        model(**inputs)  # the tasks of the loss were for its own forward
 
 
 def test_every_parameter_of_the_loss_is_the_models(model: PreTrainedModel, batch: Tensors) -> None:

@@ -52,6 +52,7 @@ class Router:
         self.tasks = tuple(tasks)
         self.rows = Rows()
         self.generating = False
+        self.assigned = False  # whether the tasks of the next forward were given before it
         # Called with the tasks of every forward that a gradient may come from; None: without any task's parts.
         self.listeners: list[Callable[[torch.Tensor | int | None], None]] = []
         self.handles: list[RemovableHandle] = [
@@ -183,8 +184,9 @@ class Router:
     def _take_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Before each forward of the model, or of it without its head: take `tasks` out of its arguments."""
         tasks = options.pop("tasks", None)
-        if tasks is not None or (part is self.model and not self.generating):
+        if tasks is not None or (part is self.model and not self.generating and not self.assigned):
             self.set_rows(tasks)
+        self.assigned = False
         return arguments, options
 
     def _forget(self, model: nn.Module, arguments: Any, output: Any) -> None:
@@ -252,7 +254,7 @@ def unspecialize(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def assign_tasks(model: nn.Module, tasks: Tasks) -> None:
-    """Set the task of every row of the next forward passes, where a model's parts are called one by one.
+    """Set the task of every row of the next forward pass, of the model or of its parts one by one.
 
     Args:
         model: nothing happens where it is not specialised.
@@ -261,6 +263,7 @@ def assign_tasks(model: nn.Module, tasks: Tasks) -> None:
     router = find_router(model)
     if router is not None:
         router.set_rows(tasks)
+        router.assigned = True
 
 
 @contextlib.contextmanager
