@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import inspect
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.forward import evaluating, shift_labels, without_output_layer
 from neuronspec.neurons.counts import ActivationCounts, Unit
-from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
-from neuronspec.neurons.masks import SPECIALIZATION
-from neuronspec.neurons.positions import Positions
-
-GatedAt = Literal["gate", "product"]
+from neuronspec.neurons.layers import FFNLayer
+from neuronspec.neurons.observing import GatedAt as GatedAt
+from neuronspec.neurons.observing import Observer
 
 
 def record_activations(
@@ -67,157 +61,51 @@ def record_activations(
     Raises:
         NeuronspecError: no FFN blocks, no batches, batches without tasks, or a gate whose activation is no module.
     """
-    if unit not in get_args(Unit) or gated_at not in get_args(GatedAt):
-        raise NeuronspecError(f"unit must be sentence or token, gated_at gate or product; not {unit!r}, {gated_at!r}")
-    if isinstance(batches, Mapping):
-        raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
-    if not all(isinstance(number, int) for number in ignore):
-        raise NeuronspecError(f"ignore takes ids of tokens, not {list(ignore)}")
-    recorder = _Recorder(model, unit, threshold, gated_at, list(tasks or []), fixed=tasks is not None)
-    recorder.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
-    recorder.wants_means, recorder.wants_states = means, states
-    with torch.no_grad(), evaluating(model), recorder.attached(), without_output_layer(model):
-        for batch in batches:
-            recorder.read(batch)
-    facts = {"threshold": str(threshold), "ignored": " ".join(map(str, sorted(set(ignore)))) or "padding"}
-    if any(layer.gated for layer in recorder.layers):
-        facts["gated_at"] = gated_at
-    return recorder.result(dict(signature or {}) | facts)
+    if unit not in get_args(Unit):
+        raise NeuronspecError(f"unit must be sentence or token, not {unit!r}")
+    recorder = _Recorder(model, threshold, gated_at, ignore, tasks)
+    recorder.unit, recorder.wants_means, recorder.wants_states = unit, means, states
+    recorder.watch(batches)
+    return recorder.result(dict(signature or {}) | recorder.facts())
 
 
-class _Recorder:
-    """The counters, and the hooks that feed them."""
+class _Recorder(Observer):
+    """The counters."""
 
+    unit: Unit = "sentence"
     wants_means = False
     wants_states = False
-    ignore: torch.Tensor
 
-    def __init__(
-        self, model: PreTrainedModel, unit: Unit, threshold: float, gated_at: GatedAt, tasks: list[str], fixed: bool
-    ) -> None:
-        self.model = model
-        self.layers = find_ffn_layers(model)
-        self.positions = Positions(self.layers)
-        self.unit = unit
-        self.threshold = threshold
-        self.gated_at = gated_at
-        self.tasks = tasks
-        self.fixed = fixed
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.counts = _Counters()
         self.totals = _Counters()
         self.sums = _Counters()  # of activations, for means
         self.tokens = _Counters()  # counted positions, for means
         self.states: dict[str, list[torch.Tensor]] = {}
         self.state_tasks: list[torch.Tensor] = []
-        self.rows = torch.empty(0)  # (batch,) task numbers
-        self.real: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true at the tokens that count
 
     def read(self, batch: Mapping[str, Any]) -> None:
         """Send a batch through the model; the hooks count."""
-        model = self.model
-        tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
-        inputs = {key: value.to(model.device) for key, value in tensors.items()}
-        if batch.get("tasks") is None:
-            raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
-        if "attention_mask" not in inputs:
-            raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
-        labels = inputs.pop("labels", None)
-        if model.config.is_encoder_decoder:
-            _complete_decoder_inputs(model, inputs, labels)
-        elif "position_ids" in _parameters(model):
-            # Padding on the left must not move a sentence.
-            inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
-        numbers = self._numbers(batch["tasks"])
-        if len(numbers) != len(inputs["input_ids"]):
-            raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
-        self._begin(numbers.to(model.device), inputs)
-        specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
-        without_cache = {"use_cache": False} if "use_cache" in _parameters(model) else {}
-        model(**inputs, **specialized, **without_cache)
+        super().read(batch)
         for layer in self.layers if self.wants_states else ():
             states = self.states.setdefault(layer.name, [])
             if len(states) < len(self.state_tasks):  # an expert that no token was sent to
-                states.append(torch.zeros(len(numbers), -(-layer.width // 8), dtype=torch.uint8))
+                states.append(torch.zeros(len(self.rows), -(-layer.width // 8), dtype=torch.uint8))
 
-    @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
-        """Hook the model for a while."""
-        with contextlib.ExitStack() as hooks:
-            for handle in self.positions.attach():
-                hooks.callback(handle.remove)
-            for layer in self.layers:
-                if layer.gated and self.gated_at == "gate":
-                    if layer.activation is None:
-                        raise NeuronspecError(
-                            f"the gate of {layer.name} is activated by no module of its own: record with "
-                            "gated_at='product', or register the architecture with the gate's name"
-                        )
-                    handle = layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
-                else:
-                    handle = layer.projection.register_forward_pre_hook(functools.partial(self._before, layer))
-                hooks.callback(handle.remove)
-            yield
-
-    def result(self, signature: Mapping[str, str]) -> ActivationCounts:
-        """Return what was counted."""
-        rows = len(self.tasks)
-        totals = {stack: self.totals.get(stack, rows) for stack in self.totals.named}
-        if not totals:
-            raise NeuronspecError("there was nothing to record from: no batches were given")
-        return ActivationCounts(
-            tuple(self.tasks),
-            {layer.name: self.counts.get(layer.name, rows, layer.width) for layer in self.layers},
-            totals,
-            self.unit,
-            signature,
-            {layer.name: self._mean(layer, rows) for layer in self.layers if self.wants_means},
-            {layer.name: torch.cat(self.states[layer.name]) for layer in self.layers if self.states},
-            torch.cat(self.state_tasks) if self.state_tasks else None,
-        )
-
-    def _mean(self, layer: FFNLayer, rows: int) -> torch.Tensor:
-        """Return the (tasks, d_ff) mean activation over all counted positions."""
-        seen = self.tokens.get(layer.stack, rows).clamp(min=1)
-        return self.sums.get(layer.name, rows, layer.width).double() / seen[:, None]
-
-    def _numbers(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
-        if isinstance(tasks, torch.Tensor):
-            if not self.fixed:
-                raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
-            if tasks.device.type == "cpu" and any(not 0 <= number < len(self.tasks) for number in tasks.tolist()):
-                raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
-            return tasks
-        for task in tasks:
-            if task not in self.tasks:
-                if self.fixed:
-                    raise NeuronspecError(f"unknown task {task!r}; known: {', '.join(self.tasks)}")
-                self.tasks.append(task)
-        return torch.tensor([self.tasks.index(task) for task in tasks])
-
-    def _begin(self, rows: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> None:
-        """Note whose rows these are and which of their tokens count; count what is seen."""
-        self.rows = rows
-        for stack in dict.fromkeys(layer.stack for layer in self.layers):
-            prefix = "decoder_" if stack == "decoder" and self.model.config.is_encoder_decoder else ""
-            real = inputs[f"{prefix}attention_mask"].ne(0)
-            if len(self.ignore):
-                real = real & ~torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
-            self.real[stack] = real
+    def begin(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        """Count what will be seen."""
+        for stack, real in self.real.items():
             tokens = real.sum(1)
-            self.totals.add(stack, len(self.tasks), rows, torch.ones_like(rows) if self.unit == "sentence" else tokens)
+            seen = torch.ones_like(self.rows) if self.unit == "sentence" else tokens
+            self.totals.add(stack, len(self.tasks), self.rows, seen)
             if self.wants_means:
-                self.tokens.add(stack, len(self.tasks), rows, tokens)
+                self.tokens.add(stack, len(self.tasks), self.rows, tokens)
         if self.wants_states:
-            self.state_tasks.append(rows.cpu())
+            self.state_tasks.append(self.rows.cpu())
 
-    def _before(self, layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        self._count(layer, arguments[0])
-
-    def _after_gate(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> None:
-        self._count(layer, output)
-
-    def _count(self, layer: FFNLayer, vectors: torch.Tensor) -> None:
-        neurons, real = self._by_sentence(layer, vectors)  # (batch, seq, d_ff), (batch, seq)
+    def observe(self, layer: FFNLayer, neurons: torch.Tensor, real: torch.Tensor) -> None:
+        """Count the active neurons of a layer."""
         # A product of zeros and ones in float32 is exact up to 2^24 tokens a sentence, and faster than counting.
         active = torch.gt(neurons, self.threshold, out=torch.empty_like(neurons, dtype=torch.float32))
         tokens = torch.bmm(real.float()[:, None], active)[:, 0]  # (batch, d_ff): at how many tokens of each sentence
@@ -230,19 +118,24 @@ class _Recorder:
         if self.wants_states:
             self.states.setdefault(layer.name, []).append(_pack(tokens > 0).cpu())
 
-    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""
-        real = self.real[layer.stack]
-        routed = self.positions.tokens(layer, vectors)
-        if routed is not None:  # an expert sees some tokens only
-            everywhere = vectors.new_zeros(real.numel(), layer.width)
-            everywhere[routed] = vectors.reshape(-1, layer.width)
-            vectors, seen = everywhere, torch.zeros_like(real).flatten()
-            seen[routed] = True
-            real = real & seen.view_as(real)
-        if layer.time_first:
-            return vectors.transpose(0, 1), real
-        return vectors.reshape(*real.shape, layer.width), real
+    def result(self, signature: Mapping[str, str]) -> ActivationCounts:
+        """Return what was counted."""
+        rows = len(self.tasks)
+        return ActivationCounts(
+            tuple(self.tasks),
+            {layer.name: self.counts.get(layer.name, rows, layer.width) for layer in self.layers},
+            {stack: self.totals.get(stack, rows) for stack in self.totals.named},
+            self.unit,
+            signature,
+            {layer.name: self._mean(layer, rows) for layer in self.layers if self.wants_means},
+            {layer.name: torch.cat(self.states[layer.name]) for layer in self.layers if self.states},
+            torch.cat(self.state_tasks) if self.state_tasks else None,
+        )
+
+    def _mean(self, layer: FFNLayer, rows: int) -> torch.Tensor:
+        """Return the (tasks, d_ff) mean activation over all counted positions."""
+        seen = self.tokens.get(layer.stack, rows).clamp(min=1)
+        return self.sums.get(layer.name, rows, layer.width).double() / seen[:, None]
 
 
 class _Counters:
@@ -266,22 +159,6 @@ def _grown(counter: torch.Tensor, rows: int) -> torch.Tensor:
     if len(counter) == rows:
         return counter
     return torch.cat([counter, counter.new_zeros(rows - len(counter), *counter.shape[1:])])
-
-
-def _parameters(model: PreTrainedModel) -> Collection[str]:
-    return inspect.signature(model.forward).parameters
-
-
-def _complete_decoder_inputs(
-    model: PreTrainedModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor | None
-) -> None:
-    """Make the decoder's input and its padding of the labels, where they are not given."""
-    if "decoder_input_ids" not in inputs and labels is not None:
-        inputs["decoder_input_ids"] = shift_labels(model, labels)
-    if "decoder_attention_mask" not in inputs:
-        if labels is None:
-            raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
-        inputs["decoder_attention_mask"] = (labels != -100).long()
 
 
 def _pack(active: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,202 @@
+"""Observing: what hands the neurons of every layer over, sentence by sentence, while a model reads batches."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.forward import evaluating, shift_labels, without_output_layer
+from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
+from neuronspec.neurons.masks import SPECIALIZATION
+from neuronspec.neurons.positions import Positions
+
+GatedAt = Literal["gate", "product"]
+
+
+class Observer:
+    """Reads batches with a model; a subclass says in `observe` what becomes of the neurons.
+
+    Args:
+        model: as `neuronspec.record_activations` takes it, and so are the others.
+        threshold: active means greater than this.
+        gated_at: where gated units are looked at, `gate` or `product`.
+        ignore: token ids that do not count.
+        tasks: every task's name, where the batches carry numbers; else they are found as they appear.
+
+    Raises:
+        NeuronspecError: `gated_at` or `ignore` is nothing of the kind, or the model has no FFN blocks.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        threshold: float = 0.0,
+        gated_at: GatedAt = "gate",
+        ignore: Sequence[int] = (),
+        tasks: Sequence[str] | None = None,
+    ) -> None:
+        if gated_at not in get_args(GatedAt):
+            raise NeuronspecError(f"gated_at must be gate or product, not {gated_at!r}")
+        if not all(isinstance(number, int) for number in ignore):
+            raise NeuronspecError(f"ignore takes ids of tokens, not {list(ignore)}")
+        self.model = model
+        self.layers = find_ffn_layers(model)
+        self.threshold = threshold
+        self.gated_at = gated_at
+        self.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
+        self.tasks = list(tasks or [])
+        self.rows = torch.empty(0)  # (batch,) task numbers of the batch that is read
+        self.real: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true at the tokens that count
+        # stack -> what stands before the names of its inputs
+        both = model.config.is_encoder_decoder
+        self.prefixes = {layer.stack: "decoder_" if both and layer.stack == "decoder" else "" for layer in self.layers}
+        self._fixed = tasks is not None
+        self._positions = Positions(self.layers)
+
+    def begin(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        """Prepare for a batch; `rows` and `real` are those of its sentences.
+
+        Args:
+            inputs: what the model will read, on its device: each stack's under `prefixes[stack] + "input_ids"` and
+                `prefixes[stack] + "attention_mask"`, (batch, seq).
+        """
+
+    def observe(self, layer: FFNLayer, neurons: torch.Tensor, real: torch.Tensor) -> None:
+        """Look at the neurons of a layer, once a batch; an expert that no token was sent to is not shown.
+
+        Args:
+            layer: where they are.
+            neurons: (batch, seq, d_ff); what stands at tokens that do not count has no meaning.
+            real: (batch, seq) true at the tokens that count: neither padding nor ignored, and read by this expert.
+        """
+        raise NotImplementedError
+
+    def watch(self, batches: Iterable[Mapping[str, Any]]) -> None:
+        """Read all batches, in evaluation mode and without the output layer.
+
+        Raises:
+            NeuronspecError: no batches, batches without tasks or padding, or a gate whose activation is no module.
+        """
+        if isinstance(batches, Mapping):
+            raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
+        with torch.no_grad(), evaluating(self.model), self._attached(), without_output_layer(self.model):
+            for batch in batches:
+                self.read(batch)
+        if not self.real:
+            raise NeuronspecError("there was nothing to record from: no batches were given")
+
+    def read(self, batch: Mapping[str, Any]) -> None:
+        """Send a batch through the model; the hooks observe."""
+        model = self.model
+        tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
+        inputs = {key: value.to(model.device) for key, value in tensors.items()}
+        if batch.get("tasks") is None:
+            raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
+        if "attention_mask" not in inputs:
+            raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
+        labels = inputs.pop("labels", None)
+        if model.config.is_encoder_decoder:
+            _complete_decoder_inputs(model, inputs, labels)
+        elif "position_ids" in _parameters(model):
+            # Padding on the left must not move a sentence.
+            inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
+        numbers = self._numbers(batch["tasks"])
+        if len(numbers) != len(inputs["input_ids"]):
+            raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
+        self.rows = numbers.to(model.device)
+        self.real = {stack: self._counting(prefix, inputs) for stack, prefix in self.prefixes.items()}
+        self.begin(inputs)
+        specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
+        without_cache = {"use_cache": False} if "use_cache" in _parameters(model) else {}
+        model(**inputs, **specialized, **without_cache)
+
+    def facts(self) -> dict[str, str]:
+        """Return what decides which neurons are active, for a signature."""
+        ignored = " ".join(map(str, sorted(set(self.ignore.tolist())))) or "padding"
+        gated_at = {"gated_at": self.gated_at} if any(layer.gated for layer in self.layers) else {}
+        return {"threshold": str(self.threshold), "ignored": ignored, **gated_at}
+
+    @contextlib.contextmanager
+    def _attached(self) -> Iterator[None]:
+        """Hook the model for a while."""
+        with contextlib.ExitStack() as hooks:
+            for handle in self._positions.attach():
+                hooks.callback(handle.remove)
+            for layer in self.layers:
+                if layer.gated and self.gated_at == "gate":
+                    if layer.activation is None:
+                        raise NeuronspecError(
+                            f"the gate of {layer.name} is activated by no module of its own: record with "
+                            "gated_at='product', or register the architecture with the gate's name"
+                        )
+                    handle = layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
+                else:
+                    handle = layer.projection.register_forward_pre_hook(functools.partial(self._before, layer))
+                hooks.callback(handle.remove)
+            yield
+
+    def _numbers(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
+        """Return the (batch,) task numbers; names that are new get the next ones."""
+        if isinstance(tasks, torch.Tensor):
+            if not self._fixed:
+                raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
+            if tasks.device.type == "cpu" and any(not 0 <= number < len(self.tasks) for number in tasks.tolist()):
+                raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
+            return tasks
+        for task in tasks:
+            if task not in self.tasks:
+                if self._fixed:
+                    raise NeuronspecError(f"unknown task {task!r}; known: {', '.join(self.tasks)}")
+                self.tasks.append(task)
+        return torch.tensor([self.tasks.index(task) for task in tasks])
+
+    def _counting(self, prefix: str, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return which tokens of a stack's input count, (batch, seq)."""
+        real = inputs[f"{prefix}attention_mask"].ne(0)
+        if len(self.ignore):
+            real = real & ~torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
+        return real
+
+    def _before(self, layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        self.observe(layer, *self._by_sentence(layer, arguments[0]))
+
+    def _after_gate(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> None:
+        self.observe(layer, *self._by_sentence(layer, output))
+
+    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""
+        real = self.real[layer.stack]
+        routed = self._positions.tokens(layer, vectors)
+        if routed is not None:  # an expert sees some tokens only
+            everywhere = vectors.new_zeros(real.numel(), layer.width)
+            everywhere[routed] = vectors.reshape(-1, layer.width)
+            vectors, seen = everywhere, torch.zeros_like(real).flatten()
+            seen[routed] = True
+            real = real & seen.view_as(real)
+        if layer.time_first:
+            return vectors.transpose(0, 1), real
+        return vectors.reshape(*real.shape, layer.width), real
+
+
+def _parameters(model: PreTrainedModel) -> Collection[str]:
+    return inspect.signature(model.forward).parameters
+
+
+def _complete_decoder_inputs(
+    model: PreTrainedModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor | None
+) -> None:
+    """Make the decoder's input and its padding of the labels, where they are not given."""
+    if "decoder_input_ids" not in inputs and labels is not None:
+        inputs["decoder_input_ids"] = shift_labels(model, labels)
+    if "decoder_attention_mask" not in inputs:
+        if labels is None:
+            raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
+        inputs["decoder_attention_mask"] = (labels != -100).long()
