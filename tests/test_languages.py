@@ -172,6 +172,19 @@ def test_nonsense_gets_no_suggestion(nonsense: str) -> None:
     assert "did you mean" not in str(refused.value)
 
 
+def test_lineages_put_branches_under_indo_european_and_leave_the_unrelated_without() -> None:
+    tops = {language.family: language.lineage for language in ALL}
+    indo_european = {family for family, lineage in tops.items() if lineage[:1] == ("Indo-European",)}
+    assert indo_european == {
+        *("Albanian", "Armenian", "Baltic", "Celtic", "Germanic"),
+        *("Hellenic", "Indo-Aryan", "Iranian", "Romance", "Slavic"),
+    }
+    assert {family for family, lineage in tops.items() if not lineage} == {"Isolate", "Constructed", "Creole"}
+    assert all(lineage[-1] == family for family, lineage in tops.items() if lineage)
+    assert find_language("hy").lineage == ("Indo-European", "Armenian")
+    assert find_language("fi").lineage == find_language("hu").lineage == ("Uralic",)
+
+
 def test_ec30_has_ten_languages_a_level_none_of_them_english() -> None:
     codes = [code for level in EC30_LEVELS.values() for code in level]
     assert [len(level) for level in EC30_LEVELS.values()] == [10, 10, 10]

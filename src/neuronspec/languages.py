@@ -35,6 +35,14 @@ EC30_LEVELS: Mapping[Level, tuple[str, ...]] = {
 """The languages of EC30 by training sentences paired with English: 5 million, 1 million (Hausa: 334,000) and
 100,000 (the paper's Table 7)."""
 
+INDO_EUROPEAN = frozenset(
+    {"Albanian", "Armenian", "Baltic", "Celtic", "Germanic"}
+    | {"Hellenic", "Indo-Aryan", "Iranian", "Romance", "Slavic"}
+)
+"""The branches that stand for Indo-European in the column `family`."""
+UNRELATED = frozenset({"Isolate", "Constructed", "Creole"})
+"""What that column says of languages that have no family: two of them are not related."""
+
 
 @dataclass(frozen=True)
 class Language:
@@ -59,6 +67,18 @@ class Language:
     nllb: str
     mbart: str
     m2m: str
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The family and, for Indo-European, the branch; empty for a language without relatives.
+
+        Example:
+            >>> [find_language(code).lineage for code in ("de", "fi", "eu")]
+            [('Indo-European', 'Germanic'), ('Uralic',), ()]
+        """
+        if self.family in UNRELATED:
+            return ()
+        return ("Indo-European", self.family) if self.family in INDO_EUROPEAN else (self.family,)
 
 
 @functools.cache
