@@ -1,0 +1,124 @@
+"""How much two sets of neurons would overlap by chance alone: random sets of the same sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronspec.analysis.overlap import check_iou
+from neuronspec.errors import NeuronspecError
+
+# What is left out is further from the mean than 10 standard deviations and 30 neurons: less than 2e-19 of the
+# probability (Bernstein's inequality), so that the moments are exact as far as 64-bit numbers go.
+_DEVIATIONS, _NEURONS = 10, 30
+
+
+@dataclass(frozen=True, eq=False)
+class Chance:
+    """The IoU of two random sets of neurons that are as large as those of two tasks.
+
+    Attributes:
+        mean: (tasks, tasks) its expected value.
+        sd: (tasks, tasks) its standard deviation.
+    """
+
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+    def z(self, iou: ArrayLike) -> NDArray[np.float64]:
+        """Return how many standard deviations an IoU is above chance.
+
+        Neurons differ in how often any language uses them, so nearly every pair of tasks is far above chance: read
+        it beside `shuffle_null` of `neuronspec.analysis.resampling`, which asks the opposite.
+
+        Args:
+            iou: (tasks, tasks) IoU, as from `pairwise_iou`.
+
+        Returns:
+            (tasks, tasks) standard scores; nan on the diagonal and where chance leaves one value only.
+
+        Raises:
+            NeuronspecError: no IoU matrix, or one of another number of tasks.
+        """
+        matrix = check_iou(iou)
+        if matrix.shape != self.mean.shape:
+            raise NeuronspecError(f"found an IoU of {len(matrix)} tasks, expected one of {len(self.mean)}")
+        return standardize(matrix, self.mean, self.sd)
+
+
+def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Chance:
+    """Return the mean and the standard deviation of the IoU of random sets with these numbers of neurons.
+
+    Large masks overlap a good deal even where nothing is shared: two that each hold half of a layer have an IoU of
+    1/3 by chance. The number of shared neurons follows the hypergeometric distribution; the IoU's moments are summed
+    over it, not approximated.
+
+    Args:
+        sizes: (tasks,) how many neurons each mask holds, `mask.sum(1)`.
+        width: the neurons of the layer, d_ff.
+
+    Returns:
+        The moments for every pair; on the diagonal those of two different sets of that size.
+
+    Raises:
+        NeuronspecError: a size is no whole number from 0 to `width`.
+
+    Example:
+        >>> chance = chance_overlap([2048, 2048], 4096)
+        >>> chance.mean.round(3).tolist(), chance.sd.round(3).tolist()
+        ([[0.333, 0.333], [0.333, 0.333]], [[0.007, 0.007], [0.007, 0.007]])
+        >>> chance.z([[1, 0.4], [0.4, 1]]).round(1).tolist()
+        [[nan, 9.6], [9.6, nan]]
+    """
+    counts = np.asarray(sizes)
+    if counts.ndim != 1 or not counts.size or not np.issubdtype(counts.dtype, np.integer):
+        raise NeuronspecError(f"found sizes {counts.tolist()}, expected a whole number of neurons for each task")
+    if counts.min() < 0 or counts.max() > width:
+        raise NeuronspecError(f"found masks of {counts.min()} to {counts.max()} neurons in a layer of {width}")
+    different, rows = np.unique(counts, return_inverse=True)
+    moments = np.array([_moments(size, different, width) for size in different])  # (different, 2, different)
+    mean, sd = moments.swapaxes(0, 1)[:, rows[:, None], rows[None, :]]
+    return Chance(mean, sd)
+
+
+def standardize(values: NDArray[np.float64], mean: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how many standard deviations values are above a mean; nan on the diagonal and where there is no spread.
+
+    Args:
+        values: (tasks, tasks).
+        mean: (tasks, tasks) what is expected.
+        sd: (tasks, tasks) its standard deviation.
+
+    Example:
+        >>> half, spread = np.full((2, 2), 0.5), np.full((2, 2), 0.1)
+        >>> standardize(np.array([[1, 0.25], [0.25, 1]]), half, spread).tolist()
+        [[nan, -2.5], [-2.5, nan]]
+    """
+    spread = (sd > 1e-12) & ~np.eye(len(values), dtype=bool)  # a sum of equals may be off by rounding
+    scores: NDArray[np.float64] = np.divide(values - mean, sd, out=np.full(values.shape, np.nan), where=spread)
+    return scores
+
+
+def _moments(size: int, others: NDArray[np.integer], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the (others,) mean and standard deviation of the IoU of a random set with random sets of other sizes."""
+    first, second = float(size), others.astype(np.float64)
+    expected = first * second / width
+    deviation = np.sqrt(expected * (1 - first / width) * (width - second) / max(width - 1, 1))
+    reach = _DEVIATIONS * deviation + _NEURONS
+    lowest = np.maximum(np.maximum(0, first + second - width), np.floor(expected - reach))
+    highest = np.minimum(np.minimum(first, second), np.ceil(expected + reach))
+    shared = lowest[:, None] + np.arange(int((highest - lowest).max()) + 1)  # (others, window)
+    inside = shared <= highest[:, None]
+    # P(i + 1) / P(i) of the hypergeometric distribution, whose product gives every P up to a factor.
+    union = first + second[:, None] - shared
+    ratio = np.where(inside, (first - shared) * (second[:, None] - shared) / ((shared + 1) * (width - union + 1)), 0)
+    steps = np.log(ratio[:, :-1], out=np.full_like(ratio[:, :-1], -np.inf), where=ratio[:, :-1] > 0)
+    logs = np.concatenate([np.zeros((len(second), 1)), np.cumsum(steps, axis=1)], axis=1)
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    iou = np.divide(shared, union, out=np.ones_like(shared), where=union > 0)  # two empty sets are equal
+    mean = (weights * iou).sum(axis=1)
+    return mean, np.sqrt((weights * (iou - mean[:, None]) ** 2).sum(axis=1))

@@ -1,0 +1,154 @@
+"""The states of sentences: which neurons of a layer each sentence of each task activated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import pairwise_iou
+
+Select = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # (..., d_ff) counts -> (..., d_ff)
+Weigh = Callable[[np.random.Generator, int], NDArray[np.number]]  # sentences n -> (..., n) how often each is drawn
+Bits = NDArray[np.uint8]  # (..., ceil(d_ff / 8)) as numpy.packbits packs them
+
+_BLOCK = 4096  # sentences that are unpacked at once
+
+
+@dataclass(frozen=True, eq=False)
+class SentenceStates:
+    """Which neurons of one layer each sentence activated, task by task.
+
+    Attributes:
+        tasks: their names.
+        bits: for each task, (sentences, ceil(d_ff / 8)) packed bits.
+        width: the number of neurons, d_ff.
+    """
+
+    tasks: tuple[str, ...]
+    bits: tuple[Bits, ...]
+    width: int
+
+    @classmethod
+    def from_counts(cls, counts: ActivationCounts, layer: str, tasks: Sequence[str] | None = None) -> SentenceStates:
+        """Take the states of one layer from activation counts.
+
+        Args:
+            counts: recorded with `states=True` (`neurons.states: true` of the configuration) and unit `sentence`.
+            layer: its name.
+            tasks: those to take, in this order; all where not given.
+
+        Raises:
+            NeuronspecError: there are no states, they count tokens, a task or layer is unknown or has no sentence,
+                or the states do not add up to the counts.
+        """
+        if counts.unit != "sentence":
+            raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with neurons.unit=sentence")
+        if counts.state_tasks is None or not counts.states:
+            raise NeuronspecError("the counts say nothing of single sentences: record with neurons.states=true")
+        if layer not in counts.states:
+            raise NeuronspecError(f"no states of the layer {layer!r}{did_you_mean(layer, counts.states)}")
+        packed, numbers, width = counts.states[layer].numpy(), counts.state_tasks.numpy(), counts.widths[layer]
+        bits = []
+        for task in counts.tasks if tasks is None else tasks:
+            if task not in counts.tasks:
+                raise NeuronspecError(f"no states of the task {task!r}{did_you_mean(task, counts.tasks)}")
+            row = counts.tasks.index(task)
+            bits.append(packed[np.flatnonzero(numbers == row)] if len(packed) == len(numbers) else packed[:0])
+            if not np.array_equal(add_up(bits[-1], width), counts.values[layer][row].numpy()):
+                raise NeuronspecError(
+                    f"the states of {task} in {layer} do not add up to its counts, so they are not of the same "
+                    "sentences: record again with neurons.states=true"
+                )
+        return cls(counts.tasks if tasks is None else tuple(tasks), tuple(bits), width)
+
+    @classmethod
+    def from_arrays(cls, states: Mapping[str, NDArray[np.bool_]]) -> SentenceStates:
+        """Make states by hand: for each task, (sentences, d_ff) whether the sentence activated the neuron.
+
+        Example:
+            >>> states = SentenceStates.from_arrays({"de-en": np.array([[True, False, True], [True, False, False]])})
+            >>> states.counts().tolist()
+            [[2, 0, 1]]
+        """
+        widths = {array.shape[1:] for array in states.values()}
+        if len(widths) > 1 or any(len(width) != 1 for width in widths):
+            raise NeuronspecError("the states of each task must have the shape (sentences, d_ff), with the same d_ff")
+        bits = tuple(np.packbits(array, axis=1) for array in states.values())
+        return cls(tuple(states), bits, next(iter(widths), (0,))[0])
+
+    def __post_init__(self) -> None:
+        empty = [task for task, rows in zip(self.tasks, self.bits, strict=True) if not len(rows)]
+        if empty or not self.tasks:
+            raise NeuronspecError(f"there are no sentences of {', '.join(empty) or 'any task'}: record some")
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The (tasks,) numbers of sentences."""
+        return np.array([len(rows) for rows in self.bits], dtype=np.int64)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the (tasks, d_ff) activation counts."""
+        return np.stack([add_up(rows, self.width) for rows in self.bits])
+
+    def draw(self, select: Select, weigh: Weigh, seed: int) -> Bits:
+        """Return the masks of sentences drawn at random.
+
+        Args:
+            select: the neurons of each row of counts.
+            weigh: given a generator and a task's number of sentences n, (..., n): how often each is drawn.
+            seed: from 0 on.
+
+        Returns:
+            (..., tasks, ceil(d_ff / 8)) packed masks.
+        """
+        masks = []
+        for task, rows in zip(self.tasks, self.bits, strict=True):
+            weights = weigh(make_generator(seed, task), len(rows)).astype(np.float32)
+            masks.append(np.packbits(select(_count(rows, weights, self.width)), axis=-1))
+        return np.stack(masks, axis=-2)
+
+    def iou(self, masks: Bits) -> NDArray[np.float64]:
+        """Return the (draws, tasks, tasks) IoU of (draws, tasks, ceil(d_ff / 8)) packed masks."""
+        return np.stack([pairwise_iou(_unpack(mask, self.width).astype(np.bool_)) for mask in masks])
+
+
+def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
+    """Return the generator of a seed, or of a seed and a task, whatever other tasks there are."""
+    check_number("seed", seed, 0)
+    return np.random.default_rng(seed if task is None else [seed, *task.encode()])
+
+
+def check_number(name: str, number: int, least: int) -> None:
+    """Refuse a number that is not whole or too small.
+
+    Raises:
+        NeuronspecError: it is.
+    """
+    if number != int(number) or number < least:
+        raise NeuronspecError(f"{name} must be whole numbers from {least} on, not {number}")
+
+
+def add_up(bits: Bits, width: int) -> NDArray[np.int64]:
+    """Return the (d_ff,) counts of the rows of packed bits."""
+    total = np.zeros(width, dtype=np.int64)
+    for start in range(0, len(bits), 255):  # as many as 8-bit integers hold, ten times faster than wider ones
+        total += _unpack(bits[start : start + 255], width).sum(axis=0, dtype=np.uint8)
+    return total
+
+
+def _unpack(bits: Bits, width: int) -> NDArray[np.uint8]:
+    return np.unpackbits(bits, axis=1, count=width)
+
+
+def _count(bits: Bits, weights: NDArray[np.float32], width: int) -> NDArray[np.int64]:
+    """Return the (..., d_ff) counts where each row of packed bits counts (..., rows) times; exact below 2^24."""
+    total = np.zeros((*weights.shape[:-1], width), dtype=np.float32)
+    for start in range(0, len(bits), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        total += weights[..., block] @ _unpack(bits[block], width).astype(np.float32)
+    return total.astype(np.int64)
