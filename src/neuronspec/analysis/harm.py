@@ -1,0 +1,150 @@
+"""The harm of switching neurons off: what a model's loss or its translations are without them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config import Translation
+from neuronspec.data.batches import Tensors
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.evaluation.metrics import evaluate
+from neuronspec.languages import split_direction
+from neuronspec.models.forward import INPUTS, evaluating
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.routing import dense, find_router, task, unspecialize
+from neuronspec.training.objective import token_losses
+from neuronspec.translation.decoding import translate
+
+LOSS, CHRF = "validation loss (nats per token)", "chrF++"
+Text = TypeVar("Text")
+Measure = Callable[[str, str | None], float]
+"""(task of the text, masks to read it with, or None for none) -> what is measured."""
+
+
+@contextlib.contextmanager
+def measuring_loss(
+    model: PreTrainedModel, off: NeuronMasks, batches: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[Measure]:
+    """Specialise a model for a while, and yield what measures its loss on a task's text under a task's masks.
+
+    The loss is the negative log-likelihood per token in nats: of the target for an encoder-decoder, of all tokens
+    but the first of each text for any other model. Afterwards the model is as it was.
+
+    Args:
+        model: not specialised.
+        off: from `switch_off`.
+        batches: for each task its text, to read many times: as `neuronspec.models.inputs.make_batches` yields it, or
+            `neuronspec.data.batches.collate` makes it.
+
+    Yields:
+        `measure(text, without)`: the loss on the text of one task under the masks `without`; None: no masks.
+
+    Raises:
+        NeuronspecError: the model is specialised already, the masks do not fit it, or a text is missing.
+    """
+    _refuse_specialized(model)
+    with evaluating(model):
+        try:
+            specialize(model, off, packed="never", released=False)
+            yield functools.partial(_measure_loss, model, off, batches)
+        finally:
+            unspecialize(model)
+
+
+@contextlib.contextmanager
+def measuring_chrf(
+    model: PreTrainedModel,
+    off: NeuronMasks,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    options: Translation | None = None,
+) -> Iterator[Measure]:
+    """Yield what measures the chrF++ of a model's translations of a task's text under a task's masks.
+
+    Afterwards the model is as it was.
+
+    Args:
+        model: an encoder-decoder, not specialised.
+        off: from `switch_off`.
+        tokenizer: the model's.
+        texts: for each task its sentences and their reference translations.
+        options: how to translate.
+
+    Yields:
+        `measure(text, without)`: the chrF++ on the text of one task under the masks `without`; None: no masks.
+
+    Raises:
+        NeuronspecError: the model is specialised already, the masks do not fit it, or a text is missing.
+    """
+    _refuse_specialized(model)
+
+    def measure(text: str, without: str | None) -> float:
+        sources, references = _find_text(texts, text)
+        if without is not None:  # under the task's own name, which also chooses the languages' tags
+            values = {layer: off.mask(without, layer)[None] for layer in off.layers}
+            specialize(model, NeuronMasks([text], values, off.signature), packed="never", released=False)
+        try:
+            lines = translate(model, tokenizer, sources, [text] * len(sources), options)
+        finally:
+            unspecialize(model)
+        return evaluate(lines, references, split_direction(text)[1], ["chrf"])[0].value
+
+    with evaluating(model):
+        yield measure
+
+
+def _measure_loss(
+    model: PreTrainedModel,
+    off: NeuronMasks,
+    batches: Mapping[str, Sequence[Mapping[str, Any]]],
+    text: str,
+    without: str | None,
+) -> float:
+    """Return the loss per token on the text of a task under masks."""
+    number = -1 if without is None else off.task_index(without)
+    losses, tokens = 0.0, 0
+    with torch.no_grad(), dense(model) if without is None else task(model, off.tasks[number]):
+        for batch in _find_text(batches, text):
+            tensors = {name: value.to(model.device) for name, value in batch.items() if name != "tasks"}
+            sums, counts = _sum_losses(model, tensors, number)
+            losses, tokens = losses + float(sums.sum()), tokens + int(counts.sum())
+    if not tokens:
+        raise NeuronspecError(f"the text of {text} has nothing to predict: give lists of batches, which can be reread")
+    return losses / tokens
+
+
+def _sum_losses(model: PreTrainedModel, batch: Tensors, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the summed losses of a batch's rows and their numbers of tokens."""
+    expected = (*INPUTS, "labels") if model.config.is_encoder_decoder else INPUTS[:2]
+    if lacking := [name for name in expected if name not in batch]:
+        raise NeuronspecError(f"a batch has {', '.join(batch)}, but no {', '.join(lacking)}: use make_batches")
+    if model.config.is_encoder_decoder:
+        return token_losses(model, batch | {"tasks": torch.full((len(batch["labels"]),), number)})
+    ids, mask = batch["input_ids"], batch["attention_mask"].bool()
+    inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left must not move a sentence
+    real = mask[:, 1:] & mask[:, :-1]  # (batch, seq - 1): tokens with one before them
+    logits = model(**inputs, use_cache=False).logits[:, :-1][real]  # (real tokens, vocabulary)
+    losses = functional.cross_entropy(logits.float(), ids[:, 1:][real], reduction="none")
+    return losses.double(), real.sum(1)
+
+
+def _find_text(texts: Mapping[str, Text], text: str) -> Text:
+    if text not in texts:
+        raise NeuronspecError(f"there is no text of the task {text!r}{did_you_mean(text, texts)}")
+    return texts[text]
+
+
+def _refuse_specialized(model: PreTrainedModel) -> None:
+    if find_router(model) is not None:
+        raise NeuronspecError("the model is specialised already: call neuronspec.unspecialize(model) first")
