@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuronspec.analysis import canvas, overlap_figures
+from neuronspec.analysis import canvas
 from neuronspec.analysis.layer_figures import draw_progression, draw_sparsity
 from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.tree import language_tree
@@ -118,8 +118,83 @@ def test_larger_heatmap_has_no_values_in_cells_but_all_labels(tmp_path: Path) ->
     assert all(texts.count(f"family {i}") == 1 for i in range(9))
 
 
+def test_two_hundred_languages(tmp_path: Path) -> None:
+    size = 200
+    masks = np.random.default_rng(0).random((size, 64)) < 0.5
+    shared = masks.astype(float) @ masks.T
+    iou = shared / (masks.sum(1)[:, None] + masks.sum(1) - shared)
+    labels = [f"lang{i:03d}_Latn" for i in range(size)]
+    groups = [f"family {i % 17}" for i in range(size)]
+    svg, png, _ = draw_heatmap(iou, labels, groups, tmp_path / "h", "decoder.0")
+    texts = read_texts(svg)
+    assert all(texts.count(label) == 2 for label in labels)
+    assert svg.stat().st_size < 1_000_000
+    with Image.open(png) as image:
+        assert max(image.size) < 10_000
+    texts = read_texts(draw_tree(language_tree(iou, labels), groups, tmp_path / "t", "decoder.0")[0])
+    assert all(texts.count(text) == 1 for text in [*labels, *set(groups)])
+
+
+def test_heatmap_as_the_released_code_draws_it(tmp_path: Path) -> None:
+    svg, _, table = draw_heatmap(IOU, LABELS, GROUPS, tmp_path / "h", "decoder.0", released=True)
+    # 0.812 is cut to 0.81, then 100 * 0.81 ** 1.25
+    values = [[float(value) for value in row[2:]] for row in read_rows(table)[1:]]
+    assert values[0] == pytest.approx([100, 76.8433, 22.2025], abs=1e-3)
+    texts = read_texts(svg)
+    assert "IoU^1.25 × 100 (colour limits 40 to 80)" in texts
+    assert "IoU^1.25 × 100, as the released code draws it" in texts
+    assert texts.count("77") == 2  # in the cells
+    assert not any(text.startswith("IoU (") for text in texts)
+
+
+def test_released_keeps_whole_percents(tmp_path: Path) -> None:
+    # 100 * 0.29 is 28.999999999999996 in binary
+    table = draw_heatmap([[1, 0.29], [0.29, 1]], ["a", "b"], ["", ""], tmp_path / "h", "", released=True)[2]
+    assert float(read_rows(table)[1][3]) == pytest.approx(100 * 0.29**1.25)
+
+
+def test_released_has_its_own_limits(tmp_path: Path) -> None:
+    with pytest.raises(NeuronspecError, match="leave one of them out"):
+        draw_heatmap(IOU, LABELS, GROUPS, tmp_path / "h", "", released=True, limits=(0.4, 0.8))
+
+
+def test_no_families_no_strips_and_no_legend(tmp_path: Path) -> None:
+    drawers: list[Callable[[list[str], str], list[Path]]] = [
+        lambda groups, name: draw_heatmap(IOU, LABELS, groups, tmp_path / name, "decoder.0"),
+        lambda groups, name: draw_tree(language_tree(IOU, LABELS), groups, tmp_path / name, "decoder.0"),
+    ]
+    for draw in drawers:
+        plain = draw(["", "", ""], "plain")[0].read_text(encoding="utf-8")
+        mixed = draw(["", "x", ""], "mixed")[0].read_text(encoding="utf-8")
+        assert canvas.PALETTE[0].lower() not in plain.lower()
+        assert 'id="legend' not in plain
+        assert canvas.PALETTE[0].lower() in mixed.lower()
+        assert ">decoder.0<" in plain
+        assert ">decoder.0<" in mixed
+
+
+def test_strips_follow_rows_in_any_order(tmp_path: Path) -> None:
+    iou = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
+    svg = draw_heatmap(iou, list("abcd"), ["x", "y", "x", "y"], tmp_path / "h", "")[0].read_text(encoding="utf-8")
+    # a patch for each row and column, and one in the legend
+    assert svg.count(f"fill: {canvas.PALETTE[0].lower()}") == svg.count(f"fill: {canvas.PALETTE[1].lower()}") == 5
+
+
+def test_fonts_are_tried_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DejaVu Sans Display has no Cyrillic letters: those must come from the next font
+    monkeypatch.setattr(canvas, "FONTS", ["DejaVu Sans Display", "DejaVu Sans"])
+    paths = draw_heatmap([[1, 0.5], [0.5, 1]], ["де", "ру"], ["a", "b"], tmp_path / "h", "")
+    assert all(path.exists() for path in paths)
+
+
+def test_svg_names_few_fonts(tmp_path: Path) -> None:
+    svg = draw_heatmap(IOU, LABELS, GROUPS, tmp_path / "h", "")[0].read_text(encoding="utf-8")
+    assert "'DejaVu Sans', sans-serif" in svg
+    assert "Noto" not in svg
+
+
 def test_twenty_families_are_told_apart() -> None:
-    fills = overlap_figures._paint([f"family {i}" for i in range(20)])
+    fills = canvas.paint_groups([f"family {i}" for i in range(20)])
     assert len({(fill["facecolor"], fill["hatch"]) for fill in fills.values()}) == 20
 
 
@@ -177,6 +252,14 @@ def test_progression_summarises_each_layer(tmp_path: Path) -> None:
     # quartiles 0.2 and 0.4: the whisker ends below 0.4 + 1.5 * 0.2, so 0.9 is an outlier
     assert [float(value) for value in rows[2][1:]] == pytest.approx([5, 0.38, 0.3, 0.2, 0.4, 0.1, 0.4])
     assert {"encoder (mean)", "decoder (mean)"} <= set(read_texts(svg))
+
+
+def test_forty_eight_layers_fit_a_page(tmp_path: Path) -> None:
+    values = {f"{stack}.{i}": [0.4, 0.5, 0.6] for stack in ("encoder", "decoder") for i in range(24)}
+    for paths in (draw_progression(values, tmp_path / "p"), draw_sparsity({"k=0.9": values}, tmp_path / "s")):
+        with Image.open(paths[1]) as image:
+            assert image.width < 14 * 200  # inches
+        assert {"0", "23"} <= set(read_texts(paths[0]))
 
 
 @pytest.mark.parametrize("layer", ["encoder", "encoder.x", "middle.0", "decoder.-1"])

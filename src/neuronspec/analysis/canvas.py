@@ -1,4 +1,9 @@
-"""The canvas of all figures: size, fonts and colours, and writing SVG, PNG and CSV with equal bytes for equal input."""
+"""The canvas of all figures: size, fonts, colours, what several of them draw, and writing SVG, PNG and CSV.
+
+The same input gives the same bytes on one machine (another may have other fonts). matplotlib of 3.11 and later
+shapes Arabic, Hebrew, Devanagari and the like in the PNG; an older one draws their letters one by one, in reading
+order from the left. The SVG keeps text as text, which the browser shapes.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +11,44 @@ import contextlib
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import font_manager, style
+import matplotlib
+import numpy as np
+from matplotlib import cbook, colors, font_manager, style
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
-from neuronspec.errors import NeuronspecWarning
+from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.files import publish, write_text
 
 # Okabe and Ito's colour-blind-safe palette without black; past its end the same colours return hatched.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
+MARKERS = "osD^v<>"
 STACKS = {"encoder": "#0072B2", "decoder": "#D55E00"}
 GREY = "#555555"
+ANNOTATED = 12  # matrices of at most so many rows and columns show the values
+BOX = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
 # Tried in this order, character by character, where installed.
 # fmt: off
 FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
-    "Devanagari", "Bengali", "Gujarati", "Gurmukhi", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala",
-    "Thai", "Khmer", "Myanmar", "Tibetan", "Ethiopic", "CJK SC", "CJK JP", "CJK KR",
-)), "Arial Unicode MS", "Unifont"]
+    "Arabic", "Hebrew", "Armenian", "Georgian", "Devanagari", "Bengali", "Gujarati", "Gurmukhi", "Oriya", "Tamil",
+    "Telugu", "Kannada", "Malayalam", "Sinhala", "Ol Chiki", "Meetei Mayek", "Thai", "Lao", "Khmer", "Myanmar",
+    "Ethiopic", "Tifinagh", "CJK SC", "CJK JP", "CJK KR",
+)), "Noto Serif Tibetan", "Arial Unicode MS", "Nirmala UI", "Ebrima", "Microsoft YaHei", "Malgun Gothic", "Unifont"]
 # fmt: on
 
 
 @contextlib.contextmanager
 def open_figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """Yield a figure whose axes measure `width` by `height` inches; labels stick out and widen the page."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
     look = {
-        "font.family": "sans-serif",
-        "font.sans-serif": [font for font in FONTS if font in installed],
+        # by name: matplotlib does not look beyond the first font of a generic family such as sans-serif
+        "font.family": _list_fonts(),
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "neuronspec",
         "text.parse_math": False,  # a label may hold a dollar sign
@@ -46,23 +58,161 @@ def open_figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
         yield figure, figure.add_axes((0, 0, 1, 1))
 
 
+def add_axes(figure: Any, left: float, bottom: float, width: float, height: float, **options: Any) -> Any:
+    """Add axes to a figure, measured in inches from the lower left corner of its first axes."""
+    page = figure.get_size_inches()
+    return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]), **options)
+
+
 def save_figure(figure: Any, stem: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
     """Write a figure as SVG and PNG, and the numbers behind it as CSV; return the three paths."""
     # not with_suffix: a stem such as `decoder.0` has a dot of its own
     svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
     page = {"bbox_inches": "tight", "pad_inches": 0.1}
     dpi = min(200, 8000 / max(figure.get_size_inches()))
+    drawing, text = io.StringIO(), io.StringIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with publish(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None}, **page)
+        figure.savefig(drawing, format="svg", metadata={"Date": None}, **page)
         with publish(png) as temporary:
             figure.savefig(temporary, format="png", dpi=dpi, **page)
-    text = io.StringIO()
+    # a reader of SVG finds fonts by itself: dozens of names at every label would only make the file large
+    write_text(svg, drawing.getvalue().replace(", ".join(map(repr, _list_fonts())), "'DejaVu Sans', sans-serif"))
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_text(table, text.getvalue())
     _repeat_warnings(caught, png)
     return [svg, png, table]
+
+
+def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return how to fill the area of each group, in the order of their first appearance; `""` is no group."""
+    return {
+        group: {
+            "facecolor": PALETTE[index % len(PALETTE)],
+            "hatch": HATCHES[index // len(PALETTE) % len(HATCHES)],
+            "edgecolor": "white",
+            "linewidth": 0,
+        }
+        for index, group in enumerate(dict.fromkeys(filter(None, groups)))
+    }
+
+
+def draw_boxes(
+    axes: Any, boxes: Sequence[Mapping[str, Any]], places: Sequence[float], color: str, width: float
+) -> None:
+    """Draw boxes as `summarize` returns them: the middle half, the median, whiskers."""
+    line = {"color": color}
+    axes.bxp(
+        boxes,
+        positions=places,
+        widths=width,
+        showfliers=False,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": colors.to_rgba(color, 0.25), "edgecolor": color},
+        medianprops=line,
+        whiskerprops=line,
+        capprops=line,
+    )
+
+
+def summarize(values: NDArray[np.float64]) -> Any:
+    """Return mean, median, quartiles and the ends of the whiskers, under matplotlib's names (see `BOX`)."""
+    return cbook.boxplot_stats(values)[0]
+
+
+def label_rows(axis: Any, labels: Sequence[str], row: float, pad: float, rotation: float = 0) -> None:
+    """Name the rows (or columns) of a matrix, each `row` inches wide."""
+    axis.set_ticks(range(len(labels)), labels)
+    axis.set_tick_params(length=0, pad=pad, labelsize=min(10.0, row * 72 * 0.85), labelrotation=rotation)
+
+
+def turn_labels(labels: Sequence[str], column: float) -> float:
+    """Return by how many degrees to turn labels for columns of `column` inches."""
+    return 0 if max(map(len, labels)) * 0.1 < column else 90  # inches
+
+
+def draw_grid(axes: Any, rows: int, columns: int) -> None:
+    """Part the cells of a matrix by white lines."""
+    across, down = (-0.5, columns - 0.5), (-0.5, rows - 0.5)
+    lines = [
+        *(((at, down[0]), (at, down[1])) for at in np.arange(columns + 1) - 0.5),
+        *(((across[0], at), (across[1], at)) for at in np.arange(rows + 1) - 0.5),
+    ]
+    axes.add_collection(LineCollection(lines, colors="white", linewidths=min(1.0, 30 / max(rows, columns))))
+    axes.spines[:].set_visible(False)
+
+
+def annotate(axes: Any, shades: Any, template: str) -> None:
+    """Print the values into the cells of a matrix drawn by `imshow`, where it is small enough."""
+    matrix = np.asarray(shades.get_array())
+    if max(matrix.shape) > ANNOTATED:
+        return
+    for (row, column), value in np.ndenumerate(matrix):
+        brightness = float(np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)))
+        ink = "white" if brightness < 0.5 else "black"
+        text = template.format(value if float(template.format(value)) else 0.0)  # no "-0.00"
+        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
+
+
+def draw_colorbar(figure: Any, shades: Any, label: str) -> None:
+    """Draw the scale of colours to the right of a figure's first axes."""
+    width, height = figure.get_size_inches()
+    low, high = shades.get_clim()
+    matrix = np.asarray(shades.get_array())
+    beyond = matrix.min() < low, matrix.max() > high
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
+    length, size = min(height, 6), font_size(width)
+    bar = add_axes(figure, width + 0.25, height - length, 0.2, length)
+    figure.colorbar(shades, cax=bar, extend=extend)
+    bar.set_ylabel(label, fontsize=size)
+    bar.tick_params(labelsize=size)
+
+
+def draw_legend(axes: Any, **options: Any) -> None:
+    """Put the legend to the right of the axes, where it hides nothing."""
+    axes.legend(**{"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False, **options})
+
+
+def font_size(width: float) -> float:
+    """Return the size in points of titles and legends on a figure of `width` inches."""
+    return float(np.clip(width * 1.1, 9, 16))
+
+
+def read_layer(layer: str) -> tuple[str, int]:
+    """Return the stack and the number of a layer; the experts of a layer share its place.
+
+    Example:
+        >>> read_layer("decoder.3.expert.1")
+        ('decoder', 3)
+    """
+    stack, _, rest = layer.partition(".")
+    index, *expert = rest.split(".expert.")
+    if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
+        raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
+    return stack, int(index)
+
+
+def sort_layers(layers: Iterable[str]) -> list[str]:
+    """Return layers in the way of the data: the encoder before the decoder, then by number."""
+    places = {layer: read_layer(layer) for layer in layers}
+    names = sorted(places, key=lambda layer: (list(STACKS).index(places[layer][0]), places[layer][1]))
+    if not names:
+        raise NeuronspecError("found no layers to draw, expected one or more")
+    return names
+
+
+def check_values(what: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return values as float64 after checking that there are some and all are finite; errors call them `what`."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise NeuronspecError(f"found no values for {what}, or some that are not finite; expected finite numbers")
+    return numbers
+
+
+def _list_fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [font for font in FONTS if font in installed]
 
 
 def _repeat_warnings(caught: Iterable[warnings.WarningMessage], png: Path) -> None:
@@ -76,7 +226,8 @@ def _repeat_warnings(caught: Iterable[warnings.WarningMessage], png: Path) -> No
     if missing:
         warnings.warn(
             f"no installed font has all characters of the labels in {png}; the SVG keeps them as text. "
-            "Install the Noto Sans fonts or use Latin labels",
+            "Install the Noto Sans fonts or use Latin labels; matplotlib finds new fonts once "
+            f"{matplotlib.get_cachedir()}/fontlist-*.json is deleted",
             NeuronspecWarning,
             stacklevel=4,
         )

@@ -17,12 +17,26 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from neuronspec.analysis.canvas import GREY, HATCHES, PALETTE, open_figure, save_figure
+from neuronspec.analysis.canvas import (
+    GREY,
+    HATCHES,
+    annotate,
+    draw_colorbar,
+    draw_grid,
+    font_size,
+    label_rows,
+    open_figure,
+    paint_groups,
+    save_figure,
+    turn_labels,
+)
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.analysis.tree import Tree
 from neuronspec.errors import NeuronspecError
 
-ANNOTATED = 12  # heat maps of at most so many labels show the values
+RELEASED = "IoU^1.25 × 100"
+# the lines of branches, in the order of the hatches of their families
+STROKES = ("solid", (0, (5, 3)), (0, (1, 3)), (0, (5, 3, 1, 3)), (0, (9, 3)), (0, (9, 3, 1, 3)))
 
 
 def draw_heatmap(
@@ -33,49 +47,49 @@ def draw_heatmap(
     title: str,
     *,
     limits: tuple[float, float] | None = None,
+    released: bool = False,
 ) -> list[Path]:
-    """Draw the IoU of every pair of tasks, in the order given, beside their families (paper Figure 1).
+    """Draw the IoU of every pair of tasks, in the order given, beside their families (paper Figures 1, 8, 9, 10).
 
     The colours show the raw IoU; their limits stand at the colour bar. Give `limits` to compare figures.
 
     Args:
         iou: (tasks, tasks) IoU.
         labels: the name of each row.
-        groups: the group (family) of each row; put rows of one group side by side.
+        groups: the group (family) of each row; put rows of one group side by side. `""` is no group.
         path_stem: where to write, without the suffix.
         title: a line above the figure.
         limits: the IoU of the lightest and of the darkest colour; by default the smallest and the largest
             off the diagonal, rounded outwards to two decimals.
+        released: draw (and write into the CSV) what the released code's pictures show instead of the IoU: 100 *
+            IoU ** 1.25 of the IoU cut to whole percents, with colours from 40 to 80. A second line of the title
+            says so.
 
     Returns:
         The paths written: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: no IoU matrix, other than one label and one group a row, or limits outside 0..1.
+        NeuronspecError: no IoU matrix, other than one label and one group a row, limits outside 0..1, or
+            limits for the released code's picture, which has its own.
     """
     matrix = check_iou(iou, labels)
     check_iou(matrix, groups)
-    low, high = _choose_limits(matrix, limits)
+    low, high = _choose_limits(matrix, limits, released)
+    if released:
+        matrix = 100 * (np.floor(100 * matrix + 1e-9) / 100) ** 1.25  # 0.29 * 100 is a little below 29
+        title = "\n".join(filter(None, [title, f"{RELEASED}, as the released code draws it"]))
     size = len(matrix)
     side = max(2.6, size * float(np.clip(7.5 / size, 0.09, 0.6)))  # inches
     cell = side / size
     with open_figure(side, side) as (figure, axes):
         shades = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high, interpolation="none")
-        _draw_grid(axes, size)
-        strip = _strip_width(side)
-        _draw_strips(axes, groups, _paint(groups), {"left": strip / side, "top": strip / side})
-        _label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
-        fits = max(map(len, labels)) * 0.1 < cell  # inches
-        _label_rows(axes.xaxis, labels, cell, pad=3, rotation=0 if fits else 90)
-        if size <= ANNOTATED:
-            _annotate(axes, matrix, low, high)
-        beyond = matrix.min() < low, matrix.max() > high
-        extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
-        length, font = min(1, 6 / side), _font_size(side)
-        bar = figure.add_axes((1 + 0.25 / side, 1 - length, 0.2 / side, length))
-        figure.colorbar(shades, cax=bar, extend=extend)
-        bar.set_ylabel(f"IoU (colour limits {low:g} to {high:g})", fontsize=font)
-        bar.tick_params(labelsize=font)
+        draw_grid(axes, size, size)
+        strip = _strip_width(side) if any(groups) else 0.0
+        _draw_strips(axes, groups, {"left": strip / side, "top": strip / side})
+        label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
+        label_rows(axes.xaxis, labels, cell, pad=3, rotation=turn_labels(labels, cell))
+        annotate(axes, shades, "{:.0f}" if released else "{:.2f}")
+        draw_colorbar(figure, shades, f"{RELEASED if released else 'IoU'} (colour limits {low:g} to {high:g})")
         _draw_legend(axes, groups, title, side, 1 + (strip + 0.05) / side)
         rows = ([label, group, *row] for label, group, row in zip(labels, groups, matrix.tolist(), strict=True))
         return save_figure(figure, path_stem, ["label", "group", *labels], rows)
@@ -84,12 +98,12 @@ def draw_heatmap(
 def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) -> list[Path]:
     """Draw a tree of languages with the families at its leaves (paper Figure 7).
 
-    A branch has the colour of a family when every leaf below it is of that family. The CSV has a row
-    for every merge; `#3` in it is the node that the third merge made.
+    A branch has the colour of a family when every leaf below it is of that family, and is grey otherwise. The
+    CSV has a row for every merge; `#3` in it is the node that the third merge made.
 
     Args:
         tree: from `language_tree`.
-        groups: the group (family) of each of `tree.labels`.
+        groups: the group (family) of each of `tree.labels`; `""` is no group.
         path_stem: where to write, without the suffix.
         title: a line above the figure.
 
@@ -110,10 +124,10 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         axes.set_ylim(size - 0.5, -0.5)
         axes.spines[["left", "right", "top"]].set_visible(False)
         axes.set_xlabel(f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})")
-        strip = _strip_width(width)
-        _draw_strips(axes, [groups[leaf] for leaf in tree.leaves], _paint(groups), {"right": strip / width})
+        strip = _strip_width(width) if any(groups) else 0.0
+        _draw_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width}, groups)
         axes.yaxis.tick_right()
-        _label_rows(axes.yaxis, [tree.labels[leaf] for leaf in tree.leaves], row, pad=strip * 72 + 3)
+        label_rows(axes.yaxis, [tree.labels[leaf] for leaf in tree.leaves], row, pad=strip * 72 + 3)
         _draw_legend(axes, groups, title, width, 1 + 0.05 / height)
         names = [*tree.labels, *(f"#{merge}" for merge in range(1, size))]
         rows = (
@@ -123,7 +137,16 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         return save_figure(figure, path_stem, ["merge", "left", "right", "distance", "leaves"], rows)
 
 
-def _choose_limits(matrix: NDArray[np.float64], limits: tuple[float, float] | None) -> tuple[float, float]:
+def _choose_limits(
+    matrix: NDArray[np.float64], limits: tuple[float, float] | None, released: bool
+) -> tuple[float, float]:
+    if released:
+        if limits is not None:
+            raise NeuronspecError(
+                f"found the colour limits {limits} for a picture as the released code draws it, whose limits are 40 "
+                "and 80; leave one of them out"
+            )
+        return 40, 80
     if limits is None:
         pairs = matrix[~np.eye(len(matrix), dtype=bool)]
         if not pairs.size:
@@ -135,35 +158,22 @@ def _choose_limits(matrix: NDArray[np.float64], limits: tuple[float, float] | No
     return limits
 
 
-def _paint(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return how to fill the area of each group, in the order of their first appearance."""
-    return {
-        group: {
-            "facecolor": PALETTE[index % len(PALETTE)],
-            "hatch": HATCHES[index // len(PALETTE) % len(HATCHES)],
-            "edgecolor": "white",
-            "linewidth": 0,
-        }
-        for index, group in enumerate(dict.fromkeys(groups))
-    }
-
-
 def _strip_width(side: float) -> float:
     return 0.12 + side / 100  # inches
 
 
-def _font_size(side: float) -> float:
-    return float(np.clip(side * 1.1, 9, 16))  # points
-
-
 def _draw_strips(
-    axes: Any, groups: Sequence[str], fills: Mapping[str, Mapping[str, Any]], widths: Mapping[str, float]
+    axes: Any, groups: Sequence[str], widths: Mapping[str, float], order: Sequence[str] | None = None
 ) -> None:
-    """Draw, outside the axes, the colour of every row's group; widths are shares of the axes."""
+    """Draw, outside the axes, the colour of every row's group.
+
+    Widths are shares of the axes; colours follow the first appearance in `order`, by default that of the rows.
+    """
+    fills = paint_groups(order or groups)
     first = 0
     for group, run in itertools.groupby(groups):
         length = len(list(run))
-        for edge, width in widths.items():
+        for edge, width in widths.items() if group else ():
             start = -width if edge == "left" else 1.0
             along = first - 0.5
             if edge == "top":
@@ -175,32 +185,13 @@ def _draw_strips(
         first += length
 
 
-def _label_rows(axis: Any, labels: Sequence[str], row: float, pad: float, rotation: float = 0) -> None:
-    axis.set_ticks(range(len(labels)), labels)
-    axis.set_tick_params(length=0, pad=pad, labelsize=min(10.0, row * 72 * 0.85), labelrotation=rotation)
-
-
-def _draw_grid(axes: Any, size: int) -> None:
-    borders = np.arange(size + 1) - 0.5
-    span = (-0.5, size - 0.5)
-    lines = [
-        *(((at, span[0]), (at, span[1])) for at in borders),
-        *(((span[0], at), (span[1], at)) for at in borders),
-    ]
-    axes.add_collection(LineCollection(lines, colors="white", linewidths=min(1.0, 30 / size)))
-    axes.spines[:].set_visible(False)
-
-
-def _annotate(axes: Any, matrix: NDArray[np.float64], low: float, high: float) -> None:
-    for (row, column), value in np.ndenumerate(matrix):
-        ink = "white" if (value - low) / (high - low) > 0.55 else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9)
-
-
 def _draw_legend(axes: Any, groups: Sequence[str], title: str, width: float, bottom: float) -> None:
     """Put title and family colours above the axes, which are `width` inches wide."""
-    fills = _paint(groups)
-    size = _font_size(width)
+    fills = paint_groups(groups)
+    size = font_size(width)
+    if not fills:
+        axes.set_title(title, fontsize=size * 1.2)
+        return
     column = size / 72 * (0.55 * max(map(len, fills)) + 4)  # inches
     lines = math.ceil(len(fills) / max(1, width // column))
     axes.legend(
@@ -212,25 +203,27 @@ def _draw_legend(axes: Any, groups: Sequence[str], title: str, width: float, bot
         loc="lower center",
         bbox_to_anchor=(0.5, bottom),
         frameon=False,
-    )
+    ).get_title().set_multialignment("center")
 
 
 def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
-    fills = _paint(groups)
+    fills = paint_groups(groups)
     places = [0.0] * len(tree.leaves)
     for place, leaf in enumerate(tree.leaves):
         places[leaf] = place
     depths = [0.0] * len(places)
-    families: list[str | None] = list(groups)
-    lines, inks = [], []
+    families = list(groups)  # of every node, "" where its leaves have none in common
+    strokes = dict(zip(HATCHES, STROKES, strict=True))
+    lines, inks, dashes = [], [], []
     for first, second, distance in tree.linkage[:, :3].tolist():
         a, b = int(first), int(second)
         middle = (places[a] + places[b]) / 2
         for node in (a, b):
             lines.append([(depths[node], places[node]), (distance, places[node]), (distance, middle)])
             family = families[node]
-            inks.append(GREY if family is None else fills[family]["facecolor"])
+            inks.append(fills[family]["facecolor"] if family else GREY)
+            dashes.append(strokes[fills[family]["hatch"]] if family else "solid")
         places.append(middle)
         depths.append(distance)
-        families.append(families[a] if families[a] == families[b] else None)
-    return LineCollection(lines, colors=inks, linewidths=1.4, capstyle="projecting", clip_on=False)
+        families.append(families[a] if families[a] == families[b] else "")
+    return LineCollection(lines, colors=inks, linestyles=dashes, linewidths=1.4, capstyle="projecting", clip_on=False)
