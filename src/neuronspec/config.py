@@ -340,6 +340,45 @@ class Evaluation(Section):
         return self
 
 
+class Analysis(Section):
+    """What is measured of the neurons."""
+
+    encoder: Literal["to", "from"] = "to"
+    """The tasks that are compared in the encoder: x-pivot (`to`, as in the paper) or pivot-x (`from`)."""
+    decoder: Literal["to", "from"] = "from"
+    """The tasks that are compared in the decoder: pivot-x (`from`, as in the paper) or x-pivot (`to`)."""
+    shares: Annotated[list[Share], AfterValidator(_once)] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.99]
+    """The k at which overlaps are shown beside the chosen one."""
+    permutations: int = Field(default=1_999, ge=99)
+    """Permutations of each test of what the overlaps follow."""
+    resamples: int = Field(default=200, ge=0)
+    """Resamples of the sentences, for intervals and nulls; 0: none. Needs `neurons.states`."""
+    uriel: Annotated[
+        list[Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]],
+        AfterValidator(_once),
+    ] = []
+    """Distances between languages from URIEL to test as well (needs lang2vec)."""
+    distances: dict[str, Path] = {}
+    """Distances of your own to test as well, by name: square CSV tables headed by language codes. Relative to where
+    the command runs."""
+    against: dict[str, Path] = {}
+    """Masks of other runs of the same tasks, by name, such as another seed's: whether the overlaps are the same."""
+    examples: int = Field(default=5, ge=0)
+    """Sentences on the card of each neuron; 0: no cards."""
+    released: bool = False
+    """Draw the heat maps also as the released code does (IoU ** 1.25), under that name."""
+    ablate: bool = False
+    """Switch off the own neurons of each language, and of the others, and measure what its text loses."""
+    ablated_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How many neurons to switch off: this share of each layer."""
+    ablated_draws: int = Field(default=3, ge=1)
+    """Random sets of as many neurons to compare with."""
+    ablated_sentences: int = Field(default=200, ge=1)
+    """Sentences of each task to measure it on, of the validation text."""
+    ablated_metric: Literal["loss", "chrf"] = "loss"
+    """What is measured: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""
+
+
 class Config(Section):
     """A whole run, from corpora to report."""
 
@@ -375,6 +414,7 @@ class Config(Section):
     """The methods to compare, each with its options. One method in several ways has names of its own, and says
     which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`. `seed` gives a training a seed of its own;
     `seed: [1, 2, 3]` at the top trains every method once with each, from one pretrained model."""
+    analysis: Analysis = Analysis()
     translation: Translation = Translation()
     evaluation: Evaluation = Evaluation()
 

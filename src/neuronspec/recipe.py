@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import METHOD, SEED, Config, Corpus, Neurons, Section, own_options
+from neuronspec.config import METHOD, SEED, Analysis, Config, Corpus, Neurons, Section, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
@@ -88,16 +88,38 @@ def load_neurons(overrides: Iterable[str]) -> Neurons:
     Raises:
         NeuronspecError: one cannot be read, is of another part, or does not fit.
     """
+    (neurons,) = _load_sections(overrides, {"neurons": Neurons})
+    assert isinstance(neurons, Neurons)
+    return neurons
+
+
+def load_analysis(overrides: Iterable[str]) -> tuple[Neurons, Analysis]:
+    """Return the parts `neurons` and `analysis` of a configuration from its overrides alone.
+
+    Raises:
+        NeuronspecError: one cannot be read, is of another part, or does not fit.
+    """
+    neurons, analysis = _load_sections(overrides, {"neurons": Neurons, "analysis": Analysis})
+    assert isinstance(neurons, Neurons)
+    assert isinstance(analysis, Analysis)
+    return neurons, analysis
+
+
+def _load_sections(overrides: Iterable[str], kinds: Mapping[str, type[Section]]) -> list[Section]:
     values: dict[str, Any] = {}
     for override in overrides:
         _apply_override(values, *_parse_override(override))
-    others = [key for key in values if key != "neurons"]
+    others = [key for key in values if key not in kinds]
     if others:
-        raise NeuronspecError(f"without a configuration only neurons.* can be changed, not {', '.join(others)}")
-    try:
-        return Neurons.model_validate(values.get("neurons", {}))
-    except ValidationError as error:
-        raise NeuronspecError("; ".join(_explain(error, Neurons, prefix="neurons."))) from error
+        known = " and ".join(f"{name}.*" for name in kinds)
+        raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
+    sections = []
+    for name, kind in kinds.items():
+        try:
+            sections.append(kind.model_validate(values.get(name, {})))
+        except ValidationError as error:
+            raise NeuronspecError("; ".join(_explain(error, kind, prefix=f"{name}."))) from error
+    return sections
 
 
 def find_recipe(source: Path | str) -> Path:

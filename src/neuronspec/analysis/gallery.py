@@ -1,93 +1,93 @@
-"""All figures of a set of masks, drawn from it at once."""
+"""All figures of what was measured of the neurons, drawn at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from neuronspec.analysis.ablation import Ablation
+from neuronspec.analysis.check_figures import LayerCorrelation, draw_ablation, draw_correlations, draw_curve
 from neuronspec.analysis.layer_figures import draw_progression, draw_sparsity
-from neuronspec.analysis.overlap import progression, within_and_across
+from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
-from neuronspec.analysis.tree import language_tree
-from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language, split_direction
-from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.analysis.panels import divide
+from neuronspec.analysis.score_figures import SharePoint, draw_shares
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The tasks that a stack's figures compare, by family, with the language that tells them apart."""
-
-    tasks: list[str]
-    labels: list[str]
-    groups: list[str]
-
-
-def choose_panel(tasks: Sequence[str], pivot: str, stack: str) -> Panel:
-    """Choose which tasks to compare in a stack: x-pivot in the encoder, pivot-x in the decoder, as the paper does.
+def draw_figures(
+    measures: Measures, directory: Path, ablations: Mapping[str, Ablation] | None = None, *, released: bool = False
+) -> None:
+    """Draw heat maps and a tree for every layer, and what there is over layers (paper Figures 1, 2, 6 to 10).
 
     Args:
-        tasks: of the masks.
-        pivot: the language that the others are paired with.
-        stack: `encoder` or `decoder`.
-
-    Returns:
-        The tasks ordered by family and language; all of them, under their own names, where none is of that kind.
-    """
-    rows = []
-    for task in tasks:
-        try:
-            source, target = split_direction(task)
-        except NeuronspecError:
-            continue  # any string may name a task
-        language, other = (source, target) if stack == "encoder" else (target, source)
-        if other == pivot:
-            rows.append((find_language(language).family, language, task))
-    if not rows:
-        rows = [("", task, task) for task in tasks]
-    families, labels, names = zip(*sorted(rows), strict=True)
-    return Panel(list(names), list(labels), list(families))
-
-
-def draw_figures(masks: NeuronMasks, directory: Path, pivot: str = "en") -> dict[str, tuple[float, float]]:
-    """Draw a heat map and a tree for every layer, the progression of overlaps, and the sparsity.
-
-    Args:
-        masks: of at least two tasks.
+        measures: of a set of masks.
         directory: where to write.
-        pivot: the language that the others are paired with.
-
-    Returns:
-        For each layer the mean IoU within and across families (nan where there are none).
+        ablations: by stack, where neurons were switched off.
+        released: draw the heat maps also as the released code does.
     """
-    ious, summary = {}, {}
-    for layer in masks.layers:
-        panel = choose_panel(masks.tasks, pivot, layer.partition(".")[0])
-        iou = masks.reorder(panel.tasks).iou(layer)
-        ious[layer] = iou
-        summary[layer] = within_and_across(iou, panel.groups)
-        draw_heatmap(iou, panel.labels, panel.groups, directory / f"iou.{layer}", f"IoU of neurons, {layer}")
-        if len(panel.tasks) > 1:
-            tree = language_tree(iou, panel.labels)
-            draw_tree(tree, panel.groups, directory / f"tree.{layer}", f"Language tree, {layer}")
-    if all(len(iou) > 1 for iou in ious.values()):
-        draw_progression(progression(ious), directory / "progression", title="IoU of neurons over layers")
-    sparsity = masks.sparsity()
+    for one in measures.layers.values():
+        _draw_layer(one, directory, released)
+    draw_sparsity(_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
+    pairs = {layer: one.pairs for layer, one in measures.layers.items()}
+    if all(map(len, pairs.values())):
+        draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
+    if measures.by_share:
+        points = [
+            SharePoint(k, {layer: float(values.mean()) for layer, values in masks.sparsity().items()}, None)
+            for k, masks in measures.by_share.items()
+        ]
+        draw_shares(points, directory / "shares", title="Sparsity by the share k that is covered")
+    curves = {
+        layer: [(point.sentences, point.iou) for point in one.resampled.curve]
+        for layer, one in measures.layers.items()
+        if one.resampled is not None and one.resampled.curve
+    }
+    if curves:
+        draw_curve(curves, directory / "sentences", title="How many sentences are enough")
+    correlations = [
+        LayerCorrelation(layer, name, found.r, found.p_value)
+        for layer, one in measures.layers.items()
+        for name, found in one.structure.correlations.items()
+    ]
+    if any(not math.isnan(one.r) for one in correlations):
+        draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
+    for stack, ablation in (ablations or {}).items():
+        draw_ablation(
+            ablation.matrix,
+            ablation.tasks,
+            [*ablation.tasks, "random"],
+            directory / f"ablation.{stack}",
+            metric=ablation.metric,
+            title=f"Harm without neurons, {stack}",
+        )
+
+
+def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
+    panel, layer = one.panel, one.layer
+    what = f"{layer} ({panel.title})"
+    draw_heatmap(one.iou, panel.labels, panel.families, directory / f"iou.{layer}", f"IoU of neurons, {what}")
+    if released:
+        draw_heatmap(
+            one.iou, panel.labels, panel.families, directory / f"released.{layer}", f"Neurons, {what}", released=True
+        )
+    tree = one.structure.tree
+    if tree is None:
+        return
+    leaves = list(tree.leaves)
+    labels, families = ([names[leaf] for leaf in leaves] for names in (panel.labels, panel.families))
+    ordered = one.iou[np.ix_(leaves, leaves)]
+    draw_heatmap(ordered, labels, families, directory / f"iou.{layer}.by-tree", f"IoU of neurons, {what}")
+    draw_tree(tree, panel.families, directory / f"tree.{layer}", f"Language tree, {what}")
+
+
+def _sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
+    """Return by the side of the pivot, for each layer, the sparsity of each task."""
+    sparsity = measures.masks.sparsity()
     lines = {}
-    for name, tasks in _sides(masks.tasks, pivot).items():
-        rows = [masks.task_index(task) for task in tasks]
+    for name, tasks in divide(measures.masks.tasks, measures.pivot).items():
+        rows = [measures.masks.task_index(task) for task in tasks]
         lines[name] = {layer: np.asarray(values)[rows].tolist() for layer, values in sparsity.items()}
-    draw_sparsity(lines, directory / "sparsity", title="Sparsity over layers")
-    return summary
-
-
-def _sides(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
-    """Divide tasks into those from the pivot and those to it; all together where there are none."""
-    sides: dict[str, list[str]] = {}
-    for task in tasks:
-        name = f"from {pivot}" if task.startswith(f"{pivot}-") else f"to {pivot}" if task.endswith(f"-{pivot}") else ""
-        sides.setdefault(name, []).append(task)
-    return sides if "" not in sides else {"all tasks": list(tasks)}
+    return lines

@@ -32,6 +32,18 @@ class Tree:
     leaves: tuple[int, ...]
     cophenetic_correlation: float
 
+    def cut(self, groups: int) -> tuple[int, ...]:
+        """Return the group of each leaf when the tree is cut into at most so many groups.
+
+        Args:
+            groups: how many, from 1.
+
+        Example:
+            >>> language_tree([[1, 0.2, 0.7], [0.2, 1, 0.3], [0.7, 0.3, 1]], ["de", "ru", "nl"]).cut(2)
+            (1, 2, 1)
+        """
+        return tuple(int(group) for group in hierarchy.fcluster(self.linkage, groups, criterion="maxclust"))
+
     def newick(self) -> str:
         """Return the tree in the Newick format, which every phylogenetics program reads.
 

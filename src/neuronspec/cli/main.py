@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import neuronspec
-from neuronspec.cli import compare, demo, record, run, score, select, stages, translate
+from neuronspec.cli import analyze, compare, demo, record, run, score, select, stages, translate
 from neuronspec.errors import NeuronspecError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app.command("prepare")(stages.prepare)
 app.command("train")(stages.train)
 app.command("record")(record.record)
 app.command("select")(select.select)
-app.command("analyze")(stages.analyze)
+app.command("analyze")(analyze.analyze)
 app.command("evaluate")(stages.evaluate)
 app.command("translate")(translate.translate)
 app.command("score")(score.score)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, quiet_libraries
+from neuronspec.cli.reading import check_texts, open_reading
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from neuronspec.neurons.counts import ActivationCounts
 
 
@@ -65,58 +64,28 @@ def _summarize(counts: ActivationCounts) -> dict[str, Any]:
 def _record_model(name: str, texts: list[str], words: list[str], out: Path, force: bool) -> ActivationCounts:
     """Record a model on text files, outside of any run."""
     quiet_libraries()
-    from accelerate import PartialState
-
-    from neuronspec.data.batches import special_ids
     from neuronspec.files import hash_json, hash_path
     from neuronspec.models.inputs import make_batches
-    from neuronspec.models.loading import load_model, load_tokenizer
-    from neuronspec.models.tags import task_format
     from neuronspec.neurons.counts import COUNTS_FILE
     from neuronspec.neurons.recording import record_activations
     from neuronspec.recipe import load_neurons
 
     neurons = load_neurons(words)
-    files = dict(_split(option) for option in texts)
-    if len(files) < len(texts) or not files:
-        raise NeuronspecError("give --text TASK=FILE, once for each task")
+    check_texts(texts)
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
-    loaded, tokenizer = load_model(name).to(PartialState().device), load_tokenizer(name)
-    read = {task: _read(loaded, task, path) for task, path in files.items()}
+    reading = open_reading(name, texts)
     weights = sorted(Path(name).glob("*.safetensors"))
-    signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(read)}
-    formats = [task_format(task, tokenizer, loaded.config) for task in files if loaded.config.is_encoder_decoder]
-    end = None if formats or "end_of_sentence" not in neurons.ignore else tokenizer.eos_token_id
     counts = record_activations(
-        loaded,
-        make_batches(loaded, tokenizer, read, tokens_per_batch=neurons.tokens_per_batch),
+        reading.model,
+        make_batches(reading.model, reading.tokenizer, reading.texts, tokens_per_batch=neurons.tokens_per_batch),
         neurons.unit,
         threshold=neurons.threshold,
         gated_at=neurons.gated_at,
-        ignore=[*special_ids(formats, neurons.ignore), *([] if end is None else [end])],
+        ignore=reading.find_special(neurons.ignore),
         means=neurons.means,
         states=neurons.states,
-        signature=signature,
+        signature={"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)},
     )
     counts.save(out)
     return counts
-
-
-def _split(option: str) -> tuple[str, str]:
-    task, separator, path = option.partition("=")
-    if not separator or not task or not path:
-        raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
-    return task, path
-
-
-def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
-    from neuronspec.data.formats import read_lines, read_pairs
-    from neuronspec.languages import split_direction
-
-    if not model.config.is_encoder_decoder:
-        return [line for line in read_lines(Path(path)) if line.strip()]
-    source, target = split_direction(task)
-    if f"{target}-{source}" in Path(path).name:
-        raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
-    return [(pair.source, pair.target) for pair in read_pairs(path, source, target)]

@@ -1,8 +1,7 @@
-"""The verbs that are one stage of a run: `prepare`, `train`, `analyze`, `evaluate`."""
+"""The verbs that are one stage of a run: `prepare`, `train`, `evaluate`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,26 +27,12 @@ def run_stage(
     return run(loaded, until=stage, only=only, force=force).out
 
 
-def _make_verb(stage: str, summary: str, made: str) -> Callable[..., None]:
-    """Return the verb of a stage that has nothing of its own to ask or to print."""
-
-    def verb(
-        config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
-    ) -> None:
-        typer.echo(made.format(out=run_stage(config, overrides, out, seed, force, stage)))
-
-    verb.__doc__ = summary
-    return verb
-
-
-prepare = _make_verb(
-    "prepare", "Read the text, learn the vocabulary, encode.", "text, vocabulary and tokens are in {out}"
-)
-analyze = _make_verb(
-    "analyze",
-    "Draw what the masks say about the languages: heat maps, trees, sparsity, progression.",
-    "the figures are in {out}/figures",
-)
+def prepare(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+) -> None:
+    """Read the text, learn the vocabulary, encode."""
+    directory = run_stage(config, overrides, out, seed, force, "prepare")
+    typer.echo(f"text, vocabulary and tokens are in {directory}")
 
 
 def train(

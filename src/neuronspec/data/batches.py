@@ -105,17 +105,18 @@ class BatchDataset(Dataset[Tensors]):
             rows.append((number, task.format, source, target))
         return collate(rows)
 
-    def in_order(self, tokens_per_batch: int, task: int | None = None) -> Iterator[Tensors]:
+    def in_order(self, tokens_per_batch: int, task: int | None = None, limit: int | None = None) -> Iterator[Tensors]:
         """Yield every example once, task by task, by length: for validation and for recording.
 
         Args:
             tokens_per_batch: the most padded tokens of a batch on either side; a longer example comes alone.
             task: the number of the only task to yield.
+            limit: at most so many examples of each task, the first ones of its text.
         """
         for number, lengths in enumerate(self.lengths()):
             if task not in (None, number):
                 continue
-            widths = lengths.max(axis=1)
+            widths = lengths[:limit].max(axis=1)
             order = np.argsort(widths, kind="stable")
             for rows in cut_by_tokens(order, widths[order].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]

@@ -84,9 +84,24 @@ class Layout:
         return self.out / "scores"
 
     @property
+    def examples(self) -> Path:
+        """The sentences that activate each neuron most."""
+        return self.out / "examples"
+
+    @property
+    def ablation(self) -> Path:
+        """What the text loses without neurons."""
+        return self.out / "ablation"
+
+    @property
     def figures(self) -> Path:
         """The figures and the numbers behind them."""
         return self.out / "figures"
+
+    @property
+    def analysis(self) -> Path:
+        """Everything that was measured of the neurons, and the report of it."""
+        return self.out / "analysis"
 
     @property
     def report(self) -> Path:

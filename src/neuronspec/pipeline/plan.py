@@ -16,13 +16,21 @@ from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import write_text
 from neuronspec.methods import find_method
-from neuronspec.pipeline import scoring, summary, translating, work
+from neuronspec.pipeline import analyzing, scoring, summary, translating, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 from neuronspec.processes import join_processes
 
 # The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
 RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
+_ABLATION = (
+    "encoder",
+    "decoder",
+    "ablated_share",
+    "ablated_draws",
+    "ablated_sentences",
+    "ablated_metric",
+)
 _SELECTION = ("rule", "k", "encoder_k", "decoder_k", "layer_k", "auto_k_tolerance", "options")
 # Keys that change how the work is done and shown, not its result.
 _WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
@@ -94,14 +102,51 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
             [layout.counts, *(searched if config.neurons.k == "auto" else ())],
             [layout.masks],
         ),
+        *_plan_analysis(config, layout),
+    ]
+
+
+def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
+    model, valid = layout.model(PRETRAINED), layout.tokens("valid")
+    analysis, stages = config.analysis, []
+    if analysis.examples:
+        stages.append(
+            Stage(
+                "examples",
+                functools.partial(analyzing.find_run_examples, config, layout),
+                _settings(
+                    config,
+                    "languages",
+                    "tasks",
+                    "analysis.examples",
+                    *(f"neurons.{key}" for key in ("threshold", "gated_at", "ignore")),
+                ),
+                [model, valid],
+                [layout.examples],
+            )
+        )
+    if analysis.ablate:
+        translation = ("translation",) if analysis.ablated_metric == "chrf" else ()
+        stages.append(
+            Stage(
+                "ablate",
+                functools.partial(analyzing.ablate_run, config, layout),
+                _settings(config, "pivot", *(f"analysis.{key}" for key in _ABLATION), "sampling", *translation, "seed"),
+                [model, valid, layout.text, layout.counts, layout.masks],
+                [layout.ablation],
+            )
+        )
+    files = [*analysis.distances.values(), *analysis.against.values()]
+    stages.append(
         Stage(
             "analyze",
-            functools.partial(work.draw, config, layout),
-            _settings(config, "pivot"),
-            [layout.masks],
-            [layout.figures],
-        ),
-    ]
+            functools.partial(analyzing.analyze_run, config, layout),
+            _settings(config, "name", "pivot", "analysis", "seed"),
+            [layout.masks, layout.counts, valid, model, *(path for stage in stages for path in stage.outputs), *files],
+            [layout.figures, layout.analysis],
+        )
+    )
+    return stages
 
 
 def _plan_method(config: Config, layout: Layout, method: str) -> list[Stage]:
@@ -138,7 +183,7 @@ def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
 
 def _plan_results(config: Config, layout: Layout) -> list[Stage]:
     systems = list_systems(config)
-    neurons = [layout.masks, layout.figures] if _needs_masks(config) else []
+    neurons = [layout.masks, layout.analysis] if _needs_masks(config) else []
     return [
         Stage(
             "score",

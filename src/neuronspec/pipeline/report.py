@@ -20,6 +20,7 @@ from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 
+TABLES = "tables"  # the directory of tables, in every format
 TITLES = {
     scoring.COPY: "copying the source",
     PRETRAINED: "pretrained",

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from neuronspec.analysis.gallery import choose_panel
-from neuronspec.analysis.tree import language_tree
 from neuronspec.config import Config
 from neuronspec.data.text import Texts
 from neuronspec.evaluation.groups import ALL
@@ -16,34 +12,38 @@ from neuronspec.evaluation.outcomes import count_outcomes
 from neuronspec.evaluation.seeds import split_seed
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.evaluation.tables import Table
-from neuronspec.files import publish, read_json, write_text
+from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
 from neuronspec.pipeline import work
+from neuronspec.pipeline.analyzing import REPORT_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.report import Report, load_report, tabulate, write_tables
+from neuronspec.pipeline.page import read_analysis, write_page
+from neuronspec.pipeline.report import TABLES, Report, load_report, tabulate, write_tables
 
 SUMMARY_FILE = "summary.md"
-TABLES = "tables"
 SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal
 
 
 def write(config: Config, layout: Layout) -> None:
-    """Write the tables, in every format, and the summary of a run."""
+    """Write the tables, in every format, the summary and the page of a run."""
     report = load_report(config, layout)
-    tables = tabulate(report)
+    tables, about = tabulate(report), " ".join(describe_run(report, layout))
     paragraphs = [
         f"# {config.name}",
-        " ".join(describe_run(report, layout)),
+        about,
         *(table.to_markdown() for table in choose_shown(tables).values()),
         "\n".join(f"- {finding}" for finding in describe_findings(report, layout)),
         tables["directions"].to_markdown(),
         "Signatures: " + "; ".join(report.study.results.signatures),
-        "The configuration is in `stages/config.yaml`, figures are in `figures/`, scores and tests in `scores/`, all "
+        f"All of this, and the neurons to explore, is in `report/{REPORT_FILE}`. The configuration is in "
+        "`stages/config.yaml`, figures are in `figures/` and `report/figures/`, scores and tests in `scores/`, all "
         f"tables as Markdown, CSV, LaTeX and JSON in `report/{TABLES}/`.",
     ]
     with publish(layout.report) as temporary:
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
         write_tables(tables, temporary / TABLES)
+        shown = {**choose_shown(tables), "directions": tables["directions"]}
+        write_page(report, layout, shown, describe_scores(report), about, temporary)
 
 
 def choose_shown(tables: Mapping[str, Table]) -> dict[str, Table]:
@@ -74,13 +74,17 @@ def describe_run(report: Report, layout: Layout) -> list[str]:
 
 
 def describe_findings(report: Report, layout: Layout) -> list[str]:
-    """Say in sentences what the numbers show, and what they do not."""
+    """Say in sentences what the scores and the neurons show, and what they do not."""
+    return [*describe_scores(report), *(finding["text"] for finding in read_analysis(layout).get("summary", []))]
+
+
+def describe_scores(report: Report) -> list[str]:
+    """Say in sentences what the scores show, and what they do not."""
     findings = []
     study = report.study
     metric = study.results.metrics[0]
     groups = study.families[SIDES]
     if work.MASKED in report.masks:
-        findings += _describe_masks(report, layout)
         findings.append(_describe_selection(study, metric))
     for system in report.trained[1:]:
         findings += [_describe_difference(report, system, metric, group) for group in groups]
@@ -137,29 +141,3 @@ def _describe_outcomes(report: Report, system: str, metric: str) -> str:
         higher_is_better=find_scoring(metric).higher_is_better,
     )
     return f"Direction by direction, {study.title(system)} against {study.title(baseline)}: {metric} {outcomes}."
-
-
-def _describe_masks(report: Report, layout: Layout) -> list[str]:
-    masks = report.masks[work.MASKED]
-    sparsity = {layer: 100 * float(np.mean(values)) for layer, values in masks.sparsity().items()}
-    told = ", ".join(f"{layer} {value:.0f} %" for layer, value in sparsity.items())
-    shares = [
-        f"{100 * float(masks.signature[key]):g} %" for key in ("k.encoder", "k.decoder") if key in masks.signature
-    ]
-    rule = masks.signature["rule"]
-    if rule == "coverage":
-        which = f"cover {' / '.join(shares)} of the activation (encoder / decoder)"
-    else:
-        which = f"the rule {rule} selects"
-    sentences = [f"The neurons that {which} leave so many off: {told}."]
-    overlap = read_json(layout.figures / work.OVERLAP_FILE)
-    known = {layer: pair for layer, pair in overlap.items() if None not in pair}
-    if known:
-        told = ", ".join(f"{layer} {within:.2f} / {across:.2f}" for layer, (within, across) in known.items())
-        sentences.append(f"Mean overlap (IoU) of neurons within / across language families: {told}.")
-    layer = [name for name in masks.layers if name.startswith("decoder")][-1]
-    panel = choose_panel(masks.tasks, report.config.pivot, "decoder")
-    if len(panel.tasks) > 2:
-        tree = language_tree(masks.reorder(panel.tasks).iou(layer), panel.labels)
-        sentences.append(f"The language tree of {layer}: `{tree.newick()}` (figures/tree.{layer}.svg).")
-    return sentences

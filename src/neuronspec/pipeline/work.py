@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -13,10 +12,9 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
-from neuronspec.analysis.gallery import draw_figures
 from neuronspec.config import SEED, Config, Neurons, Training
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
 from neuronspec.data.store import Encode, TokenStore, build_store
@@ -46,7 +44,6 @@ from neuronspec.training.method import Corpora, Method, Resources, Search
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
-OVERLAP_FILE = "overlap.json"
 
 
 def prepare(config: Config, layout: Layout) -> None:
@@ -127,7 +124,7 @@ def record(config: Config, layout: Layout) -> None:
     """
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
-    valid = _dataset(config, layout, "valid", tokenizer, model)
+    valid = open_dataset(config, layout, "valid", tokenizer, model.config)
     neurons, processes = config.neurons, PartialState(cpu=config.device == "cpu")
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
@@ -144,7 +141,7 @@ def record(config: Config, layout: Layout) -> None:
                 continue
             counts = record_activations(
                 model,
-                _named(valid.in_order(neurons.tokens_per_batch, number), task, advance),
+                name_tasks(valid.in_order(neurons.tokens_per_batch, number), task, advance),
                 neurons.unit,
                 threshold=neurons.threshold,
                 gated_at=neurons.gated_at,
@@ -161,10 +158,14 @@ def record(config: Config, layout: Layout) -> None:
         shutil.rmtree(layout.recording)
 
 
-def _named(batches: Iterator[Tensors], task: str, advance: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+def name_tasks(
+    batches: Iterator[Tensors], task: str, advance: Callable[[int], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the batches of one task with its name in place of its number."""
     for batch in batches:
         yield {**batch, "tasks": [task] * len(batch["tasks"])}
-        advance(len(batch["tasks"]))
+        if advance is not None:
+            advance(len(batch["tasks"]))
 
 
 def select(config: Config, layout: Layout) -> None:
@@ -173,7 +174,7 @@ def select(config: Config, layout: Layout) -> None:
     neurons = config.neurons
     if neurons.k == "auto":
         model = to_device(load_model(layout.model(PRETRAINED)), config)
-        valid = _dataset(config, layout, "valid", load_tokenizer(layout.vocabulary), model)
+        valid = open_dataset(config, layout, "valid", load_tokenizer(layout.vocabulary), model.config)
         with show_progress("searching for k", len(SHARES)) as advance:
 
             def measure(model: PreTrainedModel) -> float:
@@ -201,17 +202,6 @@ def choose(neurons: Neurons, counts: ActivationCounts, k: float) -> NeuronMasks:
         rule=neurons.rule,
         **neurons.options,
     )
-
-
-def draw(config: Config, layout: Layout) -> None:
-    """Draw the figures of the masks and keep the numbers that the summary speaks of."""
-    masks = NeuronMasks.from_pretrained(layout.masks)
-    with publish(layout.figures) as temporary:
-        temporary.mkdir()
-        overlap = draw_figures(masks, temporary, config.pivot)
-        # JSON knows no nan: families that do not exist have no number.
-        numbers = {layer: [None if math.isnan(value) else value for value in pair] for layer, pair in overlap.items()}
-        write_json(temporary / OVERLAP_FILE, numbers)
 
 
 def check_needs(config: Config) -> None:
@@ -269,18 +259,19 @@ def _make_encoder(vocabulary: Path) -> Encode:
     return functools.partial(encode_text, load_tokenizer(vocabulary))
 
 
-def _dataset(
-    config: Config, layout: Layout, part: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+def open_dataset(
+    config: Config, layout: Layout, part: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedConfig
 ) -> BatchDataset:
+    """Open the encoded text of a part of a run, `train` or `valid`, dressed as a model reads it."""
     tasks = [
-        TaskData(task, pair, side, task_format(task, tokenizer, model.config))
+        TaskData(task, pair, side, task_format(task, tokenizer, model))
         for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
     ]
     return BatchDataset(TokenStore(layout.tokens(part)), tasks)
 
 
 def _corpora(config: Config, layout: Layout, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Corpora:
-    return Corpora(*(_dataset(config, layout, part, tokenizer, model) for part in ("train", "valid")))
+    return Corpora(*(open_dataset(config, layout, part, tokenizer, model.config) for part in ("train", "valid")))
 
 
 def _train(

@@ -1,0 +1,244 @@
+"""Everything that is measured of a set of masks, layer by layer, and how firm it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.analysis.chance import Chance, chance_overlap
+from neuronspec.analysis.panels import Panel, choose_panel
+from neuronspec.analysis.resampling import (
+    Halves,
+    Interval,
+    Null,
+    Point,
+    bootstrap_iou,
+    curve_sentences,
+    make_selector,
+    shuffle_null,
+    split_halves,
+)
+from neuronspec.analysis.states import SentenceStates
+from neuronspec.analysis.statistics import Trend, correlate, find_trend
+from neuronspec.analysis.structure import Structure, find_distances, find_structure
+from neuronspec.config import Analysis
+from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+
+Matrix = NDArray[np.float64]
+_WITH_K = ("coverage", "top", "released", "random")
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """What other sentences of the same tasks would have given in one layer.
+
+    Attributes:
+        interval: of the IoU of each pair of tasks.
+        null: the IoU of each pair if the task of a sentence made no difference.
+        halves: two random halves of the sentences against each other.
+        curve: fewer sentences against all.
+    """
+
+    interval: Interval
+    null: Null
+    halves: Halves
+    curve: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class LayerMeasures:
+    """What is measured of one layer.
+
+    Attributes:
+        layer: its name.
+        panel: the tasks that are compared in it.
+        iou: (tasks, tasks) IoU of their masks.
+        chance: the IoU of random sets of the same sizes.
+        structure: what the overlaps follow.
+        shares: for other k, the correlation of the overlaps there with these.
+        resampled: where the sentences' states were recorded.
+    """
+
+    layer: str
+    panel: Panel
+    iou: Matrix
+    chance: Chance
+    structure: Structure
+    shares: Mapping[float, float]
+    resampled: Resampled | None
+
+    @property
+    def pairs(self) -> Matrix:
+        """The IoU of every pair of different tasks, row by row."""
+        return self.iou[np.triu_indices(len(self.iou), k=1)]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Everything that is measured of a set of masks.
+
+    Attributes:
+        masks: the masks.
+        pivot: the language that the others are paired with.
+        layers: by name, in their order.
+        trends: by stack, whether the overlaps rise or fall from layer to layer.
+        by_share: the masks that other k select from the same counts.
+        against: by the name of other masks, for each layer the correlation of their overlaps with these.
+        missing: by the name of a part that could not be measured, why.
+    """
+
+    masks: NeuronMasks
+    pivot: str
+    layers: Mapping[str, LayerMeasures]
+    trends: Mapping[str, Trend]
+    by_share: Mapping[float, NeuronMasks]
+    against: Mapping[str, Mapping[str, float]]
+    missing: Mapping[str, str]
+
+    @property
+    def stacks(self) -> dict[str, list[LayerMeasures]]:
+        """The layers of each stack, in their order."""
+        stacks: dict[str, list[LayerMeasures]] = {}
+        for one in self.layers.values():
+            stacks.setdefault(one.panel.stack, []).append(one)
+        return stacks
+
+
+def measure(
+    masks: NeuronMasks,
+    counts: ActivationCounts | None = None,
+    *,
+    pivot: str = "en",
+    options: Analysis | None = None,
+    tokens: Mapping[str, NDArray[np.int64]] | None = None,
+    against: Mapping[str, NeuronMasks] | None = None,
+    seed: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> Measures:
+    """Measure what masks say about their tasks, and how firmly they say it (paper, 3.2, A.8, A.9, and beyond).
+
+    Args:
+        masks: of any tasks.
+        counts: that the masks were selected from; where they hold `states`, sentences are resampled.
+        pivot: the language that the others are paired with.
+        options: which tasks to compare, how often to resample, other distances: see docs/configuration.md.
+        tokens: by stack, (masks.tasks, vocabulary) how often each token stands in each task's text, on the side that
+            the stack reads. Without it nobody can tell whether languages share neurons because they share words.
+        against: other masks of the same model size and tasks, such as those of another seed, by a name.
+        seed: of everything that is drawn.
+        advance: called after each layer.
+
+    Returns:
+        The measures.
+
+    Raises:
+        NeuronspecError: counts, masks or distances that do not belong together.
+
+    Example:
+        >>> masks = NeuronMasks.from_dict({"en-de": {"decoder.0": [1, 1, 0, 0]}, "en-nl": {"decoder.0": [1, 0, 0, 1]}})
+        >>> round(measure(masks).layers["decoder.0"].structure.within, 2)
+        0.33
+    """
+    options = options or Analysis()
+    panels = {
+        stack: choose_panel(masks.tasks, pivot, stack, getattr(options, stack))
+        for stack in dict.fromkeys(layer.partition(".")[0] for layer in masks.layers)
+    }
+    distances = {}
+    for stack, panel in panels.items():
+        words = None if tokens is None else tokens[stack][[masks.task_index(task) for task in panel.tasks]]
+        distances[stack] = find_distances(panel, words, options)
+    missing = _find_missing(masks, counts, panels, options) | (
+        {} if tokens is not None else {"vocabulary": "there was no text to compare the languages' words in"}
+    )
+    by_share = {} if counts is None or "shares" in missing else _select_shares(masks, counts, options.shares)
+    layers = {}
+    for layer in masks.layers:
+        panel = panels[layer.partition(".")[0]]
+        chosen = masks.layer(layer)[[masks.task_index(task) for task in panel.tasks]].numpy()  # (tasks, d_ff)
+        iou = pairwise_iou(chosen)
+        layers[layer] = LayerMeasures(
+            layer,
+            panel,
+            iou,
+            chance_overlap(chosen.sum(1), chosen.shape[1]),
+            find_structure(iou, panel, distances[panel.stack], options.permutations, seed),
+            {k: correlate(iou, _overlap(other, layer, panel)) for k, other in by_share.items()},
+            None if counts is None or "intervals" in missing else _resample(masks, counts, layer, panel, options, seed),
+        )
+        advance()
+    measures = Measures(masks, pivot, layers, {}, by_share, {}, missing)
+    return replace(
+        measures,
+        trends={stack: find_trend(_mean_overlaps(ordered)) for stack, ordered in measures.stacks.items()},
+        against={
+            name: {layer: correlate(one.iou, _overlap(other, layer, one.panel)) for layer, one in layers.items()}
+            for name, other in (against or {}).items()
+        },
+    )
+
+
+def _find_missing(
+    masks: NeuronMasks, counts: ActivationCounts | None, panels: Mapping[str, Panel], options: Analysis
+) -> dict[str, str]:
+    """Return why parts cannot be measured, by their names."""
+    missing = {}
+    if not any(panel.languages for panel in panels.values()):
+        missing["families"] = "the tasks stand for no languages, so there are no families to compare"
+    if masks.signature.get("rule") not in _WITH_K:
+        missing["shares"] = f"the rule {masks.signature.get('rule', 'by hand')!r} has no k to vary"
+    if not options.resamples:
+        missing["intervals"] = "resampling was switched off (analysis.resamples=0)"
+    if counts is None:
+        none = "there are no activation counts beside the masks"
+        return {"shares": none, "intervals": none} | missing
+    if counts.widths != masks.widths or not set(masks.tasks) <= set(counts.tasks):
+        raise NeuronspecError("the activation counts are of another model or of other tasks than the masks")
+    rows = [counts.tasks.index(task) for task in masks.tasks]
+    try:
+        for layer in masks.layers:
+            select = make_selector(masks.signature, layer)
+            if not np.array_equal(select(counts.values[layer].numpy()[rows]), masks.layer(layer).numpy()):
+                raise NeuronspecError("these masks are not what their signature selects from the counts")
+            SentenceStates.from_counts(counts, layer, masks.tasks)
+    except NeuronspecError as error:
+        missing.setdefault("intervals", str(error))
+    return missing
+
+
+def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequence[float]) -> dict[float, NeuronMasks]:
+    rule = masks.signature["rule"]
+    return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
+
+
+def compare_overlap(masks: NeuronMasks, one: LayerMeasures) -> Matrix:
+    """Return the (tasks, tasks) IoU that other masks of the same tasks have in a measured layer."""
+    return _overlap(masks, one.layer, one.panel)
+
+
+def _overlap(masks: NeuronMasks, layer: str, panel: Panel) -> Matrix:
+    rows = [masks.task_index(task) for task in panel.tasks]
+    return pairwise_iou(masks.layer(layer)[rows].numpy())
+
+
+def _resample(
+    masks: NeuronMasks, counts: ActivationCounts, layer: str, panel: Panel, options: Analysis, seed: int
+) -> Resampled:
+    states, select = SentenceStates.from_counts(counts, layer, panel.tasks), make_selector(masks.signature, layer)
+    return Resampled(
+        bootstrap_iou(states, select, resamples=options.resamples, seed=seed),
+        shuffle_null(states, select, shuffles=options.resamples, seed=seed),
+        split_halves(states, select, seed=seed),
+        curve_sentences(states, select, seed=seed),
+    )
+
+
+def _mean_overlaps(layers: Sequence[LayerMeasures]) -> Matrix:
+    """Return (tasks, layers) the mean IoU of each task with the others: pairs are not independent, tasks rather are."""
+    size = len(layers[0].iou)
+    return np.stack([(one.iou.sum(1) - 1) / max(1, size - 1) for one in layers], axis=1)

@@ -1,0 +1,121 @@
+"""Panels: which tasks are compared in a stack, and what is known of their languages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import Language, find_language, split_direction
+
+Side = Literal["to", "from"]
+SIDES: dict[str, Side] = {"encoder": "to", "decoder": "from"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The tasks that are compared in a stack, ordered by family and language.
+
+    Attributes:
+        stack: `encoder` or `decoder`.
+        tasks: their names.
+        labels: what tells them apart: the language of each, or the task's own name.
+        languages: the language of each task; empty where the tasks do not stand for languages, and then there is
+            nothing to say about families.
+        title: what the tasks are, in words (`x to en`).
+    """
+
+    stack: str
+    tasks: tuple[str, ...]
+    labels: tuple[str, ...]
+    languages: tuple[Language, ...]
+    title: str
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The family of each task, an empty string where it stands for no language."""
+        return tuple(language.family for language in self.languages) or ("",) * len(self.tasks)
+
+    @property
+    def relatives(self) -> tuple[str, ...]:
+        """The group of related languages that each task belongs to: isolates and creoles are alone in theirs."""
+        return tuple("/".join(language.lineage) or language.iso3 for language in self.languages)
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The script of each task, an empty string where it stands for no language."""
+        return tuple(language.script for language in self.languages) or ("",) * len(self.tasks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The English name of each task's language, or the task's own name."""
+        return tuple(language.name for language in self.languages) or self.labels
+
+
+def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None = None) -> Panel:
+    """Choose which tasks to compare in a stack: x-pivot in the encoder, pivot-x in the decoder, as the paper does.
+
+    Tasks that are no directions, but named after languages (as of a decoder-only model that reads one language at
+    a time), are compared as languages; any others under their own names, without families.
+
+    Args:
+        tasks: of the masks.
+        pivot: the language that the others are paired with.
+        stack: `encoder` or `decoder`.
+        side: `to` the pivot or `from` it, where it shall not be the paper's choice.
+
+    Returns:
+        The tasks ordered by family and language; all of them, under their own names, where none is of that kind.
+
+    Example:
+        >>> choose_panel(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
+        ('de', 'nl', 'ru')
+    """
+    wanted = side or SIDES[stack]
+    read = [_read_direction(task, pivot) for task in tasks]
+    rows = [(found[0], found[1]) for found in read if found is not None and found[2] == wanted]
+    title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
+    if not rows:
+        title = "all tasks"
+        rows = [(code, code) for code in tasks if _is_language(code)] if all(map(_is_language, tasks)) else []
+    if not rows:
+        return Panel(stack, tuple(tasks), tuple(tasks), (), title)
+    rows.sort(key=lambda row: (find_language(row[0]).family, *row))
+    labels, names = (tuple(column) for column in zip(*rows, strict=True))
+    return Panel(stack, names, labels, tuple(map(find_language, labels)), title)
+
+
+def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
+    """Divide tasks into those from the pivot and those to it; all together where some are neither.
+
+    Example:
+        >>> divide(["en-de", "de-en"], "en")
+        {'from en': ['en-de'], 'to en': ['de-en']}
+    """
+    sides: dict[str, list[str]] = {}
+    for task in tasks:
+        found = _read_direction(task, pivot)
+        if found is None:
+            return {"all tasks": list(tasks)}
+        sides.setdefault(f"{found[2]} {pivot}", []).append(task)
+    return sides
+
+
+def _read_direction(task: str, pivot: str) -> tuple[str, str, Side] | None:
+    """Return the language that a direction pairs with the pivot, the task, and on which side the pivot stands."""
+    try:
+        source, target = split_direction(task)
+    except NeuronspecError:
+        return None  # any string may name a task
+    if target == pivot:
+        return source, task, "to"
+    return (target, task, "from") if source == pivot else None
+
+
+def _is_language(task: str) -> bool:
+    try:
+        find_language(task)
+    except NeuronspecError:
+        return False
+    return True

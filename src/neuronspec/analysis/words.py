@@ -1,0 +1,46 @@
+"""Words: how often each token of the vocabulary stands in the text of each task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def count_tokens(
+    batches: Iterable[Mapping[str, Any]], tasks: Sequence[str], ignore: Sequence[int] = ()
+) -> dict[str, NDArray[np.int64]]:
+    """Count the tokens of each task's text, on the side that each stack reads.
+
+    Args:
+        batches: as for `record_activations`, with names as tasks.
+        tasks: of the rows of the result.
+        ignore: ids of tokens that do not count, such as tags.
+
+    Returns:
+        By stack, (tasks, tokens that occur anywhere); of a model that reads one text, under `decoder` alone.
+
+    Example:
+        >>> import torch
+        >>> ones = torch.ones(1, 3, dtype=torch.int64)
+        >>> batch = {"input_ids": torch.tensor([[7, 1, 7]]), "attention_mask": ones, "tasks": ["de"]}
+        >>> count_tokens([batch], ["de", "nl"])["decoder"].tolist()
+        [[1, 2], [0, 0]]
+    """
+    found: dict[str, dict[str, Counter[int]]] = {}
+    for batch in batches:
+        sides = {"encoder": "", "decoder": "decoder_"} if "decoder_input_ids" in batch else {"decoder": ""}
+        for stack, side in sides.items():
+            counters = found.setdefault(stack, {task: Counter() for task in tasks})
+            real = batch[f"{side}attention_mask"].bool()
+            for task, ids, there in zip(batch["tasks"], batch[f"{side}input_ids"], real, strict=True):
+                counters[task].update(ids[there].tolist())
+    return {stack: _tabulate(list(counters.values()), set(ignore)) for stack, counters in found.items()}
+
+
+def _tabulate(counters: Sequence[Counter[int]], ignore: set[int]) -> NDArray[np.int64]:
+    ids = sorted(set().union(*counters) - ignore)
+    return np.array([[counter[number] for number in ids] for counter in counters], dtype=np.int64)

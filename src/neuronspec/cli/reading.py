@@ -1,0 +1,84 @@
+"""A model and the texts of its tasks, as `--model` and `--text` name them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronspec.errors import NeuronspecError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A model, and what it reads.
+
+    Attributes:
+        model: on the device that there is.
+        tokenizer: the model's.
+        texts: for each task its text: pairs for an encoder-decoder, lines for any other model.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    texts: Mapping[str, list[Any]]
+
+    def find_special(self, kinds: Collection[str]) -> list[int]:
+        """Return the ids of the tokens that dress the texts, of the kinds `tags` and `end_of_sentence`."""
+        from neuronspec.data.batches import special_ids
+        from neuronspec.models.tags import task_format
+
+        if not self.model.config.is_encoder_decoder:
+            end = self.tokenizer.eos_token_id
+            return [end] if "end_of_sentence" in kinds and end is not None else []
+        return special_ids((task_format(task, self.tokenizer, self.model.config) for task in self.texts), kinds)
+
+
+def open_reading(name: str, options: Sequence[str]) -> Reading:
+    """Load a model and read the texts that `TASK=FILE` options name.
+
+    Raises:
+        NeuronspecError: an option is no such thing, a task comes twice, or something cannot be read.
+    """
+    from accelerate import PartialState
+
+    from neuronspec.models.loading import load_model, load_tokenizer
+
+    files = check_texts(options)
+    model, tokenizer = load_model(name).to(PartialState().device), load_tokenizer(name)
+    return Reading(model, tokenizer, {task: _read(model, task, path) for task, path in files.items()})
+
+
+def check_texts(options: Sequence[str]) -> dict[str, str]:
+    """Return the file of each task that `TASK=FILE` options name.
+
+    Raises:
+        NeuronspecError: an option is no such thing, a task comes twice, or there is none.
+    """
+    files = dict(_split(option) for option in options)
+    if len(files) < len(options) or not files:
+        raise NeuronspecError("give --text TASK=FILE, once for each task")
+    return files
+
+
+def _split(option: str) -> tuple[str, str]:
+    task, separator, path = option.partition("=")
+    if not separator or not task or not path:
+        raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
+    return task, path
+
+
+def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
+    from neuronspec.data.formats import read_lines, read_pairs
+    from neuronspec.languages import split_direction
+
+    if not model.config.is_encoder_decoder:
+        return [line for line in read_lines(Path(path)) if line.strip()]
+    source, target = split_direction(task)
+    if f"{target}-{source}" in Path(path).name:
+        raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
+    return [(pair.source, pair.target) for pair in read_pairs(path, source, target)]

@@ -1,0 +1,53 @@
+"""The page of a run: the report of its neurons, with the scores of its systems beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuronspec.analysis.report import write_report
+from neuronspec.analysis.study_figures import draw_study
+from neuronspec.evaluation.tables import Table
+from neuronspec.files import read_json
+from neuronspec.pipeline.analyzing import ANALYSIS_FILE, REPORT_FILE
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.report import Report
+
+FIGURES = "figures"
+
+
+def read_analysis(layout: Layout) -> dict[str, Any]:
+    """Return what was measured of a run's neurons; nothing where it has no masks."""
+    path = layout.analysis / ANALYSIS_FILE
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def write_page(
+    report: Report, layout: Layout, tables: Mapping[str, Table], findings: list[str], about: str, directory: Path
+) -> None:
+    """Draw the figures of a run's scores and write its page.
+
+    Args:
+        report: of the run.
+        layout: where the analysis of its neurons is.
+        tables: of scores, to be shown.
+        findings: what the scores say.
+        about: what was trained on what.
+        directory: of the report.
+    """
+    pairs = {system: report.baseline(system) for system in report.study.results.systems if system in report.trained[1:]}
+    figures = draw_study(report.study, directory / FIGURES, pairs)
+    neurons = read_analysis(layout)
+    page = {"title": report.config.name, "summary": [], "panels": {}, "layers": []} | neurons
+    page |= {
+        "subtitle": about,
+        "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
+        "tables": {"scores": list(tables.values()), **page.get("tables", {})},
+        "figures": [
+            {"title": title, "alt": title, "svg": (directory / FIGURES / f"{name}.svg").read_text(encoding="utf-8")}
+            for name, title in figures.items()
+        ],
+        "methods": [*page.get("methods", []), "Scores: " + "; ".join(report.study.results.signatures)],
+    }
+    write_report(page, directory / REPORT_FILE)
