@@ -9,7 +9,7 @@ WORKERS ?= 2
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test check format bench comet clean
+.PHONY: help demo test check format bench browser comet clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,6 +45,9 @@ $(COMET)/.installed: constraints.txt
 
 comet: $(COMET)/.installed  ## set up COMET in an environment of its own, for the tests of it (1.4 GB)
 
+browser:  ## install Chromium (Debian, as root), with which the report is tested; tests skip without
+	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+
 format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -53,6 +56,7 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.training_loop
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.recording
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.masking
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.overlap
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.significance
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.translation
 

@@ -93,6 +93,16 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert {tuple(weight.shape) for weight in small.values()} != {tuple(weight.shape) for weight in same.values()}
 
 
+def test_the_page_on_analysis_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in snippets(ROOT / "docs" / "analysis.md", "python"):
+        exec(compile(snippet, "analysis.md", "exec"), names)
+    found = names["layer"].structure.correlations["family"]
+    assert found.r > 0.3
+    assert found.p_value <= 0.05
+
+
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:
     page = (ROOT / "docs" / "neurons.md").read_text(encoding="utf-8")
     missing = [name for name in (*ARCHITECTURES, *RULES) if f"`{name}`" not in page]

@@ -19,8 +19,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 import neuronspec
-from neuronspec.analysis.ablation import Ablation, ablate, choose_own, switch_off
+from neuronspec.analysis.ablation import Ablation, ablate
 from neuronspec.analysis.harm import measuring_loss
+from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.data.batches import IGNORED, TaskFormat, Tensors, collate
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.inputs import make_batches

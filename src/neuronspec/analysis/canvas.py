@@ -68,11 +68,11 @@ def save_figure(figure: Any, stem: Path, header: Sequence[str], rows: Iterable[S
     """Write a figure as SVG and PNG, and the numbers behind it as CSV; return the three paths."""
     # not with_suffix: a stem such as `decoder.0` has a dot of its own
     svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
-    page = {"bbox_inches": "tight", "pad_inches": 0.1}
     dpi = min(200, 8000 / max(figure.get_size_inches()))
     drawing, text = io.StringIO(), io.StringIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both
         figure.savefig(drawing, format="svg", metadata={"Date": None}, **page)
         with publish(png) as temporary:
             figure.savefig(temporary, format="png", dpi=dpi, **page)

@@ -100,15 +100,16 @@ def describe_languages(
         chosen = {layer: masks.layer(layer).numpy()[rows] for layer in layers}  # (tasks, d_ff) each
         margins = np.concatenate([_margins(chosen[layer], _rates(counts, layer, panel)) for layer in layers], axis=1)
         places = [(layer, neuron) for layer in layers for neuron in range(masks.widths[layer])]
+        counted = [_count(layer, chosen[layer]) for layer in layers]
         for row, task in enumerate(panel.tasks):
-            ranked = np.argsort(-margins[row], kind="stable")[:limit]
+            ranked = np.argsort(-margins[row].round(12), kind="stable")[:limit]  # equal ones: the lower index first
             cards.append(
                 LanguageCard(
                     task,
                     panel.labels[row],
                     panel.names[row],
                     panel.stack,
-                    [_count(layer, chosen[layer], row) for layer in layers],
+                    [tasks[row] for tasks in counted],
                     [places[index] for index in ranked if margins[row, index] > 0],
                 )
             )
@@ -143,7 +144,7 @@ def describe_neuron(
         raise NeuronspecError(f"no neuron {index!r} in {layer}: its neurons are 0 to {masks.widths[layer] - 1}")
     neuron = int(index)
     owners = [task for task, on in zip(masks.tasks, masks.layer(layer)[:, neuron].tolist(), strict=True) if on]
-    rates = counts.frequencies(layer)[:, neuron].tolist() if counts is not None else []
+    rates = counts.frequencies(layer, slice(neuron, neuron + 1))[:, 0].tolist() if counts is not None else []
     shown = examples.show(layer, neuron, tokenizer) if examples is not None and tokenizer is not None else []
     return NeuronCard(layer, neuron, owners, dict(zip(counts.tasks if counts else (), rates, strict=True)), shown)
 
@@ -167,7 +168,9 @@ def _margins(chosen: NDArray[np.bool_], rates: NDArray[np.float64] | None) -> ND
     return np.where(chosen, np.maximum(rates - highest_of_others, 0.0), 0.0)
 
 
-def _count(layer: str, chosen: NDArray[np.bool_], row: int) -> Place:
-    owners = chosen.sum(0)
-    exclusive = int((chosen[row] & (owners == 1)).sum())
-    return Place(layer, int(chosen[row].sum()), exclusive, int((owners == len(chosen)).sum()))
+def _count(layer: str, chosen: NDArray[np.bool_]) -> list[Place]:
+    """Return for each task how many of a layer's neurons are its own."""
+    owners = chosen.sum(0)  # (d_ff,)
+    shared = int((owners == len(chosen)).sum())
+    own, exclusive = chosen.sum(1).tolist(), (chosen & (owners == 1)).sum(1).tolist()
+    return [Place(layer, *numbers, shared) for numbers in zip(own, exclusive, strict=True)]

@@ -11,13 +11,16 @@ import numpy as np
 
 from neuronspec.analysis.ablation import Ablation, Dominance
 from neuronspec.analysis.measures import LayerMeasures, Measures
-from neuronspec.analysis.statistics import Correlation
+from neuronspec.analysis.panels import Panel
+from neuronspec.analysis.statistics import Correlation, Separation, find_trend, mantel
 from neuronspec.analysis.structure import FAMILY, RIVALS
 from neuronspec.evaluation.outcomes import holm
 
 LEVEL = 0.05
 HIGH_Z = 3  # standard deviations above chance
 FIRM = 0.8  # the correlation of two halves from which on overlaps are well measured
+LEAST = 3  # tasks: with fewer there is one pair, and nothing to correlate
+_PAPER = {"encoder": "x to {}", "decoder": "{} to x"}  # what the paper compares
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def describe(measures: Measures, ablations: Mapping[str, Ablation] | None = None
         findings += _describe_trend(measures, stack, layers)
         findings += _describe_firmness(measures, stack, layers)
         if ablations and stack in ablations:
-            findings.append(_describe_ablation(stack, ablations[stack]))
+            findings += _describe_ablation(stack, ablations[stack], layers[0].panel)
     findings += [
         Finding("caveat", f"{title}: {measures.missing[part]}.")
         for part, title in (
@@ -82,12 +85,13 @@ def _describe_selection(measures: Measures) -> Finding:
     told = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in off.items())
     signature = measures.masks.signature
     ks = {key.removeprefix("k."): value for key, value in signature.items() if key.startswith("k.")}
-    shares = " / ".join(f"{100 * float(value):g} %" for name, value in ks.items() if name in off)
+    shares = " / ".join(dict.fromkeys(f"{100 * float(value):g} %" for name, value in ks.items() if name in off))
     if signature.get("rule") == "coverage" and shares:
         how = f"The neurons that cover {shares} of the activation leave"
     else:
         how = f"The neurons that were selected ({signature.get('rule', 'by hand')}) leave"
-    return Finding("finding", f"{how} {told} neurons off, on average over {len(measures.masks.tasks)} tasks.")
+    size = len(measures.masks.tasks)
+    return Finding("finding", f"{how} {told} neurons off{f', on average over {size} tasks' * (size > 1)}.")
 
 
 def _describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
@@ -102,8 +106,8 @@ def _describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findi
     above, pairs = int((z > HIGH_Z).sum()), len(z)
     count = "all" if above == pairs else f"{above} of {pairs}"
     text = (
-        f"In the {stack} ({panel.title}, {len(panel.tasks)} tasks, {len(layers)} layers) {count} overlaps are larger "
-        f"than of random sets of the same sizes (mean IoU {mean:.2f}, at random {expected:.2f}; z > {HIGH_Z})"
+        f"In the {stack} ({panel.title}; tasks: {len(panel.tasks)}, layers: {len(layers)}) {count} overlaps are larger "
+        f"than those of random sets of the same sizes (mean IoU {mean:.2f}, at random {expected:.2f}; z > {HIGH_Z})"
     )
     found = [Finding("finding" if 2 * above > pairs else "caveat", f"{text}.")]
     nulls = [one.resampled.null for one in layers if one.resampled is not None]
@@ -126,31 +130,34 @@ def _describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findi
 def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
     """Say which distances between languages the overlaps follow, alone and beside their rivals."""
     found = []
+    who = "languages" if layers[0].panel.languages else "tasks"
     for name in layers[0].structure.correlations:
         correlations = {one.layer: one.structure.correlations[name] for one in layers}
         known = {layer: one for layer, one in correlations.items() if not math.isnan(one.p_value)}
         if not known:
-            text = f"The languages do not differ in {name}, or the overlaps of the {stack} not at all: nothing to test."
+            few = max(one.n for one in correlations.values()) < LEAST
+            why = f"it takes {LEAST} {who}" if few else f"the {who} are all as far apart in it, or overlap as much"
+            text = f"Whether overlaps follow {name} in the {stack} is not tested: {why}."
             found.append(Finding("caveat", text))
             continue
-        r = [one.r for one in known.values()]
-        numbers = f"Mantel r {min(r):.2f} to {max(r):.2f}, Holm's correction over {len(known)} layers"
-        least = max(one.least_p_value for one in known.values()) * len(known)
+        numbers = f"Mantel r {_span([one.r for one in known.values()])}, layers tested: {len(known)}"
+        least = min(1.0, max(one.least_p_value for one in known.values()) * len(known))
         significant = _find_significant(known)
         if significant:
-            text = f"Languages closer in {name} share more neurons in {_name(significant, known, stack)} ({numbers})"
+            where = _name(significant, known, stack)
+            text = f"{who.capitalize()} closer in {name} share more neurons in {where} ({numbers})"
             found.append(Finding("finding", f"{text}{_describe_rivals(name, layers, significant)}."))
         elif least > LEVEL:
             size = len(layers[0].panel.tasks)
             text = (
-                f"{size} languages are too few to tell whether overlaps follow {name} in the {stack}: no p-value could "
+                f"{size} {who} are too few to tell whether overlaps follow {name} in the {stack}: no p-value could "
                 f"be below {least:.2g} ({numbers})."
             )
             found.append(Finding("caveat", text))
         else:
             found.append(Finding("caveat", f"No layer of the {stack} shows that overlaps follow {name} ({numbers})."))
         if name == FAMILY:
-            found += _describe_families(layers)
+            found += _describe_families(stack, layers)
     return found
 
 
@@ -160,30 +167,42 @@ def _describe_rivals(name: str, layers: Sequence[LayerMeasures], alone: Sequence
     others = " and ".join(rival for rival in RIVALS if rival != name and rival in layers[0].structure.partial)
     if not partial or not others:
         return ""
+    if all(math.isnan(partial[layer].p_value) for layer in alone):
+        return f"; with {others} held fixed there is nothing left to test"
     held = [layer for layer in _find_significant(partial) if layer in alone]
     if not held:
-        return f", but not when {others} are held fixed"
+        return f", but not clearly with {others} held fixed"
     r = float(np.mean([partial[layer].r for layer in held]))
     return f", and with {others} held fixed still in {join(held)} (partial r {r:.2f})"
 
 
-def _describe_families(layers: Sequence[LayerMeasures]) -> list[Finding]:
-    """Say how much larger overlaps are within families, in the layer where they are most."""
+def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
+    """Say where families keep apart more than random groups, and how much larger overlaps are within them."""
+    separations = {one.layer: one.structure.families for one in layers if one.structure.families is not None}
+    significant = _find_significant(separations)
     known = [one for one in layers if not math.isnan(one.structure.within - one.structure.across)]
-    if not known:
-        return []
-    best = max(known, key=lambda one: one.structure.within - one.structure.across)
-    structure = best.structure
-    text = (
-        f"Families show most in {best.layer}: mean IoU {structure.within:.2f} within, {structure.across:.2f} across; "
-        f"its tree, cut into as many groups, agrees with them by {structure.rand:.2f} (adjusted Rand index)."
+    best = max(
+        (one for one in known if one.layer in significant or not significant),
+        key=lambda one: one.structure.within - one.structure.across,
+        default=None,
     )
-    return [Finding("finding" if structure.within > structure.across else "caveat", text)]
+    if best is None:
+        return []
+    structure = best.structure
+    numbers = f"most in {best.layer}: mean IoU {structure.within:.2f} within, {structure.across:.2f} across"
+    if not significant:
+        text = f"That families keep apart more than random groups is not shown in any layer of the {stack} ({numbers})."
+        return [Finding("caveat", text)]
+    text = (
+        f"Families keep apart more than random groups in {_name(significant, separations, stack)} ({numbers}; its "
+        f"tree, cut into as many groups, agrees with them by {structure.rand:.2f}, the adjusted Rand index)."
+    )
+    return [Finding("finding", text)]
 
 
-def _find_significant(correlations: Mapping[str, Correlation]) -> list[str]:
+def _find_significant(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
     """Return the layers whose corrected p-value is small."""
-    known = {layer: one.p_value for layer, one in correlations.items() if not math.isnan(one.p_value)}
+    known = {layer: one.p_value for layer, one in tests.items() if not math.isnan(one.p_value)}
     if not known:
         return []
     return [layer for layer, p in zip(known, holm(list(known.values())), strict=True) if p <= LEVEL]
@@ -197,15 +216,23 @@ def _describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasur
     """Say whether overlaps rise or fall over the layers; the paper: rise in the encoder, fall in the decoder."""
     trend = measures.trends[stack]
     if math.isnan(trend.p_value):
-        return [Finding("caveat", f"{len(layers)} layers or {trend.units} tasks in the {stack} show no trend.")]
+        text = f"Whether overlaps rise or fall over the {stack} is not tested: it takes 2 layers and {LEAST} tasks."
+        return [Finding("caveat", text)]
     low, high = trend.interval
-    numbers = f"{trend.slope:+.3f} IoU a layer, 95 % {low:+.3f} .. {high:+.3f} over languages"
+    upper = np.triu_indices(trend.units, k=1)
+    by_size = find_trend([[float(one.chance.mean[upper].mean()) for one in layers]]).slope
+    numbers = (
+        f"{trend.slope:+.3f} IoU a layer, 95 % interval over tasks {low:+.3f} to {high:+.3f}; random sets of the same "
+        f"sizes: {by_size:+.3f}"
+    )
     if trend.p_value > LEVEL:
         return [Finding("caveat", f"Overlaps neither rise nor fall for certain over the {stack} ({numbers}).")]
     way = "rise" if trend.slope > 0 else "fall"
     paper = "rise" if stack == "encoder" else "fall"
-    as_there = "as in the paper" if way == paper else f"where the paper finds that they {paper}"
-    return [Finding("finding", f"Overlaps {way} over the {stack}, {as_there} ({numbers}).")]
+    as_there = ", as in the paper" if way == paper else f", where the paper finds that they {paper}"
+    if layers[0].panel.title != _PAPER[stack].format(measures.pivot):
+        as_there = ""  # the paper compares other tasks there
+    return [Finding("finding", f"Overlaps {way} over the {stack}{as_there} ({numbers}).")]
 
 
 def _describe_firmness(measures: Measures, stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
@@ -220,17 +247,23 @@ def _describe_firmness(measures: Measures, stack: str, layers: Sequence[LayerMea
             near = float(np.mean([one.curve[-1].iou for one in resampled]))
             text += f"; masks of {size} sentences a task have an IoU of {near:.2f} with those of all"
         firm = min(correlations) >= FIRM
-        rest = "" if firm else ": there is little text for what is shown"
+        rest = "" if firm else ": there are too few sentences, or the overlaps hardly differ"
         found.append(Finding("finding" if firm else "caveat", f"{text}{rest}."))
     for name, by_layer in measures.against.items():
-        values = [by_layer[one.layer] for one in layers]
-        text = f"The {stack}'s overlaps correlate with those of {name} by {min(values):.2f} to {max(values):.2f}."
-        found.append(Finding("finding" if min(values) >= FIRM else "caveat", text))
+        values = [by_layer[one.layer] for one in layers if not math.isnan(by_layer[one.layer])]
+        if not values:
+            text = f"The {stack}'s overlaps are not compared with those of {name}: they are too few, or all the same."
+            found.append(Finding("caveat", text))
+            continue
+        firm = min(values) >= FIRM
+        rest = "" if firm else ": what differs is not of the languages alone"
+        text = f"The {stack}'s overlaps correlate with those of {name} by {_span(values)}{rest}."
+        found.append(Finding("finding" if firm else "caveat", text))
     return found
 
 
-def _describe_ablation(stack: str, ablation: Ablation) -> Finding:
-    """Say whether texts suffer most from the loss of their own neurons."""
+def _describe_ablation(stack: str, ablation: Ablation, panel: Panel) -> list[Finding]:
+    """Say whether texts suffer most from the loss of their own neurons, and next from that of relatives' ones."""
     test: Dominance = ablation.test()
     numbers = (
         f"harm in {ablation.metric}: own {test.own:.3g}, others' {test.others:.3g} (p = {test.p_others:.2g}), random "
@@ -239,10 +272,34 @@ def _describe_ablation(stack: str, ablation: Ablation) -> Finding:
     what = f"With {100 * ablation.share:.2g} % of the {stack}'s neurons off"
     if max(test.p_others, test.p_random) <= LEVEL:
         text = f"{what}, {test.strongest} of {test.tasks} texts suffer most where they are their own ({numbers})."
-        return Finding("finding", text)
+        return [Finding("finding", text), *_describe_relatives(stack, ablation, panel)]
     few = f"; {test.tasks} tasks are too few to show it" * (max(test.least_p_others, test.least_p_random) > LEVEL)
     text = f"{what}, texts do not suffer more where they are their own than others' or random ones ({numbers}){few}."
-    return Finding("caveat", text)
+    return [Finding("caveat", text)]
+
+
+def _describe_relatives(stack: str, ablation: Ablation, panel: Panel) -> list[Finding]:
+    """Say whether texts suffer from the loss of related languages' neurons more than from that of others'."""
+    relatives = dict(zip(panel.tasks, panel.relatives, strict=False))
+    groups = np.array([relatives.get(task, task) for task in ablation.tasks])
+    same = (groups[:, None] == groups[None]) & ~np.eye(len(groups), dtype=bool)
+    other = groups[:, None] != groups[None]
+    if not same.any() or not other.any():
+        return []
+    near, far = (float(ablation.changes[pairs].mean()) for pairs in (same, other))
+    harm = (ablation.changes + ablation.changes.T) / 2
+    test = mantel(-harm, groups[:, None] != groups[None])
+    numbers = f"harm without those of related languages {near:.3g}, of unrelated ones {far:.3g}; p = {test.p_value:.2g}"
+    if test.p_value <= LEVEL:
+        text = f"In the {stack} texts also need the own neurons of related languages more than others' ({numbers})."
+        return [Finding("finding", text)]
+    text = f"That texts of the {stack} need the own neurons of related languages is not shown ({numbers})."
+    return [Finding("caveat", text)]
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def join(names: Iterable[str]) -> str:

@@ -51,8 +51,9 @@ def draw_figures(
         LayerCorrelation(layer, name, found.r, found.p_value)
         for layer, one in measures.layers.items()
         for name, found in one.structure.correlations.items()
+        if not math.isnan(found.r)
     ]
-    if any(not math.isnan(one.r) for one in correlations):
+    if correlations:
         draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
     for stack, ablation in (ablations or {}).items():
         draw_ablation(

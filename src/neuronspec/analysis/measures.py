@@ -198,7 +198,10 @@ def _find_missing(
         none = "there are no activation counts beside the masks"
         return {"shares": none, "intervals": none} | missing
     if counts.widths != masks.widths or not set(masks.tasks) <= set(counts.tasks):
-        raise NeuronspecError("the activation counts are of another model or of other tasks than the masks")
+        raise NeuronspecError(
+            "the activation counts are of another model or of other tasks than the masks: give those that the masks "
+            "were selected from, or none"
+        )
     rows = [counts.tasks.index(task) for task in masks.tasks]
     try:
         for layer in masks.layers:

@@ -55,14 +55,16 @@ def _describe_overlap(masks: NeuronMasks, one: LayerMeasures) -> Row:
     rows = [masks.task_index(task) for task in one.panel.tasks]
     off = 1 - float(masks.layer(layer)[rows].double().mean())
     upper = np.triu_indices(len(one.iou), k=1)
-    numbers = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), one.chance.mean[upper].mean()]
+    numbers = [math.nan] * 4  # of one task, which overlaps with nothing
+    if one.pairs.size:
+        numbers = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), one.chance.mean[upper].mean()]
     z = one.chance.z(one.iou)[upper]
     finite = z[np.isfinite(z)]
     return [
         Cell(layer),
         Cell(masks.widths[layer], 0),
         Cell(100 * off),
-        *(Cell(float(number), 3) for number in (numbers if one.pairs.size else [math.nan] * 4)),
+        *(Cell(float(number), 3) for number in numbers),
         Cell(float(finite.min()) if finite.size else None),
     ]
 

@@ -62,6 +62,7 @@ def make_payload(
     masks = measures.masks
     return {
         "title": title,
+        "subtitle": f"The neurons of {len(masks.tasks)} tasks in {len(masks.layers)} layers.",
         "version": f"neuronspec {neuronspec.__version__}",
         "summary": [asdict(finding) for finding in describe(measures, ablations)],
         "missing": dict(measures.missing),

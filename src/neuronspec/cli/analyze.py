@@ -50,6 +50,7 @@ def analyze(
     if place.is_dir() or place.suffix == ".safetensors":
         words = [*(overrides or []), *(["analysis.ablate=true"] if ablate else [])]
         subject, layout = _load_subject(place, words, masks, pivot, seed or 0), Layout(out or Path("analysis"))
+        _check_neurons(subject, neuron or [])
         _analyze_subject(subject, layout, model, text or [], force)
         vocabulary: Path | str | None = model
     else:
@@ -94,6 +95,7 @@ def _analyze_subject(subject: Subject, layout: Layout, model: str | None, texts:
     if subject.options.ablate and model is None:
         raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
     made = {path.name for path in (layout.analysis, layout.figures, layout.examples)}
+    made |= {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # that a killed analysis has left
     check_place(layout.out, force, lambda entry: entry.name in made)
     if model is None:
         write_analysis(subject, layout, None, None, None, {})
@@ -103,15 +105,23 @@ def _analyze_subject(subject: Subject, layout: Layout, model: str | None, texts:
     analyze_texts(subject, layout, reading.model, reading.tokenizer, reading.texts, tags)
 
 
+def _check_neurons(subject: Subject, names: list[str]) -> None:
+    """Refuse neurons that there are none of, before anything is analysed."""
+    from neuronspec.analysis.cards import describe_neuron
+
+    for name in names:
+        describe_neuron(name, subject.masks)
+
+
 def _describe(subject: Subject, layout: Layout, vocabulary: Path | str | None, names: list[str]) -> list[NeuronCard]:
     """Return the cards of neurons, with the examples that were found."""
     from neuronspec.analysis.cards import describe_neuron
     from neuronspec.models.loading import load_tokenizer
-    from neuronspec.neurons.examples import EXAMPLES_FILE, Examples
+    from neuronspec.neurons.examples import Examples
 
     if not names:
         return []
-    known = vocabulary is not None and (layout.examples / EXAMPLES_FILE).is_file()
+    known = vocabulary is not None and subject.options.examples > 0
     examples = Examples.load(layout.examples) if known else None
     tokenizer = load_tokenizer(vocabulary) if known and vocabulary is not None else None
     return [describe_neuron(name, subject.masks, subject.counts, examples, tokenizer) for name in names]
@@ -141,7 +151,8 @@ def _print(layout: Layout, cards: list[NeuronCard], as_json: bool) -> None:
 def _print_card(card: NeuronCard) -> None:
     typer.echo(f"\n{card.name}: selected by {', '.join(card.owners) or 'no task'}")
     ranked = sorted(card.frequencies.items(), key=lambda item: -item[1])
-    typer.echo("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
+    if ranked:
+        typer.echo("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
     for example in card.examples:
         before, token, after = (
             " ".join(part)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuronspec.evaluation.tables import Table
 
 TERMINAL = "terminal"
+FIGURES = "figures"
 
 
 def compare(
@@ -39,7 +40,9 @@ def compare(
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="Only this table, by name. Repeatable.")] = None,
     format: Annotated[str, typer.Option("-f", "--format", help="terminal, markdown, csv, latex or json.")] = TERMINAL,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write every table here in every format.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write every table here in every format, and the figures.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Of the significance tests.")] = None,
     significance: Annotated[
         float | None, typer.Option(min=0, max=1, help="Mark p-values up to this, after correction.")
@@ -58,7 +61,7 @@ def compare(
         FORMATS[format]  # which says so where it is unknown
     if out is not None:
         endings = {one.suffix for one in FORMATS.values()}
-        check_place(out, force, lambda entry: entry.is_file() and entry.suffix in endings)
+        check_place(out, force, lambda entry: entry.suffix in endings or entry.name == FIGURES)
     loaded = [load_set(text) for text in sets]
     if models:
         if not all(name for name, _ in loaded) or len(dict(loaded)) < len(loaded):
@@ -91,9 +94,26 @@ def compare(
         with publish(out) as temporary:
             temporary.mkdir()
             write_tables(chosen, temporary)
+            if not models:
+                _draw(study, sets, temporary / FIGURES)
     _print(chosen, format)
     if out is not None:
         typer.echo(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
+
+
+def _draw(study: Study, sets: list[str], directory: Path) -> None:
+    """Draw gains and zero-shot scores, and of runs with different k the gain over k."""
+    from neuronspec.analysis.score_figures import draw_shares
+    from neuronspec.analysis.study_figures import draw_study
+    from neuronspec.pipeline.collection import collect_shares
+    from neuronspec.pipeline.scoring import COPY
+
+    others = [one for one in study.results.systems if one not in (study.baseline, COPY)]
+    draw_study(study, directory, dict.fromkeys(others, study.baseline))
+    metric = study.results.metrics[0]
+    points = collect_shares(sets, metric)
+    if len(points) > 1:
+        draw_shares(points, directory / "shares", metric=metric, title="Gain and sparsity by k")
 
 
 def _test(study: Study, seed: int) -> Study:

@@ -34,6 +34,7 @@ def run(
 def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     """Print the main tables and the findings of a finished run."""
     from neuronspec.pipeline import summary
+    from neuronspec.pipeline.analyzing import REPORT_FILE
     from neuronspec.pipeline.report import load_report, tabulate
 
     report = load_report(config, layout)
@@ -44,6 +45,8 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
         return
     for table in (tables["directions"], *shown.values()):
         print_table(table)
-    for finding in summary.describe_findings(report, layout):
+    for finding in summary.describe_scores(report):
         typer.echo(f"- {finding}")
-    typer.echo(f"Everything is in {layout.out}; read {layout.report / summary.SUMMARY_FILE} first.")
+    typer.echo(
+        f"Everything is in {layout.out}: open {layout.report / REPORT_FILE} in a browser to explore the neurons."
+    )

@@ -63,10 +63,15 @@ class ActivationCounts:
         """The number of neurons of each layer."""
         return {layer: counts.shape[1] for layer, counts in self.values.items()}
 
-    def frequencies(self, layer: str) -> torch.Tensor:
-        """Return the (tasks, d_ff) float64 shares of sentences, or of tokens, in which each neuron was active."""
+    def frequencies(self, layer: str, neurons: slice | None = None) -> torch.Tensor:
+        """Return the (tasks, d_ff) float64 shares of sentences, or of tokens, in which each neuron was active.
+
+        Args:
+            layer: its name.
+            neurons: of the layer; all where not given.
+        """
         totals = self.totals[layer.partition(".")[0]]
-        return self.values[layer] / totals.clamp(min=1).to(torch.float64)[:, None]
+        return self.values[layer][:, neurons or slice(None)] / totals.clamp(min=1).to(torch.float64)[:, None]
 
     def save(self, directory: Path) -> Path:
         """Write `activation_counts.safetensors` into `directory` and return its path."""

@@ -71,7 +71,10 @@ def _select(frequencies: NDArray[np.number], share: Fraction) -> NDArray[np.bool
     rows = values.reshape(-1, values.shape[-1])
     if exact and any(sum(row.tolist()) >= 2**63 for row in rows[rows.sum(axis=1, dtype=np.float64) > 2.0**62]):
         raise NeuronspecError("the counts of a layer add up to more than 64-bit integers hold")
-    order = np.argsort(-rows, axis=1, kind="stable")  # ties: the lower index first
+    falling = rows.max(initial=0) - rows if exact else -rows
+    if exact and falling.max(initial=0) < 2**16:
+        falling = falling.astype(np.uint16)  # sorted by radix, several times faster
+    order = np.argsort(falling, axis=1, kind="stable")  # ties: the lower index first
     covered = np.cumsum(np.take_along_axis(rows, order, axis=1), axis=1)
     goals = [math.ceil(share * total) if exact else float(share) * total for total in covered[:, -1].tolist()]
     # The first position at which the goal is reached; none where the goal is 0.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.analysis.ablation import Ablation, ablate, choose_own, switch_off
+from neuronspec.analysis.ablation import Ablation, ablate
 from neuronspec.analysis.cards import NEURONS, describe_languages, describe_neuron
 from neuronspec.analysis.gallery import draw_figures
 from neuronspec.analysis.harm import CHRF, LOSS, measuring_chrf, measuring_loss
@@ -21,6 +21,7 @@ from neuronspec.analysis.neuron_tables import tabulate_measures
 from neuronspec.analysis.panels import choose_panel
 from neuronspec.analysis.payload import make_payload
 from neuronspec.analysis.report import simplify, write_report
+from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.analysis.words import count_tokens
 from neuronspec.config import Analysis, Config, Translation
 from neuronspec.data.batches import special_ids
@@ -31,12 +32,14 @@ from neuronspec.files import publish, read_json, write_json
 from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
-from neuronspec.neurons.examples import EXAMPLES_FILE, Examples, find_examples
+from neuronspec.neurons.examples import Examples, find_examples
+from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.report import TABLES, write_tables
 from neuronspec.progress import show_progress
+from neuronspec.specialization.masking import check_fit
 
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.html"
@@ -129,8 +132,10 @@ def analyze_run(config: Config, layout: Layout) -> None:
     tags = special_ids((task.format for task in valid.tasks), ("tags", "end_of_sentence"))
     subject = load_subject(config, layout)
     words = count_tokens(itertools.chain.from_iterable(batches), subject.masks.tasks, tags)
-    examples = Examples.load(layout.examples) if (layout.examples / EXAMPLES_FILE).is_file() else None
-    write_analysis(subject, layout, words, examples, tokenizer, load_ablations(layout.ablation))
+    options = subject.options  # what an earlier configuration asked for may be there, of an earlier model
+    examples = Examples.load(layout.examples) if options.examples else None
+    ablations = load_ablations(layout.ablation) if options.ablate else {}
+    write_analysis(subject, layout, words, examples, tokenizer, ablations)
 
 
 def analyze_texts(
@@ -152,8 +157,9 @@ def analyze_texts(
         tags: ids of tokens that are no words.
 
     Raises:
-        NeuronspecError: a text is of an unknown task, or a task that is ablated has none.
+        NeuronspecError: a text is of an unknown task, a task that is ablated has none, or the model is another one.
     """
+    check_fit(find_ffn_layers(model), subject.masks)
     for task in texts:
         subject.masks.task_index(task)  # which says so where it is unknown
     options, facts = subject.options, {} if subject.counts is None else subject.counts.signature
@@ -168,7 +174,6 @@ def analyze_texts(
             gated_at="product" if facts.get("gated_at") == "product" else "gate",
             ignore=[] if ignored == "padding" else list(map(int, ignored.split())),
         )
-        examples.save(layout.examples)
     ablations = {}
     if options.ablate:
         limit = options.ablated_sentences
@@ -189,6 +194,8 @@ def analyze_texts(
     known = all(task in texts for task in subject.masks.tasks)
     words = count_tokens(make_batches(model, tokenizer, texts), subject.masks.tasks, tags) if known else None
     write_analysis(subject, layout, words, examples, tokenizer, ablations)
+    if examples is not None:
+        examples.save(layout.examples)  # last: where something is amiss, nothing is written
 
 
 def load_subject(config: Config, layout: Layout) -> Subject:

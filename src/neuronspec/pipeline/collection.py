@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neuronspec.analysis.score_figures import SharePoint
 from neuronspec.config import check_levels
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
-from neuronspec.evaluation.study import Study, make_study
+from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
 from neuronspec.languages import find_language
 from neuronspec.methods import method_options
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring
-from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.report import load_report
 from neuronspec.recipe import load_config
 
@@ -29,13 +32,50 @@ def load_set(text: str) -> tuple[str, Study]:
     Raises:
         NeuronspecError: there are no results, or there is no such system.
     """
+    name, directory, system = _read_place(text)
+    study = _load(directory)
+    return name, replace(study, results=study.results.select(system)) if system else study
+
+
+def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
+    """Return what each run's k leads to: its masks' sparsity, and what the specialised model gains (paper Figure 5).
+
+    The gain is that of `neuron_specialization` over fine-tuning, or over the pretrained model where there is none, on
+    average over the trained directions.
+
+    Args:
+        texts: as for `load_set`; what is no run, or has no such method or no single k, is left out.
+        metric: the score that is gained.
+
+    Returns:
+        A point for each k, the first run's where several have it.
+    """
+    points: dict[float, SharePoint] = {}
+    for text in texts:
+        layout = Layout(_read_place(text)[1])
+        if not (layout.masks / MASKS_FILE).is_file():
+            continue
+        masks, study = NeuronMasks.from_pretrained(layout.masks), _load(layout.out)
+        ks = {float(value) for key, value in masks.signature.items() if key.startswith("k.")}
+        systems = study.results.systems
+        baseline = FINE_TUNE if FINE_TUNE in systems else PRETRAINED
+        if len(ks) != 1 or "neuron_specialization" not in systems or metric not in study.results.metrics:
+            continue
+        tasks = [task for task in study.results.tasks if task not in study.results.zero_shot]
+        ours, theirs = (study.results.score(one, metric, tasks) for one in ("neuron_specialization", baseline))
+        sparsity = {layer: float(values.mean()) for layer, values in masks.sparsity().items()}
+        points.setdefault(next(iter(ks)), SharePoint(next(iter(ks)), sparsity, ours - theirs))
+    return list(points.values())
+
+
+def _read_place(text: str) -> tuple[str, Path, str]:
+    """Return the name, the directory and the system of `[NAME=]DIRECTORY[:SYSTEM]`, empty where not given."""
     name, place = text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text)
     directory, system = Path(place), ""
     if not directory.exists() and ":" in place:
         place, system = place.rsplit(":", 1)
         directory = Path(place)
-    study = _load(directory)
-    return name, replace(study, results=study.results.select(system)) if system else study
+    return name, directory, system
 
 
 def rename_systems(name: str, study: Study) -> Study:
