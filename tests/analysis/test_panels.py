@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.analysis.planted import LANGUAGES, directions
+
+from neuronspec.analysis.panels import SIDES, Panel, Side, choose_panel, divide
+from neuronspec.languages import find_language
+
+TASKS = ["en-ru", "sv-en", "en-de", "ru-en", "en-sv", "de-en"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "tasks", "title"),
+    [("encoder", ("de-en", "sv-en", "ru-en"), "x to en"), ("decoder", ("en-de", "en-sv", "en-ru"), "en to x")],
+)
+def test_a_stack_compares_the_side_that_is_not_the_pivot_by_family(
+    stack: str, tasks: tuple[str, ...], title: str
+) -> None:
+    panel = choose_panel(TASKS, "en", stack)
+    assert (panel.stack, panel.tasks, panel.title) == (stack, tasks, title)
+    assert panel.labels == ("de", "sv", "ru")
+    assert panel.names == ("German", "Swedish", "Russian")
+    assert panel.families == ("Germanic", "Germanic", "Slavic")
+    assert panel.scripts == ("Latn", "Latn", "Cyrl")
+
+
+@pytest.mark.parametrize(("stack", "side"), [*itertools.product(SIDES, ("to", "from"))])
+def test_either_side_can_be_compared_in_either_stack(stack: str, side: Side) -> None:
+    panel = choose_panel(TASKS, "en", stack, side)
+    assert all((task.endswith("-en")) == (side == "to") for task in panel.tasks)
+    assert panel.title == {"to": "x to en", "from": "en to x"}[side]
+
+
+@given(st.permutations(list(directions(LANGUAGES[:7]))), st.sampled_from(list(SIDES)))
+def test_the_order_of_the_tasks_does_not_matter_and_families_stand_together(tasks: list[str], stack: str) -> None:
+    panel = choose_panel(tasks, "en", stack)
+    assert panel == choose_panel(sorted(tasks), "en", stack)
+    assert sorted(panel.labels) == sorted(LANGUAGES[:7])
+    runs = [family for family, _ in itertools.groupby(panel.families)]
+    assert len(runs) == len(set(runs))
+    for task, label, language in zip(panel.tasks, panel.labels, panel.languages, strict=True):
+        assert set(task.split("-")) == {label, "en"}
+        assert language == find_language(label)
+
+
+@pytest.mark.parametrize("stack", list(SIDES))
+def test_tasks_of_one_side_are_compared_in_both_stacks(stack: str) -> None:
+    panel = choose_panel(["en-nl", "en-de"], "en", stack)
+    assert (panel.tasks, panel.labels, panel.title) == (("en-de", "en-nl"), ("de", "nl"), "en to x")
+
+
+@pytest.mark.parametrize("pivot", ["eng_Latn", "en"])
+def test_codes_of_nllb_are_compared_whatever_notation_the_pivot_is_in(pivot: str) -> None:
+    tasks = ["eng_Latn-deu_Latn", "eng_Latn-rus_Cyrl", "rus_Cyrl-eng_Latn"]
+    panel = choose_panel(tasks, pivot, "decoder")
+    assert (panel.tasks, panel.labels) == (tuple(tasks[:2]), ("deu_Latn", "rus_Cyrl"))
+    assert panel.families == ("Germanic", "Slavic")
+    assert choose_panel(tasks, pivot, "encoder").labels == ("rus_Cyrl",)
+
+
+def test_tasks_named_after_languages_are_compared_as_languages() -> None:
+    panel = choose_panel(["ru", "de", "en", "nl"], "en", "decoder")
+    assert panel.tasks == panel.labels == ("de", "en", "nl", "ru")
+    assert (panel.title, panel.families[0], panel.families[-1]) == ("all tasks", "Germanic", "Slavic")
+
+
+@pytest.mark.parametrize("tasks", [["news", "law"], ["de-sv", "sv-de"], ["de", "law"]])
+def test_other_tasks_keep_their_names_and_their_order(tasks: list[str]) -> None:
+    panel = choose_panel(tasks, "en", "encoder")
+    assert panel == Panel("encoder", tuple(tasks), tuple(tasks), (), "all tasks")
+    assert panel.names == tuple(tasks)
+    assert panel.families == panel.scripts == ("", "")
+    assert panel.relatives == ()
+
+
+def test_isolates_creoles_and_made_up_languages_are_nobodys_relatives() -> None:
+    panel = choose_panel([f"{one}-en" for one in ("eu", "ht", "eo", "de", "nl")], "en", "encoder")
+    relatives = dict(zip(panel.labels, panel.relatives, strict=True))
+    assert relatives["de"] == relatives["nl"]
+    assert len(set(relatives.values())) == 4
+
+
+def test_tasks_are_divided_by_the_side_of_the_pivot() -> None:
+    assert divide(TASKS, "en") == {"from en": ["en-ru", "en-de", "en-sv"], "to en": ["sv-en", "ru-en", "de-en"]}
+    assert divide([*TASKS, "law"], "en") == {"all tasks": [*TASKS, "law"]}
+    assert divide(["de-sv"], "en") == {"all tasks": ["de-sv"]}
