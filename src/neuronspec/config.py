@@ -340,6 +340,12 @@ class Evaluation(Section):
         return self
 
 
+def _none_or_enough(resamples: int) -> int:
+    if resamples and resamples < 20:
+        raise ValueError("must be 0, or 20 or more: with fewer no p-value could be 0.05")
+    return resamples
+
+
 class Analysis(Section):
     """What is measured of the neurons."""
 
@@ -351,8 +357,8 @@ class Analysis(Section):
     """The k at which overlaps are shown beside the chosen one."""
     permutations: int = Field(default=1_999, ge=99)
     """Permutations of each test of what the overlaps follow."""
-    resamples: int = Field(default=200, ge=0)
-    """Resamples of the sentences, for intervals and nulls; 0: none. Needs `neurons.states`."""
+    resamples: Annotated[int, AfterValidator(_none_or_enough)] = 200
+    """Resamples of the sentences, for intervals and nulls, 20 or more; 0: none. Needs `neurons.states`."""
     uriel: Annotated[
         list[Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]],
         AfterValidator(_once),

@@ -293,7 +293,8 @@ def _describe_relatives(stack: str, ablation: Ablation, panel: Panel) -> list[Fi
     if test.p_value <= LEVEL:
         text = f"In the {stack} texts also need the own neurons of related languages more than others' ({numbers})."
         return [Finding("finding", text)]
-    text = f"That texts of the {stack} need the own neurons of related languages is not shown ({numbers})."
+    few = f": no p-value of so few languages could be below {test.least_p_value:.2g}" * (test.least_p_value > LEVEL)
+    text = f"That texts of the {stack} need the own neurons of related languages is not shown{few} ({numbers})."
     return [Finding("caveat", text)]
 
 

@@ -66,7 +66,8 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
         side: `to` the pivot or `from` it, where it shall not be the paper's choice.
 
     Returns:
-        The tasks ordered by family and language; all of them, under their own names, where none is of that kind.
+        The tasks ordered by family and language. Where no task is of that side, those of the other; where none is of
+        either, all of them under their own names.
 
     Example:
         >>> choose_panel(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
@@ -74,11 +75,14 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
     """
     wanted = side or SIDES[stack]
     read = [_read_direction(task, pivot) for task in tasks]
+    sides = {side for _, _, side in filter(None, read)}
+    if wanted not in sides and sides:
+        wanted = next(iter(sides))
     rows = [(found[0], found[1]) for found in read if found is not None and found[2] == wanted]
     title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
     if not rows:
         title = "all tasks"
-        rows = [(code, code) for code in tasks if _is_language(code)] if all(map(_is_language, tasks)) else []
+        rows = [(code, code) for code in tasks] if all(map(_is_language, tasks)) else []
     if not rows:
         return Panel(stack, tuple(tasks), tuple(tasks), (), title)
     rows.sort(key=lambda row: (find_language(row[0]).family, *row))
@@ -108,9 +112,14 @@ def _read_direction(task: str, pivot: str) -> tuple[str, str, Side] | None:
         source, target = split_direction(task)
     except NeuronspecError:
         return None  # any string may name a task
-    if target == pivot:
+    if _is_same(target, pivot):
         return source, task, "to"
-    return (target, task, "from") if source == pivot else None
+    return (target, task, "from") if _is_same(source, pivot) else None
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Tell whether two codes mean the same language, in whatever notation."""
+    return first == second or (_is_language(second) and find_language(first).code == find_language(second).code)
 
 
 def _is_language(task: str) -> bool:
