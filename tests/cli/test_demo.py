@@ -82,4 +82,4 @@ def test_demo_is_done_when_it_is_asked_again(
     )
     assert again.returncode == 0, again.stderr
     assert again.stdout == demo[1].stdout
-    assert again.stderr.count("done before") == 14
+    assert again.stderr.count("done before") == 16

@@ -69,17 +69,21 @@ def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load
     stages = plan_stages(config, Layout(config.out))
     outputs = [output for stage in stages for output in stage.outputs]
     assert len(outputs) == len(set(outputs))
-    assert [stage.name for stage in stages][:5] == ["prepare", "train", "record", "select", "analyze"]
+    first = ["prepare", "train", "record", "select", "examples", "analyze"]
+    assert [stage.name for stage in stages][:6] == first
     assert depends(config)["report"] >= {"prepare", "train", "select", "score"} | TRAIN | TRANSLATE
 
 
 @pytest.mark.parametrize(
     ("change", "direct"),
     [
-        ("name=other", {"report"}),
+        ("name=other", {"analyze", "report"}),
         ("neurons.k=0.5", {"select"}),
         ("neurons.decoder_k=0.5", {"select"}),
         ("neurons.unit=token", {"record"}),
+        ("neurons.threshold=0.1", {"record", "examples"}),
+        ("analysis.permutations=200", {"analyze"}),
+        ("analysis.examples=2", {"examples", "analyze"}),
         ("training.updates=17", {"train"}),
         ("continued.updates=9", TRAIN),
         ("sampling.temperature=1", {"train"} | TRAIN),
@@ -102,6 +106,37 @@ def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: st
         {stage.name: stage.settings for stage in plan_stages(one, Layout(one.out))} for one in (config, load(change))
     )
     assert {name for name in before if before[name] != after[name]} == direct
+
+
+@pytest.mark.parametrize(
+    ("change", "direct"),
+    [
+        ("analysis.ablated_share=0.1", {"ablate", "analyze"}),
+        ("analysis.ablated_metric=chrf", {"ablate", "analyze"}),
+        ("analysis.decoder=to", {"ablate", "analyze"}),
+        ("analysis.shares=[0.5]", {"analyze"}),
+        ("translation.beams=2", TRANSLATE),  # the loss does not depend on it
+    ],
+)
+def test_a_key_of_the_ablation_changes_it_where_it_is_asked_for(load: Load, change: str, direct: set[str]) -> None:
+    before, after = (
+        {stage.name: stage.settings for stage in plan_stages(config, Layout(config.out))}
+        for config in (load("analysis.ablate=true"), load("analysis.ablate=true", change))
+    )
+    assert {name for name in before if before[name] != after[name]} == direct
+
+
+def test_examples_and_ablation_are_stages_where_they_are_asked_for(load: Load) -> None:
+    names = [
+        {stage.name for stage in plan_stages(config, Layout(config.out))}
+        for config in (load(), load("analysis.examples=0"), load("analysis.ablate=true"))
+    ]
+    assert names[0] - names[1] == {"examples"}
+    assert names[2] - names[0] == {"ablate"}
+    before = depends(load("analysis.ablate=true"))
+    assert before["ablate"] >= {"record", "select", "train"}
+    assert not before["examples"] & {"record", "select"}
+    assert before["analyze"] >= {"examples", "ablate"}
 
 
 def test_masks_decide_only_what_uses_them(load: Load) -> None:

@@ -43,10 +43,10 @@ def test_results_are_on_stdout_and_logs_on_stderr(command: subprocess.CompletedP
     said = command.stdout
     assert "Averages over directions" in said
     assert "Repeat with seed=[1,2,3]" in said
-    assert said.rstrip().endswith("read run/report/summary.md first.")
+    assert said.rstrip().endswith("run/report/report.html in a browser to explore the neurons.")
     stages = command.stderr.splitlines()
-    assert stages[:5] == ["prepare", "train", "record", "select", "analyze"]
-    assert stages[5:] == [
+    assert stages[:6] == ["prepare", "train", "record", "select", "examples", "analyze"]
+    assert stages[6:] == [
         *("train.fine_tune", "train.neuron_specialization"),
         *(f"translate.{system}" for system in SYSTEMS),
         "score",
@@ -194,12 +194,12 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
         "trained for 8 more updates, from the same weights and with the same batches, in 2 ways",
         "**Averages over directions**",
         "**Every direction**",
-        "cover 90 % / 90 % of the activation (encoder / decoder)",
-        "IoU) of neurons within / across language families",
+        "cover 90 % of the activation",
+        "Families show most",
         "One seed and one test set",
         "version:",
     ):
-        assert (part in summary) == (not part.startswith("IoU"))  # German and Swedish are of one family
+        assert (part in summary) == (not part.startswith("Families"))  # German and Swedish are of one family
     train, test = (
         sum(len(read_lines(Layout(finished.out).text / f"{part}.en-{x}.tsv")) for x in ("de", "sv"))
         for part in ("train", "test")
@@ -211,17 +211,15 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
 def test_every_figure_has_its_picture_its_drawing_and_its_numbers(finished: Config) -> None:
     figures = Layout(finished.out).figures
     layers = [f"{stack}.{number}" for stack in ("encoder", "decoder") for number in (0, 1)]
-    stems = ["progression", "sparsity", *(f"{kind}.{layer}" for kind in ("iou", "tree") for layer in layers)]
+    kinds = ("iou.{}", "iou.{}.by-tree", "tree.{}")
+    stems = ["progression", "sparsity", "shares", *(kind.format(layer) for kind in kinds for layer in layers)]
     assert sorted(file.name for file in figures.iterdir()) == sorted(
-        ["overlap.json", *(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "png", "svg"))]
+        f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "png", "svg")
     )
     masks = NeuronMasks.from_pretrained(Layout(finished.out).masks)
     rows = read_table(figures / "iou.decoder.1.csv")
     first, second = (masks.mask(f"en-{row['label']}", "decoder.1") for row in rows)
     assert float(rows[0][rows[1]["label"]]) == pytest.approx(float((first & second).sum() / (first | second).sum()))
-    overlap = json.loads((figures / "overlap.json").read_text(encoding="utf-8"))
-    assert list(overlap) == layers
-    assert all(across is None and 0 < within < 1 for within, across in overlap.values())
 
 
 def test_findings_speak_of_chance_where_it_could_be_chance(finished: Config) -> None:

@@ -261,8 +261,9 @@ def test_the_same_command_goes_on_and_leaves_what_is_done(
     resumed = killed.stderr.splitlines()
     assert resumed[:3] == ["prepare: done before", "train", "going on after 4 of 16 updates"]
     last = finished.stderr.splitlines()
-    assert last[:5] == [f"{stage}: done before" for stage in ("prepare", "train", "record", "select", "analyze")]
-    assert last[5:7] == ["train.fine_tune", "going on after 4 of 8 updates"]
+    done = ("prepare", "train", "record", "select", "examples", "analyze")
+    assert last[:6] == [f"{stage}: done before" for stage in done]
+    assert last[6:8] == ["train.fine_tune", "going on after 4 of 8 updates"]
     assert not any("again" in line for line in last)
 
 
