@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import METHOD, SEED, Analysis, Config, Corpus, Neurons, Section, own_options
+from neuronspec.config import METHOD, SEED, Analysis, Config, Corpus, Neurons, Section, Translation, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
@@ -93,16 +93,18 @@ def load_neurons(overrides: Iterable[str]) -> Neurons:
     return neurons
 
 
-def load_analysis(overrides: Iterable[str]) -> tuple[Neurons, Analysis]:
-    """Return the parts `neurons` and `analysis` of a configuration from its overrides alone.
+def load_analysis(overrides: Iterable[str]) -> tuple[Neurons, Analysis, Translation]:
+    """Return the parts `neurons`, `analysis` and `translation` of a configuration from its overrides alone.
 
     Raises:
         NeuronspecError: one cannot be read, is of another part, or does not fit.
     """
-    neurons, analysis = _load_sections(overrides, {"neurons": Neurons, "analysis": Analysis})
+    kinds: dict[str, type[Section]] = {"neurons": Neurons, "analysis": Analysis, "translation": Translation}
+    neurons, analysis, translation = _load_sections(overrides, kinds)
     assert isinstance(neurons, Neurons)
     assert isinstance(analysis, Analysis)
-    return neurons, analysis
+    assert isinstance(translation, Translation)
+    return neurons, analysis, translation
 
 
 def _load_sections(overrides: Iterable[str], kinds: Mapping[str, type[Section]]) -> list[Section]:
@@ -111,7 +113,7 @@ def _load_sections(overrides: Iterable[str], kinds: Mapping[str, type[Section]])
         _apply_override(values, *_parse_override(override))
     others = [key for key in values if key not in kinds]
     if others:
-        known = " and ".join(f"{name}.*" for name in kinds)
+        known = ", ".join(f"{name}.*" for name in kinds)
         raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
     sections = []
     for name, kind in kinds.items():

@@ -302,8 +302,10 @@ def test_a_run_is_analysed_and_its_neurons_are_shown(call: Call, capsys: Said) -
     assert "encoder.1:4: selected by " in capsys.readouterr().out
     assert_refused(call(*command, "--ablate", "--neuron", "encoder.1:9999"), capsys, "no neuron '9999' in encoder.1")
 
-
-# What is refused
+    # What is refused
+    assert call("analyze", "run", "--json") == 0  # a run's directory says itself how it was made
+    assert json.loads(capsys.readouterr().out)["summary"] == found["summary"]
+    assert report.stat().st_mtime_ns == stamp
 
 
 def assert_refused(code: int, capsys: Said, found: str) -> None:
@@ -338,8 +340,11 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["counts", "--out", "de.txt"], "de.txt exists"),
         (["counts", "--out", "de.txt", "--force"], "de.txt holds something else"),
         (["counts", "--out", "reader", "--force"], "reader holds something else"),
-        (["small.yaml", "--masks", "masks"], "a configuration says itself which masks, model and text there are"),
-        (["small.yaml", "--model", "reader", *TEXTS], "a configuration says itself"),
+        (["small.yaml", "--masks", "masks"], "a configuration says its masks, model, text and pivot itself"),
+        (["small.yaml", "--model", "reader", *TEXTS], "leave these options out"),
+        (["small.yaml", "--pivot", "de"], "leave these options out"),
+        (["counts", "neurons.unit=token"], "neurons.unit changes nothing in counts and masks that are there"),
+        (["counts", "--masks", "masks", "neurons.k=0.5"], "neurons.k changes nothing"),
         (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
         (["counts", "analysis.distances={trade: missing.csv}"], "missing.csv does not exist"),
         (["counts", "analysis.distances={trade: words.csv}"], "words.csv has no row for 'sv'"),
@@ -351,7 +356,7 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["reader"], "neuron_masks.safetensors does not exist"),
         (["missing"], "no configuration 'missing'"),
         (["missing.safetensors"], "missing.safetensors does not exist"),
-        (["counts", "training.updates=3"], "only neurons.* and analysis.* can be changed, not training"),
+        (["counts", "training.updates=3"], "only neurons.*, analysis.*, translation.* can be changed, not training"),
         (["counts", "neurons.k=auto"], "neurons.k: auto needs a configuration"),
         (["counts", "analysis.permutation=99"], "unknown key analysis.permutation (did you mean 'permutations'?)"),
         (["counts", "analysis.ablated_share=1"], "analysis.ablated_share"),

@@ -129,7 +129,7 @@ def measure(
         options: which tasks to compare, how often to resample, other distances: see docs/configuration.md.
         tokens: by stack, (masks.tasks, vocabulary) how often each token stands in each task's text, on the side that
             the stack reads. Without it nobody can tell whether languages share neurons because they share words.
-        against: other masks of the same model size and tasks, such as those of another seed, by a name.
+        against: other masks with the same layers and tasks, such as those of another seed, by a name.
         seed: of everything that is drawn.
         advance: called after each layer.
 

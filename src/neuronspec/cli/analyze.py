@@ -15,6 +15,7 @@ from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
     from neuronspec.analysis.cards import NeuronCard
+    from neuronspec.config import Translation
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.layout import Layout
 
@@ -22,7 +23,9 @@ WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
 
 def analyze(
-    source: Annotated[str, typer.Argument(help="A configuration, or where activation counts or masks are.")],
+    source: Annotated[
+        str, typer.Argument(help="A configuration, a run's directory, or where activation counts or masks are.")
+    ],
     overrides: Overrides = None,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Switch off each language's own neurons, and measure who suffers.")
@@ -36,7 +39,9 @@ def analyze(
     text: Annotated[
         list[str] | None, typer.Option(metavar="TASK=FILE", help="Text for it: to find examples, and for --ablate.")
     ] = None,
-    pivot: Annotated[str, typer.Option(help="The language that directions share, without a configuration.")] = "en",
+    pivot: Annotated[
+        str | None, typer.Option(help="The language that directions share, where it is not en and no configuration.")
+    ] = None,
     out: Out = None,
     seed: Seed = None,
     force: Force = False,
@@ -46,71 +51,90 @@ def analyze(
     quiet_libraries()
     from neuronspec.pipeline.layout import Layout
 
-    place = Path(source)
-    if place.is_dir() or place.suffix == ".safetensors":
+    place, names = Path(source), neuron or []
+    if Layout(place).config.is_file():  # the output of a run
+        source, out = str(Layout(place).config), out or place
+    elif place.is_dir() or place.suffix == ".safetensors":
         words = [*(overrides or []), *(["analysis.ablate=true"] if ablate else [])]
-        subject, layout = _load_subject(place, words, masks, pivot, seed or 0), Layout(out or Path("analysis"))
-        _check_neurons(subject, neuron or [])
-        _analyze_subject(subject, layout, model, text or [], force)
-        vocabulary: Path | str | None = model
-    else:
-        if masks is not None or model is not None or text:
-            raise NeuronspecError("a configuration says itself which masks, model and text there are: leave them out")
-        from neuronspec.pipeline.analyzing import load_subject
-        from neuronspec.pipeline.plan import run
+        subject, translation = _load_subject(place, words, masks, pivot or "en", seed or 0)
+        layout = Layout(out or Path("analysis"))
+        _check(subject, layout, names, model, text or [], force)
+        _analyze(subject, layout, model, text or [], translation)
+        _print(layout, _describe(subject, layout, model, names), as_json)
+        return
+    if masks is not None or model is not None or text or pivot is not None:
+        raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
+    from neuronspec.pipeline.analyzing import load_subject
+    from neuronspec.pipeline.plan import run
 
-        config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
-        layout = run(config, until="analyze", force=force)
-        subject, vocabulary = load_subject(config, layout), layout.vocabulary
-    _print(layout, _describe(subject, layout, vocabulary, neuron or []), as_json)
+    config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
+    layout = run(config, until="analyze", force=force)
+    _print(layout, _describe(load_subject(config, layout), layout, layout.vocabulary, names), as_json)
 
 
-def _load_subject(place: Path, words: list[str], masks: Path | None, pivot: str, seed: int) -> Subject:
+def _load_subject(
+    place: Path, words: list[str], masks: Path | None, pivot: str, seed: int
+) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
+    from neuronspec.config import Neurons
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.pipeline.analyzing import Subject
+    from neuronspec.pipeline.plan import RECORDING
     from neuronspec.pipeline.work import choose
     from neuronspec.recipe import load_analysis
 
-    neurons, options = load_analysis(words)
-    if not ((place / COUNTS_FILE).is_file() or place.name == COUNTS_FILE):
-        if masks is not None:
-            raise NeuronspecError(f"{place} holds no activation counts to go with --masks")
-        return Subject(place.name, NeuronMasks.from_pretrained(place), None, pivot, options, seed)
-    counts = ActivationCounts.load(place)
-    if masks is not None:
-        return Subject(place.name, NeuronMasks.from_pretrained(masks), counts, pivot, options, seed)
-    if neurons.k == "auto":
+    neurons, options, translation = load_analysis(words)
+    counts = ActivationCounts.load(place) if COUNTS_FILE in (place.name, *_list(place)) else None
+    if counts is None and masks is not None:
+        raise NeuronspecError(f"{place} holds no activation counts to go with --masks")
+    selects = counts is not None and masks is None
+    if fixed := sorted(neurons.model_fields_set & ({*RECORDING} if selects else {*Neurons.model_fields})):
+        raise NeuronspecError(f"neurons.{fixed[0]} changes nothing in counts and masks that are there")
+    if not selects:
+        selected = NeuronMasks.from_pretrained(masks or place)
+    elif neurons.k == "auto":
         raise NeuronspecError("neurons.k: auto needs a configuration: its model and its validation text")
-    return Subject(place.name, choose(neurons, counts, neurons.k), counts, pivot, options, seed)
+    else:
+        assert counts is not None
+        selected = choose(neurons, counts, neurons.k)
+    return Subject(place.name, selected, counts, pivot, options, seed), translation
 
 
-def _analyze_subject(subject: Subject, layout: Layout, model: str | None, texts: list[str], force: bool) -> None:
-    """Analyse masks and counts without a run, with a model and text of theirs where they are given."""
-    from neuronspec.pipeline.analyzing import analyze_texts, write_analysis
+def _list(place: Path) -> list[str]:
+    return [entry.name for entry in place.iterdir()] if place.is_dir() else []
+
+
+def _check(
+    subject: Subject, layout: Layout, names: list[str], model: str | None, texts: list[str], force: bool
+) -> None:
+    """Refuse, before any work, what cannot be done or would replace what is not ours."""
+    from neuronspec.analysis.cards import describe_neuron
 
     if (model is None) != (not texts):
         raise NeuronspecError("give --model and --text together")
     if subject.options.ablate and model is None:
         raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
+    for name in names:
+        describe_neuron(name, subject.masks)
     made = {path.name for path in (layout.analysis, layout.figures, layout.examples)}
     made |= {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # that a killed analysis has left
     check_place(layout.out, force, lambda entry: entry.name in made)
+
+
+def _analyze(subject: Subject, layout: Layout, model: str | None, texts: list[str], translation: Translation) -> None:
+    """Analyse masks and counts without a run, with a model and text of theirs where they are given."""
+    from neuronspec.pipeline.analyzing import analyze_subject
+    from neuronspec.pipeline.material import open_texts
+
     if model is None:
-        write_analysis(subject, layout, None, None, None, {})
+        analyze_subject(subject, layout, None)
         return
     reading = open_reading(model, texts)
-    tags = reading.find_special(("tags", "end_of_sentence"))
-    analyze_texts(subject, layout, reading.model, reading.tokenizer, reading.texts, tags)
-
-
-def _check_neurons(subject: Subject, names: list[str]) -> None:
-    """Refuse neurons that there are none of, before anything is analysed."""
-    from neuronspec.analysis.cards import describe_neuron
-
-    for name in names:
-        describe_neuron(name, subject.masks)
+    special = reading.find_special(("tags", "end_of_sentence"))
+    counted = {} if subject.counts is None else subject.counts.signature
+    material = open_texts(reading.model, reading.tokenizer, reading.texts, special, counted, translation)
+    analyze_subject(subject, layout, material)
 
 
 def _describe(subject: Subject, layout: Layout, vocabulary: Path | str | None, names: list[str]) -> list[NeuronCard]:

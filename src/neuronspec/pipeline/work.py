@@ -228,6 +228,10 @@ def check_needs(config: Config) -> None:
             raise NeuronspecError(
                 f"this run needs {library}, which is not installed: pip install 'neuronspec[{extra}]'"
             )
+    for key in ("distances", "against"):
+        for name, path in getattr(config.analysis, key).items():
+            if not path.exists():
+                raise NeuronspecError(f"analysis.{key}.{name}: {path} does not exist")
     if "comet" in config.evaluation.metrics:
         find_interpreter()
     routed = [name for name, kind in kinds.items() if kind.routes or kind.name == "lass"]

@@ -1,0 +1,113 @@
+"""What an analysis reads: a model and the text of its tasks, those of a run or of any files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config import Config, Translation
+from neuronspec.data.batches import special_ids
+from neuronspec.data.store import read_columns
+from neuronspec.data.text import Texts, pairs_of
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.models.inputs import make_batches
+from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.pipeline import work
+from neuronspec.pipeline.layout import PRETRAINED, Layout
+
+Batches = Iterator[Mapping[str, Any]]
+Pairs = tuple[list[str], list[str]]  # sources, references
+
+
+@dataclass(frozen=True)
+class Material:
+    """A model and the text of its tasks.
+
+    Attributes:
+        model: that the neurons are of.
+        tokenizer: the model's.
+        tasks: those that there is text of.
+        read: the text of a task in batches of that task alone, all of it or its first sentences.
+        read_pairs: the first sentences of a task and their references, of a model that translates.
+        special: ids of tokens that are no words: tags, ends of sentences.
+        watching: how the neurons were counted (`threshold`, `gated_at`, `ignore`), to look at them alike.
+        translation: how to translate.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    tasks: Sequence[str]
+    read: Callable[[str, int | None], Batches]
+    read_pairs: Callable[[str, int], Pairs]
+    special: Sequence[int]
+    watching: Mapping[str, Any]
+    translation: Translation
+
+
+def open_run(config: Config, layout: Layout) -> Material:
+    """Return the pretrained model of a run and its validation text."""
+    model, tokenizer = work.to_device(load_model(layout.model(PRETRAINED)), config), load_tokenizer(layout.vocabulary)
+    valid = work.open_dataset(config, layout, "valid", tokenizer, model.config)
+    texts, pairs = Texts.load(layout.text), pairs_of(config.directions(), config.pivot)
+    numbers = {task.name: number for number, task in enumerate(valid.tasks)}
+    formats, neurons = [task.format for task in valid.tasks], config.neurons
+
+    def read(task: str, limit: int | None) -> Batches:
+        return work.name_tasks(valid.in_order(neurons.tokens_per_batch, numbers[task], limit), task)
+
+    def read_pairs(task: str, limit: int) -> Pairs:
+        pair, side = pairs[task]
+        rows = list(itertools.islice(read_columns(texts.path("valid", pair)), limit))
+        return [row[side] for row in rows], [row[1 - side] for row in rows]
+
+    watching = {
+        "threshold": neurons.threshold,
+        "gated_at": neurons.gated_at,
+        "ignore": special_ids(formats, neurons.ignore),
+    }
+    special = special_ids(formats, ("tags", "end_of_sentence"))
+    return Material(model, tokenizer, list(numbers), read, read_pairs, special, watching, config.translation)
+
+
+def open_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Mapping[str, list[Any]],
+    special: Sequence[int],
+    signature: Mapping[str, str],
+    translation: Translation,
+) -> Material:
+    """Return any model with any text.
+
+    Args:
+        model: that the neurons are of.
+        tokenizer: the model's.
+        texts: for each task its text, as `make_batches` takes it.
+        special: ids of tokens that are no words.
+        signature: of the activation counts, which says how they were counted; empty where there are none.
+        translation: how to translate.
+    """
+
+    def find(task: str) -> list[Any]:
+        if task not in texts:
+            raise NeuronspecError(f"there is no text of {task}{did_you_mean(task, texts)}: give --text {task}=FILE")
+        return texts[task]
+
+    def read(task: str, limit: int | None) -> Batches:
+        return make_batches(model, tokenizer, {task: find(task)[:limit]})
+
+    def read_pairs(task: str, limit: int) -> Pairs:
+        sources, references = zip(*find(task)[:limit], strict=True)
+        return list(sources), list(references)
+
+    ignored = signature.get("ignored", "padding")
+    watching = {
+        "threshold": float(signature.get("threshold", 0)),
+        "gated_at": signature.get("gated_at", "gate"),
+        "ignore": [] if ignored == "padding" else list(map(int, ignored.split())),
+    }
+    return Material(model, tokenizer, list(texts), read, read_pairs, special, watching, translation)
