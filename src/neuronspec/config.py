@@ -371,6 +371,8 @@ class Analysis(Section):
     """Masks of other runs of the same tasks, by name, such as another seed's: whether the overlaps are the same."""
     examples: int = Field(default=5, ge=0)
     """Sentences on the card of each neuron; 0: no cards."""
+    figures: bool = True
+    """Draw the figures: a few seconds for each layer of 200 languages. The report shows the overlaps in any case."""
     released: bool = False
     """Draw the heat maps also as the released code does (IoU ** 1.25), under that name."""
     ablate: bool = False

@@ -131,132 +131,6 @@ def make_ablation(harm: NDArray[np.float64], random: NDArray[np.float64], higher
     return Ablation("decoder", tasks, metric, higher_is_better, 0.05, {"decoder.0": 3}, baseline, values, control)
 
 
-# Choosing and switching off
-
-
-def test_the_planted_neurons_are_chosen(
-    planted: tuple[PreTrainedModel, dict[str, list[Tensors]], ActivationCounts],
-) -> None:
-    _, _, counts = planted
-    masks = NeuronMasks.from_counts(counts, k=0.95)
-    own = choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF)
-    assert own.layers == ("decoder.0",)
-    for number, task in enumerate(TASKS):
-        chosen = own.mask(task, "decoder.0").nonzero().flatten().tolist()
-        assert chosen == [*range(number * NEURONS, (number + 1) * NEURONS)]
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.integers(2, 5))
-def test_own_neurons_are_those_that_stand_out_most(seed: int, share: float, tasks: int) -> None:
-    counts = draw_counts(seed, tasks)
-    masks = NeuronMasks.from_counts(counts, k=0.9)
-    names = counts.tasks[::-1]  # a panel's own order
-    own = choose_own(counts, masks, names, "encoder", share)
-    most = min(int(masks.layer("encoder.0").sum(1).min()) // 2, max(1, round(share * 40)))
-    frequencies = {name: counts.frequencies("encoder.0")[counts.tasks.index(name)].tolist() for name in names}
-    for name in names:
-
-        def excess(neuron: int, name: str = name) -> float:
-            others = [frequencies[other][neuron] for other in names if other != name]
-            return round(float(frequencies[name][neuron] - math.fsum(others) / len(others)), 10)
-
-        selected = masks.mask(name, "encoder.0").nonzero().flatten().tolist()
-        expected = sorted(selected, key=lambda neuron: (-excess(neuron), neuron))[:most]
-        assert own.mask(name, "encoder.0").nonzero().flatten().tolist() == sorted(expected)
-
-
-def test_a_layer_with_a_mask_of_one_neuron_takes_no_part() -> None:
-    values = {"decoder.0": torch.tensor([[9, 0, 0, 0], [5, 6, 7, 8]]), "decoder.1": torch.tensor([[9, 8, 7, 6]] * 2)}
-    counts = ActivationCounts(("a", "b"), values, {"decoder": torch.tensor([10, 10])}, "sentence")
-    masks = NeuronMasks.from_counts(counts, k=0.8)
-    own = choose_own(counts, masks, ("a", "b"), "decoder", 0.25)
-    assert not own.layer("decoder.0").any()
-    assert own.layer("decoder.1").sum(1).tolist() == [1, 1]
-    few = NeuronMasks(masks.tasks, {name: torch.eye(4, dtype=torch.bool)[:2] for name in masks.layers})
-    with pytest.raises(NeuronspecError, match="fewer than two selected neurons"):
-        choose_own(counts, few, ("a", "b"), "decoder")
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 3))
-def test_off_is_own_or_random_neurons_of_the_texts_mask_equally_many(seed: int, random: int) -> None:
-    layers = ("encoder.0", "encoder.1", "decoder.0")
-    counts = draw_counts(seed, layers=layers)
-    masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    off = switch_off(own, masks, random, seed)
-    assert len(off.tasks) == len(counts.tasks) * (1 + random)
-    assert bool(off.layer("decoder.0").all())
-    for task, layer in itertools.product(counts.tasks, own.layers):
-        mine, selected = own.mask(task, layer), masks.mask(task, layer)
-        assert torch.equal(~off.mask(f"without {task}", layer), mine)
-        for draw in range(random):
-            drawn = ~off.mask(f"without random {draw + 1} for {task}", layer)
-            assert int(drawn.sum()) == int(mine.sum())
-            assert bool((drawn <= (selected & ~mine)).all())
-    assert off == switch_off(own, masks, random, seed)
-
-
-def test_random_neurons_depend_on_nothing_but_seed_and_task() -> None:
-    counts = draw_counts(3, width=200)
-    masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    name = "without random 2 for t2"
-    drawn = switch_off(own, masks).mask(name, "encoder.0")
-    assert torch.equal(drawn, switch_off(own.reorder(["t2", "t0"]), masks, 2).mask(name, "encoder.0"))
-    assert not torch.equal(drawn, switch_off(own, masks, seed=1).mask(name, "encoder.0"))
-    assert not torch.equal(drawn, switch_off(own, masks).mask("without random 1 for t2", "encoder.0"))
-    full = NeuronMasks(masks.tasks, {"encoder.0": torch.ones(4, 200, dtype=torch.bool)})
-    same = NeuronMasks(masks.tasks, {"encoder.0": (torch.arange(200) < 10).expand(4, -1)})
-    texts = switch_off(same, full, random=1).layer("encoder.0")[4:]
-    assert len({tuple(row) for row in texts.tolist()}) == 4
-
-
-def test_every_neuron_that_may_be_drawn_is() -> None:
-    masks = NeuronMasks.from_dict({"a": {"encoder.0": [1] * 8}, "b": {"encoder.0": [1, 1, 1, 1, 0, 0, 0, 0]}})
-    own = NeuronMasks.from_dict({name: {"encoder.0": [1] + [0] * 7} for name in "ab"})
-    off = switch_off(own, masks, random=400)
-    times = {
-        name: sum((~off.mask(f"without random {n + 1} for {name}", "encoder.0")).int() for n in range(400))
-        for name in "ab"
-    }
-    assert all(30 < count < 90 for count in torch.as_tensor(times["a"])[1:].tolist())  # 57 expected
-    assert all(95 < count < 175 for count in torch.as_tensor(times["b"])[1:4].tolist())  # 133 expected
-    assert torch.as_tensor(times["b"])[[0, 4, 5, 6, 7]].tolist() == [0] * 5
-
-
-def test_masks_of_the_released_code_switch_neurons_off_truly() -> None:
-    counts = draw_counts(0)
-    masks = NeuronMasks.from_counts(counts, k=0.9).keep_bias()
-    own = choose_own(counts, masks, counts.tasks, "encoder")
-    assert not own.keeps_bias
-    assert not switch_off(own, masks).keeps_bias
-    assert not switch_off(own.keep_bias(), masks).keeps_bias
-
-
-def test_choices_that_make_no_sense_are_refused() -> None:
-    counts = draw_counts(0)
-    masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder")
-    with pytest.raises(NeuronspecError, match="found 1 tasks"):
-        choose_own(counts, masks, ("t0",), "encoder")
-    with pytest.raises(NeuronspecError, match=r"share of 1\.5"):
-        choose_own(counts, masks, counts.tasks, "encoder", 1.5)
-    with pytest.raises(NeuronspecError, match="no layers of the stack 'decoder'"):
-        choose_own(counts, masks, counts.tasks, "decoder")
-    with pytest.raises(NeuronspecError, match="no counts for the task 't9'"):
-        choose_own(counts, masks, ("t0", "t9"), "encoder")
-    with pytest.raises(NeuronspecError, match="different layers or widths"):
-        choose_own(draw_counts(0, width=41), masks, counts.tasks, "encoder")
-    with pytest.raises(NeuronspecError, match="different layers or widths"):
-        switch_off(own, NeuronMasks.from_counts(draw_counts(0, width=41)))
-    with pytest.raises(NeuronspecError, match="0 random sets"):
-        switch_off(own, masks, random=0)
-    with pytest.raises(NeuronspecError, match="too few to draw the control from"):
-        switch_off(masks, masks)
-
-
 # Measuring
 
 
@@ -397,12 +271,24 @@ def test_reads_the_batches_of_make_batches(small_model: SmallModel, tokenizer: A
 # The whole check
 
 
+def test_the_planted_neurons_are_chosen(
+    planted: tuple[PreTrainedModel, dict[str, list[Tensors]], ActivationCounts],
+) -> None:
+    _, _, counts = planted
+    masks = NeuronMasks.from_counts(counts, k=0.95)
+    own = choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF)
+    assert own.layers == ("decoder.0",)
+    for number, task in enumerate(TASKS):
+        chosen = own.mask(task, "decoder.0").nonzero().flatten().tolist()
+        assert chosen == [*range(number * NEURONS, (number + 1) * NEURONS)]
+
+
 def test_planted_neurons_are_missed_by_their_own_text_alone(
     planted: tuple[PreTrainedModel, dict[str, list[Tensors]], ActivationCounts],
 ) -> None:
     model, text, counts = planted
     masks = NeuronMasks.from_counts(counts, k=0.95)
-    off = switch_off(choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF), masks)
+    off = switch_off(choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF), masks, counts)
     steps: list[int] = []
     with measuring_loss(model, off, text) as measure:
         ablation = ablate(TASKS, off, measure, advance=lambda: steps.append(1))
@@ -431,6 +317,7 @@ def test_random_neurons_dominate_nothing(
         NeuronMasks.from_dict(
             {task: {layer: torch.ones(width) for layer, width in masks.widths.items()} for task in TASKS}
         ),
+        counts,
     )
     with measuring_loss(model, off, text) as measure:
         found = ablate(TASKS, off, measure).test()
@@ -443,7 +330,7 @@ def test_rows_are_measured_one_text_after_the_other() -> None:
     tasks = ("t1", "t0", "t3")  # some of those that there are masks for, in another order
     counts = draw_counts(0, layers=("encoder.0", "decoder.0"))
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    off = switch_off(choose_own(counts, masks, counts.tasks, "encoder", 0.1), masks, random=2)
+    off = switch_off(choose_own(counts, masks, counts.tasks, "encoder", 0.1), masks, counts, random=2)
     asked: list[tuple[str, str | None]] = []
 
     def measure(text: str, without: str | None) -> float:
@@ -465,7 +352,7 @@ def test_unfair_or_broken_checks_are_refused() -> None:
     counts = draw_counts(0, layers=("encoder.0", "decoder.0"))
     masks = NeuronMasks.from_counts(counts, k=0.9)
     own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    off = switch_off(own, masks)
+    off = switch_off(own, masks, counts)
     with pytest.raises(NeuronspecError, match="the loss of t0 without t1 is nan"):
         ablate(counts.tasks, off, lambda text, without: math.nan if without == "without t1" else 1.0)
     with pytest.raises(NeuronspecError, match="with every neuron is inf"):

@@ -92,6 +92,19 @@ def test_sets_that_can_only_be_one_way_have_no_score() -> None:
     assert np.isnan(chance.z(chance.mean)).sum() == 25
 
 
+def test_a_layer_without_neurons_has_nothing_but_equal_sets() -> None:
+    chance = chance_overlap([0, 0, 0], 0)
+    assert (chance.mean == 1).all()
+    assert (chance.sd == 0).all()
+    assert np.isnan(chance.z(np.ones((3, 3)))).all()
+
+
+@pytest.mark.parametrize("width", [-1, 8.0, float("nan"), True])
+def test_refuses_what_is_no_width(width: Any) -> None:
+    with pytest.raises(NeuronspecError, match="width must be whole numbers from 0 on"):
+        chance_overlap([0], width)
+
+
 def test_no_spread_but_for_rounding_is_no_spread() -> None:
     assert np.isnan(standardize(np.full((2, 2), 0.3), np.full((2, 2), 0.4), np.full((2, 2), 1e-17))).all()
 
@@ -101,6 +114,7 @@ def test_no_spread_but_for_rounding_is_no_spread() -> None:
     [
         ([3, 9], "masks of 3 to 9 neurons in a layer of 8"),
         ([-1], "masks of -1"),
+        ([True, False], "whole number"),
         ([0.5], "whole number"),
         ([], "whole number"),
         ([[1, 2]], "whole number"),

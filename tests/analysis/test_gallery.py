@@ -81,8 +81,9 @@ def test_the_tables_beside_the_figures_hold_the_measures(tmp_path: Path) -> None
 
     for row in read(tmp_path / "correlations.csv"):
         found_one = measures.layers[row["layer"]].structure.correlations[row["distance"]]
-        assert (float(row["r"]), float(row["p_value"])) == pytest.approx((found_one.r, found_one.p_value))
-    assert len(read(tmp_path / "correlations.csv")) == 3 * len(layers)
+        assert float(row["r"]) == pytest.approx(found_one.r)
+        assert found_one.p_value - 1e-9 <= float(row["p_value"]) <= 2 * found_one.p_value  # corrected over the layers
+    assert len(read(tmp_path / "correlations.csv")) == 4 * len(layers)
     shares_by_k = {(float(row["k"]), row["stack"]): float(row["mean"]) for row in read(tmp_path / "shares.csv")}
     for k, other in measures.by_share.items():
         off = np.mean([values.mean() for layer, values in other.sparsity().items() if layer.startswith("decoder")])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from neuronspec.analysis.overlap import check_iou, progression, within_and_across
+from neuronspec.analysis.overlap import above_diagonal, check_iou, read_numbers, within_and_across
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import pairwise_iou
 
@@ -51,11 +51,9 @@ def test_refuses_what_are_no_masks(masks: NDArray[np.bool_]) -> None:
         pairwise_iou(masks)
 
 
-def test_progression_takes_every_pair_once() -> None:
-    values = progression({"encoder.0": IOU, "decoder.0": np.eye(2)})
-    assert list(values) == ["encoder.0", "decoder.0"]
-    assert values["encoder.0"].tolist() == [0.8, 0.2, 0.4, 0.3, 0.5, 0.6]
-    assert values["decoder.0"].tolist() == [0.0]
+def test_above_the_diagonal_is_every_pair_once() -> None:
+    assert above_diagonal(IOU).tolist() == [0.8, 0.2, 0.4, 0.3, 0.5, 0.6]
+    assert above_diagonal(np.eye(1)).size == 0
 
 
 def test_within_and_across_are_means_of_pairs() -> None:
@@ -79,9 +77,20 @@ def test_within_and_across_are_nan_without_pairs() -> None:
         ([[1.0, 0.5], [0.4, 1.0]], None, "not symmetric"),
         ([[100, 40], [40, 100]], None, "divide percentages by 100"),
         ([[1, math.nan], [math.nan, 1]], None, "expected 0..1"),
+        ([[1, "much"], ["much", 1]], None, "IoU must be numbers, found text"),
+        ([[1, None], [None, 1]], None, "IoU must be numbers, found values of type object"),
+        ([[1, 0.5], [0.5]], None, "in rows of the same length"),
         (IOU, ["a", "b"], "found 2 labels or groups for an IoU matrix of 4 tasks"),
     ],
 )
 def test_check_says_what_is_wrong(iou: list[list[float]], names: list[str] | None, reason: str) -> None:
     with pytest.raises(NeuronspecError, match=reason):
         check_iou(iou, names)
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False) | st.integers(-(2**40), 2**40), min_size=2, max_size=2)))
+def test_numbers_are_read_as_they_are_into_a_new_array(values: list[list[float]]) -> None:
+    found = read_numbers("values", values)
+    assert found.dtype == np.float64
+    assert found.tolist() == values
+    assert not np.shares_memory(read_numbers("values", found), found)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.planted import LANGUAGES, directions
 
-from neuronspec.analysis.panels import SIDES, Panel, Side, choose_panel, divide
+from neuronspec.analysis.panels import SIDES, Panel, Side, choose_panel, divide, is_paired
 from neuronspec.languages import find_language
 
 TASKS = ["en-ru", "sv-en", "en-de", "ru-en", "en-sv", "de-en"]
@@ -82,6 +82,14 @@ def test_isolates_creoles_and_made_up_languages_are_nobodys_relatives() -> None:
     relatives = dict(zip(panel.labels, panel.relatives, strict=True))
     assert relatives["de"] == relatives["nl"]
     assert len(set(relatives.values())) == 4
+
+
+@pytest.mark.parametrize(
+    ("pivot", "paired"), [("en", True), ("eng_Latn", True), ("ru", True), ("fr", False), ("e", False), ("", False)]
+)
+def test_a_pivot_stands_on_either_side_of_a_direction(pivot: str, paired: bool) -> None:
+    assert is_paired(["law", "en-ru"], pivot) == paired
+    assert not is_paired(["law", "ru", "en"], pivot)  # no directions
 
 
 def test_tasks_are_divided_by_the_side_of_the_pivot() -> None:

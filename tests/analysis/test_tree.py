@@ -113,3 +113,9 @@ def test_refuses_what_makes_no_tree() -> None:
         language_tree([[1, 0.5], [0.5, 1]], ["de", "de"])
     with pytest.raises(NeuronspecError, match="found 1 labels"):
         language_tree([[1, 0.5], [0.5, 1]], ["de"])
+
+
+@pytest.mark.parametrize("groups", [0, -1, 1.5, math.nan])
+def test_a_tree_is_cut_into_a_whole_number_of_groups(groups: float) -> None:
+    with pytest.raises(NeuronspecError, match="groups must be whole numbers from 1 on"):
+        language_tree([[1, 0.5], [0.5, 1]], ["de", "nl"]).cut(groups)  # type: ignore[arg-type]

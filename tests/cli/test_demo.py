@@ -40,7 +40,10 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("demo")
     changes = ("training.updates=600", "continued.updates=200", "vocabulary.size=300", "translation.max_tokens=8")
-    done = neuronspec("demo", *changes, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=folder)
+    quick = ("analysis.figures=false", "analysis.resamples=20", "analysis.permutations=99")
+    done = neuronspec(
+        "demo", *changes, *quick, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=folder
+    )
     return folder, done
 
 
@@ -77,8 +80,9 @@ def test_demo_is_done_when_it_is_asked_again(
     demo: tuple[Path, subprocess.CompletedProcess[str]], catalogs: Path
 ) -> None:
     changes = ("training.updates=600", "continued.updates=200", "vocabulary.size=300", "translation.max_tokens=8")
+    quick = ("analysis.figures=false", "analysis.resamples=20", "analysis.permutations=99")
     again = neuronspec(
-        "demo", *changes, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=demo[0]
+        "demo", *changes, *quick, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=demo[0]
     )
     assert again.returncode == 0, again.stderr
     assert again.stdout == demo[1].stdout

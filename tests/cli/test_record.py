@@ -35,6 +35,7 @@ data:
 vocabulary: {size: 64}
 model: {preset: tiny}
 training: {updates: 0}
+analysis: {figures: false, resamples: 0, permutations: 99}
 """
 PAIRS = [("abc def", "gh"), ("a", "bcd efg hij klm"), ("mno pab cde", "f"), ("lop", "ponm")]
 LINES = ["abc def", "", "ghi", "   ", "jkl mno p"]

@@ -23,6 +23,7 @@ data:
 vocabulary: {size: 64}
 model: {preset: tiny}
 training: {updates: 0}
+analysis: {figures: false, resamples: 0, permutations: 99}
 translation: {beams: 1, max_tokens: 4}
 evaluation: {trials: 100}
 """

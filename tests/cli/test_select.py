@@ -45,6 +45,7 @@ data:
 vocabulary: {size: 80}
 model: {preset: tiny}
 training: {updates: 0}
+analysis: {figures: false, resamples: 0, permutations: 99}
 neurons: {k: 0.9}
 """
 WORDS = {

@@ -194,6 +194,28 @@ def test_in_order_of_one_task_yields_what_belongs_to_it(dataset: BatchDataset) -
     assert list(dataset.in_order(60, len(dataset.tasks))) == []
 
 
+def test_parts_of_a_text_are_disjoint_and_together_all_of_it(dataset: BatchDataset) -> None:
+    def read(part: slice) -> list[tuple[list[int], list[int]]]:
+        return [
+            (unpad(source, PAD), unpad(target, IGNORED))
+            for batch in dataset.in_order(60, 1, part)
+            for source, target in zip(batch["input_ids"], batch["labels"], strict=True)
+        ]
+
+    task = dataset.tasks[1]
+    text = [
+        (
+            task.format.source(dataset.store.sequence(task.pair, task.source_side, example)),
+            task.format.labels(dataset.store.sequence(task.pair, 1 - task.source_side, example)),
+        )
+        for example in range(dataset.store.pairs[task.pair])
+    ]
+    assert sorted(read(slice(3))) == sorted(text[:3])
+    assert sorted(read(slice(3, None))) == sorted(text[3:])
+    assert sorted(read(slice(2, 4))) == sorted(text[2:4])
+    assert read(slice(len(text), None)) == []
+
+
 TAGGED = replace(BOTH, source_prefix=(42, 43), target_prefix=())
 
 

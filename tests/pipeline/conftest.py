@@ -39,6 +39,7 @@ sampling: {tokens_per_batch: 300}
 model: {preset: tiny}
 training: {updates: 16, learning_rate: 3.0e-3, warmup: 4, schedule: constant, validate_every: 4, select: last}
 neurons: {k: 0.9}
+analysis: {permutations: 99, examples: 2}
 continued: {updates: 8, learning_rate: 2.0e-3, warmup: 0, schedule: constant, validate_every: 4, select: last}
 methods: {fine_tune: {}, neuron_specialization: {}}
 translation: {beams: 1, max_tokens: 8}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from neuronspec.analysis import switching
 from neuronspec.analysis.ablation import Ablation
+from neuronspec.analysis.harm import measuring_loss
 from neuronspec.analysis.report import unpack
 from neuronspec.config import Config
+from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline import analyzing
-from neuronspec.pipeline.analyzing import ablate_run, load_ablations
+from neuronspec.pipeline.analyzing import Subject, ablate, ablate_run, load_ablations
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.material import Material, open_run
 from neuronspec.pipeline.plan import run
 from neuronspec.recipe import load_config
 
@@ -131,7 +138,7 @@ def test_the_numbers_are_those_of_the_masks_and_the_counts(finished: Config) -> 
 def test_the_examples_are_sentences_of_the_validation_text(finished: Config) -> None:
     layout = Layout(finished.out)
     examples, found = Examples.load(layout.examples), read_found(layout)
-    assert examples.top == 5
+    assert examples.top == finished.analysis.examples
     assert set(examples.tasks) == {"en-de", "en-sv", "de-en", "sv-en"}
     texts: dict[str, set[str]] = {}
     for pair in ("en-de", "en-sv"):
@@ -175,11 +182,12 @@ def test_permutations_decide_the_analysis_alone(analyze: Analyze, project: Path)
 
 @pytest.mark.usefixtures("undrawn")
 def test_another_number_of_examples_finds_them_again(analyze: Analyze, project: Path) -> None:
-    ran = analyze("analysis.examples=2")
-    assert ran["examples"] == "analysis.examples: 5 -> 2"
-    assert list(ran) == ["examples", "analyze"]
     layout = Layout(project / "run")
-    assert Examples.load(layout.examples).top == 2
+    before = Examples.load(layout.examples).top
+    ran = analyze("analysis.examples=3")
+    assert ran["examples"] == f"analysis.examples: {before} -> 3"
+    assert list(ran) == ["examples", "analyze"]
+    assert Examples.load(layout.examples).top == 3
     assert list(analyze("analysis.examples=0")) == ["analyze"]
     found = read_found(layout)
     assert all(not neuron["examples"] for neuron in found["cards"]["neurons"].values())  # though they are still there
@@ -256,6 +264,77 @@ def test_switching_neurons_off_changes_the_loss_unless_they_say_nothing(project:
     ablate_run(config, layout)
     silent = load_ablations(layout.ablation)["decoder"]
     assert silent.matrix == pytest.approx(np.zeros_like(usual.matrix), abs=1e-6)  # neurons that say nothing
+
+
+@pytest.fixture
+def subject(project: Path) -> Subject:
+    config = load(project, "analysis.ablated_sentences=3", "analysis.ablated_draws=1")
+    return analyzing.load_subject(config, Layout(config.out))
+
+
+@pytest.fixture
+def material(project: Path) -> Material:
+    config = load(project)
+    return open_run(config, Layout(config.out))
+
+
+def test_the_material_of_a_run_knows_its_parts(material: Material, project: Path) -> None:
+    layout = Layout(project / "run")
+    for task, size in material.sizes.items():
+        pair = "-".join(sorted(task.split("-"), key=lambda code: code != "en"))
+        rows = [line.split("\t") for line in (layout.text / f"valid.{pair}.tsv").read_text("utf-8").splitlines()]
+        assert size == material.size(task) == len(rows)
+        columns = rows if task == pair else [row[::-1] for row in rows]
+        sources, references = material.read_pairs(task, slice(2, 5))
+        assert list(zip(sources, references, strict=True)) == [tuple(row) for row in columns[2:5]]
+        assert sum(len(batch["tasks"]) for batch in material.read(task, slice(2, 5))) == 3
+    with pytest.raises(NeuronspecError, match=r"no text of en-dx .*give --text en-dx=FILE"):
+        material.size("en-dx")
+
+
+def test_chosen_on_other_sentences_than_measured(
+    subject: Subject, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Own neurons are chosen by what was counted on the rest of the text, and harm is measured on its beginning."""
+    chosen: list[ActivationCounts] = []
+    usual = switching.choose_own
+
+    def choose(counts: ActivationCounts, *arguments: Any) -> NeuronMasks:
+        chosen.append(counts)
+        return usual(counts, *arguments)
+
+    monkeypatch.setattr(analyzing, "choose_own", choose)
+    found = ablate(subject, material)
+    rest = {task: slice(3, None) for task in material.tasks}
+    batches = (batch for task in chosen[0].tasks for batch in material.read(task, rest[task]))
+    expected = record_activations(material.model, batches, "sentence", **material.watching)
+    assert set(chosen[0].tasks) == set(material.tasks)
+    assert all(torch.equal(chosen[0].values[layer], expected.values[layer]) for layer in expected.layers)
+    off = NeuronMasks.from_dict({"x": {layer: torch.ones(width) for layer, width in subject.masks.widths.items()}})
+    measured = {task: list(material.read(task, slice(3))) for task in material.tasks}
+    with measuring_loss(material.model, off, measured) as harm:
+        for ablation in found.values():
+            assert ablation.baseline == pytest.approx([harm(task, None) for task in ablation.tasks])
+    again = ablate(replace(subject, counts=None), material)  # the counts of a selection are not looked at
+    assert {stack: one.as_dict() for stack, one in again.items()} == {s: one.as_dict() for s, one in found.items()}
+
+
+def test_a_small_text_is_halved_and_one_sentence_refused(subject: Subject, material: Material) -> None:
+    read: dict[str, set[int]] = {}
+
+    def shorten(size: int) -> Material:
+        def part(task: str, part: slice) -> Any:
+            numbers = range(size)[part]
+            read.setdefault(task, set()).add(len(numbers))
+            return material.read(task, slice(numbers.start, numbers.stop))
+
+        return replace(material, sizes=dict.fromkeys(material.sizes, size), read=part)
+
+    ablate(subject, shorten(5))
+    assert set(read) == set(material.tasks)
+    assert all(sizes == {3, 2} for sizes in read.values())  # chosen on three, measured on two
+    with pytest.raises(NeuronspecError, match=r"found 1 sentences of .*expected two or more: .* give more text"):
+        ablate(subject, shorten(1))
 
 
 def test_chrf_is_measured_where_it_is_asked_for(project: Path, analyze: Analyze) -> None:

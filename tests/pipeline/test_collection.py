@@ -16,7 +16,8 @@ from neuronspec.cli.main import main
 from neuronspec.config import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results, merge_results
-from neuronspec.pipeline.collection import gather, load_set, read_levels
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.pipeline.collection import collect_shares, gather, load_set, read_levels
 from neuronspec.pipeline.layout import Layout
 
 Compare = Callable[..., int]
@@ -63,16 +64,44 @@ def test_a_run_is_told_as_its_own_report_tells_it(
 
 def test_every_table_is_written_in_every_format(finished: Config, compare: Compare, tmp_path: Path) -> None:
     assert compare(finished.out, "-o", "tables") == 0
-    names = {file.name.rsplit(".", 1)[0] for file in (tmp_path / "tables").iterdir()}
+    tables = [file for file in (tmp_path / "tables").iterdir() if file.is_file()]
+    names = {file.name.rsplit(".", 1)[0] for file in tables}
     assert {"levels.bleu", "levels.chrf++", "languages.bleu", "outcomes", "efficiency", "quality"} <= names
-    assert {file.name for file in (tmp_path / "tables").iterdir()} == {
+    assert {file.name for file in tables} == {
         f"{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex", "json")
     }
     for file in (tmp_path / "tables").glob("*.json"):
         assert json.loads(file.read_text(encoding="utf-8"))
     assert compare(finished.out, "-o", "tables") == 2
     assert compare(finished.out, "-o", "tables", "--force", "--table", "quality") == 0
-    assert len(list((tmp_path / "tables").iterdir())) == 4
+    assert len([file for file in (tmp_path / "tables").iterdir() if file.is_file()]) == 4
+
+
+def test_the_figures_of_systems_are_drawn_beside_the_tables(finished: Config, compare: Compare, tmp_path: Path) -> None:
+    assert compare(finished.out, "-o", "tables") == 0
+    with (tmp_path / "tables" / "figures" / "gains.bleu.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    results = load_set(str(finished.out))[1].results
+    titles = {row["system"] for row in rows}
+    assert "fine-tuned over pretrained" in titles
+    assert not any(title.startswith("copying") for title in titles)
+    for row in rows:
+        if row["system"] == "fine-tuned over pretrained":
+            gain = results.score("fine_tune", "BLEU", [row["task"]]) - results.score(
+                "pretrained", "BLEU", [row["task"]]
+            )
+            assert float(row["gain"]) == pytest.approx(gain)
+
+
+def test_runs_say_what_their_k_gains(finished: Config, tmp_path: Path) -> None:
+    assert collect_shares([str(tmp_path)], "BLEU") == []  # no run
+    (point,) = collect_shares([f"mine={finished.out}", str(finished.out)], "BLEU")
+    results = load_set(str(finished.out))[1].results
+    ours, theirs = (results.score(one, "BLEU", results.tasks) for one in ("neuron_specialization", "fine_tune"))
+    assert point.k == finished.neurons.k
+    assert point.gain == pytest.approx(ours - theirs)
+    masks = NeuronMasks.from_pretrained(Layout(finished.out).masks)
+    assert point.sparsity == {layer: pytest.approx(values.mean()) for layer, values in masks.sparsity().items()}
 
 
 def test_another_system_is_compared_with_those_of_a_run(

@@ -29,7 +29,7 @@ from neuronspec.translation.decoding import translate
 
 UNSEEN = ["de-sv", "sv-de"]
 SYSTEMS = ["pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
-COMMAND = ("-m", "neuronspec.cli.main", "run", "toy.yaml", "zero_shot=all")
+COMMAND = ("-m", "neuronspec.cli.main", "run", "toy.yaml", "zero_shot=all", "analysis.figures=false")
 TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 

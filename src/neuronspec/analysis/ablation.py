@@ -1,10 +1,14 @@
 """The causal check of a selection: switch neurons off, and see which language's text suffers.
 
 Overlaps only describe. If neurons are specific to a language, then its text must lose most where its own are off,
-more than where those of another language are, or random ones, equally many:
+more than where those of another language are, or random ones, equally many.
 
-    own = choose_own(counts, masks, panel.tasks, "decoder")
-    off = switch_off(own, masks)
+Own neurons are chosen on one part of the text and measured on another. They fire more on their own text than on
+others', and partly for that alone their own text misses them more than others do; the random ones are selected for
+the same text and fire on it about as often, and so the comparison with them is the one to trust:
+
+    own = choose_own(counts, masks, panel.tasks, "decoder")  # counts of sentences that are not in `batches`
+    off = switch_off(own, masks, counts)
     with measuring_loss(model, off, batches) as measure:  # of neuronspec.analysis.harm
         print(ablate(panel.tasks, off, measure).test())
 """
@@ -90,7 +94,7 @@ class Dominance:
         strongest: how many texts suffer more from the loss of their own neurons than from that of any other task's.
         own: the mean harm, over texts, of being without their own neurons.
         others: without those of another task.
-        random: without random ones.
+        random: without random ones that fire as often.
         p_others: how probable so large an `own` is if it does not matter whose neurons are off.
         least_p_others: the smallest that `p_others` can be with so many tasks: two of them can show nothing.
         p_random: how probable so large a difference of `own` and `random` is if own neurons are like random ones.
@@ -121,7 +125,7 @@ class Ablation:
         neurons: for each layer of the stack, how many were off.
         baseline: (tasks,) with every neuron.
         values: (tasks, tasks) without the own neurons of each task.
-        random: (tasks, draws) without random neurons of the text's own mask.
+        random: (tasks, draws) without random neurons of the text's own mask that fire as often on it.
 
     Raises:
         NeuronspecError: shapes or values do not fit together.

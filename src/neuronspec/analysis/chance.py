@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.analysis.overlap import check_iou
+from neuronspec.analysis.states import check_number
 from neuronspec.errors import NeuronspecError
 
 # What is left out is further from the mean than 10 standard deviations and 30 neurons: less than 2e-19 of the
@@ -58,13 +59,13 @@ def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Ch
 
     Args:
         sizes: (tasks,) how many neurons each mask holds, `mask.sum(1)`.
-        width: the neurons of the layer, d_ff.
+        width: the neurons of the layer, d_ff; where there are none, all sets are empty and so equal.
 
     Returns:
         The moments for every pair; on the diagonal those of two different sets of that size.
 
     Raises:
-        NeuronspecError: a size is no whole number from 0 to `width`.
+        NeuronspecError: a size is no whole number from 0 to `width`, or the width none from 0.
 
     Example:
         >>> chance = chance_overlap([2048, 2048], 4096)
@@ -73,13 +74,15 @@ def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Ch
         >>> chance.z([[1, 0.4], [0.4, 1]]).round(1).tolist()
         [[nan, 9.6], [9.6, nan]]
     """
+    check_number("width", width, 0)
     counts = np.asarray(sizes)
     if counts.ndim != 1 or not counts.size or not np.issubdtype(counts.dtype, np.integer):
         raise NeuronspecError(f"found sizes {counts.tolist()}, expected a whole number of neurons for each task")
     if counts.min() < 0 or counts.max() > width:
         raise NeuronspecError(f"found masks of {counts.min()} to {counts.max()} neurons in a layer of {width}")
     different, rows = np.unique(counts, return_inverse=True)
-    moments = np.array([_moments(size, different, width) for size in different])  # (different, 2, different)
+    # A layer without neurons has the empty set alone, which is the same in a layer of one neuron.
+    moments = np.array([_moments(size, different, max(width, 1)) for size in different])  # (different, 2, different)
     mean, sd = moments.swapaxes(0, 1)[:, rows[:, None], rows[None, :]]
     return Chance(mean, sd)
 

@@ -45,7 +45,7 @@ class LayerCorrelation:
         layer: such as `encoder.0`.
         distance: what the overlaps are compared with, such as `family`.
         r: the correlation; nan where there is none (all languages equally distant).
-        p_value: of the Mantel test; nan where there is no correlation.
+        p_value: of the Mantel test, corrected for the tests of other layers; nan where there is no correlation.
     """
 
     layer: str
@@ -170,7 +170,8 @@ def draw_curve(points: Mapping[str, Sequence[tuple[int, float]]], path_stem: Pat
 def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, title: str = "") -> list[Path]:
     """Draw what the overlaps of each layer's neurons go along with: families, scripts, vocabularies.
 
-    A filled sign says p <= 0.05 by the Mantel test of that layer and distance, taken alone.
+    A filled sign says p <= 0.05 by the Mantel test of that layer and distance. The p-values are drawn as they are
+    given: correct them for the number of tests before.
 
     Args:
         rows: one for each layer and distance.
@@ -209,7 +210,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
         first.set_ylabel("Mantel correlation r")
         figure.suptitle(title, x=(len(stacks) * (width + 0.2) - 0.2) / width / 2, y=1.12, va="bottom")
         handles = [Line2D([], [], label=name, **_look(index)) for index, name in enumerate(distances)]
-        handles.append(Line2D([], [], color=GREY, marker="o", linestyle="", label="p ≤ 0.05"))
+        handles.append(Line2D([], [], color=GREY, marker="o", linestyle="", label="p ≤ 0.05 (corrected)"))
         hollow: dict[str, Any] = {"color": GREY, "marker": "o", "linestyle": "", "markerfacecolor": "white"}
         handles.append(Line2D([], [], label="p > 0.05", **hollow))
         draw_legend(panels[-1], handles=handles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +12,15 @@ import numpy as np
 
 from neuronspec.analysis.ablation import Ablation, Dominance
 from neuronspec.analysis.measures import LayerMeasures, Measures
+from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
-from neuronspec.analysis.statistics import Correlation, Separation, find_trend, mantel
-from neuronspec.analysis.structure import FAMILY, RIVALS
+from neuronspec.analysis.statistics import Correlation, Separation, Trend, mantel
+from neuronspec.analysis.structure import FAMILY, SIZE
 from neuronspec.evaluation.outcomes import holm
 
 LEVEL = 0.05
 HIGH_Z = 3  # standard deviations above chance
+NOISE = 0.5  # the correlation of two halves below which nothing is claimed of a layer
 FIRM = 0.8  # the correlation of two halves from which on overlaps are well measured
 LEAST = 3  # tasks: with fewer there is one pair, and nothing to correlate
 _PAPER = {"encoder": "x to {}", "decoder": "{} to x"}  # what the paper compares
@@ -45,7 +48,7 @@ def describe(measures: Measures, ablations: Mapping[str, Ablation] | None = None
         measures: of a set of masks.
         ablations: by stack, where neurons were switched off.
     """
-    findings = [_describe_selection(measures)]
+    findings, signature = [_describe_selection(measures)], measures.masks.signature
     for stack, layers in measures.stacks.items():
         if len(layers[0].panel.tasks) < 2:
             findings.append(Finding("caveat", f"In the {stack} there is one task, and nothing to compare it with."))
@@ -65,6 +68,14 @@ def describe(measures: Measures, ablations: Mapping[str, Ablation] | None = None
         )
         if part in measures.missing
     ]
+    if signature.get("ignored") == "padding":
+        findings.append(
+            Finding(
+                "caveat",
+                "Language tags and ends of sentences count as tokens: a neuron that looks for a tag passes for one of "
+                "the language (neurons.ignore: [tags, end_of_sentence] leaves them out).",
+            )
+        )
     if not measures.against:
         findings.append(
             Finding(
@@ -84,8 +95,8 @@ def _describe_selection(measures: Measures) -> Finding:
     }
     told = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in off.items())
     signature = measures.masks.signature
-    ks = {key.removeprefix("k."): value for key, value in signature.items() if key.startswith("k.")}
-    shares = " / ".join(dict.fromkeys(f"{100 * float(value):g} %" for name, value in ks.items() if name in off))
+    ks = (signature.get(f"k.{stack}", "") for stack in off)
+    shares = " / ".join(dict.fromkeys(f"{100 * float(k):g} %" for k in ks if re.fullmatch(r"[0-9.]+", k)))
     if signature.get("rule") == "coverage" and shares:
         how = f"The neurons that cover {shares} of the activation leave"
     else:
@@ -95,36 +106,54 @@ def _describe_selection(measures: Measures) -> Finding:
 
 
 def _describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
-    """Compare overlaps with sets at random, and with what they were if a sentence's language made no difference."""
+    """Compare overlaps with sets at random, and with what they were if it made no difference whose a sentence is."""
     panel = layers[0].panel
-    upper = np.triu_indices(len(panel.tasks), k=1)
-    mean, expected = (
-        float(np.mean([values[upper].mean() for values in kind]))
-        for kind in ([one.iou for one in layers], [one.chance.mean for one in layers])
-    )
-    z = np.concatenate([one.chance.z(one.iou)[upper] for one in layers])
-    above, pairs = int((z > HIGH_Z).sum()), len(z)
-    count = "all" if above == pairs else f"{above} of {pairs}"
+    where = f"In the {stack} ({panel.title}; tasks: {len(panel.tasks)}, layers: {len(layers)})"
+    z = np.concatenate([above_diagonal(one.chance.z(one.iou)) for one in layers])
+    known = z[np.isfinite(z)]
+    if not known.size:
+        return [Finding("caveat", f"{where} the masks hold all neurons or none: there is no overlap to speak of.")]
+    mean = float(np.mean([one.pairs.mean() for one in layers]))
+    expected = float(np.mean([above_diagonal(one.chance.mean).mean() for one in layers]))
+    above = int((known > HIGH_Z).sum())
+    count = "all" if above == len(known) else f"{above} of {len(known)}"
     text = (
-        f"In the {stack} ({panel.title}; tasks: {len(panel.tasks)}, layers: {len(layers)}) {count} overlaps are larger "
-        f"than those of random sets of the same sizes (mean IoU {mean:.2f}, at random {expected:.2f}; z > {HIGH_Z})"
+        f"{where} {count} overlaps are larger than those of random sets of the same sizes (mean IoU {mean:.2f}, at "
+        f"random {expected:.2f}; z > {HIGH_Z})"
     )
-    found = [Finding("finding" if 2 * above > pairs else "caveat", f"{text}.")]
-    nulls = [one.resampled.null for one in layers if one.resampled is not None]
-    if nulls:
-        p = np.concatenate([null.p_value[upper] for null in nulls])
-        shuffled = float(np.mean([null.mean[upper].mean() for null in nulls]))
-        below = int((p <= LEVEL).sum())
-        numbers = f"where sentences are shuffled over the tasks (mean IoU {shuffled:.2f}, p <= {LEVEL})"
-        if 2 * below > pairs:
-            text = f"Its tasks do differ: {below} of {pairs} overlaps are smaller than {numbers}."
-            found.append(Finding("finding", text))
-        else:
-            text = (
-                f"Only {below} of {pairs} overlaps of the {stack} are smaller than {numbers}: its tasks hardly differ."
-            )
-            found.append(Finding("caveat", text))
+    found = [Finding("finding" if 2 * above > len(known) else "caveat", f"{text}.")]
+    nulls = {one.layer: one.resampled.null for one in layers if one.resampled is not None}
+    if not nulls:
+        return found
+    shuffled = float(np.mean([above_diagonal(null.mean).mean() for null in nulls.values()]))
+    numbers = f"mean IoU {mean:.2f}, with sentences shuffled over the tasks {shuffled:.2f}"
+    differ = _find_different(layers)
+    if differ:
+        text = f"The tasks differ in {_name(differ, nulls, stack)} ({numbers}; p <= {LEVEL} in each layer)."
+        found.append(Finding("finding", text))
+    if alike := [layer for layer in nulls if layer not in differ]:
+        where = f"any layer of the {stack}" if len(alike) == len(nulls) else join(alike)
+        found.append(Finding("caveat", f"That the tasks differ at all is not shown in {where} ({numbers})."))
     return found
+
+
+def _find_different(layers: Sequence[LayerMeasures]) -> list[str]:
+    """Return the layers in which the tasks differ by more than the noise of their sentences.
+
+    The p-values are not corrected: a hundred shuffles give none that would survive it over a dozen layers.
+    """
+    nulls = {one.layer: one.resampled.null for one in layers if one.resampled is not None}
+    return [layer for layer, null in nulls.items() if null.p_value <= LEVEL]
+
+
+def _find_firm(layers: Sequence[LayerMeasures]) -> list[str]:
+    """Return the layers in which the tasks differ and two halves of the sentences agree, or nobody knows."""
+    differ = _find_different(layers)
+    return [
+        one.layer
+        for one in layers
+        if one.resampled is None or (one.layer in differ and one.resampled.halves.correlation >= NOISE)
+    ]
 
 
 def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
@@ -134,6 +163,8 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
     for name in layers[0].structure.correlations:
         correlations = {one.layer: one.structure.correlations[name] for one in layers}
         known = {layer: one for layer, one in correlations.items() if not math.isnan(one.p_value)}
+        if name == SIZE and not _find_significant(known):
+            continue  # as it should be
         if not known:
             few = max(one.n for one in correlations.values()) < LEAST
             why = f"it takes {LEAST} {who}" if few else f"the {who} are all as far apart in it, or overlap as much"
@@ -144,14 +175,17 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
         least = min(1.0, max(one.least_p_value for one in known.values()) * len(known))
         significant = _find_significant(known)
         if significant:
-            where = _name(significant, known, stack)
+            firm = [layer for layer in significant if layer in _find_firm(layers)]
+            where = _name(firm or significant, known, stack)
             text = f"{who.capitalize()} closer in {name} share more neurons in {where} ({numbers})"
-            found.append(Finding("finding", f"{text}{_describe_rivals(name, layers, significant)}."))
+            text += _describe_rivals(name, layers, firm or significant)
+            noisy = "" if firm else "; but there overlaps are hardly more than noise"
+            found.append(Finding("finding" if firm and name != SIZE else "caveat", f"{text}{noisy}."))
         elif least > LEVEL:
             size = len(layers[0].panel.tasks)
             text = (
-                f"{size} {who} are too few to tell whether overlaps follow {name} in the {stack}: no p-value could "
-                f"be below {least:.2g} ({numbers})."
+                f"{size} {who} are too few to tell whether overlaps follow {name} in the {stack}: no corrected p-value "
+                f"could be below {least:.2g} ({numbers})."
             )
             found.append(Finding("caveat", text))
         else:
@@ -164,7 +198,8 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
 def _describe_rivals(name: str, layers: Sequence[LayerMeasures], alone: Sequence[str]) -> str:
     """Return what is left of a distance when the other explanations are held fixed."""
     partial = {one.layer: one.structure.partial[name] for one in layers if name in one.structure.partial}
-    others = " and ".join(rival for rival in RIVALS if rival != name and rival in layers[0].structure.partial)
+    rivals = dict.fromkeys(rival for one in layers for rival in one.structure.partial if rival != name)
+    others = join(rivals) if rivals else ""
     if not partial or not others:
         return ""
     if all(math.isnan(partial[layer].p_value) for layer in alone):
@@ -190,14 +225,22 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
         return []
     structure = best.structure
     numbers = f"most in {best.layer}: mean IoU {structure.within:.2f} within, {structure.across:.2f} across"
+    least = min(1.0, max((one.least_p_value for one in separations.values()), default=1.0) * len(separations))
+    if not significant and least > LEVEL:
+        text = (
+            f"The languages are too few to tell whether families keep apart in the {stack}: no corrected p-value could "
+            f"be below {least:.2g} ({numbers})."
+        )
+        return [Finding("caveat", text)]
     if not significant:
         text = f"That families keep apart more than random groups is not shown in any layer of the {stack} ({numbers})."
         return [Finding("caveat", text)]
-    text = (
-        f"Families keep apart more than random groups in {_name(significant, separations, stack)} ({numbers}; its "
-        f"tree, cut into as many groups, agrees with them by {structure.rand:.2f}, the adjusted Rand index)."
-    )
-    return [Finding("finding", text)]
+    text = f"Families keep apart more than random groups in {_name(significant, separations, stack)} ({numbers}"
+    if not math.isnan(structure.rand):
+        text += (
+            f"; its tree, cut into as many groups, agrees with them by {structure.rand:.2f}, the adjusted Rand index"
+        )
+    return [Finding("finding", f"{text}).")]
 
 
 def _find_significant(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
@@ -218,21 +261,26 @@ def _describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasur
     if math.isnan(trend.p_value):
         text = f"Whether overlaps rise or fall over the {stack} is not tested: it takes 2 layers and {LEAST} tasks."
         return [Finding("caveat", text)]
-    low, high = trend.interval
-    upper = np.triu_indices(trend.units, k=1)
-    by_size = find_trend([[float(one.chance.mean[upper].mean()) for one in layers]]).slope
-    numbers = (
-        f"{trend.slope:+.3f} IoU a layer, 95 % interval over tasks {low:+.3f} to {high:+.3f}; random sets of the same "
-        f"sizes: {by_size:+.3f}"
-    )
-    if trend.p_value > LEVEL:
+    corrected = measures.corrected[stack]
+    numbers = f"{_slope(trend)}; above chance {_slope(corrected)}; IoU a layer, 95 % over tasks"
+    if trend.p_value > LEVEL and corrected.p_value > LEVEL:
         return [Finding("caveat", f"Overlaps neither rise nor fall for certain over the {stack} ({numbers}).")]
     way = "rise" if trend.slope > 0 else "fall"
+    if max(trend.p_value, corrected.p_value) > LEVEL or (trend.slope > 0) != (corrected.slope > 0):
+        told = f"{way} with the masks' sizes" if trend.p_value <= LEVEL else "neither rise nor fall for certain"
+        above = f"{'rise' if corrected.slope > 0 else 'fall'}" if corrected.p_value <= LEVEL else "show no trend"
+        text = f"Overlaps {told} over the {stack}; above what masks of such sizes share by chance they {above}"
+        return [Finding("caveat", f"{text} ({numbers}).")]
     paper = "rise" if stack == "encoder" else "fall"
     as_there = ", as in the paper" if way == paper else f", where the paper finds that they {paper}"
     if layers[0].panel.title != _PAPER[stack].format(measures.pivot):
         as_there = ""  # the paper compares other tasks there
-    return [Finding("finding", f"Overlaps {way} over the {stack}{as_there} ({numbers}).")]
+    return [Finding("finding", f"Overlaps {way} over the {stack}, above chance too{as_there} ({numbers}).")]
+
+
+def _slope(trend: Trend) -> str:
+    low, high = trend.interval
+    return f"{trend.slope:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _describe_firmness(measures: Measures, stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
@@ -243,8 +291,9 @@ def _describe_firmness(measures: Measures, stack: str, layers: Sequence[LayerMea
     if correlations:
         text = f"Overlaps of two halves of the sentences correlate by {min(correlations):.2f} or more in the {stack}"
         if resampled[0].curve:
-            size = resampled[0].curve[-1].sentences
-            near = float(np.mean([one.curve[-1].iou for one in resampled]))
+            place = len(resampled[0].curve) // 2  # near its end a mask must be near that of all, whose part it is
+            size = resampled[0].curve[place].sentences
+            near = float(np.mean([one.curve[place].iou for one in resampled]))
             text += f"; masks of {size} sentences a task have an IoU of {near:.2f} with those of all"
         firm = min(correlations) >= FIRM
         rest = "" if firm else ": there are too few sentences, or the overlaps hardly differ"
@@ -267,14 +316,14 @@ def _describe_ablation(stack: str, ablation: Ablation, panel: Panel) -> list[Fin
     test: Dominance = ablation.test()
     numbers = (
         f"harm in {ablation.metric}: own {test.own:.3g}, others' {test.others:.3g} (p = {test.p_others:.2g}), random "
-        f"{test.random:.3g} (p = {test.p_random:.2g})"
+        f"ones that fire as often {test.random:.3g} (p = {test.p_random:.2g})"
     )
     what = f"With {100 * ablation.share:.2g} % of the {stack}'s neurons off"
     if max(test.p_others, test.p_random) <= LEVEL:
         text = f"{what}, {test.strongest} of {test.tasks} texts suffer most where they are their own ({numbers})."
         return [Finding("finding", text), *_describe_relatives(stack, ablation, panel)]
     few = f"; {test.tasks} tasks are too few to show it" * (max(test.least_p_others, test.least_p_random) > LEVEL)
-    text = f"{what}, texts do not suffer more where they are their own than others' or random ones ({numbers}){few}."
+    text = f"{what}, it is not shown that texts suffer more where they are their own ({numbers}){few}."
     return [Finding("caveat", text)]
 
 

@@ -15,6 +15,7 @@ from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.panels import divide
 from neuronspec.analysis.score_figures import SharePoint, draw_shares
+from neuronspec.evaluation.outcomes import holm
 
 
 def draw_figures(
@@ -47,13 +48,7 @@ def draw_figures(
     }
     if curves:
         draw_curve(curves, directory / "sentences", title="How many sentences are enough")
-    correlations = [
-        LayerCorrelation(layer, name, found.r, found.p_value)
-        for layer, one in measures.layers.items()
-        for name, found in one.structure.correlations.items()
-        if not math.isnan(found.r)
-    ]
-    if correlations:
+    if correlations := _correct(measures):
         draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
     for stack, ablation in (ablations or {}).items():
         draw_ablation(
@@ -82,6 +77,21 @@ def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
     ordered = one.iou[np.ix_(leaves, leaves)]
     draw_heatmap(ordered, labels, families, directory / f"iou.{layer}.by-tree", f"IoU of neurons, {what}")
     draw_tree(tree, panel.families, directory / f"tree.{layer}", f"Language tree, {what}")
+
+
+def _correct(measures: Measures) -> list[LayerCorrelation]:
+    """Return every correlation, its p-value corrected over the layers of its stack."""
+    rows = []
+    for layers in measures.stacks.values():
+        for name in layers[0].structure.correlations:
+            found = {one.layer: one.structure.correlations[name] for one in layers}
+            known = {layer: one for layer, one in found.items() if not math.isnan(one.p_value)}
+            adjusted = holm([one.p_value for one in known.values()]) if known else ()
+            rows += [
+                LayerCorrelation(layer, name, one.r, float(p))
+                for (layer, one), p in zip(known.items(), adjusted, strict=True)
+            ]
+    return rows
 
 
 def _sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:

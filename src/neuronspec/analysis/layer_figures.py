@@ -78,7 +78,7 @@ def draw_progression(
     within 1.5 times the box's height.
 
     Args:
-        values_by_layer: layer name -> the IoU of each pair, as from `progression`.
+        values_by_layer: layer name -> the IoU of each pair, as from `above_diagonal`.
         path_stem: where to write, without the suffix.
         title: a line above the figure.
 

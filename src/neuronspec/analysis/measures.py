@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronspec.analysis.chance import Chance, chance_overlap
+from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel, choose_panel
 from neuronspec.analysis.resampling import (
     Halves,
@@ -73,9 +74,15 @@ class LayerMeasures:
     resampled: Resampled | None
 
     @property
+    def above_chance(self) -> Matrix:
+        """The (tasks, tasks) IoU without what is chance: 0 for random sets of the same sizes, 1 for equal ones."""
+        rest = 1 - self.chance.mean
+        return np.divide(self.iou - self.chance.mean, rest, out=np.zeros_like(self.iou), where=rest > 0)
+
+    @property
     def pairs(self) -> Matrix:
         """The IoU of every pair of different tasks, row by row."""
-        return self.iou[np.triu_indices(len(self.iou), k=1)]
+        return above_diagonal(self.iou)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class Measures:
         pivot: the language that the others are paired with.
         layers: by name, in their order.
         trends: by stack, whether the overlaps rise or fall from layer to layer.
+        corrected: the same of the overlaps above chance: larger masks overlap more, whatever their tasks.
         by_share: the masks that other k select from the same counts.
         against: by the name of other masks, for each layer the correlation of their overlaps with these.
         missing: by the name of a part that could not be measured, why.
@@ -96,6 +104,7 @@ class Measures:
     pivot: str
     layers: Mapping[str, LayerMeasures]
     trends: Mapping[str, Trend]
+    corrected: Mapping[str, Trend]
     by_share: Mapping[float, NeuronMasks]
     against: Mapping[str, Mapping[str, float]]
     missing: Mapping[str, str]
@@ -167,15 +176,21 @@ def measure(
             panel,
             iou,
             chance_overlap(chosen.sum(1), chosen.shape[1]),
-            find_structure(iou, panel, distances[panel.stack], options.permutations, seed),
+            find_structure(iou, panel, distances[panel.stack], chosen.sum(1), options.permutations, seed),
             {k: correlate(iou, _overlap(other, layer, panel)) for k, other in by_share.items()},
             None if counts is None or "intervals" in missing else _resample(masks, counts, layer, panel, options, seed),
         )
         advance()
-    measures = Measures(masks, pivot, layers, {}, by_share, {}, missing)
+    measures = Measures(masks, pivot, layers, {}, {}, by_share, {}, missing)
     return replace(
         measures,
-        trends={stack: find_trend(_mean_overlaps(ordered)) for stack, ordered in measures.stacks.items()},
+        trends={
+            stack: find_trend(_average([one.iou for one in ordered])) for stack, ordered in measures.stacks.items()
+        },
+        corrected={
+            stack: find_trend(_average([one.above_chance for one in ordered]))
+            for stack, ordered in measures.stacks.items()
+        },
         against={
             name: {layer: correlate(one.iou, _overlap(other, layer, one.panel)) for layer, one in layers.items()}
             for name, other in (against or {}).items()
@@ -241,7 +256,7 @@ def _resample(
     )
 
 
-def _mean_overlaps(layers: Sequence[LayerMeasures]) -> Matrix:
-    """Return (tasks, layers) the mean IoU of each task with the others: pairs are not independent, tasks rather are."""
-    size = len(layers[0].iou)
-    return np.stack([(one.iou.sum(1) - 1) / max(1, size - 1) for one in layers], axis=1)
+def _average(matrices: Sequence[Matrix]) -> Matrix:
+    """Return (tasks, layers) the mean overlap of each task with the others: pairs are no sample, tasks rather are."""
+    others = ~np.eye(len(matrices[0]), dtype=bool)
+    return np.stack([np.mean(one, axis=1, where=others) if len(one) > 1 else one[0] for one in matrices], axis=1)

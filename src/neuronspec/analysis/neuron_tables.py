@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.findings import LEVEL
 from neuronspec.analysis.measures import LayerMeasures, Measures
-from neuronspec.analysis.statistics import Correlation
+from neuronspec.analysis.overlap import above_diagonal
+from neuronspec.analysis.statistics import Correlation, Separation
 from neuronspec.evaluation.outcomes import holm
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.neurons.masks import NeuronMasks
@@ -54,11 +56,10 @@ def _describe_overlap(masks: NeuronMasks, one: LayerMeasures) -> Row:
     layer = one.layer
     rows = [masks.task_index(task) for task in one.panel.tasks]
     off = 1 - float(masks.layer(layer)[rows].double().mean())
-    upper = np.triu_indices(len(one.iou), k=1)
     numbers = [math.nan] * 4  # of one task, which overlaps with nothing
     if one.pairs.size:
-        numbers = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), one.chance.mean[upper].mean()]
-    z = one.chance.z(one.iou)[upper]
+        numbers = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), above_diagonal(one.chance.mean).mean()]
+    z = above_diagonal(one.chance.z(one.iou))
     finite = z[np.isfinite(z)]
     return [
         Cell(layer),
@@ -78,21 +79,27 @@ def tabulate_distances(measures: Measures) -> Table:
     header: list[Title] = ["layer", *((f"{name}{rest}", "r") for name, _, rest in columns)]
     marked: dict[str, Row] = {}
     for layers in measures.stacks.values():
-        cells = [_mark([getattr(one.structure, kind).get(name) for one in layers]) for name, kind, _ in columns]
+        cells = [
+            _mark([getattr(one.structure, kind).get(name) for one in layers], lambda one: one.r)
+            for name, kind, _ in columns
+        ]
         marked |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
     rows, sections = _list_layers(measures, lambda one: [Cell(one.layer), *marked[one.layer]])
     notes = [
         f"Mantel's correlation of 1 - IoU with each distance; * p <= {LEVEL} after Holm's correction over the layers "
-        "of a stack. The others fixed: the partial Mantel test, with the other two held fixed."
+        "of a stack. The others fixed: the partial Mantel test, with the others held fixed."
     ]
     return Table("What the overlaps follow", header, rows, notes, sections)
 
 
-def _mark(found: list[Correlation | None]) -> Row:
-    known = [n for n, one in enumerate(found) if one is not None and not math.isnan(one.p_value)]
-    p_values = holm([one.p_value for one in found if one is not None and not math.isnan(one.p_value)] or [1.0])
-    marks = {n: "*" for n, p in zip(known, p_values, strict=False) if p <= LEVEL}
-    return [Cell(None if one is None else one.r, 2, mark=marks.get(n, "")) for n, one in enumerate(found)]
+Test = TypeVar("Test", Correlation, Separation)
+
+
+def _mark(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
+    """Return the values of tests of several layers, those with a star that are significant among all of them."""
+    known = {n: one.p_value for n, one in enumerate(found) if one is not None and not math.isnan(one.p_value)}
+    marks = {n: "*" for n, p in zip(known, holm(list(known.values()) or [1.0]), strict=False) if p <= LEVEL}
+    return [Cell(None if one is None else value(one), 2, mark=marks.get(n, "")) for n, one in enumerate(found)]
 
 
 def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -> tuple[list[Row], dict[int, str]]:
@@ -116,19 +123,21 @@ def tabulate_families(measures: Measures) -> Table:
         ("tree", "families, adjusted Rand"),
         ("tree", "cophenetic r"),
     ]
-    rows, sections = _list_layers(measures, _describe_families)
-    notes = [f"* p <= {LEVEL} of the single layer, against random groups of the same sizes."]
+    marked: dict[str, Row] = {}
+    for layers in measures.stacks.values():
+        found = [[one.structure.families for one in layers], [one.structure.scripts for one in layers]]
+        cells = (_mark(column, lambda one: one.silhouette) for column in found)
+        marked |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
+
+    def describe(one: LayerMeasures) -> Row:
+        structure = one.structure
+        fit = None if structure.tree is None else structure.tree.cophenetic_correlation
+        means = [Cell(structure.within, 3), Cell(structure.across, 3)]
+        return [Cell(one.layer), *means, *marked[one.layer], Cell(structure.rand, 2), Cell(fit, 2)]
+
+    rows, sections = _list_layers(measures, describe)
+    notes = [f"* p <= {LEVEL} against random groups of the same sizes, after Holm's correction over a stack's layers."]
     return Table("Families and scripts", header, rows, notes, sections)
-
-
-def _describe_families(one: LayerMeasures) -> Row:
-    structure, silhouettes = one.structure, []
-    for apart in (structure.families, structure.scripts):
-        small = apart is not None and apart.p_value <= LEVEL
-        silhouettes.append(Cell(None if apart is None else apart.silhouette, 2, mark="*" if small else ""))
-    fit = None if structure.tree is None else structure.tree.cophenetic_correlation
-    means = [Cell(structure.within, 3), Cell(structure.across, 3)]
-    return [Cell(one.layer), *means, *silhouettes, Cell(structure.rand, 2), Cell(fit, 2)]
 
 
 def tabulate_firmness(measures: Measures) -> Table:
@@ -137,6 +146,7 @@ def tabulate_firmness(measures: Measures) -> Table:
         "layer",
         ("95 % interval", "mean width"),
         ("shuffled sentences", "mean IoU"),
+        ("shuffled sentences", "p"),
         ("two halves", "IoU of masks"),
         ("two halves", "r of overlaps"),
     ]
@@ -146,20 +156,21 @@ def tabulate_firmness(measures: Measures) -> Table:
 
 def _describe_firmness(one: LayerMeasures) -> Row:
     if one.resampled is None:
-        return [Cell(one.layer), *[Cell(None)] * 4]
-    upper = np.triu_indices(len(one.iou), k=1)
+        return [Cell(one.layer), *[Cell(None)] * 5]
     interval, null, halves = one.resampled.interval, one.resampled.null, one.resampled.halves
-    width = (interval.high - interval.low)[upper]
-    numbers = [width.mean(), null.mean[upper].mean()] if width.size else [math.nan, math.nan]
-    return [Cell(one.layer), *(Cell(float(n), 3) for n in [*numbers, np.mean(halves.iou), halves.correlation])]
+    width = above_diagonal(interval.high - interval.low)
+    numbers = [width.mean(), above_diagonal(null.mean).mean()] if width.size else [math.nan, math.nan]
+    numbers += [null.p_value, float(np.mean(halves.iou)), halves.correlation]
+    return [Cell(one.layer), *(Cell(float(number), 3) for number in numbers)]
 
 
 def tabulate_trends(measures: Measures) -> Table:
     """Return for each stack whether overlaps rise or fall over its layers."""
-    header: list[Title] = ["stack", "IoU a layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
+    header: list[Title] = ["stack", "of", "a layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
     rows: list[Row] = [
         [
             Cell(stack),
+            Cell(what),
             Cell(trend.slope, 4, signed=True),
             Cell(trend.interval[0], 4, signed=True),
             Cell(trend.interval[1], 4, signed=True),
@@ -167,9 +178,13 @@ def tabulate_trends(measures: Measures) -> Table:
             Cell(trend.rising, 0),
             Cell(trend.units, 0),
         ]
-        for stack, trend in measures.trends.items()
+        for stack in measures.trends
+        for what, trend in (("IoU", measures.trends[stack]), ("IoU above chance", measures.corrected[stack]))
     ]
-    notes = ["The slope of the mean IoU over layers; its interval leaves out one language at a time (jackknife)."]
+    notes = [
+        "The slope over layers; its interval leaves out one task at a time (jackknife). Above chance: (IoU - chance) / "
+        "(1 - chance), since larger masks overlap more, whatever their tasks."
+    ]
     return Table("Do overlaps rise or fall", header, rows, notes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,30 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 from neuronspec.errors import NeuronspecError
 
 
-def progression(ious_by_layer: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
-    """Return, layer by layer, the IoU of every pair of different tasks (paper Figure 2).
-
-    Its distribution rises over the encoder where languages come to share neurons, and falls over the decoder
-    where they part.
+def above_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values of every pair of different tasks once, row by row.
 
     Args:
-        ious_by_layer: layer name -> (tasks, tasks) IoU, as from `pairwise_iou`.
+        matrix: (tasks, tasks) symmetric, such as IoU.
 
     Returns:
-        Layer name -> (tasks * (tasks - 1) / 2,) the values above the diagonal, row by row.
-
-    Raises:
-        NeuronspecError: a matrix is not square and symmetric with values in 0..1.
+        (tasks * (tasks - 1) / 2,) the values above the diagonal.
 
     Example:
-        >>> progression({"encoder.0": [[1, 0.25], [0.25, 1]]})["encoder.0"].tolist()
-        [0.25]
+        >>> above_diagonal(np.array([[1, 0.25, 0.5], [0.25, 1, 0.75], [0.5, 0.75, 1]])).tolist()
+        [0.25, 0.5, 0.75]
     """
-    values = {}
-    for layer, matrix in ious_by_layer.items():
-        iou = check_iou(matrix)
-        values[layer] = iou[np.triu_indices(len(iou), k=1)]
-    return values
+    return matrix[np.triu_indices(len(matrix), k=1)]
 
 
 def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
@@ -76,7 +66,7 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
         (tasks, tasks) float64.
 
     Raises:
-        NeuronspecError: it is not square or not symmetric, a value is outside 0..1, or there is not one name
+        NeuronspecError: it is not square or not symmetric, a value is no number in 0..1, or there is not one name
             a row.
 
     Example:
@@ -84,7 +74,7 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
         Traceback (most recent call last):
         neuronspec.errors.NeuronspecError: found IoU 40.0 to 100.0, expected 0..1; divide percentages by 100
     """
-    matrix = np.asarray(iou, dtype=np.float64)
+    matrix = read_numbers("IoU", iou)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise NeuronspecError(f"found an IoU matrix of shape {matrix.shape}, expected (tasks, tasks), not empty")
     if not np.all((matrix >= 0) & (matrix <= 1)):  # nan fails too
@@ -96,3 +86,28 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
             f"found {len(names)} labels or groups for an IoU matrix of {len(matrix)} tasks, expected one each"
         )
     return matrix
+
+
+def read_numbers(what: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return numbers as a new array of float64.
+
+    Args:
+        what: what errors call them.
+        values: of any shape; booleans count as 0 and 1.
+
+    Raises:
+        NeuronspecError: rows of different lengths, or text, None or anything else that is no number.
+
+    Example:
+        >>> read_numbers("IoU", [[1, "high"], ["high", 1]])
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: IoU must be numbers, found text
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise NeuronspecError(f"{what} must be numbers, in rows of the same length") from error
+    if found.dtype.kind not in "biuf":
+        kind = "text" if found.dtype.kind == "U" else f"values of type {found.dtype}"
+        raise NeuronspecError(f"{what} must be numbers, found {kind}")
+    return found.astype(np.float64)

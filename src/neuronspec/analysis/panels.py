@@ -90,6 +90,16 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
     return Panel(stack, names, labels, tuple(map(find_language, labels)), title)
 
 
+def is_paired(tasks: Sequence[str], pivot: str) -> bool:
+    """Tell whether any task is a direction to or from the pivot, in whatever notation.
+
+    Example:
+        >>> is_paired(["en-de", "de-en"], "eng_Latn"), is_paired(["en-de", "news"], "fr")
+        (True, False)
+    """
+    return any(_read_direction(task, pivot) for task in tasks)
+
+
 def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
     """Divide tasks into those from the pivot and those to it; all together where some are neither.
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from matplotlib import cbook
 
 import neuronspec
@@ -15,6 +14,7 @@ from neuronspec.analysis.cards import LanguageCard, NeuronCard
 from neuronspec.analysis.findings import describe
 from neuronspec.analysis.measures import LayerMeasures, Measures, compare_overlap
 from neuronspec.analysis.neuron_tables import tabulate_measures
+from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.report import pack, pack_floats
 from neuronspec.analysis.tree import Tree
@@ -27,19 +27,25 @@ CITATION = """@inproceedings{tan-etal-2024-neuron,
   year = {2024},
 }"""
 METHODS = (
-    "A neuron is active in a sentence where its activation is above 0 at one real token or more; the smallest set of "
-    "the most frequent neurons that covers k of a layer's activation is selected for each task (Eq. 1 of the paper).",
-    "Overlap is the intersection over union of two tasks' sets (Eq. 2). In the encoder the tasks into the pivot are "
-    "compared, in the decoder those out of it, unless the heading says otherwise.",
+    "Overlap is the intersection over union of two tasks' sets of neurons (Eq. 2 of the paper); which tasks are "
+    "compared stands beside the name of each stack.",
     "Chance is the overlap of random sets of the same sizes (hypergeometric, exact); z counts standard deviations from "
-    "it. Shuffled sentences keep every task's number of sentences and deal the sentences out again over the tasks.",
+    "it. Shuffled sentences keep every task's number of sentences and deal the sentences of all tasks out again; the "
+    "p-value is of the mean overlap of a layer, and any difference between tasks counts, that of sentence lengths too. "
+    "The z of a pair against them describes it and is no test of it.",
     "Intervals are 95 % intervals, by the bootstrap over each task's sentences, of the overlap to expect from as many "
     "sentences of the same kind; endless text would give a higher one.",
-    "Mantel and partial Mantel tests permute whole languages; families and scripts are tested by silhouettes against "
-    "random groups of the same sizes; trends leave out one language at a time. Layers are named after Holm's "
-    "correction.",
+    "Mantel and partial Mantel tests permute whole tasks; families and scripts are tested by silhouettes against "
+    "random groups of the same sizes; trends leave out one task at a time. p-values are corrected over the layers of a "
+    "stack by Holm's method, each kind of test by itself.",
     "Trees join tasks by complete linkage on 1 - IoU, with optimal leaf ordering.",
 )
+_RULES = {
+    "coverage": "the smallest set of the most frequent ones that covers k of a layer's activation (Eq. 1 of the paper)",
+    "top": "the share k of a layer's neurons that is most frequent",
+    "released": "the most frequent neurons that cover k, as the released code computes it",
+    "lape": "the neurons that few tasks activate (LAPE)",
+}
 
 
 def make_payload(
@@ -87,9 +93,23 @@ def make_payload(
         "ablation": {stack: _show_ablation(ablation) for stack, ablation in (ablations or {}).items()},
         "cards": _show_cards(languages, neurons) if languages else None,
         "signature": masks.signature,
-        "methods": METHODS,
+        "methods": [_describe_selection(masks.signature), *METHODS],
         "citation": CITATION,
     }
+
+
+def _describe_selection(signature: Mapping[str, str]) -> str:
+    """Say how the neurons came about, from the masks' signature."""
+    rule = signature.get("rule", "by hand")
+    chosen = f"The neurons of a task are {_RULES[rule]}." if rule in _RULES else f"The neurons were selected: {rule}."
+    if "unit" not in signature:
+        return chosen
+    ignored = signature.get("ignored", "padding")
+    rest = "padding" if ignored == "padding" else "padding and some special tokens"
+    return (
+        f"{chosen} A neuron is active where its value is above {signature.get('threshold', '0')}; it is counted by "
+        f"{signature['unit']}, {rest} left out."
+    )
 
 
 def _show_panel(panel: Panel) -> dict[str, Any]:
@@ -110,20 +130,15 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
 
     return {
         "iou": {
-            layer: {str(k): pack(_pairs(compare_overlap(other, one))) for k, other in measures.by_share.items()}
+            layer: {str(k): pack(above_diagonal(compare_overlap(other, one))) for k, other in measures.by_share.items()}
             | {CHOSEN: pack(one.pairs)}
             for layer, one in layers
         },
-        "low": {layer: pack(_pairs(one.interval.low)) for layer, one in resampled.items()},
-        "high": {layer: pack(_pairs(one.interval.high)) for layer, one in resampled.items()},
-        "z_chance": {layer: pack_floats(_pairs(one.chance.z(one.iou))) for layer, one in layers},
-        "z_shuffled": {layer: pack_floats(_pairs(one.null.z)) for layer, one in resampled.items()},
+        "low": {layer: pack(above_diagonal(one.interval.low)) for layer, one in resampled.items()},
+        "high": {layer: pack(above_diagonal(one.interval.high)) for layer, one in resampled.items()},
+        "z_chance": {layer: pack_floats(above_diagonal(one.chance.z(one.iou))) for layer, one in layers},
+        "z_shuffled": {layer: pack_floats(above_diagonal(one.null.z)) for layer, one in resampled.items()},
     }
-
-
-def _pairs(matrix: Any) -> Any:
-    """Return what stands above the diagonal, row by row."""
-    return matrix[np.triu_indices(len(matrix), k=1)]
 
 
 def _show_tree(tree: Tree) -> dict[str, Any]:

@@ -118,18 +118,22 @@ class SentenceStates:
 
 
 def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
-    """Return the generator of a seed, or of a seed and a task, whatever other tasks there are."""
+    """Return the generator of a seed, or of a seed and a task, whatever other tasks there are.
+
+    Raises:
+        NeuronspecError: the seed is no whole number from 0 on.
+    """
     check_number("seed", seed, 0)
     return np.random.default_rng(seed if task is None else [seed, *task.encode()])
 
 
 def check_number(name: str, number: int, least: int) -> None:
-    """Refuse a number that is not whole or too small.
+    """Refuse what is no whole number (nor are 2.0 and True), or one that is too small.
 
     Raises:
         NeuronspecError: it is.
     """
-    if number != int(number) or number < least:
+    if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
         raise NeuronspecError(f"{name} must be whole numbers from {least} on, not {number}")
 
 

@@ -10,17 +10,19 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, stats
 from scipy.spatial.distance import squareform
 
+from neuronspec.analysis.overlap import read_numbers
+from neuronspec.analysis.states import check_number, make_generator
 from neuronspec.errors import NeuronspecError
 
 Method = Literal["pearson", "spearman"]
-Alternative = Literal["greater", "less", "two-sided"]
+METHODS = get_args(Method)
 
 TIE = 1e-12  # the same value summed in another order must count as equal
 SMALL = 12  # objects: with more, hardly any order leaves a matrix as it was
@@ -34,7 +36,7 @@ class Correlation:
     Attributes:
         r: the (partial) correlation over pairs of objects; nan for fewer than three objects, or where a matrix, or
             what the controls leave of it, is constant.
-        p_value: the share of permutations, the observed order among them, with a correlation as extreme; nan where
+        p_value: the share of permutations, the observed order among them, with a correlation as large; nan where
             `r` is.
         permutations: how many orders other than the observed one were tried.
         n: how many objects were compared.
@@ -54,18 +56,17 @@ class Separation:
     """How far apart groups of objects are, as `separate` finds it.
 
     Attributes:
-        within: the mean distance of two objects in one group; nan where there is no such pair.
-        across: the mean distance of two objects in two groups; nan where there is no such pair.
         silhouette: the mean silhouette of the objects that are not alone in their group, -1..1; nan where there is
             one group only, or every object is alone.
         p_value: the share of random groupings, the observed one among them, with a silhouette as large; nan where
             `silhouette` is.
+        least_p_value: the smallest that `p_value` could have been, whatever the distances: two objects of each of
+            three groups are grouped as they are by every fifteenth of their orders.
     """
 
-    within: float
-    across: float
     silhouette: float
     p_value: float
+    least_p_value: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,6 @@ class Trend:
         interval: the 95 % confidence interval of the slope by the jackknife; nan for fewer than two units (three
             where units share pairs) or two layers.
         p_value: that the slope is zero, two-sided, by the same jackknife; nan where the interval is.
-        page_p_value: of Page's trend test in the direction of the slope, doubled for two sides. It takes units as
-            independent, which language means of pairs are not: there it is far too small. nan for fewer than three
-            layers or two units.
         rising: in how many units the slope is above zero.
         units: how many units there are.
     """
@@ -87,7 +85,6 @@ class Trend:
     slope: float
     interval: tuple[float, float]
     p_value: float
-    page_p_value: float
     rising: int
     units: int
 
@@ -100,9 +97,10 @@ def mantel(
     method: Method = "pearson",
     permutations: int = 9_999,
     seed: int = 0,
-    alternative: Alternative = "greater",
 ) -> Correlation:
     """Correlate two distance matrices of the same objects: the Mantel test, with controls the partial one.
+
+    The question is whether the correlation is above zero; whether it is below, ask of a matrix times -1.
 
     With controls (Smouse, Long and Sokal 1986), both matrices are replaced by what a linear regression on all
     controls leaves of them. The residuals of `first` are then permuted, rows and columns alike, and regressed on the
@@ -118,16 +116,15 @@ def mantel(
         second: (n, n) of the same objects in the same order.
         controls: (n, n) each, held fixed.
         method: `spearman` replaces the values of every matrix, controls too, by their ranks.
-        permutations: how many random orders to try at most.
-        seed: of the random orders.
-        alternative: `greater` where the correlation is expected above zero, `less`, or `two-sided`.
+        permutations: how many random orders to try at most, from 1.
+        seed: of the random orders, from 0.
 
     Returns:
-        The correlation and its p-value, (1 + as extreme) / (1 + permutations).
+        The correlation and its p-value, (1 + as large) / (1 + permutations).
 
     Raises:
-        NeuronspecError: matrices of different objects, not symmetric or with values that are not finite, or an
-            unknown method or alternative.
+        NeuronspecError: matrices of different objects, not symmetric or with values that are no finite numbers, an
+            unknown method, or permutations or a seed that are no such whole numbers.
 
     Example:
         >>> distances = [[0, 1, 4, 6], [1, 0, 3, 5], [4, 3, 0, 2], [6, 5, 2, 0]]
@@ -135,8 +132,9 @@ def mantel(
         >>> round(found.r, 3), round(found.p_value, 3), found.permutations
         (0.956, 0.083, 23)
     """
-    _check_choice("method", method, ("pearson", "spearman"))
-    _check_choice("alternative", alternative, ("greater", "less", "two-sided"))
+    if method not in METHODS:
+        raise NeuronspecError(f"found the method {method!r}, expected one of {', '.join(METHODS)}")
+    _check_draws(permutations, seed)
     values, n = _pair_up(first, second, *controls)  # (2 + controls, pairs)
     if n < 3:
         return Correlation(math.nan, math.nan, 0, n)
@@ -159,7 +157,7 @@ def mantel(
             same += int(np.isclose(second_square[orders[:, rows], orders[:, columns]], y).all(axis=1).sum())
         left = 1 - ((moved @ basis) ** 2).sum(axis=1)  # of the squared length, after the controls are taken out
         others = moved @ y / np.sqrt(np.maximum(left, TIE))
-        extreme += int(_is_as_extreme(others, r, alternative).sum())
+        extreme += int((others >= r - TIE).sum())
         tried += len(orders)
     return Correlation(r, (1 + extreme) / (1 + tried), tried, n, (1 + same) / (1 + tried))
 
@@ -219,37 +217,39 @@ def separate(distances: ArrayLike, groups: Sequence[str], permutations: int = 9_
     Args:
         distances: (n, n) symmetric, not negative, such as 1 - IoU; the diagonal is not looked at.
         groups: the group of each object.
-        permutations: how many random groupings, of the same sizes, to try at most.
-        seed: of the random groupings.
+        permutations: how many random groupings, of the same sizes, to try at most, from 1.
+        seed: of the random groupings, from 0.
 
     Returns:
-        The mean distances within and across groups, the mean silhouette and its p-value.
+        The mean silhouette and its p-value.
 
     Raises:
-        NeuronspecError: no matrix of distances, or not one group a row.
+        NeuronspecError: no matrix of distances, not one group a row, or permutations or a seed that are no such
+            whole numbers.
 
     Example:
         >>> distances = [[0, 1, 4, 4], [1, 0, 4, 4], [4, 4, 0, 2], [4, 4, 2, 0]]
         >>> found = separate(distances, ["Germanic", "Germanic", "Slavic", "Slavic"])
-        >>> found.within, found.across, found.silhouette, round(found.p_value, 3)
-        (1.5, 4.0, 0.625, 0.333)
+        >>> found.silhouette, round(found.p_value, 3), round(found.least_p_value, 3)
+        (0.625, 0.333, 0.333)
     """
+    _check_draws(permutations, seed)
     matrix, numbers = _check_groups(distances, groups)
-    n = len(matrix)
-    rows, columns = np.triu_indices(n, k=1)
-    same, values = numbers[rows] == numbers[columns], matrix[rows, columns]
-    within, across = (float(part.mean()) if part.size else math.nan for part in (values[same], values[~same]))
     members = _enlist(numbers)
-    company = int((members.sum(axis=0)[numbers] > 1).sum())  # objects that are not alone, in any grouping
+    sizes = members.sum(axis=0)  # (groups,)
+    company = int((sizes[numbers] > 1).sum())  # objects that are not alone, in any grouping
     mean = float(_silhouettes(matrix, members).sum() / company) if company else math.nan
     if math.isnan(mean):
-        return Separation(within, across, math.nan, math.nan)
-    extreme = tried = 0
-    for orders in _rearrange(n, permutations, seed, size=members.size):
-        means = _silhouettes(matrix, members[orders]).sum(axis=1) / company  # (block,)
+        return Separation(math.nan, math.nan)
+    extreme = tried = same = 0
+    for orders in _rearrange(len(matrix), permutations, seed, size=members.size):
+        moved = members[orders]  # (block, n, groups)
+        means = _silhouettes(matrix, moved).sum(axis=1) / company  # (block,)
         extreme += int((means >= mean - TIE).sum())
+        stayed = members.T @ moved  # (block, groups, groups); whole groups stay together in the same grouping alone
+        same += int(((stayed**2).sum(axis=(1, 2)) == (sizes**2).sum()).sum())
         tried += len(orders)
-    return Separation(within, across, mean, (1 + extreme) / (1 + tried))
+    return Separation(mean, (1 + extreme) / (1 + tried), (1 + same) / (1 + tried))
 
 
 def adjusted_rand(first: Sequence[object], second: Sequence[object]) -> float:
@@ -260,7 +260,8 @@ def adjusted_rand(first: Sequence[object], second: Sequence[object]) -> float:
         second: the group of each object in the other grouping.
 
     Returns:
-        1 for the same grouping, about 0 for groupings at random, below 0 for worse.
+        1 for the same grouping, about 0 for groupings at random, below 0 for worse; nan where either grouping has
+        every object alone or all of them together, with which nothing could agree more or less than by chance.
 
     Raises:
         NeuronspecError: no objects, or groupings of different numbers of objects.
@@ -279,8 +280,8 @@ def adjusted_rand(first: Sequence[object], second: Sequence[object]) -> float:
         sum(math.comb(grouping.count(group), 2) for group in set(grouping)) for grouping in (list(first), list(second))
     )
     pairs = math.comb(len(first), 2)
-    if one == other == both:
-        return 1.0  # the same grouping; the general formula is 0 / 0 where all are together or all alone
+    if not (0 < one < pairs and 0 < other < pairs):
+        return math.nan
     return 2 * (both * pairs - one * other) / ((one + other) * pairs - 2 * one * other)
 
 
@@ -290,7 +291,8 @@ def find_trend(values: ArrayLike, *, pairs: bool = True) -> Trend:
     The interval is the delete-one jackknife's: the slope is found again without each unit, with Student's t on one
     degree of freedom less than units. A language's mean IoU with the others shares each of its pairs with one other
     language; leaving the language out takes its pairs from all of them. With `pairs` the jackknife knows that: without,
-    the interval would be about half as wide as it should be.
+    the interval would be about half as wide as it should be. Page's trend test, too, takes units as independent, and
+    finds trends in languages' means far too often.
 
     Args:
         values: (units, layers), in the order of the layers.
@@ -301,30 +303,26 @@ def find_trend(values: ArrayLike, *, pairs: bool = True) -> Trend:
         The trend.
 
     Raises:
-        NeuronspecError: no values, or some that are not finite.
+        NeuronspecError: no values, or some that are no finite numbers.
 
     Example:
         >>> trend = find_trend([[0.5, 0.6, 0.7], [0.4, 0.6, 0.8], [0.4, 0.5, 0.9], [0.6, 0.6, 0.7]])
         >>> round(trend.slope, 3), trend.rising, trend.p_value < 0.1
         (0.15, 4, False)
     """
-    table = np.asarray(values, dtype=np.float64)
+    table = read_numbers("the values", values)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise NeuronspecError(
             f"found values of shape {table.shape}, expected finite numbers, (units, layers), not none"
         )
     units, layers = table.shape
     if layers < 2:
-        return Trend(math.nan, (math.nan, math.nan), math.nan, math.nan, 0, units)
+        return Trend(math.nan, (math.nan, math.nan), math.nan, 0, units)
     places = np.arange(layers) - (layers - 1) / 2
     slopes = (table - table[:, :1]) @ places / (places @ places)  # (units,); a constant unit is exactly 0
     slope = float(slopes.mean())
     margin, p_value = _jackknife(slopes, weight=2 if pairs else 1)
-    page = math.nan
-    if layers > 2 and units > 1:
-        one_sided = stats.page_trend_test(table if slope >= 0 else table[:, ::-1]).pvalue
-        page = min(1.0, 2 * float(one_sided))
-    return Trend(slope, (slope - margin, slope + margin), p_value, page, int((slopes > 0).sum()), units)
+    return Trend(slope, (slope - margin, slope + margin), p_value, int((slopes > 0).sum()), units)
 
 
 def _jackknife(values: NDArray[np.float64], weight: int) -> tuple[float, float]:
@@ -344,7 +342,7 @@ def _jackknife(values: NDArray[np.float64], weight: int) -> tuple[float, float]:
 
 def _pair_up(*matrices: ArrayLike) -> tuple[NDArray[np.float64], int]:
     """Return (matrices, pairs) the values above the diagonals, and of how many objects, without those left out."""
-    squares = [np.asarray(matrix, dtype=np.float64) for matrix in matrices]
+    squares = [read_numbers("a matrix", matrix) for matrix in matrices]
     if len({square.shape for square in squares}) > 1:
         shapes = ", ".join(str(square.shape) for square in squares)
         raise NeuronspecError(f"found matrices of shapes {shapes}, expected the same objects in each")
@@ -369,23 +367,15 @@ def _rearrange(n: int, permutations: int, seed: int, size: int) -> Iterator[NDAr
 
     `size` is how many values the caller makes of one order.
     """
-    if permutations < 1:
-        raise NeuronspecError(f"found {permutations} permutations, expected 1 or more")
     rows = max(1, BLOCK // size)
     if math.factorial(n) <= permutations + 1:
         every = np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64).reshape(-1, n)
         yield from (every[start : start + rows] for start in range(0, len(every), rows))
         return
-    generator = np.random.default_rng(seed)
+    generator = make_generator(seed)
     for start in range(0, permutations, rows):
         present = np.tile(np.arange(n), (min(rows, permutations - start), 1))
         yield generator.permuted(present, axis=1)
-
-
-def _is_as_extreme(values: NDArray[np.float64], observed: float, alternative: Alternative) -> NDArray[np.bool_]:
-    if alternative == "two-sided":
-        return np.abs(values) >= abs(observed) - TIE
-    return values <= observed + TIE if alternative == "less" else values >= observed - TIE
 
 
 def _enlist(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -408,12 +398,16 @@ def _silhouettes(matrix: NDArray[np.float64], members: NDArray[np.float64]) -> N
 
 def _check_groups(distances: ArrayLike, groups: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the distances with a diagonal of zeros, and a number for each object's group."""
-    matrix = _check_values(_check_shape(np.array(distances, dtype=np.float64)))
+    matrix = _check_values(_check_shape(read_numbers("the distances", distances)))
     np.fill_diagonal(matrix, 0)
     if matrix.min() < 0:
         raise NeuronspecError(f"found the distance {matrix.min()}, expected 0 or more; of similarities, take 1 - IoU")
-    if len(groups) != len(matrix):
-        raise NeuronspecError(f"found {len(groups)} groups for {len(matrix)} objects, expected one each")
+    if groups is None or len(groups) != len(matrix):
+        raise NeuronspecError(
+            f"found {'no' if groups is None else len(groups)} groups for {len(matrix)} objects, expected one each"
+        )
+    if any(group is None for group in groups):
+        raise NeuronspecError("found None for a group, expected a name; give an object without one a group of its own")
     numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
     return matrix, numbers.astype(np.int64)
 
@@ -433,6 +427,6 @@ def _check_values(square: NDArray[np.float64]) -> NDArray[np.float64]:
     return square
 
 
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise NeuronspecError(f"found the {name} {value!r}, expected one of {', '.join(known)}")
+def _check_draws(permutations: int, seed: int) -> None:
+    check_number("permutations", permutations, 1)
+    check_number("seed", seed, 0)

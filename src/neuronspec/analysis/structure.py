@@ -15,7 +15,7 @@ from neuronspec.analysis.distances import (
     uriel_distances,
     vocabulary_distances,
 )
-from neuronspec.analysis.overlap import within_and_across
+from neuronspec.analysis.overlap import above_diagonal, within_and_across
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.statistics import Correlation, Separation, adjusted_rand, mantel, separate
 from neuronspec.analysis.tree import Tree, language_tree
@@ -23,9 +23,10 @@ from neuronspec.config import Analysis
 
 Matrix = NDArray[np.float64]
 
-FAMILY, SCRIPT, VOCABULARY = "family", "script", "vocabulary"
-RIVALS = (FAMILY, SCRIPT, VOCABULARY)
-"""Explanations of an overlap that go together in the world: each is also tested with the others held fixed."""
+FAMILY, SCRIPT, VOCABULARY, SIZE = "family", "script", "vocabulary", "mask size"
+RIVALS = (FAMILY, SCRIPT, VOCABULARY, SIZE)
+"""Explanations of an overlap that go together in the world: each is also tested with the others held fixed. Masks of
+unlike sizes cannot overlap fully, whatever their languages."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Structure:
         scripts: how far scripts keep apart.
         rand: adjusted Rand index between the families and the tree cut into as many groups.
         correlations: by the name of a distance between languages, its Mantel correlation with 1 - IoU.
-        partial: the same for each of `RIVALS`, with the other ones held fixed.
+        partial: the same for each of `RIVALS` that differs between tasks at all, with the other ones held fixed.
     """
 
     within: float
@@ -79,7 +80,12 @@ def find_distances(panel: Panel, words: NDArray[np.int64] | None, options: Analy
 
 
 def find_structure(
-    iou: Matrix, panel: Panel, distances: Mapping[str, Matrix], permutations: int, seed: int
+    iou: Matrix,
+    panel: Panel,
+    distances: Mapping[str, Matrix],
+    sizes: NDArray[np.int64],
+    permutations: int,
+    seed: int,
 ) -> Structure:
     """Test what the overlaps of a layer follow.
 
@@ -87,13 +93,15 @@ def find_structure(
         iou: (tasks, tasks) IoU, in the order of the panel.
         panel: the tasks.
         distances: from `find_distances`.
+        sizes: (tasks,) how many neurons each mask holds.
         permutations: of each test.
         seed: of the permutations.
     """
     within, across = within_and_across(iou, panel.relatives) if panel.languages else (float("nan"), float("nan"))
     tree = language_tree(iou, panel.labels) if len(iou) > 1 else None
     apart = 1.0 - iou
-    rivals = {name: distances[name] for name in RIVALS if name in distances}
+    distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
+    rivals = {name: distances[name] for name in RIVALS if name in distances and _varies(distances[name])}
     partial = {
         name: mantel(
             apart,
@@ -120,3 +128,8 @@ def find_structure(
         correlations,
         partial,
     )
+
+
+def _varies(distance: Matrix) -> bool:
+    values = above_diagonal(distance)
+    return bool(values.size) and bool(np.nanmax(values) > np.nanmin(values))

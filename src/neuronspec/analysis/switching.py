@@ -1,7 +1,14 @@
-"""Which neurons to switch off: each language's own, or random ones, equally many."""
+"""Which neurons to switch off: each language's own, or random ones that fire as often, equally many.
+
+Own neurons must be chosen from counts of other sentences than those that they are then measured on. They fire more
+often on their own text than on others', and a neuron that fires more is missed more: a text would lose most from its
+own neurons for that reason alone. So the control of a text is drawn from its other selected neurons, for each own one
+among those that fire most nearly as often on this text; what own neurons are missed for beyond that is their work.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +19,9 @@ from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 
+WINDOW = 8  # how many neurons each one of the control is drawn from: those that fire most nearly as often
+EQUAL = 1e-9  # less than the distance of two frequencies that differ
+
 
 def choose_own(
     counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str], stack: str, share: float = 0.05
@@ -19,7 +29,7 @@ def choose_own(
     """Choose for each task its own neurons: of those selected, the ones that fire most above the other tasks' mean.
 
     Args:
-        counts: how often each neuron was active.
+        counts: how often each neuron was active, on sentences that nothing is to be measured on.
         masks: the neurons that are selected.
         tasks: those to compare, two or more: of a panel.
         stack: `encoder` or `decoder`.
@@ -43,12 +53,7 @@ def choose_own(
         raise NeuronspecError(
             f"found {len(tasks)} tasks and a share of {share:g}, expected two tasks or more and a share between 0 and 1"
         )
-    if counts.widths != masks.widths:
-        raise NeuronspecError("counts and masks have different layers or widths: select the masks from these counts")
-    for name in tasks:
-        if name not in counts.tasks:
-            raise NeuronspecError(f"no counts for the task {name!r}{did_you_mean(name, counts.tasks)}")
-    rows, selection = [counts.tasks.index(name) for name in tasks], masks.reorder(tasks)
+    rows, selection = _find_rows(counts, masks, tasks), masks.reorder(tasks)
     own = {}
     for layer in list_layers(masks, stack):
         selected = selection.layer(layer).numpy()  # (tasks, d_ff)
@@ -67,16 +72,20 @@ def choose_own(
     return NeuronMasks(tasks, own, _truly_off(masks.signature) | facts)
 
 
-def switch_off(own: NeuronMasks, masks: NeuronMasks, random: int = 3, seed: int = 0) -> NeuronMasks:
+def switch_off(
+    own: NeuronMasks, masks: NeuronMasks, counts: ActivationCounts, random: int = 3, seed: int = 0
+) -> NeuronMasks:
     """Make the masks of a model without each task's own neurons, and of the control without random ones.
 
-    The control of a text is drawn from its own selected neurons, but for those chosen: neurons that seldom fire on a
-    text are missed by nobody, and would let any choice look good. So each text has random sets of its own; they
-    depend on the seed and the task's name alone.
+    The control of a text is drawn from its own selected neurons, but for those chosen. For each of its own neurons,
+    in random order, one is drawn of the `WINDOW` that are left and fire most nearly as often on this text: neurons
+    that seldom fire on a text are missed by nobody, and would let any choice look good. So each text has random sets
+    of its own; they depend on the seed, the task's name, and what is known of this task alone.
 
     Args:
         own: from `choose_own`.
         masks: the neurons that are selected, in all layers of the model.
+        counts: how often each neuron was active.
         random: how many sets to draw for each text.
         seed: of the draws.
 
@@ -84,41 +93,41 @@ def switch_off(own: NeuronMasks, masks: NeuronMasks, random: int = 3, seed: int 
         Masks of the tasks `without X`, and `without random N for X`, in which all other neurons are on.
 
     Raises:
-        NeuronspecError: the masks do not fit together, or there are too few neurons to draw from.
+        NeuronspecError: masks and counts do not fit together, or there are too few neurons to draw from.
 
     Example:
-        >>> masks = NeuronMasks.from_dict({"de": {"decoder.0": [1, 1, 1, 0]}, "ru": {"decoder.0": [0, 0, 1, 1]}})
+        >>> values = {"decoder.0": torch.tensor([[9, 8, 1, 0], [0, 1, 8, 9]])}
+        >>> counts = ActivationCounts(("de", "ru"), values, {"decoder": torch.tensor([10, 10])}, "sentence")
+        >>> masks = NeuronMasks.from_dict({"de": {"decoder.0": [1, 1, 0, 0]}, "ru": {"decoder.0": [0, 0, 1, 1]}})
         >>> own = NeuronMasks.from_dict({"de": {"decoder.0": [1, 0, 0, 0]}, "ru": {"decoder.0": [0, 0, 0, 1]}})
-        >>> off = switch_off(own, masks, random=1)
+        >>> off = switch_off(own, masks, counts, random=1)
         >>> off.tasks
         ('without de', 'without ru', 'without random 1 for de', 'without random 1 for ru')
-        >>> off.layer("decoder.0")[[0, 1, 3]].int().tolist()
-        [[0, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 1]]
+        >>> off.layer("decoder.0").int().tolist()
+        [[0, 1, 1, 1], [1, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1]]
     """
     if random < 1 or seed < 0:
         raise NeuronspecError(f"found {random} random sets and the seed {seed}, expected 1 or more, and 0 or more")
     if any(masks.widths.get(layer) != width for layer, width in own.widths.items()):
         raise NeuronspecError("the chosen neurons and the masks have different layers or widths: use one selection")
-    selection = masks.reorder(own.tasks)
-    generators = [np.random.default_rng([seed, *name.encode()]) for name in own.tasks]
+    rows, selection = _find_rows(counts, masks, own.tasks), masks.reorder(own.tasks)
+    draws = [(draw, name) for draw in range(random) for name in own.tasks]
+    generators = [np.random.default_rng([seed, draw, *name.encode()]) for draw, name in draws]
     values = {}
     for layer, width in masks.widths.items():
-        off = torch.zeros((1 + random) * len(own.tasks), width, dtype=torch.bool)
+        off = torch.zeros(len(own.tasks) + len(draws), width, dtype=torch.bool)
         if layer in own.layers:
             chosen = own.layer(layer)  # (tasks, d_ff)
-            pool, sizes = (selection.layer(layer) & ~chosen).numpy(), chosen.sum(1).numpy()
-            for name, there, wanted in zip(own.tasks, pool.sum(1), sizes, strict=True):
-                if there < wanted:
-                    raise NeuronspecError(
-                        f"{name} has {there} selected neurons in {layer} besides its own {wanted}: "
-                        "too few to draw the control from; choose a smaller share"
-                    )
-            draws = np.stack([generator.random((random, width)) for generator in generators], axis=1)
-            order = np.where(pool, draws, np.inf).argsort(axis=2)  # (random, tasks, d_ff)
-            off = torch.cat([chosen, *(_mark(one, sizes) for one in order)])
+            pool = selection.layer(layer) & ~chosen
+            _check_pool(layer, own.tasks, pool.sum(1).tolist(), chosen.sum(1).tolist())
+            off[: len(rows)] = chosen
+            frequencies = counts.frequencies(layer)[rows].numpy()
+            for number, generator in enumerate(generators):
+                row = number % len(rows)
+                drawn = _draw_alike(frequencies[row], chosen[row].numpy(), pool[row].numpy(), generator)
+                off[len(rows) + number, drawn] = True
         values[layer] = ~off
-    names = [name_own(name) for name in own.tasks]
-    names += [name_random(name, draw) for draw in range(random) for name in own.tasks]
+    names = [name_own(name) for name in own.tasks] + [name_random(name, draw) for draw, name in draws]
     facts = {"random": str(random), "seed": str(seed)}
     return NeuronMasks(names, values, _truly_off(own.signature) | facts)
 
@@ -143,6 +152,56 @@ def list_layers(masks: NeuronMasks, stack: str) -> list[str]:
     if not layers:
         raise NeuronspecError(f"the masks have no layers of the stack {stack!r}; they have {', '.join(masks.layers)}")
     return layers
+
+
+def _draw_alike(
+    frequencies: NDArray[np.float64],
+    chosen: NDArray[np.bool_],
+    pool: NDArray[np.bool_],
+    generator: np.random.Generator,
+) -> list[int]:
+    """Draw for each chosen neuron another of the pool that fires about as often, none twice.
+
+    Args:
+        frequencies: (d_ff,) how often each neuron fires.
+        chosen: (d_ff,) those to draw for.
+        pool: (d_ff,) those to draw from, at least as many.
+        generator: of the draws.
+    """
+    frequencies = frequencies + EQUAL * generator.random(len(frequencies))  # puts equals in a random order
+    [wanted], [left] = chosen.nonzero(), pool.nonzero()
+    left = left[frequencies[left].argsort()]
+    neurons, rates, drawn = left.tolist(), frequencies[left].tolist(), []
+    for rate, luck in zip(
+        generator.permutation(frequencies[wanted]).tolist(), generator.random(len(wanted)).tolist(), strict=True
+    ):
+        # In sorted order, the nearest ones are among as many on either side.
+        place = bisect_left(rates, rate)
+        around = range(max(place - WINDOW, 0), min(place + WINDOW, len(rates)))
+        nearest = sorted((abs(rates[position] - rate), position) for position in around)[:WINDOW]
+        _, position = nearest[int(luck * len(nearest))]
+        del rates[position]
+        drawn.append(neurons.pop(position))
+    return drawn
+
+
+def _check_pool(layer: str, tasks: Sequence[str], there: Sequence[int], wanted: Sequence[int]) -> None:
+    for name, found, expected in zip(tasks, there, wanted, strict=True):
+        if found < expected:
+            raise NeuronspecError(
+                f"{name} has {found} selected neurons in {layer} besides its own {expected}: "
+                "too few to draw the control from; choose a smaller share"
+            )
+
+
+def _find_rows(counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str]) -> list[int]:
+    """Return which rows of the counts are those of the tasks, once counts and masks are seen to fit together."""
+    if counts.widths != masks.widths:
+        raise NeuronspecError("counts and masks have different layers or widths: give counts of the masks' model")
+    for name in tasks:
+        if name not in counts.tasks:
+            raise NeuronspecError(f"no counts for the task {name!r}{did_you_mean(name, counts.tasks)}")
+    return [counts.tasks.index(name) for name in tasks]
 
 
 def _mark(order: NDArray[np.int64], sizes: NDArray[np.int64]) -> torch.Tensor:

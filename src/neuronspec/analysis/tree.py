@@ -12,6 +12,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from neuronspec.analysis.overlap import check_iou
+from neuronspec.analysis.states import check_number
 from neuronspec.errors import NeuronspecError
 
 
@@ -38,10 +39,14 @@ class Tree:
         Args:
             groups: how many, from 1.
 
+        Raises:
+            NeuronspecError: it is no whole number from 1 on.
+
         Example:
             >>> language_tree([[1, 0.2, 0.7], [0.2, 1, 0.3], [0.7, 0.3, 1]], ["de", "ru", "nl"]).cut(2)
             (1, 2, 1)
         """
+        check_number("groups", groups, 1)
         return tuple(int(group) for group in hierarchy.fcluster(self.linkage, groups, criterion="maxclust"))
 
     def newick(self) -> str:

@@ -51,12 +51,14 @@ def analyze(
     quiet_libraries()
     from neuronspec.pipeline.layout import Layout
 
+    if seed is not None and seed < 0:
+        raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
     place, names = Path(source), neuron or []
     if Layout(place).config.is_file():  # the output of a run
         source, out = str(Layout(place).config), out or place
     elif place.is_dir() or place.suffix == ".safetensors":
         words = [*(overrides or []), *(["analysis.ablate=true"] if ablate else [])]
-        subject, translation = _load_subject(place, words, masks, pivot or "en", seed or 0)
+        subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
         _check(subject, layout, names, model, text or [], force)
         _analyze(subject, layout, model, text or [], translation)
@@ -73,9 +75,10 @@ def analyze(
 
 
 def _load_subject(
-    place: Path, words: list[str], masks: Path | None, pivot: str, seed: int
+    place: Path, words: list[str], masks: Path | None, pivot: str | None, seed: int
 ) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
+    from neuronspec.analysis.panels import is_paired
     from neuronspec.config import Neurons
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
@@ -98,7 +101,9 @@ def _load_subject(
     else:
         assert counts is not None
         selected = choose(neurons, counts, neurons.k)
-    return Subject(place.name, selected, counts, pivot, options, seed), translation
+    if pivot is not None and not is_paired(selected.tasks, pivot):
+        raise NeuronspecError(f"no task is from or to the pivot {pivot!r}; there are {', '.join(selected.tasks)}")
+    return Subject(place.name, selected, counts, pivot or "en", options, seed), translation
 
 
 def _list(place: Path) -> list[str]:
@@ -132,7 +137,7 @@ def _analyze(subject: Subject, layout: Layout, model: str | None, texts: list[st
         return
     reading = open_reading(model, texts)
     special = reading.find_special(("tags", "end_of_sentence"))
-    counted = {} if subject.counts is None else subject.counts.signature
+    counted = (subject.counts or subject.masks).signature
     material = open_texts(reading.model, reading.tokenizer, reading.texts, special, counted, translation)
     analyze_subject(subject, layout, material)
 

@@ -14,6 +14,7 @@ from neuronspec.data.sampling import Batch, cut_by_tokens
 from neuronspec.data.store import TokenStore
 
 IGNORED = -100  # the label that no loss counts
+EVERYTHING = slice(None)  # of a text
 
 Ids = Sequence[int] | NDArray[np.integer]
 Tensors = dict[str, torch.Tensor]
@@ -105,20 +106,21 @@ class BatchDataset(Dataset[Tensors]):
             rows.append((number, task.format, source, target))
         return collate(rows)
 
-    def in_order(self, tokens_per_batch: int, task: int | None = None, limit: int | None = None) -> Iterator[Tensors]:
+    def in_order(self, tokens_per_batch: int, task: int | None = None, part: slice = EVERYTHING) -> Iterator[Tensors]:
         """Yield every example once, task by task, by length: for validation and for recording.
 
         Args:
             tokens_per_batch: the most padded tokens of a batch on either side; a longer example comes alone.
             task: the number of the only task to yield.
-            limit: at most so many examples of each task, the first ones of its text.
+            part: of the examples of each task, in the order of its text.
         """
         for number, lengths in enumerate(self.lengths()):
             if task not in (None, number):
                 continue
-            widths = lengths[:limit].max(axis=1)
-            order = np.argsort(widths, kind="stable")
-            for rows in cut_by_tokens(order, widths[order].tolist(), tokens_per_batch):
+            widths = lengths.max(axis=1)
+            examples = np.arange(len(lengths))[part]
+            examples = examples[np.argsort(widths[examples], kind="stable")]
+            for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from neuronspec.analysis import ablation
 from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.cards import NEURONS, describe_languages, describe_neuron
 from neuronspec.analysis.gallery import draw_figures
-from neuronspec.analysis.harm import CHRF, LOSS, measuring_chrf, measuring_loss
+from neuronspec.analysis.harm import CHRF, LOSS, Measure, measuring_chrf, measuring_loss
 from neuronspec.analysis.measures import measure
 from neuronspec.analysis.neuron_tables import tabulate_measures
 from neuronspec.analysis.panels import choose_panel
@@ -22,6 +23,7 @@ from neuronspec.analysis.report import simplify, write_report
 from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.analysis.words import count_tokens
 from neuronspec.config import Analysis, Config
+from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.neurons import examples as neuron_examples
@@ -29,6 +31,7 @@ from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Batches, Material, open_run
 from neuronspec.pipeline.report import TABLES, write_tables
@@ -135,7 +138,7 @@ def find_examples(material: Material, top: int) -> Examples:
 
         def read() -> Batches:
             for task in material.tasks:
-                yield from material.read(task, None)
+                yield from material.read(task, EVERYTHING)
                 advance()
 
         return neuron_examples.find_examples(material.model, read(), top, **material.watching)
@@ -143,6 +146,9 @@ def find_examples(material: Material, top: int) -> Examples:
 
 def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     """Switch neurons off, stack by stack, and measure what each task's text loses.
+
+    Own neurons are chosen on one part of each text and measured on another: neurons that were chosen on the very
+    sentences that they are measured on would look better there than they are.
 
     Args:
         subject: what is analysed; its options say how many neurons, and what is measured.
@@ -152,31 +158,62 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
         By stack, what was measured; stacks with one task are left out.
 
     Raises:
-        NeuronspecError: there are no counts to choose neurons by, or a model that cannot translate is to be scored.
+        NeuronspecError: a task has no text, or too little to split, or a model that cannot translate is to be scored.
     """
-    options, model = subject.options, material.model
-    if subject.counts is None:
-        raise NeuronspecError("switching neurons off needs the activation counts: which neurons are a language's own?")
-    by_chrf, limit = options.ablated_metric == "chrf", options.ablated_sentences
-    if by_chrf and not model.config.is_encoder_decoder:
+    options, by_chrf = subject.options, subject.options.ablated_metric == "chrf"
+    if by_chrf and not material.model.config.is_encoder_decoder:
         raise NeuronspecError("analysis.ablated_metric: a model that does not translate has no chrF++; use loss")
     panels = {stack: tasks for stack, tasks in subject.panels.items() if len(tasks) > 1}
+    if not panels:
+        return {}
+    measured = {
+        task: _count_measured(material, task, options.ablated_sentences) for tasks in panels.values() for task in tasks
+    }
+    counts = _record_rest(material, measured)
     ablations = {}
     total = sum(len(tasks) * (len(tasks) + 1 + options.ablated_draws) for tasks in panels.values())
     with show_progress("switching neurons off", total) as advance:
         for stack, tasks in panels.items():
-            own = choose_own(subject.counts, subject.masks, tasks, stack, options.ablated_share)
-            off = switch_off(own, subject.masks, options.ablated_draws, subject.seed)
-            if by_chrf:
-                pairs = {task: material.read_pairs(task, limit) for task in tasks}
-                measuring = measuring_chrf(model, off, material.tokenizer, pairs, material.translation)
-            else:
-                measuring = measuring_loss(model, off, {task: list(material.read(task, limit)) for task in tasks})
-            with measuring as harm:
+            own = choose_own(counts, subject.masks, tasks, stack, options.ablated_share)
+            off = switch_off(own, subject.masks, counts, options.ablated_draws, subject.seed)
+            with _measuring(material, off, {task: slice(measured[task]) for task in tasks}, by_chrf) as harm:
                 ablations[stack] = ablation.ablate(
                     tasks, off, harm, metric=CHRF if by_chrf else LOSS, higher_is_better=by_chrf, advance=advance
                 )
     return ablations
+
+
+def _count_measured(material: Material, task: str, limit: int) -> int:
+    """Return on how many sentences of a task to measure, the first ones: no more than half of them."""
+    size = material.size(task)
+    if size < 2:
+        raise NeuronspecError(
+            f"found {size} sentences of {task}, expected two or more: its own neurons are chosen on one part of the "
+            "text and measured on another; give more text, or do not ablate"
+        )
+    return min(limit, size // 2)
+
+
+def _record_rest(material: Material, measured: Mapping[str, int]) -> ActivationCounts:
+    """Count in how many of the sentences that are not measured each neuron is active."""
+    with show_progress("recording neurons", len(measured)) as advance:
+
+        def read() -> Batches:
+            for task, number in measured.items():
+                yield from material.read(task, slice(number, None))
+                advance()
+
+        return record_activations(material.model, read(), "sentence", **material.watching)
+
+
+def _measuring(
+    material: Material, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
+) -> AbstractContextManager[Measure]:
+    """Return what yields the measure of harm on these parts of the texts."""
+    if by_chrf:
+        pairs = {task: material.read_pairs(task, part) for task, part in parts.items()}
+        return measuring_chrf(material.model, off, material.tokenizer, pairs, material.translation)
+    return measuring_loss(material.model, off, {task: list(material.read(task, part)) for task, part in parts.items()})
 
 
 def write_analysis(
@@ -216,7 +253,8 @@ def write_analysis(
     payload = simplify(make_payload(measures, subject.name, ablations=ablations, languages=languages, neurons=neurons))
     with publish(layout.figures) as temporary:
         temporary.mkdir()
-        draw_figures(measures, temporary, ablations, released=options.released)
+        if options.figures:
+            draw_figures(measures, temporary, ablations, released=options.released)
     with publish(layout.analysis) as temporary:
         temporary.mkdir()
         write_tables(tabulate_measures(measures, ablations), temporary / TABLES)
@@ -228,5 +266,5 @@ def _count_tokens(material: Material, tasks: Sequence[str]) -> dict[str, NDArray
     """Return how often each token stands in each task's text; None where a task has none."""
     if not set(tasks) <= set(material.tasks):
         return None
-    batches = (batch for task in tasks for batch in material.read(task, None))
+    batches = (batch for task in tasks for batch in material.read(task, EVERYTHING))
     return count_tokens(batches, tasks, material.special)

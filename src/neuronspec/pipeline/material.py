@@ -30,9 +30,9 @@ class Material:
     Attributes:
         model: that the neurons are of.
         tokenizer: the model's.
-        tasks: those that there is text of.
-        read: the text of a task in batches of that task alone, all of it or its first sentences.
-        read_pairs: the first sentences of a task and their references, of a model that translates.
+        sizes: how many sentences there are of each task that there is text of.
+        read: a part of the text of a task in batches of that task alone. Parts have no negative ends.
+        read_pairs: the sentences of such a part and their references, of a model that translates.
         special: ids of tokens that are no words: tags, ends of sentences.
         watching: how the neurons were counted (`threshold`, `gated_at`, `ignore`), to look at them alike.
         translation: how to translate.
@@ -40,12 +40,29 @@ class Material:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    tasks: Sequence[str]
-    read: Callable[[str, int | None], Batches]
-    read_pairs: Callable[[str, int], Pairs]
+    sizes: Mapping[str, int]
+    read: Callable[[str, slice], Batches]
+    read_pairs: Callable[[str, slice], Pairs]
     special: Sequence[int]
     watching: Mapping[str, Any]
     translation: Translation
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those that there is text of."""
+        return tuple(self.sizes)
+
+    def size(self, task: str) -> int:
+        """Return how many sentences there are of a task.
+
+        Raises:
+            NeuronspecError: there is no text of it.
+        """
+        if task not in self.sizes:
+            raise NeuronspecError(
+                f"there is no text of {task}{did_you_mean(task, self.sizes)}: give --text {task}=FILE"
+            )
+        return self.sizes[task]
 
 
 def open_run(config: Config, layout: Layout) -> Material:
@@ -56,12 +73,12 @@ def open_run(config: Config, layout: Layout) -> Material:
     numbers = {task.name: number for number, task in enumerate(valid.tasks)}
     formats, neurons = [task.format for task in valid.tasks], config.neurons
 
-    def read(task: str, limit: int | None) -> Batches:
-        return work.name_tasks(valid.in_order(neurons.tokens_per_batch, numbers[task], limit), task)
+    def read(task: str, part: slice) -> Batches:
+        return work.name_tasks(valid.in_order(neurons.tokens_per_batch, numbers[task], part), task)
 
-    def read_pairs(task: str, limit: int) -> Pairs:
+    def read_pairs(task: str, part: slice) -> Pairs:
         pair, side = pairs[task]
-        rows = list(itertools.islice(read_columns(texts.path("valid", pair)), limit))
+        rows = list(itertools.islice(read_columns(texts.path("valid", pair)), part.start, part.stop, part.step))
         return [row[side] for row in rows], [row[1 - side] for row in rows]
 
     watching = {
@@ -70,7 +87,8 @@ def open_run(config: Config, layout: Layout) -> Material:
         "ignore": special_ids(formats, neurons.ignore),
     }
     special = special_ids(formats, ("tags", "end_of_sentence"))
-    return Material(model, tokenizer, list(numbers), read, read_pairs, special, watching, config.translation)
+    sizes = {task: len(lengths) for task, lengths in zip(numbers, valid.lengths(), strict=True)}
+    return Material(model, tokenizer, sizes, read, read_pairs, special, watching, config.translation)
 
 
 def open_texts(
@@ -92,16 +110,11 @@ def open_texts(
         translation: how to translate.
     """
 
-    def find(task: str) -> list[Any]:
-        if task not in texts:
-            raise NeuronspecError(f"there is no text of {task}{did_you_mean(task, texts)}: give --text {task}=FILE")
-        return texts[task]
+    def read(task: str, part: slice) -> Batches:
+        return make_batches(model, tokenizer, {task: texts[task][part]})
 
-    def read(task: str, limit: int | None) -> Batches:
-        return make_batches(model, tokenizer, {task: find(task)[:limit]})
-
-    def read_pairs(task: str, limit: int) -> Pairs:
-        sources, references = zip(*find(task)[:limit], strict=True)
+    def read_pairs(task: str, part: slice) -> Pairs:
+        sources, references = zip(*texts[task][part], strict=True)
         return list(sources), list(references)
 
     ignored = signature.get("ignored", "padding")
@@ -110,4 +123,5 @@ def open_texts(
         "gated_at": signature.get("gated_at", "gate"),
         "ignore": [] if ignored == "padding" else list(map(int, ignored.split())),
     }
-    return Material(model, tokenizer, list(texts), read, read_pairs, special, watching, translation)
+    sizes = {task: len(text) for task, text in texts.items()}
+    return Material(model, tokenizer, sizes, read, read_pairs, special, watching, translation)
