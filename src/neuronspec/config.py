@@ -386,6 +386,11 @@ class Analysis(Section):
     ablated_metric: Literal["loss", "chrf"] = "loss"
     """What is measured: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""
 
+    @property
+    def sides(self) -> dict[str, Literal["to", "from"]]:
+        """On which side the pivot stands in the tasks that are compared in each stack."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
 
 class Config(Section):
     """A whole run, from corpora to report."""

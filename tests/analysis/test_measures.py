@@ -24,7 +24,7 @@ from tests.analysis.planted import (
 )
 
 from neuronspec.analysis.chance import chance_overlap
-from neuronspec.analysis.measures import Measures, compare_overlap, measure
+from neuronspec.analysis.measures import Measures, measure, overlap_of
 from neuronspec.analysis.statistics import correlate
 from neuronspec.config import Analysis
 from neuronspec.errors import NeuronspecError
@@ -102,8 +102,10 @@ def test_other_k_select_again_from_the_same_counts() -> None:
         assert masks == NeuronMasks.from_counts(counts, k)
     for one in measures.layers.values():
         assert one.shares[K] == pytest.approx(1)
-        np.testing.assert_array_equal(compare_overlap(measures.by_share[K], one), one.iou)
-        assert one.shares[0.5] == pytest.approx(correlate(one.iou, compare_overlap(measures.by_share[0.5], one)))
+        np.testing.assert_array_equal(overlap_of(measures.by_share[K], one.layer, one.panel), one.iou)
+        assert one.shares[0.5] == pytest.approx(
+            correlate(one.iou, overlap_of(measures.by_share[0.5], one.layer, one.panel))
+        )
         assert one.shares[0.5] < 1
 
 
@@ -169,7 +171,8 @@ def test_counts_of_more_tasks_than_the_masks_in_another_order_will_do() -> None:
     assert measures.missing.keys() == {"vocabulary"}
     assert measures.layers["decoder.0"].panel.labels == ("de", "nl", "sv")
     np.testing.assert_array_equal(
-        compare_overlap(measures.by_share[K], measures.layers["decoder.0"]), measures.layers["decoder.0"].iou
+        overlap_of(measures.by_share[K], "decoder.0", measures.layers["decoder.0"].panel),
+        measures.layers["decoder.0"].iou,
     )
 
 

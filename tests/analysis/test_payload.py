@@ -11,7 +11,7 @@ from tests.analysis.test_findings import make_ablation
 
 from neuronspec.analysis.cards import NeuronCard, describe_languages, describe_neuron
 from neuronspec.analysis.findings import describe
-from neuronspec.analysis.measures import Measures, compare_overlap, measure
+from neuronspec.analysis.measures import Measures, measure, overlap_of
 from neuronspec.analysis.payload import CHOSEN, make_payload
 from neuronspec.analysis.report import build_page, escape_json, simplify, unpack
 from neuronspec.neurons.examples import Example
@@ -41,7 +41,9 @@ def test_the_page_reads_the_numbers_that_were_measured() -> None:
         iou = payload["iou"][layer]
         np.testing.assert_allclose(unpack(iou[CHOSEN]), one.iou[UPPER], atol=TOLERANCE)
         for k, masks in measures.by_share.items():
-            np.testing.assert_allclose(unpack(iou[str(k)]), compare_overlap(masks, one)[UPPER], atol=TOLERANCE)
+            np.testing.assert_allclose(
+                unpack(iou[str(k)]), overlap_of(masks, one.layer, one.panel)[UPPER], atol=TOLERANCE
+            )
         np.testing.assert_allclose(unpack(payload["low"][layer]), one.resampled.interval.low[UPPER], atol=TOLERANCE)
         np.testing.assert_allclose(unpack(payload["high"][layer]), one.resampled.interval.high[UPPER], atol=TOLERANCE)
         np.testing.assert_allclose(floats(payload["z_chance"][layer]), one.chance.z(one.iou)[UPPER], rtol=1e-6)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis.chance import Chance, chance_overlap
 from neuronspec.analysis.overlap import above_diagonal
-from neuronspec.analysis.panels import Panel, choose_panel
+from neuronspec.analysis.panels import Panel, choose_panels
 from neuronspec.analysis.resampling import (
     Halves,
     Interval,
@@ -154,10 +154,7 @@ def measure(
         0.33
     """
     options = options or Analysis()
-    panels = {
-        stack: choose_panel(masks.tasks, pivot, stack, getattr(options, stack))
-        for stack in dict.fromkeys(layer.partition(".")[0] for layer in masks.layers)
-    }
+    panels = choose_panels(masks.tasks, masks.layers, pivot, options.sides)
     distances = {}
     for stack, panel in panels.items():
         words = None if tokens is None else tokens[stack][[masks.task_index(task) for task in panel.tasks]]
@@ -177,7 +174,7 @@ def measure(
             iou,
             chance_overlap(chosen.sum(1), chosen.shape[1]),
             find_structure(iou, panel, distances[panel.stack], chosen.sum(1), options.permutations, seed),
-            {k: correlate(iou, _overlap(other, layer, panel)) for k, other in by_share.items()},
+            {k: correlate(iou, overlap_of(other, layer, panel)) for k, other in by_share.items()},
             None if counts is None or "intervals" in missing else _resample(masks, counts, layer, panel, options, seed),
         )
         advance()
@@ -192,7 +189,7 @@ def measure(
             for stack, ordered in measures.stacks.items()
         },
         against={
-            name: {layer: correlate(one.iou, _overlap(other, layer, one.panel)) for layer, one in layers.items()}
+            name: {layer: correlate(one.iou, overlap_of(other, layer, one.panel)) for layer, one in layers.items()}
             for name, other in (against or {}).items()
         },
     )
@@ -234,12 +231,8 @@ def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequenc
     return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
 
 
-def compare_overlap(masks: NeuronMasks, one: LayerMeasures) -> Matrix:
-    """Return the (tasks, tasks) IoU that other masks of the same tasks have in a measured layer."""
-    return _overlap(masks, one.layer, one.panel)
-
-
-def _overlap(masks: NeuronMasks, layer: str, panel: Panel) -> Matrix:
+def overlap_of(masks: NeuronMasks, layer: str, panel: Panel) -> Matrix:
+    """Return the (tasks, tasks) IoU that masks have in a layer between the tasks of a panel."""
     rows = [masks.task_index(task) for task in panel.tasks]
     return pairwise_iou(masks.layer(layer)[rows].numpy())
 

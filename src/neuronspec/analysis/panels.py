@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +98,25 @@ def is_paired(tasks: Sequence[str], pivot: str) -> bool:
         (True, False)
     """
     return any(_read_direction(task, pivot) for task in tasks)
+
+
+def choose_panels(
+    tasks: Sequence[str], layers: Iterable[str], pivot: str, sides: Mapping[str, Side]
+) -> dict[str, Panel]:
+    """Choose which tasks to compare in each stack that there are layers of.
+
+    Args:
+        tasks: of the masks.
+        layers: their names.
+        pivot: the language that the others are paired with.
+        sides: by stack, on which side the pivot shall stand.
+
+    Example:
+        >>> choose_panels(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", SIDES)["encoder"].tasks
+        ('nl-en',)
+    """
+    stacks = dict.fromkeys(layer.partition(".")[0] for layer in layers)
+    return {stack: choose_panel(tasks, pivot, stack, sides[stack]) for stack in stacks}
 
 
 def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:

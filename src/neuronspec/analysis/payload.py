@@ -12,7 +12,7 @@ import neuronspec
 from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.cards import LanguageCard, NeuronCard
 from neuronspec.analysis.findings import describe
-from neuronspec.analysis.measures import LayerMeasures, Measures, compare_overlap
+from neuronspec.analysis.measures import LayerMeasures, Measures, overlap_of
 from neuronspec.analysis.neuron_tables import tabulate_measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
@@ -130,7 +130,10 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
 
     return {
         "iou": {
-            layer: {str(k): pack(above_diagonal(compare_overlap(other, one))) for k, other in measures.by_share.items()}
+            layer: {
+                str(k): pack(above_diagonal(overlap_of(other, one.layer, one.panel)))
+                for k, other in measures.by_share.items()
+            }
             | {CHOSEN: pack(one.pairs)}
             for layer, one in layers
         },

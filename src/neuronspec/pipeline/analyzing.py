@@ -17,7 +17,7 @@ from neuronspec.analysis.gallery import draw_figures
 from neuronspec.analysis.harm import CHRF, LOSS, Measure, measuring_chrf, measuring_loss
 from neuronspec.analysis.measures import measure
 from neuronspec.analysis.neuron_tables import tabulate_measures
-from neuronspec.analysis.panels import choose_panel
+from neuronspec.analysis.panels import Panel, choose_panels
 from neuronspec.analysis.payload import make_payload
 from neuronspec.analysis.report import simplify, write_report
 from neuronspec.analysis.switching import choose_own, switch_off
@@ -65,13 +65,9 @@ class Subject:
     seed: int
 
     @property
-    def panels(self) -> dict[str, tuple[str, ...]]:
+    def panels(self) -> dict[str, Panel]:
         """The tasks that are compared in each stack."""
-        stacks = dict.fromkeys(layer.partition(".")[0] for layer in self.masks.layers)
-        return {
-            stack: choose_panel(self.masks.tasks, self.pivot, stack, getattr(self.options, stack)).tasks
-            for stack in stacks
-        }
+        return choose_panels(self.masks.tasks, self.masks.layers, self.pivot, self.options.sides)
 
 
 def find_run_examples(config: Config, layout: Layout) -> None:
@@ -163,7 +159,7 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     options, by_chrf = subject.options, subject.options.ablated_metric == "chrf"
     if by_chrf and not material.model.config.is_encoder_decoder:
         raise NeuronspecError("analysis.ablated_metric: a model that does not translate has no chrF++; use loss")
-    panels = {stack: tasks for stack, tasks in subject.panels.items() if len(tasks) > 1}
+    panels = {stack: panel.tasks for stack, panel in subject.panels.items() if len(panel.tasks) > 1}
     if not panels:
         return {}
     measured = {
@@ -244,7 +240,7 @@ def write_analysis(
             seed=subject.seed,
             advance=advance,
         )
-    panels = [layers[0].panel for layers in measures.stacks.values()]
+    panels = list(subject.panels.values())
     limit = max(3, min(NEURONS, CARDS // sum(len(panel.tasks) for panel in panels)))
     languages = describe_languages(masks, panels, counts, limit)
     names = dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons)
