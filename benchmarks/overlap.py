@@ -35,10 +35,10 @@ from neuronspec.analysis.resampling import bootstrap_iou, make_selector
 from neuronspec.analysis.states import SentenceStates
 from neuronspec.analysis.statistics import mantel, separate
 from neuronspec.analysis.tree import language_tree
-from neuronspec.config import Analysis
 from neuronspec.languages import list_languages
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.sections import Analysis
 
 WIDTH, NARROW = 8_192, 4_096  # neurons of a layer; of the layer whose sentences are resampled
 SENTENCES, TASKS = 1_000, 60  # of each task; tasks whose sentences are resampled

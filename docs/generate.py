@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
-from neuronspec.config import Config, Section
+from neuronspec.config import Config
 from neuronspec.methods import METHODS
+from neuronspec.sections import Section
 
 PAGE = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """# Configuration

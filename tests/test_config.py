@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuronspec
-from neuronspec.config import Config, PresetName, Translation
+from neuronspec.config import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.models.presets import PRESETS
 from neuronspec.recipe import find_recipe, load_config
+from neuronspec.sections import PresetName, Translation
 
 RECIPES = sorted((Path(neuronspec.__file__).parent / "recipes").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config import METHOD, SEED, Analysis, Config, Corpus, Neurons, Section, Translation, own_options
+from neuronspec.config import METHOD, SEED, Config, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.sections import Analysis, Corpus, Neurons, Section, Translation
 
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
 

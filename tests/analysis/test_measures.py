@@ -26,9 +26,9 @@ from tests.analysis.planted import (
 from neuronspec.analysis.chance import chance_overlap
 from neuronspec.analysis.measures import Measures, measure, overlap_of
 from neuronspec.analysis.statistics import correlate
-from neuronspec.config import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.sections import Analysis
 
 FEW = plant_families(LANGUAGES[:5])
 

@@ -12,8 +12,8 @@ from neuronspec.analysis.overlap import within_and_across
 from neuronspec.analysis.panels import Panel, choose_panel
 from neuronspec.analysis.statistics import adjusted_rand, mantel
 from neuronspec.analysis.structure import RIVALS, Matrix, Structure, find_distances, find_structure
-from neuronspec.config import Analysis
 from neuronspec.errors import NeuronspecError
+from neuronspec.sections import Analysis
 
 PANEL = choose_panel([f"{one}-en" for one in LANGUAGES], "en", "encoder")
 SIZE = len(LANGUAGES)

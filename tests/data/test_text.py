@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.config import Config, Corpus, Data
+from neuronspec.config import Config
 from neuronspec.data.text import PARTS, Texts, check_templates, list_corpus_files, pairs_of, prepare_text
 from neuronspec.errors import NeuronspecError
+from neuronspec.sections import Corpus, Data
 
 ENGLISH = [
     f"{subject} {verb} the {thing}"

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from tests.training import conftest as toys
 from transformers import PreTrainedModel
 
-from neuronspec.config import Sampling, Training
 from neuronspec.data.sampling import Batch
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
@@ -25,6 +24,7 @@ from neuronspec.languages import EC30_LEVELS
 from neuronspec.methods.adapters import AdapterTraining, group_by_family
 from neuronspec.methods.registry import METHODS, make_method
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.adapters import ADAPTERS_FILE, Adapters, load_adapters
 from neuronspec.specialization.routing import find_router, unspecialize
 from neuronspec.training.checkpoints import STATE
@@ -235,7 +235,7 @@ WORKER = """
 import sys
 from pathlib import Path
 
-from neuronspec.config import Sampling, Training
+from neuronspec.sections import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods.adapters import AdapterTraining

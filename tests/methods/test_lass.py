@@ -18,7 +18,6 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary
@@ -28,6 +27,7 @@ from neuronspec.methods.lass import Lass, set_dropout
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
+from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.weight_masks import WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
 from neuronspec.specialization.weight_routing import load_weight_masks
 from neuronspec.training import loop

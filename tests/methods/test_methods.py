@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
-from neuronspec.config import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import build_store
 from neuronspec.data.vocabulary import encode_text, learn_vocabulary
@@ -23,6 +22,7 @@ from neuronspec.models.tags import task_format
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
+from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.routing import unspecialize
 from neuronspec.training.loop import train

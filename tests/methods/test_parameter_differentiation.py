@@ -25,7 +25,6 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch.nn import functional
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
-from neuronspec.config import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.sampling import Batch
 from neuronspec.data.store import TokenStore, build_store
@@ -36,6 +35,7 @@ from neuronspec.methods.parameter_differentiation import ParameterDifferentiatio
 from neuronspec.models.building import count_parameters, initialize, tie_embeddings
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
+from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
 from neuronspec.specialization.parts import load_parts, save_parts
 from neuronspec.specialization.routing import dense, unspecialize

@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Translation
 from neuronspec.data.batches import Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.metrics import evaluate
 from neuronspec.languages import split_direction
 from neuronspec.models.forward import INPUTS, evaluating
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
 from neuronspec.training.objective import token_losses

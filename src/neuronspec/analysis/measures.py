@@ -25,10 +25,10 @@ from neuronspec.analysis.resampling import (
 from neuronspec.analysis.states import SentenceStates
 from neuronspec.analysis.statistics import Trend, correlate, find_trend
 from neuronspec.analysis.structure import Structure, find_distances, find_structure
-from neuronspec.config import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+from neuronspec.sections import Analysis
 
 Matrix = NDArray[np.float64]
 _WITH_K = ("coverage", "top", "released", "random")

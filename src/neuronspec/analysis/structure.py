@@ -19,7 +19,7 @@ from neuronspec.analysis.overlap import above_diagonal, within_and_across
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.statistics import Correlation, Separation, adjusted_rand, mantel, separate
 from neuronspec.analysis.tree import Tree, language_tree
-from neuronspec.config import Analysis
+from neuronspec.sections import Analysis
 
 Matrix = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
     from neuronspec.analysis.cards import NeuronCard
-    from neuronspec.config import Translation
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.layout import Layout
+    from neuronspec.sections import Translation
 
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
@@ -79,13 +79,13 @@ def _load_subject(
 ) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
     from neuronspec.analysis.panels import is_paired
-    from neuronspec.config import Neurons
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.plan import RECORDING
     from neuronspec.pipeline.work import choose
     from neuronspec.recipe import load_analysis
+    from neuronspec.sections import Neurons
 
     neurons, options, translation = load_analysis(words)
     counts = ActivationCounts.load(place) if COUNTS_FILE in (place.name, *_list(place)) else None

@@ -200,9 +200,9 @@ def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
     quiet_libraries()
     from accelerate import PartialState
 
-    from neuronspec.config import Translation
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.sections import Translation
     from neuronspec.specialization.artefacts import attach_masks, attach_saved
     from neuronspec.translation.engines import open_engine
 

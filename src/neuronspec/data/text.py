@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from neuronspec.config import Config, Corpus, Data
+from neuronspec.config import Config
 from neuronspec.data.catalogs import ARCHIVE_PATH
 from neuronspec.data.cleaning import clean_pairs, held_out_share
 from neuronspec.data.formats import read_pairs
@@ -18,6 +18,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.languages import join_direction, split_direction
 from neuronspec.progress import show_progress
+from neuronspec.sections import Corpus, Data
 
 PARTS = ("train", "valid", "test")
 STATISTICS_FILE = "statistics.json"

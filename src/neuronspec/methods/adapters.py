@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from neuronspec.config import Decay, LanguageCode, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, split_direction
 from neuronspec.methods.registry import METHODS
+from neuronspec.sections import Decay, LanguageCode, Section
 from neuronspec.specialization.adapters import Adapters, Sharing
 from neuronspec.training.method import Method, Resources
 

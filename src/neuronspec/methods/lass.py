@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from neuronspec.config import Section, Training
 from neuronspec.data.batches import BatchDataset
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
 from neuronspec.models.loading import load_model
+from neuronspec.sections import Section, Training
 from neuronspec.specialization.weight_masks import PARTS, WEIGHT_MASKS_FILE, Part, WeightMasks, find_matrices
 from neuronspec.specialization.weight_routing import mask_weights
 from neuronspec.training.loop import train

@@ -8,10 +8,10 @@ from pydantic import Field
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from neuronspec.config import Decay, Section
 from neuronspec.files import publish
 from neuronspec.methods.registry import METHODS
 from neuronspec.models.loading import load_model
+from neuronspec.sections import Decay, Section
 from neuronspec.specialization.lora import Lora, Shape, Targets, find_targets, import_peft, load_lora
 from neuronspec.training.method import Method, Resources
 

@@ -21,9 +21,9 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from transformers import PreTrainedModel
 
-from neuronspec.config import Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
+from neuronspec.sections import Section
 from neuronspec.specialization.branches import BRANCHES_FILE, Branches, Copy
 from neuronspec.training.method import Gradients, Method, Resources
 

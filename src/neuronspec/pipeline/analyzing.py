@@ -22,7 +22,7 @@ from neuronspec.analysis.payload import make_payload
 from neuronspec.analysis.report import simplify, write_report
 from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.analysis.words import count_tokens
-from neuronspec.config import Analysis, Config
+from neuronspec.config import Config
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
@@ -36,6 +36,7 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Batches, Material, open_run
 from neuronspec.pipeline.report import TABLES, write_tables
 from neuronspec.progress import show_progress
+from neuronspec.sections import Analysis
 from neuronspec.specialization.masking import check_fit
 
 ANALYSIS_FILE = "analysis.json"

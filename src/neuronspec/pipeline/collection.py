@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from neuronspec.analysis.score_figures import SharePoint
-from neuronspec.config import check_levels
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
@@ -21,6 +20,7 @@ from neuronspec.pipeline import scoring
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.report import load_report
 from neuronspec.recipe import load_config
+from neuronspec.sections import check_levels
 
 
 def load_set(text: str) -> tuple[str, Study]:

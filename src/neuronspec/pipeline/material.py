@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Config, Translation
+from neuronspec.config import Config
 from neuronspec.data.batches import special_ids
 from neuronspec.data.store import read_columns
 from neuronspec.data.text import Texts, pairs_of
@@ -18,6 +18,7 @@ from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.sections import Translation
 
 Batches = Iterator[Mapping[str, Any]]
 Pairs = tuple[list[str], list[str]]  # sources, references

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
-from neuronspec.config import SEED, Config, Neurons, Training
+from neuronspec.config import SEED, Config
 from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.text import Texts, pairs_of, prepare_text
@@ -34,6 +34,7 @@ from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.progress import show_progress
+from neuronspec.sections import Neurons, Training
 from neuronspec.specialization.artefacts import ARTEFACTS
 from neuronspec.specialization.auto_k import SHARES, search_k
 from neuronspec.specialization.parts import load_parts

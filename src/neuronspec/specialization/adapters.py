@@ -22,10 +22,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from neuronspec.config import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_out, is_matrix
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
+from neuronspec.sections import Decay, Section
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
 
 ADAPTERS_FILE = "adapters.safetensors"

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from neuronspec.config import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
+from neuronspec.sections import Decay, Section
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
 from neuronspec.specialization.weight_masks import PARTS, Place, find_matrices
 

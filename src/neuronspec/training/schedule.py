@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuronspec.config import Training
+from neuronspec.sections import Training
 
 
 def learning_rate(update: int, training: Training) -> float:

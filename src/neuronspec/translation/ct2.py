@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Translation
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
@@ -24,6 +23,7 @@ from neuronspec.files import explained
 from neuronspec.models.tags import task_format
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
+from neuronspec.sections import Translation
 from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Translation
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.tags import task_format
 from neuronspec.progress import Advance
+from neuronspec.sections import Translation
 from neuronspec.specialization.routing import find_router
 
 
