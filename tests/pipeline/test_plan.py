@@ -83,7 +83,7 @@ def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load
         ("neurons.unit=token", {"record"}),
         ("neurons.threshold=0.1", {"record", "examples"}),
         ("analysis.permutations=200", {"analyze"}),
-        ("analysis.examples=2", {"examples", "analyze"}),
+        ("analysis.examples=3", {"examples", "analyze"}),
         ("training.updates=17", {"train"}),
         ("continued.updates=9", TRAIN),
         ("sampling.temperature=1", {"train"} | TRAIN),
