@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tests.analysis.pictures import assert_same_bytes_twice, read_rows, read_texts
 
 from neuronspec.analysis.check_figures import LayerCorrelation, draw_ablation, draw_correlations, draw_curve
 from neuronspec.errors import NeuronspecError
@@ -27,21 +26,9 @@ DRAWERS: dict[str, Callable[[Path], list[Path]]] = {
 }
 
 
-def read_texts(svg: Path) -> list[str]:
-    root = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
-    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
-
-
-def read_rows(table: Path) -> list[list[str]]:
-    return list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
-
-
 @pytest.mark.parametrize("name", DRAWERS)
 def test_writes_three_files_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
-    first, second = DRAWERS[name](tmp_path / "a" / "f.0"), DRAWERS[name](tmp_path / "b" / "f.0")
-    assert [path.name for path in first] == ["f.0.svg", "f.0.png", "f.0.csv"]
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    assert_same_bytes_twice(DRAWERS[name], tmp_path)
 
 
 def test_ablation_shows_changes_and_outlines_a_text_without_its_own_neurons(tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
+from tests.analysis.pictures import assert_same_bytes_twice, read_rows, read_texts
 
 from neuronspec.analysis import canvas
 from neuronspec.analysis.layer_figures import draw_progression, draw_sparsity
@@ -35,23 +34,9 @@ DRAWERS: dict[str, Callable[[Path], list[Path]]] = {
 }
 
 
-def read_texts(svg: Path) -> list[str]:
-    root = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
-    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
-
-
-def read_rows(table: Path) -> list[list[str]]:
-    return list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
-
-
 @pytest.mark.parametrize("name", DRAWERS)
 def test_writes_three_files_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
-    first = DRAWERS[name](tmp_path / "a" / "decoder.0")
-    second = DRAWERS[name](tmp_path / "b" / "decoder.0")
-    assert [path.name for path in first] == ["decoder.0.svg", "decoder.0.png", "decoder.0.csv"]
-    assert sorted((tmp_path / "a").iterdir()) == sorted(first)  # and nothing temporary
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    first = assert_same_bytes_twice(DRAWERS[name], tmp_path)
     with Image.open(first[1]) as image:
         colours = image.convert("RGB").getcolors(maxcolors=1 << 24)
         assert colours is not None

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.analysis.pictures import assert_same_bytes_twice, read_rows, read_texts
 
 from neuronspec.analysis import canvas
 from neuronspec.analysis.score_figures import PAGE, SharePoint, _place_panels, draw_gains, draw_shares, draw_zero_shot
@@ -31,21 +30,9 @@ DRAWERS: dict[str, Callable[[Path], list[Path]]] = {
 }
 
 
-def read_texts(svg: Path) -> list[str]:
-    root = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
-    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
-
-
-def read_rows(table: Path) -> list[list[str]]:
-    return list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
-
-
 @pytest.mark.parametrize("name", DRAWERS)
 def test_writes_three_files_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
-    first, second = DRAWERS[name](tmp_path / "a" / "f.0"), DRAWERS[name](tmp_path / "b" / "f.0")
-    assert [path.name for path in first] == ["f.0.svg", "f.0.png", "f.0.csv"]
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    assert_same_bytes_twice(DRAWERS[name], tmp_path)
 
 
 def test_gains_show_directions_systems_groups_and_marks(tmp_path: Path) -> None:
