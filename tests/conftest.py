@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.browser import browser as browser
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.report_payload import HOSTILE, build_payload, poison
-from tests.browser import browser
 
 from neuronspec.analysis.report import build_page, escape_json, pack, pack_floats, unpack, write_report
 from neuronspec.errors import NeuronspecError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     Opener = Callable[..., Page]
 
-__all__ = ["browser"]  # a fixture
 SMALLEST: dict[str, Any] = {"title": "t", "summary": [], "panels": {}, "layers": []}
 SECTIONS = (
     *("summary", "overlap", "tree", "progression", "sparsity", "ablation", "tables", "neurons", "figures"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.browser import browser
 
 from neuronspec.config import Config
 from neuronspec.methods import method_options
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     Opener = Callable[[Path], Page]
 
-__all__ = ["browser"]  # a fixture
 ATTACKS = (
     "</script><script>window.hacked=1</script>",
     "<img src=x onerror=window.hacked=1>",
