@@ -14,9 +14,8 @@ from neuronspec.analysis.ablation import Ablation, Dominance
 from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
-from neuronspec.analysis.statistics import Correlation, Separation, Trend, mantel
+from neuronspec.analysis.statistics import Correlation, Separation, Trend, correct, mantel
 from neuronspec.analysis.structure import FAMILY, SIZE
-from neuronspec.evaluation.outcomes import holm
 
 LEVEL = 0.05
 HIGH_Z = 3  # standard deviations above chance
@@ -245,10 +244,8 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
 
 def _find_significant(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
     """Return the layers whose corrected p-value is small."""
-    known = {layer: one.p_value for layer, one in tests.items() if not math.isnan(one.p_value)}
-    if not known:
-        return []
-    return [layer for layer, p in zip(known, holm(list(known.values())), strict=True) if p <= LEVEL]
+    corrected = correct([one.p_value for one in tests.values()])
+    return [layer for layer, p in zip(tests, corrected, strict=True) if p <= LEVEL]
 
 
 def _name(chosen: Sequence[str], known: Collection[str], stack: str) -> str:

@@ -15,7 +15,7 @@ from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.panels import divide
 from neuronspec.analysis.score_figures import SharePoint, draw_shares
-from neuronspec.evaluation.outcomes import holm
+from neuronspec.analysis.statistics import correct
 
 
 def draw_figures(
@@ -84,12 +84,12 @@ def _correct(measures: Measures) -> list[LayerCorrelation]:
     rows = []
     for layers in measures.stacks.values():
         for name in layers[0].structure.correlations:
-            found = {one.layer: one.structure.correlations[name] for one in layers}
-            known = {layer: one for layer, one in found.items() if not math.isnan(one.p_value)}
-            adjusted = holm([one.p_value for one in known.values()]) if known else ()
+            found = [one.structure.correlations[name] for one in layers]
+            corrected = correct([one.p_value for one in found])
             rows += [
-                LayerCorrelation(layer, name, one.r, float(p))
-                for (layer, one), p in zip(known.items(), adjusted, strict=True)
+                LayerCorrelation(one.layer, name, test.r, p)
+                for one, test, p in zip(layers, found, corrected, strict=True)
+                if not math.isnan(p)
             ]
     return rows
 

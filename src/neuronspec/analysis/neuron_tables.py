@@ -12,8 +12,7 @@ from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.findings import LEVEL
 from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap import above_diagonal
-from neuronspec.analysis.statistics import Correlation, Separation
-from neuronspec.evaluation.outcomes import holm
+from neuronspec.analysis.statistics import Correlation, Separation, correct
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.neurons.masks import NeuronMasks
 
@@ -97,9 +96,11 @@ Test = TypeVar("Test", Correlation, Separation)
 
 def _mark(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
     """Return the values of tests of several layers, those with a star that are significant among all of them."""
-    known = {n: one.p_value for n, one in enumerate(found) if one is not None and not math.isnan(one.p_value)}
-    marks = {n: "*" for n, p in zip(known, holm(list(known.values()) or [1.0]), strict=False) if p <= LEVEL}
-    return [Cell(None if one is None else value(one), 2, mark=marks.get(n, "")) for n, one in enumerate(found)]
+    corrected = correct([math.nan if one is None else one.p_value for one in found])
+    return [
+        Cell(None if one is None else value(one), 2, mark="*" if p <= LEVEL else "")
+        for one, p in zip(found, corrected, strict=True)
+    ]
 
 
 def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -> tuple[list[Row], dict[int, str]]:

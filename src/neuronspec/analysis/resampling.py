@@ -19,8 +19,9 @@ from scipy.stats import norm
 
 from neuronspec.analysis.chance import standardize
 from neuronspec.analysis.states import Bits, Select, SentenceStates, add_up, check_number, make_generator
-from neuronspec.analysis.statistics import TIE, correlate
+from neuronspec.analysis.statistics import correlate
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.significance import TIE
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
 from neuronspec.neurons.rules import RULES

@@ -20,11 +20,12 @@ from scipy.spatial.distance import squareform
 from neuronspec.analysis.overlap import read_numbers
 from neuronspec.analysis.states import check_number, make_generator
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.outcomes import holm
+from neuronspec.evaluation.significance import TIE
 
 Method = Literal["pearson", "spearman"]
 METHODS = get_args(Method)
 
-TIE = 1e-12  # the same value summed in another order must count as equal
 SMALL = 12  # objects: with more, hardly any order leaves a matrix as it was
 BLOCK = 2**20  # values at a time: bounds the memory that permutations take
 
@@ -160,6 +161,20 @@ def mantel(
         extreme += int((others >= r - TIE).sum())
         tried += len(orders)
     return Correlation(r, (1 + extreme) / (1 + tried), tried, n, (1 + same) / (1 + tried))
+
+
+def correct(p_values: Sequence[float]) -> list[float]:
+    """Return p-values after Holm's correction over those that there are; nan, which nothing was tested for, stays.
+
+    Example:
+        >>> correct([0.01, math.nan, 0.04])
+        [0.02, nan, 0.04]
+    """
+    corrected = np.array(p_values, dtype=np.float64)
+    known = ~np.isnan(corrected)
+    if known.any():
+        corrected[known] = holm(corrected[known])
+    return [float(p) for p in corrected]
 
 
 def correlate(first: ArrayLike, second: ArrayLike) -> float:
