@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from tests.browser import browser as browser
 from transformers import (
     AutoConfig,
@@ -18,6 +19,10 @@ from transformers import (
 )
 
 from neuronspec.data.vocabulary import learn_vocabulary
+
+# Nothing here depends on speed: a busy machine is no reason to fail.
+settings.register_profile("neuronspec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("neuronspec")
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

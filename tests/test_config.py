@@ -249,7 +249,7 @@ def test_a_configuration_never_changes(path: Path) -> None:
         config.seed = 2  # type: ignore[misc]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**40),
     k=st.floats(0, 1),

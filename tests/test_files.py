@@ -137,7 +137,7 @@ def test_a_file_in_the_way_is_explained_and_other_faults_are_not_hidden(tmp_path
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(JSON)
 def test_json_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("json") / "value.json"

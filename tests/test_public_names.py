@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 import neuronspec
 from neuronspec.errors import NeuronspecError
@@ -18,7 +19,7 @@ LIGHT = ("neuronspec", "neuronspec.errors", "neuronspec.registry", "neuronspec.f
 
 def run_fresh(program: str) -> str:
     """Run Python code in a process of its own and return its output."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return done.stdout
 
 

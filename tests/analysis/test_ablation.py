@@ -389,7 +389,7 @@ def test_p_values_are_those_of_every_order_and_every_sign() -> None:
     assert (found.own, found.others, found.random) == pytest.approx(means)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 9), st.booleans())
 def test_sensitive_texts_and_neurons_that_all_need_change_no_p_value(seed: int, count: int, better: bool) -> None:
     draw = np.random.default_rng(seed)
@@ -452,7 +452,7 @@ def test_two_hundred_tasks_are_tested() -> None:
 # JSON
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 6), st.booleans())
 def test_json_round_trip(seed: int, count: int, better: bool) -> None:
     draw = np.random.default_rng(seed)
@@ -470,7 +470,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_r7_mangled_values_are_refused_or_make_sense(data: st.DataObject) -> None:
     values = make_ablation(np.eye(3), np.zeros((3, 2))).as_dict()

@@ -39,7 +39,7 @@ def test_own_exclusive_and_shared_neurons_are_counted() -> None:
             assert found == (len(own), len(own - set().union(*others)), len(own.intersection(*others)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.booleans())
 def test_the_neurons_named_are_those_that_stand_out_most(seed: int, limit: int, counted: bool) -> None:
     counts = plant_nothing(["law", "news", "talks"], ["encoder.0", "encoder.1"], seed)

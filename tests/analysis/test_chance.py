@@ -27,7 +27,7 @@ def enumerate_iou(first: int, second: int, width: int) -> list[float]:
     return [len(fixed & other) / len(fixed | other) if fixed | other else 1.0 for other in others]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layers(widest=8))
 def test_equals_enumeration_of_all_sets(layer: tuple[list[int], int]) -> None:
     sizes, width = layer
@@ -38,7 +38,7 @@ def test_equals_enumeration_of_all_sets(layer: tuple[list[int], int]) -> None:
         assert chance.sd[i, j] == pytest.approx(np.std(values), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(layers(widest=9000))
 def test_equals_the_sum_over_the_whole_distribution(layer: tuple[list[int], int]) -> None:
     sizes, width = layer

@@ -67,7 +67,7 @@ def test_distances_of_scripts() -> None:
 
 
 @given(arrays.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.integers(0, 50)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distances_of_vocabularies_are_one_less_the_weighted_jaccard(counts: NDArray[np.int64]) -> None:
     counts[:, 0] += 1
     shares = counts / counts.sum(axis=1, keepdims=True)
@@ -249,7 +249,7 @@ def test_tables_that_are_no_distances_are_refused(tmp_path: Path, content: str |
 
 
 @given(st.binary(max_size=60) | st.text(alphabet=",\n\"de0 1'\x00", max_size=40).map(str.encode))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_file_crashes_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = write(tmp_path_factory.mktemp("fuzz"), content)
     try:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.report_payload import HOSTILE, build_payload, poison
+from tests.browser import PATIENCE_IN_BROWSER
 
 from neuronspec.analysis.report import build_page, escape_json, pack, pack_floats, unpack, write_report
 from neuronspec.errors import NeuronspecError
@@ -131,7 +132,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     def open_page(payload: Any, address: str = "", width: int = 1200, **options: Any) -> Page:
         path = write_report(payload, tmp_path / f"report-{len(contexts)}.html")
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(PATIENCE_IN_BROWSER)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))

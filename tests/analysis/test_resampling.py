@@ -125,7 +125,7 @@ def test_the_seed_decides(families: SentenceStates, name: str) -> None:
         assert_equal(function(families, seed=3), function(families, seed=4))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 20), st.integers(0, 5))
 def test_drawing_every_sentence_once_gives_the_masks_of_all(sentences: int, width: int, seed: int) -> None:
     states = draw_states(np.full((2, width), 0.4), sentences, np.random.default_rng(seed))
@@ -135,7 +135,7 @@ def test_drawing_every_sentence_once_gives_the_masks_of_all(sentences: int, widt
     assert np.array_equal(states.iou(masks), np.stack([pairwise_iou(whole)] * 3))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_counts_of_draws_are_exact(seed: int) -> None:
     rng = np.random.default_rng(seed)

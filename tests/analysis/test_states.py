@@ -30,7 +30,7 @@ def test_a_neuron_that_is_always_active_counts_beyond_8_bits() -> None:
     assert add_up(bits, 3).tolist() == [1_000] * 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(STATES, st.integers(0, 2**32))
 def test_sentences_that_are_drawn_once_each_give_their_counts(states: NDArray[np.bool_], seed: int) -> None:
     made = SentenceStates.from_arrays({"de-en": states, "ru-en": ~states})

@@ -99,7 +99,7 @@ def test_mantel_finds_what_is_there_on_either_side() -> None:
 
 
 @given(SEEDS, st.permutations(range(6)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_the_objects_does_not_matter(seed: int, order: list[int]) -> None:
     generator = np.random.default_rng(seed)
     matrices = [draw_distances(generator, 6) for _ in range(3)]
@@ -120,7 +120,7 @@ def test_the_order_of_the_objects_does_not_matter(seed: int, order: list[int]) -
 
 
 @given(SEEDS, st.floats(0.1, 10), st.floats(-5, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scale_and_offset_do_not_matter_to_mantel(seed: int, scale: float, offset: float) -> None:
     generator = np.random.default_rng(seed)
     first, second = (draw_distances(generator, 8) for _ in range(2))

@@ -28,7 +28,7 @@ def draw_counts(
     return ActivationCounts(names, values, {"encoder": totals, "decoder": totals}, "sentence")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.integers(2, 5))
 def test_own_neurons_are_those_that_stand_out_most(seed: int, share: float, tasks: int) -> None:
     counts = draw_counts(seed, tasks)
@@ -60,7 +60,7 @@ def test_a_layer_with_a_mask_of_one_neuron_takes_no_part() -> None:
         choose_own(counts, few, ("a", "b"), "decoder")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_off_is_own_or_random_neurons_of_the_texts_mask_equally_many(seed: int, random: int) -> None:
     layers = ("encoder.0", "encoder.1", "decoder.0")
@@ -80,7 +80,7 @@ def test_off_is_own_or_random_neurons_of_the_texts_mask_equally_many(seed: int, 
     assert off == switch_off(own, masks, counts, random, seed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(50, 400))
 def test_random_neurons_fire_as_often_as_own_ones_where_there_are_such(seed: int, width: int) -> None:
     """However unlucky the draws, the neurons that others took are all that keeps one from its nearest ones."""

@@ -43,7 +43,7 @@ def list_merges(tree: Tree) -> list[tuple[frozenset[int], float]]:
     return list(zip(nodes[len(tree.labels) :], tree.linkage[:, 2].tolist(), strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(2, 9))
 def test_is_complete_linkage_on_one_minus_iou(seed: int, size: int) -> None:
     upper = np.triu(np.random.default_rng(seed).random((size, size)), k=1)

@@ -33,7 +33,7 @@ def pad(rows: list[list[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts, st.integers(1, 4), st.booleans(), st.sets(st.integers(3, 9), max_size=2))
 def test_every_real_token_counts_once_on_the_side_that_reads_it(
     text: Text, rows: int, left: bool, ignore: set[int]

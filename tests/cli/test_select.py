@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.patience import PATIENCE
 
 from neuronspec.cli.main import main
 from neuronspec.config import Config
@@ -173,7 +174,7 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

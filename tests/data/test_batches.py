@@ -84,7 +84,7 @@ def test_tags_and_ends_stand_where_the_format_says(
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(sorted(FORMATS)), ids, ids), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_row_of_a_batch_can_be_read_back(examples: list[tuple[int, str, list[int], list[int]]]) -> None:
     batch = collate([(number, FORMATS[kind], source, target) for number, kind, source, target in examples])
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
@@ -235,7 +235,7 @@ def test_special_ids_are_those_that_the_formats_add(kinds: list[str], expected: 
 
 
 @given(st.sampled_from(sorted(FORMATS)), ids, ids)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_without_its_special_ids_a_batch_is_its_text(kind: str, source: list[int], target: list[int]) -> None:
     form = FORMATS[kind]
     special = special_ids([form], ["tags", "end_of_sentence"])

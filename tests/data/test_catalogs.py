@@ -214,7 +214,7 @@ def test_an_archive_for_each_language(tmp_path: Path) -> None:
     assert texts(f"{tmp_path}/{{lang}}.zip!*.json", "en", "de") == [("On", "An")]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 @given(st.dictionaries(st.text(max_size=4), st.text(min_size=1, max_size=8), max_size=8), st.integers(0, 3))
 def test_every_shared_key_gives_one_pair(tmp_path: Path, side: dict[str, str], depth: int) -> None:
     english: object = side
@@ -229,7 +229,7 @@ def test_every_shared_key_gives_one_pair(tmp_path: Path, side: dict[str, str], d
 MO = build_mo({"Open": "Öffnen", "Close": "Schließen"})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 @given(st.integers(0, len(MO) - 1))
 def test_a_truncated_compiled_catalog_is_refused(tmp_path: Path, length: int) -> None:
     write(tmp_path / "de.mo", MO[:length])
@@ -237,7 +237,7 @@ def test_a_truncated_compiled_catalog_is_refused(tmp_path: Path, length: int) ->
         texts(tmp_path / "{lang}.mo", "en", "de")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 @given(st.integers(0, len(MO) - 1), st.integers(0, 255))
 def test_a_mangled_compiled_catalog_is_read_or_refused(tmp_path: Path, index: int, byte: int) -> None:
     write(tmp_path / "de.mo", MO[:index] + bytes([byte]) + MO[index + 1 :])

@@ -36,7 +36,7 @@ def texts(path: Path | str, source: str, target: str, **options: Any) -> list[tu
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(lines=lines_of_text, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), mark=st.booleans())
 def test_lines_survive_every_compression(
     tmp_path: Path, suffix: str, lines: list[str], end: str, last: bool, mark: bool

@@ -104,7 +104,7 @@ def test_cutting_keeps_the_order_the_budget_and_every_example(widths: list[int],
     st.sampled_from([1.0, 2.0, 5.0]),
     st.integers(0, 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batches_keep_budget_limit_and_homogeneity(
     pairs: list[list[tuple[int, int]]],
     tokens: int,
@@ -185,7 +185,7 @@ def test_each_pass_and_each_seed_starts_with_other_examples(monkeypatch: pytest.
 
 
 @given(st.integers(0, 60), st.booleans(), st.integers(0, 2**31))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_r2_batches_from_a_cursor_are_those_from_the_start(skipped: int, homogeneous: bool, seed: int) -> None:
     lengths = draw_lengths([90, 30, 5], longest=20)
     options = {"homogeneous": homogeneous, "seed": seed}

@@ -49,7 +49,7 @@ def built(tmp_path: Path, texts: dict[str, Path]) -> TokenStore:
 
 @pytest.mark.parametrize(("vocabulary_size", "bytes_per_token"), [(SMALL, 2), (LARGE, 4)])
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_was_stored_is_read_again(
     vocabulary_size: int, bytes_per_token: int, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -117,7 +117,7 @@ def test_text_survives_the_round_trip(sentence: str, reloaded: PreTrainedTokeniz
 
 
 @given(st.text(st.sampled_from("abcdefg äöü. \u0308\t\u00a0")))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_text_is_normalised_as_it_is_when_prepared(reloaded: PreTrainedTokenizerFast, text: str) -> None:
     # what a user types at a served model meets the same normalisation as the training text
     assert reloaded(text)["input_ids"] == reloaded(normalize_text(text))["input_ids"]

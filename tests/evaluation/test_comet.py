@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.patience import PATIENCE
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import comet as module
@@ -26,7 +27,7 @@ BUILDER = Path(__file__).with_name("tiny_comet.py")
 SETUP = r"Set it up once.*python -m venv \S+neuronspec/comet ; \S+/bin/pip install unbabel-comet==2\.2\.7 'sent"
 # A COMET that scores a sentence by its lengths, or does what its hypothesis says; as loud as the real one.
 FAKE_COMET = """
-import os, sys, time
+import os, signal, sys, time
 
 print("loud while it is imported")
 os.system("echo a child is loud too")
@@ -60,7 +61,9 @@ class Model:
                 os._exit(3)
             if sample["mt"] == "kill":
                 os.kill(os.getpid(), 9)
-            if sample["mt"] == "sleep":
+            if sample["mt"] == "interrupt":
+                os.kill(os.getppid(), signal.SIGALRM)
+            if sample["mt"] in ("sleep", "interrupt"):
                 time.sleep(600)
             if sample["mt"] == "raise":
                 raise RuntimeError("CUDA out of memory\\nmuch more about it")
@@ -255,7 +258,7 @@ def is_alive(process: int) -> bool:
 
 
 def wait_until(happens: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not happens() and time.monotonic() < end:
         time.sleep(0.02)
     return happens()
@@ -269,9 +272,8 @@ def test_nothing_is_left_behind(fake: Path, model: Path) -> None:
         assert not is_alive(process)
     comet = Comet(model, python=fake)
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)  # Ctrl-C in the middle of a test set
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
     with pytest.raises(KeyboardInterrupt):
-        comet.score(["a"], ["sleep"], ["r"])
+        comet.score(["a"], ["interrupt"], ["r"])
     signal.signal(signal.SIGALRM, handler)
     assert not is_alive(comet._process.pid)
 

@@ -95,7 +95,7 @@ def test_score_equals_sacrebleu_on_random_corpora(name: str, script: str, senten
 text = st.text(alphabet="ab cé猫.,'-1", max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs=st.lists(st.tuples(text, text), min_size=1, max_size=6))
 def test_score_equals_sacrebleu_on_any_text(pairs: list[tuple[str, str]]) -> None:
     hypotheses, references = [h for h, _ in pairs], [r for _, r in pairs]

@@ -187,7 +187,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r
 SENTENCES = st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     sentences=SENTENCES,
     draw=st.randoms(use_true_random=False),
@@ -402,7 +402,7 @@ def test_outputs_are_of_equal_length() -> None:
         Outputs(hypotheses=("a", "b"), sources=("c",))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(content=st.binary(max_size=60) | st.text("STHDP-01\t.\n▁@_ a", max_size=60).map(str.encode))
 @pytest.mark.parametrize("format", ["auto", "fairseq", "lines"])
 def test_no_file_crashes_the_reader(tmp_path: Path, content: bytes, format: str) -> None:

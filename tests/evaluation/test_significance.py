@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -411,16 +410,21 @@ def test_chunks_cover_every_trial(compare: Callable[..., Comparison], monkeypatc
 
 
 @each_test
-def test_ten_thousand_trials_take_seconds(compare: Callable[..., Comparison]) -> None:
+def test_ten_thousand_trials_are_scored_in_blocks(compare: Callable[..., Comparison]) -> None:
     draw = np.random.default_rng(0)
     chrf = METRICS["chrf"]
     references, one, other = make_translations(2, [0.2, 0.25])
     rows = [np.tile(chrf.statistics(h, references, "en"), (34, 1))[:2000] for h in (one, other)]
     shuffled = [r[draw.permutation(2000)] for r in rows]
-    start = time.perf_counter()
-    comparison = compare(shuffled[0], shuffled[1], chrf.score)
+    calls = []
+
+    def watched(sums: FloatArray) -> FloatArray:
+        calls.append(sums.shape)
+        return chrf.score(sums)
+
+    comparison = compare(shuffled[0], shuffled[1], watched)
     assert comparison.trials == 10_000
-    assert time.perf_counter() - start < 10
+    assert len(calls) < 200  # one by one there would be 20,000
 
 
 values = st.integers(min_value=1, max_value=30).flatmap(
@@ -429,7 +433,7 @@ values = st.integers(min_value=1, max_value=30).flatmap(
 
 
 @each_test
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pair=values)
 def test_properties_of_a_comparison(compare: Callable[..., Comparison], pair: tuple[FloatArray, FloatArray]) -> None:
     baseline, system = (make_rows(v) for v in pair)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.tables import FORMATS, Cell, Table
@@ -252,7 +253,7 @@ TABLES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TABLES)
 def test_hostile_text_never_breaks_latex(table: Table) -> None:
     first, *lines = table.to_latex().splitlines()
@@ -275,7 +276,7 @@ def test_hostile_text_never_breaks_latex(table: Table) -> None:
     assert {line.count("&") for line in body.splitlines() if not line.startswith(starts)} <= {1, 2}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TABLES)
 def test_every_format_takes_every_table(table: Table) -> None:
     table = dataclasses.replace(table, notes=[])
@@ -331,6 +332,6 @@ def test_latex_compiles(tmp_path: Path) -> None:
     ]
     (tmp_path / "t.tex").write_text("\n".join(text), encoding="utf-8")
     done = subprocess.run(
-        [engine, *ENGINES[engine], "t.tex"], cwd=tmp_path, capture_output=True, timeout=300, check=False
+        [engine, *ENGINES[engine], "t.tex"], cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]

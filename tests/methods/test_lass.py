@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tests.patience import PATIENCE
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.batches import BatchDataset, TaskData
@@ -306,7 +307,7 @@ def test_r2_two_processes_find_what_one_does(toy: Path, tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         found.append(WeightMasks.load(tmp_path / name / WEIGHT_MASKS_FILE))

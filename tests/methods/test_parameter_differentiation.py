@@ -491,7 +491,7 @@ def launch(toy: Path, out: Path, processes: int, **given: Any) -> list[int]:
         )
         for environment in environments
     ]
-    return [process.wait(timeout=120) for process in started]
+    return [process.wait(timeout=900) for process in started]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def neurons(masks: NeuronMasks, task: str, layer: str) -> set[int]:
     return {neuron for neuron, on in enumerate(masks.mask(task, layer).tolist()) if on}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10**6),
     st.lists(st.sampled_from(TASKS), min_size=1, unique=True),

@@ -95,7 +95,7 @@ def assert_found(examples: Examples, expected: tuple[Places, Values]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 @given(data=st.data())
 def test_examples_are_those_of_a_loop_over_sentences_whatever_the_batches(
     name: str, small_model: SmallModel, data: st.DataObject
@@ -423,7 +423,7 @@ def test_tokens_of_byte_level_tokenizers_can_be_read(byte_level: PreTrainedToken
     assert read_tokens(byte_level, [half, special, *byte_level("a")["input_ids"]]) == ["<0xC3>", "<|fin é|>", "a"]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), max_size=30))
 def test_whole_characters_come_back_from_bytes(text: str, byte_level: PreTrainedTokenizerFast) -> None:
     for tokenizer in (byte_level, ByT5Tokenizer()):

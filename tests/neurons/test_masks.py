@@ -193,7 +193,7 @@ def each(operation: Callable[..., bool], *given: Table) -> Table:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(count=2))
 def test_union_intersection_and_complement_are_those_of_booleans(given: list[Table]) -> None:
     one, other = (NeuronMasks.from_dict(table) for table in given)
@@ -203,7 +203,7 @@ def test_union_intersection_and_complement_are_those_of_booleans(given: list[Tab
     assert one.union(other).tasks == one.intersection(other).tasks == tuple(given[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(count=2))
 def test_the_laws_of_sets_hold(given: list[Table]) -> None:
     one, other = (NeuronMasks.from_dict(table) for table in given)
@@ -214,7 +214,7 @@ def test_the_laws_of_sets_hold(given: list[Table]) -> None:
     assert one.intersection(one.union(other)) == one
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables())
 def test_restrict_reorder_and_concatenate_are_those_of_booleans(given: list[Table]) -> None:
     table = given[0]
@@ -232,7 +232,7 @@ def test_restrict_reorder_and_concatenate_are_those_of_booleans(given: list[Tabl
     assert NeuronMasks.concatenate([masks.reorder([task]) for task in masks.tasks]) == masks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables())
 def test_files_keep_every_width_and_order(given: list[Table]) -> None:
     masks = NeuronMasks.from_dict(given[0])

@@ -238,7 +238,7 @@ def model_and_examples(name: str, small_model: SmallModel) -> tuple[PreTrainedMo
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore:this version of transformers sends:neuronspec.errors.NeuronspecWarning")
 def test_r5_counts_are_those_of_a_loop_over_sentences_whatever_the_batches(

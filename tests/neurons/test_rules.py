@@ -41,7 +41,7 @@ def test_the_rules_are_these() -> None:
     assert list(RULES) == ["coverage", "top", "random", "lape", "released"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 100), min_size=3, max_size=3))
 def test_coverage_selects_with_the_k_of_each_layer(seed: int, ks: list[int]) -> None:
     counts = draw_counts(seed)
@@ -52,7 +52,7 @@ def test_coverage_selects_with_the_k_of_each_layer(seed: int, ks: list[int]) -> 
         assert selected[layer].equal(select_neurons(counts.values[layer], k))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=21), st.integers(0, 100))
 def test_top_takes_the_most_frequent_ones_rounded_to_the_nearest_number(row: list[int], percent: int) -> None:
     size = math.floor(Fraction(percent, 100) * len(row) + Fraction(1, 2))
@@ -89,7 +89,7 @@ def test_top_counts_neurons_that_never_fired_too() -> None:
     assert selected.tolist() == [[True, True, False, False], [True, True, False, False]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(0, 100), st.integers(0, 10**6))
 def test_random_selects_as_many_as_coverage(draw: int, percent: int, seed: int) -> None:
     counts, k = draw_counts(draw), dict.fromkeys(WIDTHS, percent / 100)
@@ -256,7 +256,7 @@ def as_released(row: torch.Tensor, percent: int) -> list[bool]:
     return [neuron in chosen for neuron in range(len(row))]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([0, 1, 50, 70, 95, 99, 100]),

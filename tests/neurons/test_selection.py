@@ -43,7 +43,7 @@ def smallest_cover(counts: list[int], k: Fraction) -> int:
     raise AssertionError
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FEW, st.integers(0, 999))
 def test_r6_is_minimal_among_all_sets_and_takes_the_most_frequent(counts: list[int], k: int) -> None:
     selected = select_neurons(np.array(counts), k / 1000).tolist()
@@ -53,7 +53,7 @@ def test_r6_is_minimal_among_all_sets_and_takes_the_most_frequent(counts: list[i
     assert [neuron for neuron, inside in enumerate(selected) if inside] == sorted(rank[: sum(selected)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(COUNTS, FLOATS), THOUSANDTHS, THOUSANDTHS)
 def test_r6_grows_with_k(frequencies: NDArray[np.number], one: int, other: int) -> None:
     low, high = sorted((one, other))
@@ -61,7 +61,7 @@ def test_r6_grows_with_k(frequencies: NDArray[np.number], one: int, other: int) 
     assert (few <= many).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(COUNTS, FLOATS), THOUSANDTHS)
 def test_r6_tensors_and_arrays_and_single_rows_agree(frequencies: NDArray[np.number], k: int) -> None:
     whole = select_neurons(frequencies, k / 1000)
@@ -133,7 +133,7 @@ def test_leaves_its_input_alone() -> None:
 HUGE = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**57)), min_size=1, max_size=16)  # totals below 2**62
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(HUGE, st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.95, 1e-9, 1 - 1e-9]), st.floats(0, 1)))
 def test_r6_counts_of_any_size_are_selected_as_one_by_one(counts: list[int], k: float) -> None:
     expected = select_one_by_one(counts, Fraction(str(k)))
@@ -141,7 +141,7 @@ def test_r6_counts_of_any_size_are_selected_as_one_by_one(counts: list[int], k: 
     assert select_neurons(torch.tensor(counts), k).tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.integers(0, 256), min_size=1, max_size=16),
     st.integers(0, 64),
@@ -152,14 +152,14 @@ def test_r6_floats_of_any_width_are_selected_as_one_by_one(counts: list[int], k:
     assert selected.tolist() == select_one_by_one(counts, Fraction(k, 64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(2**-14, 60000, width=16), min_size=1, max_size=12), st.integers(0, 64))
 def test_r6_half_precision_sums_neither_overflow_nor_stall(values: list[float], k: int) -> None:
     selected = select_neurons(torch.tensor(values, dtype=torch.float16), k / 64)
     assert selected.tolist() == select_one_by_one(values, Fraction(k, 64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HUGE, st.lists(st.floats(0, 1), min_size=2, max_size=6))
 def test_r6_a_chain_of_ks_gives_a_chain_of_sets(counts: list[int], ks: list[float]) -> None:
     chain = [select_neurons(np.array(counts, dtype=np.int64), k) for k in sorted(ks)]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 from neuronspec.config import Config
 from neuronspec.methods import method_options
@@ -83,7 +84,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Wait for a process and return what it said."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
@@ -140,7 +141,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, list[
         ("fine_tune/checkpoints/checkpoint-000004", signal.SIGKILL),
     ):
         process = start(folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not (folder / "run" / "training" / checkpoint).exists() and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
             time.sleep(0.002)

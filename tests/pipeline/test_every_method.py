@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors.torch import load_file
+from tests.patience import PATIENCE
 from transformers import AutoModelForSeq2SeqLM
 
 from neuronspec.cli.main import main
@@ -80,7 +81,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[...,
     folder = tmp_path_factory.mktemp("whole")
     write(folder, write_project)
     process = start(folder)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     return folder
 
@@ -160,14 +161,14 @@ def test_r1_every_method_killed_while_it_trains_ends_with_the_same_bits(
     watched.insert(0, layout.search("lass") / "fine_tuning")
     for place in sorted(watched, key=lambda place: [*WAYS].index(place.parts[-3 if "training" in place.parts else -2])):
         process = start(tmp_path)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not place.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
     process = start(tmp_path)
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     expected = Layout(load(whole)[0].out)
     for way in WAYS:

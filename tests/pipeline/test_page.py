@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.browser import PATIENCE_IN_BROWSER
 
 from neuronspec.config import Config
 from neuronspec.methods import method_options
@@ -72,7 +73,7 @@ def show(browser: Browser) -> Iterator[Opener]:
 
     def open_page(path: Path) -> Page:
         context = browser.new_context(viewport={"width": 1200, "height": 900})
-        context.set_default_timeout(5000)
+        context.set_default_timeout(PATIENCE_IN_BROWSER)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))

@@ -217,7 +217,7 @@ def test_the_seconds_of_interrupted_attempts_count(chain: Chain, monkeypatch: py
     assert record["seconds"] == 20
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.sampled_from(["source", "setting", "doubled", "counted", "run"]), max_size=6))
 def test_after_any_changes_one_run_makes_everything_right_and_a_second_has_nothing_to_do(
     tmp_path_factory: pytest.TempPathFactory, changes: list[str]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 
 from neuronspec.config import Config
 from neuronspec.data.test_sets import read_test_set
@@ -164,7 +165,7 @@ def read_scores(layout: Layout) -> list[str]:
 def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(copied: Config) -> None:
     folder, layout = copied.out.parent, Layout(copied.out)
     process = start(folder)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     watched = layout.translations("pretrained+masks") / "de-sv.txt"
     while not watched.exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
@@ -175,7 +176,7 @@ def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(
     kept = [*layout.translations("pretrained").iterdir(), watched]
     written = [file.stat().st_mtime_ns for file in kept]
     process = start(folder)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "translate.pretrained: done before" in said
     assert [file.stat().st_mtime_ns for file in kept] == written
@@ -183,7 +184,7 @@ def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(
     for place in (layout.out / "translations", layout.scores):
         shutil.rmtree(place)
     process = start(folder, *TOGETHER)
-    _, said = process.communicate(timeout=180)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert (read_translations(layout), read_scores(layout)) == alone
 

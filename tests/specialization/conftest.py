@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.patience import PATIENCE
 from transformers import PreTrainedModel
 
 from neuronspec.neurons.masks import NeuronMasks
@@ -44,7 +45,7 @@ def work(tmp_path: Path) -> Work:
             for rank in (0, 1)
         ]
         for worker in workers:
-            _, said = worker.communicate(timeout=120)
+            _, said = worker.communicate(timeout=PATIENCE)
             assert worker.returncode == 0, said
         return [[load_file(tmp_path / f"{rank}.{number}.safetensors") for number in (0, 1)] for rank in (0, 1)]
 

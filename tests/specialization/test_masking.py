@@ -409,7 +409,7 @@ def test_r4_any_mixed_batch_is_what_batches_of_one_task_are(
     model = specialize(plain, masks_of(plain), packed=packed)
     tolerance = 1e-3 if model.dtype == torch.float32 else 1e-9
 
-    @settings(max_examples=12, deadline=None, derandomize=True)
+    @settings(max_examples=12, derandomize=True)
     @given(rows=ROWS, seed=st.integers(0, 99))
     def check(rows: list[tuple[str, tuple[int, int]]], seed: int) -> None:
         names = [name for name, _ in rows]
@@ -435,7 +435,7 @@ def test_r4_any_mixed_batch_generates_what_batches_of_one_task_do(
     plain = small_model(kind)
     model = specialize(plain, masks_of(plain))
 
-    @settings(max_examples=6, deadline=None, derandomize=True)
+    @settings(max_examples=6, derandomize=True)
     @given(rows=ROWS, seed=st.integers(0, 99), beams=st.integers(1, 3), several=st.booleans(), cache=st.booleans())
     def check(rows: list[tuple[str, tuple[int, int]]], seed: int, beams: int, several: bool, cache: bool) -> None:
         names = [name for name, _ in rows]

@@ -85,7 +85,7 @@ def keep_naively(weight: np.ndarray[Any, np.dtype[np.float32]], pruned: float) -
     return [k == 0 or abs(float(value)) > magnitudes[k - 1] for value in weight.flatten()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(-3, 3), min_size=1, max_size=40),
     st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.7, 0.99, 1.0]),

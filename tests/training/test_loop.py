@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.patience import PATIENCE
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -358,7 +359,7 @@ def launch(start: Path, corpora: Corpora, out: Path, environment: dict[str, str]
 
 def wait(process: ForkServerProcess) -> int:
     """Wait for a process and return its exit code."""
-    process.join(timeout=60)
+    process.join(timeout=PATIENCE)
     assert process.exitcode is not None, "the process hangs"
     return process.exitcode
 
