@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from neuronspec.data.cleaning import clean_pairs, held_out_share, normalize_text
 from neuronspec.data.formats import Pair
+from neuronspec.data.sameness import same_form
 
 # few letters, so that duplicates occur, and every kind of character that must not survive
 odd_text = st.text(st.sampled_from("abe\u0301\u0304\t\n\r\x00\x0b\x1c\x85\u00a0\u2028\u3000\ud800 ")) | st.text()
@@ -53,8 +54,10 @@ def test_nothing_survives_that_would_break_a_line_or_a_field(text: str) -> None:
 @given(st.lists(st.tuples(odd_text, odd_text)))
 def test_order_is_kept(pairs: list[tuple[str, str]]) -> None:
     kept, _ = clean(pairs)
-    normal = [(normalize_text(source), normalize_text(target)) for source, target in pairs]
-    assert kept == [pair for pair in dict.fromkeys(normal) if all(pair)]
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for source, target in pairs:
+        first.setdefault((same_form(source), same_form(target)), (normalize_text(source), normalize_text(target)))
+    assert kept == [pair for forms, pair in first.items() if all(forms)]
 
 
 def test_composed_and_decomposed_text_is_the_same() -> None:
@@ -92,6 +95,14 @@ def test_a_duplicate_is_a_whole_pair() -> None:
     assert len(clean(pairs, deduplicate=False)[0]) == 4
 
 
+def test_invisible_characters_make_no_text_no_word_and_no_difference() -> None:
+    assert clean([("\u200b", "x"), ("a", "\ufeff \u200e")])[1] == Counter(read=2, empty=2)
+    assert clean([("a \u200b", "x")], min_words=2)[1]["too short"] == 1
+    kept, counts = clean([("a\u200bb", "x"), ("ab", "x\u200f"), ("a\u200cb", "x")])
+    assert kept == [("a\u200bb", "x"), ("a\u200cb", "x")]  # what is kept stays as it was written
+    assert counts["duplicate"] == 1
+
+
 def test_the_sides_of_a_pair_are_not_run_together() -> None:
     assert len(clean([("a b", "c"), ("a", "b c")])[0]) == 2
 
@@ -114,6 +125,7 @@ def test_cleaning_is_a_stream() -> None:
         "OPEN THE 31 FILES IN $1 - PLEASE",
         "_Open the 12 &files in please",
         "Open the 12 files in ${folder} {{name}} please",
+        "\ufeffOpen the 12\u00a0fi\u00adles in\u200b please\u200e",
         "Open the 12 files in %2 %.2f %ld %@ <a href='x'/> please",
     ],
 )

@@ -74,10 +74,11 @@ def _split(option: str) -> tuple[str, str]:
 
 def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
     from neuronspec.data.formats import read_lines, read_pairs
+    from neuronspec.data.sameness import is_empty
     from neuronspec.languages import split_direction
 
     if not model.config.is_encoder_decoder:
-        return [line for line in read_lines(Path(path)) if line.strip()]
+        return [line for line in read_lines(Path(path)) if not is_empty(line)]
     source, target = split_direction(task)
     if f"{target}-{source}" in Path(path).name:
         raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")

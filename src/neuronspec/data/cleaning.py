@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from neuronspec.data.formats import Pair
+from neuronspec.data.sameness import hash_forms, same_form
 
-# white space, control characters, and the halves of surrogate pairs, which no file can hold
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+# control characters, and the halves of surrogate pairs, which no file can hold
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _PLACEHOLDER = re.compile(
     r"""
@@ -30,11 +30,16 @@ _PUNCTUATION = re.compile(r"[^\w\s]|_")
 def normalize_text(text: str) -> str:
     """Return `text` in Unicode NFC, with every run of white space or control characters as one space.
 
+    Invisible characters stay: some languages need them. `same_form` compares texts without them.
+
     Example:
         >>> normalize_text(" Guten\\tMorgen\\u2028\\n")
         'Guten Morgen'
     """
-    return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    text = unicodedata.normalize("NFC", text)
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    return " ".join(text.split())
 
 
 def clean_pairs(
@@ -51,7 +56,8 @@ def clean_pairs(
     """Yield the normalised pairs that are fit for training, in their order.
 
     A word is what stands between white space, so the limits mean little for languages written without it.
-    Duplicates are recognised by a 64-bit hash of the pair: memory holds a set of numbers, not of sentences.
+    What is empty, and which pairs are the same, says `neuronspec.data.sameness`. Duplicates are recognised by a
+    64-bit hash of the pair: memory holds a set of numbers, not of sentences.
 
     Args:
         pairs: what `read_pairs` yields.
@@ -78,9 +84,10 @@ def clean_pairs(
     for pair in pairs:
         counts["read"] += 1
         source, target = normalize_text(pair.source), normalize_text(pair.target)
-        words = (len(source.split(" ")), len(target.split(" ")))
-        key = _hash(f"{source}\t{target}") if deduplicate else 0
-        if not source or not target:
+        forms = (same_form(source), same_form(target))
+        words = (len(forms[0].split(" ")), len(forms[1].split(" ")))
+        key = hash_forms(*forms) if deduplicate else 0
+        if not all(forms):
             reason = "empty"
         elif min(words) < min_words or words[0] < min_source_words:
             reason = "too short"
@@ -117,10 +124,6 @@ def held_out_share(text: str) -> float:
         >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
         True
     """
-    words = _PLACEHOLDER.sub(" ", normalize_text(text)).lower()
+    words = _PLACEHOLDER.sub(" ", same_form(text)).lower()
     words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
-    return (_hash(normalize_text(words)) >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return (hash_forms(same_form(words)) >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached

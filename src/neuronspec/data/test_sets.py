@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from neuronspec.data.sameness import same_form
 from neuronspec.data.store import read_columns
 from neuronspec.data.text import Texts, pairs_of
 from neuronspec.errors import NeuronspecError
@@ -55,5 +56,6 @@ def _number(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, int], 
     """Yield ((sentence, how many times it came before), partner): a sentence that comes twice meets its own partner."""
     seen: Counter[str] = Counter()
     for sentence, partner in rows:
-        yield (sentence, seen[sentence]), partner
-        seen[sentence] += 1
+        form = same_form(sentence)
+        yield (form, seen[form]), partner
+        seen[form] += 1
