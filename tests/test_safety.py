@@ -14,7 +14,19 @@ FORBIDDEN = {
     *("eval", "exec", "compile", "__import__", "torch.load", "np.load", "numpy.load", "yaml.unsafe_load"),
     *("pickle.load", "pickle.loads", "pickle.Unpickler", "dill.load", "joblib.load", "shelve.open"),
 }
-GROUND = ("errors", "registry", "files", "languages", "sections", "config", "recipe", "processes", "progress")
+GROUND = (
+    "errors",
+    "terminal",
+    "names",
+    "registry",
+    "files",
+    "languages",
+    "sections",
+    "config",
+    "recipe",
+    "processes",
+    "progress",
+)
 ROOMS = (
     *("data", "models", "neurons", "specialization", "training", "methods", "translation", "evaluation"),
     *("analysis", "pipeline", "cli"),

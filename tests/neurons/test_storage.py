@@ -196,7 +196,7 @@ def test_the_same_masks_make_the_same_bytes(masks: NeuronMasks, tmp_path: Path) 
 
 def test_names_of_any_script_are_kept(tmp_path: Path) -> None:
     masks = NeuronMasks(
-        ["日本語-中文", 'a "quoted" | task', ""], {"encoder.0": torch.eye(3, 10)}, {"bemærkning": "å\n"}
+        ["日本語-中文", 'a "quoted" | task', "می‌خواهم"], {"encoder.0": torch.eye(3, 10)}, {"bemærkning": "å\n"}
     )
     loaded = NeuronMasks.from_pretrained(masks.save_pretrained(tmp_path))
     assert loaded == masks
@@ -408,7 +408,7 @@ def test_a_name_that_no_repository_can_have_is_not_pushed_to(hub: Hub, masks: Ne
 
 
 def test_a_card_of_any_names_is_sound() -> None:
-    tasks, signature = ['say "hi"-en', "back\\slash", "two\nlines"], {"model": "a | b", "note": "one\ntwo"}
+    tasks, signature = ['say "hi"-en', "back\\slash", "two | columns"], {"model": "a | b", "note": "one\ntwo"}
     masks = NeuronMasks(tasks, {"encoder.0": torch.zeros(3, 4)}, signature)
     card = storage.make_card("ann/masks", masks.tasks, masks.sparsity(), masks.signature)
     assert set(front_matter(card)) == {"library_name", "tags"}

@@ -28,6 +28,7 @@ from neuronspec.analysis.harm import Measure
 from neuronspec.analysis.switching import list_layers, name_own, name_random
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.significance import TIE
+from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
 
@@ -240,6 +241,8 @@ class Ablation:
             raise NeuronspecError(
                 f"no ablation: expected the names of tasks and the numbers of neurons, found {tasks} and {neurons}"
             )
+        check_names(tasks)
+        check_layers(neurons)
         numbers = {name: found.get(name) for name in ("baseline", "values", "random")}
         return cls(**{name: found[name] for name in kinds} | numbers | {"tasks": tuple(tasks)})
 

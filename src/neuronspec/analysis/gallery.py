@@ -16,6 +16,7 @@ from neuronspec.analysis.overlap_figures import draw_heatmap, draw_tree
 from neuronspec.analysis.panels import divide
 from neuronspec.analysis.score_figures import SharePoint, draw_shares
 from neuronspec.analysis.statistics import correct
+from neuronspec.names import child
 
 
 def draw_figures(
@@ -55,7 +56,7 @@ def draw_figures(
             ablation.matrix,
             ablation.tasks,
             [*ablation.tasks, "random"],
-            directory / f"ablation.{stack}",
+            child(directory, f"ablation.{stack}"),
             metric=ablation.metric,
             title=f"Harm without neurons, {stack}",
         )
@@ -64,10 +65,15 @@ def draw_figures(
 def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
     panel, layer = one.panel, one.layer
     what = f"{layer} ({panel.title})"
-    draw_heatmap(one.iou, panel.labels, panel.families, directory / f"iou.{layer}", f"IoU of neurons, {what}")
+    draw_heatmap(one.iou, panel.labels, panel.families, child(directory, f"iou.{layer}"), f"IoU of neurons, {what}")
     if released:
         draw_heatmap(
-            one.iou, panel.labels, panel.families, directory / f"released.{layer}", f"Neurons, {what}", released=True
+            one.iou,
+            panel.labels,
+            panel.families,
+            child(directory, f"released.{layer}"),
+            f"Neurons, {what}",
+            released=True,
         )
     tree = one.structure.tree
     if tree is None:
@@ -75,8 +81,8 @@ def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
     leaves = list(tree.leaves)
     labels, families = ([names[leaf] for leaf in leaves] for names in (panel.labels, panel.families))
     ordered = one.iou[np.ix_(leaves, leaves)]
-    draw_heatmap(ordered, labels, families, directory / f"iou.{layer}.by-tree", f"IoU of neurons, {what}")
-    draw_tree(tree, panel.families, directory / f"tree.{layer}", f"Language tree, {what}")
+    draw_heatmap(ordered, labels, families, child(directory, f"iou.{layer}.by-tree"), f"IoU of neurons, {what}")
+    draw_tree(tree, panel.families, child(directory, f"tree.{layer}"), f"Language tree, {what}")
 
 
 def _correct(measures: Measures) -> list[LayerCorrelation]:

@@ -10,6 +10,7 @@ from neuronspec.evaluation.detail_tables import name_table
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.languages import split_direction
+from neuronspec.names import child
 
 
 def draw_study(study: Study, directory: Path, baselines: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -32,11 +33,13 @@ def draw_study(study: Study, directory: Path, baselines: Mapping[str, str] | Non
             name = name_table("gains", metric)
             drawn[name] = f"Gains in {metric} by direction; the arrows mark what is more than chance"
             groups = {task: group for group, tasks in study.families[SIDES].items() for task in tasks}
-            draw_gains(gains, directory / name, metric=metric, title=f"Gains in {metric}", groups=groups, marks=marks)
+            draw_gains(
+                gains, child(directory, name), metric=metric, title=f"Gains in {metric}", groups=groups, marks=marks
+            )
         if unseen := _group_unseen(study, metric):
             name = name_table("zero-shot", metric)
             drawn[name] = f"{metric} of directions that were not trained, by the resource level of the target language"
-            draw_zero_shot(unseen, directory / name, metric=metric, title="Zero-shot directions")
+            draw_zero_shot(unseen, child(directory, name), metric=metric, title="Zero-shot directions")
     return drawn
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
+from neuronspec.names import child
 
 CHUNK = 8_192  # pairs encoded at a time
 PARALLEL_FROM = 64 << 20  # bytes of text that make worth starting processes
@@ -59,8 +60,8 @@ class TokenStore:
         if pair not in self.pairs:
             raise NeuronspecError(f"{self.directory} holds no pair {pair!r}; it has {', '.join(self.pairs)}")
         if (pair, side) not in self._sides:
-            offsets = _map(self.directory / f"{pair}.{side}.offsets", np.dtype(np.int64), self.pairs[pair] + 1)
-            tokens = _map(self.directory / f"{pair}.{side}.tokens", self._dtype, int(offsets[-1]))
+            offsets = _map(child(self.directory, pair, f".{side}.offsets"), np.dtype(np.int64), self.pairs[pair] + 1)
+            tokens = _map(child(self.directory, pair, f".{side}.tokens"), self._dtype, int(offsets[-1]))
             self._sides[pair, side] = tokens, offsets
         return self._sides[pair, side]
 
@@ -84,7 +85,7 @@ def build_store(
     with publish(directory) as temporary:
         temporary.mkdir()
         workers = min(len(texts), os.cpu_count() or 1)
-        columns = [(temporary / pair, path, make_encoder, dtype) for pair, path in texts.items()]
+        columns = [(child(temporary, pair), path, make_encoder, dtype) for pair, path in texts.items()]
         if workers > 1 and sum(path.stat().st_size for path in texts.values()) >= PARALLEL_FROM:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 counts = list(pool.map(_encode_pair, *zip(*columns, strict=True)))

@@ -17,6 +17,7 @@ from neuronspec.data.formats import read_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.languages import join_direction, split_direction
+from neuronspec.names import child
 from neuronspec.progress import show_progress
 from neuronspec.sections import Corpus, Data
 
@@ -40,7 +41,7 @@ class Texts:
 
     def path(self, part: str, pair: str) -> Path:
         """Return the file of a part (`train`, `valid`, `test`) and a pair of languages."""
-        return self.directory / f"{part}.{pair}.tsv"
+        return child(self.directory, f"{part}.{pair}", ".tsv")
 
     @classmethod
     def load(cls, directory: Path) -> Texts:
@@ -141,7 +142,9 @@ def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Coun
     limits = data.hold_out
     with ExitStack() as stack:
         files: dict[str, TextIO] = {
-            part: stack.enter_context((directory / f"{part}.{pair}.tsv").open("w", encoding="utf-8", newline="\n"))
+            part: stack.enter_context(
+                child(directory, f"{part}.{pair}", ".tsv").open("w", encoding="utf-8", newline="\n")
+            )
             for part in PARTS
         }
 

@@ -27,6 +27,7 @@ from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.evaluation.metrics import FloatArray
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
+from neuronspec.names import check_names, child
 
 SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"
@@ -165,7 +166,7 @@ class Results:
     def save(self, directory: Path) -> None:
         """Write a result set into a directory, which is there already."""
         for (system, task), counted in self.counted.items():
-            path = directory / STATISTICS / system / f"{task}.safetensors"
+            path = _statistics_file(directory, system, task)
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(counted, Path):
                 shutil.copyfile(counted, path)
@@ -185,13 +186,18 @@ class Results:
         qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
         if not scores:
             raise NeuronspecError(f"{directory / SCORES_FILE} is empty")
+        rows: list[SystemScore | SystemQuality] = [*scores, *qualities]
+        check_names([row.system for row in rows], "system", directory)
+        check_names([row.task for row in rows], "task", directory)
+        check_names([score.metric for score in scores], "metric", directory)
         for score in scores:
             split_direction(score.task)
-        places = {
-            (score.system, score.task): directory / STATISTICS / score.system / f"{score.task}.safetensors"
-            for score in scores
-        }
+        places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
         return merge_results([cls(tuple(scores), tuple(qualities), places)])  # which tells of lines that do not fit
+
+
+def _statistics_file(directory: Path, system: str, task: str) -> Path:
+    return child(child(directory / STATISTICS, system), task, ".safetensors")
 
 
 def merge_results(parts: Iterable[Results]) -> Results:

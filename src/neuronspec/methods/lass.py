@@ -16,6 +16,7 @@ from neuronspec.data.batches import BatchDataset
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
 from neuronspec.models.loading import load_model
+from neuronspec.names import child
 from neuronspec.sections import Section, Training
 from neuronspec.specialization.weight_masks import PARTS, WEIGHT_MASKS_FILE, Part, WeightMasks, find_matrices
 from neuronspec.specialization.weight_routing import mask_weights
@@ -162,7 +163,7 @@ def _only(dataset: BatchDataset, number: int) -> BatchDataset:
 
 
 def _training(search: Search, task: str) -> Path:
-    return search.directory / "fine_tuning" / task
+    return child(search.directory / "fine_tuning", task)
 
 
 def _part(search: Search, task: str) -> Path:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
+from neuronspec.names import check_layers, check_names
 
 Unit = Literal["sentence", "token"]
 COUNTS_FILE = "activation_counts.safetensors"
@@ -49,6 +50,10 @@ class ActivationCounts:
     means: Mapping[str, torch.Tensor] = field(default_factory=dict)
     states: Mapping[str, torch.Tensor] = field(default_factory=dict)
     state_tasks: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.tasks)
+        check_layers(self.values)
 
     def __repr__(self) -> str:
         return f"ActivationCounts({len(self.tasks)} tasks, {len(self.values)} layers, unit {self.unit})"
@@ -100,6 +105,8 @@ class ActivationCounts:
 
         try:
             layers, means, states = header["layers"], group("means"), group("states")
+            check_names(header["tasks"], "task", path)
+            check_layers(layers, path)
             counts = cls(
                 tuple(header["tasks"]),
                 {layer: tensors[f"counts.{layer}"] for layer in layers},

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import publish
+from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.neurons.observing import GatedAt, Observer
@@ -140,10 +141,12 @@ class Examples:
             return {key: tensors[f"{name}.{key}"] for key in keys}
 
         try:
-            layers = [str(layer) for layer in header["layers"]]
+            layers = list(header["layers"])
+            check_names(header["tasks"], "task", path)
+            check_layers(layers, path)
             stacks = dict.fromkeys(layer.partition(".")[0] for layer in layers)
             examples = cls(
-                tuple(str(task) for task in header["tasks"]),
+                tuple(header["tasks"]),
                 int(header["top"]),
                 group("values", layers),
                 group("sentences", layers),

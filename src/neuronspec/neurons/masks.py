@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.rules import RULES, check_options, draw_like
@@ -49,9 +50,9 @@ class NeuronMasks:
         twice = {task for task in self.tasks if self.tasks.count(task) > 1}
         if twice or not self.tasks or not self._values:
             raise NeuronspecError(f"masks need tasks, once each, and layers; got tasks {list(self.tasks)}")
+        check_names(self.tasks)
+        check_layers(self._values)
         for layer, mask in self._values.items():
-            if layer.partition(".")[0] not in ("encoder", "decoder"):
-                raise NeuronspecError(f"a layer is called encoder.N or decoder.N, not {layer!r}")
             if mask.ndim != 2 or len(mask) != len(self.tasks):
                 expected = f"({len(self.tasks)}, d_ff)"
                 raise NeuronspecError(f"the mask of {layer} has the shape {tuple(mask.shape)}, expected {expected}")

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 import neuronspec
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
+from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
 
 MASKS_FILE = "neuron_masks.safetensors"
@@ -52,6 +53,8 @@ def read(path: Path) -> tuple[list[str], dict[str, torch.Tensor], dict[str, str]
     try:
         tasks, widths, signature = header["tasks"], header["widths"], header["signature"]
         _check_header(tasks, widths, signature, tensors)
+        check_names(tasks, "task", path)
+        check_layers(widths, path)
         values = {layer: _unpack(tensors[layer], len(tasks), width) for layer, width in widths.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NeuronspecError(f"{path} is damaged: {error}") from error

@@ -126,7 +126,14 @@ def load_subject(config: Config, layout: Layout) -> Subject:
 def load_ablations(directory: Path) -> dict[str, Ablation]:
     """Return what was measured without neurons, by stack; nothing where nothing was."""
     path = directory / ABLATION_FILE
-    return {stack: Ablation.from_dict(one) for stack, one in read_json(path).items()} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    ablations = [Ablation.from_dict(one) for one in found.values()] if isinstance(found, dict) else []
+    by_stack = {ablation.stack: ablation for ablation in ablations}
+    if not isinstance(found, dict) or by_stack.keys() != found.keys():
+        raise NeuronspecError(f"{path} is damaged: expected an ablation for each of encoder and decoder, by that name")
+    return by_stack
 
 
 def find_examples(material: Material, top: int) -> Examples:

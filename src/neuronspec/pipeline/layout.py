@@ -1,9 +1,11 @@
-"""Where everything of a run lies: the one place that names its files."""
+"""Paths of all files in a run directory: the one place that names them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from neuronspec.names import child
 
 PRETRAINED = "pretrained"
 
@@ -31,11 +33,11 @@ class Layout:
 
     def tokens(self, part: str) -> Path:
         """The token store of `train` or `valid`."""
-        return self.out / "tokens" / part
+        return child(self.out / "tokens", part)
 
     def training(self, system: str) -> Path:
         """The checkpoints and the log of a training."""
-        return self.out / "training" / system
+        return child(self.out / "training", system)
 
     def summary(self, system: str) -> Path:
         """What a training took and added."""
@@ -43,7 +45,7 @@ class Layout:
 
     def model(self, system: str) -> Path:
         """The model that a training ended with: a Hugging Face directory."""
-        return self.out / "models" / system
+        return child(self.out / "models", system)
 
     @property
     def counts(self) -> Path:
@@ -67,11 +69,11 @@ class Layout:
 
     def search(self, system: str) -> Path:
         """What a method found out before its training."""
-        return self.out / "search" / system
+        return child(self.out / "search", system)
 
     def translations(self, system: str) -> Path:
         """One file of translations for each task."""
-        return self.out / "translations" / system
+        return child(self.out / "translations", system)
 
     @property
     def scoring(self) -> Path:
@@ -110,4 +112,4 @@ class Layout:
 
     def record(self, stage: str) -> Path:
         """What a stage was done from."""
-        return self.out / "stages" / f"{stage}.json"
+        return child(self.out / "stages", stage, ".json")

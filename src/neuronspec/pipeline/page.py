@@ -10,6 +10,7 @@ from neuronspec.analysis.report import write_report
 from neuronspec.analysis.study_figures import draw_study
 from neuronspec.evaluation.tables import Table
 from neuronspec.files import read_json
+from neuronspec.names import child
 from neuronspec.pipeline.analyzing import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.report import Report
@@ -45,7 +46,7 @@ def write_page(
         "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
         "figures": [
-            {"title": title, "alt": title, "svg": (directory / FIGURES / f"{name}.svg").read_text(encoding="utf-8")}
+            {"title": title, "alt": title, "svg": child(directory / FIGURES, name, ".svg").read_text(encoding="utf-8")}
             for name, title in figures.items()
         ],
         "methods": [*page.get("methods", []), "Scores: " + "; ".join(report.study.results.signatures)],

@@ -15,6 +15,7 @@ from neuronspec.evaluation.study import SIDES, Cost, Study
 from neuronspec.evaluation.tables import FORMATS, Cell, Table
 from neuronspec.files import read_json, write_text
 from neuronspec.methods import find_method
+from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline import scoring, work
@@ -110,7 +111,7 @@ def write_tables(tables: Mapping[str, Table], directory: Path) -> None:
     """Write every table in every format."""
     for name, table in tables.items():
         for format in FORMATS.values():
-            write_text(directory / f"{name}{format.suffix}", format.write(table))
+            write_text(child(directory, name, format.suffix), format.write(table))
 
 
 def tabulate(report: Report) -> dict[str, Table]:

@@ -17,6 +17,7 @@ from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.evaluation.seeds import join_seed, split_seed
 from neuronspec.evaluation.study import FINE_TUNE, Study, compare, make_study
 from neuronspec.files import publish
+from neuronspec.names import child
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.translating import share_tasks
 from neuronspec.pipeline.work import MASKED, RANDOM
@@ -41,20 +42,20 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     tasks = share_tasks(config)
     how, cpu = config.evaluation, config.device == "cpu"
     processes = PartialState(cpu=cpu)
-    if missing := [task for task in tasks if not (layout.scoring / task).is_dir()]:
+    if missing := [task for task in tasks if not (child(layout.scoring, task)).is_dir()]:
         with (
             show_progress("scoring", len(tasks), len(tasks) - len(missing)) as advance,
             open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,
         ):
             for task in missing:
                 results = _score_task(config, layout, texts, task, systems, metrics)
-                with publish(layout.scoring / task) as temporary:
+                with publish(child(layout.scoring, task)) as temporary:
                     temporary.mkdir()
                     results.save(temporary)
                 advance()
     processes.wait_for_everyone()
     if processes.is_main_process:
-        results = merge_results(Results.load(layout.scoring / task) for task in config.tested_directions())
+        results = merge_results(Results.load(child(layout.scoring, task)) for task in config.tested_directions())
         study = _compare(config, results)
         with publish(layout.scores) as temporary:
             temporary.mkdir()
@@ -107,7 +108,7 @@ def _score_task(
 
 
 def _read_translations(layout: Layout, system: str, task: str) -> list[str]:
-    return (layout.translations(system) / f"{task}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return child(layout.translations(system), task, ".txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def _study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:

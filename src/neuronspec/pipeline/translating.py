@@ -10,6 +10,7 @@ from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
 from neuronspec.files import write_text
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.work import MASKED, RANDOM, to_device
@@ -27,7 +28,7 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
     texts = Texts.load(layout.text)
     tasks = share_tasks(config)
     directory = layout.translations(system)
-    missing = [task for task in tasks if not (directory / f"{task}.txt").is_file()]
+    missing = [task for task in tasks if not child(directory, task, ".txt").is_file()]
     if missing:
         trained = config.directions()
         sources = {task: read_test_set(texts, task, trained, config.pivot)[0] for task in missing}
@@ -38,7 +39,7 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
             for task, sentences in sources.items():
                 lines = decode(sentences, [task] * len(sentences), advance=advance)
                 # However many lines a model puts out for a sentence, it gets one.
-                write_text(directory / f"{task}.txt", "".join(f"{' '.join(line.split())}\n" for line in lines))
+                write_text(child(directory, task, ".txt"), "".join(f"{' '.join(line.split())}\n" for line in lines))
     PartialState(cpu=config.device == "cpu").wait_for_everyone()
 
 

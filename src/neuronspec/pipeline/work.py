@@ -28,6 +28,7 @@ from neuronspec.methods import find_method, make_method
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.tags import task_format
+from neuronspec.names import child
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
@@ -136,7 +137,7 @@ def record(config: Config, layout: Layout) -> None:
     sizes = [len(lengths) for lengths in valid.lengths()]
     with show_progress("recording neurons", sum(sizes[number] for number, _ in tasks)) as advance:
         for number, task in tasks:
-            part = layout.recording / task
+            part = child(layout.recording, task)
             if (part / COUNTS_FILE).is_file():
                 advance(sizes[number])
                 continue
@@ -154,7 +155,7 @@ def record(config: Config, layout: Layout) -> None:
             counts.save(part)
     processes.wait_for_everyone()
     if processes.is_main_process:
-        parts = [ActivationCounts.load(layout.recording / task) for task in config.directions()]
+        parts = [ActivationCounts.load(child(layout.recording, task)) for task in config.directions()]
         ActivationCounts.concatenate(parts).save(layout.counts)
         shutil.rmtree(layout.recording)
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
+from neuronspec.names import check_names
 from neuronspec.neurons.masks import compose_direction
 from neuronspec.specialization.routing import DENSE, Router, Rows
 
@@ -123,6 +124,10 @@ def load_parts(path: Path, *keys: str) -> tuple[dict[str, torch.Tensor], dict[st
             about = json.loads((file.metadata() or {})["neuronspec"])
             if missing := [key for key in keys if key not in about]:
                 raise ValueError(f"it says nothing of {missing[0]}")
+            for key in ("tasks", "sets"):
+                names = about.get(key) if isinstance(about, dict) else None
+                if isinstance(names, list):
+                    check_names((name for name in names if isinstance(name, str)), key.removesuffix("s"), path)
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
         raise NeuronspecError(f"cannot read {path}: {first_line(error)}") from error

@@ -1,0 +1,138 @@
+"""Names of layers, tasks and systems: what a file may call them, and how they become paths.
+
+Mask files, counts and results come from strangers too. Their names end up in paths, tables and on terminals, so they
+are checked where a file is loaded, and `child` makes paths of them that stay in their folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.terminal import CONTROL
+
+LONGEST: Final = 400  # characters of a name
+_LAYER: Final = re.compile(r"(encoder|decoder)\.[0-9]{1,4}(\.expert\.[0-9]{1,4})?")
+_SHOWN: Final = 80  # characters of a refused name in its message
+_UNSAFE: Final = re.compile(rf"[%/\\:*?\"<>|]|{CONTROL.pattern}")
+_UNSAFE_OR_FOREIGN: Final = re.compile(rf"{_UNSAFE.pattern}|[^\x00-\x7f]")
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
+_LONGEST_NAME: Final = 200  # bytes: file systems allow 255, and what is published has a name that is longer for a while
+_KEPT_OF_LONG: Final = 80
+
+
+def check_layers(names: Iterable[Any], where: object = "") -> None:
+    """Refuse what does not name an FFN layer: `encoder.0`, `decoder.11`, `encoder.3.expert.7`.
+
+    Args:
+        names: Names of layers.
+        where: File that they come from, for the message.
+
+    Raises:
+        NeuronspecError: A name is no such name.
+
+    Example:
+        >>> check_layers(["encoder.0", "decoder.11", "encoder.3.expert.7"])
+        >>> check_layers(["encoder./../../logo"], "masks.safetensors")
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: masks.safetensors: a layer is called encoder.N or decoder.N, not \
+'encoder./../../logo'; an expert is called encoder.N.expert.N
+    """
+    for name in names:
+        if not isinstance(name, str) or not _LAYER.fullmatch(name):
+            raise NeuronspecError(
+                f"{_place(where)}a layer is called encoder.N or decoder.N, not {_show(name)}; an expert is called "
+                "encoder.N.expert.N"
+            )
+
+
+def check_names(names: Iterable[Any], kind: str = "task", where: object = "") -> None:
+    """Refuse what cannot name a task, a system or a metric; any text that people can read can.
+
+    Args:
+        names: Names, as a file gives them.
+        kind: Word for what is named, for the message.
+        where: File that they come from, for the message.
+
+    Raises:
+        NeuronspecError: A name is no text, empty, too long, or holds control characters.
+
+    Example:
+        >>> check_names(["de-en", "any name / at all", "فارسی"])
+        >>> check_names(["de-en\\x1b[2J"])
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: 'de-en\\x1b[2J' cannot name a task: it holds control characters
+    """
+    for name in names:
+        if (wrong := _find_wrong(name)) is not None:
+            raise NeuronspecError(f"{_place(where)}{_show(name)} cannot name a {kind}: {wrong}")
+
+
+def child(folder: Path, name: str, suffix: str = "") -> Path:
+    """Return the path of what a name stands for: always an entry of the folder itself, and another for every name.
+
+    This is the one place where names of tasks, layers, systems and methods become file names. An ordinary name stays
+    as it is. What a file system reads in another way is percent-encoded: separators, `..` and other leading dots,
+    control characters, names that Windows keeps for itself; of a very long name a hash stands for the rest.
+
+    Args:
+        folder: Folder of the file.
+        name: Name of a task, a layer, a system.
+        suffix: End of the file's name, from our own code: `.txt`.
+
+    Example:
+        >>> child(Path("out"), "de-en", ".txt").as_posix(), child(Path("out"), "../../etc/passwd").as_posix()
+        ('out/de-en.txt', 'out/%2E.%2F..%2Fetc%2Fpasswd')
+    """
+    encoded = _encode_name(name)
+    if len(encoded.encode()) > _LONGEST_NAME:
+        start = encoded.encode()[:_KEPT_OF_LONG].decode(errors="ignore")
+        encoded = f"{start}%~{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"  # no encoding holds %~
+    path = folder / f"{encoded}{suffix}"
+    assert path.parent == folder
+    return path
+
+
+def _encode_name(name: str) -> str:
+    """Return a name as a file may be called on every system, another for every name."""
+    unsafe = _UNSAFE if unicodedata.is_normalized("NFC", name) else _UNSAFE_OR_FOREIGN  # a Mac makes one of both forms
+    encoded = unsafe.sub(lambda found: _percent(found[0]), name)
+    if not encoded:
+        return "%"  # which nothing else becomes
+    if encoded[0] in ". " or _RESERVED.fullmatch(encoded):
+        encoded = _percent(encoded[0]) + encoded[1:]
+    if encoded[-1] in ". ":
+        encoded = encoded[:-1] + _percent(encoded[-1])
+    return encoded
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogatepass"))
+
+
+def _find_wrong(name: Any) -> str | None:
+    """Return what is wrong with a name, None where nothing is."""
+    if not isinstance(name, str):
+        return "expected text"
+    if not name.strip():
+        return "it is empty"
+    if len(name) > LONGEST:
+        return f"it has {len(name):,} characters, at most {LONGEST} are expected"
+    if CONTROL.search(name):
+        return "it holds control characters"
+    return None
+
+
+def _place(where: object) -> str:
+    return f"{where}: " if str(where) else ""
+
+
+def _show(name: Any) -> str:
+    """Return the beginning of a refused name, with its control characters escaped."""
+    text = repr(name)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
