@@ -322,7 +322,10 @@ class Evaluation(Section):
     trials: int = Field(default=10_000, ge=100)
     """Trials of the paired approximate randomisation test."""
     significance: float = Field(default=0.05, gt=0, lt=1)
-    """The p-value up to which a difference is marked, after Holm's correction."""
+    """The p-value up to which a difference is marked, after the correction."""
+    correction: Literal["none", "holm", "bh"] = "holm"
+    """The correction of p-values for the number of tests of a family: `holm` (no single claim is chance), `bh`
+    (Benjamini-Hochberg: a share of the claims may be) or `none`."""
 
     @field_validator("levels")
     @classmethod

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,27 @@ def test_another_system_is_compared_with_those_of_a_run(
         by_system.setdefault(row.pop("system"), []).append(row)
     assert list(by_system) == ["tuned", "published"]
     assert by_system["tuned"] == by_system["published"]  # the same translations
+
+
+def test_the_tests_of_a_run_are_made_again_with_a_seed_and_corrected_again_without(
+    finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(*arguments: object) -> dict[tuple[str, ...], dict[str, Any]]:
+        assert compare(finished.out, "--table", "significance.chrf++", "-f", "json", *arguments) == 0
+        rows = json.loads(capsys.readouterr().out)["significance.chrf++"]
+        return {tuple(row[key] for key in ("system", "against", "family", "directions")): row for row in rows}
+
+    stored, seeded = read(), {seed: read("--seed", seed) for seed in (0, finished.seed)}
+    assert finished.seed != 0
+    assert {row["seed"] for row in stored.values()} == {finished.seed}
+    assert seeded[finished.seed] == stored
+    assert {row["seed"] for row in seeded[0].values()} == {0}
+    assert seeded[0].keys() == stored.keys()
+    assert any(row["p"] != stored[key]["p"] for key, row in seeded[0].items())
+    raw = read("--correction", "none")
+    assert {key: row["p"] for key, row in raw.items()} == {key: row["p"] for key, row in stored.items()}
+    assert all(row["adjusted p"] == row["p"] for row in raw.values())
+    assert any(row["adjusted p"] != row["p"] for row in stored.values())
 
 
 def test_sizes_stand_side_by_side(finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,15 +48,23 @@ def compare(
     significance: Annotated[
         float | None, typer.Option(min=0, max=1, help="Mark p-values up to this, after correction.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the significance tests.")] = 0,
+    correction: Annotated[
+        str | None, typer.Option(help="Of p-values for the number of tests: none, holm (the default) or bh.")
+    ] = None,
+    p_values: Annotated[
+        bool, typer.Option("--p-values", help="Show p-values on the terminal; files always hold them.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the significance tests; tests that a run made are made again.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     quiet_libraries()
-    from neuronspec.evaluation.detail_tables import name_table, tabulate_all
+    from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
     from neuronspec.evaluation.paper_tables import tabulate_interference, tabulate_models
     from neuronspec.evaluation.tables import FORMATS
-    from neuronspec.pipeline.collection import gather, load_set, read_levels
+    from neuronspec.pipeline.collection import check_alike, gather, load_set, read_levels
 
     if format != TERMINAL:
         FORMATS[format]  # which says so where it is unknown
@@ -66,16 +75,14 @@ def compare(
     if models:
         if not all(name for name, _ in loaded) or len(dict(loaded)) < len(loaded):
             raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
-        if baseline or bilingual or pivot or level or trials or significance is not None or seed:
+        if any(one is not None for one in (baseline, bilingual, pivot, level, trials, significance, correction, seed)):
             raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot, level or test")
-        if len({frozenset(study.results.tasks) for _, study in loaded}) > 1:
-            raise NeuronspecError("--models needs the same directions in every directory")
+        check_alike(loaded)
         tables = {"models": tabulate_models(dict(loaded), loaded[0][1].results.metrics)}
     else:
-        study = gather(loaded, baseline, pivot, read_levels(level or ()), trials, significance)
-        if not study.comparisons or baseline or seed or trials:
-            study = _test(study, seed)
-        tables = tabulate_all(study)
+        study = gather(loaded, baseline, pivot, read_levels(level or ()), trials, significance, correction)
+        study = _test(study, baseline, bilingual, seed, anew=seed is not None or trials is not None)
+        tables = tabulate_all(study) | tabulate_tests(study)
         if bilingual is not None:
             tables |= {
                 name_table("interference", metric): tabulate_interference(study, metric, bilingual)
@@ -87,6 +94,7 @@ def compare(
             f"no table {unknown[0]!r}{did_you_mean(unknown[0], tables)}; there are {', '.join(tables)}"
         )
     chosen = {name: one for name, one in tables.items() if not table or name in table}
+    shown = chosen if table or p_values or format != TERMINAL else _leave_out_tests(chosen)
     if out is not None:
         from neuronspec.files import publish
         from neuronspec.pipeline.report import write_tables
@@ -96,7 +104,7 @@ def compare(
             write_tables(chosen, temporary)
             if not models:
                 _draw(study, sets, temporary / FIGURES)
-    _print(chosen, format)
+    _print(shown, format, p_values)
     if out is not None:
         typer.echo(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
 
@@ -116,16 +124,43 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
         draw_shares(points, directory / "shares", metric=metric, title="Gain and sparsity by k")
 
 
-def _test(study: Study, seed: int) -> Study:
+def _test(study: Study, baseline: str | None, bilingual: str | None, seed: int | None, *, anew: bool) -> Study:
+    """Return a study with all comparisons that its tables show: those that are known, unless they are made anew."""
     from neuronspec.evaluation import study as studies
     from neuronspec.progress import show_progress
 
-    results = study.results
-    with show_progress("testing differences", (len(results.systems) - 1) * len(results.metrics)) as advance:
-        return studies.compare(study, seed=seed, advance=advance)
+    known = () if anew else study.comparisons
+    pairs = _list_pairs(study, baseline, bilingual)
+    missing = [pair for pair in pairs if pair not in {(one.baseline, one.system) for one in known}]
+    if not missing:
+        return study
+
+    if seed is None:
+        seed = next((one.seed for one in known if one.seed is not None), 0)
+    with show_progress("testing differences", len(missing) * len(study.results.metrics)) as advance:
+        found = studies.compare(study, missing, seed=seed, advance=advance)
+    return replace(found, comparisons=(*known, *found.comparisons))
 
 
-def _print(tables: dict[str, Table], format: str) -> None:
+def _list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> list[tuple[str, str]]:
+    """Return the pairs to compare: those of the run, or the baseline and every other system; the bilingual models'."""
+    systems = study.results.systems
+    pairs = [] if baseline else [(one.baseline, one.system) for one in study.comparisons]
+    pairs = pairs or [(study.baseline, system) for system in systems if system != study.baseline]
+    if bilingual in systems:
+        others = dict.fromkeys(system for pair in pairs for system in pair if system != bilingual)
+        pairs += [(bilingual, system) for system in others]
+    return list(dict.fromkeys(pairs))
+
+
+def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
+    """Return tables without those that list every test."""
+    from neuronspec.evaluation.detail_tables import SIGNIFICANCE
+
+    return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
+
+
+def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
     """Print tables: JSON as one object, by name."""
     from neuronspec.evaluation.tables import FORMATS
 
@@ -134,6 +169,6 @@ def _print(tables: dict[str, Table], format: str) -> None:
         return
     for one in tables.values():
         if format == TERMINAL:
-            print_table(one)
+            print_table(one, p_values=p_values)
         else:
             typer.echo(FORMATS[format].write(one))

@@ -72,7 +72,7 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table, *, p_values: bool = False) -> None:
     """Print a table to stdout, as wide as the terminal allows; as wide as it is where there is no terminal."""
     from rich.console import Console
     from rich.style import Style
@@ -96,7 +96,7 @@ def print_table(table: Table) -> None:
         if section:
             shown.add_row(Text(section, style="bold"))
         for row in rows:
-            shown.add_row(*(Text(str(cell), style=style(cell)) for cell in row))
+            shown.add_row(*(Text(cell.with_p_value if p_values else str(cell), style=style(cell)) for cell in row))
     console = Console(highlight=False)
     if not sys.stdout.isatty():
         console.width = 10_000  # numbers are never broken into lines; notes are

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from neuronspec.evaluation.metrics import FloatArray, find_scoring
-from neuronspec.evaluation.outcomes import holm
+from neuronspec.evaluation.outcomes import CORRECTIONS, HOLM
 from neuronspec.evaluation.results import Results
 from neuronspec.evaluation.significance import compare_groups
 from neuronspec.progress import Advance
@@ -30,11 +32,13 @@ class SystemComparison:
         metric: the display name.
         difference: the system's score less the baseline's; of a group, the mean over its tasks.
         p_value: of the paired test.
-        adjusted_p_value: after Holm's correction within the family.
+        adjusted_p_value: after the correction within the family.
         test: the test's name.
         trials: of the test.
         interval: of the difference, at 95 %, by the paired bootstrap.
         effect: the difference over its bootstrap standard error; None where no resample differs.
+        correction: a name in `CORRECTIONS`.
+        seed: of the random exchanges; None where it was not kept.
     """
 
     baseline: str
@@ -49,6 +53,8 @@ class SystemComparison:
     trials: int
     interval: tuple[float, float] | None = None
     effect: float | None = None
+    correction: str = HOLM
+    seed: int | None = None
 
     @property
     def gain(self) -> float:
@@ -63,18 +69,24 @@ def compare_systems(
     trials: int = 10_000,
     seed: int = 0,
     advance: Advance | None = None,
+    correction: str = HOLM,
 ) -> Iterator[SystemComparison]:
     """Yield the comparisons of systems with baselines, family by family, in the order given.
 
     Args:
         results: of all systems; a group with a task that one of a pair lacks is left out for that pair.
         pairs: (baseline, system).
-        families: groups of tasks in families; within one, p-values are corrected together, by Holm's method, for
-            each pair of systems and each metric. The single tasks are a family that is always there.
+        families: groups of tasks in families; within one, p-values are corrected together, for each pair of
+            systems and each metric. The single tasks are a family that is always there.
         trials: of the paired approximate randomisation.
         seed: of the random exchanges.
         advance: is called after each pair and metric.
+        correction: a name in `CORRECTIONS`.
+
+    Raises:
+        NeuronspecError: no correction has this name, or statistics are missing.
     """
+    adjust = CORRECTIONS[correction].adjust
     everything = {**families, DIRECTIONS: {task: [task] for task in results.tasks}}
     for metric in results.metrics:
         score = find_scoring(metric).score
@@ -95,7 +107,7 @@ def compare_systems(
                 advance()
             for family, labels in everything.items():
                 tests = {label: found[label] for label in labels if label in found}
-                adjusted = holm([test.p_value for test in tests.values()])
+                adjusted = adjust(np.array([test.p_value for test in tests.values()]))
                 for (label, test), corrected in zip(tests.items(), adjusted, strict=True):
                     yield SystemComparison(
                         baseline,
@@ -110,4 +122,28 @@ def compare_systems(
                         test.trials,
                         test.interval,
                         None if test.effect is None or math.isinf(test.effect) else test.effect,
+                        correction,
+                        seed,
                     )
+
+
+def correct_again(comparisons: Iterable[SystemComparison], correction: str) -> list[SystemComparison]:
+    """Return comparisons with another correction of the same p-values; no test is made again.
+
+    Args:
+        comparisons: whole families of them.
+        correction: a name in `CORRECTIONS`.
+
+    Raises:
+        NeuronspecError: no correction has this name.
+    """
+    adjust = CORRECTIONS[correction].adjust
+    found = list(comparisons)
+    families: dict[tuple[str, str, str, str], list[int]] = {}
+    for number, one in enumerate(found):
+        families.setdefault((one.baseline, one.system, one.metric, one.family), []).append(number)
+    for members in families.values():
+        adjusted = adjust(np.array([found[number].p_value for number in members]))
+        for number, value in zip(members, adjusted.tolist(), strict=True):
+            found[number] = replace(found[number], adjusted_p_value=value, correction=correction)
+    return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.outcomes import CORRECTIONS, count_outcomes
 from neuronspec.evaluation.paper_tables import (
     MOST_LANGUAGES,
     Rows,
+    cite,
     explain,
+    explain_p_values,
     is_any,
     list_languages,
     list_systems,
@@ -25,15 +28,17 @@ from neuronspec.evaluation.paper_tables import (
 )
 from neuronspec.evaluation.results import SystemQuality
 from neuronspec.evaluation.study import SIDES, Study
-from neuronspec.evaluation.tables import Cell, Table, Title
+from neuronspec.evaluation.tables import Cell, Table, Title, show_p_value
+
+SIGNIFICANCE = "significance"  # the tables of all tests, too long for a terminal unless asked for
 
 
 def tabulate_outcomes(study: Study) -> Table:
     """Return how many directions got better, and how many worse: "59 of 60 are significant" may hide 2 that got worse.
 
     Rows: every system, metric and set of directions (from the pivot, to it, ...; all). Columns: how many directions
-    were compared with the baseline; how many are better, worse, equal; how many significantly so, after Holm's
-    correction over the directions of the set; the one that changed for the worst, and for the best.
+    were compared with the baseline; how many are better, worse, equal; how many significantly so, with p-values
+    corrected over the directions of the set; the one that changed for the worst, and for the best.
     """
     baseline, results = study.title(study.baseline), study.results
     sides = study.families[SIDES]
@@ -43,7 +48,8 @@ def tabulate_outcomes(study: Study) -> Table:
         compared = [one for task in tasks if (one := study.comparison(system, metric, task)) is not None]
         if compared:
             higher = find_scoring(metric).higher_is_better
-            found = count_outcomes(compared, study.significance, higher_is_better=higher)
+            adjust = CORRECTIONS[study.correction].adjust
+            found = count_outcomes(compared, study.significance, adjust, higher_is_better=higher)
             counts = [len(compared), found.better, found.worse, found.equal]
             counts += [found.significantly_better, found.significantly_worse]
             ends = (min(compared, key=lambda one: one.gain), max(compared, key=lambda one: one.gain))
@@ -53,8 +59,11 @@ def tabulate_outcomes(study: Study) -> Table:
     header: list[Title] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
     header += [("significantly", "better"), ("significantly", "worse")]
     header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
-    told = f"Significantly: p <= {study.significance:g} after Holm's correction over the directions of the set."
-    return Table(f"Directions that are better or worse than with {baseline}", header, rows, [told])
+    correction = CORRECTIONS[study.correction].told
+    notes = [f"Significantly: p <= {study.significance:g} {correction} over the directions of the set."]
+    own = [one for one in study.comparisons if one.baseline == study.baseline]
+    notes += [explain_p_values(own)] if own else []
+    return Table(f"Directions that are better or worse than with {baseline}", header, rows, notes)
 
 
 def tabulate_directions(study: Study) -> Table:
@@ -62,11 +71,46 @@ def tabulate_directions(study: Study) -> Table:
     systems, results = study.results.systems, study.results
     rows = []
     for task, metric in product(results.tasks, results.metrics):
-        cells = [Cell(results.score(one, metric, [task]), mark=study.mark(one, metric, task)) for one in systems]
+        cells = [_score(study, one, metric, task) for one in systems]
         if is_any(cells):
             rows.append([Cell(task), Cell(metric), *cells])
     header = ["direction", "metric", *(study.title(system) for system in systems)]
     return Table("Every direction", header, rows, explain([study], results.metrics))
+
+
+def _score(study: Study, system: str, metric: str, task: str) -> Cell:
+    score = study.results.score(system, metric, [task])
+    return Cell(score, mark=study.mark(system, metric, task), test=study.test(system, metric, task))
+
+
+def tabulate_significance(study: Study, metric: str) -> Table:
+    """Return every comparison by a metric, with what its test found; to cite a p-value or to count again.
+
+    Rows: single directions and groups of directions, by the family that their p-values are corrected in. Columns: the
+    difference in points of the metric, its 95 % interval, and the effect (the difference over its bootstrap standard
+    error); the p-value before and after the correction; what it takes to make them again.
+    """
+    rows = []
+    for one in study.comparisons:
+        if one.metric == metric:
+            low, high = one.interval or (None, None)
+            names = [Cell(text) for text in (study.title(one.system), study.title(one.baseline), one.family, one.tasks)]
+            sizes = [Cell(value, 2, signed=True) for value in (one.difference, low, high)]
+            p_values = [Cell(p, text=show_p_value(p)) for p in (one.p_value, one.adjusted_p_value)]
+            made = [Cell(one.correction), Cell(one.trials, 0), Cell(one.seed, 0)]
+            mark = study.mark(one.system, metric, one.tasks, one.baseline)
+            sizes[0] = replace(sizes[0], mark=mark)
+            rows.append([*names, *sizes, Cell(one.effect, 1, signed=True), *p_values, *made])
+    header: list[Title] = ["system", "against", "family", "directions", "difference"]
+    header += [("95 % interval", "low"), ("95 % interval", "high"), "effect", "p", "adjusted p"]
+    header += ["correction", "trials", "seed"]
+    tests = " or ".join(dict.fromkeys(one.test for one in study.comparisons))
+    notes = [
+        f"p: {tests}; adjusted: corrected within a family, for each pair of systems. The interval is that of the "
+        "paired bootstrap.",
+        *cite([study], [metric]),
+    ]
+    return Table(f"{metric}: every test", header, rows, notes)
 
 
 def tabulate_quality(study: Study) -> Table:
@@ -106,6 +150,12 @@ def tabulate_all(study: Study) -> dict[str, Table]:
     tables |= tabulate("thresholds", tabulate_thresholds, "BLEU")
     tables |= {"efficiency": tabulate_efficiency(study), "outcomes": tabulate_outcomes(study)}
     tables |= {"quality": tabulate_quality(study), "directions": tabulate_directions(study)}
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def tabulate_tests(study: Study) -> dict[str, Table]:
+    """Return the tables of all tests, one a metric, by a name for their files."""
+    tables = {name_table(SIGNIFICANCE, one): tabulate_significance(study, one) for one in study.results.metrics}
     return {name: table for name, table in tables.items() if table.rows}
 
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import NamedTuple
 
+from neuronspec.evaluation.comparisons import SystemComparison
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.evaluation.outcomes import CORRECTIONS
 from neuronspec.evaluation.study import BETWEEN, FINE_TUNE, LEVELS, SIDES, Cost, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 from neuronspec.languages import split_direction
@@ -232,9 +234,11 @@ def _compare(
     for column in columns:
         scores = [study.results.score(system, metric, column.tasks) for system in systems]
         gains = [score - scores[0] for score in scores]
-        marks = [study.mark(system, metric, column.label, systems[0]) for system in systems]
-        others = [Cell(gain, mark=mark, signed=True) for gain, mark in zip(gains[1:], marks[1:], strict=True)]
-        cells = [Cell(scores[0]), *others]
+        cells = [Cell(scores[0])]
+        for system, gain in zip(systems[1:], gains[1:], strict=True):
+            mark = study.mark(system, metric, column.label, systems[0])
+            test = study.test(system, metric, column.label, systems[0])
+            cells.append(Cell(gain, mark=mark, signed=True, test=test))
         shown.append(_embolden(cells, gains, metric) if best else cells)
     rows = zip(systems, zip(*shown, strict=True), strict=False)  # no columns, no rows
     return [
@@ -305,18 +309,31 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], told: str = "", ba
     lower = [f"{metric}: lower is better." for metric in metrics if not find_scoring(metric).higher_is_better]
     notes = [" ".join([told, *lower, "Differences and averages are of unrounded scores."]).strip()]
     compared = [
-        (study.title(against), f"{one.test}, {one.trials:,} trials; p <= {study.significance:g}")
+        (study, one)
         for study, against in pairs
         for one in study.comparisons
         if one.metric in metrics and one.baseline == against
     ]
     if compared:
-        titles, tests = (" or ".join(dict.fromkeys(values)) for values in zip(*compared, strict=True))
+        titles = dict.fromkeys(study.title(one.baseline) for study, one in compared)
+        tests = dict.fromkeys(
+            f"{one.test}, {one.trials:,} trials; p <= {study.significance:g} {CORRECTIONS[one.correction].told}"
+            for study, one in compared
+        )
         notes.append(
-            f"↑ ↓: significantly better or worse than {titles} ({tests} after Holm's correction, over single "
+            f"↑ ↓: significantly better or worse than {' or '.join(titles)} ({' or '.join(tests)}, over single "
             "directions or over groups of one kind)."
         )
-    return notes + cite([study for study, _ in pairs], metrics)
+    notes += cite([study for study, _ in pairs], metrics)
+    return notes + ([explain_p_values([one for _, one in compared])] if compared else [])
+
+
+def explain_p_values(comparisons: Sequence[SystemComparison]) -> str:
+    """Return the note that says what the p-values are, to make them again."""
+    corrections = dict.fromkeys(CORRECTIONS[one.correction].told for one in comparisons)
+    seeds = sorted({one.seed for one in comparisons if one.seed is not None})
+    drawn = f"; seed {' and '.join(map(str, seeds))}" if seeds else ""
+    return f"p: the p-value {' or '.join(corrections)}{drawn}."
 
 
 def cite(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from neuronspec.evaluation.comparisons import SystemComparison, compare_systems
+from neuronspec.evaluation.comparisons import SystemComparison, compare_systems, correct_again
 from neuronspec.evaluation.groups import (
     Groups,
     Levels,
@@ -16,7 +16,9 @@ from neuronspec.evaluation.groups import (
     group_by_side,
     spell_pivot,
 )
+from neuronspec.evaluation.outcomes import HOLM
 from neuronspec.evaluation.results import Results
+from neuronspec.evaluation.tables import Tested
 from neuronspec.progress import Advance
 
 FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
@@ -60,6 +62,7 @@ class Study:
         titles: what a system is called in tables, where that is not its name.
         costs: what systems took, where that is known.
         trials: of the tests, for the notes.
+        correction: of the p-values of a family: `none`, `holm` or `bh`.
     """
 
     results: Results
@@ -71,6 +74,7 @@ class Study:
     titles: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     trials: int = 10_000
+    correction: str = HOLM
 
     def title(self, system: str) -> str:
         """Return what a system is called in tables."""
@@ -91,6 +95,14 @@ class Study:
         if one is None or one.adjusted_p_value > self.significance:
             return ""
         return "↑" if one.gain > 0 else "↓"
+
+    def test(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> Tested | None:
+        """Return what a cell of a table shows of the comparison of a system with a baseline."""
+        one = self.comparison(system, metric, tasks, baseline)
+        if one is None:
+            return None
+        low, high = one.interval or (None, None)
+        return Tested(one.difference, low, high, one.p_value, one.adjusted_p_value)
 
     @cached_property
     def _comparisons(self) -> dict[tuple[str, str, str, str], SystemComparison]:
@@ -115,6 +127,7 @@ def make_study(
     comparisons: Sequence[SystemComparison] = (),
     significance: float = 0.05,
     trials: int = 10_000,
+    correction: str = HOLM,
 ) -> Study:
     """Return a study of some results, with the comparisons that are known of them.
 
@@ -126,14 +139,17 @@ def make_study(
         comparisons: of systems, made before.
         significance: an adjusted p-value up to it is marked.
         trials: of the tests.
+        correction: of p-values: `none`, `holm` or `bh`. Known comparisons are corrected so.
 
     Raises:
-        NeuronspecError: there is no such baseline.
+        NeuronspecError: there is no such baseline or no such correction.
     """
     results.select(baseline)  # which says so where it is not there
     pivot = spell_pivot(results.tasks, pivot)
     found = find_levels(results.tasks, pivot, levels)
-    return Study(results, baseline, pivot, found, comparisons, significance, trials=trials)
+    if any(one.correction != correction for one in comparisons):
+        comparisons = correct_again(comparisons, correction)
+    return Study(results, baseline, pivot, found, comparisons, significance, trials=trials, correction=correction)
 
 
 def compare(
@@ -152,5 +168,7 @@ def compare(
     """
     systems = [system for system in study.results.systems if system != study.baseline]
     chosen = pairs if pairs is not None else [(study.baseline, system) for system in systems]
-    found = compare_systems(study.results, chosen, study.families, study.trials, seed, advance)
+    found = compare_systems(
+        study.results, chosen, study.families, study.trials, seed, advance, correction=study.correction
+    )
     return replace(study, comparisons=tuple(found))

@@ -11,12 +11,48 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from neuronspec.registry import Registry
 
 Title = str | tuple[str, str]
 """The title of a column; or that of the group of columns it belongs to, and its own."""
+
+
+class Tested(NamedTuple):
+    """The test behind a cell; its fields become columns of CSV and JSON.
+
+    Attributes:
+        difference: The system's score less the baseline's.
+        low: The lower end of its interval; None where there is none.
+        high: The upper end.
+        p: The test's own p-value.
+        adjusted_p: The p-value after the correction, which marks go by.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    adjusted_p: float
+
+    @classmethod
+    def titles(cls) -> list[str]:
+        """Return the titles of the columns."""
+        return [name.replace("_", " ") for name in cls._fields]
+
+    def __str__(self) -> str:
+        return f"(p = {show_p_value(self.adjusted_p)})"
+
+
+def show_p_value(value: float) -> str:
+    """Return a p-value with three digits, which keep 0.0502 apart from 0.05.
+
+    Example:
+        >>> show_p_value(0.050249), show_p_value(1.0), show_p_value(0.00002)
+        ('0.0502', '1', '< 0.0001')
+    """
+    return f"{value:.3g}" if value >= 0.0001 or value == 0 else "< 0.0001"
 
 
 @dataclass(frozen=True)
@@ -31,6 +67,7 @@ class Cell:
         bold: whether it is the best.
         shade: -1..1: red for negative, blue for positive, the darker the farther from 0; None for no colour.
         text: what people read in place of the value (`5 min` for 301.2 seconds).
+        test: the test that the mark stands for: Markdown and LaTeX show its p-value, CSV and JSON all of it.
 
     Example:
         >>> str(Cell(1.249, signed=True, mark="↑")), str(Cell(-0.04, signed=True)), str(Cell(float("nan")))
@@ -44,6 +81,7 @@ class Cell:
     bold: bool = False
     shade: float | None = None
     text: str | None = None
+    test: Tested | None = None
 
     @property
     def content(self) -> float | str | None:
@@ -62,6 +100,19 @@ class Cell:
 
     def __str__(self) -> str:
         return self.shown + self.mark if self.shown else ""
+
+    @property
+    def with_p_value(self) -> str:
+        """What people read, with the mark and the p-value."""
+        return self._add_p_value(str(self))
+
+    def to_markdown(self) -> str:
+        """Return the cell as Markdown, the p-value included."""
+        bold = f"**{self.shown}**{self.mark}" if self.bold and self.shown else str(self)
+        return self._add_p_value(bold)
+
+    def _add_p_value(self, text: str) -> str:
+        return f"{text} {self.test}" if text and self.test is not None else text
 
 
 @dataclass(frozen=True)
@@ -111,7 +162,7 @@ class Table:
         lines = [self.titles]
         for section, rows in self.blocks:
             lines += [[f"**{section}**", *blank]] if section else []
-            lines += [[f"**{c.shown}**{c.mark}" if c.bold and c.shown else str(c) for c in row] for row in rows]
+            lines += [[cell.to_markdown() for cell in row] for row in rows]
         text = [[" ".join(cell.replace("|", "\\|").splitlines()) for cell in line] for line in lines]
         rule = "".join("---|" if self.is_text(column) else "---:|" for column in range(len(self.header)))
         body = [f"| {' | '.join(line)} |" for line in text]
@@ -119,32 +170,42 @@ class Table:
         return "\n".join([f"**{self.title}**", "", body[0], f"|{rule}", *body[1:], *notes])
 
     def to_csv(self) -> str:
-        """Return the values, unrounded, as CSV, with a column for each mark and a first one for sections."""
+        """Return the values, unrounded, as CSV: columns for marks and tests, and a first one for sections."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        marked = [any(row[column].mark for row in self.rows) for column in range(len(self.header))]
-        names = ["section"] if self.sections else []
-        for title, twice in zip(self.titles, marked, strict=True):
-            names += [title, f"{title} mark"] if twice else [title]
-        writer.writerow(_number_repeated(names))
-        for section, rows in self.blocks:
-            for row in rows:
-                values: list[float | str | None] = [section] if self.sections else []
-                for cell, twice in zip(row, marked, strict=True):
-                    values += [cell.content, cell.mark] if twice else [cell.content]
-                writer.writerow(values)
+        names, lines = self._spread(marks=True)
+        writer.writerow(names)
+        writer.writerows(lines)
         return text.getvalue()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return one mapping from title to value a row, null where it is no finite number."""
-        names = _number_repeated([*(["section"] if self.sections else []), *self.titles])
+        """Return one mapping from title to value a row, tests included, null where it is no finite number."""
+        names, lines = self._spread(marks=False)
         found = []
+        for line in lines:
+            finite = [None if value in (math.inf, -math.inf) else value for value in line]
+            found.append(dict(zip(names, finite, strict=True)))
+        return found
+
+    def _spread(self, *, marks: bool) -> tuple[list[str], list[list[float | str | None]]]:
+        """Return the names of all columns, those of marks and tests after their own, and the values of all rows."""
+        marked = {column for row in self.rows for column, cell in enumerate(row) if marks and cell.mark}
+        tested = {column for row in self.rows for column, cell in enumerate(row) if cell.test is not None}
+
+        names = ["section"] if self.sections else []
+        for column, title in enumerate(self.titles):
+            names += [title, *([f"{title} mark"] if column in marked else [])]
+            names += [f"{title} {part}" for part in Tested.titles()] if column in tested else []
+
+        lines = []
         for section, rows in self.blocks:
             for row in rows:
-                values = [section] * bool(self.sections) + [cell.content for cell in row]
-                finite = [None if value in (math.inf, -math.inf) else value for value in values]
-                found.append(dict(zip(names, finite, strict=True)))
-        return found
+                line: list[float | str | None] = [section] if self.sections else []
+                for column, cell in enumerate(row):
+                    line += [cell.content, *([cell.mark] if column in marked else [])]
+                    line += (cell.test or [None] * len(Tested._fields)) if column in tested else []
+                lines.append(line)
+        return _number_repeated(names), lines
 
     def to_latex(self) -> str:
         """Return the table as a LaTeX environment; its first line says which packages it needs."""
@@ -200,6 +261,7 @@ def _latex_cell(cell: Cell) -> str:
         text = rf"\textbf{{{text}}}"
     if text:
         text += _LATEX_MARKS[cell.mark] if cell.mark in _LATEX_MARKS else rf"\textsuperscript{{{_latex(cell.mark)}}}"
+        text += rf" {{\scriptsize {_latex(str(cell.test))}}}" if cell.test is not None else ""
     percent = _shade(cell)
     return rf"\cellcolor{{{'red' if percent < 0 else 'blue'}!{abs(percent)}}}{text}" if percent else text
 

@@ -105,6 +105,7 @@ def gather(
     levels: Levels | None = None,
     trials: int | None = None,
     significance: float | None = None,
+    correction: str | None = None,
 ) -> Study:
     """Return one study of all results; a single one that stays as it was keeps its comparisons.
 
@@ -115,10 +116,11 @@ def gather(
         levels: the languages of each resource level; by default those of the first that has some.
         trials: of the tests.
         significance: an adjusted p-value up to it is marked.
+        correction: of p-values: `none`, `holm` or `bh`; by default that of the first.
 
     Raises:
-        NeuronspecError: two results have the same system and task or other references for one task, or there is no
-            such baseline.
+        NeuronspecError: two results have the same system and task, other references or signatures for one task, or
+            there is no such baseline or correction.
     """
     studies = [rename_systems(name, study) if name else study for name, study in sets]
     first = studies[0]
@@ -139,6 +141,7 @@ def gather(
         first.comparisons if len(studies) == 1 else (),
         first.significance if significance is None else significance,
         trials or first.trials,
+        first.correction if correction is None else correction,
     )
     if (study.pivot, study.levels) != (first.pivot, first.levels):
         study = replace(study, comparisons=())  # they were of other groups
@@ -146,6 +149,19 @@ def gather(
     costs = [item for one in studies for item in one.costs.items() if item[0] in one.results.systems]
     counts = Counter(system for system, _ in costs)  # of a system made of several models, none is its cost
     return replace(study, titles=titles, costs={system: cost for system, cost in costs if counts[system] == 1})
+
+
+def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
+    """Refuse sets whose scores must not stand side by side.
+
+    Raises:
+        NeuronspecError: they have other directions, references or signatures.
+    """
+    if len({frozenset(study.results.tasks) for _, study in sets}) > 1:
+        raise NeuronspecError("--models needs the same directions in every directory")
+    merge_results(
+        study.results.select(system, f"{name}:{system}") for name, study in sets for system in study.results.systems
+    )
 
 
 def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from neuronspec.config import Config
-from neuronspec.evaluation.detail_tables import name_table, tabulate_all
+from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
+from neuronspec.evaluation.outcomes import CORRECTIONS
 from neuronspec.evaluation.seeds import split_seed, tabulate_seeds
 from neuronspec.evaluation.study import SIDES, Cost, Study
 from neuronspec.evaluation.tables import FORMATS, Cell, Table
@@ -122,6 +123,7 @@ def tabulate(report: Report) -> dict[str, Table]:
         {"averages": tabulate_averages(report)}
         | {name: table for name, table in seeds.items() if table.rows}
         | tabulate_all(study)
+        | tabulate_tests(study)
     )
 
 
@@ -134,7 +136,11 @@ def tabulate_averages(report: Report) -> Table:
     for system in study.results.systems:
         baseline = report.baseline(system)
         cells = [
-            Cell(study.results.score(system, metric, tasks), mark=study.mark(system, metric, group, baseline))
+            Cell(
+                study.results.score(system, metric, tasks),
+                mark=study.mark(system, metric, group, baseline),
+                test=study.test(system, metric, group, baseline),
+            )
             for group, tasks in groups.items()
             for metric in metrics
         ]
@@ -145,8 +151,8 @@ def tabulate_averages(report: Report) -> Table:
 def _explain_marks(study: Study) -> str:
     return (
         f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
-        f"paired approximate randomisation, {study.trials:,} trials, p <= {study.significance:g} after Holm's "
-        "correction."
+        f"paired approximate randomisation, {study.trials:,} trials, p <= {study.significance:g} "
+        f"{CORRECTIONS[study.correction].told}."
     ) + (
         " '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."
         if work.MASKED in study.results.systems

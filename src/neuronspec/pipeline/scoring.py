@@ -113,7 +113,16 @@ def _read_translations(layout: Layout, system: str, task: str) -> list[str]:
 
 def _study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
     how = config.evaluation
-    return make_study(results, PRETRAINED, config.pivot, how.levels, comparisons, how.significance, how.trials)
+    return make_study(
+        results,
+        PRETRAINED,
+        config.pivot,
+        how.levels,
+        comparisons,
+        how.significance,
+        how.trials,
+        how.correction,
+    )
 
 
 def _compare(config: Config, results: Results) -> Study:

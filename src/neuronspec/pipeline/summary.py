@@ -8,7 +8,7 @@ from neuronspec.config import Config
 from neuronspec.data.text import Texts
 from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.outcomes import count_outcomes
+from neuronspec.evaluation.outcomes import CORRECTIONS, count_outcomes
 from neuronspec.evaluation.seeds import split_seed
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.evaluation.tables import Table
@@ -138,6 +138,7 @@ def _describe_outcomes(report: Report, system: str, metric: str) -> str:
     outcomes = count_outcomes(
         [one for one in found if one is not None],
         study.significance,
+        CORRECTIONS[study.correction].adjust,
         higher_is_better=find_scoring(metric).higher_is_better,
     )
     return f"Direction by direction, {study.title(system)} against {study.title(baseline)}: {metric} {outcomes}."
