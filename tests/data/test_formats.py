@@ -1,83 +1,18 @@
-import bz2
 import gzip
 import json
 import lzma
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from neuronspec.data.formats import FORMATS, Pair, read_lines, read_pairs
+from neuronspec.data.formats import FORMATS, Pair, read_pairs
 from neuronspec.errors import NeuronspecError
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),
-}
-PACKED = [suffix for suffix in COMPRESS if suffix]
-
-# any text but for what may be taken for the end of a line or the mark of a file
-lines_of_text = st.lists(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff"), max_size=30),
-    max_size=20,
-)
 
 
 def texts(path: Path | str, source: str, target: str, **options: Any) -> list[tuple[str, str]]:
     return [(pair.source, pair.target) for pair in read_pairs(str(path), source, target, **options)]
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
-@given(lines=lines_of_text, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), mark=st.booleans())
-def test_lines_survive_every_compression(
-    tmp_path: Path, suffix: str, lines: list[str], end: str, last: bool, mark: bool
-) -> None:
-    text = "".join(line + end for line in lines)
-    if lines and lines[-1] and not last:
-        text = text.removesuffix(end)
-    path = tmp_path / f"text{suffix}"
-    path.write_bytes(COMPRESS[suffix]((b"\xef\xbb\xbf" if mark and text else b"") + text.encode()))
-    assert list(read_lines(path)) == lines
-
-
-@pytest.mark.parametrize("suffix", PACKED)
-def test_concatenated_parts_are_read_to_the_end(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"text{suffix}"
-    path.write_bytes(COMPRESS[suffix](b"one\nt") + COMPRESS[suffix](b"wo\nthree\n"))
-    assert list(read_lines(path)) == ["one", "two", "three"]
-
-
-@pytest.mark.parametrize("suffix", PACKED)
-@pytest.mark.parametrize("keep", [0, 1, 20, -1])
-def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, keep: int) -> None:
-    path = tmp_path / f"text{suffix}"
-    path.write_bytes(COMPRESS[suffix]("".join(f"line {i}\n" for i in range(500)).encode())[:keep])
-    with pytest.raises(NeuronspecError, match=f"text{suffix} is damaged or truncated"):
-        list(read_lines(path))
-
-
-@pytest.mark.parametrize("suffix", PACKED)
-def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"text{suffix}"
-    path.write_bytes(b"plain text that nobody compressed, long enough for every header\n" * 9)
-    with pytest.raises(NeuronspecError, match="damaged"):
-        list(read_lines(path))
-
-
-def test_text_that_is_not_utf8_is_named_by_line_byte_and_column(tmp_path: Path) -> None:
-    path = tmp_path / "text"
-    path.write_bytes(b"fine\n\xc3\xa4 x\xdcber\n")
-    with pytest.raises(NeuronspecError, match=r"text:2 is not UTF-8 \(byte 0xdc at column 4\).*iconv"):
-        list(read_lines(path))
 
 
 def test_a_tsv_file_is_read_in_order_and_either_way(tmp_path: Path) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import polib
 
-from neuronspec.data.formats import PIVOT_CODES, Pair, decode, decode_json, missing
-from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.data.formats import PIVOT_CODES, Pair, decode_json
+from neuronspec.data.streams import ARCHIVE_PATH, decode, missing, missing_member, open_archive, open_bytes, open_member
+from neuronspec.errors import NeuronspecError
 
 Key = tuple[str, ...]  # gettext: (context, English text); JSON: the path of keys
 
@@ -23,9 +24,6 @@ Key = tuple[str, ...]  # gettext: (context, English text); JSON: the path of key
 _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
-
-# `ARCHIVE!GLOB`, or a path alone; a "!" elsewhere belongs to a name.
-ARCHIVE_PATH = re.compile(r"(?:(.+?\.\w{3})!)?(.+)", re.DOTALL)
 
 
 def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
@@ -86,7 +84,9 @@ def _opened(template: str, code: str) -> Iterator[_Catalogs]:
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
     with contextlib.ExitStack() as stack:
-        archive = stack.enter_context(_archive(Path(archive_name.replace("{lang}", code)))) if archive_name else None
+        archive = (
+            stack.enter_context(open_archive(Path(archive_name.replace("{lang}", code)))) if archive_name else None
+        )
         files: dict[Key, str] = {}
         for spelling in spellings:
             globbed = pattern.replace("{lang}", glob.escape(spelling))
@@ -96,7 +96,7 @@ def _opened(template: str, code: str) -> Iterator[_Catalogs]:
                 files.setdefault(match.groups(), f"{archive.filename}!{match[0]}" if archive else match[0])
         if not files:
             raise _nothing_found(pattern.replace("{lang}", code), archive)
-        yield _Catalogs(files, _read_file if archive is None else lambda name: _read_member(archive, name))
+        yield _Catalogs(files, _read_file if archive is None else functools.partial(_read_member, archive))
 
 
 def _regex(pattern: str, code: str) -> str:
@@ -112,8 +112,7 @@ def _regex(pattern: str, code: str) -> str:
 
 def _nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecError:
     if archive is not None:
-        hint = did_you_mean(pattern, archive.namelist())
-        return NeuronspecError(f"{archive.filename} holds no file {pattern}{hint}")
+        return missing_member(str(archive.filename), pattern, archive.namelist())
     if not glob.has_magic(pattern):
         return missing(Path(pattern))
     folder = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
@@ -122,30 +121,14 @@ def _nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecE
     return NeuronspecError(f"no file fits {pattern}; {folder.absolute()} exists, look below it for other names")
 
 
-@contextlib.contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise NeuronspecError(f"{path} is not a sound zip archive ({error}); fetch it again") from error
-    with archive:
-        yield archive
+def _read_file(name: str) -> bytes:
+    with open_bytes(name) as stream:
+        return stream.read()
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name.removeprefix(f"{archive.filename}!"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise NeuronspecError(f"{name} is damaged ({error}); fetch the archive again") from error
-
-
-def _read_file(name: str) -> bytes:
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise NeuronspecError(f"cannot read {name}: {error.strerror}") from error
+    with open_member(archive, name.removeprefix(f"{archive.filename}!")) as stream:
+        return stream.read()
 
 
 def _parse_json(raw: bytes, name: str) -> dict[Key, str]:

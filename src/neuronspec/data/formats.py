@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import codecs
-import contextlib
-import gzip
-import io
 import itertools
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
+from neuronspec.data.streams import decode as decode
+from neuronspec.data.streams import exists, missing
+from neuronspec.data.streams import read_lines as read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.registry import Registry
 
@@ -46,11 +40,7 @@ FORMATS: Registry[Reader] = Registry("corpus format")
 PIVOT_CODES = frozenset({"en", "eng", "eng_Latn", "en_XX"})
 """The codes of English, the language on which corpora are centred and in which catalogs are keyed."""
 
-_COMPRESSED: dict[str, Callable[[Path], io.BufferedIOBase]] = {
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-}
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
 _SUFFIXES = {
     ".tsv": "tsv",
     ".jsonl": "jsonl",
@@ -102,40 +92,6 @@ def read_pairs(path: str, source: str, target: str, format: str = "auto") -> Ite
     return FORMATS[_detect(path, source, target) if format == "auto" else format](path, source, target)
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, plain or compressed (.gz, .bz2, .xz, .zst), without their ends.
-
-    A line ends with a line feed, or a carriage return and a line feed, and with nothing else: the other
-    characters that Unicode calls line breaks belong to the text, or two aligned files would lose step.
-
-    Raises:
-        NeuronspecError: the file is missing, damaged or not UTF-8.
-    """
-    with _explained(path):
-        for number, raw in enumerate(_raw_lines(path), 1):
-            yield decode(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
-
-
-def decode(raw: bytes, name: str | Path, line: int = 1) -> str:
-    """Return `raw`, which begins at line `line` of the file `name`, as text; a byte order mark is dropped.
-
-    Raises:
-        NeuronspecError: it is not UTF-8.
-    """
-    if line == 1:
-        raw = raw.removeprefix(codecs.BOM_UTF8)
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line += before.count(b"\n")
-        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
-        raise NeuronspecError(
-            f"{name}:{line} is not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}); "
-            "convert it with iconv -f ITS_ENCODING -t UTF-8"
-        ) from None
-
-
 def decode_json(text: str, place: str) -> Any:
     """Return the JSON value in `text`.
 
@@ -148,23 +104,12 @@ def decode_json(text: str, place: str) -> Any:
         raise NeuronspecError(f"{place} is not valid JSON: {error}") from None
 
 
-def missing(path: Path) -> NeuronspecError:
-    """Return the error for a path that does not exist; it names what stands beside it."""
-    path = path.absolute()
-    while not path.parent.exists():
-        path = path.parent
-    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, names)
-    beside = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
-    return NeuronspecError(f"{path} does not exist{hint}; {path.parent} holds {beside}")
-
-
 def _detect(template: str, source: str, target: str) -> str:
     """Tell the format of a corpus from its name."""
     path = Path(template)
     if template.startswith("hub:") or _locate(template, source, target)[0].is_dir():
         return "datasets"
-    suffix = (path.with_suffix("") if path.suffix in {*_COMPRESSED, ".zst"} else path).suffix
+    suffix = (path.with_suffix("") if path.suffix in _COMPRESSED else path).suffix
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     if "{lang}" in template:
@@ -184,55 +129,8 @@ def _locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     forward = Path(_fill(template, target, source, target))
     backward = Path(_fill(template, source, target, source))
     if "{lang}" not in template:
-        return (forward, False) if forward.exists() or not backward.exists() else (backward, True)
+        return (forward, False) if exists(forward) or not exists(backward) else (backward, True)
     return (backward, True) if target in PIVOT_CODES else (forward, False)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is read into one clear sentence."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise NeuronspecError(f"cannot read {path}: {error.strerror}") from error
-        raise NeuronspecError(f"{path} is damaged or truncated ({error}); fetch it again") from error
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    opener = _COMPRESSED.get(path.suffix)
-    if path.suffix == ".zst":
-        rest = b""
-        for chunk in _zstd_chunks(path):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
-        if rest:
-            yield rest
-    elif opener is None:
-        with path.open("rb") as plain:
-            yield from plain
-    elif path.stat().st_size == 0:  # gzip would take it for a file without lines
-        raise EOFError("it is empty")
-    else:
-        with opener(path) as packed:
-            yield from packed
-
-
-def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """Decompress frame by frame: the library's own file object ends in silence where a file is cut off."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
-    frame = decompressor.decompressobj()
-    with path.open("rb") as file:
-        while block := file.read(1 << 16):
-            while block:
-                if frame.eof:
-                    frame = decompressor.decompressobj()
-                yield frame.decompress(block)
-                block = frame.unused_data
-    if not frame.eof:
-        raise EOFError("it ends within a frame")
 
 
 @FORMATS.register("tsv")
@@ -254,7 +152,7 @@ def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
     paths = [Path(_fill(template, lang, source, target)) for lang in (source, target)]
     swapped = [Path(_fill(template, lang, target, source)) for lang in (source, target)]
-    if not all(path.exists() for path in paths) and all(path.exists() for path in swapped):
+    if not all(map(exists, paths)) and all(map(exists, swapped)):
         paths = swapped
     sides = [read_lines(path) for path in paths]
     for number, (left, right) in enumerate(itertools.zip_longest(*sides), 1):

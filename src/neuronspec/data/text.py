@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from neuronspec.config import Config
-from neuronspec.data.catalogs import ARCHIVE_PATH
 from neuronspec.data.cleaning import clean_pairs, held_out_share
 from neuronspec.data.formats import read_pairs
+from neuronspec.data.streams import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.languages import join_direction, split_direction
