@@ -52,8 +52,8 @@ def test_the_smallest_configuration_has_the_papers_values(path: Path) -> None:
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     broken = SMALLEST | {
         "sed": 3,
-        "pivot": "engl",
-        "languages": ["germn", "sv", "swedsh"],
+        "pivot": "e/n",
+        "languages": ["ger man", "", "sv"],
         "training": {"updates": -1, "learning_rate": 0, "schedule": "cosine"},
         "neurons": {"k": 95},
         "vocabulary": {"size": "many"},
@@ -65,9 +65,9 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     problems = message.splitlines()[1:]
     for part in (
         "unknown key sed (did you mean 'seed'?)",
-        "pivot: unknown language 'engl'",
-        "unknown language 'germn' (did you mean 'de' for German",
-        "unknown language 'swedsh' (did you mean 'sv' for Swedish",
+        "pivot: 'e/n' cannot be a language code",
+        "languages.0: 'ger man' cannot be a language code",
+        "languages.1: '' cannot be a language code",
         "training.updates: input should be greater than or equal to 0, not -1",
         "training.learning_rate: input should be greater than 0, not 0",
         "training.schedule: input should be 'inverse_sqrt' or 'constant', not 'cosine'",
@@ -109,13 +109,16 @@ def test_an_unknown_key_within_a_list_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "found"),
     [
-        (["languages=[german]"], "did you mean 'de' for German"),
-        (["languages=[de, deu]"], "de given more than once"),
+        (["languages=[de fr]"], "'de fr' cannot be a language code; expected letters and digits"),
+        (["languages=[de, de]"], "de given more than once"),
+        (["languages=[de, deu]"], "de and deu are the same language: keep one of them"),
+        (["languages=[zh_CN, cmn_Hans]"], "zh_CN and cmn_Hans are the same language"),
+        (["languages=[de, eng_Latn]"], "'eng_Latn' is the pivot"),
         (["languages=[de, en]"], "'en' is the pivot"),
         (["languages=[]"], "exactly one of languages and tasks"),
         (["tasks=[de-en]"], "exactly one of languages and tasks"),
-        (["languages=[]", "tasks=[de-en, en-sw, fr-xx]"], "unknown direction 'fr-xx'"),
-        (["languages=[]", "tasks=[de_en]"], "unknown direction 'de_en'"),
+        (["languages=[]", "tasks=[de-en, deu-fr]"], "de and deu are the same language"),
+        (["languages=[]", "tasks=[de_en]"], "'de_en' is no direction (did you mean 'de-en'?)"),
         (["languages=[]", "tasks=[de-en, de-en]"], "de-en given more than once"),
         (["model.pretrained=some/model"], "exactly one of model.preset and model.pretrained"),
         (["model.preset=null"], "exactly one of model.preset and model.pretrained"),
@@ -212,9 +215,29 @@ def test_a_pretrained_model_is_taken_as_it_is_unless_its_training_is_given(path:
     assert load_config(path).training.updates > 0
 
 
-def test_any_notation_of_a_language_becomes_its_usual_code(path: Path) -> None:
+def test_a_language_is_spelled_as_the_user_wrote_it(path: Path) -> None:
     config = load_config(path, ["pivot=eng_Latn", "languages=[deu, sv_SE]"])
-    assert config.directions() == ["en-de", "en-sv", "de-en", "sv-en"]
+    assert config.directions() == ["eng_Latn-deu", "eng_Latn-sv_SE", "deu-eng_Latn", "sv_SE-eng_Latn"]
+
+
+def test_the_pivot_and_the_unseen_directions_are_spelled_as_what_is_trained(path: Path) -> None:
+    tasks = "tasks=[eng_Latn-deu_Latn, deu_Latn-eng_Latn, eng_Latn-zho_Hant, zho_Hant-eng_Latn]"
+    config = load_config(path, ["pivot=en", "languages=[]", tasks, "zero_shot=[de-zh_TW]"])
+    assert config.pivot == "eng_Latn"
+    assert config.zero_shot_directions() == ["deu_Latn-zho_Hant"]
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_language_that_nobody_knows_is_used_and_a_mistyped_one_is_said(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    languages = "languages=[hsb, gsw-bern, x-foo, ton_Latn]"
+    assert load_config(path, [languages]).directions()[:2] == ["en-hsb", "en-gsw-bern"]
+    assert not caplog.records
+    assert load_config(path, ["languages=[german]"]).directions() == ["en-german", "german-en"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "nobody else knows the language code 'german' (did you mean 'de' for German?); it is used as it is written"
+    ]
 
 
 def test_corpus_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -306,10 +329,11 @@ def test_what_would_fail_late_is_refused_at_once(tmp_path: Path, change: str, sa
     assert said in complain(tmp_path, SMALLEST, change)
 
 
-def test_tasks_are_written_in_one_way(tmp_path: Path) -> None:
-    values = {**SMALLEST, "tasks": ["en-deu", "deu-eng"]}
+def test_tasks_write_a_language_in_one_way(tmp_path: Path) -> None:
+    values = {**SMALLEST, "tasks": ["en-deu", "deu-en"]}
     del values["languages"]
-    assert load_config(write(tmp_path, values)).directions() == ["en-de", "de-en"]
+    assert load_config(write(tmp_path, values)).directions() == ["en-deu", "deu-en"]
+    assert "en and eng are the same language" in complain(tmp_path, values | {"tasks": ["en-deu", "deu-eng"]})
 
 
 def test_a_method_may_stand_under_other_names(tmp_path: Path) -> None:

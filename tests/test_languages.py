@@ -10,17 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec import languages
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import (
     EC30_LEVELS,
     Language,
+    check_code,
+    expect_language,
     find_language,
+    is_english,
+    is_known,
     join_direction,
     list_languages,
+    match_direction,
+    match_language,
     resource_level,
+    same_language,
     split_direction,
+    suggest_language,
 )
+from neuronspec.languages.spelling import read_code
 
 ALL = list_languages()
 LANGUAGES = st.sampled_from(ALL)
@@ -154,22 +162,263 @@ def test_every_form_finds_its_own_row_in_any_case(language: Language, recase: Ca
         ("german", "(did you mean 'de' for German?)"),
         ("Chinese", "(did you mean 'zh' for Chinese?)"),
         ("norwegian", "'nb' for Norwegian Bokmål"),
+        ("kannda", "'kn' for Kannada"),
         ("deu_Lat", "'de' for German"),
-        ("eng-Latn", "'en' for English"),
+        ("eng-Latin", "'en' for English"),
+        ("jp", "'ja' for Japanese"),
+        ("CZ", "'cs' for Czech"),
     ],
 )
-def test_an_unknown_language_is_refused_with_the_nearest(given_code: str, suggestion: str) -> None:
+def test_a_mistyped_language_is_used_as_written_with_the_nearest_as_a_hint(given_code: str, suggestion: str) -> None:
+    assert find_language(given_code).code == given_code
+    assert suggestion in suggest_language(given_code)
     with pytest.raises(NeuronspecError) as refused:
-        find_language(given_code)
+        expect_language(given_code)
     assert repr(given_code) in str(refused.value)
     assert suggestion in str(refused.value)
 
 
-@pytest.mark.parametrize("nonsense", ["", "qqq", "xx", "-", "__"])
-def test_nonsense_gets_no_suggestion(nonsense: str) -> None:
-    with pytest.raises(NeuronspecError, match="unknown language") as refused:
-        find_language(nonsense)
-    assert "did you mean" not in str(refused.value)
+@pytest.mark.parametrize("code", ["qqq", "xx", "zz", "x-foo", "hsb", "srp-Latn", "ton_Latn", "gsw-bern", "eng-Latn"])
+def test_what_is_near_nothing_gets_no_suggestion(code: str) -> None:
+    assert suggest_language(code) == ""
+    assert expect_language(code) == find_language(code)
+
+
+def test_a_direction_is_no_language() -> None:
+    with pytest.raises(NeuronspecError, match="unknown language 'de-en'"):
+        expect_language("de-en")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            " ",
+            "de ",
+            "d e",
+            "de\n",
+            "de\tfr",
+            "../de",
+            "de/fr",
+            "de\\fr",
+            "a\x00b",
+            "\x1b[31mde",
+            "\u200bde",
+            "\u202ede",
+        ),
+        *("-", "__", "-de", "de-", ".de", "..", "{lang}", "de*", "de=fr", "de,fr", "de:fr", "a" * 65),
+    ],
+)
+def test_what_would_take_a_file_name_or_a_list_apart_is_no_code(text: str) -> None:
+    for use in (find_language, is_known, is_english, check_code, suggest_language, resource_level):
+        with pytest.raises(NeuronspecError, match="cannot be a language code"):
+            use(text)
+    with pytest.raises(NeuronspecError, match="cannot be a language code"):
+        same_language("de", text)
+    with pytest.raises(NeuronspecError, match="cannot be a language code"):
+        match_language(text, ["de"])
+    assert match_language("de", [text]) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "iso3", "script"),
+    [
+        ("hsb", "hsb", "unknown"),
+        ("hsb_Latn", "hsb", "Latn"),
+        ("ton_Latn", "ton", "Latn"),
+        ("gsw-bern", "gsw", "unknown"),
+        ("x-foo", "x-foo", "unknown"),
+        ("xyz_Cyrl", "xyz", "Cyrl"),
+        ("my.own+code@2", "my.own+code@2", "unknown"),
+        ("ГОРОД", "город", "unknown"),
+    ],
+)
+def test_a_language_that_the_table_lacks_has_no_facts(code: str, iso3: str, script: str) -> None:
+    language = find_language(code)
+    assert language == Language(code, code, language.iso3, script, "unknown")
+    assert language.lineage == ()
+    assert resource_level(code) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "iso3", "script", "family"),
+    [
+        ("sr-Latn", "Serbian (Latn)", "srp", "Latn", "Slavic"),
+        ("fr-CA", "French (CA)", "fra", "Latn", "Romance"),
+        ("en-GB", "English (GB)", "eng", "Latn", "Germanic"),
+        ("zh-Hant-HK", "Chinese (Traditional) (HK)", "zho", "Hant", "Sino-Tibetan"),
+        ("uz-Arab", "Uzbek (Arab)", "uzb", "Arab", "Turkic"),
+        ("ca-valencia", "Catalan (valencia)", "cat", "Latn", "Romance"),
+        ("fuc", "Fulah (fuc)", "fuc", "Latn", "Niger-Congo"),
+    ],
+)
+def test_a_variety_keeps_the_family_of_its_language(code: str, name: str, iso3: str, script: str, family: str) -> None:
+    language = find_language(code)
+    assert language == Language(code, name, iso3, script, family)
+
+
+# Spellings of one written language; every one of them is another language than every one of another line.
+SPELLINGS = [
+    "de deu ger deu_Latn de_DE __de__ DE deu-Latn de-Latn-DE de_DE.UTF-8",
+    "en eng eng_Latn en_XX en_US eng-US en-Latn",
+    "en-GB eng-GB en_gb eng_Latn_GB",
+    "he iw heb heb_Hebr he_IL",
+    "id in ind ind_Latn",
+    "yi ji ydd yid ydd_Hebr",
+    "ro mo ron rum ron_Latn",
+    "fa pes fas per pes_Arab fa_IR",
+    "prs prs_Arab fa_AF",
+    "zh cmn zho chi zh_CN zh-Hans cmn_Hans zho_Hans zho-CN ZH zh-cmn zh_Hans_CN",
+    "zh-Hant zh_TW zho_Hant cmn_Hant zho-TW zh_hant",
+    "yue zh-yue yue_Hant",
+    "sw swh swa swh_Latn sw_KE",
+    "et ekk est et_EE",
+    "tl fil tgl tl_XX fil_PH",
+    "lv lvs lav lvs_Latn",
+    "ms zsm msa may zsm_Latn",
+    "ne npi nep npi_Deva",
+    "or ory ori",
+    "sq als sqi alb",
+    "mn khk mon khk_Cyrl",
+    "uz uzn uzb uzn_Latn",
+    "az azj aze aze-Latn",
+    "nb nob no nor nob_Latn __no__",
+    "nn nno",
+    "ar arb ara arb_Arab ar_AR",
+    "arz arz_Arab ar-arz",
+    "ps pbt pus",
+    "mg plt mlg",
+    "om gaz orm",
+    "qu quy que",
+    "ay ayr aym",
+    "kr knc kau",
+    "gn gug grn",
+    "ff fuv ful",
+    "fuc",
+    "tw twi twi_Latn",
+    "ak aka",
+    "dik din",
+    "sr srp srp-Cyrl srp_Cyrl sr-RS sr@cyrillic",
+    "sr-Latn srp-Latn srp_Latn sr_Latn sr@latin sr_RS@latin sh hbs",
+    "pt por pt_XX por_Latn pt_PT",
+    "pt-BR pt_BR por-BR por_BR pt-br",
+    "ko kor ko-Kore kor_Hang ko_KR",
+    "ja jpn jpn_Jpan ja_XX ja-JP",
+    "sat sat_Beng sat_Olck",
+    "nso ns nso_Latn",
+    "ku kmr kmr_Latn",
+    "ckb ckb-Arab",
+    "es spa es_XX es_ES",
+    "es-MX spa-MX es_mx",
+    "to ton ton_Latn",
+    "hsb hsb_Latn hsb-DE",
+    "gsw-bern gsw_bern GSW-BERN",
+    "x-foo X-Foo",
+]
+
+
+def test_all_spellings_of_a_language_mean_the_same_and_no_other() -> None:
+    groups = [line.split() for line in SPELLINGS]
+    for group in groups:
+        for code in group:
+            assert same_language(code, group[0])
+            assert match_language(code, [one for other in groups for one in other[:1]]) == group[0], code
+            others = [other[0] for other in groups if other is not group and same_language(code, other[0])]
+            assert not others, code
+
+
+@pytest.mark.parametrize(
+    ("code", "candidates", "expected"),
+    [
+        ("zh", "zho_Hant zho_Hans yue_Hant", "zho_Hans"),
+        ("zh-TW", "zho_Hans zho_Hant", "zho_Hant"),
+        ("zh_HK", "zh-CN zh-TW", "zh-TW"),
+        ("sr", "srp_Cyrl", "srp_Cyrl"),
+        ("sr", "sr-Latn srp_Cyrl", "srp_Cyrl"),
+        ("srp-Latn", "srp_Cyrl", None),
+        ("sr", "srp_Latn", None),
+        ("pt-BR", "pt es", "pt"),
+        ("pt-BR", "pt pt_BR", "pt_BR"),
+        ("pt", "pt_BR", None),
+        ("fra-CA", "fr_XX en_XX", "fr_XX"),
+        ("de-AT", "deu_Latn", "deu_Latn"),
+        ("ca-valencia", "cat_Latn", "cat_Latn"),
+        ("uz_AF", "uzn_Latn", None),
+        ("twi", "aka_Latn", "aka_Latn"),
+        ("twi", "aka_Latn twi_Latn", "twi_Latn"),
+        ("aka", "twi_Latn", "twi_Latn"),
+        ("fuc", "fuv_Latn", "fuv_Latn"),
+        ("arz", "arb_Arab", None),
+        ("deu", "de_DE deu_Latn de", "de"),
+        ("DE", "de_DE de-de de", "de"),
+        ("de", "", None),
+        ("german", "de deu_Latn", None),
+        ("gsw-bern", "gsw gsw_Bern", "gsw_Bern"),
+        ("gsw-bern", "gsw", None),
+        ("xyz", "xyz_Latn abc_Latn", "xyz_Latn"),
+        ("xyz", "xyz_Latn xyz_Cyrl", None),
+        ("xyz_Latn", "xyz_Cyrl", None),
+        ("deu", "unk </s> de", "de"),
+    ],
+)
+def test_match_language(code: str, candidates: str, expected: str | None) -> None:
+    assert match_language(code, candidates.split()) == expected
+    assert match_language(code, candidates.split()[::-1]) == expected
+
+
+def test_every_language_of_a_model_finds_its_own_tag() -> None:
+    for column in ("code", "nllb", "mbart", "m2m"):
+        tags = [tag for language in ALL if (tag := getattr(language, column))]
+        for language in ALL:
+            own = getattr(language, column)
+            if own:
+                assert match_language(own, tags) == match_language(own.upper(), tags) == own
+                assert same_language(match_language(language.code, tags) or "x-none", own)
+
+
+# The codes of NTREX-128's files, and the folders of Django's translations.
+NTREX_CODES = """
+afr amh arb aze-Latn bak bel bem ben bod bos bul cat ces ckb-Arab cym dan deu div dzo ell eng-GB eng-IN eng-US est eus
+ewe fao fas fij fil fin fra fra-CA fuc gle glg guj hau heb hin hmn hrv hun hye ibo ind isl ita jpn kan kat kaz khm kin
+kir kmr kor lao lav lit ltz mal mar mey mkd mlg mlt mon mri msa mya nde nep nld nno nob nso nya orm pan pol por por-BR
+prs pus ron rus shi sin slk slv smo sna-Latn snd-Arab som spa spa-MX sqi srp-Cyrl srp-Latn ssw swa swe tah tam tat tel
+tgk-Cyrl tha tir ton tsn tuk tur uig ukr urd uzb ven vie wol xho yor yue zho-CN zho-TW zul
+"""
+DJANGO_CODES = """
+af ar ar_DZ ast az be bg bn br bs ca ckb cs cy da de de_CH dsb el en en_AU en_CA en_GB en_IE eo es es_AR es_CO es_MX
+es_NI es_PR es_VE et eu fa fi fr fr_BE fr_CA fr_CH fy ga gd gl he hi hr hsb hu hy ia id ig io is it ja ka kab kk km kn
+ko ky lb lt lv mk ml mn mr ms my nb ne nl nn os pa pl pt pt_BR ro ru sk sl sq sr sr_Latn sv sw ta te tg th tk tr tt udm
+ug uk ur uz vi zh_Hans zh_Hant
+"""
+NTREX, DJANGO = NTREX_CODES.split(), DJANGO_CODES.split()
+
+
+@pytest.mark.parametrize(
+    ("codes", "without_facts"),
+    [(NTREX, "div hmn mey nde shi tah ton ven"), (DJANGO, "dsb hsb ia io os udm")],
+    ids=["ntrex", "django"],
+)
+def test_the_codes_of_real_files_are_known_and_of_different_languages(codes: list[str], without_facts: str) -> None:
+    assert all(map(is_known, codes))
+    assert [code for code in codes if find_language(code).family == "unknown"] == without_facts.split()
+    assert len({read_code(code) for code in codes}) == len(codes)
+    for source in codes:
+        for target in codes:
+            if source != target:
+                assert split_direction(join_direction(source, target)) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("code", "english"),
+    [
+        *((one, True) for one in ("en", "eng", "EN", "en_XX", "eng-GB", "en_IN", "__en__")),
+        ("enm", False),
+        ("ang", False),
+    ],
+)
+def test_is_english(code: str, english: bool) -> None:
+    assert is_english(code) == english
 
 
 def test_lineages_put_branches_under_indo_european_and_leave_the_unrelated_without() -> None:
@@ -201,9 +450,10 @@ def test_resource_level(code: str, level: str | None) -> None:
     assert resource_level(code) == level
 
 
-def test_resource_level_refuses_an_unknown_language() -> None:
-    with pytest.raises(NeuronspecError, match="'german'"):
-        resource_level("german")
+def test_a_variety_has_the_resource_level_of_its_language() -> None:
+    assert resource_level("srp-Latn") == "low"  # which EC30's Serbian is
+    assert resource_level("fra-CA") == resource_level("fr") == "high"
+    assert resource_level("hsb") is resource_level("german") is None
 
 
 @given(LANGUAGES, LANGUAGES, st.data())
@@ -229,6 +479,19 @@ def test_split_undoes_join_wherever_a_code_has_a_hyphen() -> None:
         ("pt-BR-zh-Hant", ("pt-BR", "zh-Hant")),
         ("pt-br", ("pt", "br")),  # Portuguese to Breton
         ("deu_Latn-en_XX", ("deu_Latn", "en_XX")),
+        ("de-xx", ("de", "xx")),
+        ("german-en", ("german", "en")),
+        ("DE-EN", ("DE", "EN")),
+        ("DE-FR", ("DE", "FR")),
+        ("zh-hant-en", ("zh-hant", "en")),
+        ("en-zh-hant", ("en", "zh-hant")),
+        ("fra-CA-eng-US", ("fra-CA", "eng-US")),
+        ("en-gsw-bern", ("en", "gsw-bern")),
+        ("gsw-bern-en", ("gsw-bern", "en")),
+        ("x-foo-en", ("x-foo", "en")),
+        ("zh-yue-en", ("zh-yue", "en")),
+        ("ca-valencia", ("ca", "valencia")),
+        ("sr-Latn-RS-en-GB", ("sr-Latn-RS", "en-GB")),
     ],
 )
 def test_split_direction(task: str, parts: tuple[str, str]) -> None:
@@ -238,15 +501,18 @@ def test_split_direction(task: str, parts: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        ("de-xx", "unknown direction 'de-xx'; expected"),
-        ("de_en", "unknown direction 'de_en'; expected"),
-        ("", "unknown direction ''; expected"),
-        ("de", "'de' is one language, German"),
+        ("de_en", "'de_en' is no direction (did you mean 'de-en'?)"),
+        ("", "'' is no direction; expected"),
+        ("de", "'de' is one language, German, not a direction"),
         ("pt-BR", "'pt-BR' is one language, Brazilian Portuguese"),
-        ("DE-EN", "'DE-EN' (did you mean 'de-en'?)"),
-        ("german-en", "'german-en' (did you mean 'de-en'?)"),
-        ("en-zh-hant", "'en-zh-hant' (did you mean 'en-zh-Hant'?)"),
-        ("zh-hant-en", "'zh-hant-en' (did you mean 'zh-Hant-en'?)"),
+        ("fra-CA", "'fra-CA' is one language, French (CA)"),
+        ("zh-Hant-TW", "'zh-Hant-TW' is one language, Chinese (Traditional)"),
+        ("de-", "'de-' is no direction"),
+        ("-en", "'-en' is no direction"),
+        ("a b-en", "'a b-en' is no direction"),
+        ("../de-en", "'../de-en' is no direction"),
+        ("en-pt-br", "'en-pt-br' is ambiguous: 'en' to 'pt-br' or 'en-pt' to 'br'"),
+        ("en-fr-ca", "'en-fr-ca' is ambiguous: 'en' to 'fr-ca' or 'en-fr' to 'ca'"),
     ],
 )
 def test_a_direction_that_cannot_be_read_is_refused_with_the_reason(task: str, reason: str) -> None:
@@ -254,20 +520,60 @@ def test_a_direction_that_cannot_be_read_is_refused_with_the_reason(task: str, r
         split_direction(task)
 
 
-def test_a_direction_with_two_readings_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = dict.fromkeys(["pt", "pt-br", "br", "br-en", "en"], find_language("pt"))
-    monkeypatch.setattr(languages, "_forms", lambda: known)
-    with pytest.raises(NeuronspecError, match="'pt-br-en' is ambiguous: 'pt' to 'br-en' or 'pt-br' to 'en'"):
-        split_direction("pt-br-en")
+HYPHENATED = [
+    *("zh-Hant", "zh-Hans", "pt-BR", "srp-Latn", "srp-Cyrl", "fra-CA", "eng-GB", "es-419", "sr-Latn-ME", "zh-yue"),
+    *("aze-Latn", "min-Arab", "ca-valencia", "gsw-bern", "x-foo", "de-1996"),
+]
+CODES = st.sampled_from(
+    [*HYPHENATED, *NTREX, *DJANGO, *(form for language in ALL for form in sorted(notations(language)))]
+)
+
+
+@given(CODES, CODES)
+def test_a_joined_direction_splits_into_its_sides_or_is_refused(source: str, target: str) -> None:
+    try:
+        task = join_direction(source, target)
+    except NeuronspecError:
+        assert "-" in source + target
+    else:
+        assert split_direction(task) == (source, target)
+
+
+@given(st.sampled_from(HYPHENATED), st.sampled_from([language.code for language in ALL] + ["deu_Latn", "en_GB"]))
+def test_a_code_with_a_hyphen_goes_with_any_code_without_one(code: str, other: str) -> None:
+    assert split_direction(f"{code}-{other}") == (code, other)
+    assert split_direction(f"{other}-{code}") == (other, code)
 
 
 @pytest.mark.parametrize(
     ("source", "target", "reason"),
-    [("de", "xx", "de-xx"), ("zh", "Hant-en", "reads as 'zh-Hant' to 'en'"), ("pt", "BR", "one language")],
+    [
+        ("zh", "Hant-en", "reads as 'zh-Hant' to 'en'"),
+        ("pt", "BR", "one language"),
+        ("de", "f/r", "'f/r' cannot be a language code"),
+        ("", "de", "'' cannot be a language code"),
+    ],
 )
 def test_join_direction_refuses_what_would_not_read_back(source: str, target: str, reason: str) -> None:
     with pytest.raises(NeuronspecError, match=reason):
         join_direction(source, target)
+
+
+@pytest.mark.parametrize(
+    ("task", "tasks", "expected"),
+    [
+        ("deu_Latn-eng_Latn", "de-en en-de", "de-en"),
+        ("de-en", "deu_Latn-eng_Latn de-en", "de-en"),
+        ("de-en", "deu_Latn-eng_Latn ger-eng", "ger-eng"),
+        ("zh-en", "zh-Hant-en zho_Hans-en", "zho_Hans-en"),
+        ("pt-BR-en", "pt-en", None),
+        ("law", "de-en law", "law"),
+        ("law", "de-en", None),
+        ("de-en", "law news", None),
+    ],
+)
+def test_match_direction(task: str, tasks: str, expected: str | None) -> None:
+    assert match_direction(task, tasks.split()) == expected
 
 
 def test_importing_reads_no_table_and_no_heavy_library() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from neuronspec.languages import join_direction, split_direction
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import join_direction, same_language, split_direction
 from neuronspec.sections import (
     Analysis,
     Data,
@@ -23,15 +24,63 @@ from neuronspec.sections import (
     Training,
     Translation,
     Vocabulary,
-    check_once,
+    check_directions_once,
+    check_languages_once,
 )
 
+PIVOT = "en"
 METHOD, SEED = "method", "seed"  # options of every method: which one a name stands for, and a seed of its own
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a method that are not of every method."""
     return {key: value for key, value in options.items() if key not in (METHOD, SEED)}
+
+
+def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration with one spelling for each language.
+
+    The languages or tasks that are trained decide: with `tasks: [eng_Latn-deu_Latn]` the pivot `en` is `eng_Latn`.
+    What is no code or direction is left for the checks of its own key.
+    """
+    trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
+    codes = [code for name in trained for code in _read_codes(name)]
+    pivot = _spell(values.get("pivot", PIVOT), codes)
+    codes = list(dict.fromkeys([*codes, pivot]))
+
+    spelled = {**values, "pivot": pivot}
+    if isinstance(values.get("zero_shot"), list):
+        spelled["zero_shot"] = [_spell_direction(task, codes) for task in values["zero_shot"]]
+    return spelled
+
+
+def _list_texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _read_codes(name: str) -> tuple[str, ...]:
+    try:
+        return split_direction(name)
+    except NeuronspecError:
+        return (name,)
+
+
+def _spell(code: Any, codes: Sequence[str]) -> Any:
+    if not isinstance(code, str) or code in codes:
+        return code
+    try:
+        return next((one for one in codes if same_language(code, one)), code)
+    except NeuronspecError:
+        return code
+
+
+def _spell_direction(task: Any, codes: Sequence[str]) -> Any:
+    if not isinstance(task, str):
+        return task
+    try:
+        return join_direction(*(_spell(code, codes) for code in split_direction(task)))
+    except NeuronspecError:
+        return task
 
 
 class Config(Section):
@@ -47,13 +96,13 @@ class Config(Section):
     """CPU threads of the tensor library; null: its own choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    pivot: LanguageCode = "en"
+    pivot: LanguageCode = PIVOT
     """The language that the others are paired with."""
-    languages: Annotated[list[LanguageCode], AfterValidator(check_once)] = Field(default=[])
+    languages: Annotated[list[LanguageCode], AfterValidator(check_languages_once)] = Field(default=[])
     """The other languages; each gives the tasks pivot-x and x-pivot."""
-    tasks: Annotated[list[Direction], AfterValidator(check_once)] = Field(default=[])
+    tasks: Annotated[list[Direction], AfterValidator(check_directions_once)] = Field(default=[])
     """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
-    zero_shot: Annotated[list[Direction], AfterValidator(check_once)] | Literal["all"] = Field(default=[])
+    zero_shot: Annotated[list[Direction], AfterValidator(check_directions_once)] | Literal["all"] = Field(default=[])
     """Directions to test without training them, `src-tgt`, or `all` between two of the languages: encoded with the
     neurons of src-pivot, decoded with those of pivot-tgt."""
     data: Data
@@ -81,6 +130,12 @@ class Config(Section):
             return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_as_trained(cls, values: Any) -> Any:
+        """Spell the pivot and the unseen directions as the languages and tasks of the run are spelled."""
+        return spell_alike(values) if isinstance(values, dict) else values
+
     @field_validator("methods")
     @classmethod
     def _names_of_directories(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -98,8 +153,9 @@ class Config(Section):
     def _some_tasks(self) -> Config:
         if bool(self.languages) == bool(self.tasks):
             raise ValueError("give exactly one of languages and tasks")
-        if self.pivot in self.languages:
-            raise ValueError(f"languages: {self.pivot!r} is the pivot; name the other languages only")
+        for language in self.languages:
+            if same_language(language, self.pivot):
+                raise ValueError(f"languages: {language!r} is the pivot; name the other languages only")
         for task in self.zero_shot if self.zero_shot != "all" else ():
             source, target = split_direction(task)
             needed = [join_direction(source, self.pivot), join_direction(self.pivot, target)]

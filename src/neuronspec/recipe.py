@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from pydantic import ValidationError
 
 from neuronspec.config import METHOD, SEED, Config, own_options
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import split_direction, suggest_language
 from neuronspec.sections import Analysis, Corpus, Neurons, Section, Translation
+
+logger = logging.getLogger(__name__)
 
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
 
@@ -55,8 +59,18 @@ def load_config(
         problems += _method_problems(name, options, method_options or {})
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    _warn_of_mistyped(config)
     # What ships has no corpora beside it: its paths are relative to where the command runs.
     return _resolve_paths(config, Path.cwd() if path.parent == _SHIPPED else path.parent)
+
+
+def _warn_of_mistyped(config: Config) -> None:
+    """Say which codes look like mistyped ones: any code is allowed, so that nothing else would notice."""
+    tasks = config.tested_directions()
+    levels = [code for members in config.evaluation.levels.values() for code in members]
+    for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
+        if hint := suggest_language(code):
+            logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
 
 
 def _sweep(values: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language, join_direction, split_direction
+from neuronspec.languages import check_code, join_direction, same_language, split_direction
 
 PresetName = Literal[
     "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
@@ -265,18 +265,42 @@ class Translation(Section):
         return self
 
 
-def _known_language(code: str) -> str:
+def _check_language(code: str) -> str:
     try:
-        return find_language(code).code
+        return check_code(code)
     except NeuronspecError as error:
         raise ValueError(str(error)) from error
 
 
-def _known_task(task: str) -> str:
+def _check_direction(task: str) -> str:
     try:
-        return join_direction(*(find_language(code).code for code in split_direction(task)))
+        return join_direction(*split_direction(task))
     except NeuronspecError as error:
         raise ValueError(str(error)) from error
+
+
+def check_languages_once(codes: list[str]) -> list[str]:
+    """Refuse a list of codes in which a language comes twice, in whatever spelling.
+
+    Raises:
+        ValueError: it does.
+    """
+    check_once(codes)
+    for number, code in enumerate(codes):
+        if twin := next((other for other in codes[:number] if same_language(code, other)), None):
+            raise ValueError(f"{twin} and {code} are the same language: keep one of them")
+    return codes
+
+
+def check_directions_once(tasks: list[str]) -> list[str]:
+    """Refuse a list of directions in which one comes twice, or a language is spelled in two ways.
+
+    Raises:
+        ValueError: it does.
+    """
+    check_once(tasks)
+    check_languages_once(list(dict.fromkeys(code for task in tasks for code in split_direction(task))))
+    return tasks
 
 
 def _text(code: Any) -> Any:
@@ -285,8 +309,8 @@ def _text(code: Any) -> Any:
     return code
 
 
-LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_known_language)]
-Direction = Annotated[str, AfterValidator(_known_task)]
+LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_check_language)]
+Direction = Annotated[str, AfterValidator(_check_direction)]
 
 
 def check_levels(levels: Mapping[str, list[str]]) -> None:
@@ -298,10 +322,12 @@ def check_levels(levels: Mapping[str, list[str]]) -> None:
     for name in levels:
         if not re.fullmatch(r"[A-Za-z][\w.+]*", name) or name in ("all", "other"):
             raise ValueError(f"{name!r} cannot name a level: use a word such as high")
-    every = [code for members in levels.values() for code in members]
-    twice = sorted({code for code in every if every.count(code) > 1})
-    if twice:
-        raise ValueError(f"{twice[0]} is in two levels: every language has one")
+    seen: list[str] = []
+    for members in levels.values():
+        for code in members:
+            if any(same_language(code, other) for other in seen):
+                raise ValueError(f"{code} is in two levels: every language has one")
+        seen += members
 
 
 class Evaluation(Section):
@@ -316,7 +342,7 @@ class Evaluation(Section):
     """The SentencePiece model that `spbleu` splits with. Relative to where the command runs."""
     comet_model: str = "Unbabel/wmt22-comet-da"
     """The model of `comet`: a name on the hub, a checkpoint file, or a directory with `checkpoints/model.ckpt`."""
-    levels: dict[str, Annotated[list[LanguageCode], AfterValidator(check_once)]] = {}
+    levels: dict[str, Annotated[list[LanguageCode], AfterValidator(check_languages_once)]] = {}
     """Groups of languages that tables average over, by resource level: `{high: [de, fr], low: [lb]}`. Where not
     given, those of EC30, if all languages are among its thirty."""
     trials: int = Field(default=10_000, ge=100)

@@ -47,3 +47,30 @@ def test_a_grid_is_all_pairs_of_languages_or_the_directions_given() -> None:
         list_grid(["en", "germn"])
     with pytest.raises(NeuronspecError, match="'en' is one language"):
         list_grid(["en-de", "en"])
+    with pytest.raises(NeuronspecError, match="'en' is one language"):
+        list_grid(["en-de", "gsw-bern", "en"])
+
+
+def test_a_grid_of_a_dialect_is_all_pairs() -> None:
+    assert list_grid(["en", "gsw-bern"]) == ["en-gsw-bern", "gsw-bern-en"]
+    assert list_grid(["hsb", "x-foo", "ton_Latn"])[:2] == ["hsb-x-foo", "hsb-ton_Latn"]
+
+
+def test_files_of_languages_that_nobody_knows_are_of_a_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tasks = ["de-x-foo", "en-gsw-bern", "en-hsb", "en-qzz_Latn", "gronings-en", "ton_Latn-en"]
+    for name in (*tasks, "en-gronings", "no-notes", "read-me"):
+        Path(f"{name}.txt").write_text("x\n")
+    assert find_tasks("{task}.txt") == sorted([*tasks, "en-gronings"])
+    assert "no-notes.txt, read-me.txt" in caplog.text
+
+
+def test_a_grid_without_directions_names_the_files_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("read-me.txt").write_text("x\n")
+    with pytest.raises(NeuronspecError, match=r"the names of read-me\.txt hold no two known languages"):
+        find_tasks("{task}.txt")

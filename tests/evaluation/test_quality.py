@@ -233,9 +233,11 @@ def test_what_does_not_fit_is_refused(arguments: tuple[Any, Any, Any], message: 
         assess(*arguments, target_language="de")
 
 
-def test_an_unknown_language_is_refused() -> None:
-    with pytest.raises(NeuronspecError, match="unknown language 'german'"):
-        look(["a"], "german")
+@pytest.mark.parametrize("language", ["hsb", "gsw-bern", "x-foo", "german"])
+def test_a_language_that_nobody_can_identify_is_assessed_without(language: str) -> None:
+    quality = look(["a"], language)
+    assert quality.off_target is None
+    assert language in quality.off_target_note
 
 
 def test_each_sentence_is_identified_once_and_the_identifier_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:

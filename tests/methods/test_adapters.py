@@ -76,7 +76,7 @@ def test_it_is_registered() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"by": "language"}, {"bottleneck": 0}, {"dropout": 1.0}, {"low_resource": -1}, {"families": {"xx": "A"}}]
+    "wrong", [{"by": "language"}, {"bottleneck": 0}, {"dropout": 1.0}, {"low_resource": -1}, {"families": {"x x": "A"}}]
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -213,9 +213,15 @@ def test_the_pivot_is_the_language_of_every_direction() -> None:
     assert group_by_family(["de-en"]) == ["Germanic-en"]
 
 
+def test_languages_of_unknown_family_share_no_adapters() -> None:
+    assert group_by_family(["en-hsb", "en-dsb", "en-de"]) == ["en-hsb", "en-dsb", "en-Germanic"]
+    given = {"hsb_Latn": "Slavic"}
+    assert group_by_family(["en-hsb", "en-cs", "dsb-en"], given) == ["en-Slavic", "en-Slavic", "dsb-en"]
+
+
 def test_families_that_cannot_be_told_are_refused(toy_model: PreTrainedModel) -> None:
-    with pytest.raises(NeuronspecError, match=r"by family need directions between known languages: .*'xx-en'"):
-        make(by="family").attach(toy_model, Resources(("de-en", "xx-en")))
+    with pytest.raises(NeuronspecError, match=r"by family need directions between languages: 'law' is no direction"):
+        make(by="family").attach(toy_model, Resources(("de-en", "law")))
     with pytest.raises(NeuronspecError, match=r"one language that every direction has, .*none in de-en, fr-sv"):
         make(by="family").attach(toy_model, Resources(("de-en", "fr-sv")))
     assert find_router(toy_model) is None

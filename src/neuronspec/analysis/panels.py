@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import Language, find_language, split_direction
+from neuronspec.languages import UNKNOWN, Language, find_language, is_known, same_language, split_direction
 
 Side = Literal["to", "from"]
 SIDES: dict[str, Side] = {"encoder": "to", "decoder": "from"}
@@ -82,7 +82,7 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
     title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
     if not rows:
         title = "all tasks"
-        rows = [(code, code) for code in tasks] if all(map(_is_language, tasks)) else []
+        rows = [(code, code) for code in tasks] if _are_languages(tasks) else []
     if not rows:
         return Panel(stack, tuple(tasks), tuple(tasks), (), title)
     rows.sort(key=lambda row: (find_language(row[0]).family, *row))
@@ -147,13 +147,27 @@ def _read_direction(task: str, pivot: str) -> tuple[str, str, Side] | None:
 
 
 def _is_same(first: str, second: str) -> bool:
-    """Tell whether two codes mean the same language, in whatever notation."""
-    return first == second or (_is_language(second) and find_language(first).code == find_language(second).code)
-
-
-def _is_language(task: str) -> bool:
+    """Tell whether two names mean the same language; names that cannot be codes are the same if they are equal."""
     try:
-        find_language(task)
+        return same_language(first, second)
+    except NeuronspecError:
+        return first == second
+
+
+def _are_languages(tasks: Sequence[str]) -> bool:
+    """Tell whether tasks are named after languages: any string may name a task, and ISO 639 has codes like `law`.
+
+    Every name is the code of a language, and the table knows most of them.
+    """
+    try:
+        known = [find_language(task).family != UNKNOWN for task in tasks if is_known(task) and not _is_pair(task)]
     except NeuronspecError:
         return False
-    return True
+    return len(known) == len(tasks) and 2 * sum(known) > len(known)
+
+
+def _is_pair(task: str) -> bool:
+    try:
+        return all(map(is_known, split_direction(task)))
+    except NeuronspecError:
+        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,15 +108,14 @@ class How:
 def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> None:
     from neuronspec.evaluation.metrics import evaluate
     from neuronspec.evaluation.quality import assess
-    from neuronspec.languages import find_language
+    from neuronspec.languages import expect_language
 
-    region = re.fullmatch(r"([a-z]{2,3})[-_][A-Z]{2}", language)  # zh-TW, pt_PT: as good as the language itself
-    known = find_language(region[1] if region else language)  # a misspelt code would choose the wrong tokenizer
+    expect_language(language)  # a misspelt code would choose the wrong tokenizer
     read = _read(hypotheses, how.references, how.sources, language if how.detokenize else None)
     references = read.references or ()
     with how.open() as metrics:
         scores = evaluate(read.hypotheses, references, language, metrics, sources=read.sources)
-    _show(scores, assess(read.hypotheses, read.sources, references, known.code), as_json)
+    _show(scores, assess(read.hypotheses, read.sources, references, language), as_json)
 
 
 def _score_grid(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language, join_direction, split_direction
+from neuronspec.languages import expect_language, is_known, join_direction, split_direction
 
 logger = logging.getLogger(__name__)
+
+# Codes that people make up: of three letters, with a part after a language's code, or for private use.
+_MADE_UP = re.compile(r"[A-Za-z]{3}|[A-Za-z]{2,3}[-_]\w.*|[xX]-.+")
 
 PLACEHOLDERS = ("{src}", "{tgt}", "{task}", "{lang}")
 
@@ -72,19 +77,19 @@ def find_tasks(template: str | Path) -> list[str]:
     pattern = re.compile("".join(map(match, pieces)))
     fixed = Path(pieces[0]) if pieces[0].endswith("/") else Path(pieces[0]).parent
     glob = re.sub(r"\{\w+\}", "*", text[len(str(fixed)) + 1 :] if str(fixed) != "." else text)
-    tasks, others = set(), []
+    files: dict[str, Path] = {}
     for path in fixed.glob(glob) if fixed.is_dir() else ():
         if found := pattern.fullmatch(str(path)):
             parts = found.groupdict()
-            task = parts.get("task") or f"{parts['src']}-{parts['tgt']}"
-            if _is_direction(task):
-                tasks.add(task)
-            else:
-                others.append(path)
+            files[parts.get("task") or f"{parts['src']}-{parts['tgt']}"] = path
+
+    tasks = _choose_directions(files)
+    others = ", ".join(sorted(str(path) for task, path in files.items() if task not in tasks)[:5])
     if not tasks:
-        raise NeuronspecError(f"there is no file {text} of any direction")
+        found_others = f"; the names of {others} hold no two known languages" if others else ""
+        raise NeuronspecError(f"there is no file {text} of any direction{found_others}")
     if others:
-        logger.warning(f"left out, for their names hold no direction: {', '.join(map(str, sorted(others)[:5]))}")
+        logger.warning(f"left out, for their names hold no direction: {others}")
     return sorted(tasks)
 
 
@@ -103,7 +108,7 @@ def list_grid(words: list[str]) -> list[str]:
     if any(_is_direction(word) for word in words):
         return list(dict.fromkeys("-".join(split_direction(word)) for word in words))
     for word in words:
-        find_language(word)
+        expect_language(word)
     pairs = [join_direction(source, target) for source in words for target in words if source != target]
     if not pairs:
         raise NeuronspecError("a grid needs directions, or at least two languages: en de fr")
@@ -111,8 +116,29 @@ def list_grid(words: list[str]) -> list[str]:
 
 
 def _is_direction(text: str) -> bool:
+    """Tell whether a word of a grid is a direction: `de-en`, but not the dialect `gsw-bern`."""
+    sides = _split(text)
+    return sides is not None and all(map(is_known, sides))
+
+
+def _choose_directions(names: Iterable[str]) -> list[str]:
+    """Return the names that are directions: of two languages, where one may be unknown if it is no chance word.
+
+    `read-me` and `no-notes` are names of other files; a code that somebody made up looks like one (`gsw-bern`), or
+    several files have it.
+    """
+    read = {name: sides for name in names if (sides := _split(name)) is not None}
+    counts = Counter(side for sides in read.values() for side in sides)
+
+    def is_language(side: str) -> bool:
+        return is_known(side) or _MADE_UP.fullmatch(side) is not None or counts[side] > 1
+
+    return [name for name, sides in read.items() if any(map(is_known, sides)) and all(map(is_language, sides))]
+
+
+def _split(text: str) -> tuple[str, str] | None:
     try:
         source, target = split_direction(text)
     except NeuronspecError:
-        return False
-    return source != target
+        return None
+    return None if source == target else (source, target)

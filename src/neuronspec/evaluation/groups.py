@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from neuronspec.languages import EC30_LEVELS, find_language, resource_level, split_direction
+from neuronspec.languages import EC30_LEVELS, resource_level, same_language, split_direction
 
 Groups = dict[str, list[str]]
 Levels = Mapping[str, Collection[str]]
@@ -13,18 +13,19 @@ ALL = "all"
 
 
 def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
-    """Return the pivot as tasks write it, whatever notation it is given in.
+    """Return the pivot as tasks write it, in whatever spelling it is given.
 
     Raises:
-        NeuronspecError: the language is unknown.
+        NeuronspecError: the pivot cannot be a language code, or a task is no direction.
 
     Example:
         >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
         'eng_Latn'
     """
-    code = find_language(pivot).code
-    sides = (side for task in tasks for side in split_direction(task))
-    return next((side for side in sides if find_language(side).code == code), pivot)
+    sides = [side for task in tasks for side in split_direction(task)]
+    if pivot in sides:
+        return pivot
+    return next((side for side in sides if same_language(side, pivot)), pivot)
 
 
 def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] = ()) -> Groups:
@@ -70,14 +71,18 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
         {}
     """
     languages = list(dict.fromkeys(side for task in tasks for side in split_direction(task) if side != pivot))
-    codes = {language: find_language(language).code for language in languages}
-    wanted = {
-        level: {find_language(language).code for language in members} for level, members in (levels or {}).items()
-    }
-    if not wanted and all(resource_level(code) for code in codes.values()):
-        wanted = {level: {*members} for level, members in EC30_LEVELS.items()}
-    found = {level: [name for name in languages if codes[name] in members] for level, members in wanted.items()}
-    return _without_empty(found)
+    if levels:
+        return _without_empty({level: _choose(languages, members) for level, members in levels.items()})
+
+    own = {language: resource_level(language) for language in languages}
+    if not all(own.values()):
+        return {}
+    return _without_empty({level: [one for one in languages if own[one] == level] for level in EC30_LEVELS})
+
+
+def _choose(languages: Iterable[str], members: Collection[str]) -> list[str]:
+    """Return the languages that are among the members of a level, in whatever spelling."""
+    return [language for language in languages if any(same_language(language, member) for member in members)]
 
 
 def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:

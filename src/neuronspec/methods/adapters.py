@@ -10,7 +10,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language, split_direction
+from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
 from neuronspec.methods.registry import METHODS
 from neuronspec.sections import Decay, LanguageCode, Section
 from neuronspec.specialization.adapters import Adapters, Sharing
@@ -99,22 +99,34 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
         pivot: the language that they have in common, where two could be.
 
     Raises:
-        NeuronspecError: a language is unknown, or none is in every direction.
+        NeuronspecError: a task is no direction, or no language is in every direction.
 
     Example:
         >>> group_by_family(["en-de", "en-sv", "fr-en"])
         ['en-Germanic', 'en-Germanic', 'Romance-en']
     """
     try:
-        sides = [[find_language(code) for code in split_direction(task)] for task in tasks]
+        sides = [split_direction(task) for task in tasks]
     except NeuronspecError as error:
-        raise NeuronspecError(f"adapters by family need directions between known languages: {error}") from error
-    common = set.intersection(*({language.code for language in pair} for pair in sides))
+        raise NeuronspecError(f"adapters by family need directions between languages: {error}") from error
+
+    common = set.intersection(*({find_language(code).code for code in pair} for pair in sides))
     if not common:
         raise NeuronspecError(
             "adapters by family need one language that every direction has, such as en; "
             f"there is none in {', '.join(tasks)}: use by: pair"
         )
-    pivot = pivot if pivot in common else min(common)
-    other = families or {}
-    return ["-".join(s.code if s.code == pivot else other.get(s.code, s.family) for s in pair) for pair in sides]
+    wanted = find_language(pivot).code
+    shared = wanted if wanted in common else min(common)
+
+    def name(code: str) -> str:
+        return shared if find_language(code).code == shared else _find_family(code, families or {})
+
+    return ["-".join(map(name, pair)) for pair in sides]
+
+
+def _find_family(code: str, families: Mapping[str, str]) -> str:
+    """Return the family of a language; one that the table lacks is a family of its own."""
+    given = next((family for other, family in families.items() if same_language(code, other)), None)
+    family = given or find_language(code).family
+    return code if family == UNKNOWN else family

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import match_direction, split_direction
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
 from neuronspec.neurons.counts import ActivationCounts
@@ -178,16 +179,17 @@ class NeuronMasks:
         return self._values[name]
 
     def task_index(self, task: str) -> int:
-        """Return the row of a task.
+        """Return the row of a task: `deu_Latn-eng_Latn` finds `de-en`.
 
         Raises:
             NeuronspecError: there is no such task; the known ones are named.
         """
-        if task not in self.tasks:
+        found = match_direction(task, self.tasks)
+        if found is None:
             raise NeuronspecError(
                 f"no masks for the task {task!r}{did_you_mean(task, self.tasks)}; known: {', '.join(self.tasks)}"
             )
-        return self.tasks.index(task)
+        return self.tasks.index(found)
 
     def mask(self, task: str, layer: str) -> torch.Tensor:
         """Return the (d_ff,) boolean mask of one task in one layer."""
@@ -411,5 +413,15 @@ def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple
             spoken = f"{pivot}-{direction.removeprefix(f'{source}-')}"
             if spoken in tasks:
                 return task, spoken
-    source, _, target = direction.partition("-")
-    return f"{source}-{pivot}", f"{pivot}-{target}"
+    return _compose_by_languages(direction, tasks, pivot)
+
+
+def _compose_by_languages(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
+    """Return the tasks that a direction is made of where it, or the pivot, is spelled in another way than they are."""
+    try:
+        source, target = split_direction(direction)
+    except NeuronspecError:  # any string may name a task
+        source, _, target = direction.partition("-")
+    needed = f"{source}-{pivot}", f"{pivot}-{target}"
+    encoder, decoder = (match_direction(one, tasks) or one for one in needed)
+    return encoder, decoder

@@ -12,7 +12,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
-from neuronspec.languages import find_language
+from neuronspec.languages import expect_language
 from neuronspec.methods import method_options
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
@@ -180,7 +180,7 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
         if not name or not equals or not codes.strip(","):
             raise NeuronspecError(f"{text!r} is no level: write NAME=CODE,CODE, such as high=de,fr")
         members = levels.setdefault(name, [])
-        members += [find_language(code).code for code in codes.split(",") if code]
+        members += [code for code in codes.split(",") if code and expect_language(code)]
     try:
         check_levels(levels)
     except ValueError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from neuronspec.languages import match_direction
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.specialization.adapters import ADAPTERS_FILE, load_adapters
@@ -28,7 +29,7 @@ def attach_masks(model: PreTrainedModel, masks: NeuronMasks, unseen: Sequence[st
         unseen: directions x-y without masks: the encoder's of x-pivot and the decoder's of pivot-y.
         pivot: the language that trained tasks have in common.
     """
-    unseen = [task for task in unseen if task not in masks.tasks]
+    unseen = [task for task in unseen if match_direction(task, masks.tasks) is None]
     specialize(model, NeuronMasks.concatenate([masks, masks.zero_shot(unseen, pivot)]) if unseen else masks)
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
+from neuronspec.languages import match_direction
 from neuronspec.names import check_names
 from neuronspec.neurons.masks import compose_direction
 from neuronspec.specialization.routing import DENSE, Router, Rows
@@ -92,7 +93,7 @@ class PartRouter(Router):
             NeuronspecError: one of those tasks is not known.
         """
         for direction in directions:
-            if direction not in self.tasks:
+            if match_direction(direction, self.tasks) is None:
                 source, target = compose_direction(direction, self.tasks, pivot)
                 self.owners["encoder"].append(self.owners["encoder"][self.task_index(source)])
                 self.owners["decoder"].append(self.owners["decoder"][self.task_index(target)])

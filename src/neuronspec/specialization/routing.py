@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import match_direction
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.neurons.masks import SPECIALIZATION
 
@@ -73,17 +74,18 @@ class Router:
         delattr(self.model, SPECIALIZATION)
 
     def task_index(self, task: str) -> int:
-        """Return the number of a task.
+        """Return the number of a task: `deu_Latn-eng_Latn` finds `de-en`.
 
         Raises:
             NeuronspecError: there is no such task; the known ones are named.
         """
-        if task not in self.tasks:
+        found = match_direction(task, self.tasks)
+        if found is None:
             raise NeuronspecError(
                 f"this model has nothing for the task {task!r}{did_you_mean(task, self.tasks)}; "
                 f"known: {', '.join(self.tasks)}"
             )
-        return self.tasks.index(task)
+        return self.tasks.index(found)
 
     def generate(self, *arguments: Any, tasks: Tasks | None = None, **options: Any) -> Any:
         """The model's `generate`, with `tasks`: the task of every row."""

@@ -1,0 +1,39 @@
+"""Language codes in every spelling, what is known about the languages, and directions between them."""
+
+from neuronspec.languages.directions import join_direction, match_direction, split_direction
+from neuronspec.languages.lookup import (
+    EC30_LEVELS,
+    Level,
+    expect_language,
+    find_language,
+    is_english,
+    is_known,
+    resource_level,
+    same_language,
+    suggest_language,
+)
+from neuronspec.languages.matching import match_language
+from neuronspec.languages.spelling import check_code
+from neuronspec.languages.table import INDO_EUROPEAN, UNKNOWN, UNRELATED, Language, list_languages
+
+__all__ = [
+    "EC30_LEVELS",
+    "INDO_EUROPEAN",
+    "UNKNOWN",
+    "UNRELATED",
+    "Language",
+    "Level",
+    "check_code",
+    "expect_language",
+    "find_language",
+    "is_english",
+    "is_known",
+    "join_direction",
+    "list_languages",
+    "match_direction",
+    "match_language",
+    "resource_level",
+    "same_language",
+    "split_direction",
+    "suggest_language",
+]

@@ -1,0 +1,161 @@
+"""Translation directions, `src-tgt`, and the two languages in them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages.lookup import find_language
+from neuronspec.languages.spelling import Meaning, check_code, read_code
+from neuronspec.languages.table import UNKNOWN
+
+# A code with a script or a region as people write it: zh-Hant, pt-BR, es-419, sr-Latn-ME. Not de-fr, DE-FR or de-EN.
+_VARIETY = re.compile(r"[a-z]{2,3}(?:[-_][A-Z][a-z]{3})?(?:-[A-Z]{2}|-\d{3})?")
+_PRIVATE = re.compile(r"[xX]-[A-Za-z0-9-]+")
+
+
+@functools.lru_cache(maxsize=4096)
+def split_direction(task: str) -> tuple[str, str]:
+    """Return the source and target language of a translation direction, each as it is written there.
+
+    With one hyphen, the sides are what it separates, even if nobody knows them. Codes may hold hyphens of their own:
+    with several hyphens, the sides are those that are known languages and written as usual (`zh-Hant`, `pt-BR`),
+    then those that are known at all, then those that begin with a known language (`gsw-bern`).
+
+    Args:
+        task: `src-tgt`, each side in any spelling.
+
+    Raises:
+        NeuronspecError: the text is no direction, or it can be read in several ways.
+
+    Example:
+        >>> split_direction("de-en"), split_direction("zh-Hant-pt-BR"), split_direction("hsb-x-foo")
+        (('de', 'en'), ('zh-Hant', 'pt-BR'), ('hsb', 'x-foo'))
+    """
+    readings = _list_readings(task)
+    if _is_variety(task) or not readings:
+        raise NeuronspecError(f"{_explain(task)}; expected two languages joined by a hyphen, such as 'de-en'")
+
+    ranks = [_rank(reading) for reading in readings]
+    best = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == min(ranks)]
+    if len(best) > 1:
+        listed = " or ".join(f"{source!r} to {target!r}" for source, target in best)
+        raise NeuronspecError(
+            f"the direction {task!r} is ambiguous: {listed}; write the code that has a hyphen with an underscore, or "
+            "its region in capital letters"
+        )
+    return best[0]
+
+
+def join_direction(source: str, target: str) -> str:
+    """Return the direction `source-target`, which `split_direction` takes apart again.
+
+    Raises:
+        NeuronspecError: a side cannot be a code, or the direction would not read back as these two.
+
+    Example:
+        >>> join_direction("zh-Hant", "en")
+        'zh-Hant-en'
+    """
+    task = f"{check_code(source)}-{check_code(target)}"
+    found = split_direction(task)
+    if found != (source, target):
+        raise NeuronspecError(
+            f"{source!r} and {target!r} join to {task!r}, which reads as {found[0]!r} to {found[1]!r}; write one of "
+            "them with an underscore in place of its hyphen"
+        )
+    return task
+
+
+def _list_readings(task: str) -> list[tuple[str, str]]:
+    cuts = [place for place, letter in enumerate(task) if letter == "-"]
+    readings = [(task[:cut], task[cut + 1 :]) for cut in cuts]
+    return [reading for reading in readings if all(map(_is_code, reading))]
+
+
+def _is_code(text: str) -> bool:
+    try:
+        check_code(text)
+    except NeuronspecError:
+        return False
+    return True
+
+
+def _is_variety(text: str) -> bool:
+    return "-" in text and _VARIETY.fullmatch(text) is not None and read_code(text).registered
+
+
+def _rank(reading: tuple[str, str]) -> tuple[int, int]:
+    """Return how unlikely a reading is: by its less likely side, then by both."""
+    ranks = [_rank_side(side) for side in reading]
+    return max(ranks), sum(ranks)
+
+
+def _rank_side(side: str) -> int:
+    """Return 0 for a known language as usually written, up to 4 for a text that begins with no language."""
+    if _PRIVATE.fullmatch(side):
+        return 0
+    known = read_code(side).registered
+    if "-" not in side:
+        return 0 if known else 2
+    if known:
+        return 0 if _VARIETY.fullmatch(side) or not re.search(r"-[a-z]{2}(?:-|$)", side) else 1
+    return 3 if read_code(side.partition("-")[0]).registered else 4
+
+
+def _explain(task: str) -> str:
+    """Say why a text is no direction."""
+    if _is_code(task) and find_language(task).family != UNKNOWN:
+        return f"{task!r} is one language, {find_language(task).name}, not a direction"
+    hyphenated = task.replace("_", "-", 1)
+    hint = f" (did you mean {hyphenated!r}?)" if _is_known_pair(task.split("_")) else ""
+    return f"{task!r} is no direction{hint}"
+
+
+def _is_known_pair(sides: list[str]) -> bool:
+    return len(sides) == 2 and all(map(_is_known, sides))
+
+
+def _is_known(text: str) -> bool:
+    return _is_code(text) and read_code(text).registered
+
+
+def match_direction(task: str, tasks: Iterable[str]) -> str | None:
+    """Return the task that means the direction `task`, or None: the same name first, then the same two languages.
+
+    Use it where a direction that somebody wrote meets the names of masks, counts or adapters.
+
+    Args:
+        task: a direction in any spelling, or any other name of a task.
+        tasks: names of tasks; names that are no directions match only themselves. Of several that mean the same, the
+            shortest is taken, then the first in alphabetical order.
+
+    Example:
+        >>> match_direction("deu_Latn-eng_Latn", ["de-en", "en-de"]), match_direction("law", ["de-en"])
+        ('de-en', None)
+    """
+    names = tuple(tasks)
+    if task in names:
+        return task
+    meanings = _read_direction(task)
+    return None if meanings is None else _index(names).get(meanings)
+
+
+@functools.lru_cache(maxsize=256)
+def _index(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
+    found: dict[tuple[Meaning, Meaning], str] = {}
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        meanings = _read_direction(name)
+        if meanings is not None:
+            found.setdefault(meanings, name)
+    return found
+
+
+def _read_direction(task: str) -> tuple[Meaning, Meaning] | None:
+    try:
+        source, target = split_direction(task)
+    except NeuronspecError:
+        return None
+    return read_code(source), read_code(target)

@@ -1,0 +1,85 @@
+"""The table of languages: names, families, scripts, and the codes of NLLB, mBART-50 and M2M-100.
+
+The table, `languages.tsv`, covers every language of FLORES-200, NLLB-200, M2M-100, mBART-50 and OPUS-100.
+It says what is true of a language, which is not always what the paper's Table 7 prints:
+
+- Kannada is Dravidian; EC30 groups it under Indo-Aryan.
+- Kannada and Gujarati have scripts of their own; Table 7 gives both Devanagari.
+- Serbian is Cyrillic here, as in FLORES-200; EC30's Serbian is in Latin script.
+
+A code is the ISO 639-1 code where there is one, else the ISO 639-3 code. A second script or region of a
+language is a BCP-47 variant (`zh-Hant`, `pt-BR`). Three FLORES-200 names need care: no released NLLB model
+knows `arb_Latn` or `min_Arab`, and Santali, written in Ol Chiki, is `sat_Beng` to NLLB (`sat_Olck` is
+understood too).
+
+The table describes languages; it does not decide which ones may be used. A language that it lacks has no facts.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+from dataclasses import dataclass
+
+INDO_EUROPEAN = frozenset(
+    {"Albanian", "Armenian", "Baltic", "Celtic", "Germanic"}
+    | {"Hellenic", "Indo-Aryan", "Iranian", "Romance", "Slavic"}
+)
+"""The branches that stand for Indo-European in the column `family`."""
+UNRELATED = frozenset({"Isolate", "Constructed", "Creole"})
+"""What that column says of languages that have no family: two of them are not related."""
+UNKNOWN = "unknown"
+"""Family or script of a language that the table lacks."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language in one script or regional variety: a row of the table, or one without facts.
+
+    Attributes:
+        code: the canonical short code (`de`, `ceb`, `zh-Hant`), or the code as written where the table lacks the
+            language.
+        name: the English name, or the code as written where the table lacks the language.
+        iso3: the ISO 639-3 code, the macrolanguage's where `code` is one (`ara`, not `arb`).
+        script: the ISO 15924 code of the script it is written in, or `unknown`.
+        family: the branch for Indo-European languages (`Germanic`), else the family (`Uralic`), or `unknown`.
+        nllb: the FLORES-200 and NLLB-200 code (`deu_Latn`), or an empty string.
+        mbart: the mBART-50 code (`de_DE`), or an empty string.
+        m2m: the M2M-100 code (`de`), or an empty string.
+    """
+
+    code: str
+    name: str
+    iso3: str
+    script: str
+    family: str
+    nllb: str = ""
+    mbart: str = ""
+    m2m: str = ""
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The family and, for Indo-European, the branch; empty for a language without relatives, or of unknown family.
+
+        Example:
+            >>> from neuronspec.languages import find_language
+            >>> [find_language(code).lineage for code in ("de", "fi", "eu", "hsb")]
+            [('Indo-European', 'Germanic'), ('Uralic',), (), ()]
+        """
+        if self.family in UNRELATED or self.family == UNKNOWN:
+            return ()
+        return ("Indo-European", self.family) if self.family in INDO_EUROPEAN else (self.family,)
+
+
+@functools.cache
+def list_languages() -> tuple[Language, ...]:
+    """Return every language of the table, sorted by code.
+
+    Example:
+        >>> [language.code for language in list_languages() if language.family == "Celtic"]
+        ['br', 'cy', 'ga', 'gd']
+    """
+    table = importlib.resources.files("neuronspec.languages").joinpath("languages.tsv")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return tuple(Language(**row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
