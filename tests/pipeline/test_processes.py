@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
+
+from neuronspec.cli.main import app
+from neuronspec.files import hash_path
 
 ALONE = (sys.executable, "-m", "neuronspec.cli.main")
 TOGETHER = (
@@ -41,3 +46,62 @@ def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Cal
         weights.append(load_file(tmp_path / name / "models" / "pretrained" / "model.safetensors"))
     assert said[0] == said[1]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
+
+
+# Several commands of one program, since starting it takes longer than what they do. The last one is for one process.
+SEVERAL = """
+import json, sys
+from neuronspec.cli.main import app
+for words in json.loads(sys.argv[1]):
+    app(words, standalone_mode=False)
+"""
+
+
+def _commands(out: str) -> list[list[str]]:
+    """What several processes do together, on whatever device there is: without one, they used to be strangers."""
+    model = f"{out}/models/pretrained"
+    text = [f"--text={source}-{target}=corpus.{lang}.tsv" for source, target, lang in (("en", "de", "de"),)]
+    text += ["--text=sv-en=corpus.sv.tsv", "--text=en-sv=corpus.sv.tsv"]
+    run = ["toy.yaml", "device=auto", "training.updates=2", "training.batches_per_update=2", "--out", out]
+    grid = ["en-de", "sv-en", "en-sv", "--input", "input.{src}", "--to", f"{out}/{{task}}.txt", "--beams", "1"]
+    return [
+        ["prepare", *run],
+        ["record", *run],
+        ["record", "--model", model, *text, "neurons.means=true", "--out", f"{out}/counted"],
+        ["translate", "--model", model, *grid],
+        ["select", f"{out}/counted", "--to", f"{out}/selected"],
+    ]
+
+
+def test_two_processes_without_a_gpu_share_prepare_record_and_translate(
+    tmp_path: Path, write_project: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path)
+    (tmp_path / "input.en").write_text("the cat sees the dog\nthe small house\n", encoding="utf-8")
+    (tmp_path / "input.sv").write_text("den katt ser den hund\n", encoding="utf-8")
+    (tmp_path / "several.py").write_text(SEVERAL, encoding="utf-8")
+    done = subprocess.run(
+        [*TOGETHER[:-2], "several.py", json.dumps(_commands("together"))],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    monkeypatch.chdir(tmp_path)
+    for words in _commands("alone"):
+        app(words, standalone_mode=False)
+    for name in (
+        "tokens/train",
+        "vocabulary/tokenizer.json",
+        "counts/activation_counts.safetensors",
+        "counted/activation_counts.safetensors",
+        "selected/neuron_masks.safetensors",
+        "en-de.txt",
+        "sv-en.txt",
+        "en-sv.txt",
+    ):
+        assert hash_path(tmp_path / "together" / name) == hash_path(tmp_path / "alone" / name), name
+    assert not (tmp_path / "together" / "counted" / ".recording").exists()

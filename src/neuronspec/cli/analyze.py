@@ -12,6 +12,7 @@ import typer
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
 from neuronspec.cli.reading import open_reading
 from neuronspec.errors import NeuronspecError
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.analysis.cards import NeuronCard
@@ -57,6 +58,7 @@ def analyze(
     if Layout(place).config.is_file():  # the output of a run
         source, out = str(Layout(place).config), out or place
     elif place.is_dir() or place.suffix == ".safetensors":
+        work_alone()
         words = [*(overrides or []), *(["analysis.ablate=true"] if ablate else [])]
         subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))

@@ -11,6 +11,7 @@ import typer
 
 from neuronspec.cli.console import Force, check_place, print_table, quiet_libraries
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.evaluation.study import Study
@@ -61,6 +62,7 @@ def compare(
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     quiet_libraries()
+    work_alone()
     from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
     from neuronspec.evaluation.paper_tables import tabulate_interference, tabulate_models
     from neuronspec.evaluation.tables import FORMATS

@@ -9,6 +9,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, Threads, load
 from neuronspec.cli.run import print_results
+from neuronspec.processes import work_alone
 
 DEFAULT_MINUTES = 5.0
 
@@ -30,6 +31,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Pretrain a small multilingual model, find its neurons, specialise it, and compare: about 5 minutes."""
+    work_alone()
     recipe = load("demo", overrides, out, seed)
     from neuronspec.data.quickstart import MEMBERS, fetch_text
     from neuronspec.pipeline.plan import run

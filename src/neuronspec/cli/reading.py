@@ -44,12 +44,11 @@ def open_reading(name: str, options: Sequence[str]) -> Reading:
     Raises:
         NeuronspecError: an option is no such thing, a task comes twice, or something cannot be read.
     """
-    from accelerate import PartialState
-
     from neuronspec.models.loading import load_model, load_tokenizer
+    from neuronspec.processes import join_processes
 
     files = check_texts(options)
-    model, tokenizer = load_model(name).to(PartialState().device), load_tokenizer(name)
+    model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
     return Reading(model, tokenizer, {task: _read(model, task, path) for task, path in files.items()})
 
 

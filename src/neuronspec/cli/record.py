@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,9 @@ from neuronspec.cli.reading import check_texts, open_reading
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
+    from neuronspec.cli.reading import Reading
     from neuronspec.neurons.counts import ActivationCounts
+    from neuronspec.sections import Neurons
 
 
 def record(
@@ -62,30 +66,67 @@ def _summarize(counts: ActivationCounts) -> dict[str, Any]:
 
 
 def _record_model(name: str, texts: list[str], words: list[str], out: Path, force: bool) -> ActivationCounts:
-    """Record a model on text files, outside of any run."""
+    """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
     from neuronspec.files import hash_json, hash_path
-    from neuronspec.models.inputs import make_batches
     from neuronspec.neurons.counts import COUNTS_FILE
-    from neuronspec.neurons.recording import record_activations
+    from neuronspec.processes import join_processes
     from neuronspec.recipe import load_neurons
 
     neurons = load_neurons(words)
     check_texts(texts)
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
+    processes = join_processes()
     reading = open_reading(name, texts)
     weights = sorted(Path(name).glob("*.safetensors"))
-    counts = record_activations(
+    signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)}
+    if processes.num_processes == 1:
+        counts = _count(reading, list(reading.texts), neurons, signature)
+    else:
+        counts = _count_together(reading, neurons, signature, out)
+    if processes.is_main_process:
+        counts.save(out)
+    return counts
+
+
+def _count(reading: Reading, tasks: Sequence[str], neurons: Neurons, signature: Mapping[str, str]) -> ActivationCounts:
+    """Count what the neurons do on the text of some tasks."""
+    from neuronspec.models.inputs import make_batches
+    from neuronspec.neurons.recording import record_activations
+
+    texts = {task: reading.texts[task] for task in tasks}
+    return record_activations(
         reading.model,
-        make_batches(reading.model, reading.tokenizer, reading.texts, tokens_per_batch=neurons.tokens_per_batch),
+        make_batches(reading.model, reading.tokenizer, texts, tokens_per_batch=neurons.tokens_per_batch),
         neurons.unit,
         threshold=neurons.threshold,
         gated_at=neurons.gated_at,
         ignore=reading.find_special(neurons.ignore),
         means=neurons.means,
         states=neurons.states,
-        signature={"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)},
+        signature=signature,
     )
-    counts.save(out)
+
+
+def _count_together(reading: Reading, neurons: Neurons, signature: Mapping[str, str], out: Path) -> ActivationCounts:
+    """Count this process' share of the tasks, and return the counts of all of them."""
+    from neuronspec.neurons.counts import ActivationCounts
+    from neuronspec.processes import join_processes
+
+    processes, tasks = join_processes(), list(reading.texts)
+    place = out / ".recording"
+    if processes.is_main_process:
+        shutil.rmtree(place, ignore_errors=True)  # left by a command that was killed
+    processes.wait_for_everyone()
+
+    # A file for each task: the counts then are those of one process, whoever counted what.
+    for number in range(processes.process_index, len(tasks), processes.num_processes):
+        _count(reading, [tasks[number]], neurons, signature).save(place / str(number))
+    processes.wait_for_everyone()
+
+    counts = ActivationCounts.concatenate([ActivationCounts.load(place / str(n)) for n in range(len(tasks))])
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        shutil.rmtree(place)
     return counts

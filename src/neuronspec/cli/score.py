@@ -13,6 +13,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, check_place, load
 from neuronspec.errors import NeuronspecError
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,8 @@ def score(
         directory = run(load(config, overrides, out), until="score", force=force).scores
         _report(Results.load(directory), directory, as_json)
         return
+
+    work_alone()
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
     how = How(references, sources, metric or ["bleu", "chrf"], sentencepiece, comet_model, detokenize)

@@ -10,6 +10,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, print_table
 from neuronspec.errors import NeuronspecError
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.evaluation.tables import Table
@@ -58,6 +59,8 @@ def select(
         layout = run(config, until="select", force=force)
         masks, place = NeuronMasks.from_pretrained(layout.masks), layout.masks
         curve = layout.curve if layout.curve.is_file() else None
+
+    work_alone()
     if compare is not None:
         _show_comparison(masks, compare, as_json)
         return

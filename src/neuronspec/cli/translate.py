@@ -15,6 +15,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
 from neuronspec.errors import NeuronspecError
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.translation.engines import Decode
@@ -98,6 +99,8 @@ def translate(
     if target is not None and "{" in str(target):
         _translate_grid(system, words, source, target, force)
         return
+
+    work_alone()
     rows = list(_read_rows(words[0], words[1:], source))
     if not rows and source is not None:
         raise NeuronspecError(f"{source} is empty; expected one sentence a line")
@@ -198,10 +201,9 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
 def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
     """Yield what translates with a system, with masks for all of the tasks, those of unseen ones composed."""
     quiet_libraries()
-    from accelerate import PartialState
-
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.processes import join_processes
     from neuronspec.sections import Translation
     from neuronspec.specialization.artefacts import attach_masks, attach_saved
     from neuronspec.translation.engines import open_engine
@@ -211,7 +213,7 @@ def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
         attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
     elif not system.dense:
         attach_saved(model, Path(system.model), tasks, system.pivot)
-    model.to(PartialState().device)
+    model.to(join_processes().device)
     values = {"beams": system.beams, "engine": system.engine, "compute_type": system.compute_type}
     with open_engine(model, tokenizer, Translation.model_validate(values)) as decode:
         yield decode

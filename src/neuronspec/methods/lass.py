@@ -7,7 +7,6 @@ import logging
 import shutil
 from pathlib import Path
 
-from accelerate import PartialState
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
@@ -17,6 +16,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
 from neuronspec.models.loading import load_model
 from neuronspec.names import child
+from neuronspec.processes import join_processes
 from neuronspec.sections import Section, Training
 from neuronspec.specialization.weight_masks import PARTS, WEIGHT_MASKS_FILE, Part, WeightMasks, find_matrices
 from neuronspec.specialization.weight_routing import mask_weights
@@ -59,7 +59,7 @@ class Lass(Method):
 
         An interrupted search goes on with the next task, and inside a task from the training's newest checkpoint.
         """
-        processes = PartialState(cpu=search.cpu)
+        processes = join_processes(search.cpu)
         missing = [] if self._masks_file(search).is_file() else self._missing_tasks(search)
         processes.wait_for_everyone()  # all know what is missing before the first one writes
         for task in missing:

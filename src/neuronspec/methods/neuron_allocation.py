@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from accelerate import PartialState
 from pydantic import Field
 from transformers import PreTrainedModel
 
@@ -15,6 +14,7 @@ from neuronspec.methods.neuron_specialization import NeuronSpecialization
 from neuronspec.methods.registry import METHODS
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.training.method import Resources, Search
 from neuronspec.training.objective import TranslationLoss
@@ -44,7 +44,7 @@ class NeuronAllocation(NeuronSpecialization):
 
     def search(self, search: Search) -> None:
         """Measure the importance of every neuron to every task, and allocate them."""
-        processes = PartialState(cpu=search.cpu)
+        processes = join_processes(search.cpu)
         if processes.is_main_process:
             model, _ = search.load()
             model.to(processes.device)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast
 from numpy.typing import NDArray
 from pydantic import Field
@@ -23,6 +22,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
+from neuronspec.processes import join_processes
 from neuronspec.sections import Section
 from neuronspec.specialization.branches import BRANCHES_FILE, Branches, Copy
 from neuronspec.training.method import Gradients, Method, Resources
@@ -187,5 +187,5 @@ def _agree(distances: torch.Tensor) -> torch.Tensor:
     """Return the first process' distances: gradients are equal on all, but how another sums them up may differ."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return distances
-    agreed: torch.Tensor = broadcast(distances.to(PartialState().device)).cpu()
+    agreed: torch.Tensor = broadcast(distances.to(join_processes().device)).cpu()
     return agreed

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import reduce
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
 from neuronspec.names import check_layers, check_names
+from neuronspec.processes import join_processes
 
 Unit = Literal["sentence", "token"]
 COUNTS_FILE = "activation_counts.safetensors"
@@ -174,7 +174,7 @@ class ActivationCounts:
         Raises:
             NeuronspecError: there are means or states, which are not kept for several processes.
         """
-        state = PartialState()
+        state = join_processes()
         if state.num_processes == 1:
             return self
         if self.means or self.states:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from neuronspec.methods import find_method
 from neuronspec.pipeline import analyzing, scoring, summary, translating, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
-from neuronspec.processes import join_processes
+from neuronspec.processes import count_processes, join_processes
 
 # The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
 RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
@@ -240,7 +239,7 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
 
 def _join(config: Config) -> PartialState | None:
     """Join the processes that were launched together, where there are several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if count_processes() == 1:
         return None
     return join_processes(config.device == "cpu")
 

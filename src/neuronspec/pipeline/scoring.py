@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 
-from accelerate import PartialState
-
 from neuronspec.config import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
@@ -21,6 +19,7 @@ from neuronspec.names import child
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.translating import share_tasks
 from neuronspec.pipeline.work import MASKED, RANDOM
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 
 COPY = "source"  # the system that copies its input
@@ -41,7 +40,7 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     texts = Texts.load(layout.text)
     tasks = share_tasks(config)
     how, cpu = config.evaluation, config.device == "cpu"
-    processes = PartialState(cpu=cpu)
+    processes = join_processes(cpu)
     if missing := [task for task in tasks if not (child(layout.scoring, task)).is_dir()]:
         with (
             show_progress("scoring", len(tasks), len(tasks) - len(missing)) as advance,

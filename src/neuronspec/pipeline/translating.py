@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Config
@@ -14,6 +13,7 @@ from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.work import MASKED, RANDOM, to_device
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.specialization.artefacts import attach_masks, attach_saved
 from neuronspec.translation.engines import open_engine
@@ -40,12 +40,12 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
                 lines = decode(sentences, [task] * len(sentences), advance=advance)
                 # However many lines a model puts out for a sentence, it gets one.
                 write_text(child(directory, task, ".txt"), "".join(f"{' '.join(line.split())}\n" for line in lines))
-    PartialState(cpu=config.device == "cpu").wait_for_everyone()
+    join_processes(config.device == "cpu").wait_for_everyone()
 
 
 def share_tasks(config: Config) -> list[str]:
     """Return the tested directions that are this process' part."""
-    processes = PartialState(cpu=config.device == "cpu")
+    processes = join_processes(config.device == "cpu")
     return config.tested_directions()[processes.process_index :: processes.num_processes]
 
 

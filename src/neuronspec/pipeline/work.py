@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
@@ -34,6 +33,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.sections import Neurons, Training
 from neuronspec.specialization.artefacts import ARTEFACTS
@@ -127,7 +127,7 @@ def record(config: Config, layout: Layout) -> None:
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
     valid = open_dataset(config, layout, "valid", tokenizer, model.config)
-    neurons, processes = config.neurons, PartialState(cpu=config.device == "cpu")
+    neurons, processes = config.neurons, join_processes(config.device == "cpu")
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
@@ -243,7 +243,7 @@ def check_needs(config: Config) -> None:
 
 def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:
     """Move a model to where the configuration says, which is where training runs too."""
-    return model.to(PartialState(cpu=config.device == "cpu").device)
+    return model.to(join_processes(config.device == "cpu").device)
 
 
 def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:
@@ -343,7 +343,7 @@ def _publish(
     added: int = 0,
 ) -> None:
     """Publish a trained model, and what it took."""
-    if not PartialState(cpu=config.device == "cpu").is_main_process:
+    if not join_processes(config.device == "cpu").is_main_process:
         return
     with publish(layout.model(system)) as temporary:
         write_model(temporary)

@@ -23,6 +23,7 @@ from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import load_model, save_model
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.sections import Sampling, Training
 from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer
@@ -293,8 +294,9 @@ def _make_accelerator(
         raise NeuronspecError(f"training.report_to: {missing[0]} is not installed; run: pip install {missing[0]}")
     # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
     unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
+    joined = join_processes(cpu)
     accelerator = Accelerator(
-        cpu=cpu,
+        cpu=joined.device.type == "cpu",
         mixed_precision=_precision(training.precision, cpu),
         log_with=training.report_to or None,
         project_dir=directory,
