@@ -14,9 +14,11 @@ from neuronspec.processes import count_processes, is_first_process, join_process
 LAUNCHED = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 # Says how many processes there are, and where they compute.
 ASK = """
+import os
 from neuronspec.processes import join_processes
 state = join_processes(cpu=bool({cpu}))
-print(state.num_processes, state.process_index, state.device.type, flush=True)
+line = f"{{state.num_processes}} {{state.process_index}} {{state.device.type}}\\n"
+os.write(1, line.encode())  # in one piece, whatever the other process writes
 """
 
 
