@@ -298,3 +298,67 @@ def test_catalogs_that_are_not_there_are_named(tmp_path: Path, template: str, me
     write(tmp_path / "half/b/de.json", "{}")
     with pytest.raises(NeuronspecError, match=message):
         texts(tmp_path / template, "en", "de")
+
+
+KEYS = {"menu.file.open": "Open a file", "menu.file.save": "Save", "dialog.title": "Really?"}
+STYLES = {
+    "dotted": {key: key for key in KEYS},
+    "snake": {key: key.replace(".", "_") for key in KEYS},
+    "screaming": {key: key.replace(".", "_").upper() for key in KEYS},
+    "kebab": {key: key.replace(".", "-") for key in KEYS},
+    "camel": {key: "".join(part.title() for part in key.split(".")) for key in KEYS},
+    "path": {key: key.replace(".", "/") for key in KEYS},
+    "numbers": {key: str(number) for number, key in enumerate(KEYS)},
+}
+
+
+def build_po(messages: dict[str, str]) -> str:
+    return "".join(f'msgid "{key}"\nmsgstr "{text}"\n\n' for key, text in messages.items())
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_catalogs_keyed_by_identifiers_take_the_english_of_its_own_file(tmp_path: Path, style: str) -> None:
+    names = STYLES[style]
+    german = {names[key]: f"{text} auf Deutsch" for key, text in KEYS.items()}
+    write(tmp_path / "de.po", build_po(german))
+    with pytest.raises(NeuronspecError, match=r"de\.po has identifiers for keys, such as '.*put the English catalog"):
+        texts(tmp_path / "{lang}.po", "en", "de")
+
+    english = {names[key]: text for key, text in KEYS.items()}
+    write(tmp_path / "en.po", build_po(english))
+    expected = {(text, f"{text} auf Deutsch") for text in KEYS.values()}
+    assert set(texts(tmp_path / "{lang}.po", "en", "de")) == expected
+    assert set(texts(tmp_path / "{lang}.po", "de", "en")) == {(target, source) for source, target in expected}
+
+    # what English lacks, or has not translated, is left out: an identifier is never a text
+    first, second, third = names.values()
+    write(tmp_path / "en.po", build_po({first: "Open a file", second: "", third: third}))
+    assert texts(tmp_path / "{lang}.po", "en", "de") == [("Open a file", "Open a file auf Deutsch")]
+
+
+def test_an_english_catalog_that_is_there_gives_the_texts_and_keys_fill_its_gaps(tmp_path: Path) -> None:
+    write(tmp_path / "de.po", build_po({"Colour": "Farbe", "Open": "Öffnen", "Quit": "Beenden"}))
+    write(tmp_path / "en.po", build_po({"Colour": "Color", "Open": "", "Unused": "Unused"}))
+    assert texts(tmp_path / "{lang}.po", "en", "de") == [("Color", "Farbe"), ("Open", "Öffnen"), ("Quit", "Beenden")]
+
+
+def test_an_english_catalog_may_exist_for_some_files_only(tmp_path: Path) -> None:
+    for name in ("app", "lib"):
+        write(tmp_path / f"de/LC_MESSAGES/{name}.mo", build_mo({f"{name}.open": "Öffnen", f"{name}.quit": "Beenden"}))
+    write(tmp_path / "en/LC_MESSAGES/app.mo", build_mo({"app.open": "Open", "app.quit": "Quit"}))
+    template = f"{tmp_path}/{{lang}}/LC_MESSAGES/*.mo"
+    with pytest.raises(NeuronspecError, match=r"lib\.mo has identifiers for keys, such as 'lib\.open'"):
+        texts(template, "en", "de")
+    assert texts(template.replace("*", "app"), "en", "de") == [("Open", "Öffnen"), ("Quit", "Beenden")]
+
+
+@pytest.mark.parametrize("keys", [["Open", "Close"], ["e-mail", "Open", "Save as"], ["README.txt", "Help", "About"]])
+def test_short_english_texts_are_no_identifiers(tmp_path: Path, keys: list[str]) -> None:
+    write(tmp_path / "de.po", build_po(dict.fromkeys(keys, "x")))
+    assert sorted(source for source, _ in texts(tmp_path / "{lang}.po", "en", "de")) == sorted(keys)
+
+
+def test_two_other_languages_are_aligned_by_identifiers_without_english(tmp_path: Path) -> None:
+    write(tmp_path / "de.po", build_po({"app.open": "Öffnen", "app.quit": "Beenden"}))
+    write(tmp_path / "fr.po", build_po({"app.open": "Ouvrir", "app.quit": "Quitter"}))
+    assert texts(tmp_path / "{lang}.po", "de", "fr") == [("Öffnen", "Ouvrir"), ("Beenden", "Quitter")]

@@ -8,12 +8,13 @@ import glob
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import polib
 
+from neuronspec.data.charsets import find_charset
 from neuronspec.data.formats import PIVOT_CODES, Pair, decode_json
 from neuronspec.data.streams import ARCHIVE_PATH, decode, missing, missing_member, open_archive, open_bytes, open_member
 from neuronspec.errors import NeuronspecError
@@ -26,12 +27,19 @@ _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 
+# The name of something in a program: no white space, and no marks but those that join words.
+_NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
+# A name of several words, or a number.
+_COMPOSED = re.compile(r"\w[._:/|#\[]\w|[a-z][A-Z]|\A[a-z]+(?:-[a-z0-9]+)+\Z|\A#?\d+\Z")
+
+
 def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of every message catalog that a template finds, in the order of file and key.
 
-    In gettext's catalogs the English text is the key itself, so English needs no file of its own; two other
-    languages are aligned by it. JSON catalogs are pairs of files whose names differ in the language's code
-    only. Messages that are empty, fuzzy, obsolete or plural are left out.
+    In gettext's catalogs the English text is usually the key itself, so English needs no file of its own; two other
+    languages are aligned by it. Where English has a file, its texts are those of the file: some catalogs have
+    identifiers for keys (`menu.file.open`). JSON catalogs are pairs of files whose names differ in the language's
+    code only. Messages that are empty, fuzzy, obsolete or plural are left out.
 
     Args:
         template: a glob with `{lang}`, ending in `.po`, `.mo` or `.json`; `ARCHIVE!GLOB` looks into a zip
@@ -43,25 +51,32 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
         A pair for every key with a text on both sides.
 
     Raises:
-        NeuronspecError: no file fits, or one is damaged or not UTF-8.
+        NeuronspecError: no file fits, one is damaged or not in the charset that it declares, or the keys of a catalog
+            are identifiers and English has no file.
     """
     suffix = PurePath(template).suffix
     if suffix not in _PARSERS or "{lang}" not in template:
         raise NeuronspecError(f"{template} must hold {{lang}} and end in {', '.join(_PARSERS)}")
     template = template.replace("{src}", source).replace("{tgt}", target)
-    has_file = {code: suffix == ".json" or code not in PIVOT_CODES for code in (source, target)}
+    keyed = [suffix != ".json" and code in PIVOT_CODES for code in (source, target)]
     with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(_opened(template, code)) for code in has_file if has_file[code]]
-        shared = set.intersection(*(set(catalogs.files) for catalogs in found))
+        sides = [
+            stack.enter_context(_opened(template, code, in_keys))
+            for code, in_keys in zip((source, target), keyed, strict=True)
+        ]
+        needed = [side for side, in_keys in zip(sides, keyed, strict=True) if not in_keys]
+        shared = set.intersection(*(set(side.files) for side in needed))
         if not shared:
             raise NeuronspecError(f"{template}: no file stands on both sides of {source}-{target}")
         for wildcards in sorted(shared):
-            texts = [catalogs.parse(wildcards) for catalogs in found]
-            for key in sorted(set.intersection(*(set(side) for side in texts))):
-                sides = iter(texts)
-                left, right = (next(sides)[key] if has_file[code] else key[-1] for code in (source, target))
-                name = " ".join(".".join(filter(None, key)).split())[:60]
-                yield Pair(left, right, f"{found[-1].files[wildcards]}:{name}")
+            name = needed[-1].files[wildcards]
+            texts = [side.parse(wildcards) for side in sides]
+            if any(keyed):
+                english = keyed.index(True)
+                texts[english] = _find_english(texts[1 - english], texts[english], name, template)
+            for key in sorted(texts[0].keys() & texts[1].keys()):
+                place = " ".join(".".join(filter(None, key)).split())[:60]
+                yield Pair(texts[0][key], texts[1][key], f"{name}:{place}")
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,49 @@ class _Catalogs:
     read: Callable[[str], bytes]
 
     def parse(self, wildcards: Key) -> dict[Key, str]:
-        name = self.files[wildcards]
+        """Return the messages of a file; none where this language has no such file."""
+        name = self.files.get(wildcards)
+        if name is None:
+            return {}
         return _PARSERS[PurePath(name).suffix](self.read(name), name)
 
 
+def _find_english(other: dict[Key, str], own: dict[Key, str], name: str, template: str) -> dict[Key, str]:
+    """Return the English texts of a gettext catalog: those of a file of their own, else the keys, if they are texts.
+
+    Args:
+        other: the messages of the other language.
+        own: the messages of the English catalog; empty if there is none.
+        name: the other language's file, for messages.
+        template: the template of both.
+
+    Raises:
+        NeuronspecError: the keys are identifiers, and there is no English catalog.
+    """
+    texts = {key[-1] for key in other}
+    if not _are_identifiers(texts):
+        return {key: own.get(key, key[-1]) for key in other}
+    if not own:
+        raise NeuronspecError(
+            f"{name} has identifiers for keys, such as {min(texts)!r}, and no English text: put the English catalog "
+            f"where {template} finds it for English, or leave these directions out"
+        )
+    return {key: text for key, text in own.items() if text != key[-1]}
+
+
+def _are_identifiers(keys: Collection[str]) -> bool:
+    """Tell whether the keys of a catalog are names (`menu.file.open`, `fileOpen`, `FILE_OPEN`) and not texts.
+
+    Of 6,126 catalogs of free software, none that is keyed by English text is taken for one by these shares.
+    """
+    names = [key for key in keys if _NAME.fullmatch(key)]
+    composed = [name for name in names if _COMPOSED.search(name)]
+    return bool(keys) and len(names) >= 0.9 * len(keys) and len(composed) >= 0.5 * len(keys)
+
+
 @contextlib.contextmanager
-def _opened(template: str, code: str) -> Iterator[_Catalogs]:
-    """Find the catalogs of the language `code`, in a directory or in an archive."""
+def _opened(template: str, code: str, optional: bool) -> Iterator[_Catalogs]:
+    """Find the catalogs of the language `code`, in a directory or in an archive; if they are optional, perhaps none."""
     spellings = list(dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]))
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None, "a template is never empty"
@@ -94,7 +145,7 @@ def _opened(template: str, code: str) -> Iterator[_Catalogs]:
             regex = re.compile(_regex(pattern, spelling), re.DOTALL)
             for match in filter(None, map(regex.fullmatch, names)):
                 files.setdefault(match.groups(), f"{archive.filename}!{match[0]}" if archive else match[0])
-        if not files:
+        if not files and not optional:
             raise _nothing_found(pattern.replace("{lang}", code), archive)
         yield _Catalogs(files, _read_file if archive is None else functools.partial(_read_member, archive))
 
@@ -144,7 +195,8 @@ def _flatten(value: object, key: Key) -> Iterator[tuple[Key, str]]:
 
 
 def _parse_po(raw: bytes, name: str) -> dict[Key, str]:
-    text = decode(raw, name).translate(_NOT_LINE_BREAKS) + "\n"  # no path ends so: polib takes it for content
+    text = decode(raw, name, encoding=find_charset(raw, name))
+    text = text.translate(_NOT_LINE_BREAKS) + "\n"  # no path ends so: polib takes it for content
     return _messages(name, lambda: polib.pofile(text, encoding="utf-8"))
 
 
