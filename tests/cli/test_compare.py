@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,38 @@ def test_bilingual_models_are_tested_against_as_well(compare: Compare, capsys: S
     test = read_tests(compare, capsys)["en-de"]
     assert against["de difference"] == pytest.approx(-test["difference"])
     assert against["de p"] == test["p"]
+
+
+HEAVY = ("torch", "transformers", "accelerate", "scipy", "matplotlib")
+PROBE = """
+import sys
+from neuronspec.cli.main import main
+sys.argv = ["neuronspec", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as left:
+    assert left.code == 0
+print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "base", "ours", "--trials", "100"],
+        ["compare", "a=base", "b=ours", "--models"],
+        ["compare", "--help"],
+        ["score", "--help"],
+        ["score", "-t", "text", "-r", "text", "-l", "de"],
+    ],
+    ids=" ".join,
+)
+def test_comparing_and_scoring_load_no_library_that_they_do_not_need(compare: Compare, arguments: list[str]) -> None:
+    Path("text").write_text("Ein Satz.\n", encoding="utf-8")
+    command = [sys.executable, "-c", PROBE, *arguments]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()[-1].split()
+    assert "neuronspec" in loaded
+    assert not {*HEAVY} & {*loaded}
 
 
 def change_signature(directory: str) -> None:

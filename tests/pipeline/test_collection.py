@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,6 +138,14 @@ def test_the_tests_of_a_run_are_made_again_with_a_seed_and_corrected_again_witho
     assert {key: row["p"] for key, row in raw.items()} == {key: row["p"] for key, row in stored.items()}
     assert all(row["adjusted p"] == row["p"] for row in raw.values())
     assert any(row["adjusted p"] != row["p"] for row in stored.values())
+
+
+def test_a_run_is_compared_without_a_library_for_models(finished: Config) -> None:
+    code = "import sys; from neuronspec.pipeline.collection import load_set; load_set(sys.argv[1]); print(*sys.modules)"
+    command = [sys.executable, "-c", code, str(finished.out)]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert "neuronspec.pipeline.studies" in loaded
+    assert not {"torch", "transformers", "accelerate", "matplotlib"} & {*loaded}
 
 
 def test_sizes_stand_side_by_side(finished: Config, compare: Compare, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import Force, check_place, print_table, quiet_libraries
+from neuronspec.cli.console import Force, check_place, print_table
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.processes import work_alone
 
@@ -61,11 +61,10 @@ def compare(
     force: Force = False,
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
-    quiet_libraries()
     work_alone()
     from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
     from neuronspec.evaluation.paper_tables import tabulate_interference, tabulate_models
-    from neuronspec.evaluation.tables import FORMATS
+    from neuronspec.evaluation.tables import FORMATS, write_tables
     from neuronspec.pipeline.collection import check_alike, gather, load_set, read_levels
 
     if format != TERMINAL:
@@ -99,7 +98,6 @@ def compare(
     shown = chosen if table or p_values or format != TERMINAL else _leave_out_tests(chosen)
     if out is not None:
         from neuronspec.files import publish
-        from neuronspec.pipeline.report import write_tables
 
         with publish(out) as temporary:
             temporary.mkdir()
@@ -116,7 +114,7 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
     from neuronspec.analysis.score_figures import draw_shares
     from neuronspec.analysis.study_figures import draw_study
     from neuronspec.pipeline.collection import collect_shares
-    from neuronspec.pipeline.scoring import COPY
+    from neuronspec.pipeline.systems import COPY
 
     others = [one for one in study.results.systems if one not in (study.baseline, COPY)]
     draw_study(study, directory, dict.fromkeys(others, study.baseline))

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from scipy.stats import ttest_1samp
-
 from neuronspec.evaluation.study import FINE_TUNE, SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table, Title
 
@@ -78,6 +76,8 @@ def _compare(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
     known = [score - other for score, other in zip(scores, others, strict=True) if not math.isnan(other)]
     if not any(known):
         return [Cell(None), Cell(None)]
+    from scipy.stats import ttest_1samp  # half a second, and few studies have several seeds
+
     varied = len(known) > 1 and stdev(known) > 0
     p_value = float(ttest_1samp(known, 0).pvalue) if varied else None
     return [Cell(fmean(known), 2, signed=True), Cell(p_value, 3)]

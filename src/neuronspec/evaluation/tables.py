@@ -11,8 +11,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from neuronspec.files import write_text
+from neuronspec.names import child
 from neuronspec.registry import Registry
 
 Title = str | tuple[str, str]
@@ -310,3 +313,10 @@ FORMATS.register("latex")(TableFormat(".tex", Table.to_latex))
 FORMATS.register("json")(
     TableFormat(".json", lambda t: json.dumps(t.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 )
+
+
+def write_tables(tables: Mapping[str, Table], directory: Path) -> None:
+    """Write every table in every format."""
+    for name, table in tables.items():
+        for format in FORMATS.values():
+            write_text(child(directory, name, format.suffix), format.write(table))

@@ -21,8 +21,8 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
+from neuronspec.neurons.filenames import MASKS_FILE as MASKS_FILE
 
-MASKS_FILE = "neuron_masks.safetensors"
 MAX_ENTRIES = 1 << 33  # a header that claims more neurons than this is not believed
 
 Values = Mapping[str, torch.Tensor]  # layer -> (tasks, d_ff) boolean

@@ -25,6 +25,7 @@ from neuronspec.analysis.words import count_tokens
 from neuronspec.config import Config
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.tables import write_tables
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.neurons import examples as neuron_examples
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
@@ -34,7 +35,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Batches, Material, open_run
-from neuronspec.pipeline.report import TABLES, write_tables
+from neuronspec.pipeline.report import TABLES
 from neuronspec.progress import show_progress
 from neuronspec.sections import Analysis
 from neuronspec.specialization.masking import check_fit

@@ -6,21 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from neuronspec.analysis.score_figures import SharePoint
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
 from neuronspec.languages import expect_language
-from neuronspec.methods import method_options
-from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
-from neuronspec.pipeline import scoring
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.report import load_report
+from neuronspec.pipeline.studies import load_study
+from neuronspec.pipeline.systems import COPY
 from neuronspec.recipe import load_config
 from neuronspec.sections import check_levels
+
+if TYPE_CHECKING:
+    from neuronspec.analysis.score_figures import SharePoint
 
 
 def load_set(text: str) -> tuple[str, Study]:
@@ -50,11 +51,15 @@ def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
     Returns:
         A point for each k, the first run's where several have it.
     """
+    from neuronspec.analysis.score_figures import SharePoint
+
     points: dict[float, SharePoint] = {}
     for text in texts:
         layout = Layout(_read_place(text)[1])
         if not (layout.masks / MASKS_FILE).is_file():
             continue
+        from neuronspec.neurons.masks import NeuronMasks
+
         masks, study = NeuronMasks.from_pretrained(layout.masks), _load(layout.out)
         ks = {float(value) for key, value in masks.signature.items() if key.startswith("k.")}
         systems = study.results.systems
@@ -83,7 +88,7 @@ def rename_systems(name: str, study: Study) -> Study:
 
     Copying the source goes: it is no system of the set's.
     """
-    own = [one for one in study.results.systems if one != scoring.COPY]
+    own = [one for one in study.results.systems if one != COPY]
     if not own:
         raise NeuronspecError(f"{name}: copying the source is no system to compare")
     names = {one: name if len(own) == 1 else f"{name}:{one}" for one in own}
@@ -128,7 +133,7 @@ def gather(
         results = first.results
     else:  # copying the source is no system to compare; each run has it
         results = merge_results(
-            one.results.select(system) for one in studies for system in one.results.systems if system != scoring.COPY
+            one.results.select(system) for one in studies for system in one.results.systems if system != COPY
         )
     for system in results.systems:
         if not {score.metric for score in results.scores if score.system == system} & {*first.results.metrics}:
@@ -191,8 +196,7 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
 def _load(directory: Path) -> Study:
     layout = Layout(directory)
     if layout.config.is_file():
-        report = load_report(load_config(layout.config, (), method_options()), layout)
-        return report.study
+        return load_study(load_config(layout.config), layout)  # the run has checked the options of its methods
     if not (directory / SCORES_FILE).is_file():
         raise NeuronspecError(
             f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "

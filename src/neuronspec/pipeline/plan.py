@@ -18,6 +18,7 @@ from neuronspec.methods import find_method
 from neuronspec.pipeline import analyzing, scoring, summary, translating, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.stages import Stage, run_stages
+from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.processes import count_processes, join_processes
 
 # The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
@@ -37,7 +38,7 @@ _WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
 
 def list_systems(config: Config) -> list[str]:
     """Return the systems that a run translates with, in the order of its table."""
-    masked = [work.MASKED, work.RANDOM] if _needs_masks(config) else []
+    masked = [MASKED, RANDOM] if _needs_masks(config) else []
     return [PRETRAINED, *masked, *config.methods]
 
 

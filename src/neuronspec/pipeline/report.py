@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from neuronspec.config import Config
 from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
 from neuronspec.evaluation.outcomes import CORRECTIONS
-from neuronspec.evaluation.seeds import split_seed, tabulate_seeds
-from neuronspec.evaluation.study import SIDES, Cost, Study
-from neuronspec.evaluation.tables import FORMATS, Cell, Table
-from neuronspec.files import read_json, write_text
-from neuronspec.methods import find_method
-from neuronspec.names import child
+from neuronspec.evaluation.seeds import tabulate_seeds
+from neuronspec.evaluation.study import SIDES, Study
+from neuronspec.evaluation.tables import Cell, Table
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
-from neuronspec.pipeline import scoring, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.studies import load_study
+from neuronspec.pipeline.systems import MASKED, RANDOM, choose_baselines
 
 TABLES = "tables"  # the directory of tables, in every format
-TITLES = {
-    scoring.COPY: "copying the source",
-    PRETRAINED: "pretrained",
-    work.MASKED: "+ specialised masks",
-    work.RANDOM: "+ random masks",
-    "fine_tune": "fine-tuned",
-    "neuron_specialization": "neuron specialization",
-    "random_neurons": "random neurons",
-    "lass": "LaSS",
-    "parameter_differentiation": "parameter differentiation",
-    "neuron_allocation": "neuron allocation",
-    "lora": "LoRA",
-}
 
 
 @dataclass(frozen=True)
@@ -59,60 +43,18 @@ class Report:
 
     def baseline(self, system: str) -> str:
         """Return what the marks of a system refer to: the strongest of what it is compared with."""
-        return scoring.choose_baselines(self.study.results.systems).get(system, [PRETRAINED])[-1]
+        return choose_baselines(self.study.results.systems).get(system, [PRETRAINED])[-1]
 
 
 def load_report(config: Config, layout: Layout) -> Report:
     """Read what is told of a run whose scores are done."""
-    study = scoring.load_study(config, layout)
+    study = load_study(config, layout)
     masks = {}
     for system in study.results.systems:
-        directory = layout.masks if system in (work.MASKED, work.RANDOM) else layout.model(system)
+        directory = layout.masks if system in (MASKED, RANDOM) else layout.model(system)
         if (directory / MASKS_FILE).is_file():
             masks[system] = NeuronMasks.from_pretrained(directory)
-    titles = {system: _title(system) for system in study.results.systems}
-    return Report(config, replace(study, titles=titles, costs=read_costs(config, layout)), masks)
-
-
-def _title(system: str) -> str:
-    base, seed = split_seed(system)
-    return TITLES.get(base, base) + (f", seed {seed}" if seed is not None else "")
-
-
-def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
-    """Return what each system of a run took and added, as the run measured it."""
-    costs = {}
-    base = read_json(layout.summary(PRETRAINED))
-    seconds = _read_seconds(layout, "record", "select")
-    for system in (PRETRAINED, *config.methods):
-        kind = find_method(system, config.methods[system]) if system != PRETRAINED else None
-        summary = read_json(layout.summary(system))
-        costs[system] = Cost(
-            parameters=summary["parameters"],
-            parameters_added=summary["parameters_added"] if system != PRETRAINED else 0,
-            extra_bytes=summary["extra_bytes"],
-            seconds=summary["seconds"],
-            search_seconds=seconds if kind and kind.uses_masks else _read_seconds(layout, f"search.{system}"),
-            updates=summary["update"],
-            target_tokens=summary["target_tokens"],
-        )
-    if (layout.masks / MASKS_FILE).is_file():
-        size = (layout.masks / MASKS_FILE).stat().st_size
-        costs[work.MASKED] = Cost(base["parameters"], extra_bytes=size, search_seconds=seconds)
-    return costs
-
-
-def _read_seconds(layout: Layout, *stages: str) -> float | None:
-    """Return how long stages took together; None where one was not run."""
-    records = [layout.record(stage) for stage in stages]
-    return sum(read_json(path)["seconds"] for path in records) if all(map(Path.is_file, records)) else None
-
-
-def write_tables(tables: Mapping[str, Table], directory: Path) -> None:
-    """Write every table in every format."""
-    for name, table in tables.items():
-        for format in FORMATS.values():
-            write_text(child(directory, name, format.suffix), format.write(table))
+    return Report(config, study, masks)
 
 
 def tabulate(report: Report) -> dict[str, Table]:
@@ -155,7 +97,7 @@ def _explain_marks(study: Study) -> str:
         f"{CORRECTIONS[study.correction].told}."
     ) + (
         " '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."
-        if work.MASKED in study.results.systems
+        if MASKED in study.results.systems
         else ""
     )
 

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from neuronspec.config import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
-from neuronspec.evaluation.comparisons import SystemComparison
 from neuronspec.evaluation.metrics import Metric
-from neuronspec.evaluation.results import Results, merge_results, read_lines, write_lines
+from neuronspec.evaluation.results import Results, merge_results, write_lines
 from neuronspec.evaluation.scoring import open_metrics, score_task
-from neuronspec.evaluation.seeds import join_seed, split_seed
-from neuronspec.evaluation.study import FINE_TUNE, Study, compare, make_study
+from neuronspec.evaluation.study import Study, compare
 from neuronspec.files import publish
 from neuronspec.names import child
-from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.studies import COMPARISONS_FILE as COMPARISONS_FILE
+from neuronspec.pipeline.studies import load_study as load_study
+from neuronspec.pipeline.studies import open_study
+from neuronspec.pipeline.systems import COPY
+from neuronspec.pipeline.systems import choose_baselines as choose_baselines
 from neuronspec.pipeline.translating import share_tasks
-from neuronspec.pipeline.work import MASKED, RANDOM
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
-
-COPY = "source"  # the system that copies its input
-COMPARISONS_FILE = "comparisons.jsonl"
 
 
 def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
@@ -66,35 +65,6 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
         shutil.rmtree(done)
 
 
-def load_study(config: Config, layout: Layout) -> Study:
-    """Read the results of a run and their comparisons."""
-    comparisons = read_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
-    return _study(config, Results.load(layout.scores), comparisons)
-
-
-def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
-    """Return what each system is compared with; the last of them is what the marks of a table refer to.
-
-    That is the pretrained model; for methods other than fine-tuning, fine-tuning; specialised masks are compared with
-    random ones, too.
-
-    Example:
-        >>> choose_baselines(["pretrained", "pretrained+masks", "fine_tune", "neuron_specialization"])
-        {'pretrained+masks': ['pretrained'], 'fine_tune': ['pretrained'], 'neuron_specialization': \
-['pretrained', 'fine_tune']}
-    """
-    names = list(systems)
-    found = {system: [PRETRAINED] for system in names if system != PRETRAINED}
-    if MASKED in found and RANDOM in found:
-        found[MASKED].insert(0, RANDOM)
-    for system in found:
-        base, seed = split_seed(system)
-        tuned = join_seed(FINE_TUNE, seed)
-        if base not in (FINE_TUNE, MASKED, RANDOM) and (tuned in found or FINE_TUNE in found):
-            found[system].append(tuned if tuned in found else FINE_TUNE)
-    return found
-
-
 def _score_task(
     config: Config, layout: Layout, texts: Texts, task: str, systems: Sequence[str], metrics: Sequence[Metric]
 ) -> Results:
@@ -110,22 +80,8 @@ def _read_translations(layout: Layout, system: str, task: str) -> list[str]:
     return child(layout.translations(system), task, ".txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
-    how = config.evaluation
-    return make_study(
-        results,
-        PRETRAINED,
-        config.pivot,
-        how.levels,
-        comparisons,
-        how.significance,
-        how.trials,
-        how.correction,
-    )
-
-
 def _compare(config: Config, results: Results) -> Study:
     baselines = choose_baselines(system for system in results.systems if system != COPY)
     pairs = [(baseline, system) for system, others in baselines.items() for baseline in others]
     with show_progress("testing differences", len(pairs) * len(results.metrics)) as advance:
-        return compare(_study(config, results), pairs, config.seed, advance)
+        return compare(open_study(config, results), pairs, config.seed, advance)

@@ -11,14 +11,14 @@ from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.outcomes import CORRECTIONS, count_outcomes
 from neuronspec.evaluation.seeds import split_seed
 from neuronspec.evaluation.study import SIDES, Study
-from neuronspec.evaluation.tables import Table
+from neuronspec.evaluation.tables import Table, write_tables
 from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
-from neuronspec.pipeline import work
 from neuronspec.pipeline.analyzing import REPORT_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.page import read_analysis, write_page
-from neuronspec.pipeline.report import TABLES, Report, load_report, tabulate, write_tables
+from neuronspec.pipeline.report import TABLES, Report, load_report, tabulate
+from neuronspec.pipeline.systems import MASKED, RANDOM
 
 SUMMARY_FILE = "summary.md"
 SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal
@@ -84,7 +84,7 @@ def describe_scores(report: Report) -> list[str]:
     study = report.study
     metric = study.results.metrics[0]
     groups = study.families[SIDES]
-    if work.MASKED in report.masks:
+    if MASKED in report.masks:
         findings.append(_describe_selection(study, metric))
     for system in report.trained[1:]:
         findings += [_describe_difference(report, system, metric, group) for group in groups]
@@ -101,13 +101,13 @@ def describe_scores(report: Report) -> list[str]:
 def _describe_selection(study: Study, metric: str) -> str:
     """Say whether the selected neurons matter more than as many random ones, before any training."""
     tasks = [task for group in study.families[SIDES].values() for task in group]
-    scores = {one: study.results.score(one, metric, tasks) for one in (PRETRAINED, work.MASKED, work.RANDOM)}
-    losses = [scores[one] - scores[PRETRAINED] for one in (work.MASKED, work.RANDOM)]
+    scores = {one: study.results.score(one, metric, tasks) for one in (PRETRAINED, MASKED, RANDOM)}
+    losses = [scores[one] - scores[PRETRAINED] for one in (MASKED, RANDOM)]
     changes = (
         f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
         f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}"
     )
-    one = study.comparison(work.MASKED, metric, ALL, work.RANDOM)
+    one = study.comparison(MASKED, metric, ALL, RANDOM)
     if one is None:
         return f"{changes}."
     if one.adjusted_p_value > study.significance:

@@ -12,7 +12,8 @@ from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.work import MASKED, RANDOM, to_device
+from neuronspec.pipeline.systems import MASKED, RANDOM
+from neuronspec.pipeline.work import to_device
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.specialization.artefacts import attach_masks, attach_saved

@@ -44,8 +44,6 @@ from neuronspec.training.loop import State, train, validate_tasks
 from neuronspec.training.method import Corpora, Method, Resources, Search
 
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
-MASKED = "pretrained+masks"
-RANDOM = "pretrained+random"
 
 
 def prepare(config: Config, layout: Layout) -> None:

@@ -1,0 +1,78 @@
+"""Results of a run with their comparisons, titles and costs: all that its tables need, read without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from neuronspec.config import Config
+from neuronspec.evaluation.comparisons import SystemComparison
+from neuronspec.evaluation.results import Results, read_lines
+from neuronspec.evaluation.study import Cost, Study, make_study
+from neuronspec.files import read_json
+from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.systems import MASKED, title_system
+
+COMPARISONS_FILE = "comparisons.jsonl"
+
+
+def load_study(config: Config, layout: Layout) -> Study:
+    """Read the results of a run whose scores are done, their comparisons, and what each system took."""
+    comparisons = read_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
+    study = open_study(config, Results.load(layout.scores), comparisons)
+    titles = {system: title_system(system) for system in study.results.systems}
+    return replace(study, titles=titles, costs=read_costs(config, layout))
+
+
+def open_study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
+    """Return the study of a run's results, compared as its configuration says."""
+    how = config.evaluation
+    return make_study(
+        results,
+        PRETRAINED,
+        config.pivot,
+        how.levels,
+        comparisons,
+        how.significance,
+        how.trials,
+        how.correction,
+    )
+
+
+def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
+    """Return what each system of a run took and added, as the run measured it."""
+    costs = {}
+    base = read_json(layout.summary(PRETRAINED))
+    seconds = _read_seconds(layout, "record", "select")
+    for system in (PRETRAINED, *config.methods):
+        summary = read_json(layout.summary(system))
+        costs[system] = Cost(
+            parameters=summary["parameters"],
+            parameters_added=summary["parameters_added"] if system != PRETRAINED else 0,
+            extra_bytes=summary["extra_bytes"],
+            seconds=summary["seconds"],
+            search_seconds=seconds if _uses_masks(layout, system) else _read_seconds(layout, f"search.{system}"),
+            updates=summary["update"],
+            target_tokens=summary["target_tokens"],
+        )
+    if (layout.masks / MASKS_FILE).is_file():
+        size = (layout.masks / MASKS_FILE).stat().st_size
+        costs[MASKED] = Cost(base["parameters"], extra_bytes=size, search_seconds=seconds)
+    return costs
+
+
+def _read_seconds(layout: Layout, *stages: str) -> float | None:
+    """Return how long stages took together; None where one was not run."""
+    records = [layout.record(stage) for stage in stages]
+    return sum(read_json(path)["seconds"] for path in records) if all(map(Path.is_file, records)) else None
+
+
+def _uses_masks(layout: Layout, system: str) -> bool:
+    """Tell whether a system was trained with the masks that the run selected, as the record of its training says."""
+    path = layout.record(f"train.{system}")
+    if not path.is_file():
+        return False
+    masks = str(layout.masks.relative_to(layout.out))
+    return masks in read_json(path).get("made_from", {}).get("inputs", {})

@@ -1,0 +1,60 @@
+"""The systems of a run: their names and titles, and what each is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from neuronspec.evaluation.seeds import join_seed, split_seed
+from neuronspec.evaluation.study import FINE_TUNE
+from neuronspec.pipeline.layout import PRETRAINED
+
+COPY = "source"  # the system that copies its input
+MASKED = "pretrained+masks"
+RANDOM = "pretrained+random"
+TITLES = {
+    COPY: "copying the source",
+    PRETRAINED: "pretrained",
+    MASKED: "+ specialised masks",
+    RANDOM: "+ random masks",
+    "fine_tune": "fine-tuned",
+    "neuron_specialization": "neuron specialization",
+    "random_neurons": "random neurons",
+    "lass": "LaSS",
+    "parameter_differentiation": "parameter differentiation",
+    "neuron_allocation": "neuron allocation",
+    "lora": "LoRA",
+}
+
+
+def title_system(system: str) -> str:
+    """Return what a system is called in tables.
+
+    Example:
+        >>> title_system("fine_tune"), title_system("fine_tune.seed2"), title_system("mine")
+        ('fine-tuned', 'fine-tuned, seed 2', 'mine')
+    """
+    base, seed = split_seed(system)
+    return TITLES.get(base, base) + (f", seed {seed}" if seed is not None else "")
+
+
+def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
+    """Return what each system is compared with; the last of them is what the marks of a table refer to.
+
+    That is the pretrained model; for methods other than fine-tuning, fine-tuning; specialised masks are compared with
+    random ones, too.
+
+    Example:
+        >>> choose_baselines(["pretrained", "pretrained+masks", "fine_tune", "neuron_specialization"])
+        {'pretrained+masks': ['pretrained'], 'fine_tune': ['pretrained'], 'neuron_specialization': \
+['pretrained', 'fine_tune']}
+    """
+    names = list(systems)
+    found = {system: [PRETRAINED] for system in names if system != PRETRAINED}
+    if MASKED in found and RANDOM in found:
+        found[MASKED].insert(0, RANDOM)
+    for system in found:
+        base, seed = split_seed(system)
+        tuned = join_seed(FINE_TUNE, seed)
+        if base not in (FINE_TUNE, MASKED, RANDOM) and (tuned in found or FINE_TUNE in found):
+            found[system].append(tuned if tuned in found else FINE_TUNE)
+    return found
