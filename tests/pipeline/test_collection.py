@@ -181,6 +181,7 @@ def test_interference_against_bilingual_models(
         (["{run}", "--level", "high=de", "--level", "low=de,sv"], "de is in two levels"),
         (["{run}", "--level", "all=de"], "'all' cannot name a level"),
         (["{run}", "--pivot", "xx"], "unknown language 'xx'"),
+        (["{run}", "--pivot", "it"], "no direction is from or to it; the languages are de, en, sv"),
         (["a={run}", "a={run}", "--models"], "--models needs a name of its own"),
         (["a={run}", "b={run}", "--models", "--pivot", "de"], "it takes no baseline, pivot, level or test"),
         (["{run}", "--out", "{run}"], "exists: choose another --out"),

@@ -12,7 +12,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
-from neuronspec.languages import expect_language
+from neuronspec.languages import expect_language, same_language, split_direction
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
@@ -138,6 +138,8 @@ def gather(
     for system in results.systems:
         if not {score.metric for score in results.scores if score.system == system} & {*first.results.metrics}:
             raise NeuronspecError(f"{system} has no metric in common with {first.baseline}: score both alike")
+    if pivot is not None:
+        _check_pivot(pivot, results)
     study = make_study(
         results,
         baseline or (first.baseline if first.baseline in results.systems else results.systems[0]),
@@ -154,6 +156,15 @@ def gather(
     costs = [item for one in studies for item in one.costs.items() if item[0] in one.results.systems]
     counts = Counter(system for system, _ in costs)  # of a system made of several models, none is its cost
     return replace(study, titles=titles, costs={system: cost for system, cost in costs if counts[system] == 1})
+
+
+def _check_pivot(pivot: str, results: Results) -> None:
+    """Refuse a pivot that no direction has, which would leave every group empty."""
+    sides = {side for task in results.tasks for side in split_direction(task)}
+    if any(same_language(pivot, side) for side in sides):
+        return
+    expect_language(pivot)  # which suggests another one for a misspelt code
+    raise NeuronspecError(f"no direction is from or to {pivot}; the languages are {', '.join(sorted(sides))}")
 
 
 def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
