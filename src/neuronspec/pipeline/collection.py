@@ -12,7 +12,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
-from neuronspec.languages import expect_language, same_language, split_direction
+from neuronspec.languages import expect_language, is_known, same_language, split_direction, suggest_language
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
@@ -163,8 +163,8 @@ def _check_pivot(pivot: str, results: Results) -> None:
     sides = {side for task in results.tasks for side in split_direction(task)}
     if any(same_language(pivot, side) for side in sides):
         return
-    expect_language(pivot)  # which suggests another one for a misspelt code
-    raise NeuronspecError(f"no direction is from or to {pivot}; the languages are {', '.join(sorted(sides))}")
+    unknown = "" if is_known(pivot) else f"unknown language {pivot!r}{suggest_language(pivot)}: "
+    raise NeuronspecError(f"{unknown}no direction is from or to {pivot}; the languages are {', '.join(sorted(sides))}")
 
 
 def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
