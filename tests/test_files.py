@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -10,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuronspec import files
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import hash_json, hash_path, publish, read_json, write_json, write_text
+from neuronspec.files import format_csv, hash_json, hash_path, publish, read_json, write_json, write_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -213,3 +217,41 @@ def test_files_in_a_published_directory_have_the_permissions_of_others(tmp_path:
     plain = tmp_path / "plain"
     plain.touch()
     assert (tmp_path / "made" / "deep" / "file").stat().st_mode == plain.stat().st_mode
+
+
+# CSV
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("=1+1", "=cmd|' /C calc'!A1", "+1+1", "-1+1", "@SUM(A1)", " =1", "+ masks", "--5", "= 1", "-=1"),
+        *("＝1", "＋1", "－1", "＠x", "-0.3=1", "+1,5", "-inf", "\u00a0=1"),
+    ],
+)
+def test_a_csv_cell_is_no_formula(text: str) -> None:
+    ((name, cell),) = csv.reader(io.StringIO(format_csv([["a", text]]), newline=""))
+    assert name == "a"
+    assert cell == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "value", ["-0.3", "+1.2", "-1e-5", "-.5", "-7", "de-en", "a=b", "", "x@y", "日本", "1-2", "'a", "-", "="]
+)
+def test_numbers_and_ordinary_text_stay_as_they_are_in_csv(value: str) -> None:
+    assert format_csv([[value, -0.3, 5, None, "x"]]).startswith(f"{value},-0.3,5,,x")
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1", "a\r\n=1", "a\x85=1", "\x00=1", "a\u2028b"])
+def test_a_csv_cell_ends_no_row(text: str) -> None:
+    written = format_csv([[text, "b"], ["c", "d"]])
+    assert len(written.splitlines()) == 2
+    assert not written.startswith(("=", "\t", "\r"))
+
+
+def test_every_csv_file_is_made_in_one_place() -> None:
+    source = Path(files.__file__).parent
+    makers = [
+        file.name for file in source.rglob("*.py") if re.search(r"csv\.(Dict)?[wW]riter", file.read_text("utf-8"))
+    ]
+    assert makers == ["files.py"]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.terminal import escape
 
 
 @contextlib.contextmanager
@@ -112,6 +115,36 @@ def read_json(path: Path) -> Any:
         raise NeuronspecError(f"{path} does not exist") from error
     except ValueError as error:
         raise NeuronspecError(f"{path} is not valid JSON: {error}") from error
+
+
+def format_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV in which no cell is a formula to a spreadsheet; every CSV file of ours is made here.
+
+    Names come from strangers, and spreadsheets compute what begins with `=`, `+`, `-` or `@`: such text gets an
+    apostrophe in front. Numbers stay numbers, negative ones too. Control characters are escaped: no cell ends a row.
+
+    Example:
+        >>> print(format_csv([["name", "gain"], ["=1+1", -0.3], ["-0.3", None]]), end="")
+        name,gain
+        '=1+1,-0.3
+        -0.3,
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_defuse(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _defuse(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if not isinstance(cell, str):
+        return cell
+    text = escape(cell)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+# What spreadsheets look at first: white space may stand before it, and East Asian ones know wide signs too.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]\s*\S")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def hash_json(value: Any) -> str:

@@ -1,7 +1,8 @@
-"""One progress bar at a time, on stderr, with the time that is left."""
+"""One progress bar at a time, on stderr, with the time that is left; none where logs are silenced."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from neuronspec.terminal import escape
+
 Advance = Callable[..., None]
 LINE_EVERY = 20.0  # seconds between lines where stderr is no terminal
+
+
+def is_quiet() -> bool:
+    """Tell whether the user wants results only: the logger `neuronspec` has a level above INFO (`--quiet`)."""
+    return logging.getLogger("neuronspec").level > logging.INFO
 
 
 @contextmanager
@@ -26,15 +34,19 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     Yields:
         `advance(steps=1, note="")`, to call after each step.
     """
+    title = escape(title)
+    if is_quiet():
+        yield _advance_unseen
+        return
     if not sys.stderr.isatty():
         yield _Lines(title, total, done)
         return
     columns = (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<34}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task(title, total=total, completed=done, note="")
@@ -42,9 +54,13 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
         def advance(steps: int = 1, note: str | None = None) -> None:
             bars.advance(bar, steps)
             if note is not None:
-                bars.update(bar, note=note)
+                bars.update(bar, note=escape(note))
 
         yield advance
+
+
+def _advance_unseen(steps: int = 1, note: str | None = None) -> None:
+    """Show nothing."""
 
 
 class _Lines:
@@ -57,7 +73,7 @@ class _Lines:
 
     def __call__(self, steps: int = 1, note: str | None = None) -> None:
         self.done += steps
-        self.note = self.note if note is None else note
+        self.note = self.note if note is None else escape(note)
         now = time.monotonic()
         if now - self.printed >= LINE_EVERY and self.done > self.first:
             self.printed = now

@@ -10,6 +10,7 @@ from typing import Final
 _CONTROLS: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _ALL_BUT_NEWLINES: Final = re.compile(f"(?!\n)[{_CONTROLS}]")
+_ALL_BUT_BREAKS: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 INDENT: Final = "  "
 
 
@@ -36,6 +37,11 @@ def escape_lines(text: str) -> str:
           error: forged
     """
     return _ALL_BUT_NEWLINES.sub(_show, text).rstrip("\n").replace("\n", f"\n{INDENT}")
+
+
+def escape_text(text: str) -> str:
+    r"""Return text whose line breaks and tabs stay and whose other control characters do nothing."""
+    return _ALL_BUT_BREAKS.sub(_show, text)
 
 
 def escape_json(text: str) -> str:

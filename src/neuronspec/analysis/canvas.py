@@ -8,7 +8,6 @@ order from the left. The SVG keeps text as text, which the browser shapes.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
-from neuronspec.files import publish, write_text
+from neuronspec.files import format_csv, publish, write_text
 
 # Okabe and Ito's colour-blind-safe palette without black; past its end the same colours return hatched.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -69,7 +68,7 @@ def save_figure(figure: Any, stem: Path, header: Sequence[str], rows: Iterable[S
     # not with_suffix: a stem such as `decoder.0` has a dot of its own
     svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
     dpi = min(200, 8000 / max(figure.get_size_inches()))
-    drawing, text = io.StringIO(), io.StringIO()
+    drawing = io.StringIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both
@@ -78,8 +77,7 @@ def save_figure(figure: Any, stem: Path, header: Sequence[str], rows: Iterable[S
             figure.savefig(temporary, format="png", dpi=dpi, **page)
     # a reader of SVG finds fonts by itself: dozens of names at every label would only make the file large
     write_text(svg, drawing.getvalue().replace(", ".join(map(repr, _list_fonts())), "'DejaVu Sans', sans-serif"))
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(table, text.getvalue())
+    write_text(table, format_csv([header, *rows]))
     _repeat_warnings(caught, png)
     return [svg, png, table]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
+from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.reading import open_reading
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
@@ -170,20 +170,20 @@ def _print(layout: Layout, cards: list[NeuronCard], as_json: bool) -> None:
             "neurons": {card.name: asdict(card) for card in cards},
             "report": str(layout.analysis / REPORT_FILE),
         }
-        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        print_json(values)
         return
     for finding in found["summary"]:
-        typer.echo(f"{'-' if finding['kind'] == 'finding' else '!'} {finding['text']}")
+        say(f"{'-' if finding['kind'] == 'finding' else '!'} {finding['text']}")
     for card in cards:
         _print_card(card)
-    typer.echo(f"Open {layout.analysis / REPORT_FILE} in a browser; the figures are in {layout.figures}.")
+    note(f"Open {layout.analysis / REPORT_FILE} in a browser; the figures are in {layout.figures}.")
 
 
 def _print_card(card: NeuronCard) -> None:
-    typer.echo(f"\n{card.name}: selected by {', '.join(card.owners) or 'no task'}")
+    say("", f"{card.name}: selected by {', '.join(card.owners) or 'no task'}")
     ranked = sorted(card.frequencies.items(), key=lambda item: -item[1])
     if ranked:
-        typer.echo("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
+        say("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
     for example in card.examples:
         before, token, after = (
             " ".join(part)
@@ -193,4 +193,4 @@ def _print_card(card: NeuronCard) -> None:
                 example.tokens[example.position + 1 :],
             )
         )
-        typer.echo(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")
+        say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")

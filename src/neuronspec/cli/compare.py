@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.console import Force, check_place, print_table
+from neuronspec.cli.printing import note, print_data, print_json
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.processes import work_alone
 
@@ -106,7 +106,7 @@ def compare(
                 _draw(study, sets, temporary / FIGURES)
     _print(shown, format, p_values)
     if out is not None:
-        typer.echo(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
+        note(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
 
 
 def _draw(study: Study, sets: list[str], directory: Path) -> None:
@@ -165,10 +165,10 @@ def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
     from neuronspec.evaluation.tables import FORMATS
 
     if format == "json":
-        typer.echo(json.dumps({name: one.to_json() for name, one in tables.items()}, indent=2, ensure_ascii=False))
+        print_json({name: one.to_json() for name, one in tables.items()})
         return
     for one in tables.values():
         if format == TERMINAL:
             print_table(one, p_values=p_values)
         else:
-            typer.echo(FORMATS[format].write(one))
+            print_data(FORMATS[format].write(one))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neuronspec.cli.printing import fit
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def quiet_libraries() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    logging.disable_default_handler()  # ours prints what is left
+    logging.enable_propagation()
 
 
 def print_table(table: Table, *, p_values: bool = False) -> None:
@@ -86,21 +89,21 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
         ground = f"#ff{light:02x}{light:02x}" if cell.shade < 0 else f"#{light:02x}{light:02x}ff"
         return Style(color="black", bgcolor=ground, bold=cell.bold)
 
-    shown = RichTable(title=Text(table.title, style="bold"), title_justify="left")
+    shown = RichTable(title=Text(fit(table.title), style="bold"), title_justify="left")
     levels = any(not isinstance(title, str) for title in table.header)
     for column, title in enumerate(table.header):
-        heading = ("\n" * levels + title) if isinstance(title, str) else "\n".join(title)
+        heading = ("\n" * levels + fit(title)) if isinstance(title, str) else "\n".join(map(fit, title))
         shown.add_column(Text(heading), justify="left" if table.is_text(column) else "right", overflow="fold")
     for section, rows in table.blocks:
         shown.add_section()
         if section:
-            shown.add_row(Text(section, style="bold"))
+            shown.add_row(Text(fit(section), style="bold"))
         for row in rows:
-            shown.add_row(*(Text(cell.with_p_value if p_values else str(cell), style=style(cell)) for cell in row))
+            shown.add_row(*(Text(fit(cell.with_p_value if p_values else str(cell)), style=style(cell)) for cell in row))
     console = Console(highlight=False)
     if not sys.stdout.isatty():
         console.width = 10_000  # numbers are never broken into lines; notes are
         console.width = max(120, console.measure(shown).maximum)
     console.print(shown)
     for note in table.notes:
-        console.print(note, markup=False, width=min(120, console.width))
+        console.print(fit(note), markup=False, width=min(120, console.width))

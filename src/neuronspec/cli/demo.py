@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, Threads, load
+from neuronspec.cli.printing import note
 from neuronspec.cli.run import print_results
 from neuronspec.processes import work_alone
 
@@ -44,7 +45,7 @@ def demo(
     changes["data.train"] = [{"path": corpus, "format": "catalog"}]
     config = load("demo", overrides, out, seed, threads, changes)
     if not as_json:
-        typer.echo(
+        note(
             f"Pretraining on {', '.join([config.pivot, *config.languages])}; then the same training twice more, plain "
             f"and with specialised neurons. Interrupt whenever you like: the same command goes on. -> {config.out}",
             err=True,
@@ -56,8 +57,8 @@ def demo(
 
 
 def _print_outlook(model: Path, out: Path) -> None:
-    typer.echo(
-        f"""
+    note(
+        *f"""
 What this was: a model of a few million parameters, a few minutes of training, the short texts of one program's
 interface. It shows that the parts work and fit together, and whether the selected neurons are the ones that matter: '+
 specialised masks' against '+ random masks'. It does not show how large the gain of the method is on a real task: the
@@ -66,5 +67,5 @@ paper trained for days on 60 million sentence pairs.
 Try next:
   neuronspec translate --model {model} en-de "The device could not be found."
   neuronspec demo --minutes 20 --out {out}-20
-  neuronspec run demo neurons.k=0.8 --out {out}-k80   # fewer neurons"""
+  neuronspec run demo neurons.k=0.8 --out {out}-k80   # fewer neurons""".split("\n")
     )

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import neuronspec
 from neuronspec.cli import analyze, compare, demo, record, run, score, select, stages, translate
-from neuronspec.errors import NeuronspecError
+from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.terminal import escape
 
 app = typer.Typer(
     name="neuronspec",
     help="Find the language-specific neurons of a multilingual Transformer, and put them to work.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
@@ -39,7 +40,7 @@ app.command("compare")(compare.compare)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"neuronspec {neuronspec.__version__}")
+        say(f"neuronspec {neuronspec.__version__}")
         raise typer.Exit
 
 
@@ -48,48 +49,90 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No logs, progress and notes: only results and errors.")
+    ] = False,
 ) -> None:
     """Take the options that every verb has."""
     # Logs and progress on stderr, results on stdout; of several processes the first one speaks.
     if os.environ.get("RANK", "0") != "0":
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
+    start_logging(quiet)
 
 
 # What the operating system refuses and the user can mend: a full disk, a place that may not be written to.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+_OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory|DefaultCPUAllocator|bad_alloc", re.IGNORECASE)
+_LESS_MEMORY = (
+    "lower tokens_per_batch of the section at work (sampling, neurons or translation) or the beam size, or take a "
+    "smaller model"
+)
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the class below it
+INTERRUPTED, READER_GONE = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
 def main() -> None:
     """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
     # Threads that wait must not spin for long: beside a busy neighbour, two would be slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    code: int | str | None = 0
+    prepare_streams()
     try:
-        app()
-    except SystemExit as left:  # typer explains a wrong command line itself, and makes 130 of Ctrl-C
-        code = left.code
-    except KeyboardInterrupt:
-        code = 130
-    except NeuronspecError as error:
-        typer.echo(f"error: {error}", err=True)
-        code = 2
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _MENDABLE:
-            typer.echo(f"error: {(error.strerror or '').lower()}: {error.filename or 'while writing'}", err=True)
-            code = 2
-        elif type(error).__name__ == "OutOfMemoryError":
-            typer.echo("error: the device is out of memory: lower sampling.tokens_per_batch", err=True)
-            code = 2
-        else:
-            traceback.print_exc()
-            typer.echo("error: this is a bug in neuronspec; please report it with the lines above", err=True)
-            code = 1
-    if code == 130:
-        typer.echo("\ninterrupted: the same command goes on from here", err=True)
+        code = _run()
+        if code == INTERRUPTED:
+            complain("interrupted: the same command goes on from here")
+    except BrokenPipeError:
+        code = READER_GONE
+    drop_output_if_gone()
     sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that the arguments name and return the exit code, with all that went wrong explained."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # rich makes this of it
+            return READER_GONE
+        return left.code if isinstance(left.code, int) else 1
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except UsageError as error:
+        return _explain_usage(error)
+    except Exception as error:
+        if (message := _find_advice(error)) is not None:
+            complain(f"error: {message}")
+            return 2
+        complain(traceback.format_exc())
+        complain("error: this is a bug in neuronspec; please report it with the lines above")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _find_advice(error: Exception) -> str | None:
+    """Return what to tell the user of an error that the user can mend; None of a bug."""
+    if isinstance(error, NeuronspecError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _MENDABLE:
+        return f"{(error.strerror or '').lower()}: {error.filename or 'while writing'}"
+    if type(error).__name__ == "OutOfMemoryError":
+        return f"the device is out of memory: {_LESS_MEMORY}"
+    of_a_library = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or of_a_library:
+        return f"out of memory ({first_line(error)}): {_LESS_MEMORY}"
+    return None
+
+
+def _explain_usage(error: Any) -> int:
+    """Print what is wrong with a command line as typer does, and return the exit code."""
+    from typer import rich_utils
+
+    message = escape(error.format_message())
+    error.format_message = lambda: message
+    rich_utils.rich_format_error(error)
+    return int(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, quiet_libraries
+from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.reading import check_texts, open_reading
 from neuronspec.errors import NeuronspecError
 
@@ -48,12 +48,12 @@ def record(
         counts = ActivationCounts.load(directory)
     summary = _summarize(counts)
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        print_json(summary)
         return
-    typer.echo(f"{len(counts.tasks)} tasks, unit {counts.unit}; mean share of {counts.unit}s that activate a neuron:")
+    say(f"{len(counts.tasks)} tasks, unit {counts.unit}; mean share of {counts.unit}s that activate a neuron:")
     for layer, shares in summary["active"].items():
-        typer.echo(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} %")
-    typer.echo(f"the activation counts are in {directory}")
+        say(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} %")
+    note(f"the activation counts are in {directory}")
 
 
 def _summarize(counts: ActivationCounts) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-import typer
-
 from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load, print_table
+from neuronspec.cli.printing import note, print_json, say
 
 if TYPE_CHECKING:
     from neuronspec.config import Config
@@ -41,12 +39,10 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     tables = tabulate(report)
     shown = summary.choose_shown(tables)
     if as_json:
-        typer.echo(json.dumps({name: table.to_json() for name, table in shown.items()}, indent=2))
+        print_json({name: table.to_json() for name, table in shown.items()})
         return
     for table in (tables["directions"], *shown.values()):
         print_table(table)
     for finding in summary.describe_scores(report):
-        typer.echo(f"- {finding}")
-    typer.echo(
-        f"Everything is in {layout.out}: open {layout.report / REPORT_FILE} in a browser to explore the neurons."
-    )
+        say(f"- {finding}")
+    note(f"Everything is in {layout.out}: open {layout.report / REPORT_FILE} in a browser to explore the neurons.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, check_place, load
+from neuronspec.cli.printing import note, print_json, say
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -193,30 +193,30 @@ def _read(hypotheses: Path, references: Path | None, sources: Path | None, detok
 def _report(results: Results, directory: Path | None, as_json: bool) -> None:
     """Print the scores of a grid as JSON, or their signatures and averages."""
     if as_json:
-        typer.echo(json.dumps([asdict(score) for score in results.scores], indent=2))
+        print_json([asdict(score) for score in results.scores])
         return
     for signature in results.signatures:
-        typer.echo(signature)
+        say(signature)
     for name in results.metrics:
         for system in results.systems:
             mean = results.score(system, name, results.tasks)
-            typer.echo(f"{system}: {name} {mean:.1f}, the mean over {len(results.tasks)} directions")
+            say(f"{system}: {name} {mean:.1f}, the mean over {len(results.tasks)} directions")
     if directory is not None:
-        typer.echo(f"the results are in {directory}; neuronspec compare makes tables of them")
+        note(f"the results are in {directory}; neuronspec compare makes tables of them")
 
 
 def _show(scores: Sequence[Score], quality: Quality, as_json: bool) -> None:
     """Print the scores of a file, and what no metric shows."""
     if as_json:
-        typer.echo(json.dumps([*(asdict(score) for score in scores), {"quality": asdict(quality)}], indent=2))
+        print_json([*(asdict(score) for score in scores), {"quality": asdict(quality)}])
         return
     for one in scores:
-        typer.echo(f"{one.metric} {one.value:.1f}  {one.signature}")
+        say(f"{one.metric} {one.value:.1f}  {one.signature}")
     for name in ("empty", "copied", "repeated", "over_long"):
         if (share := getattr(quality, name)) is not None:
-            typer.echo(f"{name.replace('_', '-')} {100 * share:.1f} %")
+            say(f"{name.replace('_', '-')} {100 * share:.1f} %")
     if quality.off_target is None or quality.off_target_references is None:
-        typer.echo(f"off-target: cannot be told ({quality.off_target_note or 'no sentence is long enough'})")
+        say(f"off-target: cannot be told ({quality.off_target_note or 'no sentence is long enough'})")
         return
     own = f"of {quality.identified} long enough to tell; the references: {100 * quality.off_target_references:.1f} %"
-    typer.echo(f"off-target {100 * quality.off_target:.1f} % ({own})")
+    say(f"off-target {100 * quality.off_target:.1f} % ({own})")

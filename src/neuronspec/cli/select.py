@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, print_table
+from neuronspec.cli.printing import note, print_json, say
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -113,14 +114,14 @@ def _show(masks: NeuronMasks, place: Path | None, curve: Path | None, as_json: b
     searched = json.loads(curve.read_text(encoding="utf-8")) if curve is not None else None
     if as_json:
         auto_k = {"auto_k": searched} if searched is not None else {}
-        typer.echo(json.dumps({"sparsity": sparsity, "signature": masks.signature, **auto_k}, indent=2))
+        print_json({"sparsity": sparsity, "signature": masks.signature, **auto_k})
         return
     if searched is not None:
         print_table(_tabulate_curve(searched))
-    typer.echo(repr(masks))
+    say(repr(masks))
     for layer, values in sparsity.items():
-        typer.echo(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
-    typer.echo(f"the masks are in {place}" if place is not None else "nothing is written: give --to DIR")
+        say(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
+    note(f"the masks are in {place}" if place is not None else "nothing is written: give --to DIR")
 
 
 def _tabulate_curve(curve: dict[str, object]) -> Table:
@@ -148,7 +149,7 @@ def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
 
     comparison = compare_masks(masks, NeuronMasks.from_pretrained(other))
     if as_json:
-        typer.echo(json.dumps(comparison.as_dict(), indent=2))
+        print_json(comparison.as_dict())
     else:
         print_table(_tabulate_comparison(comparison, other))
 

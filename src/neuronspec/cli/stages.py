@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load
+from neuronspec.cli.printing import note
 
 
 def run_stage(
@@ -32,7 +33,7 @@ def prepare(
 ) -> None:
     """Read the text, learn the vocabulary, encode."""
     directory = run_stage(config, overrides, out, seed, force, "prepare")
-    typer.echo(f"text, vocabulary and tokens are in {directory}")
+    note(f"text, vocabulary and tokens are in {directory}")
 
 
 def train(
@@ -48,8 +49,10 @@ def train(
     force: Force = False,
 ) -> None:
     """Train the model, or with --method continue to train it."""
+    from neuronspec.pipeline.layout import PRETRAINED, Layout
+
     directory = run_stage(config, overrides, out, seed, force, "train", method, threads)
-    typer.echo(f"the model is in {directory / 'models' / (method or 'pretrained')}")
+    note(f"the model is in {Layout(directory).model(method or PRETRAINED)}")
 
 
 def evaluate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
+from neuronspec.cli.printing import note, print_data, print_json
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -85,7 +85,7 @@ def translate(
         from neuronspec.pipeline.plan import run
 
         directory = run(load(words[0], words[1:], out), until="translate", force=force).out
-        typer.echo(f"the translations are in {directory / 'translations'}")
+        note(f"the translations are in {directory / 'translations'}")
         return
     if out is not None:
         raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
@@ -117,11 +117,18 @@ def translate(
             with show_progress("translating", len(rows)) as advance:
                 windowed = functools.partial(decode, advance=advance)
                 translate_file(windowed, sentences, tasks, target, _describe(system), advance)
-            typer.echo(f"{len(rows)} translations are in {target}")
+            note(f"{len(rows)} translations are in {target}")
             return
         for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
-            said = {"source": sentence, "translation": translation}
-            typer.echo(json.dumps(said, ensure_ascii=False) if as_json else translation)
+            _print(sentence, translation, as_json)
+
+
+def _print(sentence: str, translation: str, as_json: bool) -> None:
+    """Print a translation on one line, so that lines out are lines in."""
+    if as_json:
+        print_json({"source": sentence, "translation": translation}, indent=None)
+    else:
+        print_data(" ".join(translation.splitlines()))
 
 
 def _translate_grid(system: System, words: list[str], source: Path | None, target: Path, force: bool) -> None:
@@ -151,7 +158,7 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
     with _open(system, own) as decode:
         translate_grid(decode, {task: texts[place] for task, place in places.items()}, targets, _describe(system))
     processes.wait_for_everyone()
-    typer.echo(f"{len(tasks)} directions are in {target}")
+    note(f"{len(tasks)} directions are in {target}")
 
 
 def _check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
@@ -184,6 +191,8 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
     elif source is not None:
         lines = read_lines(source)
     else:
+        if sys.stdin is None:  # closed by whoever started the command
+            raise NeuronspecError("standard input is closed: give sentences, or --input FILE")
         raw = sys.stdin.buffer.read().removesuffix(b"\n")
         pieces = raw.split(b"\n") if raw else []
         lines = (decode(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))

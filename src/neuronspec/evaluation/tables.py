@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -14,7 +12,7 @@ from itertools import chain, count, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from neuronspec.files import write_text
+from neuronspec.files import format_csv, write_text
 from neuronspec.names import child
 from neuronspec.registry import Registry
 
@@ -174,12 +172,8 @@ class Table:
 
     def to_csv(self) -> str:
         """Return the values, unrounded, as CSV: columns for marks and tests, and a first one for sections."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names, lines = self._spread(marks=True)
-        writer.writerow(names)
-        writer.writerows(lines)
-        return text.getvalue()
+        return format_csv([names, *lines])
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one mapping from title to value a row, tests included, null where it is no finite number."""

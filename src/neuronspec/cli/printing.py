@@ -1,0 +1,112 @@
+"""What commands print: results on stdout, the rest on stderr, and no control character of others on a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, TextIO
+
+from neuronspec.errors import NeuronspecWarning
+from neuronspec.progress import is_quiet
+from neuronspec.terminal import escape, escape_json, escape_lines, escape_text
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines for people, with the control characters of names and texts escaped.
+
+    Args:
+        lines: Lines without line breaks of their own.
+        err: Print on stderr instead of stdout.
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write("".join(f"{escape(line)}\n" for line in lines))
+    stream.flush()
+
+
+def fit(text: str) -> str:
+    """Return text as stdout shows it, so that its width is known: letters that its encoding lacks are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return escape(text).encode(encoding, errors="backslashreplace").decode(encoding)
+
+
+def note(*lines: str, err: bool = False) -> None:
+    """Print lines that no result needs, such as where something was written; `--quiet` leaves them out."""
+    if not is_quiet():
+        say(*lines, err=err)
+
+
+def complain(message: str) -> None:
+    """Print a message of one or more lines on stderr; all but its first line are indented."""
+    sys.stderr.write(f"{escape_lines(message)}\n")
+    sys.stderr.flush()
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a JSON value: letters of all scripts as they are, control characters as JSON escapes."""
+    print_data(escape_json(json.dumps(value, indent=indent, ensure_ascii=False)))
+
+
+def print_data(text: str) -> None:
+    """Print text that programs read: in UTF-8 whatever the locale, unchanged unless a terminal shows it."""
+    if sys.stdout.isatty():
+        text = escape_text(text)
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:  # a stream that somebody put in place of stdout
+        sys.stdout.write(f"{text}\n")
+        return
+    sys.stdout.flush()
+    raw.write(f"{text}\n".encode(errors="backslashreplace"))
+    raw.flush()
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr fit to be written to: there, and never too narrow for a letter."""
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:  # closed by whoever started the command
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+            setattr(sys, name, nowhere)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output_if_gone() -> None:
+    """Write nothing any more where it cannot be written: a pipe without a reader, a full disk."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # Python would complain of what is left when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def start_logging(quiet: bool) -> None:
+    """Send logs and warnings to stderr, one line each; `quiet` leaves out all but warnings, and progress."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
+    warnings.showwarning = _show_warning
+
+
+class _OneLine(logging.Formatter):
+    """Formats a record so that nothing in it passes for another record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_lines(super().format(record))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as Python does, or one of ours as a sentence."""
+    own = issubclass(category, NeuronspecWarning)
+    complain(f"warning: {message}" if own else f"{filename}:{lineno}: {category.__name__}: {message}")
