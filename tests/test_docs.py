@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,8 +110,8 @@ def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:
     assert missing == []
 
 
-def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a small random model and a small tokenizer of the same kind as the ones that it names."""
+def run_readme(monkeypatch: pytest.MonkeyPatch, directory: Path, changes: Mapping[str, str]) -> dict[str, Any]:
+    """Run the README's snippet and return its names: with a small random model and tokenizer of the kinds it names."""
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *"▁ GutenTagodyG.", "mask"]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = NllbTokenizer(vocab=vocabulary, merges=[])
@@ -129,11 +130,38 @@ def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     given: dict[str, Any] = {"model": model, "tokenizer": tokenizer}
     monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", lambda name: given["model"])
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: given["tokenizer"])
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(directory)
     (snippet,) = snippets(ROOT / "README.md", "python")
+    for old, new in changes.items():
+        assert old in snippet
+        snippet = snippet.replace(old, new)
     names: dict[str, Any] = {}
     exec(compile(snippet, "README.md", "exec"), names)
+    return names
+
+
+def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = run_readme(monkeypatch, tmp_path, {})
     assert names["loss"].item() > 0
     assert names["output"].shape[0] == 1
     assert names["counts"].tasks == ("de-en",)
     assert (tmp_path / "masks" / "neuron_masks.safetensors").is_file()
+
+
+def test_the_api_in_the_readme_counts_no_padding_of_two_sentences(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    two = {
+        '["Guten Tag."]': '["Guten Tag.", "Tag."]',
+        '["Good day."]': '["G.", "Good day."]',
+        'return_tensors="pt"': 'return_tensors="pt", padding=True',
+        '"tasks": ["de-en"]}]': '"tasks": ["de-en", "de-en"]}], "token"',
+        'tasks=["de-en"]': 'tasks=["de-en", "de-en"]',
+    }
+    names = run_readme(monkeypatch, tmp_path, two)
+    padding = names["tokenizer"].pad_token_id
+    batch, totals = names["batch"], names["counts"].totals
+    assert (batch["labels"] == padding).any()
+    assert (batch["input_ids"] == padding).any()
+    assert totals["encoder"].tolist() == [int((batch["input_ids"] != padding).sum())]
+    assert totals["decoder"].tolist() == [int((batch["labels"] != padding).sum())]

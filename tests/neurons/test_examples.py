@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tests.conftest import FLOAT32
-from tests.neurons.test_recording import GATED, LEFT, TASKS, draw_examples, make_batch, model_and_examples
+from tests.neurons.test_recording import GATED, TASKS, draw_examples, make_batch, model_and_examples
 from tests.neurons.test_recording import Example as Reading
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import ByT5Tokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -112,7 +112,7 @@ def test_examples_are_those_of_a_loop_over_sentences_whatever_the_batches(
     rest, batches = [readings[number] for number in order], []
     while rest:
         size, extra = data.draw(st.integers(1, 6), "batch size"), data.draw(st.integers(0, 3), "extra padding")
-        left = data.draw(st.booleans(), "left") if name in LEFT else False
+        left = data.draw(st.booleans(), "left")
         batches.append(make_batch(rest[:size], extra, left, numbers))
         rest = rest[size:]
     given_tasks = TASKS if numbers else None

@@ -16,7 +16,8 @@ from neuronspec.data.batches import Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.metrics import evaluate
 from neuronspec.languages import split_direction
-from neuronspec.models.forward import INPUTS, evaluating
+from neuronspec.models.forward import evaluating
+from neuronspec.models.padding import complete_batch
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
@@ -124,10 +125,10 @@ def _measure_loss(
 
 def _sum_losses(model: PreTrainedModel, batch: Tensors, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the summed losses of a batch's rows and their numbers of tokens."""
-    expected = (*INPUTS, "labels") if model.config.is_encoder_decoder else INPUTS[:2]
-    if lacking := [name for name in expected if name not in batch]:
-        raise NeuronspecError(f"a batch has {', '.join(batch)}, but no {', '.join(lacking)}: use make_batches")
+    batch = complete_batch(model, batch)
     if model.config.is_encoder_decoder:
+        if "labels" not in batch:
+            raise NeuronspecError(f"a batch has {', '.join(batch)}, but no labels: use make_batches")
         return token_losses(model, batch | {"tasks": torch.full((len(batch["labels"]),), number)})
     ids, mask = batch["input_ids"], batch["attention_mask"].bool()
     inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.forward import evaluating, shift_labels, without_output_layer
+from neuronspec.models.forward import evaluating, without_output_layer
+from neuronspec.models.padding import complete_batch
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.positions import Positions
@@ -100,13 +101,10 @@ class Observer:
         inputs = {key: value.to(model.device) for key, value in tensors.items()}
         if batch.get("tasks") is None:
             raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
-        if "attention_mask" not in inputs:
-            raise NeuronspecError("a batch has no 'attention_mask': cannot tell padding")
-        labels = inputs.pop("labels", None)
-        if model.config.is_encoder_decoder:
-            _complete_decoder_inputs(model, inputs, labels)
-        elif "position_ids" in _parameters(model):
-            # Padding on the left must not move a sentence.
+        inputs = complete_batch(model, inputs)
+        inputs.pop("labels", None)
+        if not model.config.is_encoder_decoder and "position_ids" in _parameters(model):
+            # A hole in the middle of a sentence must not move what comes after it.
             inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
         numbers = self._numbers(batch["tasks"])
         if len(numbers) != len(inputs["input_ids"]):
@@ -188,15 +186,3 @@ class Observer:
 
 def _parameters(model: PreTrainedModel) -> Collection[str]:
     return inspect.signature(model.forward).parameters
-
-
-def _complete_decoder_inputs(
-    model: PreTrainedModel, inputs: dict[str, torch.Tensor], labels: torch.Tensor | None
-) -> None:
-    """Make the decoder's input and its padding of the labels, where they are not given."""
-    if "decoder_input_ids" not in inputs and labels is not None:
-        inputs["decoder_input_ids"] = shift_labels(model, labels)
-    if "decoder_attention_mask" not in inputs:
-        if labels is None:
-            raise NeuronspecError("a batch has neither 'decoder_attention_mask' nor 'labels': cannot tell padding")
-        inputs["decoder_attention_mask"] = (labels != -100).long()

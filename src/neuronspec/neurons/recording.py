@@ -39,9 +39,11 @@ def record_activations(
     Args:
         model: of a registered architecture, or one in which FFN blocks can be found; put into evaluation mode while
             recording.
-        batches: mappings with `input_ids`, `attention_mask` (batch, seq), for an encoder-decoder also
-            `decoder_input_ids` and `decoder_attention_mask` (batch, target) or `labels` (batch, target; -100 where
-            padded), and `tasks`: a name for each row, or with `tasks=` given, (batch,) numbers into it.
+        batches: mappings with `input_ids`, `attention_mask` (batch, seq), for an encoder-decoder also `labels` or
+            `decoder_input_ids` (batch, target), and `tasks`: a name for each row, or with `tasks=` given, (batch,)
+            numbers into it. Padding of the target is what `decoder_attention_mask` leaves out, else what is -100 or
+            the padding token in `labels`, else the padding token in `decoder_input_ids`
+            (`neuronspec.models.padding`); on either side of the rows.
         unit: `sentence`: a sentence counts once, where any of its tokens activates the neuron (the paper's text);
             `token`: every token position counts.
         tasks: every task's name, where the batches carry numbers.

@@ -1,0 +1,205 @@
+"""Padding: which tokens of a batch are real, found once for everything that counts tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from neuronspec.data.batches import IGNORED
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.forward import shift_labels
+
+_DECODER = ("decoder_input_ids", "decoder_attention_mask", "decoder_position_ids", "labels")
+
+
+def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a batch with everything that says what is padding, and with all padding on the right.
+
+    Padding of the source is what `attention_mask` leaves out, else what has the padding token's id. Padding of the
+    target is, in this order, what `decoder_attention_mask` leaves out; what is -100 or the padding token in `labels`;
+    the padding token in `decoder_input_ids`. A padding token may also end a sentence (GPT-2's tokenizers pad with the
+    end of sentence) or start the decoder (T5): then the first one of those at the end of a row ends the sentence, and
+    the last one of those at its beginning starts the decoder.
+
+    Rows that are padded on the left are moved to the left, so that their tokens have the positions, and the start of
+    the decoder the place, that they have in a row without padding.
+
+    Args:
+        model: The model that reads the batch; its configuration names the special tokens.
+        batch: Tensors (batch, seq), with at least `input_ids`. An encoder-decoder needs `labels` or
+            `decoder_input_ids`, too.
+
+    Returns:
+        The same tensors with `attention_mask`, and for an encoder-decoder `decoder_input_ids` and
+        `decoder_attention_mask`; where labels were given, they are -100 at all padding.
+
+    Raises:
+        NeuronspecError: Something is missing or has the wrong shape, or padding cannot be told.
+
+    Example:
+        >>> from transformers import T5Config, T5ForConditionalGeneration
+        >>> model = T5ForConditionalGeneration(T5Config(9, d_model=4, d_kv=4, d_ff=4, num_layers=1, num_heads=1))
+        >>> batch = {"input_ids": torch.tensor([[3, 1, 0]]), "labels": torch.tensor([[4, 1, 0, 0]])}
+        >>> complete_batch(model, batch)["decoder_attention_mask"].tolist()
+        [[1, 1, 0, 0]]
+    """
+    if "input_ids" not in batch:
+        raise NeuronspecError(f"a batch has no 'input_ids', only {', '.join(batch) or 'nothing'}: give ids of tokens")
+    made = dict(batch)
+
+    source = _find_source(model, made)
+    made["attention_mask"] = source.long()
+    _move_left(made, [name for name in made if name not in _DECODER], source)
+
+    if model.config.is_encoder_decoder:
+        _complete_decoder(model, made)
+    return made
+
+
+def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the real tokens of the source, or of the only text: (batch, seq) boolean."""
+    ids = batch["input_ids"]
+    if "attention_mask" in batch:
+        return _read_mask(batch, "attention_mask", ids, "input_ids")
+
+    padding, ends, start = _special_tokens(model)
+    if padding is None:
+        raise NeuronspecError(
+            "a batch has no 'attention_mask', and the model's configuration has no pad_token_id: cannot tell padding; "
+            "give what the tokenizer returns as attention_mask"
+        )
+    if (padding in ends or padding == start) and bool((ids == padding).any()):
+        raise NeuronspecError(
+            f"a batch has no 'attention_mask', and its padding token ({padding}) also ends or begins a sentence: "
+            "cannot tell padding; give what the tokenizer returns as attention_mask"
+        )
+    return ids != padding
+
+
+def _complete_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
+    """Add the decoder's input and its mask."""
+    labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
+    real = _find_target(model, batch)
+    if labels is not None:
+        labels = labels.masked_fill(~real, IGNORED)
+        batch["labels"] = labels
+        if ids is not None and _is_shifted(model, ids, labels):
+            ids = None  # to be made again, where the rows are moved
+
+    batch["decoder_attention_mask"] = real.long()
+    if ids is None:
+        batch.pop("decoder_input_ids", None)
+    _move_left(batch, [name for name in batch if name in _DECODER], real)
+    if ids is None:
+        batch["decoder_input_ids"] = shift_labels(model, batch["labels"])
+
+
+def _is_shifted(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor) -> bool:
+    """Return whether the decoder's input is what the model makes of the labels, in rows with padding on the left."""
+    if not bool((labels[:, 0] == IGNORED).any()):
+        return False
+    shifted = shift_labels(model, labels)
+    return ids.shape == shifted.shape and bool((ids == shifted).all())
+
+
+def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the real tokens of the target: (batch, target) boolean."""
+    labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
+    if labels is None and ids is None:
+        raise NeuronspecError(
+            "a batch has no 'decoder_input_ids' and no 'labels', and an encoder-decoder needs one of them: give the "
+            "labels that the tokenizer returns for text_target=[...]"
+        )
+    name, given = ("labels", labels) if labels is not None else ("decoder_input_ids", ids)
+    assert given is not None
+    if labels is not None and ids is not None and labels.shape != ids.shape:
+        raise NeuronspecError(
+            f"the labels of a batch have the shape {tuple(labels.shape)}, its decoder_input_ids {tuple(ids.shape)}: "
+            "expected the same"
+        )
+    if "decoder_attention_mask" in batch:
+        return _read_mask(batch, "decoder_attention_mask", given, name)
+
+    padding, ends, start = _special_tokens(model)
+    if padding is None and not bool((given == IGNORED).any()):
+        raise NeuronspecError(
+            "a batch has neither 'decoder_attention_mask' nor 'labels' with -100, and the model's configuration has no "
+            "pad_token_id: cannot tell padding; give one of them"
+        )
+    starts = name == "decoder_input_ids" and padding is not None and padding == start
+    return _find_real(given, padding, ends=padding in ends, starts=starts)
+
+
+def _find_real(ids: torch.Tensor, padding: int | None, *, ends: bool, starts: bool) -> torch.Tensor:
+    """Return the tokens that are no padding.
+
+    Args:
+        ids: Tokens or labels, (batch, seq).
+        padding: The padding token's id.
+        ends: Whether that token also ends a sentence.
+        starts: Whether it also starts the decoder, and these are what the decoder reads.
+
+    Returns:
+        (batch, seq) boolean.
+    """
+    ignored = ids == IGNORED
+    pads = ignored if padding is None else ignored | (ids == padding)
+    if not (ends or starts):
+        return ~pads
+
+    leading = pads.cumprod(1).bool()
+    trailing = pads.flip(1).cumprod(1).flip(1).bool()
+    real = ~(leading | trailing)
+    columns = torch.arange(ids.shape[1], device=ids.device)
+    only_padding = leading.all(1, keepdim=True)
+    if starts:
+        last_leading = leading.sum(1, keepdim=True) - 1
+        real |= (columns == last_leading) & ~only_padding
+    if ends:
+        first_trailing = ids.shape[1] - trailing.sum(1, keepdim=True)
+        real |= (columns == first_trailing) & ~only_padding
+    real |= (columns == 0) & only_padding  # an empty sentence still starts, or ends
+    return real & ~ignored
+
+
+def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Tensor) -> None:
+    """Move the padding before each row's first real token to its end, in every tensor of the same shape."""
+    before = ~real.long().cumsum(1).bool()  # (batch, seq)
+    before &= ~before.all(1, keepdim=True)
+    if not bool(before[:, 0].any()):
+        return
+    order = before.long().argsort(dim=1, stable=True)
+    for name in names:
+        if batch[name].shape == real.shape:
+            batch[name] = batch[name].gather(1, order.to(batch[name].device))
+
+
+def _read_mask(batch: Mapping[str, torch.Tensor], name: str, ids: torch.Tensor, other: str) -> torch.Tensor:
+    mask = batch[name]
+    if mask.shape != ids.shape:
+        raise NeuronspecError(
+            f"'{name}' of a batch has the shape {tuple(mask.shape)}, '{other}' {tuple(ids.shape)}: expected the same"
+        )
+    return mask.ne(0)
+
+
+def _special_tokens(model: PreTrainedModel) -> tuple[int | None, set[int], int | None]:
+    """Return the ids of the padding token, of those that end a sentence, and of the one that starts the decoder."""
+    ends = _find_token(model, "eos_token_id")
+    several = ends if isinstance(ends, list | tuple) else [ends]
+    if model.config.is_encoder_decoder:
+        start = _find_token(model, "decoder_start_token_id")
+    else:
+        start = _find_token(model, "bos_token_id")
+    return _find_token(model, "pad_token_id"), {end for end in several if end is not None}, start
+
+
+def _find_token(model: PreTrainedModel, name: str) -> Any:
+    """Return what the model's configuration says of a special token; that of its text's part where it has several."""
+    for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
+        if (found := getattr(config, name, None)) is not None:
+            return found
+    return None
