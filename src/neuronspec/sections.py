@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
+from neuronspec.columns import check_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import check_code, join_direction, same_language, split_direction
 
@@ -48,6 +58,9 @@ class Corpus(Section):
     the configuration file."""
     format: Literal["auto", "tsv", "lines", "jsonl", "catalog", "datasets"] = "auto"
     """`tsv`, `lines`, `jsonl`, `catalog` or `datasets`; `auto` tells by the name."""
+    columns: Annotated[list[StrictInt | str], AfterValidator(check_columns)] | None = None
+    """The columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
+    from 1 (`[2, 3]`), or names in the first line (`[english, "{lang}"]`, `["{src}", "{tgt}"]`)."""
 
     @field_validator("path")
     @classmethod
@@ -56,6 +69,12 @@ class Corpus(Section):
         if unknown:
             raise ValueError(f"unknown placeholder {', '.join(unknown)}; known: {{lang}}, {{src}}, {{tgt}}")
         return path
+
+    @model_validator(mode="after")
+    def _columns_of_a_table(self) -> Corpus:
+        if self.columns is not None and self.format not in ("auto", "tsv"):
+            raise ValueError(f"columns are for tables of TABs (format: tsv), not for {self.format}")
+        return self
 
 
 class HoldOut(Section):

@@ -53,6 +53,10 @@ def write_texts(folder: Path) -> None:
         "news.tsv": "".join(f"{source}\t{target}\n" for source, target in PAIRS),
         "news.de": "".join(f"{source}\n" for source, _ in PAIRS),
         "news.en": "".join(f"{target}\n" for _, target in PAIRS),
+        "scored.tsv": "".join(f"0.{n}\t{source}\t{target}\n" for n, (source, target) in enumerate(PAIRS)),
+        "talk.de-en.tsv": "".join(f"{source}\t{target}\n" for source, target in PAIRS),
+        "talk.de-en.de": "".join(f"{source}\n" for source, _ in PAIRS),
+        "talk.de-en.en": "".join(f"{target}\n" for _, target in PAIRS),
         "de.txt": "".join(f"{line}\n" for line in LINES),
         "sv.txt": "bed fade\n",
         "blank.txt": "\n  \n",
@@ -218,6 +222,23 @@ def test_pairs_are_read_in_the_direction_of_the_task(call: Call) -> None:
     assert_same(ActivationCounts.load("tsv"), ActivationCounts.load("template"))
 
 
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("talk.de-en.{lang}", []),  # named as OPUS and fairseq do, for both directions
+        ("talk.{tgt}-{src}.{lang}", []),
+        ("talk.{src}-{tgt}.tsv", []),
+        ("scored.tsv", ["--columns", "3,2"]),
+    ],
+)
+def test_placeholders_and_columns_settle_the_sides_whatever_a_file_is_called(
+    text: str, options: list[str], call: Call
+) -> None:
+    assert call("record", "--model", "translator", "--text", f"en-de={text}", *options) == 0
+    backward = [(target, source) for source, target in PAIRS]
+    assert_same(ActivationCounts.load("counts"), record_by_hand("translator", {"en-de": backward}))
+
+
 @pytest.mark.parametrize("model", ["translator", "reader"])
 def test_overrides_say_how_to_count(model: str, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     text, pairs = ("de-en=news.tsv", PAIRS) if model == "translator" else ("de=de.txt", ["abc def", "ghi", "jkl mno p"])
@@ -293,6 +314,12 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         (["--model", "translator", "--text", "de-en=de.txt"], "cannot tell the format of de.txt from its name"),
         (["--model", "translator", "--text", "de-en=latin.tsv"], "latin.tsv:1 is not UTF-8"),
         (["--model", "translator", "--text", "de-en=empty.tsv"], "there is no text for the task de-en"),
+        (["--model", "translator", "--text", "de-en=scored.tsv"], "column 1 of scored.tsv holds numbers"),
+        (["--model", "translator", "--text", "de-en=scored.tsv", "--columns", "2"], "cannot read --columns '2'"),
+        (["--model", "translator", "--text", "de-en=scored.tsv", "--columns", "2,4"], "scored.tsv:1 has 3 columns"),
+        (["--model", "reader", "--text", "de=scored.tsv", "--columns", "2,3"], "--columns is for pairs of texts"),
+        (["small.yaml", "--columns", "2,3"], "give a configuration, or --model MODEL --text TASK=FILE"),
+        (["--model", "translator", "--text", "en-de=talk.de-en.tsv"], "is named as text of de-en, not of en-de"),
         (["--model", "translator", "--text", "de-en=news.{language}"], "unknown placeholder {language}"),
         (["--model", "reader", "--text", "de=blank.txt"], "there is no text for the task de"),
         (["--model", "reader", "--text", "de=latin.tsv"], "latin.tsv:1 is not UTF-8"),

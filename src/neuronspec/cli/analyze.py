@@ -10,7 +10,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import open_reading
+from neuronspec.cli.reading import ColumnsOption, open_reading
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -40,6 +40,7 @@ def analyze(
     text: Annotated[
         list[str] | None, typer.Option(metavar="TASK=FILE", help="Text for it: to find examples, and for --ablate.")
     ] = None,
+    columns: ColumnsOption = None,
     pivot: Annotated[
         str | None, typer.Option(help="The language that directions share, where it is not en and no configuration.")
     ] = None,
@@ -63,10 +64,10 @@ def analyze(
         subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
         _check(subject, layout, names, model, text or [], force)
-        _analyze(subject, layout, model, text or [], translation)
+        _analyze(subject, layout, model, text or [], columns, translation)
         _print(layout, _describe(subject, layout, model, names), as_json)
         return
-    if masks is not None or model is not None or text or pivot is not None:
+    if masks is not None or model is not None or text or columns or pivot is not None:
         raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
     from neuronspec.pipeline.analyzing import load_subject
     from neuronspec.pipeline.plan import run
@@ -129,7 +130,14 @@ def _check(
     check_place(layout.out, force, lambda entry: entry.name in made)
 
 
-def _analyze(subject: Subject, layout: Layout, model: str | None, texts: list[str], translation: Translation) -> None:
+def _analyze(
+    subject: Subject,
+    layout: Layout,
+    model: str | None,
+    texts: list[str],
+    columns: str | None,
+    translation: Translation,
+) -> None:
     """Analyse masks and counts without a run, with a model and text of theirs where they are given."""
     from neuronspec.pipeline.analyzing import analyze_subject
     from neuronspec.pipeline.material import open_texts
@@ -137,7 +145,7 @@ def _analyze(subject: Subject, layout: Layout, model: str | None, texts: list[st
     if model is None:
         analyze_subject(subject, layout, None)
         return
-    reading = open_reading(model, texts)
+    reading = open_reading(model, texts, columns)
     special = reading.find_special(("tags", "end_of_sentence"))
     counted = (subject.counts or subject.masks).signature
     material = open_texts(reading.model, reading.tokenizer, reading.texts, special, counted, translation)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from neuronspec.columns import Columns, parse_columns
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
@@ -38,8 +41,19 @@ class Reading:
         return special_ids((task_format(task, self.tokenizer, self.model.config) for task in self.texts), kinds)
 
 
-def open_reading(name: str, options: Sequence[str]) -> Reading:
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="The columns of --text tables that hold source and target: 2,3"),
+]
+
+
+def open_reading(name: str, options: Sequence[str], columns: str | None = None) -> Reading:
     """Load a model and read the texts that `TASK=FILE` options name.
+
+    Args:
+        name: Directory of the model, or its name on the hub.
+        options: `TASK=FILE`, one for each task.
+        columns: The columns of the files, which then are tables; see `parse_columns`.
 
     Raises:
         NeuronspecError: an option is no such thing, a task comes twice, or something cannot be read.
@@ -47,9 +61,9 @@ def open_reading(name: str, options: Sequence[str]) -> Reading:
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.processes import join_processes
 
-    files = check_texts(options)
+    files, named = check_texts(options), parse_columns(columns) if columns is not None else None
     model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
-    return Reading(model, tokenizer, {task: _read(model, task, path) for task, path in files.items()})
+    return Reading(model, tokenizer, {task: _read(model, task, path, named) for task, path in files.items()})
 
 
 def check_texts(options: Sequence[str]) -> dict[str, str]:
@@ -71,14 +85,25 @@ def _split(option: str) -> tuple[str, str]:
     return task, path
 
 
-def _read(model: PreTrainedModel, task: str, path: str) -> list[Any]:
+def _read(model: PreTrainedModel, task: str, path: str, columns: Columns | None) -> list[Any]:
     from neuronspec.data.formats import read_lines, read_pairs
     from neuronspec.data.sameness import is_empty
     from neuronspec.languages import split_direction
 
     if not model.config.is_encoder_decoder:
-        return [line for line in read_lines(Path(path)) if not is_empty(line)]
+        if columns is not None:
+            raise NeuronspecError(f"--columns is for pairs of texts; a decoder-only model reads the lines of {path}")
+        return [line for line in read_lines(path) if not is_empty(line)]
     source, target = split_direction(task)
-    if f"{target}-{source}" in Path(path).name:
+    if f"{target}-{source}" in Path(path).name and not _tells_sides(path, columns):
         raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
-    return [(pair.source, pair.target) for pair in read_pairs(path, source, target)]
+    return [(pair.source, pair.target) for pair in read_pairs(path, source, target, columns=columns)]
+
+
+def _tells_sides(path: str, columns: Columns | None) -> bool:
+    """Tell whether placeholders say which text is the source: `{lang}` of two files, `{src}` of one or of columns."""
+    from neuronspec.data.formats import tell_by_suffix
+
+    place = " ".join([path, *map(str, columns or [])])
+    is_table = columns is not None or tell_by_suffix(path) == "tsv"
+    return "{src}" in place or "{tgt}" in place or ("{lang}" in path and not is_table)

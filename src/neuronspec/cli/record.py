@@ -11,7 +11,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, quiet_libraries
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import check_texts, open_reading
+from neuronspec.cli.reading import ColumnsOption, check_texts, open_reading
 from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def record(
         list[str] | None,
         typer.Option("--text", metavar="TASK=FILE", help="Text of a task: pairs, or lines for a decoder-only model."),
     ] = None,
+    columns: ColumnsOption = None,
     out: Out = None,
     seed: Seed = None,
     force: Force = False,
@@ -37,8 +38,8 @@ def record(
     if model is not None:
         words = [*([config] if config else []), *(overrides or [])]  # the first override stands where a config would
         directory = out or Path("counts")
-        counts = _record_model(model, text or [], words, directory, force)
-    elif config is None or text:
+        counts = _record_model(model, text or [], columns, words, directory, force)
+    elif config is None or text or columns:
         raise NeuronspecError("give a configuration, or --model MODEL --text TASK=FILE")
     else:
         from neuronspec.neurons.counts import ActivationCounts
@@ -65,7 +66,9 @@ def _summarize(counts: ActivationCounts) -> dict[str, Any]:
     return {"unit": counts.unit, f"{counts.unit}s": seen, "active": active, "signature": dict(counts.signature)}
 
 
-def _record_model(name: str, texts: list[str], words: list[str], out: Path, force: bool) -> ActivationCounts:
+def _record_model(
+    name: str, texts: list[str], columns: str | None, words: list[str], out: Path, force: bool
+) -> ActivationCounts:
     """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
     from neuronspec.files import hash_json, hash_path
@@ -78,7 +81,7 @@ def _record_model(name: str, texts: list[str], words: list[str], out: Path, forc
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
     processes = join_processes()
-    reading = open_reading(name, texts)
+    reading = open_reading(name, texts, columns)
     weights = sorted(Path(name).glob("*.safetensors"))
     signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)}
     if processes.num_processes == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,9 @@ _SUFFIXES = {
 _PLACEHOLDERS = ("lang", "src", "tgt")
 
 
-def read_pairs(path: str, source: str, target: str, format: str = "auto") -> Iterator[Pair]:
+def read_pairs(
+    path: str, source: str, target: str, format: str = "auto", columns: Sequence[int | str] | None = None
+) -> Iterator[Pair]:
     """Yield the sentence pairs of one direction of a corpus, in the corpus's order.
 
     Nothing is normalised or dropped here: that is the work of `clean_pairs`. A file is opened when its first
@@ -67,6 +69,8 @@ def read_pairs(path: str, source: str, target: str, format: str = "auto") -> Ite
         source: code of the source language, as the files spell it.
         target: code of the target language.
         format: a name in `FORMATS`; `"auto"` tells it from the path.
+        columns: the two columns of a table (format `tsv`) that hold the texts, by number from 1 on or by name; see
+            `neuronspec.data.tables.read_table`.
 
     Returns:
         An iterator over the pairs.
@@ -89,7 +93,18 @@ def read_pairs(path: str, source: str, target: str, format: str = "auto") -> Ite
             raise NeuronspecError(f"unknown placeholder {{{name}}} in {path}{hint}; known: {known}")
     if source == target or {source, target} <= PIVOT_CODES:
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
+    if columns is not None:
+        return _read_columns(path, source, target, format, columns)
     return FORMATS[_detect(path, source, target) if format == "auto" else format](path, source, target)
+
+
+def _read_columns(path: str, source: str, target: str, format: str, columns: Sequence[int | str]) -> Iterator[Pair]:
+    from neuronspec.data.tables import read_table
+
+    found = tell_by_suffix(path) if format == "auto" else format
+    if found not in ("tsv", None):
+        raise NeuronspecError(f"columns are for tables of TABs (format tsv), but {path} is read as {found}")
+    return read_table(path, source, target, columns)
 
 
 def decode_json(text: str, place: str) -> Any:
@@ -106,12 +121,11 @@ def decode_json(text: str, place: str) -> Any:
 
 def _detect(template: str, source: str, target: str) -> str:
     """Tell the format of a corpus from its name."""
-    path = Path(template)
-    if template.startswith("hub:") or _locate(template, source, target)[0].is_dir():
+    if template.startswith("hub:") or locate(template, source, target)[0].is_dir():
         return "datasets"
-    suffix = (path.with_suffix("") if path.suffix in _COMPRESSED else path).suffix
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
+    found = tell_by_suffix(template)
+    if found is not None:
+        return found
     if "{lang}" in template:
         return "lines"
     raise NeuronspecError(
@@ -120,14 +134,23 @@ def _detect(template: str, source: str, target: str) -> str:
     )
 
 
-def _fill(template: str, lang: str, source: str, target: str) -> str:
+def tell_by_suffix(template: str) -> str | None:
+    """Return the format that the end of a name tells, but for that of a compression, or None."""
+    if template.startswith("hub:"):
+        return "datasets"
+    path = Path(template)
+    return _SUFFIXES.get((path.with_suffix("") if path.suffix in _COMPRESSED else path).suffix)
+
+
+def fill_placeholders(template: str, lang: str, source: str, target: str) -> str:
+    """Return a template with codes in place of `{lang}`, `{src}` and `{tgt}`."""
     return template.replace("{lang}", lang).replace("{src}", source).replace("{tgt}", target)
 
 
-def _locate(template: str, source: str, target: str) -> tuple[Path, bool]:
+def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     """Return the one file of a direction, and whether its first column is the target."""
-    forward = Path(_fill(template, target, source, target))
-    backward = Path(_fill(template, source, target, source))
+    forward = Path(fill_placeholders(template, target, source, target))
+    backward = Path(fill_placeholders(template, source, target, source))
     if "{lang}" not in template:
         return (forward, False) if exists(forward) or not exists(backward) else (backward, True)
     return (backward, True) if target in PIVOT_CODES else (forward, False)
@@ -135,23 +158,17 @@ def _locate(template: str, source: str, target: str) -> tuple[Path, bool]:
 
 @FORMATS.register("tsv")
 def _read_tsv(template: str, source: str, target: str) -> Iterator[Pair]:
-    path, reverse = _locate(template, source, target)
-    for number, line in enumerate(read_lines(path), 1):
-        fields = line.split("\t", 2)
-        if len(fields) < 2:
-            raise NeuronspecError(
-                f"{path}:{number} has no TAB: {line[:60]!r}; expected a text, a TAB and its translation"
-            )
-        left, right = (1, 0) if reverse else (0, 1)
-        yield Pair(fields[left], fields[right], f"{path}:{number}")
+    from neuronspec.data.tables import read_table  # it is built on this module
+
+    return read_table(template, source, target)
 
 
 @FORMATS.register("lines")
 def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
     if "{lang}" not in template:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
-    paths = [Path(_fill(template, lang, source, target)) for lang in (source, target)]
-    swapped = [Path(_fill(template, lang, target, source)) for lang in (source, target)]
+    paths = [Path(fill_placeholders(template, lang, source, target)) for lang in (source, target)]
+    swapped = [Path(fill_placeholders(template, lang, target, source)) for lang in (source, target)]
     if not all(map(exists, paths)) and all(map(exists, swapped)):
         paths = swapped
     sides = [read_lines(path) for path in paths]
@@ -167,7 +184,7 @@ def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
 
 @FORMATS.register("jsonl")
 def _read_json_lines(template: str, source: str, target: str) -> Iterator[Pair]:
-    path, reverse = _locate(template, source, target)
+    path, reverse = locate(template, source, target)
     for number, line in enumerate(read_lines(path), 1):
         place = f"{path}:{number}"
         yield _pair_of(decode_json(line, place), source, target, reverse, place)
@@ -192,7 +209,7 @@ def _read_datasets(template: str, source: str, target: str) -> Iterator[Pair]:
         if template.startswith("hub:"):
             rows, reverse = _load_from_hub(datasets, template.removeprefix("hub:"), source, target)
         else:
-            path, reverse = _locate(template, source, target)
+            path, reverse = locate(template, source, target)
             rows = _load_from_path(datasets, path)
         for number, row in enumerate(rows, 1):
             yield _pair_of(row, source, target, reverse, f"{template}:{number}")
@@ -204,7 +221,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
     """Open `NAME[:CONFIG[:SPLIT]]`; where the configuration `en-de` is unknown, `de-en` is tried."""
 
     def load(first: str, second: str) -> Iterable[Any]:
-        repository, config, split, *_ = [*_fill(name, second, first, second).split(":"), "", ""]
+        repository, config, split, *_ = [*fill_placeholders(name, second, first, second).split(":"), "", ""]
         rows: Iterable[Any] = datasets.load_dataset(repository, config or None, split=split or "train", streaming=True)
         return rows
 

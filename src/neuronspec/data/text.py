@@ -12,7 +12,7 @@ from typing import TextIO
 
 from neuronspec.config import Config
 from neuronspec.data.cleaning import clean_pairs, held_out_share
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.formats import read_pairs, tell_by_suffix
 from neuronspec.data.streams import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
@@ -72,20 +72,34 @@ def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
 
 
 def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
-    """Refuse a template that holds pairs with the pivot only, where a pair has no side in the pivot.
+    """Refuse tables whose names and columns do not tell pairs of languages apart.
 
     Raises:
-        NeuronspecError: such a template would give the pivot's text for another language's.
+        NeuronspecError: such a template would give the pivot's text for another language's, or one text for several
+            languages.
     """
-    for pair in pairs:
-        for corpus in (*data.train, *data.valid, *data.test):
-            table = corpus.format == "tsv" or (corpus.format == "auto" and ".tsv" in corpus.path)
-            named = "{src}" in corpus.path or "{tgt}" in corpus.path
-            if table and "{lang}" in corpus.path and not named and pivot not in split_direction(pair):
-                raise NeuronspecError(
-                    f"{corpus.path} names one language only, which pairs it with {pivot}: for {pair} write "
-                    "{src} and {tgt} in the name"
-                )
+    for corpus in (*data.train, *data.valid, *data.test):
+        if not _is_table(corpus):
+            continue
+        named = " ".join([corpus.path, *map(str, corpus.columns or [])])
+        if "{src}" in named or "{tgt}" in named:
+            continue
+        if "{lang}" not in named and len(pairs) > 1:
+            raise NeuronspecError(
+                f"{corpus.path} is one table for {', '.join(pairs[:3])}, which would all get the same text: "
+                "write {lang}, or {src} and {tgt}, in its name or in its columns"
+            )
+        alone = next((pair for pair in pairs if pivot not in split_direction(pair)), None)
+        if "{lang}" in named and alone is not None:
+            raise NeuronspecError(
+                f"{corpus.path} names one language only, which pairs it with {pivot}: for {alone} write "
+                "{src} and {tgt} in the name"
+            )
+
+
+def _is_table(corpus: Corpus) -> bool:
+    by_name = corpus.format == "auto" and tell_by_suffix(corpus.path) == "tsv"
+    return corpus.format == "tsv" or corpus.columns is not None or by_name
 
 
 def prepare_text(config: Config, directory: Path) -> Texts:
@@ -170,7 +184,9 @@ def _read(
     corpora: list[Corpus], first: str, second: str, limits: Data | None, counts: Counter[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield clean pairs; of corpora of their own for testing, only empty pairs go."""
-    pairs = (pair for corpus in corpora for pair in read_pairs(corpus.path, first, second, corpus.format))
+    pairs = (
+        pair for corpus in corpora for pair in read_pairs(corpus.path, first, second, corpus.format, corpus.columns)
+    )
     if limits is None:
         return clean_pairs(pairs, deduplicate=False, counts=counts)
     return clean_pairs(

@@ -1,0 +1,43 @@
+"""The two columns of a table that hold its texts, as users name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neuronspec.errors import NeuronspecError
+
+Columns = Sequence[int | str]
+"""Two columns: numbers, counted from 1, or names, which the table's first line has."""
+
+
+def check_columns(columns: Columns) -> list[int | str]:
+    """Return two columns, those that are written as numbers as numbers.
+
+    Raises:
+        ValueError: they are not two different columns.
+
+    Example:
+        >>> check_columns(["2", 3]), check_columns(["{src}", "{tgt}"])
+        ([2, 3], ['{src}', '{tgt}'])
+    """
+    found = [int(column) if str(column).isdecimal() else column for column in columns]
+    usable = all(column >= 1 if isinstance(column, int) else bool(column.strip()) for column in found)
+    if len(found) != 2 or found[0] == found[1] or not usable:
+        raise ValueError("expected two columns: numbers from 1 on, as in 2,3, or names in the first line, as in en,de")
+    return found
+
+
+def parse_columns(text: str) -> list[int | str]:
+    """Return the columns that an option names.
+
+    Raises:
+        NeuronspecError: these are not two different columns.
+
+    Example:
+        >>> parse_columns("2, 3")
+        [2, 3]
+    """
+    try:
+        return check_columns([name.strip() for name in text.split(",")])
+    except ValueError as error:
+        raise NeuronspecError(f"cannot read --columns {text!r}: {error}") from None
