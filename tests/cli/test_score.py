@@ -10,7 +10,9 @@ import pytest
 import sacrebleu
 
 from neuronspec.cli.main import main
+from neuronspec.evaluation.detail_tables import tabulate_directions
 from neuronspec.evaluation.results import Results
+from neuronspec.evaluation.study import make_study
 
 Score = Callable[..., int]
 LINES = (["The cat sat on the mat.", "A dog ran away."], ["The cat sat on a mat.", "A dog ran far away."])
@@ -127,6 +129,24 @@ def test_references_that_look_tokenised_are_told(score: Score, caplog: pytest.Lo
     Path("tokenised").write_text(line * 3, encoding="utf-8")
     assert score("-t", "tokenised", "-r", "tokenised", "-l", "en") == 0
     assert "the references of tokenised look tokenised" in caplog.text
+
+
+def test_scores_of_words_that_a_language_does_not_separate_are_told(
+    score: Score, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "BLEU splits tha_Thai at spaces, which it does not put between words"
+    Path("thai").write_text("สะพานเก่าถูกปิด\n", encoding="utf-8")
+    assert score("-t", "thai", "-r", "thai", "-l", "tha_Thai", "-m", "bleu", "-m", "ter", "--json") == 0
+    assert caplog.text.count(told) == 1
+    caplog.clear()
+    for name in ("out/en-tha_Thai.txt", "test.tha_Thai"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("สะพานเก่าถูกปิด\n", encoding="utf-8")
+    assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-m", "bleu", "-o", "results", "--json") == 0
+    assert caplog.text.count(told) == 1
+    capsys.readouterr()
+    study = make_study(Results.load(Path("results")), "system")
+    assert any(told in note for note in tabulate_directions(study).notes)
 
 
 def write_grid(folder: Path, system: str, tasks: tuple[str, ...] = ("en-de", "de-en", "de-fr")) -> None:

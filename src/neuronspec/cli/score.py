@@ -111,6 +111,7 @@ class How:
 def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> None:
     from neuronspec.evaluation.metrics import evaluate
     from neuronspec.evaluation.quality import assess
+    from neuronspec.evaluation.tokenizers import warn_of_words
     from neuronspec.languages import expect_language
 
     expect_language(language)  # a misspelt code would choose the wrong tokenizer
@@ -118,6 +119,8 @@ def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> Non
     references = read.references or ()
     with how.open() as metrics:
         scores = evaluate(read.hypotheses, references, language, metrics, sources=read.sources)
+    for warning in filter(None, (warn_of_words(one.metric, one.signature, language) for one in scores)):
+        logger.warning(warning)
     _show(scores, assess(read.hypotheses, read.sources, references, language), as_json)
 
 
@@ -152,6 +155,8 @@ def _score_grid(
             parts.append(score_task(system, task, read.hypotheses, references, metrics, read.sources, unseen))
             advance()
     results = merge_results(parts)
+    for warning in results.warnings:
+        logger.warning(warning)
     if out is not None:
         with publish(out) as temporary:
             temporary.mkdir()

@@ -16,10 +16,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sacrebleu.metrics import CHRF, TER
+from sacrebleu.metrics import CHRF
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.evaluation.tokenizers import build_bleu, build_bleu_of, build_tokenized_bleu, load_sentencepiece
+from neuronspec.evaluation.tokenizers import (
+    build_bleu,
+    build_bleu_of,
+    build_ter,
+    build_tokenized_bleu,
+    load_sentencepiece,
+)
 from neuronspec.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
@@ -168,8 +174,9 @@ def evaluate(
         hypotheses: the detokenized translations, one a sentence.
         references: the detokenized reference translations in the same order.
         target_language: the language of the translations (`de`, `zh`, `jpn_Jpan`, ...). It chooses BLEU's
-            tokenizer: `zh` for Chinese, MeCab for Japanese and Korean, otherwise `13a`. For other languages
-            that are written without spaces, trust chrF++ rather than BLEU.
+            tokenizer (`zh` for Chinese, MeCab for Japanese and Korean, otherwise `13a`) and TER's words
+            (characters of languages without spaces, see `build_ter`). For other languages that are written
+            without spaces, such as Thai, trust chrF++ and TER rather than BLEU: `warn_of_words` says so.
         metrics: names from `METRICS`, `spbleu`, or metrics themselves.
         sentencepiece: the SentencePiece model that `spbleu` splits with; see `sentencepiece_bleu`.
         sources: the sentences that were translated, for metrics that read them (COMET).
@@ -313,7 +320,7 @@ def _score_ter(statistics: FloatArray) -> FloatArray:
 METRICS = Registry[Metric]("metric")
 METRICS.register("bleu")(SacrebleuMetric("BLEU", True, _score_bleu, build_bleu))
 METRICS.register("chrf")(SacrebleuMetric("chrF++", True, _score_chrf, lambda _: CHRF(word_order=2)))
-METRICS.register("ter")(SacrebleuMetric("TER", False, _score_ter, lambda _: TER()))
+METRICS.register("ter")(SacrebleuMetric("TER", False, _score_ter, build_ter))
 # As in tables of IWSLT: the detokenized text, split by Moses. What Moses has no list of abbreviations for, it
 # splits as English; Chinese, Japanese and Korean need a tokenizer of their own (use `bleu`).
 METRICS.register("tokenized_bleu")(SacrebleuMetric("tokenised BLEU", True, _score_bleu, build_tokenized_bleu))

@@ -340,4 +340,6 @@ def cite(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
     """Return the note with the signatures of metrics."""
     known = dict.fromkeys(signature for study in studies for signature in study.results.signatures)
     own = [one for metric in metrics for one in known if one.startswith(f"{metric}: ") and not one.endswith(" ``")]
-    return [f"Signatures: {'; '.join(own)}."] if own else []
+    warnings = dict.fromkeys(warning for study in studies for warning in study.results.warnings)
+    about = [f"{warning}." for metric in metrics for warning in warnings if warning.startswith(f"{metric} ")]
+    return [*about, *([f"Signatures: {'; '.join(own)}."] if own else [])]

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.evaluation.metrics import FloatArray
+from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names, child
@@ -110,6 +111,12 @@ class Results:
     def zero_shot(self) -> set[str]:
         """The tasks that a system was not trained for."""
         return {score.task for score in self.scores if score.zero_shot}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before scores are believed: words that a language does not separate."""
+        found = (warn_of_words(one.metric, one.signature, split_direction(one.task)[1]) for one in self.scores)
+        return list(dict.fromkeys(warning for warning in found if warning))
 
     @property
     def signatures(self) -> list[str]:

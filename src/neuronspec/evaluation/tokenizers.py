@@ -1,4 +1,4 @@
-"""How BLEU splits text: sacrebleu's tokenizer of the language, Moses', or the pieces of a SentencePiece model."""
+"""How BLEU and TER split text: as sacrebleu does for the language, as Moses does, or into pieces of SentencePiece."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, TER
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
-from neuronspec.languages import find_language
+from neuronspec.evaluation.writing import find_writing, split_letters
+from neuronspec.languages.spelling import read_code
 
 Split = Callable[[str], str]  # a text with spaces between its tokens
 
+# Sacrebleu's tokenizers by how a language is written; `13a` splits at spaces and punctuation.
 TOKENIZERS = {
-    **dict.fromkeys(("zh", "zho", "cmn", "yue"), "zh"),
-    **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
-    **dict.fromkeys(("ko", "kor"), "ko-mecab"),
+    **{"spaced": "13a", "unspaced": "13a"},
+    **{"chinese": "zh", "japanese": "ja-mecab", "korean": "ko-mecab"},
 }
+LETTERS = "tercom-letters"  # the signature of TER's tokens where `split_letters` makes them
 
 
 def build_bleu(target_language: str) -> Any:
     """Return BLEU with the tokenizer of a language; on characters, with a warning, where that is not installed."""
-    language = target_language.strip("_").replace("_", "-").split("-")[0].lower()  # zho_Hant, __zh__, zh-TW
-    tokenizer = TOKENIZERS.get(language, "13a")
+    tokenizer = TOKENIZERS[find_writing(target_language)]
     try:
         return BLEU(tokenize=tokenizer)
     except RuntimeError:  # MeCab is an extra of sacrebleu's
@@ -42,6 +43,47 @@ def build_bleu(target_language: str) -> Any:
             stacklevel=3,
         )
         return BLEU(tokenize="char")
+
+
+def build_ter(target_language: str) -> Any:
+    """Return TER with the words of a language, or its characters where it puts no spaces between words.
+
+    Chinese and Japanese are split as sacrebleu's `--ter-asian-support --ter-normalized` does: each Chinese character
+    is a word. That leaves the letters of Thai, Lao, Khmer, Burmese, Tibetan and their like in one piece, so a sentence
+    would be one word, right or wrong as a whole; here each letter with its marks is a word. The signature says which
+    it was.
+    """
+    writing = find_writing(target_language)
+    if writing in ("spaced", "korean"):
+        return TER()
+
+    scorer = TER(normalized=True, asian_support=True)
+    if writing == "unspaced":
+        normalize = scorer.tokenizer
+        scorer.tokenizer, scorer.tokenizer_signature = lambda text: normalize(split_letters(text)), LETTERS
+    return scorer
+
+
+def warn_of_words(metric: str, signature: str, target_language: str) -> str:
+    """Return a sentence where a score counts words that a language does not separate; else an empty string.
+
+    Args:
+        metric: Display name of the metric.
+        signature: Signature of the score.
+        target_language: Language of the translations.
+
+    Example:
+        >>> warn_of_words("BLEU", "nrefs:1|tok:13a", "de"), warn_of_words("BLEU", "nrefs:1|tok:zh", "zh")
+        ('', '')
+        >>> warn_of_words("BLEU", "nrefs:1|tok:13a", "th")
+        'BLEU splits th at spaces, which it does not put between words: trust chrF++, TER or spBLEU'
+    """
+    splits_at_spaces = "tok:13a" in signature or "tok:moses" in signature
+    if not splits_at_spaces or find_writing(target_language) in ("spaced", "korean"):
+        return ""
+    return (
+        f"{metric} splits {target_language} at spaces, which it does not put between words: trust chrF++, TER or spBLEU"
+    )
 
 
 def build_bleu_of(split: Split, signature: str) -> Any:
@@ -57,11 +99,7 @@ def build_tokenized_bleu(target_language: str) -> Any:
     Raises:
         NeuronspecError: sacremoses is not installed.
     """
-    try:
-        language = find_language(target_language).code
-    except NeuronspecError:
-        language = target_language.strip("_").replace("_", "-").lower()
-    return build_bleu_of(*_load_moses(language.split("-")[0]))  # pt-BR, zh-Hant
+    return build_bleu_of(*_load_moses(read_code(target_language).language))  # pt of pt-BR
 
 
 @functools.cache

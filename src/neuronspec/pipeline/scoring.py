@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ from neuronspec.pipeline.systems import choose_baselines as choose_baselines
 from neuronspec.pipeline.translating import share_tasks
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
+
+logger = logging.getLogger(__name__)
 
 
 def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
@@ -54,6 +57,8 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     processes.wait_for_everyone()
     if processes.is_main_process:
         results = merge_results(Results.load(child(layout.scoring, task)) for task in config.tested_directions())
+        for warning in results.warnings:
+            logger.warning(warning)
         study = _compare(config, results)
         with publish(layout.scores) as temporary:
             temporary.mkdir()

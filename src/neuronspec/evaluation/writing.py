@@ -1,0 +1,60 @@
+"""Whether a language is written with spaces between words, which decides what metrics of words can count."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import regex
+
+from neuronspec.languages.spelling import read_code
+
+Writing = Literal["spaced", "chinese", "japanese", "korean", "unspaced"]
+
+_CHINESE: Final = frozenset({"Hans", "Hant", "Hani", "Hanb"})
+_JAPANESE: Final = frozenset({"Jpan", "Hira", "Kana"})
+# Scripts of South-East Asia and Tibet that have spaces between phrases at most, by their names in Unicode.
+_UNSPACED: Final = {
+    **{"Thai": "Thai", "Laoo": "Lao", "Khmr": "Khmer", "Mymr": "Myanmar", "Tibt": "Tibetan"},
+    **{"Java": "Javanese", "Bali": "Balinese", "Lana": "Tai_Tham"},
+    **{"Talu": "New_Tai_Lue", "Tale": "Tai_Le", "Tavt": "Tai_Viet"},
+}
+_LETTER: Final = regex.compile("[" + "".join(rf"\p{{{name}}}" for name in _UNSPACED.values()) + r"]\p{M}*")
+_BREAK: Final = "\u200b"  # the zero-width space, an invisible hint where a line may break
+
+
+def find_writing(language: str) -> Writing:
+    """Return how a language is written, by the script that its code names or that it usually has.
+
+    Args:
+        language: Code of the language, in any spelling.
+
+    Raises:
+        NeuronspecError: The text cannot be a language code.
+
+    Example:
+        >>> [find_writing(code) for code in ("cmn_Hans", "zh-TW", "jpn_Jpan", "kor", "th", "bod_Tibt", "de")]
+        ['chinese', 'chinese', 'japanese', 'korean', 'unspaced', 'unspaced', 'spaced']
+        >>> find_writing("zh-Latn"), find_writing("my_language")
+        ('spaced', 'spaced')
+    """
+    meaning = read_code(language)
+    if meaning.script in _CHINESE:
+        return "chinese"
+    if meaning.script in _JAPANESE:
+        return "japanese"
+    if meaning.language == "ko" and meaning.script == "Hang":
+        return "korean"
+    return "unspaced" if meaning.script in _UNSPACED else "spaced"
+
+
+def split_letters(text: str) -> str:
+    """Return a text with spaces around each letter, its marks included, of the scripts that put none between words.
+
+    Letters of other scripts and digits stay together: they are words among them. Zero-width spaces go, for only some
+    writers set them.
+
+    Example:
+        >>> split_letters("ใช้ iPhone 15").split()
+        ['ใ', 'ช้', 'iPhone', '15']
+    """
+    return str(_LETTER.sub(r" \g<0> ", text.replace(_BREAK, "")))
