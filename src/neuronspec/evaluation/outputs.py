@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from neuronspec.data.formats import read_lines
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language
+from neuronspec.languages import is_known, suggest_language
+from neuronspec.languages.spelling import read_code
 from neuronspec.registry import Registry
 
 
@@ -172,7 +173,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _load_detokenizer(language: str) -> Callable[[Iterable[str]], tuple[str, ...]]:
-    code = find_language(language).code.split("-")[0]  # sacremoses takes a misspelt code for English, in silence
+    if not is_known(language):  # sacremoses takes a misspelt code for English, in silence
+        raise NeuronspecError(
+            f"unknown language {language!r}{suggest_language(language)}: Moses has no rules to detokenize it; give a "
+            "code of ISO 639, or text that is detokenized already"
+        )
+    code = read_code(language).language
     try:
         sacremoses: Any = importlib.import_module("sacremoses")
     except ImportError as error:

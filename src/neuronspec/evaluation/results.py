@@ -197,10 +197,17 @@ class Results:
         check_names([row.system for row in rows], "system", directory)
         check_names([row.task for row in rows], "task", directory)
         check_names([score.metric for score in scores], "metric", directory)
-        for score in scores:
-            split_direction(score.task)
+        for task in dict.fromkeys(score.task for score in scores):
+            _check_direction(task, directory / SCORES_FILE)
         places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
         return merge_results([cls(tuple(scores), tuple(qualities), places)])  # which tells of lines that do not fit
+
+
+def _check_direction(task: str, path: Path) -> None:
+    try:
+        split_direction(task)
+    except NeuronspecError as error:
+        raise NeuronspecError(f"{path} holds the unknown direction {task!r}: {error}") from error
 
 
 def _statistics_file(directory: Path, system: str, task: str) -> Path:
