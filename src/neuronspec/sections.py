@@ -56,8 +56,9 @@ class Corpus(Section):
     path: str = Field(min_length=1)
     """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of codes: `train/{lang}.tsv.xz`. Relative to
     the configuration file."""
-    format: Literal["auto", "tsv", "lines", "jsonl", "catalog", "datasets"] = "auto"
-    """`tsv`, `lines`, `jsonl`, `catalog` or `datasets`; `auto` tells by the name."""
+    format: Literal["auto", "tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"] = "auto"
+    """`tsv`, `lines` (two aligned files), `opus` (a zip archive of such two), `tmx`, `jsonl`, `catalog` (`.po`, `.mo`,
+    `.json`) or `datasets`; `auto` tells by the name."""
     columns: Annotated[list[StrictInt | str], AfterValidator(check_columns)] | None = None
     """The columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
     from 1 (`[2, 3]`), or names in the first line (`[english, "{lang}"]`, `["{src}", "{tgt}"]`)."""

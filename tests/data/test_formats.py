@@ -169,7 +169,7 @@ def test_one_language_is_no_direction(source: str, target: str) -> None:
 
 
 def test_the_formats_are_those_the_documentation_names() -> None:
-    assert set(FORMATS) == {"tsv", "lines", "jsonl", "catalog", "datasets"}
+    assert set(FORMATS) == {"tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"}
 
 
 def test_without_the_library_datasets_the_message_says_how_to_install_it(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from neuronspec.data.streams import decode as decode
-from neuronspec.data.streams import exists, missing
+from neuronspec.data.streams import exists, missing, open_bytes
 from neuronspec.data.streams import read_lines as read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import match_language
 from neuronspec.registry import Registry
 
 
@@ -40,9 +41,11 @@ FORMATS: Registry[Reader] = Registry("corpus format")
 PIVOT_CODES = frozenset({"en", "eng", "eng_Latn", "en_XX"})
 """The codes of English, the language on which corpora are centred and in which catalogs are keyed."""
 
-_COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
+COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
 _SUFFIXES = {
     ".tsv": "tsv",
+    ".tmx": "tmx",
+    ".zip": "opus",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".po": "catalog",
@@ -128,10 +131,41 @@ def _detect(template: str, source: str, target: str) -> str:
         return found
     if "{lang}" in template:
         return "lines"
+    if _is_memory(locate(template, source, target)[0]):
+        return "tmx"
     raise NeuronspecError(
         f"cannot tell the format of {template} from its name; give format, one of {', '.join(FORMATS)}, "
         "or write {lang} where the two files of a pair differ"
     )
+
+
+def _is_memory(path: Path) -> bool:
+    """Tell a translation memory by what stands at its beginning."""
+    if not exists(path):
+        return False
+    with open_bytes(path) as stream:
+        start = stream.read(2048).replace(b"\0", b"")  # it may be in UTF-16
+    return b"<tmx" in start
+
+
+def choose_code(code: str, candidates: tuple[str, ...]) -> str | None:
+    """Return the candidate that means a language, or its nearest variant: `EN-GB` for `en`, where there is no other.
+
+    Args:
+        code: any code.
+        candidates: what files have for codes; some may be none.
+    """
+    found = match_language(code, candidates)
+    if found is not None:
+        return found
+    return next((candidate for candidate in candidates if _is_variant(candidate, code)), None)
+
+
+def _is_variant(candidate: str, code: str) -> bool:
+    try:
+        return match_language(candidate, (code,)) is not None
+    except NeuronspecError:  # no code at all
+        return False
 
 
 def tell_by_suffix(template: str) -> str | None:
@@ -139,7 +173,7 @@ def tell_by_suffix(template: str) -> str | None:
     if template.startswith("hub:"):
         return "datasets"
     path = Path(template)
-    return _SUFFIXES.get((path.with_suffix("") if path.suffix in _COMPRESSED else path).suffix)
+    return _SUFFIXES.get((path.with_suffix("") if path.suffix in COMPRESSED else path).suffix)
 
 
 def fill_placeholders(template: str, lang: str, source: str, target: str) -> str:
@@ -171,6 +205,16 @@ def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
     swapped = [Path(fill_placeholders(template, lang, target, source)) for lang in (source, target)]
     if not all(map(exists, paths)) and all(map(exists, swapped)):
         paths = swapped
+    yield from read_aligned(*paths)
+
+
+def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
+    """Yield the pairs of two files that are aligned line by line.
+
+    Raises:
+        NeuronspecError: a file cannot be read, or one has more lines than the other.
+    """
+    paths = (first, second)
     sides = [read_lines(path) for path in paths]
     for number, (left, right) in enumerate(itertools.zip_longest(*sides), 1):
         if left is None or right is None:
@@ -180,6 +224,20 @@ def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
                 f"{paths[0]} has {counts[0]} lines, but {paths[1]} has {counts[1]}; they must be aligned line by line"
             )
         yield Pair(left, right, f"{paths[0]}:{number}")
+
+
+@FORMATS.register("tmx")
+def _read_tmx(template: str, source: str, target: str) -> Iterator[Pair]:
+    from neuronspec.data.memories import read_memory  # it is built on this module
+
+    return read_memory(template, source, target)
+
+
+@FORMATS.register("opus")
+def _read_opus(template: str, source: str, target: str) -> Iterator[Pair]:
+    from neuronspec.data.archives import read_archive  # it is built on this module
+
+    return read_archive(template, source, target)
 
 
 @FORMATS.register("jsonl")

@@ -1,0 +1,64 @@
+"""Reading the zip archives of OPUS: two files with a sentence a line, and what goes with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from neuronspec.data.formats import COMPRESSED, Pair, choose_code, locate, read_aligned
+from neuronspec.data.streams import open_archive
+from neuronspec.errors import NeuronspecError
+
+
+def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
+    """Yield the pairs of a zip archive that holds a text in two languages, such as `Books.de-en.de` and `.en`.
+
+    The two are the members that differ in nothing but a language's code at the end of their names, in whatever
+    spelling. Nothing is unpacked to disk.
+
+    Args:
+        template: the archive, with the placeholders of `read_pairs`.
+        source: code of the source language.
+        target: code of the target language.
+
+    Raises:
+        NeuronspecError: the archive is missing or damaged, or does not hold exactly one text in these two languages.
+    """
+    path, _ = locate(template, source, target)
+    members = _list_members(path)
+    found = []
+    for stem, codes in sorted(_group(members).items()):
+        left, right = (choose_code(code, tuple(sorted(codes))) for code in (source, target))
+        if left is not None and right is not None and left != right:
+            found.append((stem, codes[left], codes[right]))
+
+    if not found:
+        some = ", ".join(members[:8]) or "nothing"
+        raise NeuronspecError(
+            f"{path} holds no text in {source} and {target}, as two members that end in the languages' codes; it has "
+            f"{some}; name a single file as {path}!MEMBER"
+        )
+    if len(found) > 1:
+        stems = ", ".join(stem for stem, _, _ in found[:5])
+        raise NeuronspecError(
+            f"{path} holds several texts in {source} and {target}: {stems}; name one: {path}!{found[0][0]}.{{lang}}"
+        )
+    _, first, second = found[0]
+    yield from read_aligned(Path(f"{path}!{first}"), Path(f"{path}!{second}"))
+
+
+def _list_members(path: Path) -> list[str]:
+    with open_archive(path) as archive:
+        return [member.filename for member in archive.infolist() if not member.is_dir()]
+
+
+def _group(members: list[str]) -> dict[str, dict[str, str]]:
+    """Return the members that have a name in common, by what stands behind its last dot."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for member in members:
+        name = PurePosixPath(member)
+        plain = name.with_suffix("") if name.suffix in COMPRESSED else name
+        if plain.suffix:
+            groups[str(plain.with_suffix(""))][plain.suffix[1:]] = member
+    return groups

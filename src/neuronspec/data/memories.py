@@ -1,0 +1,144 @@
+"""Reading translation memories: TMX, the exchange format of translators' tools and of OPUS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from lxml import etree
+
+from neuronspec.data.formats import Pair, choose_code, locate
+from neuronspec.data.streams import open_bytes
+from neuronspec.errors import NeuronspecError
+
+_BLOCK = 1 << 16  # bytes that are parsed at a time
+_HEAD = 1 << 20  # bytes within which the root element has begun
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+# Elements within a segment whose content is code of the original format, not text.
+_CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
+
+
+def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
+    """Yield the pairs of a TMX file, in its order; memory holds one translation unit at a time.
+
+    Languages are found in whatever spelling the file has (`DE-DE`, `deu`). A unit without one of the two is left out;
+    of several texts in one language, that in the nearest variant counts, then the first. Formatting codes within a
+    text are left out, the text that they format stays.
+
+    Nothing outside the file is read, and it may declare no entities: a stranger's file can neither look at other
+    files nor fill the memory.
+
+    Args:
+        template: the file, compressed or not, with the placeholders of `read_pairs`.
+        source: code of the source language.
+        target: code of the target language.
+
+    Raises:
+        NeuronspecError: the file is missing, damaged, no TMX, or has no text in one of the languages.
+    """
+    path, _ = locate(template, source, target)
+    languages: set[str] = set()
+    count = 0
+    with open_bytes(path) as stream:
+        for number, texts in enumerate(_read_units(stream, str(path)), 1):
+            languages |= texts.keys()
+            left, right = (choose_code(code, tuple(texts)) for code in (source, target))
+            if left is not None and right is not None and left != right:
+                count += 1
+                yield Pair(texts[left], texts[right], f"{path}:unit {number}")
+    if not count:
+        found = ", ".join(sorted(languages)[:10]) or "none"
+        raise NeuronspecError(f"{path} has no unit with texts in {source} and {target}; its languages: {found}")
+
+
+def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
+    """Yield the text of each unit by the language, as the file spells it."""
+    parser = etree.XMLPullParser(
+        events=("start", "end"),
+        tag=["{*}tmx", "{*}tu"],
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    begun, size = False, 0
+    try:
+        while block := stream.read(_BLOCK):
+            parser.feed(block)
+            for event, element in parser.read_events():
+                is_root = _local(element.tag) == "tmx"
+                if is_root and event == "start":
+                    begun = True
+                    _refuse_entities(element, name)
+                elif not is_root and event == "end":
+                    yield _read_unit(element, name)
+                    _forget(element)
+            size += len(block)
+            if not begun and size > _HEAD:
+                break
+        if begun:
+            parser.close()
+    except etree.XMLSyntaxError as error:
+        raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or mend it") from None
+    if not begun:
+        raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
+
+
+def _refuse_entities(root: Any, name: str) -> None:
+    """Refuse a file that declares entities: they can name other files, and grow without end."""
+    dtd = root.getroottree().docinfo.internalDTD
+    declared = [entity.name for entity in dtd.iterentities()] if dtd is not None else []
+    if declared:
+        raise NeuronspecError(
+            f"{name} declares the entity {declared[0]!r}, which is not read for safety; write its text where it is used"
+        )
+
+
+def _forget(unit: Any) -> None:
+    """Free the memory of a unit that has been read, and of what stands before it."""
+    unit.clear()
+    parent = unit.getparent()
+    while parent is not None and unit.getprevious() is not None:
+        del parent[0]
+
+
+def _read_unit(unit: Any, name: str) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for variant in _children(unit, "tuv"):
+        language = _find_language(variant)
+        segment = next(_children(variant, "seg"), None)
+        if segment is not None and language:
+            texts.setdefault(language, _read_text(segment, name))
+    return texts
+
+
+def _children(element: Any, name: str) -> Iterator[Any]:
+    return element.iterchildren(f"{{*}}{name}")  # type: ignore[no-any-return]
+
+
+def _find_language(variant: Any) -> str:
+    """Return the language of a text: `xml:lang`, or `lang`, as TMX 1.1 has it."""
+    others = (value for key, value in variant.attrib.items() if _local(key).lower() == "lang")
+    return str(variant.get(_XML_LANG) or next(others, "")).strip()
+
+
+def _local(name: str) -> str:
+    """Return a name without its namespace, even one that is not well-formed."""
+    return name.rpartition("}")[2].rpartition(":")[2]
+
+
+def _read_text(element: Any, name: str) -> str:
+    """Return the text of a segment without the codes of the original format."""
+    parts = [element.text or ""]
+    for child in element:
+        if child.tag is etree.Entity:
+            raise NeuronspecError(
+                f"{name} uses the entity {child.text}, which it does not declare; write the character"
+            )
+        if isinstance(child.tag, str) and _local(child.tag) not in _CODE:
+            parts.append(_read_text(child, name))
+        parts.append(child.tail or "")
+    return "".join(parts)
