@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
+import itertools
 import re
 import struct
 import zipfile
@@ -15,9 +16,11 @@ from pathlib import Path, PurePath
 import polib
 
 from neuronspec.data.charsets import find_charset
-from neuronspec.data.formats import PIVOT_CODES, Pair, decode_json
+from neuronspec.data.formats import Pair, decode_json
+from neuronspec.data.spellings import choose_spelling
 from neuronspec.data.streams import ARCHIVE_PATH, decode, missing, missing_member, open_archive, open_bytes, open_member
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import same_language
 
 Key = tuple[str, ...]  # gettext: (context, English text); JSON: the path of keys
 
@@ -43,7 +46,8 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
 
     Args:
         template: a glob with `{lang}`, ending in `.po`, `.mo` or `.json`; `ARCHIVE!GLOB` looks into a zip
-            file (a wheel is one). `{lang}` matches `pt_BR` and `pt-BR` for either.
+            file (a wheel is one). `{lang}` matches the language's code, or the only other
+            spelling of it that there are files of: `pt_BR` for `pt-BR`, `zh_Hans` for `cmn_Hans`.
         source: code of the source language.
         target: code of the target language.
 
@@ -58,7 +62,7 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     if suffix not in _PARSERS or "{lang}" not in template:
         raise NeuronspecError(f"{template} must hold {{lang}} and end in {', '.join(_PARSERS)}")
     template = template.replace("{src}", source).replace("{tgt}", target)
-    keyed = [suffix != ".json" and code in PIVOT_CODES for code in (source, target)]
+    keyed = [suffix != ".json" and same_language(code, "en") for code in (source, target)]
     with contextlib.ExitStack() as stack:
         sides = [
             stack.enter_context(_opened(template, code, in_keys))
@@ -130,7 +134,6 @@ def _are_identifiers(keys: Collection[str]) -> bool:
 @contextlib.contextmanager
 def _opened(template: str, code: str, optional: bool) -> Iterator[_Catalogs]:
     """Find the catalogs of the language `code`, in a directory or in an archive; if they are optional, perhaps none."""
-    spellings = list(dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]))
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
@@ -138,23 +141,46 @@ def _opened(template: str, code: str, optional: bool) -> Iterator[_Catalogs]:
         archive = (
             stack.enter_context(open_archive(Path(archive_name.replace("{lang}", code)))) if archive_name else None
         )
-        files: dict[Key, str] = {}
-        for spelling in spellings:
-            globbed = pattern.replace("{lang}", glob.escape(spelling))
-            names = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
-            regex = re.compile(_regex(pattern, spelling), re.DOTALL)
-            for match in filter(None, map(regex.fullmatch, names)):
-                files.setdefault(match.groups(), f"{archive.filename}!{match[0]}" if archive else match[0])
+        files = _find_files(pattern, code, archive)
         if not files and not optional:
             raise _nothing_found(pattern.replace("{lang}", code), archive)
         yield _Catalogs(files, _read_file if archive is None else functools.partial(_read_member, archive))
 
 
-def _regex(pattern: str, code: str) -> str:
-    """Return the regular expression of a glob; its groups are the wildcards."""
+def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dict[Key, str]:
+    """Return the files of a language, by what the wildcards stand for.
+
+    The code is looked for as it is written, then with hyphens or underscores, then in the only other spelling.
+    """
+    found: dict[Key, str] = {}
+    for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
+        expression = re.escape(spelling)
+        for match in _find_matches(pattern, glob.escape(spelling), (expression, expression), archive):
+            found.setdefault(match.groups(), f"{archive.filename}!{match[0]}" if archive else match[0])
+    if found:
+        return found
+
+    others = {match["lang"] for match in _find_matches(pattern, "*", ("(?P<lang>[^/]+)", "(?P=lang)"), archive)}
+    spelling = choose_spelling(code, sorted(others))
+    return _find_files(pattern, spelling, archive) if spelling else {}
+
+
+def _find_matches(
+    pattern: str, wildcard: str, expressions: tuple[str, str], archive: zipfile.ZipFile | None
+) -> Iterator[re.Match[str]]:
+    """Yield the matches of a pattern with the language as a wildcard and regular expressions say: first, and again."""
+    globbed = pattern.replace("{lang}", wildcard)
+    names = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
+    regex = re.compile(_regex(pattern, *expressions), re.DOTALL)
+    yield from filter(None, map(regex.fullmatch, names))
+
+
+def _regex(pattern: str, first: str, again: str) -> str:
+    """Return the regular expression of a glob; its groups are the wildcards, and the language where it has a group."""
+    languages = itertools.chain([first], itertools.repeat(again))
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)
     parts[1::2] = [
-        re.escape(code) if part == "{lang}" else _REGEX.get(part, f"({part.replace('[!', '[^')})")
+        next(languages) if part == "{lang}" else _REGEX.get(part, f"({part.replace('[!', '[^')})")
         for part in parts[1::2]
     ]
     parts[::2] = map(re.escape, parts[::2])

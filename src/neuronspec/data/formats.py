@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuronspec.data.spellings import choose_spelling, find_other_spelling
 from neuronspec.data.streams import decode as decode
 from neuronspec.data.streams import exists, missing, open_bytes
 from neuronspec.data.streams import read_lines as read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import match_language
+from neuronspec.languages import is_english, match_language, same_language
 from neuronspec.registry import Registry
 
 
@@ -37,9 +38,6 @@ Reader = Callable[[str, str, str], Iterator[Pair]]
 
 FORMATS: Registry[Reader] = Registry("corpus format")
 """Every corpus format by name: `reader(template, source, target)` yields pairs."""
-
-PIVOT_CODES = frozenset({"en", "eng", "eng_Latn", "en_XX"})
-"""The codes of English, the language on which corpora are centred and in which catalogs are keyed."""
 
 COMPRESSED = {".gz", ".bz2", ".xz", ".zst"}
 _SUFFIXES = {
@@ -94,11 +92,13 @@ def read_pairs(
             known = ", ".join(f"{{{placeholder}}}" for placeholder in _PLACEHOLDERS)
             hint = did_you_mean(name, _PLACEHOLDERS)
             raise NeuronspecError(f"unknown placeholder {{{name}}} in {path}{hint}; known: {known}")
-    if source == target or {source, target} <= PIVOT_CODES:
+    if same_language(source, target):
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
+    kind = "tsv" if columns is not None else _detect(path, source, target) if format == "auto" else format
+    _refuse_other_spelling(path, source, target, kind)
     if columns is not None:
         return _read_columns(path, source, target, format, columns)
-    return FORMATS[_detect(path, source, target) if format == "auto" else format](path, source, target)
+    return FORMATS[kind](path, source, target)
 
 
 def _read_columns(path: str, source: str, target: str, format: str, columns: Sequence[int | str]) -> Iterator[Pair]:
@@ -187,7 +187,26 @@ def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     backward = Path(fill_placeholders(template, source, target, source))
     if "{lang}" not in template:
         return (forward, False) if exists(forward) or not exists(backward) else (backward, True)
-    return (backward, True) if target in PIVOT_CODES else (forward, False)
+    return (backward, True) if _is_pivot(target, source) else (forward, False)
+
+
+def _is_pivot(code: str, other: str) -> bool:
+    """Tell whether a language is the English that corpora are centred on: of two Englishes, the main one."""
+    return is_english(code) and (not is_english(other) or same_language(code, "en"))
+
+
+def _refuse_other_spelling(template: str, source: str, target: str, kind: str) -> None:
+    """Refuse a file that is missing under the languages' codes, but there under other ones of the same languages."""
+    if kind == "catalog" or template.startswith("hub:"):
+        return
+    sides = (source, target) if kind == "lines" else (source if _is_pivot(target, source) else target,)
+    for code in sides:
+        path = fill_placeholders(template, code, source, target)
+        found = None if exists(path) else find_other_spelling(template, {"lang": code, "src": source, "tgt": target})
+        if found is not None:
+            raise NeuronspecError(
+                f"{path} does not exist, but {found.name} does: write the languages' codes as it does"
+            )
 
 
 @FORMATS.register("tsv")
@@ -324,5 +343,14 @@ def _pair_of(row: Any, source: str, target: str, reverse: bool, place: str) -> P
         raise NeuronspecError(
             f"{place} has the fields {', '.join(map(str, texts)) or 'none'}; "
             f"expected texts under {source!r} and {target!r}, or under 'source' and 'target'"
+            f"{_suggest_keys(texts, source, target)}"
         )
     return Pair(values[0] or "", values[1] or "", place)
+
+
+def _suggest_keys(texts: Mapping[Any, Any], source: str, target: str) -> str:
+    """Return a hint that names the fields of the same languages in other spellings."""
+    names = [key for key, text in texts.items() if isinstance(key, str) and isinstance(text, str)]
+    found = {code: choose_spelling(code, names) for code in (source, target)}
+    others = [f"{name!r} for {code!r}" for code, name in found.items() if name not in (None, code)]
+    return f"; write the languages' codes as the fields do: {' and '.join(others)}" if others else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from neuronspec.columns import Columns
 from neuronspec.data.formats import Pair, fill_placeholders, locate
 from neuronspec.data.sameness import is_empty
+from neuronspec.data.spellings import choose_spelling
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
 
@@ -71,8 +72,10 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
         return int(name)
     if header.count(name) != 1:
         found = "several columns" if name in header else "no column"
+        spelled = choose_spelling(name, header) if name not in header else None
+        hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
         raise NeuronspecError(
-            f"{path} has {found} {name!r}{did_you_mean(name, header)}; "
+            f"{path} has {found} {name!r}{hint}; "
             f"its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
         )
     return header.index(name) + 1
