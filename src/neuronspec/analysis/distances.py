@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import distance
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import Language, find_language
+from neuronspec.languages import UNKNOWN, UNRELATED, Language, find_language
 
 UrielKind = Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]
 # kind -> the file in lang2vec's data, and how the names of its features begin
@@ -43,7 +43,8 @@ def family_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
         languages: n of them.
 
     Returns:
-        (n, n) distances, 0..1.
+        (n, n) distances, 0..1. A language of unknown family has nan in its row and column and on the diagonal, and
+        `mantel` leaves it out.
 
     Example:
         >>> family_distances([find_language(code) for code in ("de", "nl", "ru", "fi")])[0].round(2).tolist()
@@ -58,7 +59,7 @@ def family_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
         )
     )
     steps = np.select([same_language, same_lineage, same_top], [0, 1, 2], default=3)
-    return np.asarray(steps / 3, dtype=np.float64)
+    return _leave_out_unknown(steps / 3, [language.family for language in languages])
 
 
 def script_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
@@ -68,14 +69,21 @@ def script_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
         languages: n of them.
 
     Returns:
-        (n, n) distances.
+        (n, n) distances. A language in an unknown script has nan in its row and column and on the diagonal, and
+        `mantel` leaves it out.
 
     Example:
         >>> script_distances([find_language(code) for code in ("hi", "mr", "ur")])[0].tolist()
         [0.0, 0.0, 1.0]
     """
-    same = _compare([language.script for language in languages])
-    return np.where(same, 0.0, 1.0)
+    scripts = [language.script for language in languages]
+    return _leave_out_unknown(np.where(_compare(scripts), 0.0, 1.0), scripts)
+
+
+def _leave_out_unknown(distances: NDArray[np.float64], facts: Sequence[str]) -> NDArray[np.float64]:
+    """Return distances with nan in the rows and columns of the languages of which a fact is unknown."""
+    unknown = np.array([fact == UNKNOWN for fact in facts], dtype=bool)
+    return np.where(unknown[:, None] | unknown[None], np.nan, distances)
 
 
 def vocabulary_distances(counts: ArrayLike) -> NDArray[np.float64]:
@@ -141,7 +149,7 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
         matrix = _measure_arcs(_locate(names, vectors))
     else:
         if kind == "genetic":
-            isolated = np.array([not language.lineage for language in languages], dtype=bool)
+            isolated = np.array([language.family in UNRELATED for language in languages], dtype=bool)
             vectors[(vectors.sum(axis=1) == 0) & ~isolated] = np.nan  # URIEL does not say, or it would be an isolate
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         units = np.divide(vectors, lengths, out=vectors.copy(), where=lengths != 0)

@@ -15,7 +15,8 @@ from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.statistics import Correlation, Separation, Trend, correct, mantel
-from neuronspec.analysis.structure import FAMILY, SIZE
+from neuronspec.analysis.structure import FAMILY, SCRIPT, SIZE
+from neuronspec.languages import UNKNOWN
 
 LEVEL = 0.05
 HIGH_Z = 3  # standard deviations above chance
@@ -157,7 +158,7 @@ def _find_firm(layers: Sequence[LayerMeasures]) -> list[str]:
 
 def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
     """Say which distances between languages the overlaps follow, alone and beside their rivals."""
-    found = []
+    found = _describe_unknown(stack, layers[0].panel)
     who = "languages" if layers[0].panel.languages else "tasks"
     for name in layers[0].structure.correlations:
         correlations = {one.layer: one.structure.correlations[name] for one in layers}
@@ -166,7 +167,12 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
             continue  # as it should be
         if not known:
             few = max(one.n for one in correlations.values()) < LEAST
-            why = f"it takes {LEAST} {who}" if few else f"the {who} are all as far apart in it, or overlap as much"
+            of_known = f" of known {name}" if name in (FAMILY, SCRIPT) else ""
+            why = (
+                f"it takes {LEAST} {who}{of_known}"
+                if few
+                else f"the {who} are all as far apart in it, or overlap as much"
+            )
             text = f"Whether overlaps follow {name} in the {stack} is not tested: {why}."
             found.append(Finding("caveat", text))
             continue
@@ -181,7 +187,7 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
             noisy = "" if firm else "; but there overlaps are hardly more than noise"
             found.append(Finding("finding" if firm and name != SIZE else "caveat", f"{text}{noisy}."))
         elif least > LEVEL:
-            size = len(layers[0].panel.tasks)
+            size = max(one.n for one in known.values())
             text = (
                 f"{size} {who} are too few to tell whether overlaps follow {name} in the {stack}: no corrected p-value "
                 f"could be below {least:.2g} ({numbers})."
@@ -191,6 +197,17 @@ def _describe_languages(stack: str, layers: Sequence[LayerMeasures]) -> list[Fin
             found.append(Finding("caveat", f"No layer of the {stack} shows that overlaps follow {name} ({numbers})."))
         if name == FAMILY:
             found += _describe_families(stack, layers)
+    return found
+
+
+def _describe_unknown(stack: str, panel: Panel) -> list[Finding]:
+    """Say which languages are left out of the tests of families and of scripts."""
+    found = []
+    for name, facts in ((FAMILY, panel.families), (SCRIPT, panel.scripts)):
+        unknown = [label for label, fact in zip(panel.labels, facts, strict=True) if fact == UNKNOWN]
+        if unknown:
+            text = f"The {name} of {join(unknown)} is unknown: tests of it in the {stack} leave them out."
+            found.append(Finding("caveat", text))
     return found
 
 
@@ -327,13 +344,16 @@ def _describe_ablation(stack: str, ablation: Ablation, panel: Panel) -> list[Fin
 def _describe_relatives(stack: str, ablation: Ablation, panel: Panel) -> list[Finding]:
     """Say whether texts suffer from the loss of related languages' neurons more than from that of others'."""
     relatives = dict(zip(panel.tasks, panel.relatives, strict=False))
-    groups = np.array([relatives.get(task, task) for task in ablation.tasks])
+    unknown = {task for task, family in zip(panel.tasks, panel.families, strict=True) if family == UNKNOWN}
+    known = [place for place, task in enumerate(ablation.tasks) if task not in unknown]
+    changes = ablation.changes[np.ix_(known, known)]
+    groups = np.array([relatives.get(ablation.tasks[place], ablation.tasks[place]) for place in known])
     same = (groups[:, None] == groups[None]) & ~np.eye(len(groups), dtype=bool)
     other = groups[:, None] != groups[None]
     if not same.any() or not other.any():
         return []
-    near, far = (float(ablation.changes[pairs].mean()) for pairs in (same, other))
-    harm = (ablation.changes + ablation.changes.T) / 2
+    near, far = (float(changes[pairs].mean()) for pairs in (same, other))
+    harm = (changes + changes.T) / 2
     test = mantel(-harm, groups[:, None] != groups[None])
     numbers = f"harm without those of related languages {near:.3g}, of unrelated ones {far:.3g}; p = {test.p_value:.2g}"
     if test.p_value <= LEVEL:

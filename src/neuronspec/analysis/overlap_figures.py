@@ -33,6 +33,7 @@ from neuronspec.analysis.canvas import (
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.analysis.tree import Tree
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import UNKNOWN
 
 RELEASED = "IoU^1.25 × 100"
 # the lines of branches, in the order of the hatches of their families
@@ -225,5 +226,6 @@ def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
             dashes.append(strokes[fills[family]["hatch"]] if family else "solid")
         places.append(middle)
         depths.append(distance)
-        families.append(families[a] if families[a] == families[b] else "")
+        is_one_family = families[a] == families[b] != UNKNOWN
+        families.append(families[a] if is_one_family else "")
     return LineCollection(lines, colors=inks, linestyles=dashes, linewidths=1.4, capstyle="projecting", clip_on=False)

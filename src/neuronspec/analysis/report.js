@@ -238,7 +238,7 @@ function readCell(row, column) {
       make("p", {}, make("span", { class: "big" }, formatShare(read("iou", state.k))), "IoU"),
       ...(state.k === data.k ? readDoubts(read) : []),
     );
-  if (row.i !== column.i && row.family && row.family === column.family)
+  if (row.i !== column.i && row.family && row.family !== "unknown" && row.family === column.family)
     parts.push(make("p", { class: "quiet" }, "Both ", say(row.family)));
   find("overlap-reading").replaceChildren(...parts);
   showNearest(panel, row);

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,7 @@ from neuronspec.analysis.overlap import above_diagonal, within_and_across
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.statistics import Correlation, Separation, adjusted_rand, mantel, separate
 from neuronspec.analysis.tree import Tree, language_tree
+from neuronspec.languages import UNKNOWN
 from neuronspec.sections import Analysis
 
 Matrix = NDArray[np.float64]
@@ -37,7 +39,8 @@ class Structure:
         within: mean IoU of two languages of one family; nan where there is no such pair.
         across: mean IoU of two languages of two families.
         tree: of the tasks, by complete linkage; None of one task.
-        families: how far families keep apart; None where the tasks stand for no languages.
+        families: how far families keep apart; None where the tasks stand for no languages. Languages of unknown
+            family are left out of this, of `within`, `across` and `rand`, and those in an unknown script of `scripts`.
         scripts: how far scripts keep apart.
         rand: adjusted Rand index between the families and the tree cut into as many groups.
         correlations: by the name of a distance between languages, its Mantel correlation with 1 - IoU.
@@ -97,39 +100,62 @@ def find_structure(
         permutations: of each test.
         seed: of the permutations.
     """
-    within, across = within_and_across(iou, panel.relatives) if panel.languages else (float("nan"), float("nan"))
     tree = language_tree(iou, panel.labels) if len(iou) > 1 else None
     apart = 1.0 - iou
     distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
     rivals = {name: distances[name] for name in RIVALS if name in distances and _varies(distances[name])}
-    partial = {
-        name: mantel(
-            apart,
-            distance,
-            controls=[other for rival, other in rivals.items() if rival != name],
-            permutations=permutations,
-            seed=seed,
-        )
-        for name, distance in rivals.items()
-        if len(rivals) > 1
-    }
+    partial = {}
+    for name, distance in rivals.items():
+        controls = [other for rival, other in rivals.items() if rival != name and _is_mostly_known(other)]
+        if controls:
+            partial[name] = mantel(apart, distance, controls=controls, permutations=permutations, seed=seed)
     correlations = {
         name: mantel(apart, distance, permutations=permutations, seed=seed) for name, distance in distances.items()
     }
     if not panel.languages:
-        return Structure(within, across, tree, correlations=correlations, partial=partial)
+        return Structure(math.nan, math.nan, tree, correlations=correlations, partial=partial)
+
+    related, relatives = _choose_known(iou, panel.relatives, panel.families)
+    written, scripts = _choose_known(iou, panel.scripts, panel.scripts)
+    within, across = within_and_across(related, relatives) if relatives else (math.nan, math.nan)
     return Structure(
         within,
         across,
         tree,
-        separate(apart, panel.relatives, permutations=permutations, seed=seed),
-        separate(apart, panel.scripts, permutations=permutations, seed=seed),
-        float("nan") if tree is None else adjusted_rand(tree.cut(len(set(panel.relatives))), panel.relatives),
+        _separate(related, relatives, permutations, seed),
+        _separate(written, scripts, permutations, seed),
+        _compare_with_tree(related, relatives),
         correlations,
         partial,
     )
 
 
+def _choose_known(iou: Matrix, groups: Sequence[str], facts: Sequence[str]) -> tuple[Matrix, list[str]]:
+    """Return the overlaps and the groups of the languages of which a fact is known."""
+    known = [place for place, fact in enumerate(facts) if fact != UNKNOWN]
+    return iou[np.ix_(known, known)], [groups[place] for place in known]
+
+
+def _separate(iou: Matrix, groups: Sequence[str], permutations: int, seed: int) -> Separation:
+    if not groups:
+        return Separation(math.nan, math.nan)
+    return separate(1 - iou, groups, permutations=permutations, seed=seed)
+
+
+def _compare_with_tree(iou: Matrix, relatives: Sequence[str]) -> float:
+    """Return the adjusted Rand index between groups of relatives and a tree cut into as many groups."""
+    if len(iou) < 2:
+        return math.nan
+    cut = language_tree(iou, [str(number) for number in range(len(iou))]).cut(len(set(relatives)))
+    return adjusted_rand(cut, relatives)
+
+
+def _is_mostly_known(distance: Matrix) -> bool:
+    """Tell whether a distance is known of most languages: a test with it as a control leaves out all others."""
+    return 2 * int(np.isnan(np.diagonal(distance)).sum()) < len(distance)
+
+
 def _varies(distance: Matrix) -> bool:
     values = above_diagonal(distance)
-    return bool(values.size) and bool(np.nanmax(values) > np.nanmin(values))
+    values = values[~np.isnan(values)]
+    return bool(values.size) and bool(values.max() > values.min())

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from neuronspec.data.batches import TaskFormat
 from neuronspec.data.vocabulary import tag_token
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import find_language, split_direction
+from neuronspec.languages import find_language, match_language, split_direction
 
 # Families of models that read "tag x eos" and write "tag y eos": ours, M2M-100, NLLB, mBART-50.
 TAGGED_BOTH_SIDES = ("m2m_100", "nllb-moe", "mbart")
@@ -54,7 +54,7 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase) -> int:
         NeuronspecError: none of them is a token of its own; the nearest that the model has are named.
     """
     known = find_language(language)
-    codes = [code for code in (known.code, known.m2m) if code]
+    codes = [code for code in (language, known.code, known.m2m) if code]
     spellings = [
         *map(tag_token, codes),
         known.nllb,
@@ -65,7 +65,12 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase) -> int:
         number = tokenizer.convert_tokens_to_ids(spelling)
         if isinstance(number, int) and number != tokenizer.unk_token_id:
             return number
+
     tags = list_tags(tokenizer)
+    by_code = {tag.strip("_<>"): tag for tag in tags}
+    found = match_language(language, by_code)
+    if found is not None:
+        return int(tokenizer.convert_tokens_to_ids(by_code[found]))
     raise NeuronspecError(
         f"the model's vocabulary has no tag for {known.name} ({language}){did_you_mean(spellings[0], tags)}; "
         f"its tags: {', '.join(tags[:12]) or 'none'}{f' and {len(tags) - 12} more' if len(tags) > 12 else ''}"
@@ -74,6 +79,6 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase) -> int:
 
 def list_tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the tokens of a vocabulary that look like language tags: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`."""
-    shape = re.compile(r"__[\w-]+__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|>>[\w-]+<<")
+    shape = re.compile(r"__[\w.+@-]+__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|>>[\w-]+<<")
     beside = getattr(tokenizer, "lang_token_to_id", ())  # M2M-100's tags are not in its vocabulary
     return sorted(filter(shape.fullmatch, {*tokenizer.get_vocab(), *beside}))
