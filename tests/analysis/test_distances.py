@@ -51,6 +51,16 @@ def test_distances_of_families(first: str, second: str, thirds: int) -> None:
     assert matrix[0, 1] == matrix[1, 0] == pytest.approx(thirds / 3)
 
 
+def test_what_is_unknown_of_a_language_is_at_no_distance() -> None:
+    languages = find("de", "hsb", "nl", "ton_Latn")
+    families, scripts = family_distances(languages), script_distances(languages)
+    assert np.isnan(families[[1, 3]]).all()
+    assert np.isnan(families[:, [1, 3]]).all()
+    assert np.isnan(scripts[1]).all()
+    assert families[0, 2] == pytest.approx(1 / 3)
+    assert scripts[0, 2] == scripts[0, 3] == scripts[3, 3] == 0
+
+
 @given(LANGUAGES)
 def test_distances_of_families_and_scripts_are_distances(languages: list[Any]) -> None:
     families, scripts = family_distances(languages), script_distances(languages)

@@ -25,6 +25,7 @@ from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.findings import Finding, describe, join
 from neuronspec.analysis.measures import Measures, measure
 from neuronspec.analysis.statistics import Correlation
+from neuronspec.languages import split_direction
 from neuronspec.neurons.masks import NeuronMasks
 
 CLAIMS = re.compile(r"share more neurons|keep apart more|Overlaps (rise|fall)|are larger than those of random")
@@ -267,3 +268,14 @@ def test_every_text_is_one_clean_sentence() -> None:
         assert "  " not in one.text
         assert "nan" not in one.text.split()
         assert "\n" not in one.text
+
+
+def test_languages_of_unknown_family_are_named() -> None:
+    masks = measure_families().masks
+    renamed = dict(zip(LANGUAGES, ("hsb", "x-foo"), strict=False))
+    names = {task: "-".join(renamed.get(code, code) for code in split_direction(task)) for task in masks.tasks}
+    unknown = {name: {layer: masks.mask(task, layer) for layer in masks.layers} for task, name in names.items()}
+    found = describe(measure(NeuronMasks.from_dict(unknown), options=BARE))
+    for stack in ("encoder", "decoder"):
+        left_out = find(found, f"^The family of .* is unknown: tests of it in the {stack} leave them out", "caveat")
+        assert "hsb and x-foo" in left_out

@@ -96,3 +96,23 @@ def test_tasks_are_divided_by_the_side_of_the_pivot() -> None:
     assert divide(TASKS, "en") == {"from en": ["en-ru", "en-de", "en-sv"], "to en": ["sv-en", "ru-en", "de-en"]}
     assert divide([*TASKS, "law"], "en") == {"all tasks": [*TASKS, "law"]}
     assert divide(["de-sv"], "en") == {"all tasks": ["de-sv"]}
+
+
+def test_languages_that_the_table_lacks_are_shown_as_unknown_and_last() -> None:
+    panel = choose_panel(["en-hsb", "en-de", "en-x-foo", "en-gsw-bern", "en-ru", "en-ton_Latn"], "en", "decoder")
+    assert panel.labels == ("de", "ru", "gsw-bern", "hsb", "ton_Latn", "x-foo")
+    assert panel.families == ("Germanic", "Slavic", *["unknown"] * 4)
+    assert panel.scripts == ("Latn", "Cyrl", "unknown", "unknown", "Latn", "unknown")
+    assert panel.names == ("German", "Russian", "gsw-bern", "hsb", "ton_Latn", "x-foo")
+    assert len(set(panel.relatives)) == 6
+
+
+def test_a_few_languages_that_the_table_lacks_are_among_tasks_named_after_languages() -> None:
+    assert len(choose_panel(["ru", "de", "hsb"], "en", "decoder").languages) == 3
+    assert choose_panel(["ru", "hsb"], "en", "decoder").languages == ()
+    assert choose_panel(["ru", "de", "german"], "en", "decoder").languages == ()
+
+
+@pytest.mark.parametrize("pivot", ["en", "eng", "en_XX", "eng-US"])
+def test_the_pivot_may_be_spelled_in_another_way_than_in_the_tasks(pivot: str) -> None:
+    assert choose_panel(["eng_Latn-deu_Latn", "eng_Latn-rus_Cyrl"], pivot, "decoder").labels == ("deu_Latn", "rus_Cyrl")

@@ -109,6 +109,35 @@ def test_own_distances_without_a_language_are_refused(tmp_path: Path) -> None:
         find_distances(PANEL, None, Analysis(distances={"own": own}))
 
 
+def test_languages_without_facts_are_left_out_of_what_is_said_of_families_and_scripts() -> None:
+    unknown = choose_panel([f"{one}-en" for one in (*LANGUAGES, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
+    assert [language.family for language in unknown.languages[-3:]] == ["unknown"] * 3
+    near = np.zeros((SIZE + 3, SIZE + 3))
+    near[:SIZE, :SIZE] = 1 - family_distances(PANEL.languages)
+    near[SIZE:, SIZE:] = 1  # the three overlap most of all, which must count for nothing
+    iou = overlap(near)
+
+    some, rest = find(iou, unknown), find(iou[:SIZE, :SIZE])
+    assert some.correlations["family"] == rest.correlations["family"]
+    assert some.correlations["family"].n == SIZE
+    assert (some.within, some.across, some.rand) == (rest.within, rest.across, rest.rand)
+    assert (some.families, some.scripts) == (rest.families, rest.scripts)
+    assert some.tree is not None
+    assert len(some.tree.labels) == SIZE + 3
+
+
+@pytest.mark.parametrize("known", [(), ("de",), ("de", "nl")])
+def test_too_few_languages_of_known_family_are_not_tested(known: tuple[str, ...]) -> None:
+    panel = choose_panel([f"{one}-en" for one in (*known, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
+    structure = find(overlap(np.zeros((len(panel.tasks),) * 2)), panel)
+    assert math.isnan(structure.correlations["family"].p_value)
+    assert math.isnan(structure.correlations["script"].p_value)
+    assert structure.families is not None
+    assert structure.scripts is not None
+    assert "family" not in structure.partial
+    assert math.isnan(structure.across)
+
+
 def test_one_task_has_no_tree_and_nothing_to_test() -> None:
     panel = choose_panel(["de-en"], "en", "encoder")
     structure = find(np.ones((1, 1)), panel)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import Language, find_language
+from neuronspec.languages import Language, find_language, match_language
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -94,14 +94,14 @@ def assess(
         hypotheses: the detokenized translations, one a sentence; may be empty strings.
         sources: the sentences that were translated, in the same order; None where they are not known.
         references: the reference translations in the same order.
-        target_language: the language they should be in, in any notation of `find_language`.
+        target_language: the language they should be in, in any spelling.
 
     Returns:
         The shares.
 
     Raises:
         NeuronspecError: there are no sentences, the numbers of lines differ, something is not text, the target
-            language is unknown, or py3langid is needed and not installed.
+            language cannot be a code, or py3langid is needed and not installed.
 
     Example:
         >>> quality = assess(["Das ist gut.", ""], ["This is good.", "Yes."], ["Das ist gut.", "Ja."], "de")
@@ -227,7 +227,7 @@ def looks_tokenized(lines: Iterable[str]) -> bool:
 _ACCEPTED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("ar", "acm", "acq", "aeb", "ajp", "apc", "ars", "ary", "arz"), ("ar", "ary", "arz")),
     **dict.fromkeys(("zh", "zh-Hant", "yue"), ("zh", "yue", "wuu")),
-    **dict.fromkeys(("hr", "bs", "sh"), ("hbs",)),
+    **dict.fromkeys(("hr", "bs", "sh", "sr-Latn"), ("hbs",)),
     "sr": ("sr", "hbs"),
     **dict.fromkeys(("nb", "nn"), ("no", "nn")),
     **dict.fromkeys(("id", "ms"), ("id", "ms")),
@@ -316,8 +316,9 @@ def _choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, 
         note = f"any text in the script of {language.name} counts, for py3langid does not know the language"
         return lambda text: script if 2 * len(pattern.findall(text)) > _count_letters(text) else "", (script,), note
     identify, labels = _load_identifier()
-    accepted = _ACCEPTED.get(language.code, (language.code,))
-    if language.code in _OWN_LETTERS:
+    row = match_language(language.code, _ACCEPTED)
+    accepted = _ACCEPTED[row] if row else (match_language(language.code, labels) or language.code,)
+    if row in _OWN_LETTERS:
         return identify, accepted, f"py3langid does not know {language.name}, so its own letters identify it"
     if not {*labels, "hbs"}.issuperset(accepted):
         return None, (), f"py3langid does not know {language.name}, and its script does not decide"

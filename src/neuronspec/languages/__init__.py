@@ -13,7 +13,7 @@ from neuronspec.languages.lookup import (
     suggest_language,
 )
 from neuronspec.languages.matching import match_language
-from neuronspec.languages.spelling import check_code
+from neuronspec.languages.spelling import Meaning, check_code, read_code
 from neuronspec.languages.table import INDO_EUROPEAN, UNKNOWN, UNRELATED, Language, list_languages
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "UNRELATED",
     "Language",
     "Level",
+    "Meaning",
     "check_code",
     "expect_language",
     "find_language",
@@ -32,6 +33,7 @@ __all__ = [
     "list_languages",
     "match_direction",
     "match_language",
+    "read_code",
     "resource_level",
     "same_language",
     "split_direction",
