@@ -161,8 +161,8 @@ def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dic
         return found
 
     others = {match["lang"] for match in _find_matches(pattern, "*", ("(?P<lang>[^/]+)", "(?P=lang)"), archive)}
-    spelling = choose_spelling(code, sorted(others))
-    return _find_files(pattern, spelling, archive) if spelling else {}
+    other = choose_spelling(code, sorted(others))
+    return _find_files(pattern, other, archive) if other else {}
 
 
 def _find_matches(

@@ -75,8 +75,7 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
         spelled = choose_spelling(name, header) if name not in header else None
         hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
         raise NeuronspecError(
-            f"{path} has {found} {name!r}{hint}; "
-            f"its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
+            f"{path} has {found} {name!r}{hint}; its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
         )
     return header.index(name) + 1
 
