@@ -21,6 +21,7 @@ GROUND = (
     "registry",
     "files",
     "languages",
+    "columns",
     "sections",
     "config",
     "recipe",
