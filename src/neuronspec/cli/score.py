@@ -220,8 +220,12 @@ def _show(scores: Sequence[Score], quality: Quality, as_json: bool) -> None:
     for name in ("empty", "copied", "repeated", "over_long"):
         if (share := getattr(quality, name)) is not None:
             say(f"{name.replace('_', '-')} {100 * share:.1f} %")
-    if quality.off_target is None or quality.off_target_references is None:
-        say(f"off-target: cannot be told ({quality.off_target_note or 'no sentence is long enough'})")
+    if quality.off_target is None:
+        say(f"off-target: cannot be told ({quality.off_target_note})")
         return
-    own = f"of {quality.identified} long enough to tell; the references: {100 * quality.off_target_references:.1f} %"
-    say(f"off-target {100 * quality.off_target:.1f} % ({own})")
+    details = [f"of {quality.identified} long enough to tell"]
+    if quality.off_target_references is not None:
+        details.append(f"the references: {100 * quality.off_target_references:.1f} %")
+    if quality.off_target_note:
+        details.append(quality.off_target_note)
+    say(f"off-target {100 * quality.off_target:.1f} % ({'; '.join(details)})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -12,21 +12,19 @@ from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.outcomes import CORRECTIONS, count_outcomes
 from neuronspec.evaluation.paper_tables import (
     MOST_LANGUAGES,
-    Rows,
     cite,
     explain,
     explain_p_values,
     is_any,
     list_languages,
     list_systems,
-    stack,
     tabulate_efficiency,
     tabulate_languages,
     tabulate_levels,
     tabulate_thresholds,
     tabulate_zero_shot,
 )
-from neuronspec.evaluation.results import SystemQuality
+from neuronspec.evaluation.quality_table import tabulate_quality as tabulate_quality
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table, Title, show_p_value
 
@@ -113,24 +111,6 @@ def tabulate_significance(study: Study, metric: str) -> Table:
     return Table(f"{metric}: every test", header, rows, notes)
 
 
-def tabulate_quality(study: Study) -> Table:
-    """Return what no metric shows, in percent of all test sentences: a row a system, zero-shot directions apart."""
-    unseen, found = study.results.zero_shot, study.results.qualities
-    parts = {"zero-shot": [one for one in found if one.task in unseen]} if unseen else {}
-    parts = {"trained" if unseen else "": [one for one in found if one.task not in unseen], **parts}
-    blocks: dict[str, Rows] = {}
-    for (name, qualities), system in product(parts.items(), study.results.systems):
-        if own := [one for one in qualities if one.system == system]:
-            blocks.setdefault(name, []).append([Cell(study.title(system)), *_count_broken(own)])
-    header: list[Title] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
-    header += ["empty %", "copied %", "repeated %", "over-long %"]
-    notes = [
-        "Off-target: in another language, of those that are long enough to tell (40 letters); of the references, "
-        "it is the error of the tool that tells."
-    ]
-    return stack("Translations that are broken", header, blocks, notes)
-
-
 def name_table(kind: str, metric: str) -> str:
     """Return the name of a table of one metric, and of its files: `levels.bleu`."""
     return f"{kind}.{re.sub(r'[^a-z0-9+]+', '_', metric.lower())}"
@@ -157,20 +137,3 @@ def tabulate_tests(study: Study) -> dict[str, Table]:
     """Return the tables of all tests, one a metric, by a name for their files."""
     tables = {name_table(SIGNIFICANCE, one): tabulate_significance(study, one) for one in study.results.metrics}
     return {name: table for name, table in tables.items() if table.rows}
-
-
-def _count_broken(qualities: Sequence[SystemQuality]) -> list[Cell]:
-    """Return shares in percent over the sentences of several test sets."""
-    total = sum(quality.sentences for quality in qualities)
-    judged = [quality for quality in qualities if quality.off_target is not None]
-    identified = sum(quality.identified for quality in judged)
-    cells = []
-    for kind in ("off_target", "off_target_references"):
-        wrong = sum(quality.identified * (getattr(quality, kind) or 0) for quality in judged)
-        cells.append(Cell(100 * wrong / identified) if identified else Cell(None))
-    cells.append(Cell(identified, 0))
-    for kind in ("empty", "copied", "repeated", "over_long"):
-        shares = [(quality.sentences, getattr(quality, kind)) for quality in qualities]
-        known = total and all(share is not None for _, share in shares)
-        cells.append(Cell(100 * sum(count * share for count, share in shares) / total if known else None))
-    return cells

@@ -64,7 +64,10 @@ class SystemScore:
 
 @dataclass(frozen=True)
 class SystemQuality:
-    """What no metric shows of a system on the test set of a task: shares of broken translations, 0..1."""
+    """What no metric shows of a system on the test set of a task: shares of broken translations, 0..1.
+
+    The fields are those of `neuronspec.evaluation.quality.Quality`; the note says why `off_target` is None.
+    """
 
     system: str
     task: str
@@ -76,6 +79,7 @@ class SystemQuality:
     copied: float | None
     repeated: float
     over_long: float
+    off_target_note: str = ""
 
 
 @dataclass(frozen=True)
