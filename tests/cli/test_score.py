@@ -131,6 +131,24 @@ def test_references_that_look_tokenised_are_told(score: Score, caplog: pytest.Lo
     assert "the references of tokenised look tokenised" in caplog.text
 
 
+def test_off_target_that_cannot_be_told_says_why_on_the_terminal_in_json_and_in_results(
+    score: Score, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "py3langid calls 100 % of the references another language, too"
+    xhosa = "Ibhulorho endala ivaliwe namhlanje kusasa kuba amanzi emlanjeni ebephakame kakhulu.\n"
+    for name in ("xhosa", "out/en-xh.txt", "test.xh"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(xhosa * 3, encoding="utf-8")
+    assert score("-t", "xhosa", "-r", "xhosa", "-l", "xho_Latn") == 0
+    assert f"off-target: cannot be told ({why})" in capsys.readouterr().out
+    assert score("-t", "xhosa", "-r", "xhosa", "-l", "xh", "--json") == 0
+    found = json.loads(capsys.readouterr().out)[-1]["quality"]
+    assert (found["off_target"], found["off_target_references"], found["off_target_note"]) == (None, 1.0, why)
+    assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "results") == 0
+    [kept] = Results.load(Path("results")).qualities
+    assert (kept.off_target, kept.off_target_references, kept.off_target_note) == (None, 1.0, why)
+
+
 def test_scores_of_words_that_a_language_does_not_separate_are_told(
     score: Score, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -349,6 +349,35 @@ def test_broken_translations_are_weighted_by_sentences(grid: Study) -> None:
     assert not tabulate_quality(Study(trained, "base")).sections
 
 
+def test_where_off_target_cannot_be_told_the_table_says_so_with_the_rate_of_the_references(grid: Study) -> None:
+    called, short = "py3langid calls 97 % of the references another language, too", "no hypothesis is long enough"
+    qualities = (
+        SystemQuality("base", "en-de", 100, 50, 0.1, 0.02, 0.0, 0.0, 0.0, 0.0),
+        SystemQuality("base", "en-lb", 100, 80, None, 0.97, 0.0, 0.0, 0.0, 0.0, called),
+        SystemQuality("ours", "en-lb", 100, 80, None, 0.97, 0.0, 0.0, 0.0, 0.0, called),
+        SystemQuality("bilingual", "en-de", 100, 0, None, None, 0.0, 0.0, 0.0, 0.0, short),
+    )
+    table = tabulate_quality(dataclasses.replace(grid, results=dataclasses.replace(grid.results, qualities=qualities)))
+    assert [[row[0], *row[1:4], row[8]] for row in show(table)] == [
+        ["base", "10.0", "2.0", "50", "en-lb (references 97 %)"],
+        ["Ours", "cannot be told", "97.0", "0", "en-lb (references 97 %)"],
+        ["bilingual", "cannot be told", "", "0", "en-de"],
+    ]
+    assert [row["off-target % system"] for row in table.to_json()] == [pytest.approx(10), None, None]
+    assert table.notes[1:] == [
+        f"Off-target cannot be told of en-lb: {called}.",
+        f"Off-target cannot be told of en-de: {short}.",
+    ]
+
+
+def test_many_directions_without_off_target_are_counted(grid: Study) -> None:
+    names = [f"en-{code}" for code in ("de", "nl", "sv", "da", "af", "lb", "fr", "es")]
+    qualities = tuple(SystemQuality("base", name, 9, 9, None, 1.0, 0.0, 0.0, 0.0, 0.0, "why") for name in names)
+    table = tabulate_quality(dataclasses.replace(grid, results=dataclasses.replace(grid.results, qualities=qualities)))
+    assert str(table.rows[0][8]).endswith("en-lb (references 100 %), 2 more")
+    assert table.notes[1] == "Off-target cannot be told of en-de, en-nl, en-sv, en-da, en-af, en-lb, 2 more: why."
+
+
 def test_all_tables_that_the_data_allow(compared: Study, grid: Study) -> None:
     assert list(tabulate_all(compared)) == [
         *("languages.bleu", "languages.ter", "levels.bleu", "levels.ter", "zero_shot.bleu", "zero_shot.ter"),

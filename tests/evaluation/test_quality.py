@@ -71,6 +71,69 @@ def test_references_in_the_wrong_language_are_shown() -> None:
     assert (found.off_target, found.off_target_references) == (0.0, 0.5)
 
 
+@pytest.fixture
+def labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an identifier stand in that calls a text what its first word says."""
+    monkeypatch.setattr(quality, "_load_identifier", lambda: (lambda text: text.split()[0], ("de", "en", "xh", "zu")))
+
+
+def say(label: str, times: int) -> list[str]:
+    return [f"{label} {'long enough to be identified by somebody' * 2}"] * times
+
+
+def test_a_language_whose_references_are_called_another_cannot_be_told() -> None:
+    xhosa = "Ibhulorho endala ivaliwe namhlanje kusasa kuba amanzi emlanjeni ebephakame kakhulu."  # called Zulu
+    for count in (1, 3, 20):
+        found = look([SENTENCES["en"]] * count, "xh", [xhosa] * count)
+        assert (found.off_target, found.off_target_references, found.identified) == (None, 1.0, count)
+        assert found.off_target_note == "py3langid calls 100 % of the references another language, too"
+
+
+@pytest.mark.usefixtures("labels")
+@pytest.mark.parametrize(
+    ("foreign", "references", "told"),
+    [
+        *((1, 1, False), (1, 2, True), (2, 4, True), (4, 8, False), (1, 3, True), (3, 3, False)),
+        *((20, 100, True), (27, 100, True), (30, 100, False), (230, 1000, False), (200, 1000, True)),
+    ],
+)
+def test_off_target_is_told_by_the_rate_of_the_references(foreign: int, references: int, told: bool) -> None:
+    expected = say("zu", foreign) + say("de", references - foreign)
+    found = look(say("en", references), "de", expected)
+    assert found.off_target == (1.0 if told else None)
+    assert found.off_target_references == foreign / references
+    assert ("of the references another language, too" in found.off_target_note) == (foreign / references > 0.05)
+    assert ("only what exceeds that is the system's" in found.off_target_note) == told
+
+
+@pytest.mark.usefixtures("labels")
+def test_few_references_in_another_language_need_no_caution() -> None:
+    found = look(say("en", 100), "de", say("de", 96) + say("zu", 4))
+    assert (found.off_target, found.off_target_references, found.off_target_note) == (1.0, 0.04, "")
+
+
+@pytest.mark.usefixtures("labels")
+def test_without_a_long_reference_off_target_is_measured_unchecked() -> None:
+    found = look(say("en", 4), "de", ["kurz"] * 4)
+    assert (found.off_target, found.off_target_references) == (1.0, None)
+    assert "no reference has the 40 letters that would check py3langid" in found.off_target_note
+
+
+INVISIBLE = ("\u200b", "\ufeff", "\u200e", "\u00ad", "\u2060", "\u3164", "\u2800", " \t\u00a0", "\u200c\u200d", "\x00")
+
+
+@pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+def test_what_a_reader_cannot_see_is_empty_and_hides_neither_a_copy_nor_a_loop(text: str) -> None:
+    filled, source = "Das ist ein Satz.", "This is a sentence."
+    assert look([text], "de", [filled]).empty == 1.0
+    assert look([filled], "de", [text]).empty == 0.0
+    assert look([text], "de", [text]).length_ratio is None
+    if not text.isspace():
+        assert find_copies([text.join(source)], [source], [filled]).tolist() == [True]
+        loop = text.join(["und dann "] * 8)
+        assert find_loops([loop], [filled]).tolist() == [True]
+
+
 @pytest.mark.parametrize("code", ["ceb", "ckb", "ace_Arab", "ks-Deva", "bo", "yi", "arb_Latn"])
 def test_languages_that_cannot_be_identified_give_none_and_the_reason(code: str) -> None:
     found = look([SENTENCES["en"]], code)
