@@ -106,6 +106,9 @@ class Data(Section):
     """Drop training pairs where one side has more than this many times the words of the other."""
     deduplicate: bool = True
     """Keep each training pair once."""
+    drop_held_out: bool = False
+    """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
+    counted only."""
     drop_matching: str | None = None
     """Drop training pairs where this regular expression is found on either side."""
 

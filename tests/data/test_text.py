@@ -1,6 +1,7 @@
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronspec.config import Config
-from neuronspec.data.text import PARTS, Texts, check_templates, list_corpus_files, pairs_of, prepare_text
+from neuronspec.data.text import (
+    PARTS,
+    STATISTICS_FILE,
+    Texts,
+    check_templates,
+    list_corpus_files,
+    pairs_of,
+    prepare_text,
+)
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import read_json, write_json
 from neuronspec.sections import Corpus, Data
 
 ENGLISH = [
@@ -111,6 +121,100 @@ def test_given_valid_and_test_corpora_are_kept_whole(tmp_path: Path, template: s
     assert read_part(texts, "valid", "en-de") == [(("long " * 50).strip(), "lang"), ("a", "b"), ("a", "b")]
     assert texts.sizes == {"train": {"en-de": 96}, "valid": {"en-de": 3}, "test": {"en-de": 98}}
     assert texts.dropped == {"en-de": {"read": 96, "kept": 96}}  # of the training text
+
+
+@pytest.fixture
+def overlapping(tmp_path: Path) -> dict[str, Any]:
+    """Data whose held-out text shares sentences with the training text: as pairs, on one side, and across pairs."""
+    train = {
+        "de": [("the mill", "die Mühle"), ("the river", "der Fluss"), ("a house", "ein Haus"), ("rain", "Regen")],
+        "fr": [("the sea", "la mer"), ("a boat", "un bateau"), ("the wind", "le vent")],
+    }
+    test = {
+        "de": [
+            ("the\u00a0mill\u200b", "die Mühle"),
+            ("any river", "der  Fluss"),
+            ("the sea", "das Meer"),
+            ("new", "neu"),
+        ],
+        "fr": [("the mill", "le moulin"), ("old", "vieux")],
+    }
+    valid = {"de": [("A house", "ein Haus"), ("fresh", "frisch")], "fr": [("a ship", "un navire")]}
+    data = {}
+    for part, texts in {"train": train, "test": test, "valid": valid}.items():
+        (tmp_path / part).mkdir()
+        data[part] = [{"path": write_corpora(tmp_path / part, texts)}]
+    return {**data, "hold_out": {}}
+
+
+def test_held_out_sentences_that_are_also_in_train_are_counted_and_said(
+    tmp_path: Path, overlapping: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = prepare_text(make_config("", data=overlapping), tmp_path / "text")
+    nothing = {"either": 0, "first": 0, "second": 0, "both": 0}
+    assert texts.overlap == {
+        "en-de": {
+            # the mill as a pair, the river on the German side, the sea in the English of en-fr
+            "test": {"either": 3, "first": 2, "second": 2, "both": 1},
+            "valid": {"either": 1, "first": 0, "second": 1, "both": 0},  # letter case makes a difference
+        },
+        "en-fr": {"test": {"either": 1, "first": 1, "second": 0, "both": 0}, "valid": nothing},
+    }
+    assert texts.sizes["train"] == {"en-de": 4, "en-fr": 3}
+    assert Texts.load(tmp_path / "text") == texts
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(";")[0] for line in said] == [
+        "valid: 1 of 3 pairs have a sentence that is also in train, 0 of them as the same pair (most in en-de: 1)",
+        "test: 4 of 6 pairs have a sentence that is also in train, 1 of them as the same pair (most in en-de: 3)",
+    ]
+    assert "data.drop_held_out=true" in said[0]
+
+
+def test_held_out_sentences_are_dropped_from_train_on_request(
+    tmp_path: Path, overlapping: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = prepare_text(make_config("", data={**overlapping, "drop_held_out": True}), tmp_path / "text")
+    assert read_part(texts, "train", "en-de") == [("rain", "Regen")]
+    assert read_part(texts, "train", "en-fr") == [("a boat", "un bateau"), ("the wind", "le vent")]
+    assert texts.sizes == {
+        "train": {"en-de": 1, "en-fr": 2},
+        "valid": {"en-de": 2, "en-fr": 1},
+        "test": {"en-de": 4, "en-fr": 2},
+    }
+    assert texts.dropped == {
+        "en-de": {"read": 4, "kept": 1, "held out": 3},
+        "en-fr": {"read": 3, "kept": 2, "held out": 1},
+    }
+    counts = [count for parts in texts.overlap.values() for part in parts.values() for count in part.values()]
+    assert counts == [0] * 16
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_direction_that_loses_all_its_text_is_named(tmp_path: Path, overlapping: dict[str, Any]) -> None:
+    data = {**overlapping, "test": overlapping["train"], "drop_held_out": True}
+    with pytest.raises(NeuronspecError, match=r"en-de has no train pairs: .* 4 held out\); .*drop_held_out"):
+        prepare_text(make_config("", data=data), tmp_path / "text")
+
+
+def test_text_that_was_prepared_before_overlap_was_counted_opens(tmp_path: Path, template: str) -> None:
+    texts = prepare_text(make_config(template), tmp_path / "text")
+    statistics = read_json(tmp_path / "text" / STATISTICS_FILE)
+    del statistics["overlap"]
+    write_json(tmp_path / "text" / STATISTICS_FILE, statistics)
+    assert Texts.load(tmp_path / "text") == replace(texts, overlap={})
+
+
+def test_a_table_that_tells_no_languages_apart_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "all.tsv").write_text("en\tde\tfr\none\teins\tun\ntwo\tzwei\tdeux\n")
+    corpus = {"path": str(tmp_path / "all.tsv")}
+    data = Data.model_validate({"train": [corpus]})
+    with pytest.raises(NeuronspecError, match=r"all\.tsv is one table for en-de, en-fr, which would all get the same"):
+        check_templates(data, ["en-de", "en-fr"], "en")
+    check_templates(data, ["en-de"], "en")
+    named = [{**corpus, "columns": columns} for columns in (["{src}", "{tgt}"], ["en", "{lang}"])]
+    check_templates(Data.model_validate({"train": named}), ["en-de", "en-fr"], "en")
+    with pytest.raises(NeuronspecError, match=r"all\.tsv names one language only, .* for de-fr write"):
+        check_templates(Data.model_validate({"train": named}), ["en-de", "de-fr"], "en")
 
 
 def test_several_corpora_are_joined(tmp_path: Path, template: str) -> None:
@@ -249,7 +353,8 @@ def test_what_is_read_is_among_the_files_found(tmp_path: Path, template: str, mo
 
     monkeypatch.setattr(Path, "open", record)
     prepare_text(make_config(template), tmp_path / "text")
-    assert {path for path in opened if path.suffix == ".tsv"} == set(found)
+    read = {path for path in opened if path.suffix == ".tsv" and tmp_path / ".text.tmp" not in path.parents}
+    assert read == set(found)
 
 
 def test_a_table_named_by_one_language_is_no_source_of_pairs_without_the_pivot() -> None:

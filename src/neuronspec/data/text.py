@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TextIO
 from neuronspec.config import Config
 from neuronspec.data.cleaning import clean_pairs, held_out_share
 from neuronspec.data.formats import read_pairs, tell_by_suffix
+from neuronspec.data.overlap import Overlap, drop_held_out, measure_overlap, report_overlap
 from neuronspec.data.streams import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
@@ -33,11 +34,14 @@ class Texts:
         directory: where they are.
         sizes: for each part and pair, the number of pairs of sentences.
         dropped: for each pair, how many pairs were read, kept, and dropped for which reason.
+        overlap: for each pair and for `valid` and `test`, how many pairs have a sentence that is also in `train`: on
+            `either` side, on the `first` or the `second`, or on `both` as the same pair; empty if not counted.
     """
 
     directory: Path
     sizes: dict[str, dict[str, int]]
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    overlap: Overlap = field(default_factory=dict)
 
     def path(self, part: str, pair: str) -> Path:
         """Return the file of a part (`train`, `valid`, `test`) and a pair of languages."""
@@ -127,11 +131,32 @@ def prepare_text(config: Config, directory: Path) -> Texts:
             dropped[pair] = dict(counts)
             for part in PARTS:
                 sizes[part][pair] = written[part]
-                if not written[part]:
-                    raise NeuronspecError(f"{pair} has no {part} pairs: {_explain(config.data, part, counts)}")
+            _refuse_empty(config.data, pair, sizes, dropped)
             advance(note=pair)
-        write_json(temporary / STATISTICS_FILE, {"sizes": sizes, "dropped": dropped})
-    return Texts(directory, sizes, dropped)
+        texts = Texts(temporary, sizes, dropped)
+        if config.data.drop_held_out:
+            _drop_held_out(config.data, pairs, texts)
+        overlap = measure_overlap(pairs, texts.path)
+        report_overlap(overlap, sizes)
+        write_json(temporary / STATISTICS_FILE, {"sizes": sizes, "dropped": dropped, "overlap": overlap})
+    return Texts(directory, sizes, dropped, overlap)
+
+
+def _drop_held_out(data: Data, pairs: Sequence[str], texts: Texts) -> None:
+    """Take the held-out sentences out of the training text, and out of its counts."""
+    for pair, count in drop_held_out(pairs, texts.path).items():
+        texts.sizes["train"][pair] -= count
+        texts.dropped[pair]["kept"] -= count
+        texts.dropped[pair]["held out"] = count
+        _refuse_empty(data, pair, texts.sizes, texts.dropped)
+
+
+def _refuse_empty(
+    data: Data, pair: str, sizes: Mapping[str, Mapping[str, int]], dropped: Mapping[str, Mapping[str, int]]
+) -> None:
+    for part in PARTS:
+        if not sizes[part][pair]:
+            raise NeuronspecError(f"{pair} has no {part} pairs: {_explain(data, part, dropped[pair])}")
 
 
 def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
@@ -200,9 +225,13 @@ def _read(
     )
 
 
-def _explain(data: Data, part: str, counts: Counter[str]) -> str:
+def _explain(data: Data, part: str, counts: Mapping[str, int]) -> str:
     reasons = ", ".join(f"{number} {reason}" for reason, number in counts.items() if reason not in ("read", "kept"))
-    told = f"{counts['read']} were read, {counts['kept']} kept{f' (dropped: {reasons})' if reasons else ''}"
+    told = (
+        f"{counts.get('read', 0)} were read, {counts.get('kept', 0)} kept{f' (dropped: {reasons})' if reasons else ''}"
+    )
     if part != "train" and not getattr(data, part):
         return f"{told}; give data.{part}, more text, or a larger data.hold_out.{part}"
+    if counts.get("held out"):
+        return f"{told}; give more text, or leave data.drop_held_out out"
     return f"{told}; give more text, or relax data.min_words and data.max_words"
