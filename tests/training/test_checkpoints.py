@@ -270,3 +270,23 @@ def test_optimizer_state_of_another_model_is_refused() -> None:
     renamed = {parameter: name.replace("1.bias", "1.gain") for parameter, name in parameters.items()}
     with pytest.raises(NeuronspecError, match=r"optimiser state for 1\.bias, which the model lacks"):
         restore_optimizer(optimizer, renamed, tensors)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("file", ["model.safetensors", f"{STATE}/optimizer.safetensors"])
+def test_r3_a_newest_of_nan_is_reported_and_the_one_before_used(tmp_path: Path, file: str, value: float) -> None:
+    """An earlier version published such checkpoints, whole by their hashes."""
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    save(checkpoints, 1, best=1)
+    numbers = [value if file == name else 2.0 for name in ("model.safetensors", f"{STATE}/optimizer.safetensors")]
+    moments = {"exp_avg.weight": torch.full((64,), numbers[1])}
+    checkpoints.save(2, write_model(numbers[0]), moments, {"update": 2, "best_update": 1})
+    reports: list[str] = []
+    found = checkpoints.newest(reports.append)
+    assert found is not None
+    assert found[0] == checkpoints.path(1)
+    assert len(reports) == 1
+    assert "checkpoint-000002 is not finite" in reports[0]
+    assert file in reports[0]
+    with pytest.raises(NeuronspecError, match="checkpoint-000002 is not finite"):
+        checkpoints.verify(2)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.patience import PATIENCE
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -269,6 +269,48 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(
             cpu=True,
         )
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_weights_that_overflow_are_not_published(start: Path, toy_corpora: Corpora, tmp_path: Path) -> None:
+    """The loss of the update that makes them is still finite."""
+    with pytest.raises(
+        NeuronspecError, match=r"the weights are not finite \(first .*\) at update 1: lower the learning rate \(1e\+38"
+    ):
+        run(start, toy_corpora, tmp_path, learning_rate=1e38, warmup=0, checkpoint_every=1, weight_decay=0.1)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_moments_that_overflow_are_not_published(
+    start: Path, toy_corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.optim.AdamW.step
+
+    def poison(self: torch.optim.AdamW, *arguments: Any) -> Any:
+        done = step(self, *arguments)
+        next(iter(self.state.values()))["exp_avg_sq"].view(-1)[0] = torch.inf
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", poison)
+    with pytest.raises(NeuronspecError, match=r"the optimizer's moments are not finite \(first exp_avg_sq of "):
+        run(start, toy_corpora, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, f"{STATE}/optimizer.safetensors"])
+def test_r1_a_poisoned_newest_checkpoint_of_an_earlier_version_is_passed_over(
+    file: str, start: Path, toy_corpora: Corpora, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, _ = run(start, toy_corpora, tmp_path, select="last")
+    before = fingerprint(tmp_path, path)
+    tensors = load_file(path / file)
+    next(tensor for tensor in tensors.values() if tensor.numel() > 1).view(-1)[0] = torch.nan
+    save_file(tensors, path / file, {"format": "pt"})
+    manifest = read_json(path / STATE / "manifest.json")
+    write_json(path / STATE / "manifest.json", manifest | {file: hash_path(path / file)})
+    again, _ = run(start, toy_corpora, tmp_path, select="last")
+    assert fingerprint(tmp_path, again) == before
+    assert f"{path} is not finite" in caplog.text
+    assert "trying the one before it" in caplog.text
 
 
 def test_trackers_get_what_the_log_gets(start: Path, toy_corpora: Corpora, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from transformers import (
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.building import tie_embeddings
+from neuronspec.models.finite import check_finite
 from neuronspec.models.matrices import is_matrix, reshape
 
 SHAPES = "ffn_shapes"  # the key of a pruned model's configuration: matrix -> the shape of its weight
@@ -38,7 +39,8 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
         translates: whether it must be an encoder-decoder; any language model otherwise.
 
     Raises:
-        NeuronspecError: it is not a model directory, not of the kind that is needed, damaged, or lacks weights.
+        NeuronspecError: it is not a model directory, not of the kind that is needed, damaged, lacks weights, or has
+            weights that are NaN or infinite.
     """
     _check_directory(source)
     config = _load(AutoConfig, source, revision=revision)
@@ -53,6 +55,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
         raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, first {missing[0]}")
     tie_embeddings(model)
+    check_finite(model, str(source))
     return model
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
+from neuronspec.models.finite import find_nonfinite
 from neuronspec.names import check_layers, check_names
 from neuronspec.processes import join_processes
 
@@ -123,7 +124,31 @@ class ActivationCounts:
             raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error
         if not good:
             raise NeuronspecError(f"{path} is damaged: expected int64 rows for {len(counts.tasks)} tasks")
+        counts.check(str(path))
         return counts
+
+    def check(self, what: str = "the counts") -> None:
+        """Refuse counts that nothing can have been counted to, as a model with NaN weights leaves them.
+
+        Args:
+            what: Their name in the message.
+
+        Raises:
+            NeuronspecError: A count is negative or not finite, or a mean is not finite.
+        """
+        for layer, values in self.values.items():
+            strange = ~(values >= 0) | values.isinf()  # true for NaN
+            if strange.any():
+                row, neuron = strange.nonzero()[0].tolist()
+                raise NeuronspecError(
+                    f"{what}: {layer}:{neuron} was active {values[row, neuron].item()} times for {self.tasks[row]}, "
+                    "which is no count: record them again"
+                )
+        if bad := find_nonfinite(self.means.items()):
+            raise NeuronspecError(
+                f"{what}: the means of {bad[0]} are not finite, as a model with NaN or infinite weights leaves them: "
+                "record a sound model"
+            )
 
     @classmethod
     def concatenate(cls, parts: Sequence[ActivationCounts]) -> ActivationCounts:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.masks import NeuronMasks, read_booleans
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
 _RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d{1,4})\.fc1\.weight")
@@ -90,7 +90,7 @@ def _read_rows(path: Path) -> dict[str, torch.Tensor]:
     rows: dict[tuple[str, int], torch.Tensor] = {}
     for name, mask in found.items():
         matched = _RELEASED_NAME.fullmatch(str(name))
-        on = _check_tensor(mask, f"{path}: {name!r} is no mask of a first FFN matrix").bool() if matched else None
+        on = _read_mask(mask, f"{path}: {name!r}") if matched else None
         if matched is None or on is None or on.ndim != 2 or not on.numel():
             raise NeuronspecError(f"{path}: {name!r} is no mask of a first FFN matrix (encoder.layers.N.fc1.weight)")
         if (matched[1], int(matched[2])) in rows:
@@ -100,6 +100,10 @@ def _read_rows(path: Path) -> dict[str, torch.Tensor]:
         rows[matched[1], int(matched[2])] = on[:, 0]
     ordered = sorted(rows, key=lambda key: (key[0] != "encoder", key[1]))
     return {f"{stack}.{index}": rows[stack, index] for stack, index in ordered}
+
+
+def _read_mask(mask: Any, what: str) -> torch.Tensor:
+    return read_booleans(_check_tensor(mask, f"{what} is no mask of a first FFN matrix"), what)
 
 
 def _open(path: Path) -> Any:

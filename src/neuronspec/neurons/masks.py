@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from neuronspec.neurons import storage
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.rules import RULES, check_options, draw_like
 
+logger = logging.getLogger(__name__)
 SPECIALIZATION = "_neuron_specialization"  # the attribute of a model that computes with masks
 
 
@@ -46,7 +48,7 @@ class NeuronMasks:
         signature: Mapping[str, str] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
-        self._values = {layer: mask.to("cpu", torch.bool).clone() for layer, mask in values.items()}
+        self._values = {layer: read_booleans(mask, layer).cpu().clone() for layer, mask in values.items()}
         self.signature = dict(signature or {})
         twice = {task for task in self.tasks if self.tasks.count(task) > 1}
         if twice or not self.tasks or not self._values:
@@ -101,7 +103,10 @@ class NeuronMasks:
         elif encoder_k is not None or decoder_k is not None or layer_k:
             raise NeuronspecError(f"the rule {rule!r} has no k: leave encoder_k, decoder_k and layer_k out")
         signature |= {name: str(value) for name, value in options.items() if name != "k"}
-        return cls(counts.tasks, select(counts, **options), dict(counts.signature) | signature)
+        counts.check()
+        selected = select(counts, **options)
+        _warn_of_silence(counts, selected)
+        return cls(counts.tasks, selected, dict(counts.signature) | signature)
 
     @classmethod
     def from_dict(cls, masks: Mapping[str, Mapping[str, Any]]) -> NeuronMasks:
@@ -119,8 +124,7 @@ class NeuronMasks:
                 raise NeuronspecError(f"the masks of {task} have the layers {list(layers)}, others {list(first)}")
         try:
             values = {
-                layer: torch.stack([torch.as_tensor(task[layer], dtype=torch.bool) for task in masks.values()])
-                for layer in first
+                layer: torch.stack([read_booleans(task[layer], layer) for task in masks.values()]) for layer in first
             }
         except (RuntimeError, ValueError, TypeError) as error:
             raise NeuronspecError(
@@ -425,3 +429,41 @@ def _compose_by_languages(direction: str, tasks: Sequence[str], pivot: str) -> t
     needed = f"{source}-{pivot}", f"{pivot}-{target}"
     encoder, decoder = (match_direction(one, tasks) or one for one in needed)
     return encoder, decoder
+
+
+def read_booleans(values: Any, what: str) -> torch.Tensor:
+    """Return a mask as booleans: only what is one is taken for one, no fraction and no NaN.
+
+    Args:
+        values: A tensor, an array or a list of booleans, or of numbers that are 0 or 1.
+        what: Its name in the message.
+
+    Raises:
+        NeuronspecError: Something else is in it.
+    """
+    mask = torch.as_tensor(values)
+    if mask.dtype == torch.bool:
+        return mask
+    strange = (mask != 0) & (mask != 1)  # true for NaN
+    if strange.any():
+        raise NeuronspecError(f"the mask of {what} holds {mask[strange][0].item()}; expected booleans, or 0 and 1")
+    return mask.bool()
+
+
+def _warn_of_silence(counts: ActivationCounts, selected: Mapping[str, torch.Tensor]) -> None:
+    """Say where a task has no neuron because none was ever active: its masks leave nothing of that layer."""
+    silent = [
+        (layer, counts.tasks[row])
+        for layer, values in counts.values.items()
+        if ".expert." not in layer  # no token was sent to it
+        for row in ((values.sum(1) == 0) & ~selected[layer].any(1)).nonzero()[:, 0].tolist()
+    ]
+    if silent:
+        layer, task = silent[0]
+        logger.warning(
+            "of %s, no neuron of %s was ever active, and none is selected (%d such layers and tasks in all): "
+            "with these masks the layer adds nothing",
+            task,
+            layer,
+            len(silent),
+        )

@@ -13,8 +13,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.finite import check_finite
 from neuronspec.models.forward import evaluating, without_output_layer
 from neuronspec.models.padding import complete_batch
+from neuronspec.neurons.finiteness import LastStates, find_bad_row
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.positions import Positions
@@ -61,6 +63,8 @@ class Observer:
         self.prefixes = {layer.stack: "decoder_" if both and layer.stack == "decoder" else "" for layer in self.layers}
         self._fixed = tasks is not None
         self._positions = Positions(self.layers)
+        self._last_states = LastStates(self.layers)
+        self._locating = False  # whether a batch is read once more, to find where it stops being finite
 
     def begin(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """Prepare for a batch; `rows` and `real` are those of its sentences.
@@ -84,10 +88,12 @@ class Observer:
         """Read all batches, in evaluation mode and without the output layer.
 
         Raises:
-            NeuronspecError: no batches, batches without tasks or padding, or a gate whose activation is no module.
+            NeuronspecError: no batches, batches without tasks or padding, a gate whose activation is no module, or
+                weights or activations that are not finite.
         """
         if isinstance(batches, Mapping):
             raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
+        check_finite(self.model)
         with torch.no_grad(), evaluating(self.model), self._attached(), without_output_layer(self.model):
             for batch in batches:
                 self.read(batch)
@@ -116,6 +122,14 @@ class Observer:
         without_cache = {"use_cache": False} if "use_cache" in _parameters(model) else {}
         model(**inputs, **specialized, **without_cache)
 
+        there: dict[str, torch.Tensor] = {
+            stack: inputs[f"{prefix}attention_mask"].ne(0) for stack, prefix in self.prefixes.items()
+        }
+        if (bad := self._last_states.bad_row(there)) is not None:
+            self.real, self._locating = there, True
+            model(**inputs, **specialized, **without_cache)  # raises at the first layer that is not finite
+            raise self._not_finite(f"the hidden states of the {bad[0]}", bad[1])
+
     def facts(self) -> dict[str, str]:
         """Return what decides which neurons are active, for a signature."""
         ignored = " ".join(map(str, sorted(set(self.ignore.tolist())))) or "padding"
@@ -126,7 +140,7 @@ class Observer:
     def _attached(self) -> Iterator[None]:
         """Hook the model for a while."""
         with contextlib.ExitStack() as hooks:
-            for handle in self._positions.attach():
+            for handle in (*self._positions.attach(), *self._last_states.attach()):
                 hooks.callback(handle.remove)
             for layer in self.layers:
                 if layer.gated and self.gated_at == "gate":
@@ -164,10 +178,25 @@ class Observer:
         return real
 
     def _before(self, layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        self.observe(layer, *self._by_sentence(layer, arguments[0]))
+        self._hand_over(layer, arguments[0])
 
     def _after_gate(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> None:
-        self.observe(layer, *self._by_sentence(layer, output))
+        self._hand_over(layer, output)
+
+    def _hand_over(self, layer: FFNLayer, vectors: torch.Tensor) -> None:
+        """Let the neurons of a layer be observed, or look for one that is not finite."""
+        neurons, real = self._by_sentence(layer, vectors)
+        if not self._locating:
+            self.observe(layer, neurons, real)
+        elif (row := find_bad_row(neurons, real)) is not None:
+            raise self._not_finite(f"the neurons of {layer.name}", row)
+
+    def _not_finite(self, what: str, row: int) -> NeuronspecError:
+        task = self.tasks[int(self.rows[row])]
+        return NeuronspecError(
+            f"{what} are not finite numbers for the task {task}, though the weights are: {self.model.dtype} overflows. "
+            "Nothing can be counted so; load the model in float32 or bfloat16 (dtype=torch.float32)"
+        )
 
     def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""

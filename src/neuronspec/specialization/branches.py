@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.building import count_parameters
+from neuronspec.models.finite import find_nonfinite
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
 from neuronspec.specialization.routing import find_router
@@ -244,6 +245,8 @@ def _read(path: Path, units: Mapping[str, Unit]) -> tuple[dict[str, torch.Tensor
             if tensor.shape != expected[name] or not tensor.is_floating_point():
                 found, shape = (tuple(size) for size in (tensor.shape, expected[name]))
                 raise ValueError(f"{name} is {tensor.dtype} of shape {found}, expected numbers of shape {shape}")
+        if bad := find_nonfinite(tensors.items()):
+            raise ValueError(f"{bad[0]} holds what is no finite number")
     except (ValueError, TypeError) as error:
         raise NeuronspecError(f"{path} is damaged or of another model: {error}") from error
     return tensors, about

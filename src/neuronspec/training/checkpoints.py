@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
+from neuronspec.models.finite import find_nonfinite
 
 STATE = "training_state"
 _NAME = re.compile(r"checkpoint-(\d{6,})")
@@ -47,6 +48,8 @@ class Checkpoints:
     ) -> None:
         """Publish a checkpoint, then remove the ones that are neither new nor the best.
 
+        Weights and moments must be finite: a checkpoint without meaning would displace one that has some.
+
         Args:
             update: updates done.
             write_model: writes the model's files into a directory.
@@ -74,29 +77,30 @@ class Checkpoints:
         """Return the directory of a checkpoint that is whole.
 
         Raises:
-            NeuronspecError: it is missing or damaged.
+            NeuronspecError: it is missing or damaged, or holds numbers that are not finite.
         """
         path = self.path(update)
-        if problem := _damage(path):
-            raise NeuronspecError(f"the checkpoint {path} is damaged ({problem}): delete {self.directory}, train again")
+        if problem := _damage(path) or _poison(path):
+            raise NeuronspecError(f"the checkpoint {path} is {problem}: delete {self.directory}, train again")
         return path
 
     def newest(self, report: Callable[[str], None]) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
 
         Args:
-            report: is told, in a sentence, of each damaged checkpoint that is passed over.
+            report: is told, in a sentence, of each checkpoint that is passed over: damaged, or of a training that
+                had diverged by then, so that its weights or moments are not finite.
         """
         for update in self._updates():
             path = self.path(update)
-            problem = _damage(path)
+            problem = _damage(path) or _poison(path)
             if problem is None:
                 return (
                     path,
                     load_file(path / STATE / "optimizer.safetensors"),
                     read_json(path / STATE / "state.json"),
                 )
-            report(f"the checkpoint {path} is damaged ({problem}); trying the one before it")
+            report(f"the checkpoint {path} is {problem}; trying the one before it")
         return None
 
     def _updates(self) -> list[int]:
@@ -137,10 +141,18 @@ def _damage(path: Path) -> str | None:
     try:
         manifest = read_json(path / STATE / "manifest.json")
     except NeuronspecError as error:
-        return str(error)
+        return f"damaged ({error})"
     for name, digest in manifest.items():
         if not (path / name).is_file():
-            return f"{name} is missing"
+            return f"damaged ({name} is missing)"
         if hash_path(path / name) != digest:
-            return f"{name} has changed"
+            return f"damaged ({name} has changed)"
+    return None
+
+
+def _poison(path: Path) -> str | None:
+    """Return which numbers of a whole checkpoint are not finite: an earlier version published such ones."""
+    for file in sorted(path.rglob("*.safetensors")):
+        if bad := find_nonfinite(load_file(file).items()):
+            return f"not finite ({bad[0]} in {file.relative_to(path)} holds NaN or infinity)"
     return None

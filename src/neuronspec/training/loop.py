@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.finite import find_nonfinite
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
@@ -186,7 +187,8 @@ class _Run:
             accelerator.clip_grad_norm_(self.objective.parameters(), training.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        loss_per_token = _finite(float(accelerator.reduce(total, "sum")) / tokens, "loss", state.update + 1)
+        loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
+        _finite(loss_per_token, "loss", state.update + 1, training)
         state.update += 1
         state.round, state.batch = cursor.round, cursor.batch
         state.target_tokens += tokens
@@ -205,7 +207,7 @@ class _Run:
                 self.prepare()
             state.seconds += time.monotonic() - started
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
-        loss = _finite(losses["all"], "validation loss", state.update)
+        loss = _finite(losses["all"], "validation loss", state.update, training)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
         else:
@@ -243,10 +245,23 @@ class _Run:
             save_model(self.model, path, self.tokenizer)
             self.method.save(path)
 
+        self._check_finite()
         if self.accelerator.is_main_process:
             moments = optimizer_tensors(self.optimizer, self.names)
             self.checkpoints.save(self.state.update, write_model, moments, asdict(self.state))
         self.accelerator.wait_for_everyone()
+
+    def _check_finite(self) -> None:
+        """Refuse to publish what the next start could not go on from: a finite loss may still have made it."""
+        weights = {name: parameter for parameter, name in self.names.items()}
+        moments = {
+            f"{moment} of {self.names[parameter]}": value
+            for parameter, state in self.optimizer.state.items()
+            for moment, value in state.items()
+        }
+        for kind, named in (("weights", weights), ("optimizer's moments", moments)):
+            if bad := find_nonfinite(named.items()):
+                raise _diverged(f"the {kind} are not finite (first {bad[0]})", self.state.update, self.training)
 
     def finish(self) -> tuple[Path, State]:
         """Close the trackers; return the checkpoint that was asked for, and the state."""
@@ -352,13 +367,20 @@ class _Flat:
             yield from batches
 
 
-def _finite(loss: float, what: str, update: int) -> float:
-    if not math.isfinite(loss):
-        raise NeuronspecError(
-            f"the {what} is {loss} at update {update}: lower the learning rate, lengthen the warm-up, "
-            "or set training.max_gradient_norm"
-        )
-    return loss
+def _finite(number: float, what: str, update: int, training: Training) -> float:
+    if not math.isfinite(number):
+        raise _diverged(f"the {what} is {number}", update, training)
+    return number
+
+
+def _diverged(found: str, update: int, training: Training) -> NeuronspecError:
+    """Return the error of a training that has diverged: nothing of it is published, so that it can be mended."""
+    rate = learning_rate(max(0, update - 1), training)
+    return NeuronspecError(
+        f"{found} at update {update}: lower the learning rate ({rate:.2g} there, {training.learning_rate:g} at its "
+        "peak), lengthen the warm-up, or set max_gradient_norm; the checkpoints before it are whole, and this one was "
+        "not saved"
+    )
 
 
 def _entry(state: State, losses: dict[str, float], training: Training) -> dict[str, object]:
