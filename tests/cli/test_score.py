@@ -149,6 +149,44 @@ def test_off_target_that_cannot_be_told_says_why_on_the_terminal_in_json_and_in_
     assert (kept.off_target, kept.off_target_references, kept.off_target_note) == (None, 1.0, why)
 
 
+@pytest.mark.parametrize("text", ["\n\n", " \n\u200b\n", "\ufeff\n\u00a0\n"], ids=ascii)
+def test_references_of_nothing_are_refused(score: Score, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    for name in ("nothing", "out/en-de.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text, encoding="utf-8")
+    assert score("-t", "hyp", "-r", "nothing", "-l", "de") == 2
+    assert "all 2 references are empty, so there is nothing to score against" in capsys.readouterr().err
+    assert score("-t", "out/{task}.txt", "-r", "nothing") == 2
+    assert "all 2 references of en-de are empty" in capsys.readouterr().err
+
+
+def test_translations_of_nothing_score_nothing(score: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("nothing").write_text("\u200b\n\n", encoding="utf-8")
+    assert score("-t", "nothing", "-r", "ref", "-l", "en") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("BLEU 0.0 ")
+    assert "empty 100.0 %" in said
+
+
+def test_some_references_of_nothing_are_told(score: Score, caplog: pytest.LogCaptureFixture) -> None:
+    Path("half").write_text("The cat sat on a mat.\n\u200b\n", encoding="utf-8")
+    assert score("-t", "hyp", "-r", "half", "-l", "en") == 0
+    assert "1 of the 2 references of hyp are empty" in caplog.text
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_marks_and_line_ends_of_other_systems_make_no_difference(
+    score: Score, capsys: pytest.CaptureFixture[str], mark: bytes, end: bytes
+) -> None:
+    Path("other").write_bytes(mark + end.join(line.encode() for line in LINES[0]))
+    said = []
+    for name in ("hyp", "other"):
+        assert score("-t", name, "-r", "ref", "-l", "en", "-m", "bleu", "-m", "ter", "--json") == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
 def test_scores_of_words_that_a_language_does_not_separate_are_told(
     score: Score, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

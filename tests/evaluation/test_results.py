@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import METRICS, FloatArray, Metric, find_scoring, mean_score, mean_statistics
+from neuronspec.evaluation.metrics import (
+    METRICS,
+    FloatArray,
+    Metric,
+    evaluate,
+    find_scoring,
+    mean_score,
+    mean_statistics,
+)
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
 
@@ -168,3 +176,56 @@ def test_lines_that_contradict_each_other_are_refused(results: Results, tmp_path
     scores.write_text("")
     with pytest.raises(NeuronspecError, match=r"scores.jsonl is empty"):
         Results.load(tmp_path)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused_where_they_are_read_and_made(
+    results: Results, tmp_path: Path, broken: float
+) -> None:
+    rows = np.array([[1.0, 2.0], [broken, 2.0]])
+    replace(results, counted={("base", "de-en"): {"BLEU": rows}}).save(tmp_path)
+    with pytest.raises(NeuronspecError, match=r"statistics of BLEU in .*de-en.safetensors hold NaN or infinity"):
+        Results.load(tmp_path).statistics("base", "BLEU", "de-en")
+
+    class Broken(Metric):
+        def statistics(self, *_: object) -> FloatArray:
+            return np.ones((3, 1))
+
+        def signature(self, target_language: str) -> str:
+            return ""
+
+    metric = Broken("broken", True, lambda rows: np.asarray(broken + 0 * rows[..., 0]))
+    with pytest.raises(NeuronspecError, match=r"the broken score of ours on de-en is -?(nan|inf), not a number"):
+        score_task("ours", "de-en", WORSE, REFERENCES, [metric])
+    with pytest.raises(NeuronspecError, match="the broken score is"):
+        evaluate(WORSE, REFERENCES, "en", [metric])
+
+
+def test_scores_that_are_no_numbers_are_refused(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    scores = tmp_path / "scores.jsonl"
+    first, *rest = scores.read_text(encoding="utf-8").splitlines()
+    for value in ("NaN", "Infinity", "null", "true", '"9"'):
+        changed = json.dumps(json.loads(first) | {"score": "here"}).replace('"here"', value)
+        scores.write_text("\n".join([changed, *rest]), encoding="utf-8")
+        with pytest.raises(NeuronspecError, match=r"scores.jsonl:1 is damaged: score is"):
+            Results.load(tmp_path)
+
+
+def test_references_of_nothing_are_refused() -> None:
+    with pytest.raises(NeuronspecError, match="all 2 references of de-en are empty"):
+        score_task("ours", "de-en", ["a", "b"], ["", "\u200b"], [METRICS["bleu"]])
+    with pytest.raises(NeuronspecError, match="all 1 references are empty"):
+        evaluate(["a"], [" "], "de")
+
+
+def test_results_from_before_notes_are_read(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    path = tmp_path / "quality.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps({**line, "off_target_note": ""}) + "\n" for line in lines), encoding="utf-8")
+    noted = Results.load(tmp_path).qualities
+    for line in lines:
+        line.pop("off_target_note")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert Results.load(tmp_path).qualities == noted

@@ -181,12 +181,18 @@ def _check_references(references: Path, tasks: list[str]) -> None:
 
 def _read(hypotheses: Path, references: Path | None, sources: Path | None, detokenize: str | None) -> Outputs:
     """Read translations with their references, and warn of references that were taken apart."""
+    from neuronspec.data.sameness import is_empty
     from neuronspec.evaluation.outputs import read_outputs
     from neuronspec.evaluation.quality import looks_tokenized
 
     read = read_outputs(hypotheses, references=references, sources=sources, detokenize=detokenize)
     if read.references is None:
         raise NeuronspecError(f"{hypotheses} holds no references: give a configuration, or --references FILE")
+    if empty := sum(map(is_empty, read.references)):
+        logger.warning(
+            f"{empty} of the {len(read.references)} references of {hypotheses} are empty: any translation of those "
+            "sentences counts as wrong"
+        )
     if looks_tokenized(read.references):
         logger.warning(
             f"the references of {hypotheses} look tokenised: their scores cannot be compared with others'; "

@@ -9,6 +9,7 @@ that gives each sentence a number of its own, such as COMET, takes part through 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from sacrebleu.metrics import CHRF
 
+from neuronspec.data.sameness import is_empty
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.tokenizers import (
     build_bleu,
@@ -160,6 +162,33 @@ def check_lengths(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         raise NeuronspecError("there are no sentences to score; give at least one hypothesis and its reference")
 
 
+def check_references(references: Sequence[str], where: str = "") -> None:
+    """Refuse references of which none has anything to compare a translation with.
+
+    Args:
+        references: The references of a test set.
+        where: Words that tell which test set it is, for the message.
+
+    Raises:
+        NeuronspecError: All references are empty.
+    """
+    if references and all(map(is_empty, references)):
+        raise NeuronspecError(
+            f"all {len(references)} references{where} are empty, so there is nothing to score against; give the file "
+            "that holds the reference translations"
+        )
+
+
+def check_score(value: float, metric: str, where: str = "") -> None:
+    """Refuse a score that is no number.
+
+    Raises:
+        NeuronspecError: The score is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise NeuronspecError(f"the {metric} score{where} is {value}, not a number; look for what the metric was given")
+
+
 def evaluate(
     hypotheses: Sequence[str],
     references: Sequence[str],
@@ -185,8 +214,8 @@ def evaluate(
         One score a metric, in the order of `metrics`.
 
     Raises:
-        NeuronspecError: a metric is unknown, there are no sentences, or the numbers of lines differ; `spbleu`
-            has no model or a model has no `spbleu`; `tokenized_bleu` lacks sacremoses.
+        NeuronspecError: a metric is unknown, there are no sentences or references, or the numbers of lines differ;
+            `spbleu` has no model or a model has no `spbleu`; `tokenized_bleu` lacks sacremoses.
 
     Example:
         >>> [score] = evaluate(["The cat sat."], ["The cat sat."], "en", metrics=["chrf"])
@@ -197,12 +226,14 @@ def evaluate(
         raise NeuronspecError(
             f"sentencepiece={str(sentencepiece)!r} is given, but 'spbleu' is not among the metrics; add it to them"
         )
+    check_references(references)
     scores = []
     for name in metrics:
         metric = find_metric(name, sentencepiece) if isinstance(name, str) else name
         total = metric.statistics(hypotheses, references, target_language, sources).sum(axis=0)
-        signature = metric.signature(target_language)
-        scores.append(Score(metric.name, float(metric.score(total)), signature, len(hypotheses)))
+        value = float(metric.score(total))
+        check_score(value, metric.name)
+        scores.append(Score(metric.name, value, metric.signature(target_language), len(hypotheses)))
     return scores
 
 

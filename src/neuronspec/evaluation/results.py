@@ -147,11 +147,18 @@ class Results:
         if isinstance(counted, Mapping):
             return counted[metric]
         try:
-            return np.asarray(load_file(counted)[metric], dtype=np.float64)
+            rows = np.asarray(load_file(counted)[metric], dtype=np.float64)
         except (OSError, SafetensorError, KeyError) as error:
             raise NeuronspecError(
                 f"cannot read the statistics of {metric} from {counted}: {first_line(error)}; score the system again"
             ) from error
+        if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
+            found = f"have the shape {rows.shape}" if np.isfinite(rows).all() else "hold NaN or infinity"
+            raise NeuronspecError(
+                f"the statistics of {metric} in {counted} {found}; expected a row of finite numbers a sentence: score "
+                "the system again"
+            )
+        return rows
 
     @cached_property
     def _scores(self) -> dict[tuple[str, str, str], SystemScore]:

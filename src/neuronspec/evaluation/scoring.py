@@ -9,7 +9,7 @@ from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.comet import MODEL, Comet, CometMetric
-from neuronspec.evaluation.metrics import Metric, find_metric
+from neuronspec.evaluation.metrics import Metric, check_references, check_score, find_metric
 from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.results import Results, SystemQuality, SystemScore
 from neuronspec.files import hash_json
@@ -67,11 +67,13 @@ def score_task(
         The results.
 
     Raises:
-        NeuronspecError: there are no sentences, the numbers of lines differ, or the name cannot name a directory.
+        NeuronspecError: there are no sentences or references, the numbers of lines differ, a score is no number, or the
+            name cannot name a directory.
     """
     if not system or system in (".", "..") or "/" in system or "\\" in system:
         raise NeuronspecError(f"{system!r} cannot name a system: it names a directory, too; leave out slashes")
     target = split_direction(task)[1]
+    check_references(references, f" of {task}")
     test_set = hash_json(list(references))[:16]
     found = asdict(assess(hypotheses, sources, references, target))
     kept = {one.name: found[one.name] for one in fields(SystemQuality) if one.name in found}
@@ -79,6 +81,7 @@ def score_task(
     for metric in metrics:
         rows = metric.statistics(hypotheses, references, target, sources)
         value = float(metric.score(rows.sum(axis=0)))
+        check_score(value, metric.name, f" of {system} on {task}")
         signature = metric.signature(target)
         scores.append(SystemScore(system, task, metric.name, value, signature, len(rows), test_set, zero_shot))
         counted[metric.name] = rows
