@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import join_direction, same_language, split_direction
+from neuronspec.languages import join_direction, same_language, spell_as, split_direction
 from neuronspec.sections import (
     Analysis,
     Data,
@@ -66,10 +66,8 @@ def _read_codes(name: str) -> tuple[str, ...]:
 
 
 def _spell(code: Any, codes: Sequence[str]) -> Any:
-    if not isinstance(code, str) or code in codes:
-        return code
     try:
-        return next((one for one in codes if same_language(code, one)), code)
+        return spell_as(code, codes) if isinstance(code, str) else code
     except NeuronspecError:
         return code
 

@@ -290,3 +290,39 @@ def test_a_grid_in_another_notation_has_its_pivot(
     assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "out", "--force") == 2
     assert "out holds something else" in capsys.readouterr().err
     assert score("-t", "out/{task}.txt", "-r", "test.{tgt}", "-o", "kept", "--force") == 0
+
+
+@pytest.mark.parametrize("language", ["zh_TW", "srp-Latn", "fra-CA", "hsb", "ton_Latn", "gsw-bern", "x-foo", "iw"])
+def test_translations_into_any_language_are_scored(
+    score: Score, language: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score("-t", "ref", "-r", "ref", "-l", language, "-m", "chrf") == 0
+    assert "chrF++ 100.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        ("german", "unknown language 'german' (did you mean 'de' for German?)"),
+        ("jp", "unknown language 'jp' (did you mean 'ja' for Japanese?)"),
+        ("d e", "'d e' cannot be a language code"),
+    ],
+)
+def test_a_mistyped_language_would_choose_the_wrong_tokenizer(
+    score: Score, language: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score("-t", "ref", "-r", "ref", "-l", language) == 2
+    assert found in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_grid_of_languages_in_the_spelling_of_their_files(score: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("eng_Latn-deu_Latn", "deu_Latn-eng_Latn", "eng_Latn-gsw-bern", "deu_Latn-gsw-bern"):
+        target = task.split("-", 1)[1]
+        Path(f"{task}.txt").write_text("x y\n", encoding="utf-8")
+        Path(f"flores.{target}").write_text("x y\n", encoding="utf-8")
+    assert score("-t", "{task}.txt", "-r", "flores.{tgt}", "-m", "chrf", "--json", "--pivot", "en") == 0
+    found = {one["task"]: one["zero_shot"] for one in json.loads(capsys.readouterr().out)}
+    assert found == {
+        **dict.fromkeys(("deu_Latn-eng_Latn", "eng_Latn-deu_Latn", "eng_Latn-gsw-bern"), False),
+        "deu_Latn-gsw-bern": True,
+    }

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronspec.evaluation.groups import find_levels, group_between_levels, group_by_level, group_by_side
-from neuronspec.languages import EC30_LEVELS, split_direction
+from neuronspec.languages import EC30_LEVELS, spell_pivot, split_direction
 
 LANGUAGES = ["de", "fr", "it", "lb", "am"]
 GRID = [f"{a}-{b}" for a in ("en", *LANGUAGES) for b in ("en", *LANGUAGES) if a != b]
@@ -49,3 +49,15 @@ def test_every_task_is_in_the_groups_of_its_sides(tasks: list[str]) -> None:
         assert group, name
         assert all((" from " in name) <= task.startswith("en-") for task in group)
         assert all(name.endswith(" to en") <= task.endswith("-en") for task in group)
+
+
+def test_groups_of_languages_that_the_table_lacks() -> None:
+    tasks = ["eng_Latn-hsb", "hsb-eng_Latn", "eng_Latn-gsw-bern", "hsb-gsw-bern"]
+    pivot = spell_pivot([*tasks, "no direction"], "en")
+    assert group_by_side(tasks, pivot) == {
+        "from eng_Latn": ["eng_Latn-hsb", "eng_Latn-gsw-bern"],
+        "to eng_Latn": ["hsb-eng_Latn"],
+        "other": ["hsb-gsw-bern"],
+    }
+    assert find_levels(tasks, pivot) == {}
+    assert find_levels(tasks, pivot, {"few": ["hsb_Latn"]}) == {"few": ["hsb"]}

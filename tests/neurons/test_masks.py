@@ -667,3 +667,57 @@ def test_r10_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NeuronspecError, match="does not exist: expected neuron masks"):
         NeuronMasks.from_pretrained(tmp_path)
+
+
+SPELLED = [
+    "eng_Latn-deu_Latn",
+    "deu_Latn-eng_Latn",
+    "eng_Latn-zh-Hant",
+    "zh-Hant-eng_Latn",
+    "eng_Latn-x-foo",
+    "x-foo-eng_Latn",
+]
+
+
+def make_spelled() -> NeuronMasks:
+    layers = ("encoder.0", "decoder.0")
+    drawn = np.random.default_rng(0).integers(0, 2, (len(SPELLED), len(layers), 16))
+    return NeuronMasks.from_dict(
+        {task: dict(zip(layers, rows, strict=True)) for task, rows in zip(SPELLED, drawn, strict=True)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("de-en", "deu_Latn-eng_Latn"), ("eng-zh_TW", "eng_Latn-zh-Hant"), ("en_XX-x-foo", "eng_Latn-x-foo")],
+)
+def test_a_task_is_found_in_any_spelling(asked: str, found: str) -> None:
+    masks = make_spelled()
+    assert masks.task_index(asked) == SPELLED.index(found)
+    assert torch.equal(masks.mask(asked, "decoder.0"), masks.mask(found, "decoder.0"))
+
+
+@pytest.mark.parametrize("asked", ["fr-en", "de", "en-zh", "en-pt-BR", "law", "de-en-", ""])
+def test_a_task_of_another_language_is_not_found(asked: str) -> None:
+    with pytest.raises(NeuronspecError, match="no masks for the task"):
+        make_spelled().task_index(asked)
+
+
+@pytest.mark.parametrize("pivot", ["en", "eng_Latn", "eng-US"])
+def test_unseen_directions_are_composed_in_any_spelling(pivot: str) -> None:
+    masks = make_spelled()
+    exact = masks.zero_shot(["deu_Latn-zh-Hant"], "eng_Latn")
+    for direction in ("de-zho_Hant", "deu-zh_TW"):
+        composed = masks.zero_shot([direction], pivot)
+        assert composed.tasks == (direction,)
+        for layer in masks.layers:
+            assert torch.equal(composed.layer(layer), exact.layer(layer))
+    assert set(masks.zero_shot(None, pivot).tasks) == {
+        *("deu_Latn-zh-Hant", "zh-Hant-deu_Latn", "deu_Latn-x-foo", "x-foo-deu_Latn", "zh-Hant-x-foo", "x-foo-zh-Hant")
+    }
+
+
+def test_a_composed_direction_is_named_after_its_languages() -> None:
+    masks = make_spelled()
+    assert masks.compose("zh-Hant-eng_Latn", "eng_Latn-x-foo").tasks == ("zh-Hant-x-foo",)
+    assert masks.compose("eng_Latn-zh-Hant", "zh-Hant-eng_Latn", name="back").tasks == ("back",)

@@ -26,6 +26,7 @@ from neuronspec.analysis.states import SentenceStates
 from neuronspec.analysis.statistics import Trend, correlate, find_trend
 from neuronspec.analysis.structure import Structure, find_distances, find_structure
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import spell_pivot
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
 from neuronspec.sections import Analysis
@@ -154,6 +155,7 @@ def measure(
         0.33
     """
     options = options or Analysis()
+    pivot = spell_pivot(masks.tasks, pivot)
     panels = choose_panels(masks.tasks, masks.layers, pivot, options.sides)
     distances = {}
     for stack, panel in panels.items():

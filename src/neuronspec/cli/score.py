@@ -128,11 +128,10 @@ def _score_grid(
     hypotheses: Path, how: How, system: str, pivot: str, out: Path | None, force: bool, as_json: bool
 ) -> None:
     from neuronspec.data.templates import fill_template, find_tasks
-    from neuronspec.evaluation.groups import spell_pivot
     from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, merge_results
     from neuronspec.evaluation.scoring import score_task
     from neuronspec.files import publish
-    from neuronspec.languages import split_direction
+    from neuronspec.languages import spell_pivot, split_direction
     from neuronspec.progress import show_progress
 
     tasks = find_tasks(hypotheses)

@@ -12,22 +12,6 @@ Levels = Mapping[str, Collection[str]]
 ALL = "all"
 
 
-def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
-    """Return the pivot as tasks write it, in whatever spelling it is given.
-
-    Raises:
-        NeuronspecError: the pivot cannot be a language code, or a task is no direction.
-
-    Example:
-        >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
-        'eng_Latn'
-    """
-    sides = [side for task in tasks for side in split_direction(task)]
-    if pivot in sides:
-        return pivot
-    return next((side for side in sides if same_language(side, pivot)), pivot)
-
-
 def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] = ()) -> Groups:
     """Return the tasks from the pivot, to it, between other languages, and those that were not trained.
 

@@ -14,11 +14,11 @@ from neuronspec.evaluation.groups import (
     group_between_levels,
     group_by_level,
     group_by_side,
-    spell_pivot,
 )
 from neuronspec.evaluation.outcomes import HOLM
 from neuronspec.evaluation.results import Results
 from neuronspec.evaluation.tables import Tested
+from neuronspec.languages import spell_pivot
 from neuronspec.progress import Advance
 
 FINE_TUNE = "fine_tune"  # the training that the other methods are measured against

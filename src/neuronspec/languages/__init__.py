@@ -1,6 +1,6 @@
 """Language codes in every spelling, what is known about the languages, and directions between them."""
 
-from neuronspec.languages.directions import join_direction, match_direction, split_direction
+from neuronspec.languages.directions import join_direction, match_direction, spell_as, spell_pivot, split_direction
 from neuronspec.languages.lookup import (
     EC30_LEVELS,
     Level,
@@ -36,6 +36,8 @@ __all__ = [
     "read_code",
     "resource_level",
     "same_language",
+    "spell_as",
+    "spell_pivot",
     "split_direction",
     "suggest_language",
 ]

@@ -143,6 +143,45 @@ def match_direction(task: str, tasks: Iterable[str]) -> str | None:
     return None if meanings is None else _index(names).get(meanings)
 
 
+def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
+    """Return the pivot as tasks write it, in whatever spelling it is given.
+
+    Args:
+        tasks: names of tasks; names that are no directions count for nothing.
+        pivot: code of the language that most directions have in common.
+
+    Raises:
+        NeuronspecError: the pivot cannot be a language code.
+
+    Example:
+        >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
+        'eng_Latn'
+    """
+    codes = [side for task in tasks for side in _try_split(task)]
+    return spell_as(pivot, codes)
+
+
+def spell_as(code: str, codes: Iterable[str]) -> str:
+    """Return a language in the spelling that other codes have for it, or as it is where none of them means it.
+
+    Example:
+        >>> spell_as("en", ["deu_Latn", "eng_Latn"]), spell_as("fr", ["deu_Latn"])
+        ('eng_Latn', 'fr')
+    """
+    spellings = list(codes)
+    meaning = read_code(code)
+    if code in spellings:
+        return code
+    return next((other for other in spellings if _is_code(other) and read_code(other) == meaning), code)
+
+
+def _try_split(task: str) -> tuple[str, ...]:
+    try:
+        return split_direction(task)
+    except NeuronspecError:
+        return ()
+
+
 @functools.lru_cache(maxsize=256)
 def _index(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
     found: dict[tuple[Meaning, Meaning], str] = {}
@@ -154,8 +193,5 @@ def _index(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
 
 
 def _read_direction(task: str) -> tuple[Meaning, Meaning] | None:
-    try:
-        source, target = split_direction(task)
-    except NeuronspecError:
-        return None
-    return read_code(source), read_code(target)
+    sides = _try_split(task)
+    return (read_code(sides[0]), read_code(sides[1])) if sides else None

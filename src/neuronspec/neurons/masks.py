@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import match_direction, split_direction
+from neuronspec.languages import join_direction, match_direction, spell_pivot, split_direction
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
 from neuronspec.neurons.counts import ActivationCounts
@@ -207,7 +207,7 @@ class NeuronMasks:
             decoder: the task whose decoder masks to take (`en-fr`).
             name: the new task; by default the source of `encoder` and the target of `decoder`.
         """
-        task = name or f"{encoder.rpartition('-')[0]}-{decoder.partition('-')[2]}"
+        task = name or _name_composed(encoder, decoder)
         rows = {"encoder": self.task_index(encoder), "decoder": self.task_index(decoder)}
         values = {layer: mask[rows[layer.partition(".")[0]], None] for layer, mask in self._values.items()}
         return NeuronMasks([task], values, self.signature | {"composed": f"{encoder} + {decoder}"})
@@ -222,6 +222,7 @@ class NeuronMasks:
         Raises:
             NeuronspecError: a task that is needed is not there.
         """
+        pivot = spell_pivot(self.tasks, pivot)
         if directions is None:
             heard = [task.removesuffix(f"-{pivot}") for task in self.tasks if task.endswith(f"-{pivot}")]
             spoken = [task.removeprefix(f"{pivot}-") for task in self.tasks if task.startswith(f"{pivot}-")]
@@ -395,6 +396,14 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     sizes = shared.diagonal()
     united = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
+
+
+def _name_composed(encoder: str, decoder: str) -> str:
+    """Return the direction from the source of one task to the target of another."""
+    try:
+        return join_direction(split_direction(encoder)[0], split_direction(decoder)[1])
+    except NeuronspecError:  # any string may name a task
+        return f"{encoder.rpartition('-')[0]}-{decoder.partition('-')[2]}"
 
 
 def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
