@@ -18,6 +18,7 @@ GROUND = (
     "errors",
     "terminal",
     "names",
+    "libraries",
     "registry",
     "files",
     "languages",

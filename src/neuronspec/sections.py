@@ -265,6 +265,11 @@ class Neurons(Section):
         return self
 
 
+def spell_engine(name: object) -> object:
+    """Return the name of an engine, of which `ct2` is short for `ctranslate2`; anything else as it is."""
+    return "ctranslate2" if name == "ct2" else name
+
+
 class Translation(Section):
     """How to decode."""
 
@@ -276,7 +281,7 @@ class Translation(Section):
     """Longest output, in tokens."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
     """Padded source tokens of one batch, times beams."""
-    engine: Literal["transformers", "ctranslate2"] = "transformers"
+    engine: Annotated[Literal["transformers", "ctranslate2"], BeforeValidator(spell_engine)] = "transformers"
     """What decodes; `ctranslate2` (an extra) is faster on CPUs. Masks are applied by both."""
     compute_type: str = "default"
     """The precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""

@@ -265,7 +265,7 @@ def test_ctranslate2_says_the_same(
 ) -> None:
     pytest.importorskip("ctranslate2")
     said = []
-    for engine in ("transformers", "ctranslate2"):
+    for engine in ("transformers", "ctranslate2", "ct2"):
         options = ("--model", model, "--masks", masks, "--beams", 1, "--engine", engine)
         assert translate(*options, "en-de", *TEXT) == 0
         said.append(capsys.readouterr().out)

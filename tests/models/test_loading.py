@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -192,3 +194,54 @@ def test_a_bad_tokenizer_is_refused(
     damage(folder)
     with pytest.raises(NeuronspecError, match=message):
         load_tokenizer(folder)
+
+
+class Touch:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "executed")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "tf_model.h5"])
+def test_weights_that_are_no_safetensors_are_refused_and_those_of_torch_with_a_way_to_convert_them(
+    name: str, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    save_model(build_model("tiny", tokenizer), tmp_path / "model", tokenizer)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save({"weights": Touch(tmp_path / "proof")}, tmp_path / "model" / name)
+    with pytest.raises(NeuronspecError, match=f"only {name}; .*safetensors only") as refused:
+        load_model(tmp_path / "model")
+    assert ("t.AutoModelForSeq2SeqLM.from_pretrained" in str(refused.value)) == name.startswith("pytorch_model")
+    assert not (tmp_path / "proof").exists()
+
+
+def test_the_advised_conversion_works_and_executes_nothing(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, small_model: Callable[..., PreTrainedModel]
+) -> None:
+    directory = tmp_path / "model"
+    model = small_model("m2m_100").float()
+    save_model(model, directory, tokenizer)
+    (directory / "model.safetensors").unlink()
+    torch.save(model.state_dict(), directory / "pytorch_model.bin")
+    with pytest.raises(NeuronspecError) as refused:
+        load_model(directory)
+    (program,) = re.findall('python -c "(.*)"', str(refused.value))
+    exec(program.replace("DIRECTORY", str(directory)), {})
+    for key, tensor in load_model(directory).state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[key])
+    (directory / "model.safetensors").unlink()
+    torch.save({"weights": Touch(tmp_path / "proof")}, directory / "pytorch_model.bin")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        exec(program.replace("DIRECTORY", str(directory)), {})
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    save_model(build_model("tiny", tokenizer), tmp_path / "model", tokenizer)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    with pytest.raises(NeuronspecError, match=r"no file named model\.safetensors in it, and no other weights"):
+        load_model(tmp_path / "model")

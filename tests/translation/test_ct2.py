@@ -314,7 +314,7 @@ def test_what_cannot_be_done_is_said(
         CT2Translator(model, tokenizer)(SENTENCES[:1], ["de-fr"])
 
     def refuse(name: str) -> Any:
-        raise ImportError(name)
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(NeuronspecError, match=r"not installed: pip install 'neuronspec\[ct2\]'"):

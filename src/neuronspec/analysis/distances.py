@@ -6,7 +6,6 @@ The distances to compare overlaps of neurons with, by `neuronspec.analysis.stati
 from __future__ import annotations
 
 import csv
-import importlib.util
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from scipy.spatial import distance
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import UNKNOWN, UNRELATED, Language, find_language
+from neuronspec.libraries import find_library
 
 UrielKind = Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]
 # kind -> the file in lang2vec's data, and how the names of its features begin
@@ -203,13 +203,8 @@ def _compare(names: Sequence[object]) -> NDArray[np.bool_]:
 
 def _read_uriel(file: str, prefix: str, codes: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """Return the names of the features, and their values (codes, features), nan for an unknown code."""
-    found = importlib.util.find_spec("lang2vec")  # finds the package without running it
-    if found is None or not found.submodule_search_locations:
-        raise NeuronspecError(
-            "URIEL's distances come with the package lang2vec, which is not installed; run `pip install lang2vec`, "
-            "or give distances of your own as a CSV file"
-        )
-    path = Path(found.submodule_search_locations[0]) / "data" / file
+    found = find_library("lang2vec", "analysis.uriel (or give distances of your own as a CSV file)", "uriel")
+    path = Path((found.submodule_search_locations or [""])[0]) / "data" / file
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = {}

@@ -57,7 +57,9 @@ def translate(
     dense: Annotated[bool, typer.Option("--dense", help="Without masks, even where the model has some.")] = False,
     pivot: Annotated[str, typer.Option("--pivot", help="For zero-shot masks: what trained directions share.")] = "en",
     beams: Annotated[int, typer.Option(min=1, help="Beam size.")] = 5,
-    engine: Annotated[str, typer.Option(help="What decodes: transformers, or ctranslate2 (an extra).")] = ENGINES[0],
+    engine: Annotated[
+        str, typer.Option(help="What decodes: transformers, or ctranslate2 (ct2 for short; an extra).")
+    ] = ENGINES[0],
     compute_type: Annotated[str, typer.Option(help="The precision of ctranslate2: int8, float16 ...")] = "default",
     source: Annotated[
         Path | None,
@@ -76,7 +78,9 @@ def translate(
     as_json: AsJson = False,
 ) -> None:
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
-    words = what or []
+    from neuronspec.sections import spell_engine
+
+    words, engine = what or [], str(spell_engine(engine))
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
     if model is None:

@@ -16,6 +16,7 @@ from neuronspec.data.streams import exists, missing, open_bytes
 from neuronspec.data.streams import read_lines as read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import is_english, match_language, same_language
+from neuronspec.libraries import import_library
 from neuronspec.registry import Registry
 
 
@@ -276,12 +277,7 @@ def _read_message_catalogs(template: str, source: str, target: str) -> Iterator[
 
 @FORMATS.register("datasets")
 def _read_datasets(template: str, source: str, target: str) -> Iterator[Pair]:
-    try:
-        import datasets
-    except ImportError as error:
-        raise NeuronspecError(
-            f"reading {template} needs the library datasets; install it: pip install 'neuronspec[hub]'"
-        ) from error
+    datasets = import_library("datasets", f"reading {template}", "hub")
     try:
         if template.startswith("hub:"):
             rows, reverse = _load_from_hub(datasets, template.removeprefix("hub:"), source, target)

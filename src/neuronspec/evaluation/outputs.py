@@ -6,19 +6,19 @@ authors and many others publish theirs.
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from neuronspec.data.formats import read_lines
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import is_known, suggest_language
 from neuronspec.languages.spelling import read_code
+from neuronspec.libraries import import_library
 from neuronspec.registry import Registry
 
 
@@ -179,10 +179,7 @@ def _load_detokenizer(language: str) -> Callable[[Iterable[str]], tuple[str, ...
             "code of ISO 639, or text that is detokenized already"
         )
     code = read_code(language).language
-    try:
-        sacremoses: Any = importlib.import_module("sacremoses")
-    except ImportError as error:
-        raise NeuronspecError("detokenize needs the library sacremoses; install it: pip install sacremoses") from error
+    sacremoses = import_library("sacremoses", "detokenizing", "moses")
     detokenizer = sacremoses.MosesDetokenizer(lang=code)
     return lambda texts: tuple(str(detokenizer.detokenize(text.split())) for text in texts)
 

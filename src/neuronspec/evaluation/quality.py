@@ -9,7 +9,6 @@ not on system output.
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import re
 import unicodedata
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from neuronspec.data.sameness import same_form
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import Language, find_language, match_language
+from neuronspec.libraries import import_library
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -337,13 +337,13 @@ def _choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, 
 @functools.cache
 def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
     """Return a function from a sentence to a label, and py3langid's labels; an own copy, never restricted."""
+    requirement = "py3langid>=0.4"
+    module = import_library("py3langid.langid", "identifying languages", requirement=requirement)
     try:
-        module = importlib.import_module("py3langid.langid")
         identifier = module.LanguageIdentifier.from_model_file(module.MODEL_FILE)
-    except (ImportError, AttributeError) as error:
+    except AttributeError as error:
         raise NeuronspecError(
-            "identifying languages needs py3langid 0.4 or newer, which is not installed; "
-            "install it with: pip install 'py3langid>=0.4'"
+            f"identifying languages needs another version of py3langid than is installed: pip install '{requirement}'"
         ) from error
 
     @functools.lru_cache(maxsize=2**16)  # the references are the same for every system

@@ -17,6 +17,7 @@ from sacrebleu.metrics import BLEU, TER
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.evaluation.writing import find_writing, split_letters
 from neuronspec.languages.spelling import read_code
+from neuronspec.libraries import import_library
 
 Split = Callable[[str], str]  # a text with spaces between its tokens
 
@@ -38,7 +39,7 @@ def build_bleu(target_language: str) -> Any:
         warnings.warn(
             f"the tokenizer {tokenizer!r} is not installed, so BLEU for {target_language!r} is computed on "
             "characters (tok:char in the signature) and cannot be compared with published scores; "
-            f"mend it with: pip install 'sacrebleu[{extra}]'",
+            f"mend it with: pip install 'neuronspec[cjk]', or pip install 'sacrebleu[{extra}]'",
             NeuronspecWarning,
             stacklevel=3,
         )
@@ -105,12 +106,7 @@ def build_tokenized_bleu(target_language: str) -> Any:
 @functools.cache
 def _load_moses(language: str) -> tuple[Split, str]:
     """Return Moses' tokenizer for a language, as tokenizer.perl splits without options, and its signature."""
-    try:
-        sacremoses: Any = importlib.import_module("sacremoses")
-    except ImportError as error:
-        raise NeuronspecError(
-            "tokenised BLEU needs Moses' tokenizer, which is not installed; mend it with: pip install sacremoses"
-        ) from error
+    sacremoses = import_library("sacremoses", "tokenised BLEU", "moses")
     tokenizer = sacremoses.MosesTokenizer(lang=language)
 
     @functools.lru_cache(maxsize=2**16)

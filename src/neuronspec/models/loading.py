@@ -47,6 +47,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     if translates and not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    _check_weights(Path(source), kind.__name__)
     weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     if shapes := getattr(config, SHAPES, None):
         model, found = _load_narrow(kind, config, shapes, source, revision=revision, **weights)
@@ -108,7 +109,34 @@ def _load(loader: Any, source: str | Path, **arguments: Any) -> Any:
     try:
         return loader.from_pretrained(str(source), trust_remote_code=False, **arguments)
     except broken as error:
-        raise NeuronspecError(f"cannot load {str(source)!r}: {first_line(error)}") from error
+        unsafe = "file named model.safetensors" in str(error) and not Path(source).exists()
+        advice = f"; {_HOW_TO_CONVERT.format(kind=loader.__name__, source='NAME')}" if unsafe else ""
+        raise NeuronspecError(f"cannot load {str(source)!r}: {first_line(error)}{advice}") from error
+
+
+_PICKLED, _OTHERS = ("pytorch_model*.bin",), ("*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.gguf")
+_HOW_TO_CONVERT = (
+    "weights are read from safetensors only, since other files can hold programs; convert them once with "
+    'python -c "import transformers as t; '
+    "t.{kind}.from_pretrained('{source}', use_safetensors=False).save_pretrained('DIRECTORY'); "
+    "t.AutoTokenizer.from_pretrained('{source}').save_pretrained('DIRECTORY')\", which reads tensors only"
+)
+
+
+def _check_weights(path: Path, kind: str) -> None:
+    """Refuse a directory whose weights are in no safetensors file, and say how to convert them."""
+    if not path.is_dir() or any(path.glob("*.safetensors")):
+        return
+    pickled, others = (
+        [file.name for pattern in patterns for file in sorted(path.glob(pattern))] for patterns in (_PICKLED, _OTHERS)
+    )
+    if pickled:
+        what = f"only {pickled[0]}; {_HOW_TO_CONVERT.format(kind=kind, source='DIRECTORY')} (DIRECTORY is that path)"
+    elif others:
+        what = f"only {others[0]}; weights are read from safetensors only: save the model so with transformers"
+    else:
+        what = "and no other weights"
+    raise NeuronspecError(f"cannot load {str(path)!r}: there is no file named model.safetensors in it, {what}")
 
 
 def _check_directory(source: str | Path, weights: bool = True) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.comet import find_interpreter
 from neuronspec.files import hash_path, publish, write_json
 from neuronspec.languages import split_direction
+from neuronspec.libraries import find_library, import_library
 from neuronspec.methods import find_method, make_method
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
@@ -224,10 +224,10 @@ def check_needs(config: Config) -> None:
         ("peft", "lora"): any(kind.name == "lora" for kind in kinds.values()),
     }
     for (library, extra), asked in needed.items():
-        if asked and importlib.util.find_spec(library) is None:
-            raise NeuronspecError(
-                f"this run needs {library}, which is not installed: pip install 'neuronspec[{extra}]'"
-            )
+        if asked:
+            find_library(library, "this run", extra)
+        if asked and library != "peft":  # which takes seconds, and a finished run needs it no more
+            import_library(library, "this run", extra)
     for key in ("distances", "against"):
         for name, path in getattr(config.analysis, key).items():
             if not path.exists():

@@ -7,7 +7,6 @@ computes as PEFT does, `W x + B A dropout(x) * alpha / rank`. What is trained tr
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.libraries import import_library
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.sections import Decay, Section
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
@@ -213,7 +213,4 @@ def _read(path: Path, model: PreTrainedModel) -> tuple[Shape, nn.ModuleList]:
 
 def import_peft() -> Any:
     """Return the library, which not everyone has."""
-    try:
-        return importlib.import_module("peft")
-    except ImportError as error:
-        raise NeuronspecError("LoRA is made by PEFT, which is not installed: pip install 'neuronspec[lora]'") from error
+    return import_library("peft", "LoRA", "lora")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import logging
 import math
@@ -22,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
+from neuronspec.libraries import find_library
 from neuronspec.models.finite import find_nonfinite
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.processes import join_processes
@@ -304,9 +304,8 @@ def validate_tasks(
 def _make_accelerator(
     model: PreTrainedModel, training: Training, directory: Path, cpu: bool, method: Method
 ) -> Accelerator:
-    missing = [name for name in training.report_to if importlib.util.find_spec(name) is None]
-    if missing:
-        raise NeuronspecError(f"training.report_to: {missing[0]} is not installed; run: pip install {missing[0]}")
+    for name in training.report_to:
+        find_library(name, "training.report_to", "tracking" if name == "tensorboard" else "")
     # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
     unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
     joined = join_processes(cpu)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from transformers import BartConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.libraries import import_library
 
 # The architectures whose conversions are compared with transformers, output by output.
 CONVERTIBLE = ("m2m_100", "mbart", "bart", "marian", "pegasus", "t5", "mt5", "umt5")
@@ -46,7 +45,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
     Raises:
         NeuronspecError: CTranslate2 refuses the model.
     """
-    converters: Any = importlib.import_module("ctranslate2.converters")
+    converters = import_library("ctranslate2.converters", "converting", "ct2")
     config = model.to("cpu", torch.float32).config
     config.dtype = torch.float32
     special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 import shutil
 import tempfile
 import warnings
@@ -20,6 +19,7 @@ from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.files import explained
+from neuronspec.libraries import import_library
 from neuronspec.models.tags import task_format
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
@@ -63,10 +63,7 @@ class CT2Translator:
         threads: int | None = None,
         device_index: int = 0,
     ) -> None:
-        try:
-            self._ct2: Any = importlib.import_module("ctranslate2")
-        except ImportError as error:
-            raise NeuronspecError("CTranslate2 is not installed: pip install 'neuronspec[ct2]'") from error
+        self._ct2 = import_library("ctranslate2", "this engine", "ct2")
         check_convertible(model)
         if device == "auto":
             device = "cuda" if self._ct2.get_cuda_device_count() else "cpu"

@@ -1,0 +1,71 @@
+"""Libraries that not everyone has: imported when they are needed, and what to install where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+from neuronspec.errors import NeuronspecError, first_line
+
+
+def import_library(module: str, needed_for: str, extra: str = "", requirement: str = "") -> Any:
+    """Import a library of an extra.
+
+    Args:
+        module: Name of the module to import, such as `ctranslate2.converters`.
+        needed_for: What needs it, as the beginning of a sentence: `"LoRA"`.
+        extra: Extra of neuronspec that brings it; empty where it comes with neuronspec itself.
+        requirement: What pip calls it, where that is not the module's name: `"py3langid>=0.4"`.
+
+    Returns:
+        The module.
+
+    Raises:
+        NeuronspecError: It is not installed, or it is, but cannot be imported because of something else.
+
+    Example:
+        >>> import_library("json", "Reading").loads("1")
+        1
+        >>> import_library("nosuchthing", "Tokenised BLEU", "moses")
+        Traceback (most recent call last):
+        neuronspec.errors.NeuronspecError: Tokenised BLEU needs nosuchthing, which is not installed: pip install \
+'neuronspec[moses]', or pip install nosuchthing
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        library, lacking = module.partition(".")[0], (error.name or "").partition(".")[0]
+        if lacking in ("", library):
+            raise NeuronspecError(_advise(library, needed_for, extra, requirement)) from error
+        raise NeuronspecError(
+            f"{needed_for} needs {library}, which is installed, but {library} itself needs {lacking}, which is not: "
+            f"pip install {lacking}"
+        ) from error
+    except Exception as error:  # a library that is broken may raise anything
+        library = module.partition(".")[0]
+        again = requirement or library
+        raise NeuronspecError(
+            f"{needed_for} needs {library}, which is installed but cannot be imported ({first_line(error)}): "
+            f"pip install --force-reinstall '{again}'"
+        ) from error
+
+
+def find_library(module: str, needed_for: str, extra: str = "", requirement: str = "") -> ModuleSpec:
+    """Find a library of an extra without importing it; arguments and errors are those of `import_library`."""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a module that is half imported has no specification
+        found = None
+    if found is None:
+        raise NeuronspecError(_advise(module, needed_for, extra, requirement))
+    return found
+
+
+def _advise(library: str, needed_for: str, extra: str, requirement: str) -> str:
+    """Return what to install."""
+    quoted = f"'{requirement}'" if requirement else library
+    ways = [f"pip install 'neuronspec[{extra}]'"] if extra else []
+    advice = ", or ".join([*ways, f"pip install {quoted}"])
+    return f"{needed_for} needs {library}, which is not installed: {advice}"
