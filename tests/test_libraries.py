@@ -73,6 +73,16 @@ def test_a_broken_library_is_not_called_missing(place: Path, body: str, reason: 
     assert "\n" not in str(refused.value)
 
 
+def test_a_script_of_the_same_name_is_not_taken_for_the_library(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "oddlib" / "data").mkdir(parents=True)
+    (place / "oddlib" / "__init__.py").write_text("raise RuntimeError")
+    scripts = place / "bin"
+    scripts.mkdir()
+    (scripts / "oddlib.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(scripts)
+    assert find_library("oddlib", "analysis.uriel", "uriel").submodule_search_locations == [str(place / "oddlib")]
+
+
 def test_every_extra_that_a_message_names_is_one() -> None:
     root = Path(__file__).parents[1]
     extras = set(tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from importlib.machinery import ModuleSpec
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from neuronspec.errors import NeuronspecError, first_line
@@ -26,7 +27,7 @@ def import_library(module: str, needed_for: str, extra: str = "", requirement: s
         NeuronspecError: It is not installed, or it is, but cannot be imported because of something else.
 
     Example:
-        >>> import_library("json", "Reading").loads("1")
+        >>> import_library("json", "reading", requirement="json").loads("1")
         1
         >>> import_library("nosuchthing", "Tokenised BLEU", "moses")
         Traceback (most recent call last):
@@ -58,9 +59,21 @@ def find_library(module: str, needed_for: str, extra: str = "", requirement: str
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # a module that is half imported has no specification
         found = None
+    if found is not None and not found.submodule_search_locations:
+        found = _find_package(module) or found
     if found is None:
         raise NeuronspecError(_advise(module, needed_for, extra, requirement))
     return found
+
+
+def _find_package(module: str) -> ModuleSpec | None:
+    """Return where the package of a name is: a script of that name may come before it.
+
+    Python puts the folder of a command, `bin`, first on its path, and some libraries install a script there that is
+    called like themselves.
+    """
+    specs = (PathFinder.find_spec(module, [place]) for place in sys.path)
+    return next((spec for spec in specs if spec is not None and spec.submodule_search_locations), None)
 
 
 def _advise(library: str, needed_for: str, extra: str, requirement: str) -> str:
