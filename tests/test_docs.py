@@ -22,10 +22,13 @@ from transformers import (
 )
 
 from neuronspec.cli.main import app
+from neuronspec.data.formats import FORMATS
+from neuronspec.data.text import check_templates
 from neuronspec.methods import method_options
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.rules import RULES
 from neuronspec.recipe import load_config
+from neuronspec.sections import Data
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,6 +76,14 @@ def test_make_targets_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"(?:^\$ |`)make (\w+)", page.read_text(encoding="utf-8"), re.M):
             assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_corpora_of_the_page_about_text_are_valid() -> None:
+    (snippet,) = snippets(ROOT / "docs" / "text.md", "yaml")
+    data = Data.model_validate(yaml.safe_load(snippet))
+    check_templates(data, ["en-de", "en-fr"], "en")
+    text = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(FORMATS)
 
 
 def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:

@@ -162,6 +162,13 @@ def test_wide_text_is_refused_with_its_encoding(tmp_path: Path, raw: bytes, enco
         list(read_lines(path))
 
 
+@pytest.mark.parametrize("name", ["", "folder", "a\0b", "x" * 300])
+def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NeuronspecError, match=r"cannot read .*: (Is a directory|File name too long)|holds a NUL"):
+        list(read_lines(f"{tmp_path}/{name}"))
+
+
 def test_zero_bytes_within_text_are_text(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"a\0b\n\0\n")

@@ -33,6 +33,7 @@ def turn(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
         ([(1.25 - n / 9, *pair) for n, pair in enumerate(PAIRS)], [2, 3]),  # WikiMatrix, CCMatrix
         ([(1000 + n, a, 2000 + n, b) for n, (a, b) in enumerate(PAIRS)], [2, 4]),  # Tatoeba
         ([(f"http://a.org/{n}", f"http://b.org/{n}", *pair, 0.9) for n, pair in enumerate(PAIRS)], [3, 4]),  # ParaCrawl
+        ([(f"OpenSubtitles/{n:08x}", *pair) for n, pair in enumerate(PAIRS * 3)], [2, 3]),
         ([("eng", "deu", *pair) for pair in PAIRS * 3], [3, 4]),  # the Tatoeba Challenge
         ([(f"{n}:30", f"2024-01-0{n}", *pair) for n, pair in enumerate(PAIRS)], [3, 4]),
         ([(f"{n}e-05", *pair) for n, pair in enumerate(PAIRS)], [2, 3]),
@@ -76,6 +77,12 @@ def test_a_second_column_of_numbers_is_refused_too(tmp_path: Path) -> None:
         read(f"{tmp_path}/{{lang}}.tsv", "en", "de")
     with pytest.raises(NeuronspecError, match=r"column 2 of .* holds numbers"):
         read(f"{tmp_path}/{{lang}}.tsv", "en", "de", [1, 2])
+
+
+def test_a_table_without_two_texts_says_so(tmp_path: Path) -> None:
+    write_table(tmp_path / "de.tsv", [(n, text) for n, text in enumerate(GERMAN)])
+    with pytest.raises(NeuronspecError, match=r"column 1 of .* holds numbers .*of its 2 columns 1 may be text"):
+        read(f"{tmp_path}/{{lang}}.tsv", "en", "de")
 
 
 def test_text_with_some_numbers_is_text(tmp_path: Path) -> None:

@@ -213,6 +213,8 @@ def _open_bytes(path: str) -> Iterator[BinaryIO]:
         with open_archive(name) as archive, open_member(archive, member) as stream:
             yield stream
         return
+    if "\0" in path:
+        raise NeuronspecError(f"{path!r} is no name of a file: it holds a NUL character")
     with explained_reading(path), Path(path).open("rb", buffering=0) as raw:
         yield _decompress(cast(BinaryIO, raw), path)
 

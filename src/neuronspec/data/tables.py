@@ -16,10 +16,11 @@ from neuronspec.errors import NeuronspecError, did_you_mean
 
 JUDGED = 1_000  # lines that decide whether a column holds text
 _SHARE = 0.9  # of the lines: a column of numbers may have gaps and a remark
-_REPEATED = 10  # times that a word comes in a column of codes of languages
+_MANY = 10  # values of a column next to two others that decide whether they are identifiers or codes of languages
 
 # What stands in a column of numbers where there is none.
 _GAPS = frozenset({"-", "--", "?", "n/a", "na", "nan", "none", "null", "inf", "-inf", "infinity", "\\n"})
+_IDENTIFIER = re.compile(r"(?=\S*[0-9])[!-~]+")
 _ADDRESS = re.compile(r"(?:https?|ftp|file)://\S+|www\.\S+")
 
 
@@ -36,8 +37,8 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
             `["{src}", "{tgt}"]` finds the languages wherever they are.
 
     Raises:
-        NeuronspecError: a line has too few columns, a name is unknown, or a column holds numbers, addresses or one
-            and the same word, but no text.
+        NeuronspecError: a line has too few columns, a name is unknown, or a column holds numbers, addresses,
+            identifiers or one and the same word, but no text.
     """
     path, reverse = locate(template, source, target)
     lines = enumerate(read_lines(path), 1)
@@ -98,8 +99,10 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
         return
     width = max(map(len, rows))
     texts = [number for number in range(1, width + 1) if _describe(number, rows) is None]
-    named = f"{texts[0]}, {texts[1]}" if len(texts) >= 2 else "2, 3"
-    advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
+    advice = f"expected two columns of text, but of its {width} columns {len(texts)} may be text"
+    if len(texts) >= 2:
+        named = f"{texts[0]}, {texts[1]}"
+        advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
     example = next(value for value in _values(column, rows) if found[1](value))
     raise NeuronspecError(f"column {column} of {path} holds {found[0]} ({example[:40]!r}), not text; {advice}")
 
@@ -113,7 +116,9 @@ def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable
     kinds: list[tuple[str, Callable[[str], bool]]] = [("numbers", _is_number), ("addresses", _is_address)]
     if len(values) >= 3:
         values = values[1:]  # the first line may hold titles
-        if len(values) >= _REPEATED and max(map(len, rows)) > 2 and not any(map(str.isspace, values[0])):
+    if len(values) >= _MANY and max(map(len, rows)) > 2:
+        kinds.append(("identifiers", _is_identifier))
+        if not any(map(str.isspace, values[0])):
             kinds.append(("one and the same word", values[0].__eq__))
     return next((kind for kind in kinds if sum(map(kind[1], values)) >= _SHARE * len(values)), None)
 
@@ -133,6 +138,10 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_identifier(text: str) -> bool:
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 def _is_address(text: str) -> bool:
