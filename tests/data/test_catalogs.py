@@ -352,6 +352,15 @@ def test_an_english_catalog_may_exist_for_some_files_only(tmp_path: Path) -> Non
     assert texts(template.replace("*", "app"), "en", "de") == [("Open", "Öffnen"), ("Quit", "Beenden")]
 
 
+def test_english_needs_no_archive_where_each_language_has_its_own(tmp_path: Path) -> None:
+    write_zip(tmp_path / "de.zip", {"app.po": build_po({"Open": "Öffnen"}), "key.po": build_po({"a.open": "Öffnen"})})
+    assert texts(f"{tmp_path}/{{lang}}.zip!app.po", "en", "de") == [("Open", "Öffnen")]
+    with pytest.raises(NeuronspecError, match=r"de\.zip!key\.po has identifiers for keys"):
+        texts(f"{tmp_path}/{{lang}}.zip!key.po", "en", "de")
+    write_zip(tmp_path / "en.zip", {"key.po": build_po({"a.open": "Open"})})
+    assert texts(f"{tmp_path}/{{lang}}.zip!*.po", "en", "de") == [("Open", "Öffnen"), ("Open", "Öffnen")]
+
+
 @pytest.mark.parametrize("keys", [["Open", "Close"], ["e-mail", "Open", "Save as"], ["README.txt", "Help", "About"]])
 def test_short_english_texts_are_no_identifiers(tmp_path: Path, keys: list[str]) -> None:
     write(tmp_path / "de.po", build_po(dict.fromkeys(keys, "x")))

@@ -137,10 +137,11 @@ def _opened(template: str, code: str, optional: bool) -> Iterator[_Catalogs]:
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
-    with contextlib.ExitStack() as stack:
-        archive = (
-            stack.enter_context(open_archive(Path(archive_name.replace("{lang}", code)))) if archive_name else None
-        )
+    place = Path(archive_name.replace("{lang}", code)) if archive_name else None
+    if optional and place is not None and not place.exists():  # an archive for each language, and none for this one
+        yield _Catalogs({}, _read_file)
+        return
+    with open_archive(place) if place is not None else contextlib.nullcontext() as archive:
         files = _find_files(pattern, code, archive)
         if not files and not optional:
             raise _nothing_found(pattern.replace("{lang}", code), archive)
