@@ -54,8 +54,8 @@ class Corpus(Section):
     """Parallel text, named by a template."""
 
     path: str = Field(min_length=1)
-    """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of codes: `train/{lang}.tsv.xz`. Relative to
-    the configuration file."""
+    """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, as they are written in this
+    configuration: `train/{lang}.tsv.xz`. Relative to the configuration file."""
     format: Literal["auto", "tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"] = "auto"
     """`tsv`, `lines` (two aligned files), `opus` (a zip archive of such two), `tmx`, `jsonl`, `catalog` (`.po`, `.mo`,
     `.json`) or `datasets`; `auto` tells by the name."""
