@@ -108,7 +108,7 @@ def list_grid(words: list[str]) -> list[str]:
     if any(_is_direction(word) for word in words):
         return list(dict.fromkeys("-".join(split_direction(word)) for word in words))
     for word in words:
-        expect_language(word)
+        _check_language(word)
     pairs = [join_direction(source, target) for source in words for target in words if source != target]
     if not pairs:
         raise NeuronspecError("a grid needs directions, or at least two languages: en de fr")
@@ -119,6 +119,14 @@ def _is_direction(text: str) -> bool:
     """Tell whether a word of a grid is a direction: `de-en`, but not the dialect `gsw-bern`."""
     sides = _split(text)
     return sides is not None and all(map(is_known, sides))
+
+
+def _check_language(word: str) -> None:
+    """Refuse a word of a grid that is mistyped, or a direction from a language to itself."""
+    source, _, target = word.partition("-")
+    if source == target:
+        raise NeuronspecError(f"{word!r} goes from a language to itself; expected directions, or languages: en de fr")
+    expect_language(word)
 
 
 def _choose_directions(names: Iterable[str]) -> list[str]:
