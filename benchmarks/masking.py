@@ -66,7 +66,7 @@ def time_ffn(width_in: int, width: int, tokens: int, rounds: int) -> Times:
 
     contenders["first matrix x mask, task by task"] = step_by_task
     for sparsity in SPARSITIES:
-        layer = FFNLayer("encoder.0", "encoder", 0, width, second, (first,), None, block)
+        layer = FFNLayer("encoder.0", "encoder", 0, width, second, (first,), second, (first,), None, block)
         packed = PackedLayer(layer, (torch.rand(1, width) >= sparsity), "always", OneTask())
 
         def run(packed: PackedLayer = packed) -> None:

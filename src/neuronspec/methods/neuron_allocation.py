@@ -126,7 +126,7 @@ def _measure_batch(
         def note(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], name: str = layer.name) -> None:
             seen[name] = arguments[0]
 
-        handles.append(layer.projection.register_forward_pre_hook(note))
+        handles.append(layer.entrance.register_forward_pre_hook(note))
     try:
         loss = objective(batch)
     finally:

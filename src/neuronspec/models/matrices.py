@@ -17,6 +17,17 @@ def is_matrix(module: nn.Module) -> TypeGuard[Matrix]:
     return isinstance(module, nn.Linear | Conv1D)
 
 
+def is_plain(matrix: Matrix) -> bool:
+    """Return whether a matrix computes with its weight as it is, so that rows and columns of it can be taken.
+
+    Quantized ones do not: they are classes of their own (bitsandbytes), or hold tensors of their own (torchao). The
+    classes that a model of transformers has of its own (Falcon's) multiply as `nn.Linear` does.
+    """
+    kind = type(matrix)
+    known = kind in (nn.Linear, Conv1D) or kind.__module__.startswith("transformers.models.")
+    return known and type(matrix.weight) in (nn.Parameter, torch.Tensor)
+
+
 def features_in(matrix: Matrix) -> int:
     """Return the number of features that a matrix reads."""
     return int(matrix.weight.shape[0] if isinstance(matrix, Conv1D) else matrix.in_features)

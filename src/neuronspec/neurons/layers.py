@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.matrices import Matrix, features_in, features_out, is_matrix
+from neuronspec.models.matrices import Matrix, features_in, features_out, is_plain
+from neuronspec.models.wrapping import unwrap_matrix, unwrap_model
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
 from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.search import search_architecture
@@ -24,8 +26,11 @@ class FFNLayer:
         stack: `encoder` or `decoder` (the only stack of a decoder-only model).
         index: the layer's number in its stack.
         width: d_ff, the number of neurons.
-        projection: the second matrix; its input (batch, seq, d_ff) is the vector of neurons.
+        projection: the second matrix.
         expansions: the first matrix; of gated units the gate's and the other one, or one module that holds both.
+        entrance: what stands at the place of the second matrix: the matrix, or what PEFT has put around it. Its input
+            (batch, seq, d_ff) is the vector of neurons.
+        exits: what stands at the places of the first matrices; what they put out becomes the neurons.
         activation: of gated units, the module that computes the gate's activation (batch, seq, d_ff); else None.
         block: the Transformer layer around it.
         experts: of a layer of experts, the module that sends tokens to them; else None.
@@ -39,11 +44,20 @@ class FFNLayer:
     width: int
     projection: Matrix
     expansions: tuple[Matrix, ...]
+    entrance: nn.Module
+    exits: tuple[nn.Module, ...]
     activation: nn.Module | None
     block: nn.Module
     experts: nn.Module | None = None
     expert: int = 0
     time_first: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether its matrices stand there themselves, with nothing around them and weights that can be cut."""
+        matrices = (self.projection, *self.expansions)
+        itself = all(inner is outer for inner, outer in zip(matrices, (self.entrance, *self.exits), strict=True))
+        return itself and all(is_plain(matrix) for matrix in matrices)
 
     @property
     def gated(self) -> bool:
@@ -76,10 +90,31 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         >>> [(layer.name, layer.width) for layer in find_ffn_layers(M2M100ForConditionalGeneration(config))]
         [('encoder.0', 8), ('decoder.0', 8)]
     """
-    if (known := getattr(getattr(model, SPECIALIZATION, None), "layers", None)) is not None:
-        return list(known)  # a search would run into its masks
+    model = unwrap_model(model)
+    router = getattr(model, SPECIALIZATION, None)
+    if (known := getattr(router, "layers", None)) is not None:
+        assert router is not None
+        router.follow()  # what is around the matrices may have changed
+        return list(router.layers or known)  # a search would run into its masks
+    return locate_layers(model, find_architecture(model))
+
+
+def find_architecture(model: PreTrainedModel) -> Architecture:
+    """Return where a model keeps its FFN blocks: as registered, or else as a search finds it.
+
+    Raises:
+        NeuronspecError: It is unknown, and no FFN was found for certain.
+    """
     model_type = model.config.model_type
-    architecture = ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
+    return ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
+
+
+def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FFNLayer]:
+    """Return the FFN layers that a model has where its architecture says, encoder first.
+
+    Raises:
+        NeuronspecError: The model is not built so.
+    """
     try:
         return [
             layer
@@ -89,7 +124,7 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         ]
     except AttributeError as error:
         raise NeuronspecError(
-            f"this {model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
+            f"this {model.config.model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
         ) from error
 
 
@@ -104,8 +139,32 @@ def _find_in_block(
         else {f"{name}.expert.{n}": child for n, child in enumerate(filter(_has_parts, experts.children()))}
     )
     for number, (name, holder) in enumerate(holders.items()):
-        width, second, first, gate = _find_parts(holder, name, architecture.forms)
-        yield FFNLayer(name, stack, index, width, second, first, gate, block, experts, number, architecture.time_first)
+        parts = _find_parts(holder, name, architecture.forms)
+        yield FFNLayer(
+            name=name,
+            stack=stack,
+            index=index,
+            width=features_in(parts.projection),
+            projection=parts.projection,
+            expansions=parts.expansions,
+            entrance=parts.entrance,
+            exits=parts.exits,
+            activation=parts.activation,
+            block=block,
+            experts=experts,
+            expert=number,
+            time_first=architecture.time_first,
+        )
+
+
+class _Parts(NamedTuple):
+    """The modules of an FFN, as `FFNLayer` names them."""
+
+    projection: Matrix
+    expansions: tuple[Matrix, ...]
+    entrance: nn.Module
+    exits: tuple[nn.Module, ...]
+    activation: nn.Module | None
 
 
 def _has_parts(module: nn.Module) -> bool:
@@ -113,10 +172,8 @@ def _has_parts(module: nn.Module) -> bool:
     return any(True for _ in module.children())
 
 
-def _find_parts(
-    ffn: nn.Module, name: str, forms: tuple[Form, ...]
-) -> tuple[int, Matrix, tuple[Matrix, ...], nn.Module | None]:
-    """Return d_ff, the second matrix, the first one(s), and the gate's activation.
+def _find_parts(ffn: nn.Module, name: str, forms: tuple[Form, ...]) -> _Parts:
+    """Return the modules of an FFN.
 
     Raises:
         AttributeError: the module has none of the forms, or its matrices do not fit together.
@@ -127,10 +184,18 @@ def _find_parts(
         expected = " or ".join(", ".join(filter(None, (*form.first, form.gate, form.second))) for form in forms)
         raise AttributeError(f"{name}: expected {expected}; found {', '.join(filter(None, parts))}")
     form = there[0]
-    first, second = tuple(parts[part] for part in form.first), parts[form.second]
-    if not all(map(is_matrix, (second, *first))):
-        raise AttributeError(f"{name}: {', '.join((*form.first, form.second))} must be Linear or Conv1D")
+    entrance, *exits = (parts[part] for part in (form.second, *form.first))
+    names = f"{name}: {', '.join((*form.first, form.second))}"
+    second, *first = (_find_matrix(module, names) for module in (entrance, *exits))
     width, written = features_in(second), sum(map(features_out, first))
     if written not in ((2 * width,) if form.gate else (width, 2 * width)):
         raise AttributeError(f"{name}: {form.second} reads {width} features, {', '.join(form.first)} write {written}")
-    return width, second, first, parts[form.gate] if form.gate else None
+    return _Parts(second, tuple(first), entrance, tuple(exits), parts[form.gate] if form.gate else None)
+
+
+def _find_matrix(module: nn.Module, names: str) -> Matrix:
+    matrix = unwrap_matrix(module)
+    if matrix is None:
+        kind = f"{type(module).__module__}.{type(module).__name__}"
+        raise AttributeError(f"{names} must be Linear or Conv1D, with adapters of PEFT or without; found {kind}")
+    return matrix

@@ -16,6 +16,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.finite import check_finite
 from neuronspec.models.forward import evaluating, without_output_layer
 from neuronspec.models.padding import complete_batch
+from neuronspec.models.wrapping import unwrap_model
 from neuronspec.neurons.finiteness import LastStates, find_bad_row
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
@@ -50,6 +51,7 @@ class Observer:
             raise NeuronspecError(f"gated_at must be gate or product, not {gated_at!r}")
         if not all(isinstance(number, int) for number in ignore):
             raise NeuronspecError(f"ignore takes ids of tokens, not {list(ignore)}")
+        model = unwrap_model(model)
         self.model = model
         self.layers = find_ffn_layers(model)
         self.threshold = threshold
@@ -151,7 +153,7 @@ class Observer:
                         )
                     handle = layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
                 else:
-                    handle = layer.projection.register_forward_pre_hook(functools.partial(self._before, layer))
+                    handle = layer.entrance.register_forward_pre_hook(functools.partial(self._before, layer))
                 hooks.callback(handle.remove)
             yield
 

@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.forward import evaluating
-from neuronspec.models.matrices import features_in, features_out, is_matrix
+from neuronspec.models.matrices import Matrix, features_in, features_out
+from neuronspec.models.wrapping import list_matrices, unwrap_matrix
 from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form, Stack
 
 Blocks = Sequence[nn.Module]
@@ -91,12 +92,13 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
     follows: dict[str, list[bool]] = {second: [] for second in names if second != first}
     with contextlib.ExitStack() as hooks:
         for block in blocks:
-            parts = dict(block.named_modules())
-            width = features_out(parts[first])
+            parts = _matrices(block)
+            inner = {name: _unwrap(part) for name, part in parts.items()}
+            width = features_out(inner[first])
             hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
             hooks.callback(parts[first].register_forward_hook(_change_half).remove)
             for second, seen in follows.items():
-                if width in (features_in(parts[second]), 2 * features_in(parts[second])):
+                if width in (features_in(inner[second]), 2 * features_in(inner[second])):
                     hooks.callback(parts[second].register_forward_pre_hook(_watch(seen)).remove)
         _run(model)
     return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
@@ -175,7 +177,13 @@ def _run(model: PreTrainedModel) -> None:
 
 
 def _matrices(module: nn.Module) -> dict[str, nn.Module]:
-    return {name: part for name, part in module.named_modules() if is_matrix(part)}
+    return list_matrices(module)
+
+
+def _unwrap(module: nn.Module) -> Matrix:
+    matrix = unwrap_matrix(module)
+    assert matrix is not None  # it is one of `_matrices`
+    return matrix
 
 
 def _refusal(model: PreTrainedModel, seen: str) -> NeuronspecError:

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_out, is_matrix
+from neuronspec.models.wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.sections import Decay, Section
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
@@ -174,6 +175,7 @@ def find_places(model: PreTrainedModel) -> list[Place]:
     """
     if not model.config.is_encoder_decoder:
         raise NeuronspecError(f"adapters are for encoder-decoders: {model.config.model_type!r} is none")
+    refuse_wrapped(model, "cannot put adapters into")
     places = []
     for layer in find_ffn_layers(model):
         if layer.experts is not None:

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.building import count_parameters
 from neuronspec.models.finite import find_nonfinite
+from neuronspec.models.wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.parts import PartRouter, load_parts, save_parts
 from neuronspec.specialization.routing import find_router
@@ -65,6 +66,7 @@ def find_units(model: PreTrainedModel) -> dict[str, Unit]:
     """Find the units of an encoder-decoder by their names, encoder first; refuse a model that has none such."""
     if not model.config.is_encoder_decoder:
         raise NeuronspecError(f"branches are for encoder-decoders; {model.config.model_type!r} is none")
+    refuse_wrapped(model, "cannot branch")
     units: dict[str, Unit] = {}
     for layer in find_ffn_layers(model):
         if layer.experts is not None or layer.time_first:

@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
+from neuronspec.models.wrapping import unwrap_model
+from neuronspec.neurons.architectures import Architecture
+from neuronspec.neurons.layers import FFNLayer, find_architecture, locate_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.positions import Positions
 from neuronspec.specialization.packing import Packed, PackedLayer
@@ -47,11 +50,14 @@ def specialize(
         raise NeuronspecError(
             f"specialize takes NeuronMasks, not {type(masks).__name__}: from_pretrained, from_counts ..."
         )
-    layers = find_ffn_layers(model)
+    base: Any = unwrap_model(model)
+    router = find_router(base)
+    architecture = getattr(router, "architecture", None) or find_architecture(base)
+    layers = locate_layers(base, architecture)
     check_fit(layers, masks)
-    unspecialize(model)
+    unspecialize(base)
     keeps_bias = masks.keeps_bias if released is None else released
-    Specialization(model, layers, masks, packed, keeps_bias)
+    Specialization(base, architecture, layers, masks, packed, keeps_bias)
     return model
 
 
@@ -93,36 +99,74 @@ class Specialization(Router):
     layers: Sequence[FFNLayer]
 
     def __init__(
-        self, model: PreTrainedModel, layers: Sequence[FFNLayer], masks: NeuronMasks, packed: Packed, keeps_bias: bool
+        self,
+        model: PreTrainedModel,
+        architecture: Architecture,
+        layers: Sequence[FFNLayer],
+        masks: NeuronMasks,
+        packed: Packed,
+        keeps_bias: bool,
     ) -> None:
         super().__init__(model, masks.tasks)
         self.masks = masks
-        self.layers = layers
-        self.positions = Positions(layers)
-        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
-        self.handles += self.positions.attach()
+        self.architecture = architecture
+        self.packed = packed
         self.keeps_bias = keeps_bias
+        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
         self._packed: list[PackedLayer] = []
+        self._hooks: list[RemovableHandle] = []  # on the parts of the layers
+        self._attach(layers)
+        self.positions = Positions(layers)
+        self.handles += self.positions.attach()
+
+    def follow(self) -> None:
+        """Hook what now stands at the places of the matrices, where another library has put something around them.
+
+        PEFT replaces matrices by modules with adapters of their own. The neurons are masked before they enter
+        whatever stands there, so that no adapter sees a masked one.
+        """
+        if not self._handed_over(self.layers):
+            return
+        self._detach()
+        self._attach(locate_layers(self.model, self.architecture))
+
+    def _handed_over(self, layers: Sequence[FFNLayer]) -> bool:
+        """Return whether something else stands at the place of a part by now."""
+        return any(getattr(holder, name) is not part for holder, name, part in self._places)
+
+    def _attach(self, layers: Sequence[FFNLayer]) -> None:
+        """Hook the parts of the layers."""
+        self.layers = layers
+        self._places = [place for layer in layers for place in _find_places(layer)]
         for layer in layers:
-            if keeps_bias:
-                for expansion in layer.expansions:
-                    self.handles.append(expansion.register_forward_hook(functools.partial(self._keep_bias, layer)))
+            for part in (layer.entrance, *layer.exits):
+                _clear_copies(part)
+            if self.keeps_bias:
+                for part in layer.exits:
+                    self._hooks.append(part.register_forward_hook(functools.partial(self._keep_bias, layer)))
                 continue
-            packed_layer = PackedLayer(layer, masks.layer(layer.name), packed, self)
+            packed_layer = PackedLayer(layer, self.masks.layer(layer.name), self.packed, self)
             packed_layer.attach()
             self._packed.append(packed_layer)
             if layer.activation is not None:  # of gated units: the product is 0 where the gate is
                 gate = functools.partial(self._mask_gate, layer, packed_layer)
-                self.handles.append(layer.activation.register_forward_hook(gate))
+                self._hooks.append(layer.activation.register_forward_hook(gate))
             else:
                 hook = functools.partial(self._mask_input, layer, packed_layer)
-                self.handles.append(layer.projection.register_forward_pre_hook(hook))
+                self._hooks.append(layer.entrance.register_forward_pre_hook(hook))
+
+    def _detach(self) -> None:
+        for handle in self._hooks:
+            handle.remove()
+        for layer in self._packed:
+            layer.detach()
+        self._hooks.clear()
+        self._packed.clear()
 
     def remove(self) -> None:
         """Take the masks off."""
         super().remove()
-        for layer in self._packed:
-            layer.detach()
+        self._detach()
 
     def task_index(self, task: str) -> int:
         """Return the row of a task in the masks."""
@@ -198,3 +242,30 @@ class Specialization(Router):
         """Return the task number of every row of a layer's vectors."""
         batch = states.shape[layer.time_first] if states.ndim == 3 else self.positions.shapes[layer.stack][0]
         return self.rows_of(batch, layer.stack, states.device)
+
+
+def _find_places(layer: FFNLayer) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Yield what holds the parts of a layer, their names in it, and the parts."""
+    parts = {id(part) for part in (layer.entrance, *layer.exits)}
+    for holder in layer.block.modules():
+        for name, child in holder.named_children():
+            if id(child) in parts:
+                yield holder, name, child
+
+
+def _clear_copies(part: nn.Module) -> None:
+    """Take off a part what a copy of a specialised matrix has kept of the masks: only its own model knows the tasks.
+
+    PEFT trains copies of whole matrices (`modules_to_save`), hooks and all.
+    """
+    for module in part.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for number in [number for number, hook in hooks.items() if _is_ours(hook)]:
+                del hooks[number]
+        if _is_ours(module.__dict__.get("forward")):
+            del module.forward
+
+
+def _is_ours(function: Any) -> bool:
+    of = getattr(function.func, "__self__", None) if isinstance(function, functools.partial) else None
+    return isinstance(of, Specialization | PackedLayer)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import features_out, output_dimension
+from neuronspec.models.wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.specialization.masking import find_specialization
 
@@ -62,6 +63,7 @@ class _Holder:
         specialization = find_specialization(self.model)
         if specialization is None:
             raise NeuronspecError("this model is not specialised: call neuronspec.specialize(model, masks) first")
+        refuse_wrapped(self.model, "cannot hold the momentum of absent neurons in")
         self.followed = specialization
         self.noted = torch.zeros(len(specialization.masks.tasks) + 1, dtype=torch.bool, device=self.model.device)
         self.seen = self.noted.clone()

@@ -115,7 +115,7 @@ class PackedLayer:
         hooks = len(self.layer.projection._forward_pre_hooks)
         hooks += len(self.layer.activation._forward_hooks) if self.layer.activation is not None else 0
         watched = hooks > 1  # someone beside the masks wants to see all neurons
-        if watched or not self._wrapped or self.layer.projection.weight.device != states.device:
+        if watched or not self._wrapped or not self.layer.plain or self.layer.projection.weight.device != states.device:
             return False
         if self.packed != "auto":
             return self.packed == "always"

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import features_out, set_parameters, take_inputs, take_outputs
+from neuronspec.models.wrapping import refuse_wrapped
 from neuronspec.neurons.architectures import ARCHITECTURES, Stack
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -47,8 +48,11 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
     Raises:
         NeuronspecError: the masks do not fit, or `widths="stack"` for an architecture without such a key.
     """
+    refuse_wrapped(model, "cannot prune")
     layers = find_ffn_layers(model)
     check_fit(layers, masks)
+    if cut := [layer.name for layer in layers if not layer.plain]:
+        raise NeuronspecError(f"cannot prune {cut[0]}: its matrices are quantized; load the model without quantization")
     row = masks.task_index(task)
     constants = _constants(model, masks, task) if masks.keeps_bias else {}
     pruned = unspecialize(copy.deepcopy(model))

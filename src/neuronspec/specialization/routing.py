@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import match_direction
+from neuronspec.models.wrapping import unwrap_model
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.neurons.masks import SPECIALIZATION
 
@@ -64,6 +65,9 @@ class Router:
             self.handles.append(model.base_model.register_forward_pre_hook(self._take_tasks, with_kwargs=True))
         model.generate = self.generate
         setattr(model, SPECIALIZATION, self)
+
+    def follow(self) -> None:
+        """Look again where the parts are that are hooked: another library may have put something around them."""
 
     def remove(self) -> None:
         """Take everything off the model again."""
@@ -185,6 +189,7 @@ class Router:
 
     def _take_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Before each forward of the model, or of it without its head: take `tasks` out of its arguments."""
+        self.follow()
         tasks = options.pop("tasks", None)
         if tasks is not None or (part is self.model and not self.generating and not self.assigned):
             self.set_rows(tasks)
@@ -244,7 +249,7 @@ class _KeepRows:
 
 def find_router(model: nn.Module) -> Router | None:
     """Return what knows the tasks of a model's rows, None where nothing in it depends on them."""
-    return getattr(model, SPECIALIZATION, None)
+    return getattr(unwrap_model(model), SPECIALIZATION, None)
 
 
 def unspecialize(model: PreTrainedModel) -> PreTrainedModel:

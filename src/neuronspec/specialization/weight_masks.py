@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 import neuronspec
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, is_matrix
+from neuronspec.models.wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.parts import load_parts, save_parts
 
@@ -39,6 +40,7 @@ def find_matrices(model: PreTrainedModel, parts: Sequence[Part] = PARTS) -> dict
     Raises:
         NeuronspecError: the model has experts, or a matrix that is not computed as its module says.
     """
+    refuse_wrapped(model, "cannot mask or add to the weights of")
     layers = find_ffn_layers(model)
     of_ffn = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
     names = {module: name for name, module in model.base_model.named_modules()}

@@ -1,0 +1,80 @@
+"""What PEFT puts around a model and around its matrices: how to look through it, and where it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.matrices import Matrix, is_matrix
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the transformers model inside a `PeftModel`, its adapters in place; any other model as it is.
+
+    PEFT puts adapters into the model itself, so that it computes with them, and gives the whole another class.
+
+    Raises:
+        NeuronspecError: The model is prompted by trained vectors (prompt or prefix tuning), which only PEFT's own
+            forward adds: recorded without them, it would be another model.
+    """
+    if not _is_peft(model) or not hasattr(model, "get_base_model"):
+        return model
+    wrapped: Any = model
+    config = wrapped.active_peft_config
+    if config.is_prompt_learning:
+        raise NeuronspecError(
+            f"a model with {config.peft_type.value} computes with trained vectors that stand before its text: its "
+            "neurons cannot be told apart by task; use adapters of its matrices (LoRA, DoRA, IA3), or its base model"
+        )
+    base: nn.Module = wrapped.get_base_model()
+    return base
+
+
+def unwrap_matrix(module: nn.Module) -> Matrix | None:
+    """Return the matrix itself, inside of whatever PEFT has put around it; None where there is none."""
+    while not is_matrix(module):
+        inner = getattr(module, "base_layer", getattr(module, "original_module", None)) if _is_peft(module) else None
+        if not isinstance(inner, nn.Module):
+            return None
+        module = inner
+    return module
+
+
+def list_matrices(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the matrices in a module by name, each with what PEFT has put around it."""
+    return dict(_list_matrices(module, ""))
+
+
+def refuse_wrapped(model: nn.Module, what: str) -> None:
+    """Refuse a model with PEFT's adapters in it.
+
+    Args:
+        model: The model.
+        what: What cannot be done with them, as the beginning of a sentence.
+
+    Raises:
+        NeuronspecError: There are some; the first is named.
+    """
+    for name, module in model.named_modules():
+        if _is_peft(module):
+            where = f" ({type(module).__name__} at {name})" if name else ""
+            raise NeuronspecError(
+                f"{what} a model with PEFT's adapters in it{where}: put them into its weights first, "
+                "model = model.merge_and_unload()"
+            )
+
+
+def _list_matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if unwrap_matrix(module) is not None:
+        yield name, module
+        return
+    for part, child in module.named_children():
+        yield from _list_matrices(child, f"{name}.{part}".lstrip("."))
+
+
+def _is_peft(module: nn.Module) -> bool:
+    """Return whether a module is PEFT's: told by its class, so that nobody must have PEFT installed."""
+    return any(kind.__module__.partition(".")[0] == "peft" for kind in type(module).__mro__)
