@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import logging
+import runpy
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 import neuronspec
 from neuronspec.cli import main as entry
@@ -88,3 +92,80 @@ def test_what_goes_wrong_decides_the_exit_code(
 def test_quiet_keeps_the_logs_away(monkeypatch: pytest.MonkeyPatch, options: list[str], level: int) -> None:
     assert call(monkeypatch, *options, "run", "no-such-recipe") == 2
     assert logging.getLogger("neuronspec").level == level
+
+
+LIGHT = {
+    "help": ["--help"],
+    "version": ["--version"],
+    "help of a verb": ["translate", "--help"],
+    "no such verb": ["nosuch"],
+    "no such option": ["run", "demo", "--sede", "3"],
+    "run, no configuration": ["run", "nosuch.yaml"],
+    "run, wrong configuration": ["run", "wrong.yaml"],
+    "prepare, no configuration": ["prepare", "nosuch.yaml"],
+    "train, no configuration": ["train", "nosuch.yaml"],
+    "evaluate, no configuration": ["evaluate", "nosuch.yaml"],
+    "record, nothing": ["record"],
+    "record, no configuration": ["record", "nosuch.yaml"],
+    "record, no text": ["record", "--model", "nosuch"],
+    "record, no model": ["record", "--model", "./nosuch", "--text", "de-en=nosuch.tsv"],
+    "select, no configuration": ["select", "nosuch"],
+    "select, two ways": ["select", "nosuch", "--random", "--compare", "masks"],
+    "analyze, no configuration": ["analyze", "nosuch"],
+    "translate, nothing": ["translate"],
+    "translate, no engine": ["translate", "--model", "m", "en-de", "--engine", "nosuch", "Hello"],
+    "translate, no model": ["translate", "--model", "./nosuch", "en-de", "Hello"],
+    "score, a file": ["score", "-t", "text.de", "-r", "text.de", "-l", "de"],
+    "score, a grid": ["score", "-t", "{task}.txt", "-r", "{task}.txt"],
+    "compare, no results": ["compare", "nosuch"],
+}
+
+
+@pytest.mark.parametrize("arguments", LIGHT.values(), ids=LIGHT)
+def test_torch_is_not_imported_before_it_is_needed(arguments: list[str], tmp_path: Path) -> None:
+    for name in ("text.de", "de-en.txt", "en-de.txt"):
+        (tmp_path / name).write_text("Ein Haus am See.\n", encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text("nosuch: 1\n", encoding="utf-8")
+    program = (
+        "import sys\nfrom neuronspec.cli.main import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print(*sorted({'torch', 'accelerate', 'transformers'} & {*sys.modules}), 'loaded')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode in (0, 2), done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
+def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["neuronspec", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("neuronspec", run_name="__main__")
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"neuronspec {neuronspec.__version__}\n"
+
+
+@pytest.mark.parametrize(("shell", "script"), [("bash", "complete "), ("zsh", "compdef"), ("fish", "complete ")])
+def test_shells_can_complete_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str, script: str
+) -> None:
+    monkeypatch.setenv("_NEURONSPEC_COMPLETE", f"source_{shell}")
+    assert call(monkeypatch) == 0
+    assert script in capsys.readouterr().out
+
+
+def test_a_completion_names_the_verbs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {
+        "_NEURONSPEC_COMPLETE": "complete_bash",
+        "COMP_WORDS": "neuronspec tr",
+        "COMP_CWORD": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert call(monkeypatch) == 0
+    assert capsys.readouterr().out.split() == ["train", "translate"]

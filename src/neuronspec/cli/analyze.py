@@ -69,10 +69,11 @@ def analyze(
         return
     if masks is not None or model is not None or text or columns or pivot is not None:
         raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
+
+    config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
     from neuronspec.pipeline.analyzing import load_subject
     from neuronspec.pipeline.plan import run
 
-    config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
     layout = run(config, until="analyze", force=force)
     _print(layout, _describe(load_subject(config, layout), layout, layout.vocabulary, names), as_json)
 

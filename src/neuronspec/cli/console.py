@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ from neuronspec.errors import NeuronspecError
 if TYPE_CHECKING:
     from neuronspec.config import Config
     from neuronspec.evaluation.tables import Cell, Table
+    from neuronspec.sections import Section
 
 ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
 Overrides = Annotated[
@@ -37,13 +40,31 @@ def load(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """Load a configuration with the overrides of the command line."""
-    from neuronspec.methods import method_options
     from neuronspec.recipe import load_config
 
     quiet_libraries()
     options = {"out": None if out is None else str(out), "seed": seed, "threads": threads}
     given = {key: value for key, value in options.items() if value is not None}
-    return load_config(source, overrides or (), method_options(), {**given, **(changes or {})})
+    return load_config(source, overrides or (), _MethodOptions(), {**given, **(changes or {})})
+
+
+class _MethodOptions(Mapping[str, "type[Section]"]):
+    """The options of every method, whose modules are imported only when a configuration with methods is checked."""
+
+    @functools.cached_property
+    def _options(self) -> Mapping[str, type[Section]]:
+        from neuronspec.methods import method_options
+
+        return method_options()
+
+    def __getitem__(self, name: str) -> type[Section]:
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
 
 
 def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
@@ -67,6 +88,10 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
 
 def quiet_libraries() -> None:
     """Keep the progress bars and notices of other libraries off the terminal: ours is the only one."""
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    if "transformers" not in sys.modules:  # it will see them; importing it would take seconds
+        return
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -89,7 +89,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command that the arguments name and return the exit code, with all that went wrong explained."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="neuronspec", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -13,6 +13,7 @@ from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, qu
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.reading import ColumnsOption, check_texts, open_reading
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.directories import check_directory
 
 if TYPE_CHECKING:
     from neuronspec.cli.reading import Reading
@@ -42,10 +43,11 @@ def record(
     elif config is None or text or columns:
         raise NeuronspecError("give a configuration, or --model MODEL --text TASK=FILE")
     else:
+        loaded = load(config, overrides, out, seed)
         from neuronspec.neurons.counts import ActivationCounts
         from neuronspec.pipeline.plan import run
 
-        directory = run(load(config, overrides, out, seed), until="record", force=force).counts
+        directory = run(loaded, until="record", force=force).counts
         counts = ActivationCounts.load(directory)
     summary = _summarize(counts)
     if as_json:
@@ -72,12 +74,14 @@ def _record_model(
     """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
     from neuronspec.files import hash_json, hash_path
-    from neuronspec.neurons.counts import COUNTS_FILE
-    from neuronspec.processes import join_processes
     from neuronspec.recipe import load_neurons
 
     neurons = load_neurons(words)
     check_texts(texts)
+    check_directory(name)
+    from neuronspec.neurons.counts import COUNTS_FILE
+    from neuronspec.processes import join_processes
+
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
     processes = join_processes()

@@ -39,8 +39,6 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Select the specialised neurons of each task; compare, compose, or randomise masks."""
-    from neuronspec.neurons.storage import MASKS_FILE
-
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
     curve: Path | None = None
@@ -51,12 +49,12 @@ def select(
         masks, already = made
         place = Path(source) if already else None
     else:
-        from neuronspec.neurons.masks import NeuronMasks
-        from neuronspec.pipeline.plan import run
-
         changes = {"neurons.k": "auto"} if auto_k else {}
         # The seed of a random control is not the run's, which would be trained again.
         config = load(source, overrides, out, None if random else seed, changes=changes)
+        from neuronspec.neurons.masks import NeuronMasks
+        from neuronspec.pipeline.plan import run
+
         layout = run(config, until="select", force=force)
         masks, place = NeuronMasks.from_pretrained(layout.masks), layout.masks
         curve = layout.curve if layout.curve.is_file() else None
@@ -70,6 +68,8 @@ def select(
     if random:
         masks = masks.random(masks, seed or 0)
     if to is not None:
+        from neuronspec.neurons.storage import MASKS_FILE
+
         if (to / MASKS_FILE).exists() and not force:
             raise NeuronspecError(f"{to / MASKS_FILE} exists: choose another --to, or --force")
         place = masks.save_pretrained(to).parent
@@ -80,13 +80,15 @@ def select(
 
 def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronMasks, bool] | None:
     """Return the masks at a path, or those that its counts give, and whether they are there already."""
+    path = Path(source)
+    if auto_k and (path.is_dir() or path.suffix == ".safetensors"):
+        raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
+    if not path.is_dir() and path.suffix != ".safetensors":
+        return None
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.neurons.storage import MASKS_FILE
 
-    path = Path(source)
-    if auto_k and (path.is_dir() or path.suffix == ".safetensors"):
-        raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
         from neuronspec.pipeline.plan import RECORDING
         from neuronspec.pipeline.work import choose

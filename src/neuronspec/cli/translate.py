@@ -15,6 +15,7 @@ import typer
 from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
 from neuronspec.cli.printing import note, print_data, print_json
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
 def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
     """Yield what translates with a system, with masks for all of the tasks, those of unseen ones composed."""
     quiet_libraries()
+    check_directory(system.model)
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.processes import join_processes

@@ -21,6 +21,7 @@ from transformers import (
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.building import tie_embeddings
+from neuronspec.models.directories import check_directory
 from neuronspec.models.finite import check_finite
 from neuronspec.models.matrices import is_matrix, reshape
 
@@ -42,7 +43,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
         NeuronspecError: it is not a model directory, not of the kind that is needed, damaged, lacks weights, or has
             weights that are NaN or infinite.
     """
-    _check_directory(source)
+    check_directory(source)
     config = _load(AutoConfig, source, revision=revision)
     if translates and not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
@@ -66,7 +67,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
     Raises:
         NeuronspecError: there is none.
     """
-    _check_directory(source, weights=False)
+    check_directory(source, weights=False)
     return _load(AutoTokenizer, source, revision=revision)
 
 
@@ -137,16 +138,3 @@ def _check_weights(path: Path, kind: str) -> None:
     else:
         what = "and no other weights"
     raise NeuronspecError(f"cannot load {str(path)!r}: there is no file named model.safetensors in it, {what}")
-
-
-def _check_directory(source: str | Path, weights: bool = True) -> None:
-    path = Path(source)
-    local = path.is_absolute() or path.exists() or str(source).startswith((".", "~")) or str(source).count("/") > 1
-    if not local:
-        return
-    if not path.is_dir():
-        raise NeuronspecError(f"{path} is not a model directory: it does not exist or is a file")
-    needed = ["config.json"] if weights else ["tokenizer_config.json"]
-    missing = [name for name in needed if not (path / name).is_file()]
-    if missing:
-        raise NeuronspecError(f"{path} is not a {'model' if weights else 'tokenizer'} directory: no {missing[0]} in it")
