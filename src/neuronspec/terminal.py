@@ -12,6 +12,7 @@ CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _ALL_BUT_NEWLINES: Final = re.compile(f"(?!\n)[{_CONTROLS}]")
 _ALL_BUT_BREAKS: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 INDENT: Final = "  "
+_UNINDENTED: Final = re.compile(f"\n(?!{INDENT})")
 
 
 def escape(text: str) -> str:
@@ -36,7 +37,7 @@ def escape_lines(text: str) -> str:
         no file a\x07
           error: forged
     """
-    return _ALL_BUT_NEWLINES.sub(_show, text).rstrip("\n").replace("\n", f"\n{INDENT}")
+    return _UNINDENTED.sub(f"\n{INDENT}", _ALL_BUT_NEWLINES.sub(_show, text).rstrip("\n"))
 
 
 def escape_text(text: str) -> str:
