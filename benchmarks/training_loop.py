@@ -44,8 +44,8 @@ from neuronspec.data.text import pairs_of
 from neuronspec.files import write_json, write_text
 from neuronspec.methods import make_method
 from neuronspec.models.building import build_model
+from neuronspec.models.codec import task_format
 from neuronspec.models.loading import load_tokenizer
-from neuronspec.models.tags import task_format
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout

@@ -172,6 +172,11 @@ class Config(Section):
             *(join_direction(language, self.pivot) for language in self.languages),
         ]
 
+    @property
+    def trains(self) -> bool:
+        """Whether any model of the run is trained."""
+        return self.training.updates > 0 or bool(self.methods)
+
     def zero_shot_directions(self) -> list[str]:
         """Return the directions that are tested without having been trained."""
         if self.zero_shot != "all":

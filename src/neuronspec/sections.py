@@ -109,6 +109,9 @@ class Data(Section):
     drop_held_out: bool = False
     """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
     counted only."""
+    too_long: Literal["cut", "skip", "error"] = "cut"
+    """What becomes of a validation pair with a side that is longer than the model can read: its end is cut off, the
+    pair is left out, or the run stops before any work. Training pairs of that length are always left out."""
     drop_matching: str | None = None
     """Drop training pairs where this regular expression is found on either side."""
 
@@ -159,6 +162,10 @@ class Model(Section):
     """Or a Hugging Face encoder-decoder to start from: a directory or a name on the hub."""
     revision: str | None = None
     """The revision of a pretrained model on the hub."""
+    source_prefix: str | dict[str, str] | None = None
+    """Words that a model without language tags reads in front of each source, such as
+    `"translate {src_name} to {tgt_name}: "`, with `{src}`, `{tgt}` (codes) and `{src_name}`, `{tgt_name}` (English
+    names); or such words for each direction: `{de-en: "translate German to English: "}`."""
     activation: Literal["relu", "gelu"] = "relu"
     """The FFN's activation function, for presets."""
     embeddings: Literal["separate", "shared"] = "separate"
@@ -171,6 +178,8 @@ class Model(Section):
     def _one_origin(self) -> Model:
         if (self.preset is None) == (self.pretrained is None):
             raise ValueError("give exactly one of model.preset and model.pretrained")
+        if self.source_prefix is not None and self.pretrained is None:
+            raise ValueError("model.source_prefix is for a pretrained model; one of a preset has language tags")
         return self
 
 
@@ -198,7 +207,7 @@ class Training(Section):
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Clip the gradient to this norm."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Probability spread over the vocabulary."""
+    """Probability spread evenly over the vocabulary, the right token included (fairseq leaves that one out)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
     validate_every: int = Field(default=500, ge=1)
@@ -279,6 +288,13 @@ class Translation(Section):
     """Exponent of the length by which a hypothesis' log-probability is divided (paper: 1)."""
     max_tokens: int = Field(default=200, ge=1)
     """Longest output, in tokens."""
+    early_stopping: bool | None = None
+    """Stop a beam search as soon as there are as many finished hypotheses as beams, as fairseq does; false: only when
+    no better one can come. null: as the model's generation configuration says, which is false for models trained
+    here."""
+    too_long: Literal["cut", "skip", "error"] = "cut"
+    """What becomes of a sentence that is longer than the model can read: its end is cut off, its translation is left
+    empty, or the run stops before any work."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
     """Padded source tokens of one batch, times beams."""
     engine: Annotated[Literal["transformers", "ctranslate2"], BeforeValidator(spell_engine)] = "transformers"

@@ -22,7 +22,8 @@ import neuronspec
 from neuronspec.analysis.ablation import Ablation, ablate
 from neuronspec.analysis.harm import measuring_loss
 from neuronspec.analysis.switching import choose_own, switch_off
-from neuronspec.data.batches import IGNORED, TaskFormat, Tensors, collate
+from neuronspec.data.batches import IGNORED, Tensors, collate
+from neuronspec.data.formatting import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.inputs import make_batches
 from neuronspec.neurons.counts import ActivationCounts
@@ -88,7 +89,7 @@ def write_text(rows: int = 6, seed: int = 0) -> dict[str, list[Tensors]]:
     for number, task in enumerate(TASKS):
         words = language_words(number)
         first = language_words(number)[0]
-        form = TaskFormat((), (first,), start=first, eos=first, pad=1)
+        form = TaskFormat(source_suffix=(first,), target_prefix=(first,), target_suffix=(first,), start=first, pad=1)
         pairs = [
             (number, form, draw.integers(SPECIAL, 44, 5).tolist(), draw.choice(words, draw.integers(2, 9)).tolist())
             for _ in range(2 * rows)

@@ -21,8 +21,8 @@ from neuronspec.config import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods import method_options
+from neuronspec.models.codec import task_format
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.models.tags import task_format
 from neuronspec.neurons.comparison import compare_masks
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks

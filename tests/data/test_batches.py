@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, TaskFormat, Tensors, collate, pad, special_ids
+from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors, collate, pad
+from neuronspec.data.formatting import TaskFormat, special_ids
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.data.store import Encode, build_store
 
 PAD, EOS, START = 1, 2, 3
-BOTH = TaskFormat((40,), (41,), start=START, eos=EOS, pad=PAD)
-BARE = TaskFormat((), (), start=START, eos=EOS, pad=PAD)
+BARE = TaskFormat(source_suffix=(EOS,), target_suffix=(EOS,), start=START, pad=PAD)
+BOTH = replace(BARE, source_prefix=(40,), target_prefix=(41,), tags=(40, 41))
 FORMATS = {"both": BOTH, "source only": replace(BOTH, target_prefix=()), "bare": BARE}
 
 ids = st.lists(st.integers(4, 39), max_size=7)
@@ -79,7 +80,7 @@ def test_tags_and_ends_stand_where_the_format_says(
     assert form.source([7, 8]) == source
     assert form.decoder_input([9]) == decoder_input
     assert form.labels([9]) == labels
-    assert form.decoder_input() == prompt
+    assert form.decoding_start == prompt
     assert form.overhead == (len(source) - 2, len(labels) - 1)
 
 
@@ -216,7 +217,7 @@ def test_parts_of_a_text_are_disjoint_and_together_all_of_it(dataset: BatchDatas
     assert read(slice(len(text), None)) == []
 
 
-TAGGED = replace(BOTH, source_prefix=(42, 43), target_prefix=())
+TAGGED = replace(BOTH, source_prefix=(42, 43), target_prefix=(), tags=(42, 43))
 
 
 @pytest.mark.parametrize(

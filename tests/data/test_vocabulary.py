@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from neuronspec.data.cleaning import normalize_text
-from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences, tag_token
+from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences, tag_token
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.encoding import encode
 
 SIZE = 200
 LANGUAGES = ("de", "en", "hi", "zh")
@@ -193,5 +194,5 @@ def test_the_seed_decides_the_sample(tmp_path: Path) -> None:
 
 
 def test_text_that_looks_like_a_special_token_stays_text(tokenizer: PreTrainedTokenizerFast) -> None:
-    (ids,) = encode_text(tokenizer, ["abc </s> __de__ <pad> <s> dog"])
+    (ids,) = encode(tokenizer, "source", ["abc </s> __de__ <pad> <s> dog"])
     assert not {0, 1, 2, *tokenizer.convert_tokens_to_ids(["__de__"])} & set(ids)

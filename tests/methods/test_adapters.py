@@ -246,7 +246,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods.adapters import AdapterTraining
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.models.tags import task_format
+from neuronspec.models.codec import task_format
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
 

@@ -21,13 +21,14 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedToken
 
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
-from neuronspec.data.vocabulary import encode_text, learn_vocabulary
+from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import lass
 from neuronspec.methods.lass import Lass, set_dropout
 from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.codec import task_format
+from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.models.tags import task_format
 from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.weight_masks import WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
 from neuronspec.specialization.weight_routing import load_weight_masks
@@ -56,7 +57,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"{one}\t{other}\n" for one, other in zip(words, words[::-1], strict=True)]
     (folder / "text").write_text("".join(lines), encoding="utf-8")
     tokenizer = learn_vocabulary(iter(words), 64, ["de", "en"])
-    encoder = functools.partial(encode_text, tokenizer)
+    encoder = functools.partial(encode, tokenizer, "source")
     build_store(folder / "tokens", {"de-en": folder / "text"}, lambda: encoder, len(tokenizer))
     save_model(build_model("tiny", tokenizer), folder / "model", tokenizer)
     return folder

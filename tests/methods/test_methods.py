@@ -13,12 +13,13 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import build_store
-from neuronspec.data.vocabulary import encode_text, learn_vocabulary
+from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import METHODS, find_method, make_method, method_options
 from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.codec import task_format
+from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, save_model
-from neuronspec.models.tags import task_format
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.storage import MASKS_FILE
@@ -399,7 +400,7 @@ def train_one_task(folder: Path, hold_absent: bool) -> tuple[list[torch.Tensor],
     (folder / "text").write_text("".join(f"{a}\t{b}\n" for a, b in zip(letters, letters[::-1], strict=True)))
     tokenizer = learn_vocabulary(iter(letters * 4), 64, ["de", "en"])
     store = build_store(
-        folder / "store", {"de-en": folder / "text"}, lambda: lambda lines: encode_text(tokenizer, lines), 100
+        folder / "store", {"de-en": folder / "text"}, lambda: lambda lines: encode(tokenizer, "source", lines), 100
     )
     model = build_model("tiny", tokenizer)
     give_biases(model)

@@ -28,13 +28,14 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.sampling import Batch
 from neuronspec.data.store import TokenStore, build_store
-from neuronspec.data.vocabulary import encode_text, learn_vocabulary
+from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.methods.parameter_differentiation import ParameterDifferentiation, cluster
 from neuronspec.models.building import count_parameters, initialize, tie_embeddings
+from neuronspec.models.codec import task_format
+from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.models.tags import task_format
 from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
 from neuronspec.specialization.parts import load_parts, save_parts
@@ -303,7 +304,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = learn_vocabulary(words, 72, ["de", "en", "fr"])
     for part in ("train", "valid"):
         pairs = {f"{other}-en": texts[part, other] for other in ("de", "fr")}
-        build_store(directory / part, pairs, lambda: lambda lines: encode_text(tokenizer, lines), len(tokenizer))
+        build_store(directory / part, pairs, lambda: lambda lines: encode(tokenizer, "source", lines), len(tokenizer))
     tokens = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "pad", "eos")}
     config = M2M100Config(
         vocab_size=len(tokenizer),

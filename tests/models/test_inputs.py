@@ -13,10 +13,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import build_store
-from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError
+from neuronspec.models.codec import task_format
+from neuronspec.models.encoding import encode
 from neuronspec.models.inputs import make_batches
-from neuronspec.models.tags import tag_id, task_format
+from neuronspec.models.tags import tag_id
 from neuronspec.neurons.counts import Unit
 from neuronspec.neurons.recording import record_activations
 
@@ -59,7 +60,9 @@ def test_batches_are_those_that_the_pipeline_makes_of_the_same_pairs(
     for task, pairs in PAIRS.items():
         paths[task] = tmp_path / task
         paths[task].write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8")
-    store = build_store(tmp_path / "store", paths, lambda: lambda lines: encode_text(tokenizer, lines), len(tokenizer))
+    store = build_store(
+        tmp_path / "store", paths, lambda: lambda lines: encode(tokenizer, "source", lines), len(tokenizer)
+    )
     tasks = [TaskData(task, task, 0, task_format(task, tokenizer, translator.config)) for task in PAIRS]
     expected = list(BatchDataset(store, tasks).in_order(tokens))
     made = list(make_batches(translator, tokenizer, PAIRS, tokens_per_batch=tokens))
@@ -117,14 +120,30 @@ def test_batches_keep_to_the_budget_and_come_task_by_task_short_texts_first(
         assert lengths == sorted(lengths)
 
 
-def test_pairs_that_are_too_long_are_left_out_and_long_texts_cut(
-    translator: PreTrainedModel, reader: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+def test_what_is_too_long_is_cut_left_out_or_refused_and_said_once(
+    translator: PreTrainedModel,
+    reader: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     short, long = ("ab", "cd"), "abc def ghi jkl mno"
     widths = [len(tokenizer(side)["input_ids"]) + 1 for side in ("ab", "cd")]  # with a tag
     exact = max(widths)
     for pair in ((long, "a"), ("a", long), (long, long)):
-        made = list(make_batches(translator, tokenizer, {"de-en": [pair, short, pair]}, max_tokens=exact))
+        texts = {"de-en": [pair, short, pair]}
+        caplog.clear()
+        cut = list(make_batches(translator, tokenizer, texts, max_tokens=exact))
+        said = f"the text of de-en: 2 of 3 are longer than {exact} tokens, the most that the model reads (lines 1, 3)"
+        assert [record.message for record in caplog.records] == [f"{said}: cut to that length"]
+        assert sum(len(batch["tasks"]) for batch in cut) == 3
+        for batch in cut:
+            for name in ("input_ids", "labels"):
+                assert batch[name].shape[1] <= exact
+                ends = [row[row > 0][-1] for row in batch[name]]
+                assert all(end == tokenizer.eos_token_id for end in ends)  # the text is cut, not its end token
+        with pytest.raises(NeuronspecError, match=r"2 of 3 .*\(lines 1, 3\): shorten them"):
+            list(make_batches(translator, tokenizer, texts, max_tokens=exact, too_long="error"))
+        made = list(make_batches(translator, tokenizer, texts, max_tokens=exact, too_long="skip"))
         assert [len(batch["tasks"]) for batch in made] == [1]
         assert made[0]["input_ids"].tolist() == [[tag_id("de", tokenizer), *tokenizer("ab")["input_ids"]]]
     rows = list_rows(make_batches(reader, tokenizer, {"de": [long, "ab"]}, max_tokens=5))
@@ -138,7 +157,7 @@ def test_a_task_of_which_every_pair_is_too_long_is_not_lost_in_silence(
 ) -> None:
     texts = {"de-en": [("ab", "cd")], "en-de": [("abc def ghi jkl mno pon", "mlk jih gfe dcb a")]}
     with pytest.raises(NeuronspecError, match="en-de"):
-        list(make_batches(translator, tokenizer, texts, max_tokens=10))
+        list(make_batches(translator, tokenizer, texts, max_tokens=10, too_long="skip"))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -22,7 +22,8 @@ from transformers import (
 )
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.tags import list_tags, tag_id, task_format
+from neuronspec.models.codec import task_format
+from neuronspec.models.tags import list_tags, tag_id
 
 PIECES = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "a": 5, "b": 6, "▁a": 7}
 MARIAN = {"</s>": 0, "<unk>": 1, "▁a": 2, ">>deu<<": 3, ">>fra<<": 4, "<pad>": 5}
@@ -128,9 +129,11 @@ def test_marian_reads_the_target_tag_in_front_of_the_source(tokenizers: dict[str
     assert form.labels([2]) == [2, 0]
 
 
-def test_a_model_without_tags_gets_none(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
-    form = task_format("de-pl", tokenizers["ours"], T5Config(decoder_start_token_id=1))
-    assert (form.source([8]), form.decoder_input([8])) == ([8, 2], [1, 8])
+def test_the_tokenizer_decides_and_not_the_kind_of_model(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
+    tokenizer = tokenizers["ours"]
+    form = task_format("de-fr", tokenizer, T5Config(decoder_start_token_id=1))
+    german, french = tag_id("de", tokenizer), tag_id("fr", tokenizer)
+    assert (form.source([8]), form.decoder_input([8])) == ([german, 8, 2], [1, french, 8])
 
 
 @pytest.mark.parametrize(

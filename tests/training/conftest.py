@@ -13,8 +13,8 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.models.building import initialize, tie_embeddings
+from neuronspec.models.codec import task_format
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.models.tags import task_format
 from neuronspec.training.method import Corpora
 
 SYLLABLES = {"de": ["ka", "be", "zo", "li", "mu", "ra"], "en": ["pa", "te", "so", "ni", "ju", "va"]}

@@ -21,7 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from neuronspec.data.batches import IGNORED, TaskFormat, Tensors, collate
+from neuronspec.data.batches import IGNORED, Tensors, collate
+from neuronspec.data.formatting import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -64,7 +65,10 @@ MODELS = {
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5_SHAPE)),
 }
 TASKS = ("de-en", "en-de")
-FORMATS = [TaskFormat((tag,), (tag,), start=2, eos=2, pad=1) for tag in (4, 5)]
+FORMATS = [
+    TaskFormat(source_prefix=(tag,), source_suffix=(2,), target_prefix=(tag,), target_suffix=(2,), start=2, pad=1)
+    for tag in (4, 5)
+]
 # Lengths differ on both sides, so that every row but one has padding somewhere.
 ROWS = [
     (0, FORMATS[0], [6, 7, 8], [9, 10]),

@@ -10,7 +10,7 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import ColumnsOption, open_reading
+from neuronspec.cli.reading import ColumnsOption, SourcePrefixOption, TextOptions, open_reading
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -41,6 +41,7 @@ def analyze(
         list[str] | None, typer.Option(metavar="TASK=FILE", help="Text for it: to find examples, and for --ablate.")
     ] = None,
     columns: ColumnsOption = None,
+    source_prefix: SourcePrefixOption = None,
     pivot: Annotated[
         str | None, typer.Option(help="The language that directions share, where it is not en and no configuration.")
     ] = None,
@@ -64,10 +65,11 @@ def analyze(
         subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
         _check(subject, layout, names, model, text or [], force)
-        _analyze(subject, layout, model, text or [], columns, translation)
+        reads = TextOptions(columns, source_prefix)
+        _analyze(subject, layout, model, text or [], reads, translation)
         _print(layout, _describe(subject, layout, model, names), as_json)
         return
-    if masks is not None or model is not None or text or columns or pivot is not None:
+    if any(option is not None for option in (masks, model, pivot, columns, source_prefix)) or text:
         raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
 
     config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
@@ -136,7 +138,7 @@ def _analyze(
     layout: Layout,
     model: str | None,
     texts: list[str],
-    columns: str | None,
+    reads: TextOptions,
     translation: Translation,
 ) -> None:
     """Analyse masks and counts without a run, with a model and text of theirs where they are given."""
@@ -146,7 +148,7 @@ def _analyze(
     if model is None:
         analyze_subject(subject, layout, None)
         return
-    reading = open_reading(model, texts, columns)
+    reading = open_reading(model, texts, reads)
     special = reading.find_special(("tags", "end_of_sentence"))
     counted = (subject.counts or subject.masks).signature
     material = open_texts(reading.model, reading.tokenizer, reading.texts, special, counted, translation)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuronspec.evaluation.tables import Cell, Table
     from neuronspec.sections import Section
 
+
 ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: training.updates=500")

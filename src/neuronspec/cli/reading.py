@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ from neuronspec.errors import NeuronspecError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from neuronspec.models.limits import TooLong
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -24,36 +27,75 @@ class Reading:
         model: on the device that there is.
         tokenizer: the model's.
         texts: for each task its text: pairs for an encoder-decoder, lines for any other model.
+        too_long: what becomes of text that is longer than the model can read.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     texts: Mapping[str, list[Any]]
+    too_long: TooLong = "cut"
 
     def find_special(self, kinds: Collection[str]) -> list[int]:
         """Return the ids of the tokens that dress the texts, of the kinds `tags` and `end_of_sentence`."""
-        from neuronspec.data.batches import special_ids
-        from neuronspec.models.tags import task_format
+        from neuronspec.data.formatting import special_ids
+        from neuronspec.models.codec import TextCodec
 
         if not self.model.config.is_encoder_decoder:
             end = self.tokenizer.eos_token_id
             return [end] if "end_of_sentence" in kinds and end is not None else []
-        return special_ids((task_format(task, self.tokenizer, self.model.config) for task in self.texts), kinds)
+        return special_ids(TextCodec(self.tokenizer, self.model.config).formats(self.texts).values(), kinds)
 
 
 ColumnsOption = Annotated[
     str | None,
     typer.Option("--columns", metavar="A,B", help="The columns of --text tables that hold source and target: 2,3"),
 ]
+SourcePrefixOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source-prefix",
+        help="Words in front of each source, for a model without language tags: 'translate {src_name} to "
+        "{tgt_name}: '.",
+    ),
+]
 
 
-def open_reading(name: str, options: Sequence[str], columns: str | None = None) -> Reading:
+class TooLongChoice(StrEnum):
+    """What becomes of a line that is longer than a model can read."""
+
+    cut = "cut"
+    skip = "skip"
+    error = "error"
+
+
+TooLongOption = Annotated[
+    TooLongChoice,
+    typer.Option("--too-long", help="What becomes of lines that are longer than the model can read."),
+]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How texts are read.
+
+    Attributes:
+        columns: Columns of the files, which then are tables; see `parse_columns`.
+        source_prefix: Words in front of each source, for a model without language tags: see `TextCodec`.
+        too_long: What becomes of text that is longer than the model can read.
+    """
+
+    columns: str | None = None
+    source_prefix: str | None = None
+    too_long: TooLongChoice = TooLongChoice.cut
+
+
+def open_reading(name: str, options: Sequence[str], reads: TextOptions) -> Reading:
     """Load a model and read the texts that `TASK=FILE` options name.
 
     Args:
         name: Directory of the model, or its name on the hub.
         options: `TASK=FILE`, one for each task.
-        columns: The columns of the files, which then are tables; see `parse_columns`.
+        reads: How they are read.
 
     Raises:
         NeuronspecError: an option is no such thing, a task comes twice, or something cannot be read.
@@ -61,9 +103,12 @@ def open_reading(name: str, options: Sequence[str], columns: str | None = None) 
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.processes import join_processes
 
-    files, named = check_texts(options), parse_columns(columns) if columns is not None else None
+    files, named = check_texts(options), parse_columns(reads.columns) if reads.columns is not None else None
     model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
-    return Reading(model, tokenizer, {task: _read(model, task, path, named) for task, path in files.items()})
+    if reads.source_prefix is not None:
+        model.config.source_prefix = reads.source_prefix
+    texts = {task: _read(model, task, path, named) for task, path in files.items()}
+    return Reading(model, tokenizer, texts, reads.too_long.value)
 
 
 def check_texts(options: Sequence[str]) -> dict[str, str]:

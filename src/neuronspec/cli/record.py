@@ -11,7 +11,15 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, quiet_libraries
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import ColumnsOption, check_texts, open_reading
+from neuronspec.cli.reading import (
+    ColumnsOption,
+    SourcePrefixOption,
+    TextOptions,
+    TooLongChoice,
+    TooLongOption,
+    check_texts,
+    open_reading,
+)
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 
@@ -30,6 +38,8 @@ def record(
         typer.Option("--text", metavar="TASK=FILE", help="Text of a task: pairs, or lines for a decoder-only model."),
     ] = None,
     columns: ColumnsOption = None,
+    source_prefix: SourcePrefixOption = None,
+    too_long: TooLongOption = TooLongChoice.cut,
     out: Out = None,
     seed: Seed = None,
     force: Force = False,
@@ -39,7 +49,13 @@ def record(
     if model is not None:
         words = [*([config] if config else []), *(overrides or [])]  # the first override stands where a config would
         directory = out or Path("counts")
-        counts = _record_model(model, text or [], columns, words, directory, force)
+        reads = TextOptions(columns, source_prefix, too_long)
+        counts = _record_model(model, text or [], reads, words, directory, force)
+    elif source_prefix is not None or too_long != TooLongChoice.cut:
+        raise NeuronspecError(
+            "--source-prefix and --too-long need --model; for a run, change its configuration: "
+            "model.source_prefix=..., data.too_long=skip"
+        )
     elif config is None or text or columns:
         raise NeuronspecError("give a configuration, or --model MODEL --text TASK=FILE")
     else:
@@ -69,7 +85,7 @@ def _summarize(counts: ActivationCounts) -> dict[str, Any]:
 
 
 def _record_model(
-    name: str, texts: list[str], columns: str | None, words: list[str], out: Path, force: bool
+    name: str, texts: list[str], reads: TextOptions, words: list[str], out: Path, force: bool
 ) -> ActivationCounts:
     """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
@@ -85,7 +101,7 @@ def _record_model(
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
     processes = join_processes()
-    reading = open_reading(name, texts, columns)
+    reading = open_reading(name, texts, reads)
     weights = sorted(Path(name).glob("*.safetensors"))
     signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)}
     if processes.num_processes == 1:
@@ -105,7 +121,13 @@ def _count(reading: Reading, tasks: Sequence[str], neurons: Neurons, signature: 
     texts = {task: reading.texts[task] for task in tasks}
     return record_activations(
         reading.model,
-        make_batches(reading.model, reading.tokenizer, texts, tokens_per_batch=neurons.tokens_per_batch),
+        make_batches(
+            reading.model,
+            reading.tokenizer,
+            texts,
+            tokens_per_batch=neurons.tokens_per_batch,
+            too_long=reading.too_long,
+        ),
         neurons.unit,
         threshold=neurons.threshold,
         gated_at=neurons.gated_at,

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
 from neuronspec.cli.printing import note, print_data, print_json
+from neuronspec.cli.reading import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
+    from neuronspec.models.codec import TextCodec
     from neuronspec.translation.engines import Decode
 
 ENGINES = ("transformers", "ctranslate2")
@@ -35,6 +37,20 @@ class System:
     beams: int
     engine: str
     compute_type: str
+    early_stopping: bool | None
+    too_long: Literal["cut", "skip", "error"]
+    source_prefix: str | None
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options of decoding, as the section `translation` of a configuration has them."""
+        return {
+            "beams": self.beams,
+            "engine": self.engine,
+            "compute_type": self.compute_type,
+            "early_stopping": self.early_stopping,
+            "too_long": self.too_long,
+        }
 
 
 def translate(
@@ -62,6 +78,17 @@ def translate(
         str, typer.Option(help="What decodes: transformers, or ctranslate2 (ct2 for short; an extra).")
     ] = ENGINES[0],
     compute_type: Annotated[str, typer.Option(help="The precision of ctranslate2: int8, float16 ...")] = "default",
+    early_stopping: Annotated[
+        bool | None,
+        typer.Option(
+            "--early-stopping/--no-early-stopping",
+            help="End a beam search at as many finished hypotheses as beams, as fairseq does; by default as the model "
+            "says.",
+            show_default=False,
+        ),
+    ] = None,
+    too_long: TooLongOption = TooLongChoice.cut,
+    source_prefix: SourcePrefixOption = None,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +112,8 @@ def translate(
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
     if model is None:
-        if masks or dense or source or target or beams != 5 or engine != ENGINES[0] or compute_type != "default":
+        changed = (beams, engine, compute_type, early_stopping, too_long, source_prefix)
+        if masks or dense or source or target or changed != (5, ENGINES[0], "default", None, TooLongChoice.cut, None):
             raise NeuronspecError("a configuration says how its run translates: change it, translation.beams=5")
         from neuronspec.pipeline.plan import run
 
@@ -100,7 +128,18 @@ def translate(
         raise NeuronspecError("--compute-type is for --engine ctranslate2")
     if as_json and target is not None:
         raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
-    system = System(model, masks, dense, pivot, beams, engine, compute_type)
+    system = System(
+        model=model,
+        masks=masks,
+        dense=dense,
+        pivot=pivot,
+        beams=beams,
+        engine=engine,
+        compute_type=compute_type,
+        early_stopping=early_stopping,
+        too_long=too_long.value,
+        source_prefix=source_prefix,
+    )
     if target is not None and "{" in str(target):
         _translate_grid(system, words, source, target, force)
         return
@@ -114,13 +153,15 @@ def translate(
     if target is not None:
         _check_targets([target], [source] if source is not None else [])
     sentences, tasks = [sentence for _, sentence in rows], [task for task, _ in rows]
-    with _open(system, sorted(set(tasks))) as decode:
+    with _open(system, sorted(set(tasks))) as (decode, codec):
         if target is not None:
             from neuronspec.progress import show_progress
             from neuronspec.translation.files import translate_file
+            from neuronspec.translation.sources import check_sources
 
+            check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
             with show_progress("translating", len(rows)) as advance:
-                windowed = functools.partial(decode, advance=advance)
+                windowed = functools.partial(decode, advance=advance, quiet=True)
                 translate_file(windowed, sentences, tasks, target, _describe(system), advance)
             note(f"{len(rows)} translations are in {target}")
             return
@@ -142,6 +183,7 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
     from neuronspec.data.templates import fill_template, list_grid
     from neuronspec.processes import join_processes
     from neuronspec.translation.grid import translate_grid
+    from neuronspec.translation.sources import check_sources
 
     if source is None:
         raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
@@ -160,7 +202,10 @@ def _translate_grid(system: System, words: list[str], source: Path | None, targe
     if force:
         for task in own:
             targets[task].unlink(missing_ok=True)
-    with _open(system, own) as decode:
+    with _open(system, own) as (decode, codec):
+        codec.formats(tasks)  # all of them, although this process may translate a part only
+        for task, place in places.items():
+            check_sources(codec, texts[place], [task] * len(texts[place]), system.too_long, str(place))
         translate_grid(decode, {task: texts[place] for task, place in places.items()}, targets, _describe(system))
     processes.wait_for_everyone()
     note(f"{len(tasks)} directions are in {target}")
@@ -181,7 +226,7 @@ def _describe(system: System) -> list[object]:
     places = [Path(system.model), *([system.masks] if system.masks is not None else [])]
     found = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
     files = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found if file.is_file()]
-    return [system.model, system.dense, system.pivot, system.beams, system.engine, system.compute_type, files]
+    return [system.model, system.dense, system.pivot, system.options, system.source_prefix, files]
 
 
 def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Iterator[tuple[str, str]]:
@@ -212,10 +257,11 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
 
 
 @contextmanager
-def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
-    """Yield what translates with a system, with masks for all of the tasks, those of unseen ones composed."""
+def _open(system: System, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCodec]]:
+    """Yield what translates with a system, with masks for all of the tasks, and how its model wants its text."""
     quiet_libraries()
     check_directory(system.model)
+    from neuronspec.models.codec import TextCodec
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.processes import join_processes
@@ -224,11 +270,15 @@ def _open(system: System, tasks: Sequence[str]) -> Iterator[Decode]:
     from neuronspec.translation.engines import open_engine
 
     model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
+    if system.source_prefix is not None:
+        model.config.source_prefix = system.source_prefix
     if not system.dense and system.masks is not None:
         attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
     elif not system.dense:
         attach_saved(model, Path(system.model), tasks, system.pivot)
     model.to(join_processes().device)
-    values = {"beams": system.beams, "engine": system.engine, "compute_type": system.compute_type}
-    with open_engine(model, tokenizer, Translation.model_validate(values)) as decode:
-        yield decode
+    options = Translation.model_validate(system.options)
+    codec = TextCodec(tokenizer, model.config, fixed_tables=options.engine == "ctranslate2")
+    codec.formats(tasks)
+    with open_engine(model, tokenizer, options) as decode:
+        yield decode, codec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,60 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from neuronspec.data.formatting import Ids, TaskFormat
 from neuronspec.data.sampling import Batch, cut_by_tokens
 from neuronspec.data.store import TokenStore
 
 IGNORED = -100  # the label that no loss counts
 EVERYTHING = slice(None)  # of a text
 
-Ids = Sequence[int] | NDArray[np.integer]
 Tensors = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class TaskFormat:
-    """How the sequences of one task are dressed for the model.
-
-    The encoder reads `source_prefix x eos`; the decoder reads `start target_prefix y` and must say
-    `target_prefix y eos` (the tag is a target too, as in the released code: facts about it are in docs/paper.md).
-    """
-
-    source_prefix: tuple[int, ...]
-    target_prefix: tuple[int, ...]
-    start: int
-    eos: int
-    pad: int
-
-    def source(self, ids: Ids) -> list[int]:
-        """Return the encoder's input."""
-        return [*self.source_prefix, *ids, self.eos]
-
-    def decoder_input(self, ids: Ids = ()) -> list[int]:
-        """Return the decoder's input; without `ids`, what decoding starts from."""
-        return [self.start, *self.target_prefix, *ids]
-
-    def labels(self, ids: Ids) -> list[int]:
-        """Return what the decoder must say."""
-        return [*self.target_prefix, *ids, self.eos]
-
-    @property
-    def overhead(self) -> tuple[int, int]:
-        """Tokens that are added to a source and to a target sequence."""
-        return len(self.source_prefix) + 1, len(self.target_prefix) + 1
-
-
-def special_ids(formats: Iterable[TaskFormat], kinds: Collection[str]) -> list[int]:
-    """Return the ids of the tokens that these formats add.
-
-    Args:
-        formats: of some tasks.
-        kinds: any of `tags` and `end_of_sentence` (which the decoder also starts with, in most models).
-    """
-    found: set[int] = set()
-    for form in formats:
-        found |= {*form.source_prefix, *form.target_prefix} if "tags" in kinds else set()
-        found |= {form.start, form.eos} if "end_of_sentence" in kinds else set()
-    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -82,19 +36,38 @@ class BatchDataset(Dataset[Tensors]):
     Args:
         store: the token store.
         tasks: in the order of the numbers in `Batch.tasks`.
+        skips_too_long: whether examples that are longer than the model can read are left out of `in_order`; they are
+            cut otherwise.
     """
 
-    def __init__(self, store: TokenStore, tasks: Sequence[TaskData]) -> None:
+    def __init__(self, store: TokenStore, tasks: Sequence[TaskData], *, skips_too_long: bool = False) -> None:
         self.store = store
         self.tasks = list(tasks)
+        self.skips_too_long = skips_too_long
 
     def lengths(self) -> list[NDArray[np.int32]]:
         """Return, for each task, the (pairs, 2) tokens of source and target, tags and end of sentence included."""
         return [
-            self.store.lengths(task.pair)[:, [task.source_side, 1 - task.source_side]]
-            + np.array(task.format.overhead, dtype=np.int32)
+            self.store.lengths(task.pair, task.source_side) + np.array(task.format.overhead, dtype=np.int32)
             for task in self.tasks
         ]
+
+    def find_too_long(self) -> list[NDArray[np.bool_]]:
+        """Return, for each task, which of its (pairs,) are longer than the model can read on either side."""
+        found = []
+        for task, lengths in zip(self.tasks, self.lengths(), strict=True):
+            limits = (task.format.longest_source, task.format.longest_target)
+            sides = [
+                lengths[:, side] > limit if limit is not None else np.zeros(len(lengths), dtype=np.bool_)
+                for side, limit in enumerate(limits)
+            ]
+            found.append(sides[0] | sides[1])
+        return found
+
+    def limit(self, max_tokens: int) -> int:
+        """Return the most tokens of a training example on a side: `max_tokens`, or what the model can read."""
+        limits = [limit for task in self.tasks for limit in (task.format.longest_source, task.format.longest_target)]
+        return min([max_tokens, *(limit for limit in limits if limit is not None)])
 
     def __getitem__(self, batch: Batch) -> Tensors:
         """Return the tensors of `batch`: see `collate`."""
@@ -102,7 +75,7 @@ class BatchDataset(Dataset[Tensors]):
         for number, example in zip(batch.tasks.tolist(), batch.examples.tolist(), strict=True):
             task = self.tasks[number]
             source = self.store.sequence(task.pair, task.source_side, example)
-            target = self.store.sequence(task.pair, 1 - task.source_side, example)
+            target = self.store.sequence(task.pair, 1 - task.source_side, example, as_target=True)
             rows.append((number, task.format, source, target))
         return collate(rows)
 
@@ -114,11 +87,13 @@ class BatchDataset(Dataset[Tensors]):
             task: the number of the only task to yield.
             part: of the examples of each task, in the order of its text.
         """
-        for number, lengths in enumerate(self.lengths()):
+        for number, (lengths, too_long) in enumerate(zip(self.lengths(), self.find_too_long(), strict=True)):
             if task not in (None, number):
                 continue
             widths = lengths.max(axis=1)
             examples = np.arange(len(lengths))[part]
+            if self.skips_too_long:
+                examples = examples[~too_long[examples]]
             examples = examples[np.argsort(widths[examples], kind="stable")]
             for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]
@@ -147,13 +122,15 @@ def collate(rows: Sequence[tuple[int, TaskFormat, Ids, Ids]]) -> Tensors:
         `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`, `labels`
         (batch, target; labels padded with -100) and `tasks` (batch,) task numbers, all int64.
     """
-    padding = rows[0][1].pad
+    first = rows[0][1]
+    target_padding = first.pad if first.target_pad is None else first.target_pad
     sources = [form.source(source) for _, form, source, _ in rows]
     targets = [form.labels(target) for _, form, _, target in rows]
+    decoder_inputs = [form.decoder_input(target) for _, form, _, target in rows]
     return {
-        "input_ids": pad(sources, padding),
+        "input_ids": pad(sources, first.pad),
         "attention_mask": pad([[1] * len(source) for source in sources], 0),
-        "decoder_input_ids": pad([form.decoder_input(target) for _, form, _, target in rows], padding),
+        "decoder_input_ids": pad(decoder_inputs, target_padding),
         "decoder_attention_mask": pad([[1] * len(target) for target in targets], 0),
         "labels": pad(targets, IGNORED),
         "tasks": torch.tensor([number for number, *_ in rows]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -22,13 +22,15 @@ CHUNK = 8_192  # pairs encoded at a time
 PARALLEL_FROM = 64 << 20  # bytes of text that make worth starting processes
 
 Encode = Callable[[list[str]], list[list[int]]]
+MakeEncoder = Callable[[], Encode]
 
 
 class TokenStore:
     """Pairs of token sequences without tags, one set of files for each pair of languages.
 
     A pair of languages serves both of its directions. Files: `{pair}.{side}.tokens` holds all ids one after the
-    other, `{pair}.{side}.offsets` where each sequence starts (int64, one more than there are sequences).
+    other, `{pair}.{side}.offsets` where each sequence starts (int64, one more than there are sequences). Where a text
+    has other ids as a target than as a source, `{pair}.{side}.target.tokens` and `.offsets` hold those.
 
     Args:
         directory: where `build_store` wrote it.
@@ -42,32 +44,46 @@ class TokenStore:
         description = read_json(directory / "store.json")
         self.pairs: dict[str, int] = description["pairs"]
         self._dtype = np.dtype(description["dtype"])
-        self._sides: dict[tuple[str, int], tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._has_targets: bool = description.get("targets", False)
+        self._sides: dict[tuple[str, int, bool], tuple[NDArray[Any], NDArray[Any]]] = {}
 
-    def lengths(self, pair: str) -> NDArray[np.int32]:
-        """Return the (pairs, 2) numbers of tokens of both sides."""
-        return np.stack([np.diff(self._side(pair, side)[1]).astype(np.int32) for side in (0, 1)], axis=1)
+    def lengths(self, pair: str, source_side: int = 0) -> NDArray[np.int32]:
+        """Return the (pairs, 2) numbers of tokens of source and target.
 
-    def sequence(self, pair: str, side: int, example: int) -> NDArray[np.unsignedinteger]:
-        """Return the ids (length,) of one side (0 or 1) of one example."""
-        tokens, offsets = self._side(pair, side)
+        Args:
+            pair: Pair of languages.
+            source_side: Side (0 or 1) that is the source.
+        """
+        source = self._side(pair, source_side, as_target=False)[1]
+        target = self._side(pair, 1 - source_side, as_target=True)[1]
+        return np.stack([np.diff(offsets).astype(np.int32) for offsets in (source, target)], axis=1)
+
+    def sequence(self, pair: str, side: int, example: int, *, as_target: bool = False) -> NDArray[np.unsignedinteger]:
+        """Return the ids (length,) of one side (0 or 1) of one example, as a source or as a target."""
+        tokens, offsets = self._side(pair, side, as_target)
         return tokens[offsets[example] : offsets[example + 1]]
 
     def __getstate__(self) -> dict[str, object]:  # a worker maps the files again instead of receiving them
         return {**self.__dict__, "_sides": {}}
 
-    def _side(self, pair: str, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _side(self, pair: str, side: int, as_target: bool) -> tuple[NDArray[Any], NDArray[Any]]:
         if pair not in self.pairs:
             raise NeuronspecError(f"{self.directory} holds no pair {pair!r}; it has {', '.join(self.pairs)}")
-        if (pair, side) not in self._sides:
-            offsets = _map(child(self.directory, pair, f".{side}.offsets"), np.dtype(np.int64), self.pairs[pair] + 1)
-            tokens = _map(child(self.directory, pair, f".{side}.tokens"), self._dtype, int(offsets[-1]))
-            self._sides[pair, side] = tokens, offsets
-        return self._sides[pair, side]
+        key = (pair, side, as_target and self._has_targets)
+        if key not in self._sides:
+            name = _name_side(side, key[2])
+            offsets = _map(child(self.directory, pair, f"{name}.offsets"), np.dtype(np.int64), self.pairs[pair] + 1)
+            tokens = _map(child(self.directory, pair, f"{name}.tokens"), self._dtype, int(offsets[-1]))
+            self._sides[key] = tokens, offsets
+        return self._sides[key]
 
 
 def build_store(
-    directory: Path, texts: dict[str, Path], make_encoder: Callable[[], Encode], vocabulary_size: int
+    directory: Path,
+    texts: dict[str, Path],
+    make_encoder: MakeEncoder,
+    vocabulary_size: int,
+    make_target_encoder: MakeEncoder | None = None,
 ) -> TokenStore:
     """Encode text files into a token store, in parallel where there is much to do.
 
@@ -77,21 +93,28 @@ def build_store(
         make_encoder: returns the function that turns sentences into ids without special tokens; picklable, since
             it is called once in every process.
         vocabulary_size: decides whether ids take two bytes or four.
+        make_target_encoder: the same for targets, where they are encoded in another way than sources.
 
     Returns:
         The store.
     """
     dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
+    encoders = (
+        {False: make_encoder} if make_target_encoder is None else {False: make_encoder, True: make_target_encoder}
+    )
     with publish(directory) as temporary:
         temporary.mkdir()
         workers = min(len(texts), os.cpu_count() or 1)
-        columns = [(child(temporary, pair), path, make_encoder, dtype) for pair, path in texts.items()]
+        columns = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
         if workers > 1 and sum(path.stat().st_size for path in texts.values()) >= PARALLEL_FROM:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 counts = list(pool.map(_encode_pair, *zip(*columns, strict=True)))
         else:
             counts = [_encode_pair(*column) for column in columns]
-        write_json(temporary / "store.json", {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))})
+        description: dict[str, Any] = {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))}
+        if make_target_encoder is not None:
+            description["targets"] = True
+        write_json(temporary / "store.json", description)
     return TokenStore(directory)
 
 
@@ -102,25 +125,44 @@ def read_columns(path: Path) -> Iterator[list[str]]:
             yield line.removesuffix("\n").split("\t")
 
 
-def _encode_pair(stem: Path, path: Path, make_encoder: Callable[[], Encode], dtype: str) -> int:
-    encode = make_encoder()
+def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:
+    """Encode both sides of a file, each as a source and, where that differs, as a target; return its lines."""
+    encoders = {as_target: make() for as_target, make in make_encoders.items()}
     lines = read_columns(path)
-    count, ends = 0, [0, 0]
+    count = 0
     with ExitStack() as stack:
-        files = [
-            [stack.enter_context(Path(f"{stem}.{side}.{kind}").open("wb")) for kind in ("tokens", "offsets")]
+        writers = {
+            (side, as_target): _SideWriter(stack, directory, pair, _name_side(side, as_target), dtype)
             for side in (0, 1)
-        ]
-        for _, offsets in files:
-            offsets.write(np.zeros(1, dtype=np.int64).tobytes())
+            for as_target in encoders
+        }
         while chunk := list(itertools.islice(lines, CHUNK)):
             for side, sentences in enumerate(zip(*chunk, strict=True)):
-                ids, lengths = _flatten(encode(list(sentences)), dtype)
-                files[side][0].write(ids.tobytes())
-                files[side][1].write((ends[side] + np.cumsum(lengths)).tobytes())
-                ends[side] += int(lengths.sum())
+                for as_target, encode in encoders.items():
+                    writers[side, as_target].write(encode(list(sentences)))
             count += len(chunk)
     return count
+
+
+class _SideWriter:
+    """Writes the token sequences of one side of a pair, and where each of them starts."""
+
+    def __init__(self, stack: ExitStack, directory: Path, pair: str, name: str, dtype: str) -> None:
+        self._tokens = stack.enter_context(child(directory, pair, f"{name}.tokens").open("wb"))
+        self._offsets = stack.enter_context(child(directory, pair, f"{name}.offsets").open("wb"))
+        self._dtype = dtype
+        self._end = 0
+        self._offsets.write(np.zeros(1, dtype=np.int64).tobytes())
+
+    def write(self, sequences: Sequence[Sequence[int]]) -> None:
+        ids, lengths = _flatten(sequences, self._dtype)
+        self._tokens.write(ids.tobytes())
+        self._offsets.write((self._end + np.cumsum(lengths)).tobytes())
+        self._end += int(lengths.sum())
+
+
+def _name_side(side: int, as_target: bool) -> str:
+    return f".{side}.target" if as_target else f".{side}"
 
 
 def _flatten(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:

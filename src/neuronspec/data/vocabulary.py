@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from neuronspec.data.sampling import temperature_weights
 from neuronspec.data.store import read_columns
@@ -75,19 +75,6 @@ def learn_vocabulary(
             "give more text or another vocabulary.size"
         ) from error
     return _as_tokenizer(model.getvalue(), [tag_token(language) for language in languages])
-
-
-def encode_text(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[list[int]]:
-    """Return the ids of sentences without special tokens; text that looks like a special token stays text.
-
-    Args:
-        tokenizer: any Hugging Face tokenizer.
-        sentences: (n,) plain text.
-    """
-    ids: list[list[int]] = tokenizer(
-        list(sentences), add_special_tokens=False, return_attention_mask=False, split_special_tokens=True
-    )["input_ids"]
-    return ids
 
 
 def sample_sentences(

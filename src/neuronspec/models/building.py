@@ -44,26 +44,38 @@ def build_model(
     Raises:
         NeuronspecError: unknown preset.
     """
-    shape = PRESETS[preset].configuration()
+    config = configure_model(preset, tokenizer)
+    config.activation_function = activation
+    config.embeddings = embeddings
+    config.tie_word_embeddings = embeddings == "shared"
     if dropout is not None:
-        shape |= {"dropout": dropout, "attention_dropout": dropout}
-    config = M2M100Config(
-        vocab_size=len(tokenizer),
-        activation_function=activation,
-        bos_token_id=tokenizer.bos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=embeddings == "shared",
-        embeddings=embeddings,
-        **shape,
-    )
+        config.dropout = config.attention_dropout = dropout
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = M2M100ForConditionalGeneration(config)
         tie_embeddings(model)
         initialize(model)
     return model
+
+
+def configure_model(preset: str, tokenizer: PreTrainedTokenizerBase) -> M2M100Config:
+    """Return the configuration of a preset's model.
+
+    Args:
+        preset: a name of `PRESETS`.
+        tokenizer: gives the vocabulary's size and the special tokens.
+
+    Raises:
+        NeuronspecError: unknown preset.
+    """
+    return M2M100Config(
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        **PRESETS[preset].configuration(),
+    )
 
 
 @torch.no_grad()

@@ -31,7 +31,11 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
         logits = model(**inputs, use_cache=False).logits[real]
         return logits
     hidden = core(**inputs, use_cache=False)[0]  # (batch, target, d_model)
-    logits = model.get_output_embeddings()(hidden[real])  # (real tokens, vocabulary)
+    output_layer = model.get_output_embeddings()
+    if not isinstance(output_layer, nn.Linear):  # FSMT projects inside its decoder
+        logits = hidden[real]  # (real tokens, vocabulary)
+        return logits
+    logits = output_layer(hidden[real])  # (real tokens, vocabulary)
     if (bias := getattr(model, "final_logits_bias", None)) is not None:
         logits = logits + bias
     return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.batches import collate, pad
+from neuronspec.data.formatting import TaskFormat
+from neuronspec.data.sameness import is_empty
 from neuronspec.data.sampling import cut_by_tokens
-from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.tags import task_format
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.limits import TooLong, announce_too_long, read_limits
+from neuronspec.models.prefixes import SourcePrefix
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 
@@ -24,70 +28,102 @@ def make_batches(
     *,
     tokens_per_batch: int = 8_192,
     max_tokens: int = 512,
+    too_long: TooLong = "cut",
+    source_prefix: SourcePrefix | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield batches of text with the tasks of their rows, as `record_activations` reads them.
 
     Args:
-        model: decides how sequences are dressed: an encoder-decoder reads source and target with the tags of the
-            task's languages, any other model its text as the tokenizer dresses it.
+        model: decides what stands around text: an encoder-decoder reads source and target with the tags of the
+            task's languages, any other model its text as the tokenizer gives it.
         tokenizer: the model's.
-        texts: for each task, (source, target) pairs for an encoder-decoder, texts for any other model.
+        texts: for each task, (source, target) pairs for an encoder-decoder, texts for any other model. Those without
+            a visible character are left out.
         tokens_per_batch: the most padded tokens of a batch; a longer text comes alone.
-        max_tokens: longer texts are cut, longer pairs left out (a cut pair is no translation); at most what the
-            model's positions allow.
+        max_tokens: the most tokens to read of a text, and at most what the model's positions allow.
+        too_long: what becomes of a longer text, and of a pair with a longer side; it is said once for each task.
+        source_prefix: words in front of each source, for a model without language tags: see `TextCodec`.
 
     Yields:
         Batches of one task each, short texts first.
 
     Raises:
-        NeuronspecError: a task has no text, or a language no tag in the vocabulary.
+        NeuronspecError: a task has no text, a language no tag in the vocabulary, a model without tags cannot tell the
+            tasks apart, or a text is too long and `too_long` is `error`.
     """
-    positions = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions"))
-    max_tokens = min([max_tokens, *(limit for limit in positions if isinstance(limit, int))])
     for task, given in texts.items():
-        if not given:
-            raise NeuronspecError(f"there is no text for the task {task}")
-        if isinstance(given[0], str) == model.config.is_encoder_decoder:
-            expected = "(source, target) pairs" if model.config.is_encoder_decoder else "texts"
-            raise NeuronspecError(f"{task}: a {model.config.model_type} model reads {expected}, not {given[0]!r}")
-        read = _read_pairs if model.config.is_encoder_decoder else _read_texts
-        left = False
-        for batch in read(model, tokenizer, task, given, tokens_per_batch, max_tokens):
-            left = True
-            yield batch
-        if not left:
-            raise NeuronspecError(
-                f"nothing is left of the text of {task}: all of it is empty or over {max_tokens} tokens"
-            )
+        _check_text(model, task, given)
+
+    if not model.config.is_encoder_decoder:
+        limit = min(max_tokens, read_limits(model.config)[1] or max_tokens)
+        for task, lines in texts.items():
+            yield from _read_lines(tokenizer, task, lines, tokens_per_batch, limit, too_long)
+        return
+
+    codec = TextCodec(tokenizer, model.config, source_prefix)
+    formats = codec.formats(texts)
+    for task, pairs in texts.items():
+        form = dataclasses.replace(
+            formats[task],
+            longest_source=min(max_tokens, formats[task].longest_source or max_tokens),
+            longest_target=min(max_tokens, formats[task].longest_target or max_tokens),
+        )
+        yield from _read_pairs(codec, form, task, pairs, tokens_per_batch, too_long)
+
+
+def _check_text(model: PreTrainedModel, task: str, given: Texts) -> None:
+    if not given:
+        raise NeuronspecError(f"there is no text for the task {task}")
+    if isinstance(given[0], str) == model.config.is_encoder_decoder:
+        expected = "(source, target) pairs" if model.config.is_encoder_decoder else "texts"
+        raise NeuronspecError(f"{task}: a {model.config.model_type} model reads {expected}, not {given[0]!r}")
 
 
 def _read_pairs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: str, pairs: Any, budget: int, longest: int
+    codec: TextCodec, form: TaskFormat, task: str, pairs: Any, budget: int, too_long: TooLong
 ) -> Iterator[dict[str, Any]]:
-    dress = task_format(task, tokenizer, model.config)
-    sides = [encode_text(tokenizer, side) for side in zip(*pairs, strict=True)]
-    widths = [max(map(len, pair)) + max(dress.overhead) for pair in zip(*sides, strict=True)]
-    for rows in _cut(widths, budget, longest):
-        batch = collate([(0, dress, sides[0][row], sides[1][row]) for row in rows])
+    sources, targets = zip(*pairs, strict=True)
+    sides = (codec.encode_sources(sources), codec.encode_targets(targets))
+    limits = (form.longest_source, form.longest_target)
+
+    widths = []
+    for number, ids in enumerate(zip(*sides, strict=True)):
+        lengths = [len(side) + added for side, added in zip(ids, form.overhead, strict=True)]
+        widths.append(0 if is_empty(sources[number]) or is_empty(targets[number]) else max(lengths))
+    limit = min(limit for limit in limits if limit is not None)
+    for rows in _choose_rows(task, widths, budget, limit, too_long):
+        batch = collate([(0, form, sides[0][row], sides[1][row]) for row in rows])
         yield {**batch, "tasks": [task] * len(rows)}
 
 
-def _read_texts(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: str, texts: Any, budget: int, longest: int
+def _read_lines(
+    tokenizer: PreTrainedTokenizerBase, task: str, lines: Any, budget: int, limit: int, too_long: TooLong
 ) -> Iterator[dict[str, Any]]:
-    ids = [row[:longest] for row in tokenizer(list(texts), split_special_tokens=True)["input_ids"]]
+    ids = tokenizer(list(lines), split_special_tokens=True)["input_ids"]
+    widths = [0 if is_empty(line) else len(row) for line, row in zip(lines, ids, strict=True)]
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked: any id will do
-    for rows in _cut([len(row) for row in ids], budget, longest):
+    for rows in _choose_rows(task, widths, budget, limit, too_long):
+        texts = [ids[row][:limit] for row in rows]
         yield {
-            "input_ids": pad([ids[row] for row in rows], padding),
-            "attention_mask": pad([[1] * len(ids[row]) for row in rows], 0),
+            "input_ids": pad(texts, padding),
+            "attention_mask": pad([[1] * len(text) for text in texts], 0),
             "tasks": [task] * len(rows),
         }
 
 
-def _cut(widths: Sequence[int], budget: int, longest: int) -> Iterator[list[int]]:
-    """Yield the numbers of the rows of each batch, short rows first, empty and too long ones left out."""
-    order = np.argsort(widths, kind="stable")
-    kept = [int(row) for row in order if 0 < widths[row] <= longest]
-    for rows in cut_by_tokens(np.array(kept, dtype=np.int64), [widths[row] for row in kept], budget):
+def _choose_rows(task: str, widths: Sequence[int], budget: int, limit: int, too_long: TooLong) -> Iterator[list[int]]:
+    """Yield the numbers of the rows of each batch, short rows first, empty ones left out.
+
+    Raises:
+        NeuronspecError: Nothing is left, or a row is too long and that is refused.
+    """
+    long_rows = [row for row, width in enumerate(widths) if width > limit]
+    if long_rows:
+        announce_too_long([row + 1 for row in long_rows], len(widths), limit, too_long, name=f"the text of {task}")
+    fitted = [min(width, limit) if too_long == "cut" or width <= limit else 0 for width in widths]
+    order = np.argsort(fitted, kind="stable")
+    kept = [int(row) for row in order if fitted[row] > 0]
+    if not kept:
+        raise NeuronspecError(f"nothing is left of the text of {task}: all of it is empty or over {limit} tokens")
+    for rows in cut_by_tokens(np.array(kept, dtype=np.int64), [fitted[row] for row in kept], budget):
         yield rows.tolist()

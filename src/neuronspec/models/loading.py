@@ -43,10 +43,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
         NeuronspecError: it is not a model directory, not of the kind that is needed, damaged, lacks weights, or has
             weights that are NaN or infinite.
     """
-    check_directory(source)
-    config = _load(AutoConfig, source, revision=revision)
-    if translates and not config.is_encoder_decoder:
-        raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
+    config = load_configuration(source, revision, translates=translates)
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     _check_weights(Path(source), kind.__name__)
     weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
@@ -59,6 +56,26 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     tie_embeddings(model)
     check_finite(model, str(source))
     return model
+
+
+def load_configuration(
+    source: str | Path, revision: str | None = None, *, translates: bool = False
+) -> PreTrainedConfig:
+    """Load the configuration of a model, without its weights.
+
+    Args:
+        source: a directory, or a name on the hub.
+        revision: a branch, tag or commit on the hub.
+        translates: whether it must be an encoder-decoder.
+
+    Raises:
+        NeuronspecError: it is not a model directory, not of the kind that is needed, or damaged.
+    """
+    check_directory(source)
+    config: PreTrainedConfig = _load(AutoConfig, source, revision=revision)
+    if translates and not config.is_encoder_decoder:
+        raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
+    return config
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:

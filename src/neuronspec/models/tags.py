@@ -1,84 +1,135 @@
-"""Language tags: which tokens name the languages of a task in a model's vocabulary."""
+"""Language tags: the tokens that name languages in a model's vocabulary."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakKeyDictionary
 
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from neuronspec.data.batches import TaskFormat
-from neuronspec.data.vocabulary import tag_token
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import find_language, match_language, split_direction
-
-# Families of models that read "tag x eos" and write "tag y eos": ours, M2M-100, NLLB, mBART-50.
-TAGGED_BOTH_SIDES = ("m2m_100", "nllb-moe", "mbart")
-# Marian: the target's tag in front of the source, where the model has several targets.
-TAGGED_SOURCE = ("marian",)
+from neuronspec.languages import find_language, match_language
 
 
-def task_format(task: str, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> TaskFormat:
-    """Return how the sequences of a task are dressed for a model.
+@dataclass(frozen=True)
+class Notation:
+    """One way of writing a language as a token.
+
+    Attributes:
+        pattern: Regular expression of the whole token; its group is the language's code.
+        place: Where such tags stand in a model whose tokenizer does not place them itself: in front of the source and
+            of the target, or the target's tag in front of the source; `tokenizer` if only the tokenizer can say.
+    """
+
+    pattern: re.Pattern[str]
+    place: Literal["both", "source", "tokenizer"]
+
+
+NOTATIONS = (
+    Notation(re.compile(r"__([\w.+@-]+)__"), "both"),  # M2M-100, PLBart, and the vocabularies learnt here
+    Notation(re.compile(r"<2([\w-]+)>"), "source"),  # MADLAD-400
+    Notation(re.compile(r">>([\w-]+)<<"), "source"),  # Marian
+    Notation(re.compile(r"([a-z]{3}_[A-Z][a-z]{3})"), "tokenizer"),  # NLLB
+    Notation(re.compile(r"([a-z]{2}_[A-Z]{2})"), "tokenizer"),  # mBART
+)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A token that names a language.
+
+    Attributes:
+        token: The token as the vocabulary has it (`>>deu<<`).
+        code: The language's code in it (`deu`).
+        number: The token's id.
+        notation: How it is written.
+    """
+
+    token: str
+    code: str
+    number: int
+    notation: Notation
+
+
+def read_tags(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Tag]:
+    """Return the language tags of a vocabulary by token, sorted: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`, `<2de>`.
 
     Args:
-        task: a direction `src-tgt`.
-        tokenizer: the model's.
-        config: the model's; its type decides where tags stand.
-
-    Raises:
-        NeuronspecError: a language has no tag in the vocabulary (never `<unk>` in its place).
+        tokenizer: Tokenizer of any model; its vocabulary is searched once, and again when tokens were added.
     """
-    source, target = split_direction(task)
-    source_prefix: tuple[int, ...] = ()
-    target_prefix: tuple[int, ...] = ()
-    if config.model_type in TAGGED_BOTH_SIDES:
-        source_prefix, target_prefix = (tag_id(source, tokenizer),), (tag_id(target, tokenizer),)
-    elif config.model_type in TAGGED_SOURCE and list_tags(tokenizer):
-        source_prefix = (tag_id(target, tokenizer),)
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    start = config.decoder_start_token_id
-    if start is None:
-        raise NeuronspecError(f"the model ({config.model_type}) has no decoder_start_token_id in its configuration")
-    return TaskFormat(source_prefix, target_prefix, start=start, eos=eos, pad=pad)
-
-
-def tag_id(language: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the id of the token that names a language in this vocabulary.
-
-    Args:
-        language: any code that `find_language` knows.
-        tokenizer: ours (`__de__`), M2M-100's (`__de__`), NLLB's (`deu_Latn`), mBART-50's (`de_DE`), Marian's
-            (`>>deu<<`).
-
-    Raises:
-        NeuronspecError: none of them is a token of its own; the nearest that the model has are named.
-    """
-    known = find_language(language)
-    codes = [code for code in (language, known.code, known.m2m) if code]
-    spellings = [
-        *map(tag_token, codes),
-        known.nllb,
-        known.mbart,
-        *(f">>{code}<<" for code in (*codes, known.iso3)),
-    ]
-    for spelling in filter(None, spellings):
-        number = tokenizer.convert_tokens_to_ids(spelling)
-        if isinstance(number, int) and number != tokenizer.unk_token_id:
-            return number
-
-    tags = list_tags(tokenizer)
-    by_code = {tag.strip("_<>"): tag for tag in tags}
-    found = match_language(language, by_code)
-    if found is not None:
-        return int(tokenizer.convert_tokens_to_ids(by_code[found]))
-    raise NeuronspecError(
-        f"the model's vocabulary has no tag for {known.name} ({language}){did_you_mean(spellings[0], tags)}; "
-        f"its tags: {', '.join(tags[:12]) or 'none'}{f' and {len(tags) - 12} more' if len(tags) > 12 else ''}"
-    )
+    known = _SEARCHED.get(tokenizer)
+    if known is None or known[0] != len(tokenizer):
+        known = (len(tokenizer), _search_tags(tokenizer))
+        _SEARCHED[tokenizer] = known
+    return known[1]
 
 
 def list_tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Return the tokens of a vocabulary that look like language tags: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`."""
-    shape = re.compile(r"__[\w.+@-]+__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}|>>[\w-]+<<")
-    beside = getattr(tokenizer, "lang_token_to_id", ())  # M2M-100's tags are not in its vocabulary
-    return sorted(filter(shape.fullmatch, {*tokenizer.get_vocab(), *beside}))
+    """Return the tokens of a vocabulary that look like language tags, sorted."""
+    return list(read_tags(tokenizer))
+
+
+def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation | None = None) -> int:
+    """Return the id of the token that names a language in this vocabulary.
+
+    Args:
+        language: Any code of the language; a token that spells it in the same way is preferred.
+        tokenizer: The model's tokenizer.
+        notation: The only notation to look for; any where not given.
+
+    Raises:
+        NeuronspecError: The vocabulary has no such token; the nearest that it has are named.
+    """
+    by_code: dict[str, Tag] = {}
+    for tag in read_tags(tokenizer).values():
+        if notation is None or tag.notation is notation:
+            by_code.setdefault(tag.code, tag)
+
+    own_token = _find_own_tag(language, tokenizer)
+    if own_token is not None and language not in by_code:
+        return own_token
+    code = match_language(language, by_code)
+    if code is not None:
+        return by_code[code].number
+    raise _no_tag(language, by_code)
+
+
+def _find_own_tag(language: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the id of a token that was added for exactly this code, whatever it looks like; None without one."""
+    has_role = language in tokenizer.special_tokens_map.values()  # such as the end of a sentence
+    number: int | None = tokenizer.get_added_vocab().get(language)
+    return None if has_role else number
+
+
+def _no_tag(language: str, by_code: Mapping[str, Tag]) -> NeuronspecError:
+    name = find_language(language).name
+    label = language if name == language else f"{name} ({language})"
+    hint = did_you_mean(language, by_code)
+
+    tokens = sorted(tag.token for tag in by_code.values())
+    listed = ", ".join(tokens[:12]) or "none"
+    more = f" and {len(tokens) - 12} more" if len(tokens) > 12 else ""
+    return NeuronspecError(f"the model's vocabulary has no tag for {label}{hint}; its tags: {listed}{more}")
+
+
+def _search_tags(tokenizer: PreTrainedTokenizerBase) -> dict[str, Tag]:
+    numbers = dict(tokenizer.get_vocab())
+    numbers |= tokenizer.get_added_vocab()
+    numbers |= getattr(tokenizer, "lang_token_to_id", {})  # M2M-100's tags are not in its vocabulary
+
+    roles = {str(token) for token in tokenizer.special_tokens_map.values()}  # such as `__end__`
+    tags: dict[str, Tag] = {}
+    for token in sorted(numbers.keys() - roles):
+        for notation in NOTATIONS:
+            found = notation.pattern.fullmatch(token)
+            if found is not None:
+                tags[token] = Tag(token, found[1], numbers[token], notation)
+                break
+    return tags
+
+
+# for each tokenizer, its length when it was searched, and the tags that were found
+_SEARCHED: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, Mapping[str, Tag]]] = WeakKeyDictionary()

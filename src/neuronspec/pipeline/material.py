@@ -10,13 +10,15 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Config
-from neuronspec.data.batches import special_ids
+from neuronspec.data.formatting import special_ids
 from neuronspec.data.store import read_columns
 from neuronspec.data.text import Texts, pairs_of
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
+from neuronspec.pipeline.encoding import open_dataset
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.sections import Translation
 
@@ -69,7 +71,7 @@ class Material:
 def open_run(config: Config, layout: Layout) -> Material:
     """Return the pretrained model of a run and its validation text."""
     model, tokenizer = work.to_device(load_model(layout.model(PRETRAINED)), config), load_tokenizer(layout.vocabulary)
-    valid = work.open_dataset(config, layout, "valid", tokenizer, model.config)
+    valid = open_dataset(config, layout, "valid", TextCodec(tokenizer, model.config))
     texts, pairs = Texts.load(layout.text), pairs_of(config.directions(), config.pivot)
     numbers = {task.name: number for number, task in enumerate(valid.tasks)}
     formats, neurons = [task.format for task in valid.tasks], config.neurons

@@ -32,6 +32,8 @@ _ABLATION = (
     "ablated_metric",
 )
 _SELECTION = ("rule", "k", "encoder_k", "decoder_k", "layer_k", "auto_k_tolerance", "options")
+# What decides the batches of a run beside its encoded text.
+_READING = ("languages", "tasks", "data.too_long")
 # Keys that change how the work is done and shown, not its result.
 _WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
 
@@ -64,7 +66,17 @@ def _plan_prepare(config: Config, layout: Layout) -> Stage:
         "prepare",
         functools.partial(work.prepare, config, layout),
         _settings(
-            config, "pivot", "languages", "tasks", "data", "vocabulary", "model.pretrained", "model.revision", "seed"
+            config,
+            "pivot",
+            "languages",
+            "tasks",
+            "data",
+            "vocabulary",
+            "model.pretrained",
+            "model.revision",
+            "model.source_prefix",
+            "translation.too_long",
+            "seed",
         ),
         [*list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]), *_local_model(config)],
         [layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
@@ -75,7 +87,7 @@ def _plan_training(config: Config, layout: Layout) -> Stage:
     return Stage(
         "train",
         functools.partial(work.pretrain, config, layout),
-        _settings(config, "languages", "tasks", "model", "training", "sampling", "seed"),
+        _settings(config, *_READING, "model", "training", "sampling", "seed"),
         [layout.tokens("train"), layout.tokens("valid"), layout.vocabulary, *_local_model(config)],
         [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
         [layout.training(PRETRAINED)],
@@ -89,7 +101,7 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "record",
             functools.partial(work.record, config, layout),
-            _settings(config, "languages", "tasks", *(f"neurons.{key}" for key in RECORDING)),
+            _settings(config, *_READING, *(f"neurons.{key}" for key in RECORDING)),
             [layout.model(PRETRAINED), layout.tokens("valid")],
             [layout.counts],
             [layout.recording],
@@ -116,8 +128,7 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
                 functools.partial(analyzing.find_run_examples, config, layout),
                 _settings(
                     config,
-                    "languages",
-                    "tasks",
+                    *_READING,
                     "analysis.examples",
                     *(f"neurons.{key}" for key in ("threshold", "gated_at", "ignore")),
                 ),
@@ -131,7 +142,15 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
             Stage(
                 "ablate",
                 functools.partial(analyzing.ablate_run, config, layout),
-                _settings(config, "pivot", *(f"analysis.{key}" for key in _ABLATION), "sampling", *translation, "seed"),
+                _settings(
+                    config,
+                    "pivot",
+                    "data.too_long",
+                    *(f"analysis.{key}" for key in _ABLATION),
+                    "sampling",
+                    *translation,
+                    "seed",
+                ),
                 [model, valid, layout.text, layout.counts, layout.masks],
                 [layout.ablation],
             )
@@ -150,7 +169,7 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
 
 
 def _plan_method(config: Config, layout: Layout, method: str) -> list[Stage]:
-    settings = _settings(config, "pivot", "languages", "tasks", "continued", "sampling", "seed")
+    settings = _settings(config, "pivot", *_READING, "continued", "sampling", "seed")
     settings |= {"method": config.methods[method]}
     kind = find_method(method, config.methods[method])
     inputs = [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid")]

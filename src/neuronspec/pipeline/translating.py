@@ -38,7 +38,7 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
             open_engine(*load_system(config, layout, system), config.translation) as decode,
         ):
             for task, sentences in sources.items():
-                lines = decode(sentences, [task] * len(sentences), advance=advance)
+                lines = decode(sentences, [task] * len(sentences), advance=advance, quiet=True)
                 # However many lines a model puts out for a sentence, it gets one.
                 write_text(child(directory, task, ".txt"), "".join(f"{' '.join(line.split())}\n" for line in lines))
     join_processes(config.device == "cpu").wait_for_everyone()

@@ -10,28 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec
 from neuronspec.config import SEED, Config
-from neuronspec.data.batches import BatchDataset, TaskData, Tensors, special_ids
-from neuronspec.data.store import Encode, TokenStore, build_store
-from neuronspec.data.text import Texts, pairs_of, prepare_text
-from neuronspec.data.vocabulary import encode_text, learn_vocabulary, sample_sentences
+from neuronspec.data.batches import Tensors
+from neuronspec.data.formatting import special_ids
+from neuronspec.data.text import Texts, prepare_text
+from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.comet import find_interpreter
 from neuronspec.files import hash_path, publish, write_json
 from neuronspec.languages import split_direction
 from neuronspec.libraries import find_library, import_library
 from neuronspec.methods import find_method, make_method
-from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.building import build_model, configure_model, count_parameters
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.models.tags import task_format
 from neuronspec.names import child
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.neurons.storage import MASKS_FILE
+from neuronspec.pipeline.encoding import announce_lengths, encode_texts, open_dataset, open_pretrained_codec
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
@@ -48,22 +49,16 @@ from neuronspec.training.method import Corpora, Method, Resources, Search
 
 def prepare(config: Config, layout: Layout) -> None:
     """Read the text, learn the vocabulary (or take the pretrained model's), and encode."""
+    codec = open_pretrained_codec(config)  # before any work
     texts = prepare_text(config, layout.text)
-    if config.model.pretrained is not None:
-        tokenizer = load_tokenizer(config.model.pretrained, config.model.revision)
-        if hasattr(tokenizer, "spm_target"):  # Marian
-            raise NeuronspecError(
-                f"{config.model.pretrained} has a vocabulary for each language, which a run cannot encode with; "
-                "use it from Python (see the README)"
-            )
-    else:
+    if codec is None:
         tokenizer = _learn(config, texts)
+        assert config.model.preset is not None
+        codec = TextCodec(tokenizer, configure_model(config.model.preset, tokenizer))
     with publish(layout.vocabulary) as temporary:
-        tokenizer.save_pretrained(temporary)
-    for part in ("train", "valid"):
-        files = {pair: texts.path(part, pair) for pair in texts.sizes[part]}
-        encoder = functools.partial(_make_encoder, layout.vocabulary)
-        build_store(layout.tokens(part), files, encoder, len(tokenizer))
+        codec.tokenizer.save_pretrained(temporary)
+    encode_texts(codec, texts, layout)
+    announce_lengths(config, layout, texts, codec)
 
 
 def pretrain(config: Config, layout: Layout) -> None:
@@ -71,6 +66,8 @@ def pretrain(config: Config, layout: Layout) -> None:
     tokenizer = load_tokenizer(layout.vocabulary)
     if config.model.pretrained is not None:
         model = load_model(config.model.pretrained, config.model.revision, translates=True)
+        if config.model.source_prefix is not None:
+            model.config.source_prefix = config.model.source_prefix
     else:
         assert config.model.preset is not None
         model = build_model(
@@ -124,7 +121,7 @@ def record(config: Config, layout: Layout) -> None:
     """
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
-    valid = open_dataset(config, layout, "valid", tokenizer, model.config)
+    valid = open_dataset(config, layout, "valid", TextCodec(tokenizer, model.config))
     neurons, processes = config.neurons, join_processes(config.device == "cpu")
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
@@ -174,7 +171,8 @@ def select(config: Config, layout: Layout) -> None:
     neurons = config.neurons
     if neurons.k == "auto":
         model = to_device(load_model(layout.model(PRETRAINED)), config)
-        valid = open_dataset(config, layout, "valid", load_tokenizer(layout.vocabulary), model.config)
+        codec = TextCodec(load_tokenizer(layout.vocabulary), model.config)
+        valid = open_dataset(config, layout, "valid", codec)
         with show_progress("searching for k", len(SHARES)) as advance:
 
             def measure(model: PreTrainedModel) -> float:
@@ -259,23 +257,9 @@ def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _make_encoder(vocabulary: Path) -> Encode:
-    return functools.partial(encode_text, load_tokenizer(vocabulary))
-
-
-def open_dataset(
-    config: Config, layout: Layout, part: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedConfig
-) -> BatchDataset:
-    """Open the encoded text of a part of a run, `train` or `valid`, dressed as a model reads it."""
-    tasks = [
-        TaskData(task, pair, side, task_format(task, tokenizer, model))
-        for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
-    ]
-    return BatchDataset(TokenStore(layout.tokens(part)), tasks)
-
-
 def _corpora(config: Config, layout: Layout, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Corpora:
-    return Corpora(*(open_dataset(config, layout, part, tokenizer, model.config) for part in ("train", "valid")))
+    codec = TextCodec(tokenizer, model.config)
+    return Corpora(*(open_dataset(config, layout, part, codec) for part in ("train", "valid")))
 
 
 def _train(

@@ -126,7 +126,7 @@ class _Run:
             temperature=sampling.temperature,
             tokens_per_batch=sampling.tokens_per_batch,
             homogeneous=sampling.homogeneous,
-            max_tokens=sampling.max_tokens,
+            max_tokens=corpora.train.limit(sampling.max_tokens),
             seed=resources.seed,
             names=resources.tasks,
         )

@@ -16,11 +16,11 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.sampling import cut_by_tokens
-from neuronspec.data.vocabulary import encode_text
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.files import explained
 from neuronspec.libraries import import_library
-from neuronspec.models.tags import task_format
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
 from neuronspec.sections import Translation
@@ -28,6 +28,7 @@ from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router
 from neuronspec.translation.conversion import INSTEAD, check_convertible, convert
+from neuronspec.translation.sources import Sources, prepare_sources
 
 LOADED = 8  # converted models in memory
 STORED = 16 * 2**30  # bytes of converted models on disk
@@ -49,6 +50,7 @@ class CT2Translator:
         device: `cpu`, `cuda`, or `auto`: a GPU where CTranslate2 finds one.
         threads: on the CPU; CTranslate2 decides where not given.
         device_index: which of several GPUs.
+        source_prefix: words in front of each source, for a model without language tags: see `TextCodec`.
 
     Raises:
         NeuronspecError: CTranslate2 is not installed, or does not know the architecture, the device or the type.
@@ -62,6 +64,7 @@ class CT2Translator:
         device: str = "auto",
         threads: int | None = None,
         device_index: int = 0,
+        source_prefix: SourcePrefix | None = None,
     ) -> None:
         self._ct2 = import_library("ctranslate2", "this engine", "ct2")
         check_convertible(model)
@@ -74,6 +77,7 @@ class CT2Translator:
         if compute_type not in known:
             raise NeuronspecError(f"no compute type {compute_type!r} on this {device}; choose {', '.join(known)}")
         self._model, self._tokenizer, self._masks = model, tokenizer, _read_masks(model)
+        self._source_prefix = source_prefix
         self._options = {
             "device": device,
             "compute_type": compute_type,
@@ -100,49 +104,53 @@ class CT2Translator:
         tasks: Sequence[str],
         options: Translation | None = None,
         advance: Advance | None = None,
+        *,
+        quiet: bool = False,
     ) -> list[str]:
         """Translate sentences, in the order in which they were given: arguments, result and errors of `translate`."""
-        if len(sentences) != len(tasks):
-            raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
-        if not sentences:
-            return []
         options = options or Translation()
-        formats = {task: task_format(task, self._tokenizer, self._model.config) for task in dict.fromkeys(tasks)}
-        keys = {task: self._key(task) for task in formats}
-        ids = encode_text(self._tokenizer, sentences)
-        sources = [formats[task].source(sequence) for task, sequence in zip(tasks, ids, strict=True)]
+        codec = TextCodec(self._tokenizer, self._model.config, self._source_prefix, fixed_tables=True)
+        sources = prepare_sources(codec, sentences, tasks, options.too_long, quiet=quiet)
+        keys = {task: self._key(task) for task in dict.fromkeys(tasks)}
         groups: dict[str, list[int]] = {}
-        for row in sorted(range(len(sources)), key=lambda row: len(sources[row])):
+        for row in sorted(sources.rows, key=lambda row: len(sources.ids[row])):
             groups.setdefault(keys[tasks[row]], []).append(row)
+
         translations = [""] * len(sentences)
         budget = max(1, options.tokens_per_batch // options.beams)
         for key in sorted(groups, key=lambda key: key not in self._loaded):  # others would push these out
             translator = self._load(key, tasks[groups[key][0]])
-            for rows in cut_by_tokens(np.array(groups[key]), [len(sources[row]) for row in groups[key]], budget):
-                starts = [formats[tasks[row]].decoder_input() for row in rows]
-                texts = self._decode(translator, [sources[row] for row in rows], starts, options)
-                for row, text in zip(rows.tolist(), texts, strict=True):
+            widths = [len(sources.ids[row]) for row in groups[key]]
+            for rows in cut_by_tokens(np.array(groups[key]), widths, budget):
+                best = self._decode(translator, sources, rows.tolist(), options)
+                for row, text in zip(rows.tolist(), codec.decode(best), strict=True):
                     translations[row] = text
                 if advance is not None:
                     advance(len(rows))
+
+        if advance is not None and len(sources.rows) < len(sentences):
+            advance(len(sentences) - len(sources.rows))
         return translations
 
-    def _decode(self, translator: Any, sources: _Ids, starts: _Ids, options: Translation) -> list[str]:
+    def _decode(self, translator: Any, sources: Sources, rows: list[int], options: Translation) -> _Ids:
+        """Return the ids of the best translation of each row."""
+        starts = [sources.starts[row] for row in rows]
         also: Any = self._model.generation_config  # what transformers' generate obeys beside the options
         given = len(starts[0]) - 1  # tokens that CTranslate2 counts as new ones, transformers not
         if also.forced_bos_token_id is not None and not given:
             starts = [[*start, also.forced_bos_token_id] for start in starts]
         end, ends_early = str(self._tokenizer.eos_token_id), also.forced_eos_token_id is not None
-        patience = 1 if options.beams == 1 or also.early_stopping is True else PATIENCE
+        early_stopping = also.early_stopping if options.early_stopping is None else options.early_stopping
+        patience = 1 if options.beams == 1 or early_stopping is True else PATIENCE
         try:
             results = translator.translate_batch(
-                [[*map(str, source)] for source in sources],
+                [[*map(str, sources.ids[row])] for row in rows],
                 [[*map(str, start)] for start in starts],
                 beam_size=options.beams,
                 patience=patience,
                 num_hypotheses=options.beams * patience,
                 length_penalty=options.length_penalty,
-                max_decoding_length=max(1, options.max_tokens + given - ends_early),
+                max_decoding_length=max(1, sources.cap(options.max_tokens) + given - ends_early),
                 min_decoding_length=0,
                 max_input_length=0,
                 repetition_penalty=also.repetition_penalty or 1,
@@ -159,7 +167,7 @@ class CT2Translator:
             counted = lengths - given + [ends_early and tokens[-1] != end for tokens in result.hypotheses]
             scores = np.array(result.scores) * (lengths / np.maximum(counted, 1)) ** options.length_penalty
             best.append([int(token) for token in result.hypotheses[int(scores.argmax())]])
-        return [text.strip() for text in self._tokenizer.batch_decode(best, skip_special_tokens=True)]
+        return best
 
     def _key(self, task: str) -> str:
         if self._masks is None:

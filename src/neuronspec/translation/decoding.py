@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
-from neuronspec.data.vocabulary import encode_text
-from neuronspec.errors import NeuronspecError
-from neuronspec.models.tags import task_format
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.sections import Translation
 from neuronspec.specialization.routing import find_router
+from neuronspec.translation.sources import Sources, prepare_sources
 
 
 def translate(
@@ -25,66 +26,80 @@ def translate(
     tasks: Sequence[str],
     options: Translation | None = None,
     advance: Advance | None = None,
+    *,
+    source_prefix: SourcePrefix | None = None,
+    quiet: bool = False,
 ) -> list[str]:
     """Translate sentences, in the order in which they were given.
 
     Args:
         model: an encoder-decoder; where it is specialised, each sentence is decoded with the neurons of its task.
         tokenizer: the model's.
-        sentences: (n,) plain text.
+        sentences: (n,) plain text; the translation of an empty one is empty.
         tasks: (n,) the direction of each sentence.
         options: beam size and lengths; the paper's where not given.
         advance: is called with the number of sentences after each batch.
+        source_prefix: words in front of each source, for a model without language tags: see `TextCodec`.
+        quiet: whether nothing is said of sentences that are too long.
 
     Returns:
         (n,) plain text.
 
     Raises:
-        NeuronspecError: a language has no tag in the vocabulary, a task has no masks, or the lengths of the
-            arguments differ.
+        NeuronspecError: a language has no tag in the vocabulary, tasks look the same to a model without tags, a task
+            has no masks, a sentence is too long and `options.too_long` is `error`, or the lengths of the arguments
+            differ.
     """
-    if len(sentences) != len(tasks):
-        raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
-    if not sentences:
-        return []
     options = options or Translation()
-    formats = {task: task_format(task, tokenizer, model.config) for task in dict.fromkeys(tasks)}
-    ids = encode_text(tokenizer, sentences)
-    sources = [formats[task].source(sequence) for task, sequence in zip(tasks, ids, strict=True)]
-    widths = np.array([len(source) for source in sources])
-    order = np.argsort(-widths, kind="stable")[::-1]
+    codec = TextCodec(tokenizer, model.config, source_prefix)
+    sources = prepare_sources(codec, sentences, tasks, options.too_long, quiet=quiet)
     translations = [""] * len(sentences)
     model.eval()
-    for rows in cut_by_tokens(order, widths[order].tolist(), max(1, options.tokens_per_batch // options.beams)):
-        names = [tasks[row] for row in rows]
-        starts = [formats[name].decoder_input() for name in names]
-        texts = _decode(model, tokenizer, [sources[row] for row in rows], starts, names, options)
-        for row, text in zip(rows.tolist(), texts, strict=True):
+
+    for rows in _cut(sources, options):
+        output = _decode(model, sources, rows, [tasks[row] for row in rows], options)
+        for row, text in zip(rows, codec.decode(output.tolist()), strict=True):
             translations[row] = text
         if advance is not None:
             advance(len(rows))
+
+    if advance is not None and len(sources.rows) < len(sentences):
+        advance(len(sentences) - len(sources.rows))
     return translations
+
+
+def _cut(sources: Sources, options: Translation) -> list[list[int]]:
+    """Return the rows of each batch, short sentences first."""
+    rows = np.array(sources.rows, dtype=np.int64)
+    widths = np.array([len(sources.ids[row]) for row in sources.rows])
+    order = np.argsort(-widths, kind="stable")[::-1]
+    budget = max(1, options.tokens_per_batch // options.beams)
+    return [batch.tolist() for batch in cut_by_tokens(rows[order], widths[order].tolist(), budget)]
 
 
 def _decode(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    sources: list[list[int]],
-    starts: list[list[int]],
-    names: list[str],
+    sources: Sources,
+    rows: list[int],
+    tasks: list[str],
     options: Translation,
-) -> list[str]:
-    inputs = pad(sources, tokenizer.pad_token_id).to(model.device)
-    masks = pad([[1] * len(source) for source in sources], 0).to(model.device)
-    specialised = {"tasks": names} if find_router(model) is not None else {}
-    output = model.generate(
-        input_ids=inputs,
-        attention_mask=masks,
-        decoder_input_ids=torch.tensor(starts, device=model.device),  # (batch, start and tag)
+) -> torch.Tensor:
+    """Return the ids (batch, target) that the model writes."""
+    ids = [sources.ids[row] for row in rows]
+    more: dict[str, Any] = {}
+    if find_router(model) is not None:
+        more["tasks"] = tasks
+    if options.early_stopping is not None and options.beams > 1:
+        more["early_stopping"] = options.early_stopping
+    output: torch.Tensor = model.generate(
+        input_ids=pad(ids, sources.pad).to(model.device),
+        attention_mask=pad([[1] * len(row) for row in ids], 0).to(model.device),
+        decoder_input_ids=torch.tensor([sources.starts[row] for row in rows], device=model.device),  # (batch, start)
         num_beams=options.beams,
         length_penalty=options.length_penalty,
-        max_new_tokens=options.max_tokens,
+        max_new_tokens=sources.cap(options.max_tokens),
+        pad_token_id=sources.target_pad,
         do_sample=False,
-        **specialised,
+        **more,
     )
-    return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+    return output[:, len(sources.starts[rows[0]]) :]

@@ -26,8 +26,9 @@ class Decode(Protocol):
         options: Translation | None = None,
         *,
         advance: Advance | None = None,
+        quiet: bool = False,
     ) -> list[str]:
-        """Return the translations of `sentences`, (n,), in the directions `tasks`, (n,)."""
+        """Return the translations of `sentences`, (n,), in the directions `tasks`, (n,); see `translate`."""
 
 
 @contextmanager

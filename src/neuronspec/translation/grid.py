@@ -32,6 +32,6 @@ def translate_grid(
             tasks = [task] * len(sentences)
 
             def translate(window: Sequence[str], names: Sequence[str]) -> list[str]:
-                return decode(window, names, advance=advance)
+                return decode(window, names, advance=advance, quiet=True)
 
             translate_file(translate, sentences, tasks, targets[task], settings, advance, remember=True)

@@ -1,0 +1,89 @@
+"""Encoding each side of a task with the vocabulary of that side, without special tokens."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from neuronspec.models.layout import target_language_set
+
+Side = Literal["source", "target"]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, side: Side, sentences: Sequence[str], *, reads_special: bool = False
+) -> list[list[int]]:
+    """Return the ids of sentences as a source or as a target, without special tokens around them.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        side: Side whose vocabulary is used.
+        sentences: (n,) plain text.
+        reads_special: Whether text that looks like a special token becomes that token; it stays text otherwise.
+    """
+    if not sentences:
+        return []
+    argument = "text" if side == "source" else "text_target"
+    encoder = target_tokenizer(tokenizer) if side == "target" else tokenizer
+    with target_language_set(encoder):
+        encoded = encoder(
+            **{argument: list(sentences)},
+            add_special_tokens=False,
+            return_attention_mask=False,
+            split_special_tokens=not reads_special,
+        )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def has_two_vocabularies(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a tokenizer encodes sources and targets in different ways, as those of Marian and FSMT do."""
+    return hasattr(tokenizer, "spm_target") or is_fsmt(tokenizer)
+
+
+def is_fsmt(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a tokenizer is FSMT's, which keeps the target's vocabulary for decoding only."""
+    return hasattr(tokenizer, "tgt_vocab_size") and hasattr(tokenizer, "bpe_ranks")
+
+
+def target_tokenizer(tokenizer: Any) -> Any:
+    """Return what encodes targets: the tokenizer itself, but for FSMT a copy with the vocabularies exchanged."""
+    if not is_fsmt(tokenizer):
+        return tokenizer
+    turned = copy.copy(tokenizer)
+    turned.encoder = {token: number for number, token in tokenizer.decoder.items()}
+    turned.src_lang = tokenizer.tgt_lang
+    return turned
+
+
+def find_target_id(tokenizer: Any, token: str) -> int | None:
+    """Return the id of a token in the target's vocabulary; None where it has no such token."""
+    number: int | None
+    if getattr(tokenizer, "separate_vocabs", False):  # Marian: its special tokens have the source's ids
+        number = tokenizer.target_encoder.get(token)
+    else:
+        number = target_tokenizer(tokenizer).convert_tokens_to_ids(token)
+    return number
+
+
+def decode(tokenizer: Any, sequences: Sequence[Sequence[int]]) -> list[str]:
+    """Return the text of ids of the target's vocabulary.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        sequences: Ids of each sentence.
+    """
+    if getattr(tokenizer, "separate_vocabs", False):  # Marian would take the source's special tokens for the target's
+        pieces = [[tokenizer.decoder.get(number, tokenizer.unk_token) for number in ids] for ids in sequences]
+        return [tokenizer.spm_target.decode_pieces(words) for words in pieces]
+    lines: list[str] = tokenizer.batch_decode(sequences, skip_special_tokens=not has_two_vocabularies(tokenizer))
+    return lines
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """Return the number of tokens of a tokenizer, of the larger vocabulary where it has two."""
+    target: Mapping[Any, Any] = getattr(tokenizer, "decoder", {}) if has_two_vocabularies(tokenizer) else {}
+    return max(len(tokenizer), len(target))

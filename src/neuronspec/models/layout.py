@@ -1,0 +1,69 @@
+"""Where a tokenizer puts its special tokens around a source and around a target: found out by asking it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from neuronspec.errors import NeuronspecError
+
+_PROBE = "a b c"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The ids that a tokenizer puts around text by itself.
+
+    Attributes:
+        source_prefix: In front of a source.
+        source_suffix: After a source.
+        target_prefix: In front of a target.
+        target_suffix: After a target.
+    """
+
+    source_prefix: tuple[int, ...]
+    source_suffix: tuple[int, ...]
+    target_prefix: tuple[int, ...]
+    target_suffix: tuple[int, ...]
+
+
+def read_layout(tokenizer: PreTrainedTokenizerBase) -> Layout:
+    """Return what a tokenizer puts around text, with the languages that it is set to.
+
+    Raises:
+        NeuronspecError: It changes the text itself when special tokens are added.
+    """
+    with target_language_set(tokenizer):
+        source = _split(tokenizer, "text")
+        target = _split(tokenizer, "text_target")
+    return Layout(*source, *target)
+
+
+@contextlib.contextmanager
+def target_language_set(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Set a tokenizer's target language for a while where it has none: M2M-100's cannot encode targets without."""
+    if getattr(tokenizer, "tgt_lang", "") is not None:
+        yield
+        return
+    tokenizer.tgt_lang = tokenizer.src_lang
+    try:
+        yield
+    finally:
+        tokenizer.tgt_lang = None
+
+
+def _split(tokenizer: PreTrainedTokenizerBase, argument: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what stands in front of a text and after it."""
+    text: list[int] = tokenizer(**{argument: _PROBE}, add_special_tokens=False)["input_ids"]
+    whole: list[int] = tokenizer(**{argument: _PROBE})["input_ids"]
+
+    for start in range(len(whole) - len(text) + 1):
+        if whole[start : start + len(text)] == text:
+            return tuple(whole[:start]), tuple(whole[start + len(text) :])
+    raise NeuronspecError(
+        f"cannot tell where {type(tokenizer).__name__} puts its special tokens: it makes {whole} of text that it "
+        f"encodes as {text} without them"
+    )

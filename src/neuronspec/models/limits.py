@@ -1,0 +1,73 @@
+"""How many tokens a model can read: the one rule about text that is longer than its positions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+from transformers import PretrainedConfig
+
+from neuronspec.errors import NeuronspecError
+
+logger = logging.getLogger(__name__)
+
+TooLong = Literal["cut", "skip", "error"]
+"""What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
+
+# Transformers computes their positions for any length; other engines keep a table of a fixed size.
+EXPANDING = frozenset({"m2m_100", "nllb-moe", "fsmt"})
+# Their positions are relative.
+UNLIMITED = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma"})
+
+_NAMED = 10  # lines that a message names
+
+
+def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tuple[int | None, int | None]:
+    """Return how many tokens the encoder and the decoder of a model can read; None where there is no limit.
+
+    Args:
+        config: Configuration of the model.
+        fixed_tables: Whether positions beyond the configured number do not exist, as in CTranslate2, although
+            transformers would compute them.
+    """
+    if config.model_type in UNLIMITED or (config.model_type in EXPANDING and not fixed_tables):
+        return None, None
+    positions = _read_number(config, "max_position_embeddings", "n_positions")
+    encoder = _read_number(config, "max_encoder_position_embeddings")
+    decoder = _read_number(config, "max_decoder_position_embeddings")
+    return encoder or positions, decoder or positions
+
+
+def announce_too_long(numbers: Sequence[int], total: int, limit: int | None, too_long: TooLong, name: str = "") -> None:
+    """Say that some lines are longer than a model can read, and what becomes of them.
+
+    Args:
+        numbers: Numbers of these lines, from 1.
+        total: Number of lines in all.
+        limit: Number of tokens that the model can read.
+        too_long: What becomes of them.
+        name: Name of the text.
+
+    Raises:
+        NeuronspecError: They are refused.
+    """
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    lines = ("line " if len(numbers) == 1 else "lines ") + ", ".join(map(str, numbers[:_NAMED])) + more
+    are = "is" if len(numbers) == 1 else "are"
+    place = f"{name}: " if name else ""
+    found = (
+        f"{place}{len(numbers)} of {total} {are} longer than {limit} tokens, the most that the model reads ({lines})"
+    )
+    if too_long == "error":
+        raise NeuronspecError(f"{found}: shorten them, or choose cut or skip for what is too long")
+    outcome = "cut to that length" if too_long == "cut" else "left out"
+    logger.warning(f"{found}: {outcome}")
+
+
+def _read_number(config: PretrainedConfig, *keys: str) -> int | None:
+    for key in keys:
+        value = getattr(config, key, None)
+        if isinstance(value, int):
+            return value
+    return None
