@@ -21,7 +21,7 @@ from transformers import (
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.encoding import target_tokenizer
+from neuronspec.models.encoding import name_tokens, target_tokenizer
 from neuronspec.models.forward import shift_labels
 from neuronspec.neurons.architectures import ARCHITECTURES
 
@@ -136,6 +136,15 @@ def test_a_model_of_one_pair_refuses_another(codecs: dict[str, TextCodec], name:
     assert codecs[name].format("eng_Latn-deu").tags == ()
     with pytest.raises(NeuronspecError, match="the model translates en-de, not en-fr"):
         codecs[name].format("en-fr")
+
+
+@pytest.mark.parametrize("group", ["mul", "roa", "zle", "ROMANCE", "NORTH_EU", ""])
+def test_a_model_of_a_group_of_languages_takes_each_of_them(tmp_path: Path, group: str) -> None:
+    tokenizer = make_marian(tmp_path, source_lang=group, target_lang="en")
+    codec = TextCodec(tokenizer, MarianConfig(decoder_start_token_id=3))
+    assert codec.formats(["fr-en", "uk-en"])
+    with pytest.raises(NeuronspecError, match="not fr-de"):
+        codec.format("fr-de")
 
 
 @pytest.mark.parametrize("name", ["marian", "marian, two vocabularies", "fsmt"])
@@ -264,6 +273,17 @@ def test_long_text_is_cut_to_what_the_model_can_read(codecs: dict[str, TextCodec
     assert form.source(range(50, 70)) == [*form.source_prefix, 50, 51, 52, *form.source_suffix]
     assert form.labels(range(50, 70)) == [*form.target_prefix, 50, 51, *form.target_suffix]
     assert len(form.decoder_input(range(50, 70))) == 4
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tokens_are_called_by_their_names_in_the_vocabulary_of_their_side(
+    codecs: dict[str, TextCodec], name: str
+) -> None:
+    codec = codecs[name]
+    for side, encode in (("source", codec.encode_sources), ("target", codec.encode_targets)):
+        (ids,) = encode(["a b"])
+        letters = "".join(name_tokens(codec.tokenizer, side, ids))  # type: ignore[arg-type]
+        assert [letter for letter in letters if letter in "ab"] == ["a", "b"]
 
 
 def test_a_model_with_two_vocabularies_pads_each_side_with_its_own_token(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from neuronspec.data.formatting import TaskFormat
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import is_known, same_language, split_direction
+from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
 from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, is_fsmt, vocabulary_size
 from neuronspec.models.layout import Layout, read_layout
 from neuronspec.models.limits import read_limits
@@ -248,18 +248,15 @@ class TextCodec:
     @functools.cached_property
     def _silent_ids(self) -> frozenset[int]:
         """Ids that are no text in what a model writes."""
-        layout = self._layout
-        tags = (
-            () if has_two_vocabularies(self.tokenizer) else (tag.number for tag in read_tags(self.tokenizer).values())
-        )
-        special = [
-            self.tokenizer.pad_token,
-            self.tokenizer.eos_token,
-            self.tokenizer.bos_token,
-            self.tokenizer.unk_token,
-        ]
-        numbers = {find_target_id(self.tokenizer, token) for token in special if token}
-        return frozenset({*layout.target_prefix, *layout.target_suffix, *tags, *numbers} - {None})
+        tokenizer, layout = self.tokenizer, self._layout
+        silent = {*layout.target_prefix, *layout.target_suffix}
+        for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
+            number = find_target_id(tokenizer, token) if token else None
+            if number is not None:
+                silent.add(number)
+        if not has_two_vocabularies(tokenizer):  # tags are tokens of the source's vocabulary there
+            silent |= {tag.number for tag in read_tags(tokenizer).values()}
+        return frozenset(silent)
 
     @functools.cached_property
     def _spaces_sources(self) -> bool:
@@ -309,7 +306,9 @@ class TextCodec:
         if is_fsmt(tokenizer):
             declared = (tokenizer.src_lang, tokenizer.tgt_lang)
         for own, asked in zip(declared, split_direction(task), strict=True):
-            if isinstance(own, str) and is_known(own) and not same_language(own, asked):
+            # A group of languages, such as `roa` or `mul`, is no language of the table.
+            names_language = isinstance(own, str) and bool(own) and find_language(own).family != UNKNOWN
+            if names_language and not same_language(str(own), asked):
                 raise NeuronspecError(f"the model translates {declared[0]}-{declared[1]}, not {task}")
 
     def _find_start(self, target_suffix: tuple[int, ...]) -> int:

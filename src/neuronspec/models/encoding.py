@@ -83,6 +83,23 @@ def decode(tokenizer: Any, sequences: Sequence[Sequence[int]]) -> list[str]:
     return lines
 
 
+def name_tokens(tokenizer: Any, side: Side, ids: Sequence[int]) -> list[str]:
+    """Return what a tokenizer calls the tokens of one side.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        side: Side whose vocabulary the ids are of.
+        ids: Ids of one sentence.
+    """
+    if has_two_vocabularies(tokenizer) and side == "source":
+        names = {number: token for token, number in tokenizer.encoder.items()}
+        return [names.get(number, tokenizer.unk_token) for number in ids]
+    if getattr(tokenizer, "separate_vocabs", False):
+        return [tokenizer.decoder.get(number, tokenizer.unk_token) for number in ids]
+    tokens: list[str] = tokenizer.convert_ids_to_tokens(ids)
+    return tokens
+
+
 def vocabulary_size(tokenizer: Any) -> int:
     """Return the number of tokens of a tokenizer, of the larger vocabulary where it has two."""
     target: Mapping[Any, Any] = getattr(tokenizer, "decoder", {}) if has_two_vocabularies(tokenizer) else {}

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import publish
+from neuronspec.models.encoding import Side, name_tokens
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
 from neuronspec.neurons.layers import FFNLayer
@@ -102,6 +103,7 @@ class Examples:
         if not 0 <= neuron < width:
             raise NeuronspecError(f"{layer} has neurons 0 to {width - 1}, not {neuron}")
         stack = layer.partition(".")[0]
+        side: Side = "source" if stack == "encoder" else "target"
         shown = []
         columns = (named[layer][neuron].tolist() for named in (self.sentences, self.positions, self.values))
         for number, position, value in zip(*columns, strict=True):
@@ -110,7 +112,7 @@ class Examples:
                 start = int(self.lengths[stack][:row].sum())
                 ids = self.tokens[stack][start : start + int(self.lengths[stack][row])].tolist()
                 task = self.tasks[int(self.sentence_tasks[row])]
-                shown.append(Example(task, read_tokens(tokenizer, ids), position, value))
+                shown.append(Example(task, read_tokens(tokenizer, ids, side), position, value))
         return shown
 
     def save(self, directory: Path) -> Path:
@@ -360,12 +362,13 @@ _BYTES = {chr(byte): byte for byte in range(256)} | dict(
 )
 
 
-def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], side: Side = "source") -> list[str]:
     """Return tokens so that people can read them.
 
     Args:
         tokenizer: the one that made the ids.
         ids: of one sentence.
+        side: side whose vocabulary the ids are of, where there are two.
 
     Returns:
         What the tokenizer calls each token (`▁the` of SentencePiece). The tokens of byte-level tokenizers, such as
@@ -381,7 +384,7 @@ def read_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[
         >>> read_tokens(tokenizer, tokenizer("zu spät")["input_ids"])
         ['z', 'u', ' ', 's', 'p', '<0xC3>', 'ä', 't', '</s>']
     """
-    tokens: list[str] = tokenizer.convert_ids_to_tokens(ids)
+    tokens = name_tokens(tokenizer, side, ids)
     if None in tokens:
         unknown = ids[tokens.index(None)]  # type: ignore[arg-type]
         raise NeuronspecError(f"the tokenizer has no token {unknown}: give the one that the sentences were read with")
