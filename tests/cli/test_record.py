@@ -309,7 +309,7 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         (["--model", "translator", "--text", "de-en=newz.tsv"], "newz.tsv does not exist (did you mean 'news.tsv'?)"),
         (["--model", "reader", "--text", "de=dee.txt"], "dee.txt does not exist (did you mean 'de.txt'"),
         (["--model", "translator", "--text", "pl-en=news.tsv"], "the model's vocabulary has no tag for Polish (pl)"),
-        (["--model", "translator", "--text", "xx-en=news.tsv"], "no tag for xx (xx)"),
+        (["--model", "translator", "--text", "xx-en=news.tsv"], "no tag for xx; its tags"),
         (["--model", "translator", "--text", "de=news.tsv"], "'de'"),
         (["--model", "translator", "--text", "de-en=de.txt"], "cannot tell the format of de.txt from its name"),
         (["--model", "translator", "--text", "de-en=latin.tsv"], "latin.tsv:1 is not UTF-8"),

@@ -117,7 +117,7 @@ def test_nothing_to_translate_is_no_fault(
     ("arguments", "found"),
     [
         (["--model", "MODEL", "en-pt", "x"], "error: the model's vocabulary has no tag for Portuguese (pt)"),
-        (["--model", "MODEL", "en-xx", "x"], "no tag for xx"),
+        (["--model", "MODEL", "en-xx", "x"], "error: the model's vocabulary has no tag for xx; its tags"),
         (["--model", "MODEL", "Hello", "x"], "error: 'Hello' is no direction"),
         (["--model", "MODEL", "--masks", "MASKS", "en-sv", "x"], "error: no masks for the task 'en-sv'"),
         (["--model", "MODEL", "--masks", "nothing", "en-de", "x"], "nothing"),

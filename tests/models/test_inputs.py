@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from neuronspec.data.batches import BatchDataset, TaskData
+from neuronspec.data.batches import IGNORED, BatchDataset, TaskData
 from neuronspec.data.store import build_store
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import task_format
@@ -139,7 +139,8 @@ def test_what_is_too_long_is_cut_left_out_or_refused_and_said_once(
         for batch in cut:
             for name in ("input_ids", "labels"):
                 assert batch[name].shape[1] <= exact
-                ends = [row[row > 0][-1] for row in batch[name]]
+                padding = tokenizer.pad_token_id if name == "input_ids" else IGNORED
+                ends = [row[row != padding][-1] for row in batch[name]]
                 assert all(end == tokenizer.eos_token_id for end in ends)  # the text is cut, not its end token
         with pytest.raises(NeuronspecError, match=r"2 of 3 .*\(lines 1, 3\): shorten them"):
             list(make_batches(translator, tokenizer, texts, max_tokens=exact, too_long="error"))
