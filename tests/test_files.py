@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from neuronspec import files
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import format_csv, hash_json, hash_path, publish, read_json, write_json, write_text
+from neuronspec.files import format_csv, hash_json, hash_path, publish, read_json, refuse_links, write_json, write_text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -255,3 +255,42 @@ def test_every_csv_file_is_made_in_one_place() -> None:
         file.name for file in source.rglob("*.py") if re.search(r"csv\.(Dict)?[wW]riter", file.read_text("utf-8"))
     ]
     assert makers == ["files.py"]
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    "target", ["../outside", "/etc", "../outside/file", "../missing", "deep/../../outside", "link"]
+)
+@pytest.mark.parametrize("place", ["link", "deep/link"])
+def test_a_link_that_leads_out_of_results_is_refused(target: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("mine")
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    depth = "../" * place.count("/") if not target.startswith("/") else ""
+    (tmp_path / "run" / place).symlink_to("link" if target == "link" else depth + target)
+    with pytest.raises(NeuronspecError, match="link that leads out of"):
+        refuse_links(tmp_path / "run")
+
+
+def test_links_within_results_and_results_behind_a_link_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    (tmp_path / "run" / "file").write_text("x")
+    (tmp_path / "run" / "deep" / "link").symlink_to("../file")
+    (tmp_path / "run" / "absolute").symlink_to(tmp_path / "run" / "deep")
+    (tmp_path / "elsewhere").symlink_to("run")
+    for directory in ("run", "elsewhere", "missing"):
+        refuse_links(tmp_path / directory)
+
+
+@pytest.mark.parametrize("ending", ["tmp", "old"])
+def test_a_link_in_the_place_of_a_temporary_directory_is_removed_and_not_followed(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("mine")
+    (tmp_path / "made").mkdir()
+    (tmp_path / f".made.{ending}").symlink_to("outside")
+    with publish(tmp_path / "made") as temporary:
+        temporary.mkdir()
+    assert (tmp_path / "outside" / "file").read_text() == "mine"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"outside", "made"}

@@ -63,6 +63,35 @@ def publish(path: Path) -> Iterator[Path]:
             _remove(temporary)
 
 
+def refuse_links(directory: Path) -> None:
+    """Refuse a directory of results in which a link leads out of it: what is written there would land elsewhere.
+
+    Archives and repositories can carry such links, and `publish` writes what a link points to. The directory itself
+    may be a link.
+
+    Args:
+        directory: Directory that results will be written into; it need not exist.
+
+    Raises:
+        NeuronspecError: It holds such a link.
+    """
+    root = directory.resolve()
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not _is_inside(path, root):
+                raise NeuronspecError(
+                    f"{path} is a link that leads out of {directory}, so that results would be written elsewhere: "
+                    "replace it by what it points to, or choose another --out"
+                )
+
+
+def _is_inside(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
+
+
 def _umask() -> int:
     """Return the process' mask of file permissions, which can only be read by setting it."""
     mask = os.umask(0)
@@ -173,7 +202,7 @@ def _error_number(error: SafetensorError) -> int | None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

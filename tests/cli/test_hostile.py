@@ -72,3 +72,35 @@ def test_tasks_that_look_like_paths_are_analyzed_inside_the_folder(home: Path, m
     after = list_files(home)
     assert {name: after[name] for name in before} == before
     assert all(name.startswith("a/b/work/out/") for name in after.keys() - before.keys())
+
+
+@pytest.mark.parametrize("name", ["figures", "analysis", "analysis/report.html"])
+def test_links_in_a_place_for_results_are_not_followed(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = NeuronMasks(["de-en", "fr-en"], {"encoder.0": torch.eye(2, 9) > 0})
+    masks.save_pretrained("masks")
+    Path("out", name).parent.mkdir(parents=True)
+    Path("out", name).symlink_to(home / "a" if "." not in name else home / "logo.svg")
+    before = list_files(home)
+    assert call(monkeypatch, "analyze", "masks", *FAST, "--out", "out", "--force") == 2
+    assert "is a link that leads out of out" in capsys.readouterr().err
+    assert list_files(home) == before
+
+
+@pytest.mark.parametrize("arguments", [["record", "--model", "nosuch", "--text", "de\x1b[2J-en=text.tsv"]])
+def test_names_that_a_file_may_not_have_are_refused_before_any_work(
+    arguments: list[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    assert "cannot name a task" in capsys.readouterr().err
+
+
+def test_a_model_directory_that_names_another_model_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("model").mkdir()
+    Path("model", "config.json").write_text("{}")
+    Path("model", "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
+    assert call(monkeypatch, "translate", "--model", "./model", "en-de", "Hello") == 2
+    assert "adapter of PEFT" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import typer
 
 from neuronspec.cli.printing import fit
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import refuse_links
 
 if TYPE_CHECKING:
     from neuronspec.config import Config
@@ -81,6 +82,7 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     """
     if not out.exists():
         return
+    refuse_links(out)
     if not force:
         raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
     if not out.is_dir() or not all(map(is_own, out.iterdir())):

@@ -12,6 +12,7 @@ import typer
 
 from neuronspec.columns import Columns, parse_columns
 from neuronspec.errors import NeuronspecError
+from neuronspec.names import check_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -120,6 +121,7 @@ def check_texts(options: Sequence[str]) -> dict[str, str]:
     files = dict(_split(option) for option in options)
     if len(files) < len(options) or not files:
         raise NeuronspecError("give --text TASK=FILE, once for each task")
+    check_names(files)
     return files
 
 

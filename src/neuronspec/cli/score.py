@@ -13,6 +13,7 @@ import typer
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, check_place, load
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.errors import NeuronspecError
+from neuronspec.names import check_names
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _score_grid(
     from neuronspec.languages import spell_pivot, split_direction
     from neuronspec.progress import show_progress
 
+    check_names([system], "system")
     tasks = find_tasks(hypotheses)
+    check_names(tasks)
     if how.references is not None:
         _check_references(how.references, tasks)
     if out is not None:

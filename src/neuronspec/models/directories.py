@@ -6,6 +6,8 @@ from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
 
+ADAPTER_FILE = "adapter_config.json"
+
 
 def check_directory(source: str | Path, weights: bool = True) -> None:
     """Refuse a path that is no directory of a model; a name on the hub passes.
@@ -15,7 +17,8 @@ def check_directory(source: str | Path, weights: bool = True) -> None:
         weights: Check for a model; for a tokenizer otherwise.
 
     Raises:
-        NeuronspecError: The path does not exist, is a file, or lacks the configuration of a model or tokenizer.
+        NeuronspecError: The path does not exist, is a file, lacks the configuration of a model or tokenizer,
+            or holds an adapter for another model.
     """
     path = Path(source)
     local = path.is_absolute() or path.exists() or str(source).startswith((".", "~")) or str(source).count("/") > 1
@@ -26,3 +29,9 @@ def check_directory(source: str | Path, weights: bool = True) -> None:
     needed = "config.json" if weights else "tokenizer_config.json"
     if not (path / needed).is_file():
         raise NeuronspecError(f"{path} is not a {'model' if weights else 'tokenizer'} directory: no {needed} in it")
+    if weights and (path / ADAPTER_FILE).is_file():  # transformers would load another model, which that file names
+        raise NeuronspecError(
+            f"{path} holds an adapter of PEFT ({ADAPTER_FILE}), which names its base model: merge them first, "
+            "peft.AutoPeftModelForSeq2SeqLM.from_pretrained(DIRECTORY).merge_and_unload().save_pretrained(OTHER), and "
+            "give the other directory"
+        )

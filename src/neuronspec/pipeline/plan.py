@@ -13,7 +13,7 @@ from accelerate import PartialState
 from neuronspec.config import Config
 from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.files import write_text
+from neuronspec.files import refuse_links, write_text
 from neuronspec.methods import find_method
 from neuronspec.pipeline import analyzing, scoring, summary, translating, work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
@@ -240,6 +240,7 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
         NeuronspecError: there is no such stage, or a stage fails.
     """
     layout = Layout(config.out)
+    refuse_links(layout.out)
     stages = plan_stages(config, layout)
     asked = [stage for stage in stages if until is None or _is_asked(stage.name, until, only)]
     if not asked:
