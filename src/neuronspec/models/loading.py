@@ -10,8 +10,11 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
@@ -44,7 +47,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
             weights that are NaN or infinite.
     """
     config = load_configuration(source, revision, translates=translates)
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind = _find_kind(config)
     _check_weights(Path(source), kind.__name__)
     weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     if shapes := getattr(config, SHAPES, None):
@@ -76,6 +79,15 @@ def load_configuration(
     if translates and not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
     return config
+
+
+def _find_kind(config: PreTrainedConfig) -> Any:
+    """Return the class that loads a language model; some that read pictures too are known by another one."""
+    if config.is_encoder_decoder:
+        return AutoModelForSeq2SeqLM
+    reads_text_alone = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    reads_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    return AutoModelForImageTextToText if reads_pictures and not reads_text_alone else AutoModelForCausalLM
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from neuronspec.data.batches import IGNORED
-from neuronspec.errors import NeuronspecError
+from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.forward import shift_labels
 
 _DECODER = ("decoder_input_ids", "decoder_attention_mask", "decoder_position_ids", "labels")
@@ -94,15 +94,25 @@ def _complete_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor]) ->
         batch.pop("decoder_input_ids", None)
     _move_left(batch, [name for name in batch if name in _DECODER], real)
     if ids is None:
-        batch["decoder_input_ids"] = shift_labels(model, batch["labels"])
+        batch["decoder_input_ids"] = _shift(model, batch["labels"])
 
 
 def _is_shifted(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor) -> bool:
     """Return whether the decoder's input is what the model makes of the labels, in rows with padding on the left."""
     if not bool((labels[:, 0] == IGNORED).any()):
         return False
-    shifted = shift_labels(model, labels)
+    shifted = _shift(model, labels)
     return ids.shape == shifted.shape and bool((ids == shifted).all())
+
+
+def _shift(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
+    try:
+        return shift_labels(model, labels)
+    except (AttributeError, ValueError, TypeError) as error:
+        raise NeuronspecError(
+            f"cannot make the decoder's input of the labels: {first_line(error)}; set decoder_start_token_id and "
+            "pad_token_id in the model's configuration, or give decoder_input_ids"
+        ) from error
 
 
 def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -50,7 +50,7 @@ class LastStates:
         return None
 
     def _note(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: Any) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output  # (batch, seq, d_model)
+        hidden = output[0] if isinstance(output, tuple | list) else output  # (batch, seq, d_model)
         least, most = hidden.aminmax(dim=-1)  # NaN goes through it
         bad = ~(least.isfinite() & most.isfinite())
         self._bad[layer.stack] = bad.T if layer.time_first else bad

@@ -118,7 +118,7 @@ def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FF
     try:
         return [
             layer
-            for stack, (path, ffn) in architecture.stacks.items()
+            for stack, (path, ffn) in _stacks_of(model, architecture).items()
             for index, block in enumerate(model.base_model.get_submodule(path).children())
             for layer in _find_in_block(architecture, stack, index, block, block.get_submodule(ffn))
         ]
@@ -126,6 +126,20 @@ def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FF
         raise NeuronspecError(
             f"this {model.config.model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
         ) from error
+
+
+def _stacks_of(model: PreTrainedModel, architecture: Architecture) -> dict[Stack, tuple[str, str]]:
+    """Return where the stacks are that a model has: the decoder of an encoder-decoder may come alone."""
+    stacks = dict(architecture.stacks)
+    if model.config.is_encoder_decoder or not {"encoder", "decoder"} <= stacks.keys():
+        return stacks
+    if _has_part(model, stacks["decoder"][0]) and not _has_part(model, stacks["encoder"][0]):
+        del stacks["encoder"]
+    return stacks
+
+
+def _has_part(model: PreTrainedModel, path: str) -> bool:
+    return isinstance(getattr(model.base_model, path.partition(".")[0], None), nn.Module)
 
 
 def _find_in_block(

@@ -210,6 +210,12 @@ class Observer:
             vectors, seen = everywhere, torch.zeros_like(real).flatten()
             seen[routed] = True
             real = real & seen.view_as(real)
+        if vectors.numel() != real.numel() * layer.width:
+            raise NeuronspecError(
+                f"{layer.name} computes {vectors.numel() // layer.width} vectors of neurons for {real.numel()} tokens: "
+                f"a {self.model.config.model_type!r} model reads more than its text there (it pads it, or reads it "
+                "several times), so that its neurons cannot be assigned to tokens; take another model"
+            )
         if layer.time_first:
             return vectors.transpose(0, 1), real
         return vectors.reshape(*real.shape, layer.width), real

@@ -8,6 +8,7 @@ of a Transformer layer is so: attention spreads a change over positions, norms s
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -38,8 +39,10 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
         What a registered entry would say.
 
     Raises:
-        NeuronspecError: no block, or more than one a layer, behaves like an FFN; what was seen is said.
+        NeuronspecError: no block, or more than one a layer, behaves like an FFN, the model reads no text, or its
+            experts share one parameter; what was seen is said.
     """
+    _check_reads_text(model)
     stacks: dict[Stack, tuple[str, str]] = {}
     forms: list[Form] = []
     for stack, path, blocks in _find_stacks(model):
@@ -57,6 +60,7 @@ def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
         for path, module in model.base_model.named_modules()
         if isinstance(module, nn.ModuleList) and len(_matrices(module)) > len(module) > 0
     }
+    lists = _of_text(model, lists)
     outer = {path: blocks for path, blocks in lists.items() if not any(path.startswith(f"{other}.") for other in lists)}
     expected: list[Stack] = ["encoder", "decoder"] if model.config.is_encoder_decoder else ["decoder"]
     if len(outer) != len(expected):
@@ -69,37 +73,105 @@ def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
 
 
 def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
-    names = [list(_matrices(block)) for block in blocks]
-    if any(other != names[0] for other in names):
+    for block in blocks:
+        _check_parameters(model, block, where)
+    kinds: dict[tuple[str, ...], list[nn.Module]] = {}  # layers that mix their tokens in different ways
+    for block in blocks:
+        kinds.setdefault(tuple(_matrices(block)), []).append(block)
+    differing = {name for names in kinds for name in names if not all(name in others for others in kinds)}
+    if any("." not in name for name in differing):  # not in a module of its own, as kinds of attention are
         raise _refusal(model, f"layers of different kinds in {where}")
-    for name, parameter in blocks[0].named_parameters():
-        owner = blocks[0].get_submodule(name.rpartition(".")[0])
-        if parameter.ndim > 2 and not isinstance(owner, nn.Conv1d):
-            raise _refusal(model, f"a parameter of shape {tuple(parameter.shape)}, {name} in {where} (experts?)")
+    forms = {_find_form_of_kind(model, of_kind, list(names), where): None for names, of_kind in kinds.items()}
+    if len(forms) != 1:
+        raise _refusal(model, f"layers of different kinds in {where}, with different FFNs")
+    return next(iter(forms))
+
+
+def _find_form_of_kind(model: PreTrainedModel, blocks: Blocks, names: list[str], where: str) -> Form:
+    """Return the form of the FFN of layers that have matrices of the same names."""
     found: dict[str, list[str]] = {}
-    for first in names[0]:
-        for second in _probe(model, blocks, first, names[0]):
+    for first in names:
+        for second in _probe(model, blocks, first, names):
             found.setdefault(second, []).append(first)
+    # What is narrower than what it writes to is a bottleneck, as adapters are: no FFN.
+    found = {second: first for second, first in found.items() if _widens(blocks[0], second)}
+    if len(found) > 1:
+        # The gate of an attention acts on its values feature by feature, too. But an attention has other matrices.
+        widest = max(found, key=lambda second: _width(blocks[0], second))
+        found = {
+            second: first
+            for second, first in found.items()
+            if second == widest and _stand_alone([second, *first], names)
+        } or found
     if len(found) != 1 or len(next(iter(found.values()))) > 2:
         pairs = [f"{' + '.join(first)} -> {second}" for second, first in found.items()]
-        raise _refusal(model, f"{'; '.join(pairs) or 'no such pair'} among {', '.join(names[0])} in {where}")
+        raise _refusal(model, f"{'; '.join(pairs) or 'no such pair'} among {', '.join(names)} in {where}")
     ((second, firsts),) = found.items()
     return _order_gate(model, blocks[0], Form(second, tuple(firsts)))
+
+
+def _stand_alone(pair: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether the matrices of a pair are in one module, with no other matrix in it."""
+    holder = pair[0].rpartition(".")[0]
+    return bool(holder) and {name for name in names if name.startswith(f"{holder}.")} == {*pair}
+
+
+def _width(block: nn.Module, name: str) -> int:
+    return features_in(_unwrap(_matrices(block)[name]))
+
+
+def _widens(block: nn.Module, name: str) -> bool:
+    return _width(block, name) >= features_out(_unwrap(_matrices(block)[name]))
+
+
+def _check_reads_text(model: PreTrainedModel) -> None:
+    """Refuse a model that reads sounds or pictures."""
+    reads = getattr(model, "main_input_name", "input_ids")
+    if reads != "input_ids":
+        raise NeuronspecError(
+            f"a {model.config.model_type!r} model reads {reads}, not the tokens of a text: its neurons cannot be told "
+            "apart by the languages that it reads; take a model of text"
+        )
+
+
+def _of_text(model: PreTrainedModel, lists: dict[str, list[nn.Module]]) -> dict[str, list[nn.Module]]:
+    """Return, of a model that also reads pictures or sounds, the lists of layers of its part for text."""
+    text = getattr(model, "get_decoder", lambda: None)()
+    if model.config.is_encoder_decoder or not isinstance(text, nn.Module):
+        return lists
+    inside = {id(module) for module in text.modules()}
+    return {path: blocks for path, blocks in lists.items() if id(blocks[0]) in inside} or lists
+
+
+def _check_parameters(model: PreTrainedModel, block: nn.Module, where: str) -> None:
+    """Refuse a layer with weights that are no matrices: they may hold neurons that no matrix shows."""
+    for name, parameter in block.named_parameters():
+        owner = block.get_submodule(name.rpartition(".")[0])
+        if parameter.ndim <= 2 or isinstance(owner, nn.Conv1d | nn.Conv2d):
+            continue
+        if "expert" in name or "moe" in name.lower():
+            raise NeuronspecError(
+                f"a {model.config.model_type!r} model keeps the matrices of all experts of a layer in one parameter "
+                f"({name} in {where}, {tuple(parameter.shape)}): such neurons can neither be recorded nor masked; "
+                "take a dense model, or NLLB-MoE, whose experts are matrices of their own"
+            )
+        raise _refusal(model, f"a parameter that is no matrix, {name} in {where}, of shape {tuple(parameter.shape)}")
 
 
 def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[str]) -> list[str]:
     """Return the matrices of which input entry i follows feature i of `first` and nothing else, in every layer."""
     follows: dict[str, list[bool]] = {second: [] for second in names if second != first}
+    written: list[torch.Tensor] = []  # what `first` puts out, changed, layer by layer
     with contextlib.ExitStack() as hooks:
         for block in blocks:
             parts = _matrices(block)
             inner = {name: _unwrap(part) for name, part in parts.items()}
             width = features_out(inner[first])
             hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
-            hooks.callback(parts[first].register_forward_hook(_change_half).remove)
+            hooks.callback(parts[first].register_forward_hook(functools.partial(_change_half, written)).remove)
             for second, seen in follows.items():
                 if width in (features_in(inner[second]), 2 * features_in(inner[second])):
-                    hooks.callback(parts[second].register_forward_pre_hook(_watch(seen)).remove)
+                    hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
         _run(model)
     return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
 
@@ -114,18 +186,21 @@ def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any])
     return tuple(map(equal, arguments)), {name: equal(value) for name, value in options.items()}
 
 
-def _change_half(module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+def _change_half(written: list[torch.Tensor], module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
     """Change every other feature of the second row's first position."""
     changed = output.clone().reshape(2, -1, output.shape[-1])
     changed[1, 0, ::2] = 1.5 - changed[1, 0, ::2]
-    return changed.reshape(output.shape)
+    written.append(changed.reshape(output.shape))
+    return written[-1]
 
 
-def _watch(seen: list[bool]) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+def _watch(seen: list[bool], written: list[torch.Tensor]) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
     def look(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         rows = arguments[0].reshape(2, -1, arguments[0].shape[-1])
         differs = rows[0] != rows[1]  # (positions, features)
-        moved = bool(differs[0, ::2].any())
+        # What comes on as it was is no neuron: two matrices without anything between them are one of low rank.
+        as_written = bool(written) and torch.equal(arguments[0], written[-1])
+        moved = not as_written and bool(differs[0, ::2].any())
         seen.append(moved and not differs[0, 1::2].any() and not differs[1:].any())
 
     return look
