@@ -12,6 +12,7 @@ from neuronspec.data.batches import IGNORED, BatchDataset
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.neuron_specialization import NeuronSpecialization
 from neuronspec.methods.registry import METHODS
+from neuronspec.models.finite import find_nonfinite
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.processes import join_processes
@@ -49,6 +50,10 @@ class NeuronAllocation(NeuronSpecialization):
             model, _ = search.load()
             model.to(processes.device)
             importance = measure_importance(model, search.corpora.valid, search.sampling.tokens_per_batch)
+            if bad := find_nonfinite(importance.items()):
+                raise NeuronspecError(
+                    f"the importance of the neurons of {bad[0]} is not finite: its gradients overflow"
+                )
             values = {name: allocate(rows, self.options.shared, self.options.bar) for name, rows in importance.items()}
             signature = {"rule": "allocation", "shared": str(self.options.shared), "bar": str(self.options.bar)}
             NeuronMasks(search.tasks, values, signature).save_pretrained(search.directory)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
@@ -16,6 +16,7 @@ from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.sections import Translation
 from neuronspec.specialization.routing import find_router
+from neuronspec.translation.finiteness import FiniteScores
 from neuronspec.translation.sources import Sources, prepare_sources
 
 
@@ -100,6 +101,7 @@ def _decode(
         max_new_tokens=sources.cap(options.max_tokens),
         pad_token_id=sources.target_pad,
         do_sample=False,
+        logits_processor=LogitsProcessorList([FiniteScores()]),
         **more,
     )
     return output[:, len(sources.starts[rows[0]]) :]
