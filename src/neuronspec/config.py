@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import join_direction, same_language, spell_as, split_direction
+from neuronspec.languages import find_sides, join_direction, same_language, spell_as, split_direction
 from neuronspec.sections import (
     Analysis,
     Data,
@@ -44,7 +44,7 @@ def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
     What is no code or direction is left for the checks of its own key.
     """
     trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
-    codes = [code for name in trained for code in _read_codes(name)]
+    codes = [code for name in trained for code in find_sides(name) or (name,)]
     pivot = _spell(values.get("pivot", PIVOT), codes)
     codes = list(dict.fromkeys([*codes, pivot]))
 
@@ -56,13 +56,6 @@ def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _list_texts(value: Any) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _read_codes(name: str) -> tuple[str, ...]:
-    try:
-        return split_direction(name)
-    except NeuronspecError:
-        return (name,)
 
 
 def _spell(code: Any, codes: Sequence[str]) -> Any:

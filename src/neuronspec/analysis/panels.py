@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import UNKNOWN, Language, find_language, is_known, same_language, split_direction
+from neuronspec.languages import UNKNOWN, Language, find_language, find_sides, is_known, names_language
 
 Side = Literal["to", "from"]
 SIDES: dict[str, Side] = {"encoder": "to", "decoder": "from"}
@@ -137,21 +137,13 @@ def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
 
 def _read_direction(task: str, pivot: str) -> tuple[str, str, Side] | None:
     """Return the language that a direction pairs with the pivot, the task, and on which side the pivot stands."""
-    try:
-        source, target = split_direction(task)
-    except NeuronspecError:
+    sides = find_sides(task)
+    if sides is None:
         return None  # any string may name a task
-    if _is_same(target, pivot):
+    source, target = sides
+    if names_language(target, pivot):
         return source, task, "to"
-    return (target, task, "from") if _is_same(source, pivot) else None
-
-
-def _is_same(first: str, second: str) -> bool:
-    """Tell whether two names mean the same language; names that cannot be codes are the same if they are equal."""
-    try:
-        return same_language(first, second)
-    except NeuronspecError:
-        return first == second
+    return (target, task, "from") if names_language(source, pivot) else None
 
 
 def _are_languages(tasks: Sequence[str]) -> bool:
@@ -167,7 +159,5 @@ def _are_languages(tasks: Sequence[str]) -> bool:
 
 
 def _is_pair(task: str) -> bool:
-    try:
-        return all(map(is_known, split_direction(task)))
-    except NeuronspecError:
-        return False
+    sides = find_sides(task)
+    return sides is not None and all(map(is_known, sides))

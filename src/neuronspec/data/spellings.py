@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from neuronspec.errors import NeuronspecError
-from neuronspec.languages import same_language
+from neuronspec.languages import names_language
 
 _PLACEHOLDER = re.compile(r"(\{(?:lang|src|tgt)\})")
 
@@ -37,7 +36,7 @@ def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
 
 def choose_spelling(code: str, found: Iterable[str]) -> str | None:
     """Return the only text that means the same language as `code`; None where there is none, or there are several."""
-    same = [text for text in dict.fromkeys(found) if _is_same(code, text)]
+    same = [text for text in dict.fromkeys(found) if names_language(text, code)]
     return same[0] if len(same) == 1 else None
 
 
@@ -46,11 +45,6 @@ def _is_spelled(pieces: list[str], name: str, codes: Mapping[str, str]) -> bool:
     wanted = [codes[piece[1:-1]] for piece in pieces[1::2]]
     pattern = "".join("([^/]+?)" if _PLACEHOLDER.fullmatch(piece) else re.escape(piece) for piece in pieces)
     found = re.fullmatch(pattern, name)
-    return found is not None and all(_is_same(code, text) for code, text in zip(wanted, found.groups(), strict=True))
-
-
-def _is_same(code: str, text: str) -> bool:
-    try:
-        return same_language(code, text)
-    except NeuronspecError:  # no code at all
+    if found is None:
         return False
+    return all(names_language(text, code) for code, text in zip(wanted, found.groups(), strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import expect_language, is_known, join_direction, split_direction
+from neuronspec.languages import expect_language, find_sides, is_known, join_direction, split_direction
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +145,6 @@ def _choose_directions(names: Iterable[str]) -> list[str]:
 
 
 def _split(text: str) -> tuple[str, str] | None:
-    try:
-        source, target = split_direction(text)
-    except NeuronspecError:
-        return None
-    return None if source == target else (source, target)
+    """Return the two languages of a direction; None of any other text, and of a direction from a language to itself."""
+    sides = find_sides(text)
+    return None if sides is None or sides[0] == sides[1] else sides

@@ -1,6 +1,13 @@
 """Language codes in every spelling, what is known about the languages, and directions between them."""
 
-from neuronspec.languages.directions import join_direction, match_direction, spell_as, spell_pivot, split_direction
+from neuronspec.languages.directions import (
+    find_sides,
+    join_direction,
+    match_direction,
+    spell_as,
+    spell_pivot,
+    split_direction,
+)
 from neuronspec.languages.lookup import (
     EC30_LEVELS,
     Level,
@@ -8,6 +15,7 @@ from neuronspec.languages.lookup import (
     find_language,
     is_english,
     is_known,
+    names_language,
     resource_level,
     same_language,
     suggest_language,
@@ -27,12 +35,14 @@ __all__ = [
     "check_code",
     "expect_language",
     "find_language",
+    "find_sides",
     "is_english",
     "is_known",
     "join_direction",
     "list_languages",
     "match_direction",
     "match_language",
+    "names_language",
     "read_code",
     "resource_level",
     "same_language",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages.lookup import find_language
+from neuronspec.languages.lookup import find_language, names_language
 from neuronspec.languages.spelling import Meaning, check_code, read_code
 from neuronspec.languages.table import UNKNOWN
 
@@ -67,6 +67,19 @@ def join_direction(source: str, target: str) -> str:
             "them with an underscore in place of its hyphen"
         )
     return task
+
+
+def find_sides(task: str) -> tuple[str, str] | None:
+    """Return the source and target language of a direction, or None for any other name of a task.
+
+    Example:
+        >>> find_sides("de-en"), find_sides("law")
+        (('de', 'en'), None)
+    """
+    try:
+        return split_direction(task)
+    except NeuronspecError:
+        return None
 
 
 def _list_readings(task: str) -> list[tuple[str, str]]:
@@ -157,7 +170,7 @@ def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
         >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
         'eng_Latn'
     """
-    codes = [side for task in tasks for side in _try_split(task)]
+    codes = [side for task in tasks for side in find_sides(task) or ()]
     return spell_as(pivot, codes)
 
 
@@ -169,17 +182,9 @@ def spell_as(code: str, codes: Iterable[str]) -> str:
         ('eng_Latn', 'fr')
     """
     spellings = list(codes)
-    meaning = read_code(code)
-    if code in spellings:
+    if check_code(code) in spellings:
         return code
-    return next((other for other in spellings if _is_code(other) and read_code(other) == meaning), code)
-
-
-def _try_split(task: str) -> tuple[str, ...]:
-    try:
-        return split_direction(task)
-    except NeuronspecError:
-        return ()
+    return next((other for other in spellings if names_language(other, code)), code)
 
 
 @functools.lru_cache(maxsize=256)
@@ -193,5 +198,5 @@ def _index(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
 
 
 def _read_direction(task: str) -> tuple[Meaning, Meaning] | None:
-    sides = _try_split(task)
+    sides = find_sides(task)
     return (read_code(sides[0]), read_code(sides[1])) if sides else None

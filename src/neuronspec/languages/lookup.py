@@ -104,6 +104,21 @@ def same_language(first: str, second: str) -> bool:
     return first == second or read_code(first) == read_code(second)
 
 
+def names_language(text: str, code: str) -> bool:
+    """Tell whether a text is a code of the language `code`; a text that cannot be a code is none.
+
+    Use it for names that strangers chose, such as those of files and columns; codes are compared by `same_language`.
+
+    Example:
+        >>> [names_language(text, "de") for text in ("deu_Latn", "nl", "read me", "")]
+        [True, False, False, False]
+    """
+    try:
+        return same_language(text, code)
+    except NeuronspecError:
+        return False
+
+
 def is_english(code: str) -> bool:
     """Tell whether a code means English, of any region.
 

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_language, same_language, split_direction
+from neuronspec.languages import find_language, match_direction, split_direction
 
 SourcePrefix = str | Mapping[str, str]
 """Words in front of every source, such as `translate {src_name} to {tgt_name}: `, or such words for each task."""
@@ -53,7 +53,7 @@ def fill_prefix(prefix: SourcePrefix, task: str) -> str:
         >>> fill_prefix("translate {src_name} to {tgt_name}: ", "de-en")
         'translate German to English: '
     """
-    template = find_task(prefix, task) if isinstance(prefix, Mapping) else prefix
+    template = _choose(prefix, task) if isinstance(prefix, Mapping) else prefix
     if template is None:
         raise NeuronspecError(f"there is no source_prefix for {task}: give one, or one for all tasks")
     source, target = split_direction(task)
@@ -76,19 +76,14 @@ def find_declared_prefix(config: PretrainedConfig, task: str) -> str:
 
     if not prefixes:
         return ""
-    found = find_task(prefixes, task)
+    found = _choose(prefixes, task)
     if found is None:
         known = ", ".join(prefixes)
         raise NeuronspecError(f"the model's configuration has a prefix for {known}, none for {task}: {HOW_TO_PREFIX}")
     return found
 
 
-def find_task(values: Mapping[str, str], task: str) -> str | None:
-    """Return the value of a task, whatever codes its languages are spelled with there; None without one."""
-    if task in values:
-        return values[task]
-    sides = split_direction(task)
-    for name, value in values.items():
-        if all(same_language(*pair) for pair in zip(split_direction(name), sides, strict=True)):
-            return value
-    return None
+def _choose(prefixes: Mapping[str, str], task: str) -> str | None:
+    """Return the prefix of a task, whatever codes its languages are spelled with there; None without one."""
+    name = match_direction(task, prefixes)
+    return None if name is None else prefixes[name]

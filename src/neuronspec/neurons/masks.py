@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import join_direction, match_direction, spell_pivot, split_direction
+from neuronspec.languages import find_sides, join_direction, match_direction, spell_pivot, split_direction
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
 from neuronspec.neurons.counts import ActivationCounts
@@ -431,10 +431,8 @@ def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple
 
 def _compose_by_languages(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
     """Return the tasks that a direction is made of where it, or the pivot, is spelled in another way than they are."""
-    try:
-        source, target = split_direction(direction)
-    except NeuronspecError:  # any string may name a task
-        source, _, target = direction.partition("-")
+    source, _, target = direction.partition("-")  # any string may name a task
+    source, target = find_sides(direction) or (source, target)
     needed = f"{source}-{pivot}", f"{pivot}-{target}"
     encoder, decoder = (match_direction(one, tasks) or one for one in needed)
     return encoder, decoder
