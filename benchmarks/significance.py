@@ -19,7 +19,7 @@ from unittest import mock
 import sacrebleu.sacrebleu
 
 from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
-from neuronspec.data.formats import read_lines
+from neuronspec.data.streams import read_lines
 from neuronspec.evaluation import metrics
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.significance import FloatArray, paired_approximate_randomization

@@ -25,8 +25,8 @@ from neuronspec.models.codec import task_format
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.comparison import compare_masks
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import run
 from neuronspec.recipe import load_config

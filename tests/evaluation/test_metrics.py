@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from neuronspec.data.formats import read_lines
+from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.evaluation import tokenizers as module
 from neuronspec.evaluation.metrics import (

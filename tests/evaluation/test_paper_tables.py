@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.detail_tables import tabulate_all, tabulate_directions, tabulate_outcomes, tabulate_quality
+from neuronspec.evaluation.detail_tables import tabulate_all, tabulate_directions, tabulate_outcomes
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.paper_tables import (
     tabulate_efficiency,
@@ -18,6 +18,7 @@ from neuronspec.evaluation.paper_tables import (
     tabulate_thresholds,
     tabulate_zero_shot,
 )
+from neuronspec.evaluation.quality_table import tabulate_quality
 from neuronspec.evaluation.results import Results, SystemQuality, SystemScore, merge_results
 from neuronspec.evaluation.scoring import score_task
 from neuronspec.evaluation.study import Cost, Study, compare, make_study

@@ -20,9 +20,9 @@ from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import task_format
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, save_model
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.routing import unspecialize

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 import neuronspec
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts, read_tensors
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
-from neuronspec.neurons.storage import MASKS_FILE
 
 WIDTHS = {"encoder.0": 11, "encoder.1": 8, "decoder.0": 13}
 TASKS = ("de-en", "en-fr", "zh-Hant-en")

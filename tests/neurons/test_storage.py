@@ -21,8 +21,8 @@ from huggingface_hub import constants
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons import storage
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TASKS = ("de-en", "en-fr")

@@ -10,7 +10,8 @@ from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE
 from neuronspec.pipeline import scoring
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import list_systems
-from neuronspec.pipeline.scoring import choose_baselines
+from neuronspec.pipeline.studies import COMPARISONS_FILE, load_study
+from neuronspec.pipeline.systems import choose_baselines
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_masks_are_compared_with_the_model_and_methods_with_fine_tuning_too(
 
 
 def test_scoring_again_writes_the_same_bytes(copied: Config) -> None:
-    files = [Layout(copied.out).scores / name for name in (SCORES_FILE, QUALITY_FILE, scoring.COMPARISONS_FILE)]
+    files = [Layout(copied.out).scores / name for name in (SCORES_FILE, QUALITY_FILE, COMPARISONS_FILE)]
     before = [file.read_bytes() for file in files]
     for file in files:
         file.unlink()
@@ -45,7 +46,7 @@ def test_scoring_again_writes_the_same_bytes(copied: Config) -> None:
 
 
 def test_scores_and_comparisons_are_read_back(copied: Config) -> None:
-    study = scoring.load_study(copied, Layout(copied.out))
+    study = load_study(copied, Layout(copied.out))
     scores, found = study.results.scores, study.comparisons
     assert {score.metric for score in scores} == {"BLEU", "chrF++"}
     assert all(0 <= score.score <= 100 for score in scores)

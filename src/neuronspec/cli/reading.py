@@ -133,8 +133,9 @@ def _split(option: str) -> tuple[str, str]:
 
 
 def _read(model: PreTrainedModel, task: str, path: str, columns: Columns | None) -> list[Any]:
-    from neuronspec.data.formats import read_lines, read_pairs
+    from neuronspec.data.formats import read_pairs
     from neuronspec.data.sameness import is_empty
+    from neuronspec.data.streams import read_lines
     from neuronspec.languages import split_direction
 
     if not model.config.is_encoder_decoder:

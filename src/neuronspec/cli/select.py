@@ -68,7 +68,7 @@ def select(
     if random:
         masks = masks.random(masks, seed or 0)
     if to is not None:
-        from neuronspec.neurons.storage import MASKS_FILE
+        from neuronspec.neurons.filenames import MASKS_FILE
 
         if (to / MASKS_FILE).exists() and not force:
             raise NeuronspecError(f"{to / MASKS_FILE} exists: choose another --to, or --force")
@@ -86,8 +86,8 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
     if not path.is_dir() and path.suffix != ".safetensors":
         return None
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+    from neuronspec.neurons.filenames import MASKS_FILE
     from neuronspec.neurons.masks import NeuronMasks
-    from neuronspec.neurons.storage import MASKS_FILE
 
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
         from neuronspec.pipeline.plan import RECORDING

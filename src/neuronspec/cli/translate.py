@@ -179,7 +179,7 @@ def _print(sentence: str, translation: str, as_json: bool) -> None:
 
 def _translate_grid(system: System, words: list[str], source: Path | None, target: Path, force: bool) -> None:
     """Translate the files of a grid of directions, this process' share of them."""
-    from neuronspec.data.formats import read_lines
+    from neuronspec.data.streams import read_lines
     from neuronspec.data.templates import fill_template, list_grid
     from neuronspec.processes import join_processes
     from neuronspec.translation.grid import translate_grid
@@ -231,7 +231,7 @@ def _describe(system: System) -> list[object]:
 
 def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Iterator[tuple[str, str]]:
     """Yield the direction and the text of every sentence, of the arguments, a file, or standard input."""
-    from neuronspec.data.formats import decode, read_lines
+    from neuronspec.data.streams import decode, read_lines
 
     place = str(source) if source is not None else "standard input"
     if source is not None and sentences:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neuronspec.data.spellings import choose_spelling, find_other_spelling
-from neuronspec.data.streams import decode as decode
-from neuronspec.data.streams import exists, missing, open_bytes
-from neuronspec.data.streams import read_lines as read_lines
+from neuronspec.data.streams import exists, missing, open_bytes, read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import is_english, match_language, same_language
 from neuronspec.libraries import import_library

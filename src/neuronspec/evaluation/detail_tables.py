@@ -24,7 +24,7 @@ from neuronspec.evaluation.paper_tables import (
     tabulate_thresholds,
     tabulate_zero_shot,
 )
-from neuronspec.evaluation.quality_table import tabulate_quality as tabulate_quality
+from neuronspec.evaluation.quality_table import tabulate_quality
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table, Title, show_p_value
 

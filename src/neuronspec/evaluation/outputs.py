@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from neuronspec.data.formats import read_lines
+from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import is_known, suggest_language
 from neuronspec.languages.spelling import read_code

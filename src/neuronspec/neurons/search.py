@@ -58,7 +58,7 @@ def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
     lists = {
         path: list(module)
         for path, module in model.base_model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(_matrices(module)) > len(module) > 0
+        if isinstance(module, nn.ModuleList) and len(list_matrices(module)) > len(module) > 0
     }
     lists = _of_text(model, lists)
     outer = {path: blocks for path, blocks in lists.items() if not any(path.startswith(f"{other}.") for other in lists)}
@@ -77,7 +77,7 @@ def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
         _check_parameters(model, block, where)
     kinds: dict[tuple[str, ...], list[nn.Module]] = {}  # layers that mix their tokens in different ways
     for block in blocks:
-        kinds.setdefault(tuple(_matrices(block)), []).append(block)
+        kinds.setdefault(tuple(list_matrices(block)), []).append(block)
     differing = {name for names in kinds for name in names if not all(name in others for others in kinds)}
     if any("." not in name for name in differing):  # not in a module of its own, as kinds of attention are
         raise _refusal(model, f"layers of different kinds in {where}")
@@ -117,11 +117,11 @@ def _stand_alone(pair: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def _width(block: nn.Module, name: str) -> int:
-    return features_in(_unwrap(_matrices(block)[name]))
+    return features_in(_unwrap(list_matrices(block)[name]))
 
 
 def _widens(block: nn.Module, name: str) -> bool:
-    return _width(block, name) >= features_out(_unwrap(_matrices(block)[name]))
+    return _width(block, name) >= features_out(_unwrap(list_matrices(block)[name]))
 
 
 def _check_reads_text(model: PreTrainedModel) -> None:
@@ -164,7 +164,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
     written: list[torch.Tensor] = []  # what `first` puts out, changed, layer by layer
     with contextlib.ExitStack() as hooks:
         for block in blocks:
-            parts = _matrices(block)
+            parts = list_matrices(block)
             inner = {name: _unwrap(part) for name, part in parts.items()}
             width = features_out(inner[first])
             hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
@@ -251,13 +251,9 @@ def _run(model: PreTrainedModel) -> None:
         raise _refusal(model, f"a model that a few tokens cannot be sent through ({first_line(error)})") from error
 
 
-def _matrices(module: nn.Module) -> dict[str, nn.Module]:
-    return list_matrices(module)
-
-
 def _unwrap(module: nn.Module) -> Matrix:
     matrix = unwrap_matrix(module)
-    assert matrix is not None  # it is one of `_matrices`
+    assert matrix is not None  # it is one of `list_matrices`
     return matrix
 
 

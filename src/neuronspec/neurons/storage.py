@@ -21,7 +21,7 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
-from neuronspec.neurons.filenames import MASKS_FILE as MASKS_FILE
+from neuronspec.neurons.filenames import MASKS_FILE
 
 MAX_ENTRIES = 1 << 33  # a header that claims more neurons than this is not believed
 

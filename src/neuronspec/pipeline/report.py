@@ -13,8 +13,8 @@ from neuronspec.evaluation.outcomes import CORRECTIONS
 from neuronspec.evaluation.seeds import tabulate_seeds
 from neuronspec.evaluation.study import SIDES, Study
 from neuronspec.evaluation.tables import Cell, Table
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import MASKED, RANDOM, choose_baselines

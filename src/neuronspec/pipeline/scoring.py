@@ -16,11 +16,8 @@ from neuronspec.evaluation.study import Study, compare
 from neuronspec.files import publish
 from neuronspec.names import child
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.studies import COMPARISONS_FILE as COMPARISONS_FILE
-from neuronspec.pipeline.studies import load_study as load_study
-from neuronspec.pipeline.studies import open_study
-from neuronspec.pipeline.systems import COPY
-from neuronspec.pipeline.systems import choose_baselines as choose_baselines
+from neuronspec.pipeline.studies import COMPARISONS_FILE, open_study
+from neuronspec.pipeline.systems import COPY, choose_baselines
 from neuronspec.pipeline.translating import share_tasks
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
@@ -43,7 +40,7 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     tasks = share_tasks(config)
     how, cpu = config.evaluation, config.device == "cpu"
     processes = join_processes(cpu)
-    if missing := [task for task in tasks if not (child(layout.scoring, task)).is_dir()]:
+    if missing := [task for task in tasks if not child(layout.scoring, task).is_dir()]:
         with (
             show_progress("scoring", len(tasks), len(tasks) - len(missing)) as advance,
             open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,

@@ -9,6 +9,7 @@ from neuronspec.evaluation.study import FINE_TUNE
 from neuronspec.pipeline.layout import PRETRAINED
 
 COPY = "source"  # the system that copies its input
+# Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
 TITLES = {

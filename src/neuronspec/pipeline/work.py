@@ -29,9 +29,9 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.names import child
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.pipeline.encoding import announce_lengths, encode_texts, open_dataset, open_pretrained_codec
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.processes import join_processes
@@ -43,8 +43,6 @@ from neuronspec.specialization.parts import load_parts
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import State, train, validate_tasks
 from neuronspec.training.method import Corpora, Method, Resources, Search
-
-# Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 
 
 def prepare(config: Config, layout: Layout) -> None:

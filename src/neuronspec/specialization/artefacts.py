@@ -8,8 +8,8 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from neuronspec.languages import match_direction
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.storage import MASKS_FILE
 from neuronspec.specialization.adapters import ADAPTERS_FILE, load_adapters
 from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
 from neuronspec.specialization.lora import LORA_FILE, load_lora
