@@ -57,7 +57,7 @@ def tabulate_outcomes(study: Study) -> Table:
     header: list[Title] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
     header += [("significantly", "better"), ("significantly", "worse")]
     header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
-    correction = CORRECTIONS[study.correction].told
+    correction = CORRECTIONS[study.correction].wording
     notes = [f"Significantly: p <= {study.significance:g} {correction} over the directions of the set."]
     own = [one for one in study.comparisons if one.baseline == study.baseline]
     notes += [explain_p_values(own)] if own else []

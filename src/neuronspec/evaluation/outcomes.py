@@ -141,12 +141,12 @@ class Correction:
     """A correction for the number of tests of a family.
 
     Attributes:
-        adjust: The function from p-values to adjusted ones.
-        told: The words for it that follow "p <= 0.05" in the notes of tables.
+        adjust: Function from p-values to adjusted ones.
+        wording: Words for it that follow "p <= 0.05" in the notes of tables.
     """
 
     adjust: Adjust
-    told: str
+    wording: str
 
 
 CORRECTIONS: Registry[Correction] = Registry("correction")

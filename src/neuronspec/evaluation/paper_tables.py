@@ -317,7 +317,7 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], told: str = "", ba
     if compared:
         titles = dict.fromkeys(study.title(one.baseline) for study, one in compared)
         tests = dict.fromkeys(
-            f"{one.test}, {one.trials:,} trials; p <= {study.significance:g} {CORRECTIONS[one.correction].told}"
+            f"{one.test}, {one.trials:,} trials; p <= {study.significance:g} {CORRECTIONS[one.correction].wording}"
             for study, one in compared
         )
         notes.append(
@@ -330,7 +330,7 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], told: str = "", ba
 
 def explain_p_values(comparisons: Sequence[SystemComparison]) -> str:
     """Return the note that says what the p-values are, to make them again."""
-    corrections = dict.fromkeys(CORRECTIONS[one.correction].told for one in comparisons)
+    corrections = dict.fromkeys(CORRECTIONS[one.correction].wording for one in comparisons)
     seeds = sorted({one.seed for one in comparisons if one.seed is not None})
     drawn = f"; seed {' and '.join(map(str, seeds))}" if seeds else ""
     return f"p: the p-value {' or '.join(corrections)}{drawn}."

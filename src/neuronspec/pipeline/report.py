@@ -94,7 +94,7 @@ def _explain_marks(study: Study) -> str:
     return (
         f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
         f"paired approximate randomisation, {study.trials:,} trials, p <= {study.significance:g} "
-        f"{CORRECTIONS[study.correction].told}."
+        f"{CORRECTIONS[study.correction].wording}."
     ) + (
         " '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."
         if MASKED in study.results.systems
