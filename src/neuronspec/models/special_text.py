@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.models.encoding import Side, encode, find_target_id
+from neuronspec.models.remembering import once_per_vocabulary
 from neuronspec.models.tags import read_tags
 
 
 def break_special_text(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[str]:
     """Return sentences in which no part is encoded as a tag or another special token.
 
-    A tokenizer may be told to leave special tokens in a text alone, but it still finds those that are pieces of its
-    vocabulary as well, such as MADLAD-400's `<2de>`. A space after their first character keeps them text.
+    Even with `split_special_tokens`, a tokenizer still finds those special tokens that are pieces of its vocabulary as
+    well, such as MADLAD-400's `<2de>`. A space after their first character keeps them text.
 
     Args:
         tokenizer: The model's tokenizer.
         sentences: (n,) plain text.
     """
-    found = _PATTERNS.get(tokenizer)
-    if found is None or found[0] != len(tokenizer):
-        found = (len(tokenizer), _find_pattern(tokenizer))
-        _PATTERNS[tokenizer] = found
-    pattern = found[1]
+    pattern = _find_pattern(tokenizer)
     if pattern is None:
         return list(sentences)
     return [pattern.sub(lambda part: f"{part[0][0]} {part[0][1:]}", sentence) for sentence in sentences]
 
 
+@once_per_vocabulary
 def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     """Return what matches the special tokens that the tokenizer would find in a text; None if it finds none."""
     tokens = sorted({*read_tags(tokenizer), *tokenizer.all_special_tokens})
@@ -52,7 +49,3 @@ def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: Side, tokens: Sequ
         if number is not None and number != tokenizer.unk_token_id and any(number in ids for ids in encoded):
             reachable.append(token)
     return reachable
-
-
-# for each tokenizer, its length when it was examined, and the pattern
-_PATTERNS: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, re.Pattern[str] | None]] = WeakKeyDictionary()

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_language, match_language
+from neuronspec.models.remembering import once_per_vocabulary
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,26 @@ class Tag:
     notation: Notation
 
 
+@once_per_vocabulary
 def read_tags(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Tag]:
     """Return the language tags of a vocabulary by token, sorted: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`, `<2de>`.
 
     Args:
         tokenizer: Tokenizer of any model; its vocabulary is searched once, and again when tokens were added.
     """
-    known = _SEARCHED.get(tokenizer)
-    if known is None or known[0] != len(tokenizer):
-        known = (len(tokenizer), _search_tags(tokenizer))
-        _SEARCHED[tokenizer] = known
-    return known[1]
+    numbers = dict(tokenizer.get_vocab())
+    numbers |= tokenizer.get_added_vocab()
+    numbers |= getattr(tokenizer, "lang_token_to_id", {})  # M2M-100's tags are not in its vocabulary
+
+    roles = {str(token) for token in tokenizer.special_tokens_map.values()}  # such as `__end__`
+    tags: dict[str, Tag] = {}
+    for token in sorted(numbers.keys() - roles):
+        for notation in NOTATIONS:
+            found = notation.pattern.fullmatch(token)
+            if found is not None:
+                tags[token] = Tag(token, found[1], numbers[token], notation)
+                break
+    return tags
 
 
 def list_tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -113,23 +122,3 @@ def _no_tag(language: str, by_code: Mapping[str, Tag]) -> NeuronspecError:
     listed = ", ".join(tokens[:12]) or "none"
     more = f" and {len(tokens) - 12} more" if len(tokens) > 12 else ""
     return NeuronspecError(f"the model's vocabulary has no tag for {label}{hint}; its tags: {listed}{more}")
-
-
-def _search_tags(tokenizer: PreTrainedTokenizerBase) -> dict[str, Tag]:
-    numbers = dict(tokenizer.get_vocab())
-    numbers |= tokenizer.get_added_vocab()
-    numbers |= getattr(tokenizer, "lang_token_to_id", {})  # M2M-100's tags are not in its vocabulary
-
-    roles = {str(token) for token in tokenizer.special_tokens_map.values()}  # such as `__end__`
-    tags: dict[str, Tag] = {}
-    for token in sorted(numbers.keys() - roles):
-        for notation in NOTATIONS:
-            found = notation.pattern.fullmatch(token)
-            if found is not None:
-                tags[token] = Tag(token, found[1], numbers[token], notation)
-                break
-    return tags
-
-
-# for each tokenizer, its length when it was searched, and the tags that were found
-_SEARCHED: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, Mapping[str, Tag]]] = WeakKeyDictionary()
