@@ -22,6 +22,8 @@ from neuronspec.columns import check_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import check_code, join_direction, same_language, split_direction
 
+TooLong = Literal["cut", "skip", "error"]
+"""What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
 PresetName = Literal[
     "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
 ]
@@ -109,7 +111,7 @@ class Data(Section):
     drop_held_out: bool = False
     """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
     counted only."""
-    too_long: Literal["cut", "skip", "error"] = "cut"
+    too_long: TooLong = "cut"
     """What becomes of a validation pair with a side that is longer than the model can read: its end is cut off, the
     pair is left out, or the run stops before any work. Training pairs of that length are always left out."""
     drop_matching: str | None = None
@@ -292,7 +294,7 @@ class Translation(Section):
     """Stop a beam search as soon as there are as many finished hypotheses as beams, as fairseq does; false: only when
     no better one can come. null: as the model's generation configuration says, which is false for models trained
     here."""
-    too_long: Literal["cut", "skip", "error"] = "cut"
+    too_long: TooLong = "cut"
     """What becomes of a sentence that is longer than the model can read: its end is cut off, its translation is left
     empty, or the run stops before any work."""
     tokens_per_batch: int = Field(default=4_096, ge=8)

@@ -17,7 +17,7 @@ from neuronspec.names import check_names
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from neuronspec.models.limits import TooLong
+    from neuronspec.sections import TooLong
 
 
 @dataclass(frozen=True)

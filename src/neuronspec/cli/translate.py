@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.models.codec import TextCodec
+    from neuronspec.sections import TooLong
     from neuronspec.translation.engines import Decode
 
 ENGINES = ("transformers", "ctranslate2")
@@ -38,7 +39,7 @@ class System:
     engine: str
     compute_type: str
     early_stopping: bool | None
-    too_long: Literal["cut", "skip", "error"]
+    too_long: TooLong
     source_prefix: str | None
 
     @property

@@ -15,8 +15,9 @@ from neuronspec.data.sameness import is_empty
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.limits import TooLong, announce_too_long, read_limits
+from neuronspec.models.limits import announce_too_long, read_limits
 from neuronspec.models.prefixes import SourcePrefix
+from neuronspec.sections import TooLong
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 

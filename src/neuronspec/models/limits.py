@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
 
 from transformers import PretrainedConfig
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.sections import TooLong
 
 logger = logging.getLogger(__name__)
-
-TooLong = Literal["cut", "skip", "error"]
-"""What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
 
 # Transformers computes their positions for any length; other engines keep a table of a fixed size.
 EXPANDING = frozenset({"m2m_100", "nllb-moe", "fsmt"})

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from neuronspec.data.sameness import is_empty
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.limits import TooLong, announce_too_long
+from neuronspec.models.limits import announce_too_long
+from neuronspec.sections import TooLong
 
 
 @dataclass(frozen=True)
