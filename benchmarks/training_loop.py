@@ -44,7 +44,7 @@ from neuronspec.data.text import pairs_of
 from neuronspec.files import write_json, write_text
 from neuronspec.methods import make_method
 from neuronspec.models.building import build_model
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_tokenizer
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -140,7 +140,7 @@ class Bench:
         """Train with our loop; its one validation comes after the last reading of the clock."""
         config, model = self.config, self.model()
         tasks = [
-            TaskData(task, pair, side, task_format(task, self.tokenizer, model.config))
+            TaskData(task, pair, side, TextCodec(self.tokenizer, model.config).format(task))
             for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
         ]
         data = MeteredDataset(TokenStore(self.layout.tokens("train")), tasks)

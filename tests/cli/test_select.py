@@ -21,7 +21,7 @@ from neuronspec.config import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods import method_options
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.comparison import compare_masks
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
@@ -131,7 +131,8 @@ def measure_by_hand(folder: Path, masks: NeuronMasks) -> float:
     model, tokenizer = load_model(layout.model("pretrained")), load_tokenizer(layout.vocabulary)
     sides = {"en-de": ("en-de", 0), "en-sv": ("en-sv", 0), "de-en": ("en-de", 1), "sv-en": ("en-sv", 1)}
     tasks = [
-        TaskData(task, pair, side, task_format(task, tokenizer, model.config)) for task, (pair, side) in sides.items()
+        TaskData(task, pair, side, TextCodec(tokenizer, model.config).format(task))
+        for task, (pair, side) in sides.items()
     ]
     valid = BatchDataset(TokenStore(layout.tokens("valid")), tasks)
     return validate_tasks(specialize(model, masks), valid, Accelerator(cpu=True), 500)["all"]

@@ -246,7 +246,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods.adapters import AdapterTraining
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
 
@@ -257,7 +257,7 @@ for homogeneous in (False, True):
         for name in ("dropout", "attention_dropout"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
-    formats = [task_format(task, tokenizer, model.config) for task in tasks]
+    formats = [TextCodec(tokenizer, model.config).format(task) for task in tasks]
     data = [TaskData(task, "de-en", side, formats[side]) for side, task in enumerate(tasks)]
     train(
         model,

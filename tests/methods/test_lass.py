@@ -26,7 +26,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.methods import lass
 from neuronspec.methods.lass import Lass, set_dropout
 from neuronspec.models.building import build_model, count_parameters
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.sections import Sampling, Training
@@ -70,7 +70,8 @@ def load(toy: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def make_search(toy: Path, directory: Path) -> Search:
     model, tokenizer = load(toy)
     tasks = [
-        TaskData(task, "de-en", side, task_format(task, tokenizer, model.config)) for side, task in enumerate(TASKS)
+        TaskData(task, "de-en", side, TextCodec(tokenizer, model.config).format(task))
+        for side, task in enumerate(TASKS)
     ]
     data = BatchDataset(TokenStore(toy / "tokens"), tasks)
     return Search(directory, lambda: load(toy), Corpora(data, data), TASKS, TRAINING, SAMPLING, seed=3, cpu=True)

@@ -17,7 +17,7 @@ from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import METHODS, find_method, make_method, method_options
 from neuronspec.models.building import build_model, count_parameters
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.neurons.filenames import MASKS_FILE
@@ -404,7 +404,7 @@ def train_one_task(folder: Path, hold_absent: bool) -> tuple[list[torch.Tensor],
     )
     model = build_model("tiny", tokenizer)
     give_biases(model)
-    data = BatchDataset(store, [TaskData("de-en", "de-en", 0, task_format("de-en", tokenizer, model.config))])
+    data = BatchDataset(store, [TaskData("de-en", "de-en", 0, TextCodec(tokenizer, model.config).format("de-en"))])
     widths = {layer.name: layer.width for layer in find_ffn_layers(model)}
     masks = NeuronMasks.from_dict(
         {

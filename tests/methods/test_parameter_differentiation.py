@@ -33,7 +33,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.methods.parameter_differentiation import ParameterDifferentiation, cluster
 from neuronspec.models.building import count_parameters, initialize, tie_embeddings
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.sections import Sampling, Training
@@ -322,7 +322,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corpora_of(toy: Path) -> Corpora:
     tokenizer, config = load_tokenizer(toy / "model"), load_model(toy / "model").config
     tasks = [
-        TaskData(task, pair, side, task_format(task, tokenizer, config))
+        TaskData(task, pair, side, TextCodec(tokenizer, config).format(task))
         for pair in ("de-en", "fr-en")
         for side, task in enumerate((pair, "-".join(pair.split("-")[::-1])))
     ]

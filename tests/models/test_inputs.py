@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData
 from neuronspec.data.store import build_store
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.inputs import make_batches
 from neuronspec.models.tags import tag_id
@@ -63,7 +63,7 @@ def test_batches_are_those_that_the_pipeline_makes_of_the_same_pairs(
     store = build_store(
         tmp_path / "store", paths, lambda: lambda lines: encode(tokenizer, "source", lines), len(tokenizer)
     )
-    tasks = [TaskData(task, task, 0, task_format(task, tokenizer, translator.config)) for task in PAIRS]
+    tasks = [TaskData(task, task, 0, TextCodec(tokenizer, translator.config).format(task)) for task in PAIRS]
     expected = list(BatchDataset(store, tasks).in_order(tokens))
     made = list(make_batches(translator, tokenizer, PAIRS, tokens_per_batch=tokens))
     assert len(made) == len(expected)

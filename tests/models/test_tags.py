@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.tags import list_tags, tag_id
 
 PIECES = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "a": 5, "b": 6, "▁a": 7}
@@ -115,7 +115,7 @@ def test_families_with_tags_on_both_sides(
 ) -> None:
     tokenizer = tokenizers[family]
     german, french = tag_id("de", tokenizer), tag_id("fr", tokenizer)
-    form = task_format("de-fr", tokenizer, config)
+    form = TextCodec(tokenizer, config).format("de-fr")
     assert form.source([8, 9]) == [german, 8, 9, 2]
     assert form.decoder_input([8, 9]) == [2, french, 8, 9]
     assert form.labels([8, 9]) == [french, 8, 9, 2]
@@ -123,7 +123,7 @@ def test_families_with_tags_on_both_sides(
 
 
 def test_marian_reads_the_target_tag_in_front_of_the_source(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
-    form = task_format("en-fr", tokenizers["marian"], MarianConfig(decoder_start_token_id=5))
+    form = TextCodec(tokenizers["marian"], MarianConfig(decoder_start_token_id=5)).format("en-fr")
     assert form.source([2]) == [4, 2, 0]
     assert form.decoder_input([2]) == [5, 2]
     assert form.labels([2]) == [2, 0]
@@ -131,7 +131,7 @@ def test_marian_reads_the_target_tag_in_front_of_the_source(tokenizers: dict[str
 
 def test_the_tokenizer_decides_and_not_the_kind_of_model(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
     tokenizer = tokenizers["ours"]
-    form = task_format("de-fr", tokenizer, T5Config(decoder_start_token_id=1))
+    form = TextCodec(tokenizer, T5Config(decoder_start_token_id=1)).format("de-fr")
     german, french = tag_id("de", tokenizer), tag_id("fr", tokenizer)
     assert (form.source([8]), form.decoder_input([8])) == ([german, 8, 2], [1, french, 8])
 
@@ -149,13 +149,13 @@ def test_a_task_that_the_model_cannot_do_is_refused(
     tokenizers: dict[str, PreTrainedTokenizerBase], task: str, message: str
 ) -> None:
     with pytest.raises(NeuronspecError, match=message):
-        task_format(task, tokenizers["ours"], M2M100Config())
+        TextCodec(tokenizers["ours"], M2M100Config()).format(task)
 
 
 def test_a_model_that_does_not_say_what_decoding_starts_from_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     config = M2M100Config(decoder_start_token_id=None)
     with pytest.raises(NeuronspecError, match="no decoder_start_token_id"):
-        task_format("de-en", tokenizer, config)
+        TextCodec(tokenizer, config).format("de-en")
 
 
 def test_pieces_of_text_are_no_tags(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:

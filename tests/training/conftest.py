@@ -13,7 +13,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.models.building import initialize, tie_embeddings
-from neuronspec.models.codec import task_format
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.training.method import Corpora
 
@@ -63,7 +63,7 @@ def toy_corpora(toy_directory: Path, toy_tokenizer: PreTrainedTokenizerBase) -> 
     """Both directions of the pair: task 0 is de-en, task 1 en-de."""
     config = load_model(toy_directory / "model").config
     tasks = [
-        TaskData(task, "de-en", side, task_format(task, toy_tokenizer, config))
+        TaskData(task, "de-en", side, TextCodec(toy_tokenizer, config).format(task))
         for side, task in enumerate(("de-en", "en-de"))
     ]
     return Corpora(*(BatchDataset(TokenStore(toy_directory / part), tasks) for part in SENTENCES))

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 # Models whose decoder starts with the last token of the labels, wherever else they say that it starts.
 STARTS_WITH_LAST_LABEL = frozenset({"mbart", "plbart", "fsmt"})
 
-_TOLD_NOTHING: WeakSet[PreTrainedTokenizerBase] = WeakSet()  # whose users were warned
+_WARNED: WeakSet[PreTrainedTokenizerBase] = WeakSet()  # tokenizers of models that nothing tells the language
 
 
 class TextCodec:
@@ -168,10 +168,10 @@ class TextCodec:
         formats = {task: self.format(task) for task in dict.fromkeys(tasks)}
         seen: dict[object, str] = {}
         for task, form in formats.items():
-            told = dataclasses.replace(
+            visible = dataclasses.replace(
                 form, target_suffix=(), tags=(), decoding_tag=() if training else form.decoding_tag
             )
-            other = seen.setdefault(told, task)
+            other = seen.setdefault(visible, task)
             if not same_language(split_direction(task)[1], split_direction(other)[1]):
                 raise self._indistinguishable(other, task, form)
             if training and not form.target_suffix:
@@ -180,7 +180,7 @@ class TextCodec:
                     "would never stop: use the tokenizer of a model that translates"
                 )
         if len(formats) == 1:
-            self._warn_if_nothing_is_told(next(iter(formats.values())))
+            self._warn_if_untagged(next(iter(formats.values())))
         return formats
 
     @functools.cached_property
@@ -338,26 +338,16 @@ class TextCodec:
             f"into one language: {HOW_TO_PREFIX}"
         )
 
-    def _warn_if_nothing_is_told(self, form: TaskFormat) -> None:
+    def _warn_if_untagged(self, form: TaskFormat) -> None:
         declares = getattr(self.tokenizer, "target_lang", None) or is_fsmt(self.tokenizer)
         if form.tags or form.instruction or declares or self.source_prefix is not None:
             return
-        if self.tokenizer not in _TOLD_NOTHING:
-            _TOLD_NOTHING.add(self.tokenizer)
+        if self.tokenizer not in _WARNED:
+            _WARNED.add(self.tokenizer)
             logger.warning(
                 "this model has no language tags, so nothing tells it the language to translate into: right for a "
                 f"model of one direction; otherwise {HOW_TO_PREFIX}"
             )
-
-
-def task_format(
-    task: str,
-    tokenizer: PreTrainedTokenizerBase,
-    config: PretrainedConfig,
-    source_prefix: SourcePrefix | None = None,
-) -> TaskFormat:
-    """Return the tokens that stand around the text of one task: see `TextCodec.format`."""
-    return TextCodec(tokenizer, config, source_prefix).format(task)
 
 
 _WORD = "word"
