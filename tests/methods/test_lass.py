@@ -287,7 +287,7 @@ PROGRAM = """
 import dataclasses, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_lass
+from tests.methods import test_lass
 search = test_lass.make_search(Path(sys.argv[2]), Path(sys.argv[3]))
 training = search.training.model_copy(update={"batches_per_update": 2})
 test_lass.make_method(search_dropout=0.0).search(dataclasses.replace(search, training=training))
@@ -302,7 +302,7 @@ def test_r2_two_processes_find_what_one_does(toy: Path, tmp_path: Path) -> None:
         ("alone", []),
         ("together", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
     ):
-        places = [str(path) for path in (tmp_path / "program.py", Path(__file__).parent, toy, tmp_path / name)]
+        places = [str(path) for path in (tmp_path / "program.py", Path(__file__).parents[2], toy, tmp_path / name)]
         done = subprocess.run(
             [sys.executable, *launcher, *places],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
