@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results
@@ -254,3 +255,53 @@ def test_the_statistics_of_a_system_that_leads_out_are_looked_for_inside_and_wri
     inside = {file.parent.parent for file in tmp_path.rglob("*.safetensors")}
     assert inside == {copy / "statistics"}
     assert Results.load(copy).statistics("../../out", "BLEU", "de-en").tolist() == rows["BLEU"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("unit", "\x1b[2J", "its unit is"),
+        ("unit", ["sentence"], "its unit is"),
+        ("signature", {"a": 1}, "its signature is not"),
+        ("signature", ["a"], "its signature is not"),
+        ("tasks", "de-en", "its tasks are not"),
+        ("tasks", ["de-en", "de-en"], "its tasks are not"),
+        ("tasks", {"de-en": 1, "en-de": 2}, "its tasks are not"),
+        ("layers", "decoder.0", "its layers are not"),
+        ("layers", ["decoder.0", "decoder.0"], "its layers are not"),
+        ("layers", [["decoder.0"]], "a layer is called"),
+        ("layers", [], "its layers are not"),
+    ],
+)
+def test_counts_with_an_odd_header_are_refused(key: str, value: Any, found: str, tmp_path: Path) -> None:
+    write_counts(tmp_path, ["de-en", "en-de"], "decoder.0")
+    path = tmp_path / "activation_counts.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["neuronspec"])
+    save_file(load_file(path), path, {"neuronspec": json.dumps(header | {key: value})})
+    with pytest.raises(NeuronspecError, match=found) as refused:
+        ActivationCounts.load(path)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("drop", ["totals.decoder", "counts.decoder.0"])
+def test_counts_that_lack_a_part_are_refused(drop: str, tmp_path: Path) -> None:
+    write_counts(tmp_path, ["de-en", "en-de"], "decoder.0")
+    path = tmp_path / "activation_counts.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({name: t for name, t in load_file(path).items() if name != drop}, path, metadata)
+    with pytest.raises(NeuronspecError, match="is missing"):
+        ActivationCounts.load(path)
+
+
+def test_counts_of_another_shape_are_refused(tmp_path: Path) -> None:
+    write_counts(tmp_path, ["de-en", "en-de"], "decoder.0")
+    path = tmp_path / "activation_counts.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    for shape in ((), (2,), (2, 8, 1), (3, 8)):
+        changed = load_file(path) | {"counts.decoder.0": torch.zeros(shape, dtype=torch.int64)}
+        save_file(changed, tmp_path / "other.safetensors", metadata)
+        with pytest.raises(NeuronspecError, match="is damaged"):
+            ActivationCounts.load(tmp_path / "other.safetensors")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from accelerate.utils import reduce
@@ -106,6 +106,8 @@ class ActivationCounts:
 
         try:
             layers, means, states = header["layers"], group("means"), group("states")
+            if problem := _find_odd_header(header["tasks"], layers, header["unit"], header["signature"]):
+                raise NeuronspecError(f"{path} is damaged: {problem}")
             check_names(header["tasks"], "task", path)
             check_layers(layers, path)
             counts = cls(
@@ -119,7 +121,11 @@ class ActivationCounts:
                 tensors.get("state_tasks"),
             )
             whole = (*counts.values.values(), *counts.totals.values())
-            good = all(t.dtype == torch.int64 and len(t) == len(counts.tasks) for t in whole)
+            good = all(t.dtype == torch.int64 and t.ndim > 0 and len(t) == len(counts.tasks) for t in whole)
+            good = good and all(t.ndim == 2 for t in counts.values.values())
+            good = good and all(t.ndim == 1 for t in counts.totals.values())
+            for stack in {layer.partition(".")[0] for layer in layers}:
+                counts.totals[stack]  # a KeyError says that it is missing
         except (KeyError, TypeError) as error:
             raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error
         if not good:
@@ -211,6 +217,19 @@ class ActivationCounts:
 
         values, totals = total(self.values), total(self.totals)
         return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
+
+
+def _find_odd_header(tasks: Any, layers: Any, unit: Any, signature: Any) -> str | None:
+    """Return what is wrong with the header of a file of counts; names are checked apart."""
+    if not isinstance(tasks, list) or not tasks or any(tasks.count(task) > 1 for task in tasks):
+        return "its tasks are not a list of different names"
+    if not isinstance(layers, list) or not layers or any(layers.count(layer) > 1 for layer in layers):
+        return "its layers are not a list of different names"
+    if unit not in get_args(Unit):
+        return f"its unit is {unit!r}, expected {' or '.join(get_args(Unit))}"
+    if not isinstance(signature, dict) or not all(isinstance(value, str) for value in signature.values()):
+        return "its signature is not a mapping to strings"
+    return None
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
