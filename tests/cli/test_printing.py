@@ -21,7 +21,7 @@ from neuronspec.cli import main as entry
 from neuronspec.cli.console import print_table
 from neuronspec.cli.printing import complain, fit, note, print_data, print_json, say, start_logging
 from neuronspec.errors import NeuronspecWarning
-from neuronspec.evaluation.tables import Cell, Table
+from neuronspec.evaluation.tables import FORMATS, Cell, Table
 from neuronspec.progress import show_progress
 from neuronspec.terminal import CONTROL
 
@@ -161,6 +161,15 @@ def test_a_bug_is_reported_without_control_characters(
     assert [line for line in said.splitlines() if line.startswith("error")] == [
         "error: this is a bug in neuronspec; please report it with the lines above"
     ]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("format", FORMATS)
+def test_tables_in_files_are_harmless_too(format: str, text: str) -> None:
+    table = Table(text, [text, (text, text)], [[Cell(text), Cell(text)]], [text], {0: text})
+    written = FORMATS[format].write(table)
+    assert is_harmless(json.dumps(json.loads(written)) if format == "json" else written)
+    assert not any(line.startswith("error: forged") for line in written.splitlines())
 
 
 # Encodings

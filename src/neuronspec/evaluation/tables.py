@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, groupby
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from neuronspec.files import format_csv, write_text
 from neuronspec.names import child
 from neuronspec.registry import Registry
+from neuronspec.terminal import CONTROL, escape, escape_json
 
 Title = str | tuple[str, str]
 """The title of a column; or that of the group of columns it belongs to, and its own."""
@@ -167,8 +167,9 @@ class Table:
         text = [[" ".join(cell.replace("|", "\\|").splitlines()) for cell in line] for line in lines]
         rule = "".join("---|" if self.is_text(column) else "---:|" for column in range(len(self.header)))
         body = [f"| {' | '.join(line)} |" for line in text]
-        notes = [f"\n{note}" for note in self.notes]
-        return "\n".join([f"**{self.title}**", "", body[0], f"|{rule}", *body[1:], *notes])
+        notes = [line for note in self.notes for line in ("", note)]
+        # Control characters of names and signatures: no line of a stranger's, and nothing for a terminal to obey.
+        return "\n".join(map(escape, [f"**{self.title}**", "", body[0], f"|{rule}", *body[1:], *notes]))
 
     def to_csv(self) -> str:
         """Return the values, unrounded, as CSV: columns for marks and tests, and a first one for sections."""
@@ -241,7 +242,7 @@ _LATEX_MARKS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
 
 def _latex(text: str) -> str:
     """Return a text for LaTeX that prints as it is, white space and control characters apart."""
-    visible = "".join(c for c in re.sub(r"\s+", " ", text) if unicodedata.category(c) not in ("Cc", "Cs"))
+    visible = CONTROL.sub("", re.sub(r"\s+", " ", text))
     return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(character, character) for character in visible))
 
 
@@ -305,7 +306,9 @@ FORMATS.register("markdown")(TableFormat(".md", lambda table: table.to_markdown(
 FORMATS.register("csv")(TableFormat(".csv", Table.to_csv))
 FORMATS.register("latex")(TableFormat(".tex", Table.to_latex))
 FORMATS.register("json")(
-    TableFormat(".json", lambda t: json.dumps(t.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    TableFormat(
+        ".json", lambda t: escape_json(json.dumps(t.to_json(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    )
 )
 
 
