@@ -61,7 +61,7 @@ class TextCodec:
         >>> codec = TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2))
         >>> (ids,) = codec.encode_sources(["a b"])
         >>> tokenizer.convert_ids_to_tokens(codec.format("de-en").source(ids))
-        ['__de__', '▁a', '▁b', '</s>']
+        ['__de__', '▁', 'a', '▁', 'b', '</s>']
     """
 
     def __init__(

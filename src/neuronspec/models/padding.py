@@ -41,7 +41,7 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
 
     Example:
         >>> from transformers import T5Config, T5ForConditionalGeneration
-        >>> model = T5ForConditionalGeneration(T5Config(9, d_model=4, d_kv=4, d_ff=4, num_layers=1, num_heads=1))
+        >>> model = T5ForConditionalGeneration(T5Config(vocab_size=9, d_model=4, d_kv=4, d_ff=4, num_layers=1))
         >>> batch = {"input_ids": torch.tensor([[3, 1, 0]]), "labels": torch.tensor([[4, 1, 0, 0]])}
         >>> complete_batch(model, batch)["decoder_attention_mask"].tolist()
         [[1, 1, 0, 0]]
