@@ -42,7 +42,8 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
     Example:
         >>> from transformers import T5Config, T5ForConditionalGeneration
         >>> model = T5ForConditionalGeneration(T5Config(vocab_size=9, d_model=4, d_kv=4, d_ff=4, num_layers=1))
-        >>> batch = {"input_ids": torch.tensor([[3, 1, 0]]), "labels": torch.tensor([[4, 1, 0, 0]])}
+        >>> source = {"input_ids": torch.tensor([[3, 1, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
+        >>> batch = {**source, "labels": torch.tensor([[4, 1, 0, 0]])}
         >>> complete_batch(model, batch)["decoder_attention_mask"].tolist()
         [[1, 1, 0, 0]]
     """
