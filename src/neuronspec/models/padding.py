@@ -41,7 +41,8 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
 
     Example:
         >>> from transformers import T5Config, T5ForConditionalGeneration
-        >>> model = T5ForConditionalGeneration(T5Config(vocab_size=9, d_model=4, d_kv=4, d_ff=4, num_layers=1))
+        >>> config = T5Config(vocab_size=9, d_model=4, d_kv=4, d_ff=4, num_layers=1, decoder_start_token_id=0)
+        >>> model = T5ForConditionalGeneration(config)
         >>> source = {"input_ids": torch.tensor([[3, 1, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
         >>> batch = {**source, "labels": torch.tensor([[4, 1, 0, 0]])}
         >>> complete_batch(model, batch)["decoder_attention_mask"].tolist()
