@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import huggingface_hub.constants
 import numpy as np
 import pytest
+from tests.command import run_command
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.analysis.report import unpack
-from neuronspec.cli.main import main
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.counts import ActivationCounts
@@ -63,15 +62,11 @@ def write_texts(folder: Path) -> None:
     (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
 
 
-def run_command(*arguments: str) -> int:
+def run_offline(*arguments: str) -> int:
     """Call `neuronspec` in this process and return its exit code."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["neuronspec", *arguments])
         patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(SystemExit) as left:
-            main()
-    assert isinstance(left.value.code, int)
-    return left.value.code
+        return run_command(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +85,11 @@ def folder(
     kept = ("neurons.states=true", "neurons.ignore=[end_of_sentence]")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert run_command("record", "--model", "reader", *TEXTS, *kept, "-o", "counts") == 0
+        assert run_offline("record", "--model", "reader", *TEXTS, *kept, "-o", "counts") == 0
         words = (f"--text=reviews in 2020={LANGUAGES[0]}.txt", f"--text=contracts={LANGUAGES[1]}.txt")
-        assert run_command("record", "--model", "reader", *words, "-o", "genres") == 0
-        assert run_command("record", "--model", "translator", *PAIRS, "-o", "pairs") == 0
-        assert run_command("select", "counts", "neurons.k=0.6", "--to", "masks") == 0
+        assert run_offline("record", "--model", "reader", *words, "-o", "genres") == 0
+        assert run_offline("record", "--model", "translator", *PAIRS, "-o", "pairs") == 0
+        assert run_offline("select", "counts", "neurons.k=0.6", "--to", "masks") == 0
     return folder
 
 

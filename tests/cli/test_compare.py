@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.command import run_command
 
-from neuronspec.cli.main import main
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.outcomes import benjamini_hochberg, holm
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
@@ -73,11 +73,7 @@ def compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compare:
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command("compare", *arguments)
 
     return call
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.command import run_command
 
-from neuronspec.cli.main import main
 from neuronspec.neurons.masks import NeuronMasks
 
 FAST = ("analysis.permutations=99", "analysis.resamples=20", "analysis.shares=[0.9]")
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    monkeypatch.setattr(sys, "argv", ["neuronspec", *arguments])
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code
 
 
 def list_files(folder: Path) -> dict[str, str]:
@@ -45,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("depth", range(1, 6))
 @pytest.mark.parametrize("kind", ["masks", "counts"])
 def test_a_layer_that_leads_out_of_the_folder_changes_nothing(
-    kind: str, depth: int, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, depth: int, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layer = f"encoder./{'../' * depth}logo"
     masks = {"tasks": ["de-en", "fr-en"], "widths": {layer: 8}, "signature": {}, "version": "0"}
@@ -58,17 +50,17 @@ def test_a_layer_that_leads_out_of_the_folder_changes_nothing(
         tensors |= {f"totals.{stack}": torch.tensor([20, 20]) for stack in ("encoder", "decoder")}
         save_file(tensors, "activation_counts.safetensors", {"neuronspec": json.dumps(counts)})
     before = list_files(home)
-    assert call(monkeypatch, "analyze", ".", *FAST, "--out", "out") == 2
+    assert run_command("analyze", ".", *FAST, "--out", "out") == 2
     assert "a layer is called encoder.N or decoder.N, not" in capsys.readouterr().err
     assert list_files(home) == before
 
 
-def test_tasks_that_look_like_paths_are_analyzed_inside_the_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_that_look_like_paths_are_analyzed_inside_the_folder(home: Path) -> None:
     tasks = ["../../../logo", "/etc/passwd", "=cmd|' /C calc'!A1", "CON"]
     masks = NeuronMasks(tasks, {"encoder.0": torch.eye(4, 9) > 0, "decoder.0": torch.eye(4, 9) == 0})
     masks.save_pretrained("masks")
     before = list_files(home)
-    assert call(monkeypatch, "analyze", "masks", *FAST, "--out", "out") == 0
+    assert run_command("analyze", "masks", *FAST, "--out", "out") == 0
     after = list_files(home)
     assert {name: after[name] for name in before} == before
     assert all(name.startswith("a/b/work/out/") for name in after.keys() - before.keys())
@@ -76,31 +68,29 @@ def test_tasks_that_look_like_paths_are_analyzed_inside_the_folder(home: Path, m
 
 @pytest.mark.parametrize("name", ["figures", "analysis", "analysis/report.html"])
 def test_links_in_a_place_for_results_are_not_followed(
-    name: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     masks = NeuronMasks(["de-en", "fr-en"], {"encoder.0": torch.eye(2, 9) > 0})
     masks.save_pretrained("masks")
     Path("out", name).parent.mkdir(parents=True)
     Path("out", name).symlink_to(home / "a" if "." not in name else home / "logo.svg")
     before = list_files(home)
-    assert call(monkeypatch, "analyze", "masks", *FAST, "--out", "out", "--force") == 2
+    assert run_command("analyze", "masks", *FAST, "--out", "out", "--force") == 2
     assert "is a link that leads out of out" in capsys.readouterr().err
     assert list_files(home) == before
 
 
 @pytest.mark.parametrize("arguments", [["record", "--model", "nosuch", "--text", "de\x1b[2J-en=text.tsv"]])
 def test_names_that_a_file_may_not_have_are_refused_before_any_work(
-    arguments: list[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, *arguments) == 2
+    assert run_command(*arguments) == 2
     assert "cannot name a task" in capsys.readouterr().err
 
 
-def test_a_model_directory_that_names_another_model_is_refused(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_directory_that_names_another_model_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("model").mkdir()
     Path("model", "config.json").write_text("{}")
     Path("model", "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
-    assert call(monkeypatch, "translate", "--model", "./model", "en-de", "Hello") == 2
+    assert run_command("translate", "--model", "./model", "en-de", "Hello") == 2
     assert "adapter of PEFT" in capsys.readouterr().err

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import run_command
 from tests.patience import PATIENCE
 
 import neuronspec
-from neuronspec.cli import main as entry
 from neuronspec.errors import NeuronspecError
 
 VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "evaluate", "translate", "score")
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["neuronspec", *arguments])
-    with pytest.raises(SystemExit) as left:
-        entry.main()
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 @pytest.fixture(autouse=True)
@@ -33,33 +25,29 @@ def _keep_level() -> Any:
     logger.setLevel(level)
 
 
-def test_the_version_is_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(monkeypatch, "--version") == 0
+def test_the_version_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("--version") == 0
     assert capsys.readouterr() == (f"neuronspec {neuronspec.__version__}\n", "")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_the_help_names_every_verb(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
-) -> None:
-    assert call(monkeypatch, option) == 0
+def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert run_command(option) == 0
     shown = capsys.readouterr().out
     assert all(verb in shown for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str) -> None:
-    assert call(monkeypatch, verb, "--help") == 0
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert run_command(verb, "--help") == 0
     assert f"neuronspec {verb}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "arguments", [["trian"], ["run"], ["run", "demo", "--sede", "3"], ["run", "demo", "--seed", "many"]]
 )
-def test_a_wrong_command_line_exits_with_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    assert call(monkeypatch, *arguments) == 2
+def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert run_command(*arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert "Usage" in said.err
@@ -81,7 +69,7 @@ def test_what_goes_wrong_decides_the_exit_code(
         raise failure
 
     monkeypatch.setattr("neuronspec.recipe.load_config", fail)
-    assert call(monkeypatch, "run", "demo") == code
+    assert run_command("run", "demo") == code
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.endswith(found)
@@ -89,8 +77,8 @@ def test_what_goes_wrong_decides_the_exit_code(
 
 
 @pytest.mark.parametrize(("options", "level"), [([], logging.INFO), (["-q"], logging.WARNING)])
-def test_quiet_keeps_the_logs_away(monkeypatch: pytest.MonkeyPatch, options: list[str], level: int) -> None:
-    assert call(monkeypatch, *options, "run", "no-such-recipe") == 2
+def test_quiet_keeps_the_logs_away(options: list[str], level: int) -> None:
+    assert run_command(*options, "run", "no-such-recipe") == 2
     assert logging.getLogger("neuronspec").level == level
 
 
@@ -156,7 +144,7 @@ def test_shells_can_complete_commands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str, script: str
 ) -> None:
     monkeypatch.setenv("_NEURONSPEC_COMPLETE", f"source_{shell}")
-    assert call(monkeypatch) == 0
+    assert run_command() == 0
     assert script in capsys.readouterr().out
 
 
@@ -167,5 +155,5 @@ def test_a_completion_names_the_verbs(monkeypatch: pytest.MonkeyPatch, capsys: p
         "COMP_CWORD": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    assert call(monkeypatch) == 0
+    assert run_command() == 0
     assert capsys.readouterr().out.split() == ["train", "translate"]

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.command import run_command
 from tests.patience import PATIENCE
 from tests.test_terminal import HOSTILE
 
-from neuronspec.cli import main as entry
 from neuronspec.cli.console import print_table
 from neuronspec.cli.printing import complain, fit, note, print_data, print_json, say, start_logging
 from neuronspec.errors import NeuronspecWarning
@@ -61,14 +61,6 @@ def _keep_level() -> Iterator[None]:
     level = logger.level
     yield
     logger.setLevel(level)
-
-
-def call(*arguments: str) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["neuronspec", *arguments])
-        with pytest.raises(SystemExit) as left:
-            entry.main()
-    return left.value.code
 
 
 def is_harmless(text: str) -> bool:
@@ -141,7 +133,7 @@ def test_errors_of_every_kind_are_harmless(
     commands += [["run", "demo", f"{text}=1"], ["score", "-t", f"{text}.txt", "-r", "x", "-l", "de"]]
     for arguments in commands:
         if "\x00" not in text or arguments[0] == "run":
-            assert call(*arguments) == 2, arguments
+            assert run_command(*arguments) == 2, arguments
     said = capsys.readouterr()
     assert said.out == ""
     assert is_harmless(said.err)
@@ -155,7 +147,7 @@ def test_a_bug_is_reported_without_control_characters(
         raise ZeroDivisionError("a\x1b[2J\nerror: forged")
 
     monkeypatch.setattr("neuronspec.recipe.load_config", fail)
-    assert call("run", "demo") == 1
+    assert run_command("run", "demo") == 1
     said = capsys.readouterr().err
     assert is_harmless(said)
     assert [line for line in said.splitlines() if line.startswith("error")] == [
@@ -250,9 +242,9 @@ def test_quiet_leaves_out_notes_logs_and_progress_and_keeps_results(
     for name in ("en-de.txt", "de-en.txt"):
         Path(name).write_text("ein Haus\n", encoding="utf-8")
     arguments = ["score", "-t", "{task}.txt", "-r", "{task}.txt"]
-    assert call(*arguments, "-o", "loud") == 0
+    assert run_command(*arguments, "-o", "loud") == 0
     loud = capsys.readouterr()
-    assert call("-q", *arguments, "-o", "quiet") == 0
+    assert run_command("-q", *arguments, "-o", "quiet") == 0
     quiet = capsys.readouterr()
     assert loud.out == f"{quiet.out}the results are in loud; neuronspec compare makes tables of them\n"
     assert "system: BLEU" in quiet.out
@@ -283,7 +275,7 @@ def test_too_little_memory_is_no_bug(
         raise failure
 
     monkeypatch.setattr("neuronspec.recipe.load_config", fail)
-    assert call("run", "demo") == 2
+    assert run_command("run", "demo") == 2
     said = capsys.readouterr().err
     assert "out of memory" in said
     assert "lower tokens_per_batch" in said

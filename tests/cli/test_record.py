@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
+from tests.command import run_command
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from neuronspec.cli.main import main
 from neuronspec.files import hash_path
 from neuronspec.models.building import build_model
 from neuronspec.models.inputs import make_batches
@@ -103,11 +102,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path) -> Call:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
     def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command(*arguments)
 
     return run
 

@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from neuronspec.cli.main import main
+from tests.command import run_command
 
 RECIPE = """
 name: small
@@ -59,11 +57,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command(*arguments)
 
     return run
 

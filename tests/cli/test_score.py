@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sacrebleu
+from tests.command import run_command
 
-from neuronspec.cli.main import main
 from neuronspec.evaluation.detail_tables import tabulate_directions
 from neuronspec.evaluation.results import Results
 from neuronspec.evaluation.study import make_study
@@ -27,11 +26,7 @@ def score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Score:
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", "score", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command("score", *arguments)
 
     return call
 

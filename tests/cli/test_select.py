@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.command import run_command
 from tests.patience import PATIENCE
 
-from neuronspec.cli.main import main
 from neuronspec.config import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
@@ -105,11 +105,7 @@ def call(monkeypatch: pytest.MonkeyPatch, project: Path) -> Call:
     monkeypatch.chdir(project)
 
     def select(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", "select", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command("select", *arguments)
 
     return select
 

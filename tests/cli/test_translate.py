@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.command import run_command
 from transformers import PreTrainedTokenizerFast
 
-from neuronspec.cli.main import main
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.masks import NeuronMasks
@@ -45,12 +45,8 @@ def translate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Translate:
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str | Path, stdin: str = "") -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", "translate", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command("translate", *arguments)
 
     return call
 

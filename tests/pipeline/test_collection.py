@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import run_command
 
-from neuronspec.cli.main import main
 from neuronspec.config import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results, merge_results
@@ -33,11 +33,7 @@ def compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compare:
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["neuronspec", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        assert isinstance(left.value.code, int)
-        return left.value.code
+        return run_command("compare", *arguments)
 
     return call
 
