@@ -146,6 +146,11 @@ def translate(
         return
 
     work_alone()
+    _translate_lines(system, words, source, target, as_json)
+
+
+def _translate_lines(system: System, words: list[str], source: Path | None, target: Path | None, as_json: bool) -> None:
+    """Translate the sentences of the command line, of a file, or of standard input."""
     rows = list(_read_rows(words[0], words[1:], source))
     if not rows and source is not None:
         raise NeuronspecError(f"{source} is empty; expected one sentence a line")
@@ -155,19 +160,20 @@ def translate(
         _check_targets([target], [source] if source is not None else [])
     sentences, tasks = [sentence for _, sentence in rows], [task for task, _ in rows]
     with _open(system, sorted(set(tasks))) as (decode, codec):
-        if target is not None:
-            from neuronspec.progress import show_progress
-            from neuronspec.translation.files import translate_file
-            from neuronspec.translation.sources import check_sources
-
-            check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
-            with show_progress("translating", len(rows)) as advance:
-                windowed = functools.partial(decode, advance=advance, quiet=True)
-                translate_file(windowed, sentences, tasks, target, _describe(system), advance)
-            note(f"{len(rows)} translations are in {target}")
+        if target is None:
+            for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
+                _print(sentence, translation, as_json)
             return
-        for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
-            _print(sentence, translation, as_json)
+
+        from neuronspec.progress import show_progress
+        from neuronspec.translation.files import translate_file
+        from neuronspec.translation.sources import check_sources
+
+        check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
+        with show_progress("translating", len(rows)) as advance:
+            windowed = functools.partial(decode, advance=advance, quiet=True)
+            translate_file(windowed, sentences, tasks, target, _describe(system), advance)
+        note(f"{len(rows)} translations are in {target}")
 
 
 def _print(sentence: str, translation: str, as_json: bool) -> None:
