@@ -20,7 +20,7 @@ def say(*lines: str, err: bool = False) -> None:
 
     Args:
         lines: Lines without line breaks of their own.
-        err: Print on stderr instead of stdout.
+        err: Whether to print on stderr instead of stdout.
     """
     stream = sys.stderr if err else sys.stdout
     stream.write("".join(f"{escape(line)}\n" for line in lines))
@@ -64,7 +64,7 @@ def print_data(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr fit to be written to: there, and never too narrow for a letter."""
+    """Open stdout and stderr where they are closed, and let them escape letters that their encoding lacks."""
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
         if stream is None:  # closed by whoever started the command

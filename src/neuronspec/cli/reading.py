@@ -37,7 +37,7 @@ class Reading:
     too_long: TooLong = "cut"
 
     def find_special(self, kinds: Collection[str]) -> list[int]:
-        """Return the ids of the tokens that dress the texts, of the kinds `tags` and `end_of_sentence`."""
+        """Return the ids of the tokens that are put around the texts, of the kinds `tags` and `end_of_sentence`."""
         from neuronspec.data.formatting import special_ids
         from neuronspec.models.codec import TextCodec
 
@@ -77,7 +77,7 @@ TooLongOption = Annotated[
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How texts are read.
+    """Options that decide how texts are read.
 
     Attributes:
         columns: Columns of the files, which then are tables; see `parse_columns`.
@@ -96,7 +96,7 @@ def open_reading(name: str, options: Sequence[str], reads: TextOptions) -> Readi
     Args:
         name: Directory of the model, or its name on the hub.
         options: `TASK=FILE`, one for each task.
-        reads: How they are read.
+        reads: Options that decide how they are read.
 
     Raises:
         NeuronspecError: an option is no such thing, a task comes twice, or something cannot be read.

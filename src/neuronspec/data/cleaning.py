@@ -56,7 +56,7 @@ def clean_pairs(
     """Yield the normalised pairs that are fit for training, in their order.
 
     A word is what stands between white space, so the limits mean little for languages written without it.
-    What is empty, and which pairs are the same, says `neuronspec.data.sameness`. Duplicates are recognised by a
+    `neuronspec.data.sameness` defines which texts are empty and which are the same. Duplicates are recognised by a
     64-bit hash of the pair: memory holds a set of numbers, not of sentences.
 
     Args:

@@ -152,7 +152,7 @@ def choose_code(code: str, candidates: tuple[str, ...]) -> str | None:
 
     Args:
         code: any code.
-        candidates: what files have for codes; some may be none.
+        candidates: codes as files write them; texts that cannot be codes are passed over.
     """
     found = match_language(code, candidates)
     if found is not None:

@@ -29,10 +29,10 @@ class _Known:
     Memory grows with the validation and test text, never with the training text.
 
     Attributes:
-        sentences: by language.
-        pairs: by pair of languages.
-        met_sentences: those of the sentences that were met.
-        met_pairs: those of the pairs that were met.
+        sentences: held-out sentences, by language.
+        pairs: held-out pairs, by pair of languages.
+        met_sentences: those of the sentences that the training text has.
+        met_pairs: those of the pairs that the training text has.
     """
 
     sentences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -69,7 +69,7 @@ def drop_held_out(pairs: Sequence[str], place: Place) -> dict[str, int]:
 
     Args:
         pairs: all pairs of languages.
-        place: returns the file of a part and a pair; those of `train` are written anew.
+        place: function from a part and a pair to its file; those of `train` are rewritten.
 
     Returns:
         For each pair, how many training pairs were taken out.
@@ -94,7 +94,7 @@ def measure_overlap(pairs: Sequence[str], place: Place) -> Overlap:
 
     Args:
         pairs: all pairs of languages.
-        place: returns the file of a part and a pair.
+        place: function from a part and a pair to its file.
     """
     known = _learn(pairs, place)
     for pair in pairs:
@@ -107,7 +107,7 @@ def report_overlap(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
     """Say in the log how much of the held-out text is also in the training text, if any is.
 
     Args:
-        overlap: as measured.
+        overlap: counts of `measure_overlap`.
         sizes: for each part and pair, the number of pairs of sentences.
     """
     for part in HELD_OUT:

@@ -32,14 +32,14 @@ _TAR_MAGIC = slice(257, 262)
 
 @dataclass(frozen=True)
 class _Compression:
-    """A way of compressing.
+    """A format of compressed files.
 
     Args:
-        name: what people call it.
-        suffix: how file names end.
-        magic: matches the first bytes of every such file, and of no UTF-8 text.
-        start: what every such file begins with at the least, to know a truncated one by.
-        open: returns the stream of what a stream holds.
+        name: name of the format, for messages.
+        suffix: usual end of file names.
+        magic: pattern of the first bytes of every such file, and of no UTF-8 text.
+        start: bytes that every such file begins with, by which a truncated one is known.
+        open: function from the stream of a file to that of its content.
     """
 
     name: str
@@ -168,7 +168,7 @@ def decode(raw: bytes, name: str | Path, line: int = 1, encoding: str = "utf-8")
         raw: the bytes.
         name: the file, for messages.
         line: number of the first line in `raw`.
-        encoding: how the bytes stand for characters.
+        encoding: name of the encoding.
 
     Raises:
         NeuronspecError: the bytes are not in this encoding.

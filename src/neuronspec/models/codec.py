@@ -158,7 +158,7 @@ class TextCodec:
 
         Args:
             tasks: Directions.
-            training: Whether the model shall also learn them: then what the decoder reads while it learns must tell
+            training: Whether the model will also be trained on them: what the decoder reads in training must then show
                 the target's language as well.
 
         Raises:

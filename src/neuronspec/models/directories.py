@@ -14,7 +14,7 @@ def check_directory(source: str | Path, weights: bool = True) -> None:
 
     Args:
         source: Directory, or name on the hub.
-        weights: Check for a model; for a tokenizer otherwise.
+        weights: Whether it must be a model's directory; a tokenizer's otherwise.
 
     Raises:
         NeuronspecError: The path does not exist, is a file, lacks the configuration of a model or tokenizer,

@@ -18,10 +18,10 @@ class Layout:
     """The ids that a tokenizer puts around text by itself.
 
     Attributes:
-        source_prefix: In front of a source.
-        source_suffix: After a source.
-        target_prefix: In front of a target.
-        target_suffix: After a target.
+        source_prefix: Ids in front of a source.
+        source_suffix: Ids after a source.
+        target_prefix: Ids in front of a target.
+        target_suffix: Ids after a target.
     """
 
     source_prefix: tuple[int, ...]

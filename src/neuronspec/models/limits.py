@@ -43,7 +43,7 @@ def announce_too_long(numbers: Sequence[int], total: int, limit: int | None, too
         numbers: Numbers of these lines, from 1.
         total: Number of lines in all.
         limit: Number of tokens that the model can read.
-        too_long: What becomes of them.
+        too_long: Fate of these lines: cut, left out, or refused.
         name: Name of the text.
 
     Raises:

@@ -37,7 +37,7 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
         `decoder_attention_mask`; where labels were given, they are -100 at all padding.
 
     Raises:
-        NeuronspecError: Something is missing or has the wrong shape, or padding cannot be told.
+        NeuronspecError: Something is missing or has the wrong shape, or padding cannot be recognized.
 
     Example:
         >>> from transformers import T5Config, T5ForConditionalGeneration

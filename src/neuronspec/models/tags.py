@@ -20,7 +20,7 @@ class Notation:
 
     Attributes:
         pattern: Regular expression of the whole token; its group is the language's code.
-        place: Where such tags stand in a model whose tokenizer does not place them itself: in front of the source and
+        place: Place of such tags in a model whose tokenizer does not put them there itself: in front of the source and
             of the target, or the target's tag in front of the source; `tokenizer` if only the tokenizer can say.
     """
 
@@ -45,7 +45,7 @@ class Tag:
         token: The token as the vocabulary has it (`>>deu<<`).
         code: The language's code in it (`deu`).
         number: The token's id.
-        notation: How it is written.
+        notation: Notation of the token.
     """
 
     token: str

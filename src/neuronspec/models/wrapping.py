@@ -76,5 +76,5 @@ def _list_matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Modul
 
 
 def _is_peft(module: nn.Module) -> bool:
-    """Return whether a module is PEFT's: told by its class, so that nobody must have PEFT installed."""
+    """Return whether a module is PEFT's, by the name of its class's module: PEFT need not be installed."""
     return any(kind.__module__.partition(".")[0] == "peft" for kind in type(module).__mro__)

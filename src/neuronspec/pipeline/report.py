@@ -1,4 +1,4 @@
-"""What is told of a run: its results, what they took, and its tables."""
+"""A run's results, costs and tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLES = "tables"  # the directory of tables, in every format
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is told of a run.
+    """A run's results, masks and comparisons, from which its tables and findings are made.
 
     Attributes:
         config: the run's.
@@ -47,7 +47,7 @@ class Report:
 
 
 def load_report(config: Config, layout: Layout) -> Report:
-    """Read what is told of a run whose scores are done."""
+    """Read the results of a run whose scores are done."""
     study = load_study(config, layout)
     masks = {}
     for system in study.results.systems:

@@ -88,8 +88,8 @@ class Checkpoints:
         """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
 
         Args:
-            report: is told, in a sentence, of each checkpoint that is passed over: damaged, or of a training that
-                had diverged by then, so that its weights or moments are not finite.
+            report: function that is called with a sentence about each checkpoint that is passed over: it is damaged, or
+                its weights or moments are not finite.
         """
         for update in self._updates():
             path = self.path(update)

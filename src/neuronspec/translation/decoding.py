@@ -41,7 +41,7 @@ def translate(
         options: beam size and lengths; the paper's where not given.
         advance: is called with the number of sentences after each batch.
         source_prefix: words in front of each source, for a model without language tags: see `TextCodec`.
-        quiet: whether nothing is said of sentences that are too long.
+        quiet: whether to say nothing about sentences that are too long.
 
     Returns:
         (n,) plain text.

@@ -14,12 +14,12 @@ from neuronspec.sections import TooLong
 
 @dataclass(frozen=True)
 class Sources:
-    """What is decoded of some sentences.
+    """Sentences ready for decoding.
 
     Attributes:
         rows: Positions of the sentences that are decoded; the translation of every other one is empty.
         ids: Encoder's input of each sentence; empty where it is not decoded.
-        starts: What the decoder of each sentence starts with.
+        starts: First tokens of each sentence's decoder.
         pad: Token that fills up the encoder's input.
         target_pad: Token that fills up translations that end before others of their batch.
         room: Number of tokens that the decoder can write; None for no limit.
@@ -43,11 +43,11 @@ def prepare_sources(
     """Return sentences ready for decoding.
 
     Args:
-        codec: How the model wants its text.
+        codec: Codec of the model.
         sentences: (n,) plain text; one without a visible character is not decoded.
         tasks: (n,) the direction of each sentence.
-        too_long: What becomes of a sentence that is longer than the model can read.
-        quiet: Whether nothing is said of sentences that are too long, because it was said before.
+        too_long: Fate of a sentence that is longer than the model can read.
+        quiet: Whether to say nothing about sentences that are too long, because it was said before.
 
     Raises:
         NeuronspecError: The lengths of the arguments differ; the model cannot do a task, or cannot tell some apart; or
@@ -96,10 +96,10 @@ def check_sources(
     """Say once, before a file is translated, which of its lines are too long, and whether the model can do its tasks.
 
     Args:
-        codec: How the model wants its text.
+        codec: Codec of the model.
         sentences: (n,) lines of the file.
         tasks: (n,) the direction of each line.
-        too_long: What becomes of lines that are longer than the model can read.
+        too_long: Fate of lines that are longer than the model can read.
         name: The file's name, for the message.
 
     Raises:
