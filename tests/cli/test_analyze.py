@@ -246,6 +246,17 @@ def test_tasks_without_text_have_no_examples(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_text_that_is_too_long_for_the_model_is_refused_on_request(call: Call, capsys: Said) -> None:
+    Path("long.txt").write_text(" ".join("ab" for _ in range(600)) + "\na b\n", encoding="utf-8")
+    words = ("analyze", "counts", *FAST, "--model", "reader", "--text", "sv=long.txt", "--too-long")
+    assert_refused(call(*words, "error"), capsys, "1 of 2 is longer than")
+    assert call(*words, "skip") == 0
+    capsys.readouterr()
+    assert len(read_found()["cards"]["sentences"]) == 1
+    assert_refused(call("analyze", "small.yaml", "--too-long", "skip"), capsys, "leave these options out")
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_seed_decides_what_is_drawn(call: Call) -> None:
     for out, seed in (("one", "1"), ("two", "1"), ("three", "2")):
         assert call("analyze", "counts", "neurons.k=0.6", *FAST, "--seed", seed, "--out", out) == 0

@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     M2M100Config,
     MarianConfig,
+    MBartConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     T5Config,
@@ -292,3 +293,29 @@ def test_a_model_with_two_vocabularies_pads_each_side_with_its_own_token(tmp_pat
     vocabulary: Any = tokenizer
     assert form.pad == vocabulary.encoder["<pad>"]
     assert form.target_pad == vocabulary.target_encoder["<pad>"] != form.pad
+
+
+def test_a_prefix_stands_after_the_tag_that_the_model_has(tmp_path: Path) -> None:
+    tokenizer, config = FAMILIES["madlad"].make(tmp_path), T5Config(decoder_start_token_id=0)
+    codec = TextCodec(tokenizer, config, "translate: ")
+    (ids,) = codec.encode_sources(["hello"])
+
+    formats = codec.formats(["en-de", "en-fr"], training=True)
+
+    assert formats["en-de"].source(ids) == tokenizer("<2de> translate: hello")["input_ids"]
+    assert formats["en-fr"].source(ids) == tokenizer("<2fr> translate: hello")["input_ids"]
+    with pytest.raises(NeuronspecError, match="the same source_prefix"):  # two languages that only words could tell
+        codec.formats(["en-hsb", "en-dsb"])
+    worded = TextCodec(tokenizer, config, {"en-de": "hello: ", "en-hsb": "world: "}).formats(["en-de", "en-hsb"])
+    assert not worded["en-hsb"].tags
+
+
+def test_a_prefix_that_leaves_no_room_for_text_is_refused(tmp_path: Path) -> None:
+    tokenizer = FAMILIES["mbart-50"].make(tmp_path)
+    config = MBartConfig(max_position_embeddings=16, decoder_start_token_id=2)
+    assert TextCodec(tokenizer, config, "a b: ").format("en-de").room == (9, 14)
+    with pytest.raises(NeuronspecError, match=r"en-de: no token of text fits beside the \d+ tokens.*source_prefix"):
+        TextCodec(tokenizer, config, "a b c a b c a b c: ").format("en-de")
+    config.max_position_embeddings = 2
+    with pytest.raises(NeuronspecError, match="too few positions"):
+        TextCodec(tokenizer, config).format("en-de")

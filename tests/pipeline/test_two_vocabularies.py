@@ -223,3 +223,31 @@ def test_long_validation_and_test_text_is_said_once_by_prepare(
     stopping = configure(corpus, tmp_path / "short", tmp_path / "other", translation={"too_long": "error"})
     with pytest.raises(NeuronspecError, match=r"test text of en-de: .*shorten them"):
         run(stopping, until="prepare")
+
+
+def test_validation_text_that_is_left_out_entirely_is_refused(corpus: Path, tmp_path: Path) -> None:
+    model = make_marian(corpus)
+    shortened = MarianMTModel.from_pretrained(model).config
+    shortened.max_position_embeddings = 3
+    MarianMTModel(shortened).save_pretrained(tmp_path / "short")
+    load_tokenizer(model).save_pretrained(tmp_path / "short")
+    data = {
+        "train": [{"path": "{lang}.txt", "format": "lines"}],
+        "hold_out": {"valid": 0.15, "test": 0.1},
+        "too_long": "skip",
+    }
+    config = configure(corpus, tmp_path / "short", tmp_path / "run", data=data)
+    with pytest.raises(NeuronspecError, match=r"nothing is left of the validation text of en-de.*data\.too_long=cut"):
+        run(config, until="prepare")
+
+
+def test_a_direction_that_is_added_later_must_be_told_from_the_others(corpus: Path, tmp_path: Path) -> None:
+    model = {"pretrained": str(make_t5(corpus)), "source_prefix": "translate {src_name}: "}
+    (corpus / "fr.txt").write_text((corpus / "de.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    tasks, methods = ["de-en", "en-fr"], {"fine_tune": {}}
+    changes = {"model": model, "tasks": tasks, "methods": methods}
+    run(configure(corpus, corpus / "t5", tmp_path / "run", **changes), until="translate")
+
+    added = configure(corpus, corpus / "t5", tmp_path / "run", **changes, zero_shot=["de-fr"])
+    with pytest.raises(NeuronspecError, match=r"de-en and de-fr have the same source_prefix"):
+        run(added, until="translate")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.models.tokenizers import make_marian
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.data.vocabulary import learn_vocabulary
@@ -338,3 +339,26 @@ def test_what_cannot_be_done_is_said(
 def test_the_module_imports_without_ctranslate2() -> None:
     code = "import sys, neuronspec.translation.ct2; sys.exit('ctranslate2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("specialised", [False, True])
+def test_a_vocabulary_for_each_side_is_converted(tmp_path: Path, specialised: bool) -> None:
+    tokenizer = make_marian(tmp_path, separate=True, source_lang="en", target_lang="de")
+    sizes = {"vocab_size": len(tokenizer.encoder), "decoder_vocab_size": len(tokenizer.decoder)}
+    assert len({*sizes.values()}) == 2
+    padding = tokenizer.target_encoder["<pad>"]  # which starts a translation, too
+    more = {"pad_token_id": padding, "decoder_start_token_id": padding}
+    more |= {"share_encoder_decoder_embeddings": False, "tie_word_embeddings": False}
+    model = make_model("marian", tokenizer, **sizes, **more)
+    model.final_logits_bias[0, tokenizer.eos_token_id] -= 3  # or it would mostly say nothing
+    model.lm_head.weight.data.mul_(0.3)  # or it would say the same of most sentences
+    if specialised:
+        specialize(model, make_masks(model, ("en-de",)))
+    sentences = ["hello word", "a b c", "Guten Tag", "c a", "d e f", "world", ""]
+
+    with CT2Translator(model, tokenizer, device="cpu") as engine:
+        for beams in (1, 4):
+            options = options_for(model, beams)
+            expected = translate(model, tokenizer, sentences, ["en-de"] * 7, options)
+            assert len(set(expected)) > 2
+            assert engine(sentences, ["en-de"] * 7, options) == expected

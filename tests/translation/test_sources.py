@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,3 +173,16 @@ def test_early_stopping_is_that_of_beam_search(tokenizer: PreTrainedTokenizerFas
         translate(model, tokenizer, ["abc"], ["de-en"], Translation(beams=3, early_stopping=asked))
     assert seen[0]["early_stopping"] is early_stopping
     assert "early_stopping" not in seen[1]
+
+
+def test_characters_that_become_several_tokens_are_found_too(
+    tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Expanding(TextCodec):
+        def encode_sources(self, sentences: Sequence[str]) -> list[list[int]]:
+            normal = [unicodedata.normalize("NFKC", sentence) for sentence in sentences]
+            return [[5] * len(sentence) for sentence in normal]
+
+    codec = Expanding(tokenizer, make_model(tokenizer).config)
+    check_sources(codec, ["\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}", "abc"], ["de-en"] * 2, "cut", "greetings")
+    assert "greetings: 1 of 2 is longer than 16 tokens" in caplog.text

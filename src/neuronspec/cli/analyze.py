@@ -10,7 +10,14 @@ import typer
 
 from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import ColumnsOption, SourcePrefixOption, TextOptions, open_reading
+from neuronspec.cli.reading import (
+    ColumnsOption,
+    SourcePrefixOption,
+    TextOptions,
+    TooLongChoice,
+    TooLongOption,
+    open_reading,
+)
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -42,6 +49,7 @@ def analyze(
     ] = None,
     columns: ColumnsOption = None,
     source_prefix: SourcePrefixOption = None,
+    too_long: TooLongOption = TooLongChoice.cut,
     pivot: Annotated[
         str | None, typer.Option(help="The language that directions share, where it is not en and no configuration.")
     ] = None,
@@ -65,11 +73,12 @@ def analyze(
         subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
         _check(subject, layout, names, model, text or [], force)
-        reads = TextOptions(columns, source_prefix)
+        reads = TextOptions(columns, source_prefix, too_long)
         _analyze(subject, layout, model, text or [], reads, translation)
         _print(layout, _describe(subject, layout, model, names), as_json)
         return
-    if any(option is not None for option in (masks, model, pivot, columns, source_prefix)) or text:
+    given = any(option is not None for option in (masks, model, pivot, columns, source_prefix))
+    if given or text or too_long != TooLongChoice.cut:
         raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
 
     config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
@@ -151,7 +160,15 @@ def _analyze(
     reading = open_reading(model, texts, reads)
     special = reading.find_special(("tags", "end_of_sentence"))
     counted = (subject.counts or subject.masks).signature
-    material = open_texts(reading.model, reading.tokenizer, reading.texts, special, counted, translation)
+    material = open_texts(
+        reading.model,
+        reading.tokenizer,
+        reading.texts,
+        special=special,
+        signature=counted,
+        translation=translation,
+        too_long=reading.too_long,
+    )
     analyze_subject(subject, layout, material)
 
 

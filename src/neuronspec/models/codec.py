@@ -25,7 +25,7 @@ from neuronspec.models.prefixes import (
     find_declared_prefix,
 )
 from neuronspec.models.special_text import break_special_text
-from neuronspec.models.tags import Notation, read_tags, tag_id
+from neuronspec.models.tags import Notation, has_tag, read_tags, tag_id
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class TextCodec:
     The layout is the tokenizer's own (`x </s> en_XX` for mBART-cc25, `en_XX x </s>` for mBART-50, and so on) with the
     tags of the task's languages. Where the tokenizer places no tags but its vocabulary has some, they stand where
     models with such tags expect them: `__de__` in front of both sides, `<2de>` and `>>deu<<` in front of the source.
-    Models without tags read a prefix in words, if there is one.
+    Models without tags read a prefix in words, if there is one. With tags in the vocabulary it stands after the tag,
+    unless it holds a tag itself, or the vocabulary has none for the task's languages.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -138,7 +139,7 @@ class TextCodec:
         start = self._find_start(layout.target_suffix)
         hides_tag = self._own_notation is not None and target_tag not in (start, *layout.target_prefix)
         longest_source, longest_target = read_limits(self.config, fixed_tables=self.fixed_tables)
-        return TaskFormat(
+        form = TaskFormat(
             source_prefix=layout.source_prefix,
             instruction=self._encode_instruction(task),
             source_suffix=layout.source_suffix,
@@ -152,6 +153,9 @@ class TextCodec:
             longest_source=longest_source,
             longest_target=longest_target,
         )
+        if 0 in form.room:
+            raise self._no_room(task, form)
+        return form
 
     def formats(self, tasks: Iterable[str], *, training: bool = False) -> dict[str, TaskFormat]:
         """Return the format of each of some tasks that the model is to tell apart.
@@ -197,11 +201,9 @@ class TextCodec:
 
     @functools.cached_property
     def _notation(self) -> Notation | None:
-        """The notation of the tags that this model reads; None for a model without tags, or that reads a prefix."""
+        """The notation of the tags that this model reads; None for a model without tags."""
         if self._own_notation is not None:
             return self._own_notation
-        if self.source_prefix is not None:
-            return None
         tags = read_tags(self.tokenizer).values()
         return next((tag.notation for tag in tags if tag.notation.place != "tokenizer"), None)
 
@@ -209,12 +211,23 @@ class TextCodec:
         """Return the ids of the tags of source and target; None on a side where the model reads no tag."""
         source, target = split_direction(task)
         notation = self._notation
-        if notation is None:
+        if notation is None or self._has_prefix_instead(task, notation):
             self._check_declared(task)
             return None, None
         target_tag = tag_id(target, self.tokenizer, notation)
         source_tag = None if notation.place == "source" else tag_id(source, self.tokenizer, notation)
         return source_tag, target_tag
+
+    def _has_prefix_instead(self, task: str, notation: Notation) -> bool:
+        """Return whether the words of a task's prefix stand in place of its tags: they hold one, or there is none."""
+        if self.source_prefix is None or self._own_notation is not None:
+            return False
+        tags = {tag.number for tag in read_tags(self.tokenizer).values()}
+        if not tags.isdisjoint(self._encode_instruction(task)):
+            return True
+        source, target = split_direction(task)
+        needed = [target] if notation.place == "source" else [source, target]
+        return not all(has_tag(language, self.tokenizer, notation) for language in needed)
 
     def _place_tags(self, source_tag: int | None, target_tag: int | None) -> Layout:
         """Return the tokenizer's layout with these tags where the model expects them."""
@@ -336,6 +349,16 @@ class TextCodec:
         return NeuronspecError(
             f"{first} and {second} look the same to this model, which has no language tags, so it would translate both "
             f"into one language: {HOW_TO_PREFIX}"
+        )
+
+    def _no_room(self, task: str, form: TaskFormat) -> NeuronspecError:
+        side = form.room.index(0)
+        limit = (form.longest_source, form.longest_target)[side]
+        added = form.overhead[side]
+        advice = "shorten its source_prefix" if form.instruction else "the model has too few positions for text"
+        return NeuronspecError(
+            f"{task}: no token of text fits beside the {added} tokens that stand around it, of {limit} that the model "
+            f"reads: {advice}"
         )
 
     def _warn_if_untagged(self, form: TaskFormat) -> None:

@@ -106,6 +106,12 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
     raise _no_tag(language, by_code)
 
 
+def has_tag(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation) -> bool:
+    """Return whether a vocabulary has a token that names a language, in a notation or added for exactly its code."""
+    codes = [tag.code for tag in read_tags(tokenizer).values() if tag.notation is notation]
+    return _find_own_tag(language, tokenizer) is not None or match_language(language, codes) is not None
+
+
 def _find_own_tag(language: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Return the id of a token that was added for exactly this code, whatever it looks like; None without one."""
     has_role = language in tokenizer.special_tokens_map.values()  # such as the end of a sentence

@@ -13,6 +13,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts, pairs_of
+from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import Side
 from neuronspec.models.limits import announce_too_long
@@ -66,7 +67,8 @@ def announce_lengths(config: Config, layout: Layout, texts: Texts, codec: TextCo
     """Say once which sentences of the validation and the test text are longer than the model can read.
 
     Raises:
-        NeuronspecError: There are some, and the configuration asks to stop then.
+        NeuronspecError: There are some, and the configuration asks to stop then; or to leave them out, and a task has
+            no other validation text.
     """
     valid = open_dataset(config, layout, "valid", codec)
     for task, too_long in zip(valid.tasks, valid.find_too_long(), strict=True):
@@ -75,6 +77,11 @@ def announce_lengths(config: Config, layout: Layout, texts: Texts, codec: TextCo
         if len(numbers):
             name = f"validation text of {task.name}"
             announce_too_long(numbers.tolist(), len(too_long), min(limits), config.data.too_long, name)
+        if valid.skips_too_long and len(too_long) and too_long.all():
+            raise NeuronspecError(
+                f"nothing is left of the validation text of {task.name}: give shorter sentences as data.valid, or "
+                "choose data.too_long=cut"
+            )
 
     for task_name in config.tested_directions():
         sources, _ = read_test_set(texts, task_name, config.directions(), config.pivot)

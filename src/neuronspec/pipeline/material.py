@@ -16,6 +16,7 @@ from neuronspec.data.text import Texts, pairs_of
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.inputs import make_batches
+from neuronspec.models.limits import TooLong
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
 from neuronspec.pipeline.encoding import open_dataset
@@ -101,6 +102,7 @@ def open_texts(
     special: Sequence[int],
     signature: Mapping[str, str],
     translation: Translation,
+    too_long: TooLong = "cut",
 ) -> Material:
     """Return any model with any text.
 
@@ -111,10 +113,11 @@ def open_texts(
         special: ids of tokens that are no words.
         signature: of the activation counts, which says how they were counted; empty where there are none.
         translation: how to translate.
+        too_long: what becomes of text that is longer than the model can read.
     """
 
     def read(task: str, part: slice) -> Batches:
-        return make_batches(model, tokenizer, {task: texts[task][part]})
+        return make_batches(model, tokenizer, {task: texts[task][part]}, too_long=too_long)
 
     def read_pairs(task: str, part: slice) -> Pairs:
         sources, references = zip(*texts[task][part], strict=True)

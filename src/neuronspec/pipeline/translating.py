@@ -8,6 +8,7 @@ from neuronspec.config import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
 from neuronspec.files import write_text
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
@@ -33,9 +34,12 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
     if missing:
         trained = config.directions()
         sources = {task: read_test_set(texts, task, trained, config.pivot)[0] for task in missing}
+        model, tokenizer = load_system(config, layout, system)
+        # All of them together, although they are decoded one after the other: the model must tell them apart.
+        TextCodec(tokenizer, model.config).formats(config.tested_directions())
         with (
             show_progress(f"translating: {system}", sum(map(len, sources.values()))) as advance,
-            open_engine(*load_system(config, layout, system), config.translation) as decode,
+            open_engine(model, tokenizer, config.translation) as decode,
         ):
             for task, sentences in sources.items():
                 lines = decode(sentences, [task] * len(sentences), advance=advance, quiet=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers import BartConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -69,9 +70,26 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
         config.tie_word_embeddings = getattr(config, "scale_decoder_outputs", scales)
         converter = converters.TransformersConverter(source)
         converter.load_model, converter.load_tokenizer = lambda *_, **__: model, lambda *_, **__: tokens
+        _number_targets(converter, model)
         try:
             stored = None if compute_type in ("default", "auto") else compute_type
             converter.convert(str(directory), quantization=stored, force=True)
         except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
             reason = f"{config.model_type!r} model: {first_line(error)}"
             raise NeuronspecError(f"CTranslate2 cannot convert this {reason}; {INSTEAD}") from error
+
+
+def _number_targets(converter: Any, model: PreTrainedModel) -> None:
+    """Let a converter give the decoder a vocabulary of its own where its size differs from the encoder's."""
+    size = getattr(model.config, "decoder_vocab_size", None)
+    if size in (None, model.config.vocab_size):
+        return
+    load = converter._load  # what each kind of converter defines
+
+    def load_with_targets() -> Any:
+        specification = load()
+        specification._vocabularies["target"].clear()  # which holds the source's tokens
+        specification.register_target_vocabulary([str(number) for number in range(size)])
+        return specification
+
+    converter._load = load_with_targets
