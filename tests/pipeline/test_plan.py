@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from neuronspec.config import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
+from neuronspec.pipeline import plan
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import list_systems, plan_stages, run
 from neuronspec.recipe import load_config
@@ -279,3 +280,17 @@ def test_an_engine_that_cannot_translate_with_a_method_is_refused(tmp_path: Path
         run(config)
     with pytest.raises(ValueError, match="compute_type is for engine: ctranslate2"):
         Config.model_validate(values | {"languages": ["de"], "translation": {"compute_type": "int8"}})
+
+
+def test_processes_that_cannot_share_the_batches_are_refused_before_any_work(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "count_processes", lambda: 2)
+    config = load("training.batches_per_update=2", "continued.batches_per_update=3")
+    with pytest.raises(
+        NeuronspecError, match=r"^continued\.batches_per_update is 3: .*_per_update=2"
+    ):
+        run(config)
+    assert not (config.out / "text").exists()
+    with pytest.raises(NeuronspecError, match=r"^training\.batches_per_update is 1"):
+        run(load(), until="train")

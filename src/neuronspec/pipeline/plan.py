@@ -249,6 +249,7 @@ def run(config: Config, *, until: str | None = None, force: bool = False, only: 
         raise NeuronspecError(f"no stage {wanted}{did_you_mean(str(wanted), names)}; this run has {', '.join(names)}")
     work.check_needs(config)
     wanted_stages = _with_what_they_need(stages, asked)
+    _check_processes(config, wanted_stages)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     processes = _join(config)
@@ -263,6 +264,25 @@ def _join(config: Config) -> PartialState | None:
     if count_processes() == 1:
         return None
     return join_processes(config.device == "cpu")
+
+
+def _check_processes(config: Config, stages: list[Stage]) -> None:
+    """Refuse, before any work, a training whose batches cannot be shared by the processes that were launched.
+
+    Raises:
+        NeuronspecError: The number of batches of an update is no multiple of the number of processes.
+    """
+    launched = count_processes()
+    for stage in stages:
+        if stage.name.partition(".")[0] != "train" or all(path.exists() for path in stage.outputs):
+            continue
+        key = "training" if stage.name == "train" else "continued"
+        section = config.training if stage.name == "train" else config.continued
+        if section.updates and section.batches_per_update % launched:
+            raise NeuronspecError(
+                f"{key}.batches_per_update is {section.batches_per_update}: it must be a multiple of the {launched} "
+                f"processes, such as {key}.batches_per_update={launched}"
+            )
 
 
 def _is_asked(name: str, until: str, only: str | None) -> bool:
