@@ -144,3 +144,11 @@ def test_any_table_is_read_whole_or_refused(tmp_path: Path, rows: list[list[str]
         assert "not text" in str(error)  # noqa: PT017 - what else may be refused?
     else:
         assert found == [(row[0], row[1]) for row in rows]
+
+
+@pytest.mark.parametrize("columns", [[0, 2], [2, 2], [-1, 2], [2], [1, 2, 3], ["", "de"]])
+def test_columns_that_are_not_two_of_a_table_are_refused(tmp_path: Path, columns: list[int | str]) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_text("1.05\tthe old\tdas alte\n", encoding="utf-8")
+    with pytest.raises(NeuronspecError, match=r"cannot read the columns .*rows\.tsv: expected two columns"):
+        read(path, "en", "de", columns)

@@ -287,9 +287,7 @@ def test_processes_that_cannot_share_the_batches_are_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(plan, "count_processes", lambda: 2)
     config = load("training.batches_per_update=2", "continued.batches_per_update=3")
-    with pytest.raises(
-        NeuronspecError, match=r"^continued\.batches_per_update is 3: .*_per_update=2"
-    ):
+    with pytest.raises(NeuronspecError, match=r"^continued\.batches_per_update is 3: .*_per_update=2"):
         run(config)
     assert not (config.out / "text").exists()
     with pytest.raises(NeuronspecError, match=r"^training\.batches_per_update is 1"):

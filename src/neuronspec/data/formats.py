@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuronspec.columns import check_columns
 from neuronspec.data.spellings import choose_spelling, find_other_spelling
 from neuronspec.data.streams import exists, missing, open_bytes, read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
@@ -106,7 +107,10 @@ def _read_columns(path: str, source: str, target: str, format: str, columns: Seq
     found = tell_by_suffix(path) if format == "auto" else format
     if found not in ("tsv", None):
         raise NeuronspecError(f"columns are for tables of TABs (format tsv), but {path} is read as {found}")
-    return read_table(path, source, target, columns)
+    try:
+        return read_table(path, source, target, check_columns(columns))
+    except ValueError as error:
+        raise NeuronspecError(f"cannot read the columns {list(columns)} of {path}: {error}") from None
 
 
 def decode_json(text: str, place: str) -> Any:
