@@ -244,8 +244,7 @@ def test_validation_text_that_is_left_out_entirely_is_refused(corpus: Path, tmp_
 def test_a_direction_that_is_added_later_must_be_told_from_the_others(corpus: Path, tmp_path: Path) -> None:
     model = {"pretrained": str(make_t5(corpus)), "source_prefix": "translate {src_name}: "}
     (corpus / "fr.txt").write_text((corpus / "de.txt").read_text(encoding="utf-8"), encoding="utf-8")
-    tasks, methods = ["de-en", "en-fr"], {"fine_tune": {}}
-    changes = {"model": model, "tasks": tasks, "methods": methods}
+    changes: dict[str, Any] = {"model": model, "tasks": ["de-en", "en-fr"], "methods": {"fine_tune": {}}}
     run(configure(corpus, corpus / "t5", tmp_path / "run", **changes), until="translate")
 
     added = configure(corpus, corpus / "t5", tmp_path / "run", **changes, zero_shot=["de-fr"])

@@ -16,12 +16,11 @@ from neuronspec.data.text import Texts, pairs_of
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.inputs import make_batches
-from neuronspec.models.limits import TooLong
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
 from neuronspec.pipeline.encoding import open_dataset
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.sections import Translation
+from neuronspec.sections import TooLong, Translation
 
 Batches = Iterator[Mapping[str, Any]]
 Pairs = tuple[list[str], list[str]]  # sources, references
