@@ -13,6 +13,7 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
+from neuronspec.translation.ct2 import CT2Translator
 from neuronspec.translation.decoding import translate
 
 
@@ -37,3 +38,18 @@ def test_nothing_is_translated_with_weights_that_are_no_numbers(
         specialize(model, NeuronMasks.from_dict({"de-en": on}))
     with pytest.raises(NeuronspecError, match="cannot translate: the model's scores are not numbers"):
         translate(model, tokenizer, ["abc"], ["de-en"], options)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_nothing_is_translated_with_ctranslate2_either(
+    beams: int, small_model: Callable[..., PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    pytest.importorskip("ctranslate2")
+    model = small_model(vocab_size=len(tokenizer))
+    with torch.no_grad():
+        find_ffn_layers(model)[0].projection.weight.fill_(3e38)  # finite, but what is computed overflows
+    with (
+        CT2Translator(model, tokenizer, device="cpu") as engine,
+        pytest.raises(NeuronspecError, match="cannot translate: the model's scores are not numbers"),
+    ):
+        engine(["abc"], ["de-en"], Translation(beams=beams, max_tokens=4))

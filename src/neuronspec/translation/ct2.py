@@ -28,6 +28,7 @@ from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router
 from neuronspec.translation.conversion import INSTEAD, check_convertible, convert
+from neuronspec.translation.finiteness import NO_NUMBERS
 from neuronspec.translation.sources import Sources, prepare_sources
 
 LOADED = 8  # converted models in memory
@@ -161,6 +162,8 @@ class CT2Translator:
             )
         except (RuntimeError, ValueError) as error:  # such as a source that is longer than the table of positions
             raise NeuronspecError(f"CTranslate2 cannot translate this: {first_line(error)}; {INSTEAD}") from error
+        if any(np.isnan(result.scores).any() for result in results):
+            raise NeuronspecError(NO_NUMBERS)
         best = []
         for result in results:
             lengths = np.array([len(tokens) for tokens in result.hypotheses])

@@ -7,6 +7,10 @@ from transformers import LogitsProcessor
 
 from neuronspec.errors import NeuronspecError
 
+NO_NUMBERS = (
+    "cannot translate: the model's scores are not numbers (NaN). Its weights are not finite, or its activations "
+    "overflow: take an earlier checkpoint, or load it in float32"
+)
 _STEPS = 2  # the first one may be forced to be a tag, which hides what the model says
 
 
@@ -24,8 +28,5 @@ class FiniteScores(LogitsProcessor):  # type: ignore[misc,unused-ignore]
         """
         self.steps += 1
         if self.steps <= _STEPS and bool(scores.max().isnan()):  # NaN goes through the maximum
-            raise NeuronspecError(
-                "cannot translate: the model's scores are not numbers (NaN). Its weights are not finite, or its "
-                "activations overflow: take an earlier checkpoint, or load it in float32"
-            )
+            raise NeuronspecError(NO_NUMBERS)
         return scores
