@@ -140,6 +140,12 @@ def test_padding_of_a_text_does_not_count(name: str, small_model: SmallModel) ->
             assert all(torch.equal(counts.values[layer], alone.values[layer]) for layer in alone.layers)
 
 
+def test_a_padding_token_that_starts_the_decoder_is_padding_in_a_source(small_model: SmallModel) -> None:
+    model = small_model("t5", pad_token_id=1, decoder_start_token_id=1)
+    batch = {"input_ids": torch.tensor([[5, 6, EOS], [7, EOS, 1]]), "labels": torch.tensor([[5, EOS], [EOS, -100]])}
+    assert complete_batch(model, batch)["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+
+
 def test_r5_a_row_without_any_token_counts_nothing(small_model: SmallModel) -> None:
     model = small_model()
     batch = {"input_ids": torch.tensor([[5, EOS], [1, 1]]), "labels": torch.tensor([[6, EOS], [1, -100]])}

@@ -73,7 +73,8 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
             "a batch has no 'attention_mask', and the model's configuration has no pad_token_id: cannot tell padding; "
             "give what the tokenizer returns as attention_mask"
         )
-    if (padding in ends or padding == start) and bool((ids == padding).any()):
+    begins = padding == start and not model.config.is_encoder_decoder  # a source never begins with the decoder's start
+    if (padding in ends or begins) and bool((ids == padding).any()):
         raise NeuronspecError(
             f"a batch has no 'attention_mask', and its padding token ({padding}) also ends or begins a sentence: "
             "cannot tell padding; give what the tokenizer returns as attention_mask"
