@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.patience import PATIENCE
 from transformers import PreTrainedModel
 
 from neuronspec.config import Config
@@ -266,7 +267,7 @@ def together(trained: Path) -> tuple[Layout, int | None, str]:
             stderr=log,
         )
         try:
-            code: int | None = process.wait(25)
+            code: int | None = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             code = None
             process.terminate()  # which ends the two that it launched, too
