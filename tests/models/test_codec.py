@@ -319,3 +319,11 @@ def test_a_prefix_that_leaves_no_room_for_text_is_refused(tmp_path: Path) -> Non
     config.max_position_embeddings = 2
     with pytest.raises(NeuronspecError, match="too few positions"):
         TextCodec(tokenizer, config).format("en-de")
+
+
+@pytest.mark.parametrize("name", ["m2m_100", "nllb", "mbart-50"])
+def test_two_languages_that_share_a_tag_are_refused_together(tmp_path: Path, name: str) -> None:
+    codec = TextCodec(FAMILIES[name].make(tmp_path), FAMILIES[name].config())
+    assert len(codec.formats(["en-pt", "pt_BR-en"])) == 2
+    with pytest.raises(NeuronspecError, match=r"en-pt and en-pt_BR look the same .* one tag for both"):
+        codec.formats(["en-pt", "en-pt_BR"])

@@ -346,6 +346,11 @@ class TextCodec:
                 f"{first} and {second} have the same source_prefix, {self._fill_prefix(second)!r}, so the model would "
                 "translate both into one language: write {tgt} or {tgt_name} in it"
             )
+        if form.tags:
+            return NeuronspecError(
+                f"{first} and {second} look the same to this model, which has one tag for both target languages: keep "
+                f"one of the directions, or {HOW_TO_PREFIX}"
+            )
         return NeuronspecError(
             f"{first} and {second} look the same to this model, which has no language tags, so it would translate both "
             f"into one language: {HOW_TO_PREFIX}"
