@@ -238,6 +238,11 @@ def dress_by_hand(tokenizer: PreTrainedTokenizerBase, task: str, text: str | tup
         ("translator", {"de-en": []}, "there is no text for the task de-en"),
         ("reader", {"de": []}, "there is no text for the task de"),
         ("translator", {"de-en": ["ab"]}, r"de-en: a m2m_100 model reads \(source, target\) pairs, not 'ab'"),
+        ("translator", {"de-en": [("ab", "cd"), "ef"]}, r"reads \(source, target\) pairs, not 'ef' \(number 2\)"),
+        ("translator", {"de-en": [("ab", "cd", "ef")]}, r"reads \(source, target\) pairs, not \('ab', 'cd', 'ef'\)"),
+        ("translator", {"de-en": [("ab", None)]}, r"reads \(source, target\) pairs, not \('ab', None\)"),
+        ("reader", {"de": ["ab", None]}, r"reads texts, not None \(number 2\)"),
+        ("reader", {"de": "abc"}, "there is no text for the task de: give a list of texts, not 'abc'"),
         ("reader", {"de": [("ab", "cd")]}, r"de: a llama model reads texts, not \('ab', 'cd'\)"),
         ("translator", {"de-pl": [("ab", "cd")]}, "no tag for Polish"),
         ("translator", {"xx-en": [("ab", "cd")]}, "no tag for xx"),
@@ -255,3 +260,14 @@ def test_no_texts_give_no_batches(translator: PreTrainedModel, tokenizer: PreTra
     assert list(make_batches(translator, tokenizer, {})) == []
     with pytest.raises(NeuronspecError, match="nothing to record from"):
         record_activations(translator, make_batches(translator, tokenizer, {}))
+
+
+def test_options_that_cannot_be_kept_are_refused(
+    translator: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(NeuronspecError, match=r"too_long is 'drop'; expected one of cut, skip, error"):
+        next(make_batches(translator, tokenizer, PAIRS, too_long="drop"))  # type: ignore[arg-type]
+    with pytest.raises(NeuronspecError, match="no token of text fits into max_tokens=2 beside the 2 that stand"):
+        next(make_batches(translator, tokenizer, PAIRS, max_tokens=2))
+    (batch,) = make_batches(translator, tokenizer, {"de-en": (pair for pair in PAIRS["de-en"])})  # type: ignore[dict-item]
+    assert len(batch["tasks"]) == len(PAIRS["de-en"])

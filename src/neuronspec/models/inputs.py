@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,8 +52,9 @@ def make_batches(
         NeuronspecError: a task has no text, a language no tag in the vocabulary, a model without tags cannot tell the
             tasks apart, or a text is too long and `too_long` is `error`.
     """
-    for task, given in texts.items():
-        _check_text(model, task, given)
+    texts = {task: _check_texts(model, task, given) for task, given in texts.items()}
+    if too_long not in get_args(TooLong):
+        raise NeuronspecError(f"too_long is {too_long!r}; expected one of {', '.join(get_args(TooLong))}")
 
     if not model.config.is_encoder_decoder:
         limit = min(max_tokens, read_limits(model.config)[1] or max_tokens)
@@ -69,15 +70,32 @@ def make_batches(
             longest_source=min(max_tokens, formats[task].longest_source or max_tokens),
             longest_target=min(max_tokens, formats[task].longest_target or max_tokens),
         )
+        if 0 in form.room:
+            raise NeuronspecError(
+                f"{task}: no token of text fits into max_tokens={max_tokens} beside the {max(form.overhead)} "
+                "that stand around it: raise max_tokens"
+            )
         yield from _read_pairs(codec, form, task, pairs, tokens_per_batch, too_long)
 
 
-def _check_text(model: PreTrainedModel, task: str, given: Texts) -> None:
-    if not given:
-        raise NeuronspecError(f"there is no text for the task {task}")
-    if isinstance(given[0], str) == model.config.is_encoder_decoder:
-        expected = "(source, target) pairs" if model.config.is_encoder_decoder else "texts"
-        raise NeuronspecError(f"{task}: a {model.config.model_type} model reads {expected}, not {given[0]!r}")
+def _check_texts(model: PreTrainedModel, task: str, given: Texts) -> list[Any]:
+    """Return the texts of a task as a list, each of the kind that the model reads."""
+    texts = [] if isinstance(given, str) else list(given)
+    if not texts:
+        raise NeuronspecError(f"there is no text for the task {task}: give a list of texts, not {given!r:.60}")
+
+    translates = model.config.is_encoder_decoder
+    for number, text in enumerate(texts, 1):
+        if not (_is_pair(text) if translates else isinstance(text, str)):
+            expected = "(source, target) pairs" if translates else "texts"
+            raise NeuronspecError(
+                f"{task}: a {model.config.model_type} model reads {expected}, not {text!r:.60} (number {number})"
+            )
+    return texts
+
+
+def _is_pair(text: object) -> bool:
+    return isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(side, str) for side in text)
 
 
 def _read_pairs(
