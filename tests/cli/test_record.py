@@ -368,3 +368,9 @@ def test_a_text_longer_than_the_model_can_read_is_cut_or_refused(
     Path("long.txt").write_text("abc def ghi " * 40 + "\n", encoding="utf-8")
     code = call("record", "--model", "short", "--text", "de=long.txt")
     assert code in (0, 2), capsys.readouterr().err
+
+
+def test_half_a_character_is_no_text(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("halves.jsonl").write_text('{"de": "a \\ud800 b", "en": "c"}\n', encoding="utf-8")
+    assert call("record", "--model", "translator", "--text", "de-en=halves.jsonl") == 2
+    assert "holds bytes that are not UTF-8, or half a character" in capsys.readouterr().err

@@ -186,3 +186,17 @@ def test_characters_that_become_several_tokens_are_found_too(
     codec = Expanding(tokenizer, make_model(tokenizer).config)
     check_sources(codec, ["\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}", "abc"], ["de-en"] * 2, "cut", "greetings")
     assert "greetings: 1 of 2 is longer than 16 tokens" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sentences", "tasks", "message"),
+    [
+        ("abc", ["de-en"] * 3, "give sentences as a list of texts, not 'abc'"),
+        (["abc", None], ["de-en"] * 2, "give sentences as a list of texts, not None"),
+        (["abc"], "de-en", "give tasks as a list of texts, not 'de-en'"),
+        (["abc", "caf\udce9"], ["de-en"] * 2, r"'caf\\udce9' holds bytes that are not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_refused(decode: Decode, sentences: Any, tasks: Any, message: str) -> None:
+    with pytest.raises(NeuronspecError, match=message):
+        decode(sentences, tasks)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
+from neuronspec.errors import NeuronspecError
 from neuronspec.models.layout import target_language_set
 
 Side = Literal["source", "target"]
@@ -23,20 +24,40 @@ def encode(
         side: Side whose vocabulary is used.
         sentences: (n,) plain text.
         reads_special: Whether text that looks like a special token becomes that token; it stays text otherwise.
+
+    Raises:
+        NeuronspecError: A sentence holds half a surrogate pair, so that it is no text.
     """
     if not sentences:
         return []
     argument = "text" if side == "source" else "text_target"
     encoder = target_tokenizer(tokenizer) if side == "target" else tokenizer
-    with target_language_set(encoder):
-        encoded = encoder(
-            **{argument: list(sentences)},
-            add_special_tokens=False,
-            return_attention_mask=False,
-            split_special_tokens=not reads_special,
-        )
+    try:
+        with target_language_set(encoder):
+            encoded = encoder(
+                **{argument: list(sentences)},
+                add_special_tokens=False,
+                return_attention_mask=False,
+                split_special_tokens=not reads_special,
+            )
+    except (TypeError, RuntimeError, UnicodeEncodeError):  # tokenizers differ in what they say
+        _refuse_no_text(sentences)
+        raise
     ids: list[list[int]] = encoded["input_ids"]
     return ids
+
+
+def _refuse_no_text(sentences: Sequence[str]) -> None:
+    """Refuse what no tokenizer can read: halves of surrogate pairs, which stand for bytes that were no UTF-8.
+
+    Raises:
+        NeuronspecError: There are some.
+    """
+    for sentence in sentences:
+        if any("\ud800" <= character <= "\udfff" for character in sentence):
+            raise NeuronspecError(
+                f"{sentence[:60]!r} holds bytes that are not UTF-8, or half a character: give it as UTF-8 text"
+            )
 
 
 def has_two_vocabularies(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -54,6 +54,10 @@ def prepare_sources(
         NeuronspecError: The lengths of the arguments differ; the model cannot do a task, or cannot tell some apart; or
             a sentence is too long and `too_long` is `error`.
     """
+    for given, name in ((sentences, "sentences"), (tasks, "tasks")):
+        strange = [given] if isinstance(given, str) else [one for one in given if not isinstance(one, str)]
+        if strange:
+            raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
     if len(sentences) != len(tasks):
         raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
 
