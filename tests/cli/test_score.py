@@ -79,7 +79,10 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["-t", "empty", "-r", "empty", "-l", "en"], "error: empty is empty; expected one sentence a line"),
         (["-t", "none", "-r", "ref", "-l", "en"], "does not"),
         (["nope"], "error: no configuration 'nope'"),
-        (["demo", "-m", "comet"], "error: a configuration says how its run is scored: change it"),
+        (
+            ["demo", "-m", "comet"],
+            "error: these options need --translations; for a run, change its configuration: evaluation.metrics",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(

@@ -279,8 +279,11 @@ def test_a_lone_carriage_return_is_no_end_of_a_line(
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["demo", "--beams", "2"], "a configuration says how its run translates: change it"),
-        (["demo", "--engine", "ctranslate2"], "a configuration says how its run translates"),
+        (
+            ["demo", "--beams", "2"],
+            "these options need --model; for a run, change its configuration: translation.beams=5",
+        ),
+        (["demo", "--engine", "ctranslate2"], "these options need --model"),
         (["--model", "nowhere", "en-de", "x", "--out", "here"], "--out is the directory of a run"),
     ],
 )

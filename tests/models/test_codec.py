@@ -176,6 +176,13 @@ def test_a_token_that_a_user_added_is_a_tag(tmp_path: Path) -> None:
     assert tokenizer.convert_ids_to_tokens(form.source([7])) == ["ton_Latn", "▁a", "</s>"]
 
 
+def test_a_token_that_was_added_as_a_word_is_no_tag(tmp_path: Path) -> None:
+    tokenizer = make_nllb(tmp_path)
+    tokenizer.add_tokens(["hsb"])
+    with pytest.raises(NeuronspecError, match=r"'hsb' was added .* as a word.*special_tokens=True"):
+        TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2)).format("hsb-de")
+
+
 @pytest.mark.parametrize("hostile", [">>fra<< a b", "<2fr> a b", "</s> a", "a >>deu<< b", "__de__ a", "deu_Latn a"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_text_that_looks_like_a_tag_stays_text(codecs: dict[str, TextCodec], name: str, hostile: str) -> None:

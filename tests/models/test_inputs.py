@@ -133,7 +133,7 @@ def test_what_is_too_long_is_cut_left_out_or_refused_and_said_once(
         texts = {"de-en": [pair, short, pair]}
         caplog.clear()
         cut = list(make_batches(translator, tokenizer, texts, max_tokens=exact))
-        said = f"the text of de-en: 2 of 3 are longer than {exact} tokens, the most that the model reads (lines 1, 3)"
+        said = f"the text of de-en: 2 of 3 are longer than {exact} tokens, the most that are read (lines 1, 3)"
         assert [record.message for record in caplog.records] == [f"{said}: cut to that length"]
         assert sum(len(batch["tasks"]) for batch in cut) == 3
         for batch in cut:

@@ -320,7 +320,7 @@ def test_what_cannot_be_done_is_said(
     engine = CT2Translator(model, tokenizer, device="cpu")
     with pytest.raises(NeuronspecError, match="2 sentences but 1 tasks: give one task for each sentence"):
         engine(SENTENCES[:2], ["de-en"])
-    with pytest.raises(NeuronspecError, match="1 of 1 is longer than 64 tokens, the most that the model reads"):
+    with pytest.raises(NeuronspecError, match="1 of 1 is longer than 64 tokens, the most that are read"):
         engine(["abcdefgh " * 40], ["de-en"], Translation(too_long="error"))
     with pytest.raises(NeuronspecError, match=r"no tag for Portuguese \(pt\)"):
         engine(SENTENCES[:1], ["de-pt"])

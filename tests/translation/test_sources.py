@@ -91,7 +91,7 @@ def test_a_line_that_is_too_long_is_cut_by_default_and_said_once(
         made = run(decode, ["abc", LONG, "def", LONG * 3])
     assert len(made) == 4
     assert [record.message for record in caplog.records] == [
-        f"2 of 4 are longer than {POSITIONS} tokens, the most that the model reads (lines 2, 4): cut to that length"
+        f"2 of 4 are longer than {POSITIONS} tokens, the most that are read (lines 2, 4): cut to that length"
     ]
     assert [made[0], made[2]] == run(decode, ["abc", "def"])
 

@@ -65,7 +65,7 @@ def score(
     if config is not None:
         if hypotheses or references or sources or metric or sentencepiece or comet_model or detokenize or language:
             raise NeuronspecError(
-                "a configuration says how its run is scored: change it, evaluation.metrics=[bleu, ter]"
+                "these options need --translations; for a run, change its configuration: evaluation.metrics=[bleu, ter]"
             )
         from neuronspec.evaluation.results import Results
         from neuronspec.pipeline.plan import run

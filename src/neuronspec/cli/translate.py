@@ -115,7 +115,10 @@ def translate(
     if model is None:
         changed = (beams, engine, compute_type, early_stopping, too_long, source_prefix)
         if masks or dense or source or target or changed != (5, ENGINES[0], "default", None, TooLongChoice.cut, None):
-            raise NeuronspecError("a configuration says how its run translates: change it, translation.beams=5")
+            raise NeuronspecError(
+                "these options need --model; for a run, change its configuration: translation.beams=5, "
+                "translation.too_long=skip, model.source_prefix=..."
+            )
         from neuronspec.pipeline.plan import run
 
         directory = run(load(words[0], words[1:], out), until="translate", force=force).out

@@ -141,8 +141,8 @@ class BatchSampler:
             if not len(fitting):
                 raise NeuronspecError(
                     f"{names[number] if names else number} has no training pair of at most {limit} tokens a side "
-                    f"({len(self.lengths[number])} pairs in all): give it more data, or raise sampling.max_tokens "
-                    "and sampling.tokens_per_batch"
+                    f"({len(self.lengths[number])} pairs in all): give it shorter text, or raise sampling.max_tokens "
+                    "and sampling.tokens_per_batch as far as the model can read"
                 )
         self.tokens_per_batch = tokens_per_batch
         self.homogeneous = homogeneous

@@ -53,9 +53,7 @@ def announce_too_long(numbers: Sequence[int], total: int, limit: int | None, too
     lines = ("line " if len(numbers) == 1 else "lines ") + ", ".join(map(str, numbers[:_NAMED])) + more
     are = "is" if len(numbers) == 1 else "are"
     place = f"{name}: " if name else ""
-    found = (
-        f"{place}{len(numbers)} of {total} {are} longer than {limit} tokens, the most that the model reads ({lines})"
-    )
+    found = f"{place}{len(numbers)} of {total} {are} longer than {limit} tokens, the most that are read ({lines})"
     if too_long == "error":
         raise NeuronspecError(f"{found}: shorten them, or choose cut or skip for what is too long")
     outcome = "cut to that length" if too_long == "cut" else "left out"

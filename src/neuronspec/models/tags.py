@@ -103,7 +103,7 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
     code = match_language(language, by_code)
     if code is not None:
         return by_code[code].number
-    raise _no_tag(language, by_code)
+    raise _no_tag(language, by_code, tokenizer)
 
 
 def has_tag(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation) -> bool:
@@ -113,13 +113,23 @@ def has_tag(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notatio
 
 
 def _find_own_tag(language: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the id of a token that was added for exactly this code, whatever it looks like; None without one."""
+    """Return the id of a special token that was added for exactly this code, whatever it looks like; None without one.
+
+    A token that was added as a word is no tag: every such word of a text would become it.
+    """
     has_role = language in tokenizer.special_tokens_map.values()  # such as the end of a sentence
     number: int | None = tokenizer.get_added_vocab().get(language)
-    return None if has_role else number
+    if number is None or has_role or not tokenizer.added_tokens_decoder[number].special:
+        return None
+    return number
 
 
-def _no_tag(language: str, by_code: Mapping[str, Tag]) -> NeuronspecError:
+def _no_tag(language: str, by_code: Mapping[str, Tag], tokenizer: PreTrainedTokenizerBase) -> NeuronspecError:
+    if language in tokenizer.get_added_vocab():
+        return NeuronspecError(
+            f"the token {language!r} was added to the model's vocabulary as a word, so that every such word of a text "
+            f"would become the tag: add it with add_tokens([{language!r}], special_tokens=True)"
+        )
     name = find_language(language).name
     label = language if name == language else f"{name} ({language})"
     hint = did_you_mean(language, by_code)
