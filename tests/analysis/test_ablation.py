@@ -23,7 +23,7 @@ from neuronspec.analysis.ablation import Ablation, ablate
 from neuronspec.analysis.harm import measuring_loss
 from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.data.batches import IGNORED, Tensors, collate
-from neuronspec.data.formatting import TaskFormat
+from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.inputs import make_batches
 from neuronspec.neurons.counts import ActivationCounts

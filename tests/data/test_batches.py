@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors, collate, pad
-from neuronspec.data.formatting import TaskFormat, special_ids
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.data.store import Encode, build_store
+from neuronspec.data.task_format import TaskFormat, special_ids
 
 PAD, EOS, START = 1, 2, 3
 BARE = TaskFormat(source_suffix=(EOS,), target_suffix=(EOS,), start=START, pad=PAD)

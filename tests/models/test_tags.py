@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from pathlib import Path
 
 import pytest
-import sentencepiece
+from tests.models.tokenizers import make_m2m, make_mbart, make_nllb, write_pieces
 from transformers import (
     M2M100Config,
-    M2M100Tokenizer,
     MarianConfig,
     MarianTokenizer,
     MBart50Tokenizer,
     MBartConfig,
-    NllbTokenizer,
     PretrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -25,7 +22,6 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.tags import list_tags, tag_id
 
-PIECES = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "a": 5, "b": 6, "▁a": 7}
 MARIAN = {"</s>": 0, "<unk>": 1, "▁a": 2, ">>deu<<": 3, ">>fra<<": 4, "<pad>": 5}
 
 
@@ -35,26 +31,16 @@ def tokenizers(
 ) -> dict[str, PreTrainedTokenizerBase]:
     """The tokenizers of real model families, with vocabularies of a few pieces, and ours."""
     folder: Path = tmp_path_factory.mktemp("tokenizers")
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a b c d e", "b c a d e f"] * 20),
-        model_writer=model,
-        vocab_size=20,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    (folder / "pieces.model").write_bytes(model.getvalue())
-    (folder / "m2m.json").write_text(json.dumps(PIECES), encoding="utf-8")
+    pieces, _ = write_pieces(folder)
     (folder / "marian.json").write_text(json.dumps(MARIAN), encoding="utf-8")
-    pieces = str(folder / "pieces.model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where sacremoses is not installed, which it would normalise text with
         marian = MarianTokenizer(pieces, pieces, str(folder / "marian.json"))
     return {
         "ours": tokenizer,
-        "m2m_100": M2M100Tokenizer(str(folder / "m2m.json"), pieces),
-        "nllb": NllbTokenizer(vocab=PIECES, merges=[("▁", "a")]),
-        "mbart": MBart50Tokenizer(),
+        "m2m_100": make_m2m(folder),
+        "nllb": make_nllb(folder),
+        "mbart": make_mbart(folder, MBart50Tokenizer),
         "marian": marian,
     }
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from neuronspec.data.batches import IGNORED, Tensors, collate
-from neuronspec.data.formatting import TaskFormat
+from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks

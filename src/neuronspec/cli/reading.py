@@ -38,7 +38,7 @@ class Reading:
 
     def find_special(self, kinds: Collection[str]) -> list[int]:
         """Return the ids of the tokens that are put around the texts, of the kinds `tags` and `end_of_sentence`."""
-        from neuronspec.data.formatting import special_ids
+        from neuronspec.data.task_format import special_ids
         from neuronspec.models.codec import TextCodec
 
         if not self.model.config.is_encoder_decoder:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from neuronspec.data.formatting import Ids, TaskFormat
 from neuronspec.data.sampling import Batch, cut_by_tokens
 from neuronspec.data.store import TokenStore
+from neuronspec.data.task_format import Ids, TaskFormat
 
 IGNORED = -100  # the label that no loss counts
 EVERYTHING = slice(None)  # of a text

@@ -11,11 +11,10 @@ from weakref import WeakSet
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from neuronspec.data.formatting import TaskFormat
+from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
 from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, is_fsmt, vocabulary_size
-from neuronspec.models.layout import Layout, read_layout
 from neuronspec.models.limits import read_limits
 from neuronspec.models.prefixes import (
     HOW_TO_PREFIX,
@@ -25,6 +24,7 @@ from neuronspec.models.prefixes import (
     find_declared_prefix,
 )
 from neuronspec.models.special_text import break_special_text
+from neuronspec.models.special_tokens import SpecialTokens, read_special_tokens
 from neuronspec.models.tags import Notation, has_tag, read_tags, tag_id
 
 logger = logging.getLogger(__name__)
@@ -188,13 +188,13 @@ class TextCodec:
         return formats
 
     @functools.cached_property
-    def _layout(self) -> Layout:
-        return read_layout(self.tokenizer)
+    def _special_tokens(self) -> SpecialTokens:
+        return read_special_tokens(self.tokenizer)
 
     @functools.cached_property
     def _own_notation(self) -> Notation | None:
         """The notation of the tags that the tokenizer puts around text by itself; None where it does not."""
-        layout = self._layout
+        layout = self._special_tokens
         added = {*layout.source_prefix, *layout.source_suffix, *layout.target_prefix, *layout.target_suffix}
         tags = read_tags(self.tokenizer).values()
         return next((tag.notation for tag in tags if tag.number in added), None)
@@ -229,12 +229,12 @@ class TextCodec:
         needed = [target] if notation.place == "source" else [source, target]
         return not all(has_tag(language, self.tokenizer, notation) for language in needed)
 
-    def _place_tags(self, source_tag: int | None, target_tag: int | None) -> Layout:
+    def _place_tags(self, source_tag: int | None, target_tag: int | None) -> SpecialTokens:
         """Return the tokenizer's layout with these tags where the model expects them."""
-        layout = self._layout
+        layout = self._special_tokens
         if self._own_notation is not None:
             tags = {tag.number for tag in read_tags(self.tokenizer).values()}
-            return Layout(
+            return SpecialTokens(
                 source_prefix=_replace(layout.source_prefix, tags, source_tag),
                 source_suffix=_replace(layout.source_suffix, tags, source_tag),
                 target_prefix=_replace(layout.target_prefix, tags, target_tag),
@@ -261,7 +261,7 @@ class TextCodec:
     @functools.cached_property
     def _silent_ids(self) -> frozenset[int]:
         """Ids that are no text in what a model writes."""
-        tokenizer, layout = self.tokenizer, self._layout
+        tokenizer, layout = self.tokenizer, self._special_tokens
         silent = {*layout.target_prefix, *layout.target_suffix}
         for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
             number = find_target_id(tokenizer, token) if token else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.layout import target_language_set
+from neuronspec.models.special_tokens import target_language_set
 
 Side = Literal["source", "target"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.batches import collate, pad
-from neuronspec.data.formatting import TaskFormat
 from neuronspec.data.sameness import is_empty
 from neuronspec.data.sampling import cut_by_tokens
+from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.limits import announce_too_long, read_limits

@@ -17,9 +17,9 @@ from neuronspec.models.finite import check_finite
 from neuronspec.models.forward import evaluating, without_output_layer
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.wrapping import unwrap_model
-from neuronspec.neurons.finiteness import LastStates, find_bad_row
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
+from neuronspec.neurons.overflow import LastStates, find_bad_row
 from neuronspec.neurons.positions import Positions
 
 GatedAt = Literal["gate", "product"]

@@ -10,16 +10,16 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config import Config
-from neuronspec.data.formatting import special_ids
 from neuronspec.data.store import read_columns
+from neuronspec.data.task_format import special_ids
 from neuronspec.data.text import Texts, pairs_of
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
-from neuronspec.pipeline.encoding import open_dataset
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.tokens import open_dataset
 from neuronspec.sections import TooLong, Translation
 
 Batches = Iterator[Mapping[str, Any]]

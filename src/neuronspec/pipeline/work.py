@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import neuronspec
 from neuronspec.config import SEED, Config
 from neuronspec.data.batches import Tensors
-from neuronspec.data.formatting import special_ids
+from neuronspec.data.task_format import special_ids
 from neuronspec.data.text import Texts, prepare_text
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
@@ -32,8 +32,8 @@ from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.pipeline.encoding import announce_lengths, encode_texts, open_dataset, open_pretrained_codec
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.tokens import announce_lengths, encode_texts, open_dataset, open_pretrained_codec
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.sections import Neurons, Training

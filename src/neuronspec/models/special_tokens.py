@@ -14,7 +14,7 @@ _PROBE = "a b c"
 
 
 @dataclass(frozen=True)
-class Layout:
+class SpecialTokens:
     """The ids that a tokenizer puts around text by itself.
 
     Attributes:
@@ -30,7 +30,7 @@ class Layout:
     target_suffix: tuple[int, ...]
 
 
-def read_layout(tokenizer: PreTrainedTokenizerBase) -> Layout:
+def read_special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     """Return what a tokenizer puts around text, with the languages that it is set to.
 
     Raises:
@@ -39,7 +39,7 @@ def read_layout(tokenizer: PreTrainedTokenizerBase) -> Layout:
     with target_language_set(tokenizer):
         source = _split(tokenizer, "text")
         target = _split(tokenizer, "text_target")
-    return Layout(*source, *target)
+    return SpecialTokens(*source, *target)
 
 
 @contextlib.contextmanager
