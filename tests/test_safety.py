@@ -23,6 +23,7 @@ GROUND = (
     "files",
     "languages",
     "columns",
+    "codes",
     "sections",
     "config",
     "recipe",

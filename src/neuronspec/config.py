@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from neuronspec.codes import Direction, LanguageCode, check_directions_once, check_languages_once
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_sides, join_direction, same_language, spell_as, split_direction
 from neuronspec.sections import (
     Analysis,
     Data,
-    Direction,
     Evaluation,
-    LanguageCode,
     Model,
     Neurons,
     Sampling,
@@ -24,8 +23,6 @@ from neuronspec.sections import (
     Training,
     Translation,
     Vocabulary,
-    check_directions_once,
-    check_languages_once,
 )
 
 PIVOT = "en"

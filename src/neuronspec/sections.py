@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from neuronspec.codes import LanguageCode, check_languages_once, check_levels, check_once
 from neuronspec.columns import check_columns
-from neuronspec.errors import NeuronspecError
-from neuronspec.languages import check_code, join_direction, same_language, split_direction
 
 TooLong = Literal["cut", "skip", "error"]
 """What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
@@ -30,18 +28,6 @@ PresetName = Literal[
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
-def check_once(names: list[str]) -> list[str]:
-    """Refuse a list in which something comes twice.
-
-    Raises:
-        ValueError: it does.
-    """
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)} given more than once")
-    return names
 
 
 class Section(BaseModel):
@@ -309,71 +295,6 @@ class Translation(Section):
         if self.engine == "transformers" and self.compute_type != "default":
             raise ValueError("translation.compute_type is for engine: ctranslate2")
         return self
-
-
-def _check_language(code: str) -> str:
-    try:
-        return check_code(code)
-    except NeuronspecError as error:
-        raise ValueError(str(error)) from error
-
-
-def _check_direction(task: str) -> str:
-    try:
-        return join_direction(*split_direction(task))
-    except NeuronspecError as error:
-        raise ValueError(str(error)) from error
-
-
-def check_languages_once(codes: list[str]) -> list[str]:
-    """Refuse a list of codes in which a language comes twice, in whatever spelling.
-
-    Raises:
-        ValueError: it does.
-    """
-    check_once(codes)
-    for number, code in enumerate(codes):
-        if twin := next((other for other in codes[:number] if same_language(code, other)), None):
-            raise ValueError(f"{twin} and {code} are the same language: keep one of them")
-    return codes
-
-
-def check_directions_once(tasks: list[str]) -> list[str]:
-    """Refuse a list of directions in which one comes twice, or a language is spelled in two ways.
-
-    Raises:
-        ValueError: it does.
-    """
-    check_once(tasks)
-    check_languages_once(list(dict.fromkeys(code for task in tasks for code in split_direction(task))))
-    return tasks
-
-
-def _text(code: Any) -> Any:
-    if code is False:
-        raise ValueError('YAML reads no as false: write "no" in quotes')
-    return code
-
-
-LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_check_language)]
-Direction = Annotated[str, AfterValidator(_check_direction)]
-
-
-def check_levels(levels: Mapping[str, list[str]]) -> None:
-    """Refuse resource levels that would not be told apart.
-
-    Raises:
-        ValueError: a language is in two, or a name is that of another group of directions.
-    """
-    for name in levels:
-        if not re.fullmatch(r"[A-Za-z][\w.+]*", name) or name in ("all", "other"):
-            raise ValueError(f"{name!r} cannot name a level: use a word such as high")
-    seen: list[str] = []
-    for members in levels.values():
-        for code in members:
-            if any(same_language(code, other) for other in seen):
-                raise ValueError(f"{code} is in two levels: every language has one")
-        seen += members
 
 
 class Evaluation(Section):

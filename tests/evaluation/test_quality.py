@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation import quality
+from neuronspec.evaluation import identification
 from neuronspec.evaluation.quality import Quality, assess, find_copies, find_loops, looks_tokenized
 
 pytest.importorskip("py3langid")
@@ -74,7 +74,9 @@ def test_references_in_the_wrong_language_are_shown() -> None:
 @pytest.fixture
 def labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an identifier stand in that calls a text what its first word says."""
-    monkeypatch.setattr(quality, "_load_identifier", lambda: (lambda text: text.split()[0], ("de", "en", "xh", "zu")))
+    monkeypatch.setattr(
+        identification, "_load_identifier", lambda: (lambda text: text.split()[0], ("de", "en", "xh", "zu"))
+    )
 
 
 def say(label: str, times: int) -> list[str]:
@@ -142,7 +144,7 @@ def test_languages_that_cannot_be_identified_give_none_and_the_reason(code: str)
 
 
 def test_a_script_of_its_own_decides_without_the_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "_load_identifier", lambda: pytest.fail("not needed"))
+    monkeypatch.setattr(identification, "_load_identifier", lambda: pytest.fail("not needed"))
     santali = "ᱱᱚᱶᱟ ᱫᱚ ᱢᱤᱫ ᱢᱟᱨᱮ ᱯᱩᱞ ᱠᱟᱱᱟ ᱟᱨ ᱱᱚᱸᱰᱮ ᱫᱟᱜ ᱫᱚ ᱟᱹᱰᱤ ᱪᱮᱛᱟᱱ ᱨᱮ ᱢᱮᱱᱟᱜᱼᱟ ᱾"
     found = look([santali, SENTENCES["en"]], "sat", [santali] * 2)
     assert (found.off_target, found.off_target_references) == (0.5, 0.0)
@@ -159,7 +161,7 @@ def test_serbian_may_be_in_either_script_but_croatian_may_not() -> None:
 
 
 def test_without_py3langid_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    quality._load_identifier.cache_clear()
+    identification._load_identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     with pytest.raises(NeuronspecError, match=r"pip install 'py3langid>=0.4'"):
         look(["a"])
@@ -313,7 +315,7 @@ def test_each_sentence_is_identified_once_and_the_identifier_loaded_once(monkeyp
         return classify(identifier, text)
 
     monkeypatch.setattr(identifier_class, "classify", watched)
-    quality._load_identifier.cache_clear()
+    identification._load_identifier.cache_clear()
     hypotheses = [f"{number} {sentence}" for number in range(3) for sentence in SENTENCES.values()]
     for _ in range(3):  # three systems with the same references
         look(hypotheses)

@@ -9,10 +9,11 @@ from typing import Literal
 from pydantic import Field
 from transformers import PreTrainedModel
 
+from neuronspec.codes import LanguageCode
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
 from neuronspec.methods.registry import METHODS
-from neuronspec.sections import Decay, LanguageCode, Section
+from neuronspec.sections import Decay, Section
 from neuronspec.specialization.adapters import Adapters, Sharing
 from neuronspec.training.method import Method, Resources
 

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import find_sides, join_direction, match_direction, spell_pivot, split_direction
+from neuronspec.languages import match_direction, spell_pivot
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
+from neuronspec.neurons.composition import compose_direction, name_composed
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.rules import RULES, check_options, draw_like
 
@@ -207,7 +208,7 @@ class NeuronMasks:
             decoder: the task whose decoder masks to take (`en-fr`).
             name: the new task; by default the source of `encoder` and the target of `decoder`.
         """
-        task = name or _name_composed(encoder, decoder)
+        task = name or name_composed(encoder, decoder)
         rows = {"encoder": self.task_index(encoder), "decoder": self.task_index(decoder)}
         values = {layer: mask[rows[layer.partition(".")[0]], None] for layer, mask in self._values.items()}
         return NeuronMasks([task], values, self.signature | {"composed": f"{encoder} + {decoder}"})
@@ -396,46 +397,6 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     sizes = shared.diagonal()
     united = sizes[:, None] + sizes[None, :] - shared
     return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)
-
-
-def _name_composed(encoder: str, decoder: str) -> str:
-    """Return the direction from the source of one task to the target of another."""
-    try:
-        return join_direction(split_direction(encoder)[0], split_direction(decoder)[1])
-    except NeuronspecError:  # any string may name a task
-        return f"{encoder.rpartition('-')[0]}-{decoder.partition('-')[2]}"
-
-
-def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
-    """Return the tasks that an unseen direction x-y is made of: x-pivot for the encoder, pivot-y for the decoder.
-
-    Args:
-        direction: one with the pivot on a side can be made of nothing but itself.
-        tasks: those that there are; they tell where a direction of hyphenated codes comes apart.
-        pivot: the language that they have in common.
-
-    Example:
-        >>> compose_direction("zh-Hant-fr", ["zh-Hant-en", "en-fr"], "en")
-        ('zh-Hant-en', 'en-fr')
-    """
-    if direction.startswith(f"{pivot}-") or direction.endswith(f"-{pivot}"):
-        return direction, direction
-    for task in tasks:
-        source = task.removesuffix(f"-{pivot}")
-        if source != task and direction.startswith(f"{source}-"):
-            spoken = f"{pivot}-{direction.removeprefix(f'{source}-')}"
-            if spoken in tasks:
-                return task, spoken
-    return _compose_by_languages(direction, tasks, pivot)
-
-
-def _compose_by_languages(direction: str, tasks: Sequence[str], pivot: str) -> tuple[str, str]:
-    """Return the tasks that a direction is made of where it, or the pivot, is spelled in another way than they are."""
-    source, _, target = direction.partition("-")  # any string may name a task
-    source, target = find_sides(direction) or (source, target)
-    needed = f"{source}-{pivot}", f"{pivot}-{target}"
-    encoder, decoder = (match_direction(one, tasks) or one for one in needed)
-    return encoder, decoder
 
 
 def read_booleans(values: Any, what: str) -> torch.Tensor:

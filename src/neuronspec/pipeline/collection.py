@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuronspec.codes import check_levels
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
@@ -18,7 +19,6 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import COPY
 from neuronspec.recipe import load_config
-from neuronspec.sections import check_levels
 
 if TYPE_CHECKING:
     from neuronspec.analysis.score_figures import SharePoint

@@ -21,7 +21,7 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
 from neuronspec.languages import match_direction
 from neuronspec.names import check_names
-from neuronspec.neurons.masks import compose_direction
+from neuronspec.neurons.composition import compose_direction
 from neuronspec.specialization.routing import DENSE, Router, Rows
 
 Owners = Mapping[str, Sequence[int]]  # stack -> the number of each task's part
