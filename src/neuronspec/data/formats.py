@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import re
@@ -223,11 +224,29 @@ def _read_tsv(template: str, source: str, target: str) -> Iterator[Pair]:
 def _read_aligned(template: str, source: str, target: str) -> Iterator[Pair]:
     if "{lang}" not in template:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
-    paths = [Path(fill_placeholders(template, lang, source, target)) for lang in (source, target)]
-    swapped = [Path(fill_placeholders(template, lang, target, source)) for lang in (source, target)]
+    paths = [_find_side(fill_placeholders(template, lang, source, target)) for lang in (source, target)]
+    swapped = [_find_side(fill_placeholders(template, lang, target, source)) for lang in (source, target)]
     if not all(map(exists, paths)) and all(map(exists, swapped)):
         paths = swapped
     yield from read_aligned(*paths)
+
+
+def _find_side(pattern: str) -> Path:
+    """Return the only file that fits a pattern; the pattern itself where there is none, or it is a file's name.
+
+    Raises:
+        NeuronspecError: Several files fit.
+    """
+    path = Path(pattern)
+    if "*" not in pattern or exists(path):
+        return path
+    found = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+    if len(found) > 1:
+        raise NeuronspecError(
+            f"{len(found)} files fit {pattern} ({', '.join(found[:3])}{', ...' if found[3:] else ''}), but one side of "
+            "a pair is one file: name it more closely"
+        )
+    return Path(found[0]) if found else path
 
 
 def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
