@@ -334,3 +334,40 @@ def test_two_languages_that_share_a_tag_are_refused_together(tmp_path: Path, nam
     assert len(codec.formats(["en-pt", "pt_BR-en"])) == 2
     with pytest.raises(NeuronspecError, match=r"en-pt and en-pt_BR look the same .* one tag for both"):
         codec.formats(["en-pt", "en-pt_BR"])
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "side"),
+    [
+        ("m2m_100", {"vocab_size": 11}, "source"),  # the tags
+        ("nllb", {"vocab_size": 7}, "source"),
+        ("madlad", {"vocab_size": 3}, "source"),
+        ("t5", {"vocab_size": 4}, "source"),  # the words
+        ("marian, two vocabularies", {"vocab_size": 4}, "source"),
+        ("marian, two vocabularies", {"decoder_vocab_size": 5}, "target"),
+        ("fsmt", {"src_vocab_size": 5}, "source"),
+        ("fsmt", {"tgt_vocab_size": 4}, "target"),
+    ],
+)
+def test_a_token_without_an_embedding_is_refused(
+    codecs: dict[str, TextCodec], name: str, sizes: dict[str, int], side: str
+) -> None:
+    config = FAMILIES[name].config()
+    for key, size in sizes.items():
+        setattr(config, key, size)
+    codec = TextCodec(codecs[name].tokenizer, config)
+    size = next(iter(sizes.values()))
+    encode = codec.encode_sources if side == "source" else codec.encode_targets
+    with pytest.raises(NeuronspecError, match=rf"but the model has embeddings for {size} tokens, .*resize_token_emb"):
+        encode([f"{TEXT} word"] if codec.format("en-de") else [])
+
+
+def test_as_many_embeddings_as_tokens_are_enough(codecs: dict[str, TextCodec]) -> None:
+    tokenizer = codecs["m2m_100"].tokenizer
+    codec = TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2))
+    ids = [*codec.format("en-de").tags, *codec.encode_sources([TEXT])[0]]
+    exact = TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2, vocab_size=max(ids) + 1))
+    assert exact.encode_sources([TEXT]) == codec.encode_sources([TEXT])
+    assert exact.format("en-de") == codec.format("en-de")
+    with pytest.raises(NeuronspecError, match="resize_token_embeddings"):
+        TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2, vocab_size=max(ids))).format("en-de")

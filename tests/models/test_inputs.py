@@ -271,3 +271,12 @@ def test_options_that_cannot_be_kept_are_refused(
         next(make_batches(translator, tokenizer, PAIRS, max_tokens=2))
     (batch,) = make_batches(translator, tokenizer, {"de-en": (pair for pair in PAIRS["de-en"])})  # type: ignore[dict-item]
     assert len(batch["tasks"]) == len(PAIRS["de-en"])
+
+
+def test_a_token_without_an_embedding_is_refused(small_model: Build, tokenizer: PreTrainedTokenizerFast) -> None:
+    few = len(tokenizer) // 2
+    translator, reader = small_model("m2m_100", vocab_size=few), small_model("llama", vocab_size=few)
+    with pytest.raises(NeuronspecError, match=f"the model has embeddings for {few} tokens, .*resize_token_embeddings"):
+        list(make_batches(translator, tokenizer, PAIRS))
+    with pytest.raises(NeuronspecError, match=f"the model has embeddings for {few} tokens, .*resize_token_embeddings"):
+        list(make_batches(reader, tokenizer, TEXTS))

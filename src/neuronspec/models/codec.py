@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
+from neuronspec.models.embedded import check_ids
 from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, is_fsmt, vocabulary_size
 from neuronspec.models.limits import read_limits
 from neuronspec.models.prefixes import (
@@ -104,7 +105,9 @@ class TextCodec:
         plain = break_special_text(self.tokenizer, sentences)
         if self._spaces_sources:
             plain = [f" {sentence}" for sentence in plain]
-        return encode(self.tokenizer, "source", plain)
+        ids = encode(self.tokenizer, "source", plain)
+        check_ids(self.tokenizer, self.config, "source", ids)
+        return ids
 
     def encode_targets(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the ids of target sentences in the target's vocabulary, without special tokens.
@@ -112,7 +115,9 @@ class TextCodec:
         Args:
             sentences: (n,) plain text.
         """
-        return encode(self.tokenizer, "target", break_special_text(self.tokenizer, sentences))
+        ids = encode(self.tokenizer, "target", break_special_text(self.tokenizer, sentences))
+        check_ids(self.tokenizer, self.config, "target", ids)
+        return ids
 
     def decode(self, sequences: Iterable[Sequence[int]]) -> list[str]:
         """Return the text of what a model has written, without tags and other special tokens.
@@ -153,6 +158,7 @@ class TextCodec:
             longest_source=longest_source,
             longest_target=longest_target,
         )
+        self._check_embeddings(form)
         if 0 in form.room:
             raise self._no_room(task, form)
         return form
@@ -323,6 +329,13 @@ class TextCodec:
             names_language = isinstance(own, str) and bool(own) and find_language(own).family != UNKNOWN
             if names_language and not same_language(str(own), asked):
                 raise NeuronspecError(f"the model translates {declared[0]}-{declared[1]}, not {task}")
+
+    def _check_embeddings(self, form: TaskFormat) -> None:
+        """Refuse tags and other tokens around text that the model has no embeddings for."""
+        sources = (form.source_prefix, form.instruction, form.source_suffix)
+        targets = (form.target_prefix, form.target_suffix, form.decoding_tag, (form.start,))
+        check_ids(self.tokenizer, self.config, "source", sources)
+        check_ids(self.tokenizer, self.config, "target", targets)
 
     def _find_start(self, target_suffix: tuple[int, ...]) -> int:
         if self.config.model_type in STARTS_WITH_LAST_LABEL and target_suffix:

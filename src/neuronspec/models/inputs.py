@@ -15,6 +15,7 @@ from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.embedded import check_ids
 from neuronspec.models.limits import announce_too_long, read_limits
 from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.sections import TooLong
@@ -59,7 +60,7 @@ def make_batches(
     if not model.config.is_encoder_decoder:
         limit = min(max_tokens, read_limits(model.config)[1] or max_tokens)
         for task, lines in texts.items():
-            yield from _read_lines(tokenizer, task, lines, tokens_per_batch, limit, too_long)
+            yield from _read_lines(tokenizer, model, task, lines, tokens_per_batch, limit, too_long)
         return
 
     codec = TextCodec(tokenizer, model.config, source_prefix)
@@ -116,9 +117,16 @@ def _read_pairs(
 
 
 def _read_lines(
-    tokenizer: PreTrainedTokenizerBase, task: str, lines: Any, budget: int, limit: int, too_long: TooLong
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel,
+    task: str,
+    lines: Any,
+    budget: int,
+    limit: int,
+    too_long: TooLong,
 ) -> Iterator[dict[str, Any]]:
     ids = tokenizer(list(lines), split_special_tokens=True)["input_ids"]
+    check_ids(tokenizer, model.config, "source", ids)
     widths = [0 if is_empty(line) else len(row) for line, row in zip(lines, ids, strict=True)]
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked: any id will do
     for rows in _choose_rows(task, widths, budget, limit, too_long):

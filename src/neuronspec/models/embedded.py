@@ -1,0 +1,56 @@
+"""Whether a model has embeddings for the tokens that its tokenizer makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.models.encoding import Side, name_tokens
+
+# Where configurations keep the number of embeddings of a side with a vocabulary of its own: FSMT and Marian.
+_SIZES: dict[Side, tuple[str, ...]] = {
+    "source": ("src_vocab_size",),
+    "target": ("tgt_vocab_size", "decoder_vocab_size"),
+}
+
+
+def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:
+    """Return how many tokens the embeddings of one side of a model are for; None where its configuration says nothing.
+
+    Args:
+        config: Configuration of the model.
+        side: Side that the tokens are of.
+    """
+    text_config: Any = config.get_text_config()
+    sizes = (getattr(text_config, key, None) for key in (*_SIZES[side], "vocab_size"))
+    return next((size for size in sizes if isinstance(size, int)), None)
+
+
+def check_ids(
+    tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, side: Side, ids: Iterable[Sequence[int]]
+) -> None:
+    """Refuse tokens that a model has no embeddings for.
+
+    Args:
+        tokenizer: Tokenizer that made the ids.
+        config: Configuration of the model that is to read them.
+        side: Side that they are of.
+        ids: Ids of each sentence.
+
+    Raises:
+        NeuronspecError: There is such a token.
+    """
+    size = count_embeddings(config, side)
+    highest = max((max(row) for row in ids if row), default=0)
+    if size is None or highest < size:
+        return
+
+    (token,) = name_tokens(tokenizer, side, [highest])
+    raise NeuronspecError(
+        f"the tokenizer numbers {token!r} {highest}, but the model has embeddings for {size} tokens, the last of "
+        f"which is {size - 1}: take the model's own tokenizer; or, where you added tokens, call "
+        f"model.resize_token_embeddings with {highest + 1} or more, train them and save the model again"
+    )
