@@ -166,6 +166,18 @@ def test_directions_may_be_mixed(
     assert "standard input:2: expected a direction, a tab and a sentence" in capsys.readouterr().err
 
 
+def test_blank_lines_among_mixed_directions_stay_blank(
+    translate: Translate, model: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = f"\u200b\nen-de\t{TEXT[0]}\n\nen-sv\t\nde-en\t{TEXT[1]}\n \n"
+    assert translate("--model", model, "--beams", 2, "-", stdin=lines) == 0
+    built = build_model("tiny", tokenizer, seed=3)
+    first, second = decode(built, tokenizer, TEXT[:2], ["en-de", "de-en"], Translation(beams=2))
+    assert capsys.readouterr().out.split("\n") == ["", first, "", "", second, "", ""]
+    assert translate("--model", model, "-", stdin="\n \n") == 2
+    assert "standard input holds no direction: expected a direction, a tab" in capsys.readouterr().err
+
+
 def test_zero_shot_masks_are_composed_and_dense_leaves_masks_out(
     translate: Translate,
     model: Path,

@@ -256,14 +256,30 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
         raw = sys.stdin.buffer.read().removesuffix(b"\n")
         pieces = raw.split(b"\n") if raw else []
         lines = (decode(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))
+    if direction == "-":
+        yield from _split_rows(lines, place)
+    else:
+        yield from ((direction, line) for line in lines)
+
+
+def _split_rows(lines: Iterable[str], place: str) -> Iterator[tuple[str, str]]:
+    """Yield the direction and the text of lines that name it; a blank line, which names none, has that of another."""
+    from neuronspec.data.sameness import is_empty
+
+    rows: list[tuple[str, str]] = []
     for number, line in enumerate(lines, 1):
-        if direction != "-":
-            yield direction, line
-            continue
         task, tab, sentence = line.partition("\t")
-        if not tab:
+        if tab:
+            rows.append((task, sentence))
+        elif is_empty(line):
+            rows.append(("", line))
+        else:
             raise NeuronspecError(f"{place}:{number}: expected a direction, a tab and a sentence: {line[:40]!r}")
-        yield task, sentence
+
+    named = next((task for task, _ in rows if task), None)
+    if rows and named is None:
+        raise NeuronspecError(f"{place} holds no direction: expected a direction, a tab and a sentence on each line")
+    yield from ((task or str(named), sentence) for task, sentence in rows)
 
 
 @contextmanager
