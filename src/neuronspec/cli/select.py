@@ -45,7 +45,8 @@ def select(
     place: Path | None = None
     if (made := _load_made(source, overrides or [], auto_k)) is not None:
         if out is not None or (seed is not None and not random):
-            raise NeuronspecError(f"{source} is no configuration: --out and --seed change nothing here")
+            option = "--out changes nothing here; --to DIR writes the masks" if out else "--seed changes nothing here"
+            raise NeuronspecError(f"{source} is no configuration: {option}")
         masks, already = made
         place = Path(source) if already else None
     else:
@@ -105,7 +106,9 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
             raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")
         return NeuronMasks.from_pretrained(path), True
     if path.is_dir():
-        raise NeuronspecError(f"{path} holds neither activation counts nor masks, and is no configuration")
+        inside = [str(path / name) for name in ("masks", "counts") if (path / name).is_dir()]
+        hint = f" (did you mean {' or '.join(inside)}?)" if inside else ""
+        raise NeuronspecError(f"{path} holds neither activation counts nor masks, and is no configuration{hint}")
     return None
 
 
