@@ -270,3 +270,19 @@ def test_a_damaged_dataset_file_is_refused(tmp_path: Path) -> None:
         texts(tmp_path / "{lang}.parquet", "en", "de")
     with pytest.raises(NeuronspecError, match=r"fr\.parquet does not exist"):
         texts(tmp_path / "{lang}.parquet", "en", "fr")
+
+
+@pytest.mark.parametrize("name", ["talks.de-en.tsv", "deu-eng.tsv.gz", "x.de_DE-eng_Latn.v1.tsv"])
+def test_a_table_that_is_named_after_the_other_direction_is_never_read_the_wrong_way_round(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("Guten Tag\tGood day\n")
+    assert texts(tmp_path / name, "de", "en") == [("Guten Tag", "Good day")]
+    for options in ({}, {"columns": [1, 2]}):
+        with pytest.raises(NeuronspecError, match=r"not of en-de, so its first .* write .*\{src\}-\{tgt"):
+            texts(tmp_path / name, "en", "de", **options)
+
+
+def test_the_name_that_the_message_advises_turns_the_table_round(tmp_path: Path) -> None:
+    (tmp_path / "talks.de-en.tsv").write_text("1\tGuten Tag\t2\tGood day\n")
+    assert texts(tmp_path / "talks.{src}-{tgt}.tsv", "en", "de", columns=[2, 4]) == [("Good day", "Guten Tag")]

@@ -152,3 +152,18 @@ def test_columns_that_are_not_two_of_a_table_are_refused(tmp_path: Path, columns
     path.write_text("1.05\tthe old\tdas alte\n", encoding="utf-8")
     with pytest.raises(NeuronspecError, match=r"cannot read the columns .*rows\.tsv: expected two columns"):
         read(path, "en", "de", columns)
+
+
+@pytest.mark.parametrize("labels", [("deu", "eng"), ("multi30k", "tatoeba", "kde"), ("test", "train")])
+def test_a_column_of_a_few_words_that_come_again_and_again_is_no_text(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    rows = [f"{number}\t{labels[number % len(labels)]}\tSentence {number}\n" for number in range(60)]
+    (tmp_path / "de.tsv").write_text("".join(rows))
+    with pytest.raises(NeuronspecError, match=r"column 2 of .* holds .* \('\w+'\), not text"):
+        read(f"{tmp_path}/{{lang}}.tsv", "en", "de", [2, 3])
+
+
+def test_sentences_without_spaces_and_words_that_come_a_few_times_are_text(tmp_path: Path) -> None:
+    greetings = ["你好" if number % 3 else "打开" for number in range(60)]
+    rows = [(number, f"{word}{number % 9}！", f"Good day, {number}") for number, word in enumerate(greetings)]
+    write_table(tmp_path / "zh.tsv", rows)
+    assert len(read(f"{tmp_path}/{{lang}}.tsv", "en", "zh", [3, 2])) == 60

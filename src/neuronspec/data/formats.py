@@ -15,7 +15,7 @@ from neuronspec.columns import check_columns
 from neuronspec.data.spellings import choose_spelling, find_other_spelling
 from neuronspec.data.streams import exists, missing, open_bytes, read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import is_english, match_language, same_language
+from neuronspec.languages import find_sides, is_english, match_language, names_language, same_language
 from neuronspec.libraries import import_library
 from neuronspec.registry import Registry
 
@@ -97,6 +97,8 @@ def read_pairs(
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
     kind = "tsv" if columns is not None else _detect(path, source, target) if format == "auto" else format
     _refuse_other_spelling(path, source, target, kind)
+    if kind == "tsv":
+        _refuse_other_direction(path, source, target, columns or ())
     if columns is not None:
         return _read_columns(path, source, target, format, columns)
     return FORMATS[kind](path, source, target)
@@ -139,7 +141,7 @@ def _detect(template: str, source: str, target: str) -> str:
         return "tmx"
     raise NeuronspecError(
         f"cannot tell the format of {template} from its name; give format, one of {', '.join(FORMATS)}, "
-        "or write {lang} where the two files of a pair differ"
+        "or the columns of a table of TABs, or write {lang} where the two files of a pair differ"
     )
 
 
@@ -210,6 +212,21 @@ def _refuse_other_spelling(template: str, source: str, target: str, kind: str) -
         if found is not None:
             raise NeuronspecError(
                 f"{path} does not exist, but {found.name} does: write the languages' codes as it does"
+            )
+
+
+def _refuse_other_direction(path: str, source: str, target: str, columns: Sequence[int | str]) -> None:
+    """Refuse a table that is named after the other direction, so that its first column is the target."""
+    if any(f"{{{name}}}" in " ".join([path, *map(str, columns)]) for name in _PLACEHOLDERS):
+        return
+    name = Path(path).name.rpartition("!")[2]  # the name of an archive says nothing about the order in a member
+    for part in name.split("."):
+        sides = find_sides(part)
+        if sides is not None and names_language(sides[0], target) and names_language(sides[1], source):
+            advice = name.replace(part, "{src}-{tgt}")
+            raise NeuronspecError(
+                f"{path} is named as text of {part}, not of {source}-{target}, so its first text is the target: write "
+                f"{advice}, which reads it the other way round"
             )
 
 

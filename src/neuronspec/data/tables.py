@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
 
     Raises:
         NeuronspecError: a line has too few columns, a name is unknown, or a column holds numbers, addresses,
-            identifiers or one and the same word, but no text.
+            identifiers or a few words over and over, but no text.
     """
     path, reverse = locate(template, source, target)
     lines = enumerate(read_lines(path), 1)
@@ -120,7 +121,14 @@ def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable
         kinds.append(("identifiers", _is_identifier))
         if not any(map(str.isspace, values[0])):
             kinds.append(("one and the same word", values[0].__eq__))
+        kinds.append(("a few words over and over", _find_labels(values).__contains__))
     return next((kind for kind in kinds if sum(map(kind[1], values)) >= _SHARE * len(values)), None)
+
+
+def _find_labels(values: Sequence[str]) -> frozenset[str]:
+    """Return the values that look like codes of languages or names of sources: words that come again and again."""
+    words = Counter(value for value in values if not any(map(str.isspace, value)))
+    return frozenset(word for word, times in words.items() if times >= _MANY)
 
 
 def _values(column: int, rows: Sequence[Sequence[str]]) -> list[str]:
