@@ -47,22 +47,11 @@ class BatchDataset(Dataset[Tensors]):
 
     def lengths(self) -> list[NDArray[np.int32]]:
         """Return, for each task, the (pairs, 2) tokens of source and target, tags and end of sentence included."""
-        return [
-            self.store.lengths(task.pair, task.source_side) + np.array(task.format.overhead, dtype=np.int32)
-            for task in self.tasks
-        ]
+        return [self._measure(task) for task in self.tasks]
 
     def find_too_long(self) -> list[NDArray[np.bool_]]:
         """Return, for each task, which of its (pairs,) are longer than the model can read on either side."""
-        found = []
-        for task, lengths in zip(self.tasks, self.lengths(), strict=True):
-            limits = (task.format.longest_source, task.format.longest_target)
-            sides = [
-                lengths[:, side] > limit if limit is not None else np.zeros(len(lengths), dtype=np.bool_)
-                for side, limit in enumerate(limits)
-            ]
-            found.append(sides[0] | sides[1])
-        return found
+        return [_exceeds(task.format, self._measure(task)) for task in self.tasks]
 
     def limit(self, max_tokens: int) -> int:
         """Return the most tokens of a training example on a side: `max_tokens`, or what the model can read."""
@@ -87,16 +76,30 @@ class BatchDataset(Dataset[Tensors]):
             task: the number of the only task to yield.
             part: of the examples of each task, in the order of its text.
         """
-        for number, (lengths, too_long) in enumerate(zip(self.lengths(), self.find_too_long(), strict=True)):
+        for number, data in enumerate(self.tasks):
             if task not in (None, number):
                 continue
+            lengths = self._measure(data)
             widths = lengths.max(axis=1)
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:
-                examples = examples[~too_long[examples]]
+                examples = examples[~_exceeds(data.format, lengths)[examples]]
             examples = examples[np.argsort(widths[examples], kind="stable")]
             for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]
+
+    def _measure(self, task: TaskData) -> NDArray[np.int32]:
+        """Return the (pairs, 2) tokens of source and target of a task, with those that its format adds."""
+        return self.store.lengths(task.pair, task.source_side) + np.array(task.format.overhead, dtype=np.int32)
+
+
+def _exceeds(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which pairs, of (pairs, 2) lengths, are longer than the model can read on either side."""
+    exceeds = np.zeros(len(lengths), dtype=np.bool_)
+    for side, limit in enumerate((form.longest_source, form.longest_target)):
+        if limit is not None:
+            exceeds |= lengths[:, side] > limit
+    return exceeds
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -47,14 +48,14 @@ class TaskFormat:
     longest_source: int | None = None
     longest_target: int | None = None
 
-    @property
+    @functools.cached_property
     def overhead(self) -> tuple[int, int]:
         """Tokens that are added to a source and to a target sequence."""
         source = len(self.source_prefix) + len(self.instruction) + len(self.source_suffix)
         target = len(self.target_prefix) + len(self.target_suffix)
         return source, target
 
-    @property
+    @functools.cached_property
     def room(self) -> tuple[int | None, int | None]:
         """Tokens of text that fit into a source and into a target sequence; None for no limit."""
         limits = (self.longest_source, self.longest_target)

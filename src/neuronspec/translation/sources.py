@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuronspec.data.sameness import is_empty
+from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.limits import announce_too_long
@@ -65,11 +66,7 @@ def prepare_sources(
     rows = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
     texts = dict(zip(rows, codec.encode_sources([sentences[row] for row in rows]), strict=True))
 
-    long_rows = []
-    for row in rows:
-        room = formats[tasks[row]].room[0]
-        if room is not None and len(texts[row]) > room:
-            long_rows.append(row)
+    long_rows = [row for row in rows if _exceeds(formats[tasks[row]], len(texts[row]))]
     if long_rows and (not quiet or too_long == "error"):
         limit = formats[tasks[long_rows[0]]].longest_source
         announce_too_long([row + 1 for row in long_rows], len(sentences), limit, too_long)
@@ -111,21 +108,23 @@ def check_sources(
         NeuronspecError: As for `prepare_sources`.
     """
     formats = codec.formats(tasks)
-    suspects = []
-    for row, (sentence, task) in enumerate(zip(sentences, tasks, strict=True)):
-        room = formats[task].room[0]
-        if room is not None and _bound_tokens(sentence) > room:
-            suspects.append(row)
-
+    limited = any(form.longest_source is not None for form in formats.values())
+    suspects = [
+        row
+        for row, (sentence, task) in enumerate(zip(sentences, tasks, strict=True))
+        if limited and _exceeds(formats[task], _bound_tokens(sentence)) and not is_empty(sentence)
+    ]
     encoded = codec.encode_sources([sentences[row] for row in suspects])
-    long_rows = []
-    for row, ids in zip(suspects, encoded, strict=True):
-        room = formats[tasks[row]].room[0]
-        if room is not None and len(ids) > room and not is_empty(sentences[row]):
-            long_rows.append(row)
+    long_rows = [row for row, ids in zip(suspects, encoded, strict=True) if _exceeds(formats[tasks[row]], len(ids))]
     if long_rows:
         limit = formats[tasks[long_rows[0]]].longest_source
         announce_too_long([row + 1 for row in long_rows], len(sentences), limit, too_long, name)
+
+
+def _exceeds(form: TaskFormat, tokens: int) -> bool:
+    """Return whether a source of so many tokens of text is longer than the model can read."""
+    room = form.room[0]
+    return room is not None and tokens > room
 
 
 def _bound_tokens(sentence: str) -> int:
