@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
-from neuronspec.analysis.cards import LanguageCard, NeuronCard, describe_languages, describe_neuron
 from neuronspec.analysis.chance import chance_overlap
 from neuronspec.analysis.distances import family_distances
-from neuronspec.analysis.gallery import draw_figures
 from neuronspec.analysis.measures import measure
 from neuronspec.analysis.panels import choose_panel
-from neuronspec.analysis.payload import make_payload
-from neuronspec.analysis.report import simplify, write_report
 from neuronspec.analysis.resampling import bootstrap_iou, make_selector
 from neuronspec.analysis.states import SentenceStates
-from neuronspec.analysis.statistics import mantel, separate
 from neuronspec.analysis.tree import language_tree
+from neuronspec.config.sections import Analysis
+from neuronspec.figures.gallery import draw_figures
 from neuronspec.languages import list_languages
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Analysis
+from neuronspec.report.cards import LanguageCard, NeuronCard, describe_languages, describe_neuron
+from neuronspec.report.page import simplify, write_report
+from neuronspec.report.payload import make_payload
+from neuronspec.statistics.permutation import mantel, separate
 
 WIDTH, NARROW = 8_192, 4_096  # neurons of a layer; of the layer whose sentences are resampled
 SENTENCES, TASKS = 1_000, 60  # of each task; tasks whose sentences are resampled

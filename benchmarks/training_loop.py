@@ -35,7 +35,8 @@ from transformers import (
 from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from benchmarks.rounds import describe_machine
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.quickstart import MEMBERS, fetch_text
 from neuronspec.data.sampling import Batch
@@ -50,7 +51,6 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.work import prepare
-from neuronspec.recipe import load_config
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
 

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 import torch
 
 from benchmarks.rounds import publish, ratios, tabulate, take_turns
+from neuronspec.config.sections import Translation
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.models.building import build_model
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.translation.ct2 import CT2Translator
 from neuronspec.translation.decoding import translate

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
+from neuronspec.config.sections import Section
 from neuronspec.methods import METHODS
-from neuronspec.sections import Section
 
 PAGE = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """# Configuration

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from tests.browser import browser as browser
+from tests.two_processes import work as work
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,

@@ -22,13 +22,13 @@ from transformers import (
 )
 
 from neuronspec.cli.main import app
+from neuronspec.config.loading import load_config
+from neuronspec.config.sections import Data
 from neuronspec.data.formats import FORMATS
 from neuronspec.data.text import check_templates
 from neuronspec.methods import method_options
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.rules import RULES
-from neuronspec.recipe import load_config
-from neuronspec.sections import Data
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

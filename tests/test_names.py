@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results
+from neuronspec.methods.parts import load_parts
 from neuronspec.names import check_layers, check_names, child
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.analyzing import load_ablations
-from neuronspec.specialization.parts import load_parts
 
 SOURCE = Path(__file__).parents[1] / "src" / "neuronspec"
 HOSTILE_LAYERS = (
@@ -133,8 +133,8 @@ def test_a_path_of_a_name_is_made_in_one_place() -> None:
                 if isinstance(node.right, ast.JoinedStr) or text.rpartition(".")[2] in names:
                     found.append((file.relative_to(SOURCE).as_posix(), text))
     assert sorted(found) == [
+        ("config/loading.py", """f"{path.name.removesuffix('.yaml')}.yaml\""""),  # the last part of what the user typed
         ("names.py", "f'{encoded}{suffix}'"),
-        ("recipe.py", """f"{path.name.removesuffix('.yaml')}.yaml\""""),  # the last part of what the user typed
         ("training/checkpoints.py", "f'checkpoint-{update:06d}'"),  # a number
     ]
 

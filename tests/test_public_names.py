@@ -47,7 +47,7 @@ def test_type_checkers_see_exactly_the_public_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [f"import {', '.join(LIGHT)}", "import neuronspec.config", "import neuronspec.cli.main"]
+    "program", [f"import {', '.join(LIGHT)}", "import neuronspec.config.schema", "import neuronspec.cli.main"]
 )
 def test_importing_loads_no_heavy_library(program: str) -> None:
     told = run_fresh(f"{program}, sys\nprint(*(name for name in {HEAVY} if name in sys.modules))")

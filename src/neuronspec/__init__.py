@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from neuronspec.version import __version__ as __version__
 
 # The public names and where they live; imported when first used, so that `import neuronspec` takes no time.
 _PUBLIC = {

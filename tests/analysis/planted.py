@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.analysis.measures import Measures, measure
+from neuronspec.config.sections import Analysis
 from neuronspec.languages import find_language
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Analysis
 
 LANGUAGES = ("de", "nl", "sv", "da", "fr", "es", "it", "pt", "ru", "cs", "pl", "bg", "fi", "hu", "et")
 """Four families, of four languages but for the last; Russian and Bulgarian alone are not written in Latin script."""

@@ -9,11 +9,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.analysis.harm import measuring_chrf
+from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import evaluate
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import find_router, unspecialize
 from neuronspec.translation.decoding import translate

@@ -25,10 +25,10 @@ from tests.analysis.planted import (
 
 from neuronspec.analysis.chance import chance_overlap
 from neuronspec.analysis.measures import Measures, measure, overlap_of
-from neuronspec.analysis.statistics import correlate
+from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Analysis
+from neuronspec.statistics.permutation import correlate
 
 FEW = plant_families(LANGUAGES[:5])
 

@@ -10,10 +10,10 @@ from tests.analysis.planted import LANGUAGES
 from neuronspec.analysis.distances import family_distances
 from neuronspec.analysis.overlap import within_and_across
 from neuronspec.analysis.panels import Panel, choose_panel
-from neuronspec.analysis.statistics import adjusted_rand, mantel
 from neuronspec.analysis.structure import RIVALS, Matrix, Structure, find_distances, find_structure
+from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
-from neuronspec.sections import Analysis
+from neuronspec.statistics.permutation import adjusted_rand, mantel
 
 PANEL = choose_panel([f"{one}-en" for one in LANGUAGES], "en", "encoder")
 SIZE = len(LANGUAGES)

@@ -14,12 +14,12 @@ import pytest
 from tests.command import run_command
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from neuronspec.analysis.report import unpack
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline import analyzing
+from neuronspec.report.page import unpack
 
 RECIPE = """
 name: small

@@ -16,10 +16,10 @@ import pytest
 from tests.command import run_command
 
 from neuronspec.evaluation.metrics import METRICS
-from neuronspec.evaluation.outcomes import benjamini_hochberg, holm
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.evaluation.scoring import score_task
-from neuronspec.evaluation.significance import paired_approximate_randomization
+from neuronspec.statistics.corrections import benjamini_hochberg, holm
+from neuronspec.statistics.paired import paired_approximate_randomization
 
 Compare = Callable[..., int]
 Said = pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from neuronspec.cli.console import print_table
-from neuronspec.evaluation.tables import Cell, Table, Title
+from neuronspec.comparison.tables import Cell, Table, Title
 
 TABLE = Table(
     "Scores [a]",

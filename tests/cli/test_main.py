@@ -68,7 +68,7 @@ def test_what_goes_wrong_decides_the_exit_code(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr("neuronspec.recipe.load_config", fail)
+    monkeypatch.setattr("neuronspec.config.loading.load_config", fail)
     assert run_command("run", "demo") == code
     said = capsys.readouterr()
     assert said.out == ""

@@ -20,8 +20,8 @@ from tests.test_terminal import HOSTILE
 
 from neuronspec.cli.console import print_table
 from neuronspec.cli.printing import complain, fit, note, print_data, print_json, say, start_logging
+from neuronspec.comparison.tables import FORMATS, Cell, Table
 from neuronspec.errors import NeuronspecWarning
-from neuronspec.evaluation.tables import FORMATS, Cell, Table
 from neuronspec.progress import show_progress
 from neuronspec.terminal import CONTROL
 
@@ -146,7 +146,7 @@ def test_a_bug_is_reported_without_control_characters(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a\x1b[2J\nerror: forged")
 
-    monkeypatch.setattr("neuronspec.recipe.load_config", fail)
+    monkeypatch.setattr("neuronspec.config.loading.load_config", fail)
     assert run_command("run", "demo") == 1
     said = capsys.readouterr().err
     assert is_harmless(said)
@@ -274,7 +274,7 @@ def test_too_little_memory_is_no_bug(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr("neuronspec.recipe.load_config", fail)
+    monkeypatch.setattr("neuronspec.config.loading.load_config", fail)
     assert run_command("run", "demo") == 2
     said = capsys.readouterr().err
     assert "out of memory" in said

@@ -9,9 +9,9 @@ import pytest
 import sacrebleu
 from tests.command import run_command
 
-from neuronspec.evaluation.detail_tables import tabulate_directions
+from neuronspec.comparison.detail_tables import tabulate_directions
+from neuronspec.comparison.study import make_study
 from neuronspec.evaluation.results import Results
-from neuronspec.evaluation.study import make_study
 
 Score = Callable[..., int]
 LINES = (["The cat sat on the mat.", "A dog ran away."], ["The cat sat on a mat.", "A dog ran far away."])

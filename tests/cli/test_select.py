@@ -17,19 +17,19 @@ from accelerate import Accelerator
 from tests.command import run_command
 from tests.patience import PATIENCE
 
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.methods import method_options
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.neurons.comparison import compare_masks
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.mask_comparison import compare_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import run
-from neuronspec.recipe import load_config
 from neuronspec.specialization.auto_k import SHARES
 from neuronspec.specialization.masking import specialize
 from neuronspec.training.loop import validate_tasks

@@ -11,10 +11,10 @@ import torch
 from tests.command import run_command
 from transformers import PreTrainedTokenizerFast
 
+from neuronspec.config.sections import Translation
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.translation.decoding import translate as decode
 

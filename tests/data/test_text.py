@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
+from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.text import (
     PARTS,
     STATISTICS_FILE,
@@ -21,7 +22,6 @@ from neuronspec.data.text import (
 )
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import read_json, write_json
-from neuronspec.sections import Corpus, Data
 
 ENGLISH = [
     f"{subject} {verb} the {thing}"

@@ -21,7 +21,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import comet as module
 from neuronspec.evaluation.comet import Comet, CometMetric, CometScores, comet_scores
 from neuronspec.evaluation.metrics import mean_score, mean_statistics
-from neuronspec.evaluation.significance import paired_approximate_randomization
+from neuronspec.statistics.paired import paired_approximate_randomization
 
 BUILDER = Path(__file__).with_name("tiny_comet.py")
 SETUP = r"Set it up once.*python -m venv \S+neuronspec/comet ; \S+/bin/pip install unbabel-comet==2\.2\.7 'sent"

@@ -30,9 +30,9 @@ from neuronspec.evaluation.metrics import (
     mean_statistics,
     sentencepiece_bleu,
 )
-from neuronspec.evaluation.significance import paired_approximate_randomization
 from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.evaluation.writing import split_letters
+from neuronspec.statistics.paired import paired_approximate_randomization
 
 # What sacrebleu itself says, without any of our code.
 SACREBLEU: dict[str, Any] = {"bleu": BLEU(), "chrf": CHRF(word_order=2), "ter": TER()}

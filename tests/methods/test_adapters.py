@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from tests.training import conftest as toys
 from transformers import PreTrainedModel
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.sampling import Batch
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.languages import EC30_LEVELS
-from neuronspec.methods.adapters import AdapterTraining, group_by_family
+from neuronspec.methods.adapters.method import AdapterTraining, group_by_family
+from neuronspec.methods.adapters.model import ADAPTERS_FILE, Adapters, load_adapters
 from neuronspec.methods.registry import METHODS, make_method
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.sections import Sampling, Training
-from neuronspec.specialization.adapters import ADAPTERS_FILE, Adapters, load_adapters
 from neuronspec.specialization.routing import find_router, unspecialize
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.journal import LOG_FILE, read_log
@@ -241,10 +241,10 @@ WORKER = """
 import sys
 from pathlib import Path
 
-from neuronspec.sections import Sampling, Training
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
-from neuronspec.methods.adapters import AdapterTraining
+from neuronspec.methods.adapters.method import AdapterTraining
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.models.codec import TextCodec
 from neuronspec.training.loop import train

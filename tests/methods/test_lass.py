@@ -19,19 +19,19 @@ from pydantic import ValidationError
 from tests.patience import PATIENCE
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods import lass
-from neuronspec.methods.lass import Lass, set_dropout
+from neuronspec.methods.lass import method as lass
+from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
+from neuronspec.methods.lass.method import Lass, set_dropout
+from neuronspec.methods.lass.model import load_weight_masks
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.sections import Sampling, Training
-from neuronspec.specialization.weight_masks import WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
-from neuronspec.specialization.weight_routing import load_weight_masks
 from neuronspec.training import loop
 from neuronspec.training.journal import LOG_FILE
 from neuronspec.training.loop import train

@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from tests.training import conftest as toys
 from transformers import PreTrainedModel
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.sampling import Batch
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
-from neuronspec.methods.lora import LoraTraining, export_peft
+from neuronspec.methods.lora.method import LoraTraining, export_peft
+from neuronspec.methods.lora.model import LORA_FILE, Lora, Shape, load_lora
 from neuronspec.methods.registry import METHODS, make_method
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.sections import Sampling, Training
-from neuronspec.specialization.lora import LORA_FILE, Lora, Shape, load_lora
 from neuronspec.specialization.routing import find_router, unspecialize
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.journal import LOG_FILE, read_log

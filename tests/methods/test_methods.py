@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import build_store
 from neuronspec.data.vocabulary import learn_vocabulary
@@ -23,7 +24,6 @@ from neuronspec.models.loading import load_model, save_model
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.masking import get_masks, specialize
 from neuronspec.specialization.routing import unspecialize
 from neuronspec.training.loop import train

@@ -13,13 +13,13 @@ from hypothesis.extra.numpy import arrays
 from tests.training import conftest as toys
 from transformers import PreTrainedModel
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.neuron_allocation import NeuronAllocation, _measure_batch, allocate, measure_importance
 from neuronspec.methods.registry import make_method
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Sampling, Training
 from neuronspec.specialization.masking import get_masks
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources, Search

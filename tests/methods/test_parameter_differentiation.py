@@ -25,20 +25,20 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch.nn import functional
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.sampling import Batch
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
-from neuronspec.methods.parameter_differentiation import ParameterDifferentiation, cluster
+from neuronspec.methods.parameter_differentiation.method import ParameterDifferentiation, cluster
+from neuronspec.methods.parameter_differentiation.model import BRANCHES_FILE, load_branches
+from neuronspec.methods.parts import load_parts, save_parts
 from neuronspec.models.building import count_parameters, initialize, tie_embeddings
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.sections import Sampling, Training
-from neuronspec.specialization.branches import BRANCHES_FILE, load_branches
-from neuronspec.specialization.parts import load_parts, save_parts
 from neuronspec.specialization.routing import dense, unspecialize
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.journal import LOG_FILE, read_log

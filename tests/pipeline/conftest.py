@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE
 
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.methods import method_options
-from neuronspec.recipe import load_config
 
 # Word for word, in the same order: a toy language of which a few hundred sentences say everything.
 DICTIONARY = {

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from neuronspec.analysis import switching
 from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.harm import measuring_loss
-from neuronspec.analysis.report import unpack
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.neurons.counts import ActivationCounts
@@ -34,7 +34,7 @@ from neuronspec.pipeline.analyzing import Subject, ablate, ablate_run, load_abla
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Material, open_run
 from neuronspec.pipeline.plan import run
-from neuronspec.recipe import load_config
+from neuronspec.report.page import unpack
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 FAST = ("methods={}", "training.updates=0", "analysis.permutations=99", "analysis.shares=[0.9]")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.command import run_command
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.neurons.masks import NeuronMasks

@@ -18,13 +18,13 @@ from tests.patience import PATIENCE
 from transformers import AutoModelForSeq2SeqLM
 
 from neuronspec.cli.main import main
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
 from neuronspec.methods import METHODS, method_options
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.report import load_report, tabulate
-from neuronspec.recipe import load_config
 
 WAYS: dict[str, dict[str, object]] = {
     "fine_tune": {},

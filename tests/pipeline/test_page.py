@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.browser import PATIENCE_IN_BROWSER
 
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.methods import method_options
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import run
-from neuronspec.recipe import load_config
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

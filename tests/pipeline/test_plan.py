@@ -9,13 +9,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.pipeline import plan
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import list_systems, plan_stages, run
-from neuronspec.recipe import load_config
 
 METHODS = "methods={fine_tune: {}, neuron_specialization: {}, random_neurons: {}}"
 TRANSLATE = {

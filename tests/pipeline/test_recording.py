@@ -17,7 +17,8 @@ import torch
 from tests.patience import PATIENCE
 from transformers import PreTrainedModel
 
-from neuronspec.config import Config
+from neuronspec.config.loading import load_config
+from neuronspec.config.schema import Config
 from neuronspec.data.store import read_columns
 from neuronspec.data.text import Texts
 from neuronspec.files import hash_path, read_json
@@ -30,7 +31,6 @@ from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import run
-from neuronspec.recipe import load_config
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

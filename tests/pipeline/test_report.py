@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
 from neuronspec.pipeline import report, summary

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE
 from neuronspec.pipeline import scoring
 from neuronspec.pipeline.layout import Layout

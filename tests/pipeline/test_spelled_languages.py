@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from neuronspec.cli.main import main
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.evaluation.results import Results
 from neuronspec.models.loading import load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import neuronspec
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline import stages
 from neuronspec.pipeline.stages import Stage, run_stages
 
 Say = Callable[[], list[str]]
@@ -138,7 +138,7 @@ def test_an_output_that_is_gone_is_made_again(chain: Chain, said: Say) -> None:
 def test_another_version_does_everything_again(chain: Chain, said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.run()
     said()
-    monkeypatch.setattr(neuronspec, "__version__", "9.9")
+    monkeypatch.setattr(stages, "__version__", "9.9")
     assert chain.run() == ["double", "count"]
     assert said()[0].endswith("-> 9.9")
 

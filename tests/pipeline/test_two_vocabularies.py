@@ -23,6 +23,7 @@ from transformers import (
     T5Tokenizer,
 )
 
+from neuronspec.config.loading import load_config
 from neuronspec.data.store import TokenStore
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
@@ -32,7 +33,6 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import run
-from neuronspec.recipe import load_config
 
 WORDS = {
     **{"the": "das", "old": "alte", "new": "neue", "bridge": "Brücke", "mill": "Mühle", "river": "Fluss"},

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.patience import PATIENCE
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
 from neuronspec.errors import NeuronspecError

@@ -24,12 +24,12 @@ from tests.patience import PATIENCE
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, read_json, write_json
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.sections import Sampling, Training
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.journal import LOG_FILE, read_log
 from neuronspec.training.loop import State, train

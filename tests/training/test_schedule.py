@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.sections import Training
+from neuronspec.config.sections import Training
 from neuronspec.training.schedule import learning_rate
 
 BY_HAND: dict[str, tuple[dict[str, Any], list[float]]] = {

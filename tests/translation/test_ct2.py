@@ -14,12 +14,12 @@ import torch
 from tests.models.tokenizers import make_marian
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from neuronspec.config.sections import Translation
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.building import build_model
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.pruning import prune
 from neuronspec.translation import ct2

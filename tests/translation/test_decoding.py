@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Translation
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.translation.decoding import translate
 

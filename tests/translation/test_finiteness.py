@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.translation.ct2 import CT2Translator
 from neuronspec.translation.decoding import translate

@@ -19,11 +19,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.limits import read_limits
 from neuronspec.neurons.architectures import ARCHITECTURES
-from neuronspec.sections import Translation
 from neuronspec.translation.ct2 import CT2Translator
 from neuronspec.translation.decoding import translate
 from neuronspec.translation.sources import check_sources

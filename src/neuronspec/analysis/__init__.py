@@ -1,1 +1,1 @@
-"""What the neuron masks say about languages: overlaps, their progression over layers, trees and figures."""
+"""Measuring what the neuron masks say about languages: overlaps, chance, trees, distances, ablation."""

@@ -27,10 +27,10 @@ from numpy.typing import ArrayLike, NDArray
 from neuronspec.analysis.harm import Measure
 from neuronspec.analysis.switching import list_layers, name_own, name_random
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.significance import TIE
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
+from neuronspec.statistics.paired import TIE
 
 FloatArray = NDArray[np.float64]
 STACKS = ("encoder", "decoder")

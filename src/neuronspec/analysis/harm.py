@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Translation
 from neuronspec.data.batches import Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.metrics import evaluate
@@ -19,7 +20,6 @@ from neuronspec.languages import split_direction
 from neuronspec.models.forward import evaluating
 from neuronspec.models.padding import complete_batch
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
 from neuronspec.training.objective import token_losses

@@ -23,13 +23,13 @@ from neuronspec.analysis.resampling import (
     split_halves,
 )
 from neuronspec.analysis.states import SentenceStates
-from neuronspec.analysis.statistics import Trend, correlate, find_trend
 from neuronspec.analysis.structure import Structure, find_distances, find_structure
+from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import spell_pivot
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
-from neuronspec.sections import Analysis
+from neuronspec.statistics.permutation import Trend, correlate, find_trend
 
 Matrix = NDArray[np.float64]
 _WITH_K = ("coverage", "top", "released", "random")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.statistics.draws import read_numbers
 
 
 def above_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,28 +87,3 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
             f"found {len(names)} labels or groups for an IoU matrix of {len(matrix)} tasks, expected one each"
         )
     return matrix
-
-
-def read_numbers(what: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return numbers as a new array of float64.
-
-    Args:
-        what: what errors call them.
-        values: of any shape; booleans count as 0 and 1.
-
-    Raises:
-        NeuronspecError: rows of different lengths, or text, None or anything else that is no number.
-
-    Example:
-        >>> read_numbers("IoU", [[1, "high"], ["high", 1]])
-        Traceback (most recent call last):
-        neuronspec.errors.NeuronspecError: IoU must be numbers, found text
-    """
-    try:
-        found = np.asarray(values)
-    except ValueError as error:
-        raise NeuronspecError(f"{what} must be numbers, in rows of the same length") from error
-    if found.dtype.kind not in "biuf":
-        kind = "text" if found.dtype.kind == "U" else f"values of type {found.dtype}"
-        raise NeuronspecError(f"{what} must be numbers, found {kind}")
-    return found.astype(np.float64)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from neuronspec.analysis.chance import standardize
-from neuronspec.analysis.states import Bits, Select, SentenceStates, add_up, check_number, make_generator
-from neuronspec.analysis.statistics import correlate
+from neuronspec.analysis.states import Bits, Select, SentenceStates, add_up
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.significance import TIE
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
 from neuronspec.neurons.rules import RULES
+from neuronspec.statistics.draws import check_number, make_generator
+from neuronspec.statistics.paired import TIE
+from neuronspec.statistics.permutation import correlate
 
 ROW_RULES = ("coverage", "top", "released")  # those that look at one task and one layer at a time
 

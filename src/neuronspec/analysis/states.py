@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.statistics.draws import make_generator
 
 Select = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # (..., d_ff) counts -> (..., d_ff)
 Weigh = Callable[[np.random.Generator, int], NDArray[np.number]]  # sentences n -> (..., n) how often each is drawn
@@ -115,26 +116,6 @@ class SentenceStates:
     def iou(self, masks: Bits) -> NDArray[np.float64]:
         """Return the (draws, tasks, tasks) IoU of (draws, tasks, ceil(d_ff / 8)) packed masks."""
         return np.stack([pairwise_iou(_unpack(mask, self.width).astype(np.bool_)) for mask in masks])
-
-
-def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
-    """Return the generator of a seed, or of a seed and a task, whatever other tasks there are.
-
-    Raises:
-        NeuronspecError: the seed is no whole number from 0 on.
-    """
-    check_number("seed", seed, 0)
-    return np.random.default_rng(seed if task is None else [seed, *task.encode()])
-
-
-def check_number(name: str, number: int, least: int) -> None:
-    """Refuse what is no whole number (nor are 2.0 and True), or one that is too small.
-
-    Raises:
-        NeuronspecError: it is.
-    """
-    if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
-        raise NeuronspecError(f"{name} must be whole numbers from {least} on, not {number}")
 
 
 def add_up(bits: Bits, width: int) -> NDArray[np.int64]:

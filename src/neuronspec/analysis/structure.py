@@ -18,10 +18,10 @@ from neuronspec.analysis.distances import (
 )
 from neuronspec.analysis.overlap import above_diagonal, within_and_across
 from neuronspec.analysis.panels import Panel
-from neuronspec.analysis.statistics import Correlation, Separation, adjusted_rand, mantel, separate
 from neuronspec.analysis.tree import Tree, language_tree
+from neuronspec.config.sections import Analysis
 from neuronspec.languages import UNKNOWN
-from neuronspec.sections import Analysis
+from neuronspec.statistics.permutation import Correlation, Separation, adjusted_rand, mantel, separate
 
 Matrix = NDArray[np.float64]
 

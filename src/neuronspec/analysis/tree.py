@@ -12,8 +12,8 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from neuronspec.analysis.overlap import check_iou
-from neuronspec.analysis.states import check_number
 from neuronspec.errors import NeuronspecError
+from neuronspec.statistics.draws import check_number
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,10 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from neuronspec.analysis.cards import NeuronCard
+    from neuronspec.config.sections import Translation
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.layout import Layout
-    from neuronspec.sections import Translation
+    from neuronspec.report.cards import NeuronCard
 
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
@@ -94,13 +94,13 @@ def _load_subject(
 ) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
     from neuronspec.analysis.panels import is_paired
+    from neuronspec.config.loading import load_analysis
+    from neuronspec.config.sections import Neurons
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.plan import RECORDING
     from neuronspec.pipeline.work import choose
-    from neuronspec.recipe import load_analysis
-    from neuronspec.sections import Neurons
 
     neurons, options, translation = load_analysis(words)
     counts = ActivationCounts.load(place) if COUNTS_FILE in (place.name, *_list(place)) else None
@@ -129,7 +129,7 @@ def _check(
     subject: Subject, layout: Layout, names: list[str], model: str | None, texts: list[str], force: bool
 ) -> None:
     """Refuse, before any work, what cannot be done or would replace what is not ours."""
-    from neuronspec.analysis.cards import describe_neuron
+    from neuronspec.report.cards import describe_neuron
 
     if (model is None) != (not texts):
         raise NeuronspecError("give --model and --text together")
@@ -174,9 +174,9 @@ def _analyze(
 
 def _describe(subject: Subject, layout: Layout, vocabulary: Path | str | None, names: list[str]) -> list[NeuronCard]:
     """Return the cards of neurons, with the examples that were found."""
-    from neuronspec.analysis.cards import describe_neuron
     from neuronspec.models.loading import load_tokenizer
     from neuronspec.neurons.examples import Examples
+    from neuronspec.report.cards import describe_neuron
 
     if not names:
         return []

@@ -14,8 +14,8 @@ from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from neuronspec.evaluation.study import Study
-    from neuronspec.evaluation.tables import Table
+    from neuronspec.comparison.study import Study
+    from neuronspec.comparison.tables import Table
 
 TERMINAL = "terminal"
 FIGURES = "figures"
@@ -62,9 +62,9 @@ def compare(
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     work_alone()
-    from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
-    from neuronspec.evaluation.paper_tables import tabulate_interference, tabulate_models
-    from neuronspec.evaluation.tables import FORMATS, write_tables
+    from neuronspec.comparison.detail_tables import name_table, tabulate_all, tabulate_tests
+    from neuronspec.comparison.paper_tables import tabulate_interference, tabulate_models
+    from neuronspec.comparison.tables import FORMATS, write_tables
     from neuronspec.pipeline.collection import check_alike, gather, load_set, read_levels
 
     if format != TERMINAL:
@@ -111,8 +111,8 @@ def compare(
 
 def _draw(study: Study, sets: list[str], directory: Path) -> None:
     """Draw gains and zero-shot scores, and of runs with different k the gain over k."""
-    from neuronspec.analysis.score_figures import draw_shares
-    from neuronspec.analysis.study_figures import draw_study
+    from neuronspec.figures.gains import draw_shares
+    from neuronspec.figures.study_figures import draw_study
     from neuronspec.pipeline.collection import collect_shares
     from neuronspec.pipeline.systems import COPY
 
@@ -126,7 +126,7 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
 
 def _test(study: Study, baseline: str | None, bilingual: str | None, seed: int | None, *, anew: bool) -> Study:
     """Return a study with all comparisons that its tables show: those that are known, unless they are made anew."""
-    from neuronspec.evaluation import study as studies
+    from neuronspec.comparison import study as studies
     from neuronspec.progress import show_progress
 
     known = () if anew else study.comparisons
@@ -155,14 +155,14 @@ def _list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> li
 
 def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
     """Return tables without those that list every test."""
-    from neuronspec.evaluation.detail_tables import SIGNIFICANCE
+    from neuronspec.comparison.detail_tables import SIGNIFICANCE
 
     return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
 
 
 def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
     """Print tables: JSON as one object, by name."""
-    from neuronspec.evaluation.tables import FORMATS
+    from neuronspec.comparison.tables import FORMATS
 
     if format == "json":
         print_json({name: one.to_json() for name, one in tables.items()})

@@ -17,9 +17,9 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import refuse_links
 
 if TYPE_CHECKING:
-    from neuronspec.config import Config
-    from neuronspec.evaluation.tables import Cell, Table
-    from neuronspec.sections import Section
+    from neuronspec.comparison.tables import Cell, Table
+    from neuronspec.config.schema import Config
+    from neuronspec.config.sections import Section
 
 
 ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
@@ -42,7 +42,7 @@ def load(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """Load a configuration with the overrides of the command line."""
-    from neuronspec.recipe import load_config
+    from neuronspec.config.loading import load_config
 
     quiet_libraries()
     options = {"out": None if out is None else str(out), "seed": seed, "threads": threads}

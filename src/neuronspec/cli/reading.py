@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.columns import Columns, parse_columns
+from neuronspec.config.columns import Columns, parse_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.names import check_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from neuronspec.sections import TooLong
+    from neuronspec.config.sections import TooLong
 
 
 @dataclass(frozen=True)

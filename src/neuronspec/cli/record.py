@@ -25,8 +25,8 @@ from neuronspec.models.directories import check_directory
 
 if TYPE_CHECKING:
     from neuronspec.cli.reading import Reading
+    from neuronspec.config.sections import Neurons
     from neuronspec.neurons.counts import ActivationCounts
-    from neuronspec.sections import Neurons
 
 
 def record(
@@ -89,8 +89,8 @@ def _record_model(
 ) -> ActivationCounts:
     """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
+    from neuronspec.config.loading import load_neurons
     from neuronspec.files import hash_json, hash_path
-    from neuronspec.recipe import load_neurons
 
     neurons = load_neurons(words)
     check_texts(texts)

@@ -8,7 +8,7 @@ from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Se
 from neuronspec.cli.printing import note, print_json, say
 
 if TYPE_CHECKING:
-    from neuronspec.config import Config
+    from neuronspec.config.schema import Config
     from neuronspec.pipeline.layout import Layout
 
 

@@ -14,8 +14,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from neuronspec.evaluation.tables import Table
-    from neuronspec.neurons.comparison import Comparison
+    from neuronspec.comparison.tables import Table
+    from neuronspec.neurons.mask_comparison import Comparison
     from neuronspec.neurons.masks import NeuronMasks
 
 
@@ -91,9 +91,9 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
     from neuronspec.neurons.masks import NeuronMasks
 
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
+        from neuronspec.config.loading import load_neurons
         from neuronspec.pipeline.plan import RECORDING
         from neuronspec.pipeline.work import choose
-        from neuronspec.recipe import load_neurons
 
         neurons = load_neurons(overrides)
         if fixed := sorted(neurons.model_fields_set & set(RECORDING)):
@@ -130,7 +130,7 @@ def _show(masks: NeuronMasks, place: Path | None, curve: Path | None, as_json: b
 
 
 def _tabulate_curve(curve: dict[str, object]) -> Table:
-    from neuronspec.evaluation.tables import Cell, Table
+    from neuronspec.comparison.tables import Cell, Table
 
     points = curve["curve"]
     assert isinstance(points, list)
@@ -149,7 +149,7 @@ def _tabulate_curve(curve: dict[str, object]) -> Table:
 
 
 def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
-    from neuronspec.neurons.comparison import compare_masks
+    from neuronspec.neurons.mask_comparison import compare_masks
     from neuronspec.neurons.masks import NeuronMasks
 
     comparison = compare_masks(masks, NeuronMasks.from_pretrained(other))
@@ -160,7 +160,7 @@ def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
 
 
 def _tabulate_comparison(comparison: Comparison, other: str) -> Table:
-    from neuronspec.evaluation.tables import Cell, Table
+    from neuronspec.comparison.tables import Cell, Table
 
     rows = [
         [

@@ -20,8 +20,8 @@ from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
+    from neuronspec.config.sections import TooLong
     from neuronspec.models.codec import TextCodec
-    from neuronspec.sections import TooLong
     from neuronspec.translation.engines import Decode
 
 ENGINES = ("transformers", "ctranslate2")
@@ -107,7 +107,7 @@ def translate(
     as_json: AsJson = False,
 ) -> None:
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
-    from neuronspec.sections import spell_engine
+    from neuronspec.config.sections import spell_engine
 
     words, engine = what or [], str(spell_engine(engine))
     if not words:
@@ -169,8 +169,8 @@ def _translate_lines(system: System, words: list[str], source: Path | None, targ
             return
 
         from neuronspec.progress import show_progress
-        from neuronspec.translation.files import translate_file
         from neuronspec.translation.sources import check_sources
+        from neuronspec.translation.windows import translate_file
 
         check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
         with show_progress("translating", len(rows)) as advance:
@@ -287,12 +287,12 @@ def _open(system: System, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCo
     """Yield what translates with a system, with masks for all of the tasks, and how its model wants its text."""
     quiet_libraries()
     check_directory(system.model)
+    from neuronspec.config.sections import Translation
+    from neuronspec.methods.saved import attach_masks, attach_saved
     from neuronspec.models.codec import TextCodec
     from neuronspec.models.loading import load_model, load_tokenizer
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.processes import join_processes
-    from neuronspec.sections import Translation
-    from neuronspec.specialization.artefacts import attach_masks, attach_saved
     from neuronspec.translation.engines import open_engine
 
     model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuronspec.columns import check_columns
+from neuronspec.config.columns import check_columns
 from neuronspec.data.spellings import choose_spelling, find_other_spelling
 from neuronspec.data.streams import exists, missing, open_bytes, read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
@@ -72,7 +72,7 @@ def read_pairs(
         target: code of the target language.
         format: a name in `FORMATS`; `"auto"` tells it from the path.
         columns: the two columns of a table (format `tsv`) that hold the texts, by number from 1 on or by name; see
-            `neuronspec.data.tables.read_table`.
+            `neuronspec.data.tsv.read_table`.
 
     Returns:
         An iterator over the pairs.
@@ -105,7 +105,7 @@ def read_pairs(
 
 
 def _read_columns(path: str, source: str, target: str, format: str, columns: Sequence[int | str]) -> Iterator[Pair]:
-    from neuronspec.data.tables import read_table
+    from neuronspec.data.tsv import read_table
 
     found = tell_by_suffix(path) if format == "auto" else format
     if found not in ("tsv", None):
@@ -232,7 +232,7 @@ def _refuse_other_direction(path: str, source: str, target: str, columns: Sequen
 
 @FORMATS.register("tsv")
 def _read_tsv(template: str, source: str, target: str) -> Iterator[Pair]:
-    from neuronspec.data.tables import read_table  # it is built on this module
+    from neuronspec.data.tsv import read_table  # it is built on this module
 
     return read_table(template, source, target)
 
@@ -286,7 +286,7 @@ def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
 
 @FORMATS.register("tmx")
 def _read_tmx(template: str, source: str, target: str) -> Iterator[Pair]:
-    from neuronspec.data.memories import read_memory  # it is built on this module
+    from neuronspec.data.tmx import read_memory  # it is built on this module
 
     return read_memory(template, source, target)
 

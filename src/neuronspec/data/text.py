@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
+from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.cleaning import clean_pairs, held_out_share
 from neuronspec.data.formats import read_pairs, tell_by_suffix
-from neuronspec.data.overlap import Overlap, drop_held_out, measure_overlap, report_overlap
+from neuronspec.data.leakage import Overlap, drop_held_out, measure_overlap, report_overlap
 from neuronspec.data.streams import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.languages import join_direction, split_direction
 from neuronspec.names import child
 from neuronspec.progress import show_progress
-from neuronspec.sections import Corpus, Data
 
 PARTS = ("train", "valid", "test")
 STATISTICS_FILE = "statistics.json"

@@ -1,1 +1,1 @@
-"""Scores one can trust: BLEU, chrF++ and TER through sacrebleu, and the significance of their differences."""
+"""Scoring one system: BLEU, chrF++, TER and COMET, and translations that are broken."""

@@ -2,7 +2,7 @@
 
 A metric is two steps: `statistics` counts, for every sentence, what the metric needs, and `score` turns the
 sum of such rows into the corpus score. Because the sum is all that a score sees, a significance test needs no
-text: it sums other rows (see `neuronspec.evaluation.significance`). The counting is sacrebleu's. A metric
+text: it sums other rows (see `neuronspec.statistics.paired`). The counting is sacrebleu's. A metric
 that gives each sentence a number of its own, such as COMET, takes part through `mean_statistics`.
 """
 
@@ -276,7 +276,7 @@ def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
         NeuronspecError: there are no scores, not one a sentence, or one is not a finite number.
 
     Example:
-        >>> from neuronspec.evaluation.significance import paired_approximate_randomization
+        >>> from neuronspec.statistics.paired import paired_approximate_randomization
         >>> baseline = mean_statistics([0.61, 0.70, 0.55, 0.80, 0.66, 0.71, 0.59, 0.64])
         >>> system = mean_statistics([0.66, 0.74, 0.58, 0.83, 0.70, 0.78, 0.61, 0.70])
         >>> comparison = paired_approximate_randomization(baseline, system, mean_score, confidence=0.95)

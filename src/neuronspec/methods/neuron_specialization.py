@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
+from neuronspec.config.sections import Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Section
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.momentum import hold_absent_neurons
 from neuronspec.training.method import Method, Resources

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neuronspec.config import METHOD, own_options
+from neuronspec.config.schema import METHOD, own_options
+from neuronspec.config.sections import Section
 from neuronspec.registry import Registry
-from neuronspec.sections import Section
 from neuronspec.training.method import Method
 
 METHODS: Registry[type[Method]] = Registry("method")

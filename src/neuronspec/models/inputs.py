@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import TooLong
 from neuronspec.data.batches import collate, pad
 from neuronspec.data.sameness import is_empty
 from neuronspec.data.sampling import cut_by_tokens
@@ -18,7 +19,6 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.embedded import check_ids
 from neuronspec.models.limits import announce_too_long, read_limits
 from neuronspec.models.prefixes import SourcePrefix
-from neuronspec.sections import TooLong
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from transformers import PretrainedConfig
 
+from neuronspec.config.sections import TooLong
 from neuronspec.errors import NeuronspecError
-from neuronspec.sections import TooLong
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_in, features_out, is_plain
 from neuronspec.models.wrapping import unwrap_matrix, unwrap_model
+from neuronspec.neurons.architecture_search import search_architecture
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
 from neuronspec.neurons.masks import SPECIALIZATION
-from neuronspec.neurons.search import search_architecture
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
     """Find the FFN layers of a model, encoder first.
 
     A registered architecture (`neuronspec.neurons.architectures`) is looked up by its names, strictly: what is not as
-    expected is an error. Any other one is searched (`neuronspec.neurons.search`): a probe through the model finds the
-    matrices between which every feature goes its own way, or the model is refused.
+    expected is an error. Any other one is searched (`neuronspec.neurons.architecture_search`): a probe through the
+    model finds the matrices between which every feature goes its own way, or the model is refused.
 
     Args:
         model: a Hugging Face model, with or without a head.

@@ -16,12 +16,12 @@ from huggingface_hub import HfApi, hf_hub_download
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-import neuronspec
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.version import __version__
 
 MAX_ENTRIES = 1 << 33  # a header that claims more neurons than this is not believed
 
@@ -36,7 +36,7 @@ def write(directory: Path, tasks: Sequence[str], values: Values, signature: Mapp
         "tasks": list(tasks),
         "widths": {layer: mask.shape[1] for layer, mask in values.items()},
         "signature": dict(signature),
-        "version": neuronspec.__version__,
+        "version": __version__,
     }
     with publish(path) as temporary:
         save_file(packed, temporary, {"neuronspec": json.dumps(header)})
@@ -92,7 +92,7 @@ def upload(
     Raises:
         NeuronspecError: the hub refuses or cannot be reached.
     """
-    api = HfApi(token=token, library_name="neuronspec", library_version=neuronspec.__version__)
+    api = HfApi(token=token, library_name="neuronspec", library_version=__version__)
     try:
         address = api.create_repo(repository, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as directory:

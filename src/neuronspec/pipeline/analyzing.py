@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis import ablation
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.cards import NEURONS, describe_languages, describe_neuron
-from neuronspec.analysis.gallery import draw_figures
 from neuronspec.analysis.harm import CHRF, LOSS, Measure, measuring_chrf, measuring_loss
 from neuronspec.analysis.measures import measure
-from neuronspec.analysis.neuron_tables import tabulate_measures
 from neuronspec.analysis.panels import Panel, choose_panels
-from neuronspec.analysis.payload import make_payload
-from neuronspec.analysis.report import simplify, write_report
 from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.analysis.words import count_tokens
-from neuronspec.config import Config
+from neuronspec.comparison.tables import write_tables
+from neuronspec.config.schema import Config
+from neuronspec.config.sections import Analysis
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.tables import write_tables
+from neuronspec.figures.gallery import draw_figures
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.neurons import examples as neuron_examples
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
@@ -37,7 +34,10 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Batches, Material, open_run
 from neuronspec.pipeline.report import TABLES
 from neuronspec.progress import show_progress
-from neuronspec.sections import Analysis
+from neuronspec.report.cards import NEURONS, describe_languages, describe_neuron
+from neuronspec.report.neuron_tables import tabulate_measures
+from neuronspec.report.page import simplify, write_report
+from neuronspec.report.payload import make_payload
 from neuronspec.specialization.masking import check_fit
 
 ANALYSIS_FILE = "analysis.json"

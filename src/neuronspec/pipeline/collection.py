@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuronspec.codes import check_levels
+from neuronspec.comparison.groups import Levels
+from neuronspec.comparison.study import FINE_TUNE, Study, make_study
+from neuronspec.config.codes import check_levels
+from neuronspec.config.loading import load_config
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.groups import Levels
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
-from neuronspec.evaluation.study import FINE_TUNE, Study, make_study
 from neuronspec.languages import expect_language, is_known, same_language, split_direction, suggest_language
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import COPY
-from neuronspec.recipe import load_config
 
 if TYPE_CHECKING:
-    from neuronspec.analysis.score_figures import SharePoint
+    from neuronspec.figures.gains import SharePoint
 
 
 def load_set(text: str) -> tuple[str, Study]:
@@ -51,7 +51,7 @@ def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
     Returns:
         A point for each k, the first run's where several have it.
     """
-    from neuronspec.analysis.score_figures import SharePoint
+    from neuronspec.figures.gains import SharePoint
 
     points: dict[float, SharePoint] = {}
     for text in texts:

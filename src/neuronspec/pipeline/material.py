@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
+from neuronspec.config.sections import TooLong, Translation
 from neuronspec.data.store import read_columns
 from neuronspec.data.task_format import special_ids
 from neuronspec.data.text import Texts, pairs_of
@@ -20,7 +21,6 @@ from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.tokens import open_dataset
-from neuronspec.sections import TooLong, Translation
 
 Batches = Iterator[Mapping[str, Any]]
 Pairs = tuple[list[str], list[str]]  # sources, references

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuronspec.analysis.report import write_report
-from neuronspec.analysis.study_figures import draw_study
-from neuronspec.evaluation.tables import Table
+from neuronspec.comparison.tables import Table
+from neuronspec.figures.study_figures import draw_study
 from neuronspec.files import read_json
 from neuronspec.names import child
 from neuronspec.pipeline.analyzing import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.report import Report
+from neuronspec.report.page import write_report
 
 FIGURES = "figures"
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.data.text import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuronspec.config import Config
-from neuronspec.evaluation.detail_tables import name_table, tabulate_all, tabulate_tests
-from neuronspec.evaluation.outcomes import CORRECTIONS
-from neuronspec.evaluation.seeds import tabulate_seeds
-from neuronspec.evaluation.study import SIDES, Study
-from neuronspec.evaluation.tables import Cell, Table
+from neuronspec.comparison.detail_tables import name_table, tabulate_all, tabulate_tests
+from neuronspec.comparison.seeds import tabulate_seeds
+from neuronspec.comparison.study import SIDES, Study
+from neuronspec.comparison.tables import Cell, Table
+from neuronspec.config.schema import Config
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import MASKED, RANDOM, choose_baselines
+from neuronspec.statistics.corrections import CORRECTIONS
 
 TABLES = "tables"  # the directory of tables, in every format
 

@@ -14,10 +14,10 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-import neuronspec
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, hash_json, hash_path, read_json, write_json
 from neuronspec.pipeline.layout import Layout
+from neuronspec.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     now = {
         "settings": stage.settings,
         "inputs": {_name(path, layout): fingerprint(path, before) for path in stage.inputs},
-        "version": neuronspec.__version__,
+        "version": __version__,
     }
     reason = "asked to" if forced else _reason(stage, before, now, layout)
     if reason is None:

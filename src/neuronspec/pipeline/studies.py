@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from neuronspec.config import Config
-from neuronspec.evaluation.comparisons import SystemComparison
+from neuronspec.comparison.differences import SystemComparison
+from neuronspec.comparison.study import Cost, Study, make_study
+from neuronspec.config.schema import Config
 from neuronspec.evaluation.results import Results, read_lines
-from neuronspec.evaluation.study import Cost, Study, make_study
 from neuronspec.files import read_json
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neuronspec.config import Config
+from neuronspec.comparison.groups import ALL
+from neuronspec.comparison.outcomes import count_outcomes
+from neuronspec.comparison.seeds import split_seed
+from neuronspec.comparison.study import SIDES, Study
+from neuronspec.comparison.tables import Table, write_tables
+from neuronspec.config.schema import Config
 from neuronspec.data.text import Texts
-from neuronspec.evaluation.groups import ALL
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.evaluation.outcomes import CORRECTIONS, count_outcomes
-from neuronspec.evaluation.seeds import split_seed
-from neuronspec.evaluation.study import SIDES, Study
-from neuronspec.evaluation.tables import Table, write_tables
 from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
 from neuronspec.pipeline.analyzing import REPORT_FILE
@@ -19,6 +19,7 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.page import read_analysis, write_page
 from neuronspec.pipeline.report import TABLES, Report, load_report, tabulate
 from neuronspec.pipeline.systems import MASKED, RANDOM
+from neuronspec.statistics.corrections import CORRECTIONS
 
 SUMMARY_FILE = "summary.md"
 SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from neuronspec.evaluation.seeds import join_seed, split_seed
-from neuronspec.evaluation.study import FINE_TUNE
+from neuronspec.comparison.seeds import join_seed, split_seed
+from neuronspec.comparison.study import FINE_TUNE
 from neuronspec.pipeline.layout import PRETRAINED
 
 COPY = "source"  # the system that copies its input

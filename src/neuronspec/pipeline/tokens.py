@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PretrainedConfig
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.test_sets import read_test_set

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.config import Config
+from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.text import Texts
 from neuronspec.files import write_text
+from neuronspec.methods.saved import attach_masks, attach_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.names import child
@@ -17,7 +18,6 @@ from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.pipeline.work import to_device
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
-from neuronspec.specialization.artefacts import attach_masks, attach_saved
 from neuronspec.translation.engines import open_engine
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import neuronspec
-from neuronspec.config import SEED, Config
+from neuronspec.config.schema import SEED, Config
+from neuronspec.config.sections import Neurons, Training
 from neuronspec.data.batches import Tensors
 from neuronspec.data.task_format import special_ids
 from neuronspec.data.text import Texts, prepare_text
@@ -24,6 +24,8 @@ from neuronspec.files import hash_path, publish, write_json
 from neuronspec.languages import split_direction
 from neuronspec.libraries import find_library, import_library
 from neuronspec.methods import find_method, make_method
+from neuronspec.methods.parts import load_parts
+from neuronspec.methods.saved import ARTEFACTS
 from neuronspec.models.building import build_model, configure_model, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
@@ -36,13 +38,11 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.tokens import announce_lengths, encode_texts, open_dataset, open_pretrained_codec
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
-from neuronspec.sections import Neurons, Training
-from neuronspec.specialization.artefacts import ARTEFACTS
 from neuronspec.specialization.auto_k import SHARES, search_k
-from neuronspec.specialization.parts import load_parts
 from neuronspec.training.checkpoints import STATE
 from neuronspec.training.loop import State, train, validate_tasks
 from neuronspec.training.method import Corpora, Method, Resources, Search
+from neuronspec.version import __version__
 
 
 def prepare(config: Config, layout: Layout) -> None:
@@ -124,7 +124,7 @@ def record(config: Config, layout: Layout) -> None:
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
-        "version": neuronspec.__version__,
+        "version": __version__,
     }
     tasks = list(enumerate(config.directions()))[processes.process_index :: processes.num_processes]
     sizes = [len(lengths) for lengths in valid.lengths()]

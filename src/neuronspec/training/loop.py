@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
@@ -26,7 +27,6 @@ from neuronspec.models.finite import find_nonfinite
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
-from neuronspec.sections import Sampling, Training
 from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer
 from neuronspec.training.journal import Journal
 from neuronspec.training.method import Corpora, Method, Resources

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Sampling, Section, Training
 from neuronspec.data.batches import BatchDataset
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.sections import Sampling, Section, Training
 
 Gradients = Callable[[], Iterator[int]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuronspec.sections import Training
+from neuronspec.config.sections import Training
 
 
 def learning_rate(update: int, training: Training) -> float:

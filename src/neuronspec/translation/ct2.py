@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Translation
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.files import explained
@@ -23,7 +24,6 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
-from neuronspec.sections import Translation
 from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router

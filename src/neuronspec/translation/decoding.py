@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Translation
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.progress import Advance
-from neuronspec.sections import Translation
 from neuronspec.specialization.routing import find_router
 from neuronspec.translation.finiteness import FiniteScores
 from neuronspec.translation.sources import Sources, prepare_sources

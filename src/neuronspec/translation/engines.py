@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.config.sections import Translation
 from neuronspec.progress import Advance
-from neuronspec.sections import Translation
 from neuronspec.translation.ct2 import CT2Translator
 from neuronspec.translation.decoding import translate
 

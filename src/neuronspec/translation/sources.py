@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neuronspec.config.sections import TooLong
 from neuronspec.data.sameness import is_empty
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.limits import announce_too_long
-from neuronspec.sections import TooLong
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Comparing several systems: significance, outcomes, the tables of the paper."""

@@ -1,0 +1,270 @@
+"""Reading a recipe: YAML and `key=value` changes into a checked configuration, all problems named at once."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from neuronspec.config.schema import METHOD, SEED, Config, own_options
+from neuronspec.config.sections import Analysis, Corpus, Neurons, Section, Translation
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import split_direction, suggest_language
+
+logger = logging.getLogger(__name__)
+
+_SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
+
+
+def load_config(
+    source: Path | str,
+    overrides: Iterable[str] = (),
+    method_options: Mapping[str, type[Section]] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read a configuration, apply `key=value` overrides, and check all of it at once.
+
+    Args:
+        source: a YAML file, or the name of a recipe that ships with the package (`demo`).
+        overrides: `dotted.key=value`; the value is read as YAML.
+        changes: `dotted.key` -> value, after the overrides.
+        method_options: the options class of every known method, to check `methods` with.
+
+    Returns:
+        The configuration, with corpus paths absolute.
+
+    Raises:
+        NeuronspecError: the file is missing or not YAML, or it has problems: all of them are named.
+    """
+    path = find_recipe(source)
+    values = _parse_yaml(path)
+    for override in overrides:
+        _apply_override(values, *_parse_override(override))
+    for key, value in (changes or {}).items():
+        _apply_override(values, key, value)
+    _sweep(values)
+    problems: list[str] = []
+    config = None
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, Config)
+    methods = values.get("methods")
+    for name, options in methods.items() if isinstance(methods, dict) and method_options is not None else ():
+        problems += _method_problems(name, options, method_options or {})
+    if problems or config is None:
+        raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    _warn_of_mistyped(config)
+    # What ships has no corpora beside it: its paths are relative to where the command runs.
+    return _resolve_paths(config, Path.cwd() if path.parent == _SHIPPED else path.parent)
+
+
+def _warn_of_mistyped(config: Config) -> None:
+    """Say which codes look like mistyped ones: any code is allowed, so that nothing else would notice."""
+    tasks = config.tested_directions()
+    levels = [code for members in config.evaluation.levels.values() for code in members]
+    for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
+        if hint := suggest_language(code):
+            logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
+
+
+def _sweep(values: dict[str, Any]) -> None:
+    """Write `method: [a, b]` and `seed: [1, 2, 3]` out: those methods alone, each trained once with each seed.
+
+    The first seed is the run's, under which the model is pretrained; a method with another one is a system of its own,
+    `fine_tune.seed2`.
+    """
+    methods = values.get("methods") or {}
+    if METHOD in values and isinstance(methods, dict):
+        wanted = values.pop(METHOD)
+        names = wanted if isinstance(wanted, list) else [wanted]
+        values["methods"] = methods = {str(name): methods.get(name) or {} for name in names}
+    seeds = values.get(SEED)
+    if not isinstance(seeds, list) or not seeds or not isinstance(methods, dict):
+        return
+    values[SEED] = seeds[0]
+    values["methods"] = {
+        name if seed == seeds[0] else f"{name}.seed{seed}": options
+        if seed == seeds[0]
+        else {METHOD: name, **(options or {}), SEED: seed}
+        for name, options in methods.items()
+        for seed in dict.fromkeys(seeds)
+    }
+
+
+def load_neurons(overrides: Iterable[str]) -> Neurons:
+    """Return the `neurons` part of a configuration from its overrides alone: `neurons.k=0.9`.
+
+    Raises:
+        NeuronspecError: one cannot be read, is of another part, or does not fit.
+    """
+    (neurons,) = _load_sections(overrides, {"neurons": Neurons})
+    assert isinstance(neurons, Neurons)
+    return neurons
+
+
+def load_analysis(overrides: Iterable[str]) -> tuple[Neurons, Analysis, Translation]:
+    """Return the parts `neurons`, `analysis` and `translation` of a configuration from its overrides alone.
+
+    Raises:
+        NeuronspecError: one cannot be read, is of another part, or does not fit.
+    """
+    kinds: dict[str, type[Section]] = {"neurons": Neurons, "analysis": Analysis, "translation": Translation}
+    neurons, analysis, translation = _load_sections(overrides, kinds)
+    assert isinstance(neurons, Neurons)
+    assert isinstance(analysis, Analysis)
+    assert isinstance(translation, Translation)
+    return neurons, analysis, translation
+
+
+def _load_sections(overrides: Iterable[str], kinds: Mapping[str, type[Section]]) -> list[Section]:
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(values, *_parse_override(override))
+    others = [key for key in values if key not in kinds]
+    if others:
+        known = ", ".join(f"{name}.*" for name in kinds)
+        raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
+    sections = []
+    for name, kind in kinds.items():
+        try:
+            sections.append(kind.model_validate(values.get(name, {})))
+        except ValidationError as error:
+            raise NeuronspecError("; ".join(_explain(error, kind, prefix=f"{name}."))) from error
+    return sections
+
+
+def find_recipe(source: Path | str) -> Path:
+    """Return the path of a configuration file or of a shipped recipe.
+
+    Raises:
+        NeuronspecError: there is neither.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    folder = _SHIPPED
+    recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
+    if recipe.is_file() and path.parent == Path():
+        return recipe
+    known = [file.stem for file in sorted(folder.glob("*.yaml"))]
+    raise NeuronspecError(
+        f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
+        f"give a YAML file or one of the recipes {', '.join(known)}"
+    )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NeuronspecError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise NeuronspecError(f"{path} holds no configuration: expected 'key: value' lines")
+    return values
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in training.updates=500")
+    if key == "out":
+        return key, text  # a path is text, whatever YAML would make of it
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+
+
+def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if inner is None:
+            inner = values[parent] = {}
+        if not isinstance(inner, dict):
+            raise NeuronspecError(f"cannot read the override of {key}: {parent!r} is not a section")
+        values = inner
+    values[last] = value
+
+
+def _explain(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
+    return [_explain_one(dict(problem), section, prefix) for problem in error.errors(include_url=False)]
+
+
+def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -> str:
+    where = [str(part) for part in problem["loc"]]
+    key = prefix + ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(section, where[:-1])
+        return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message if not prefix else f"{prefix.rstrip('.')}: expected a section, not {problem['input']!r}"
+    return (
+        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        if not isinstance(problem["input"], dict | list)
+        else f"{key}: {message}"
+    )
+
+
+def _known_keys(section: type[Section], where: list[str]) -> list[str]:
+    for part in where:
+        if part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            arguments = [annotation, *getattr(annotation, "__args__", ())]
+            section = next((a for a in arguments if isinstance(a, type) and issubclass(a, Section)), section)
+    return list(section.model_fields)
+
+
+def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
+    options = options or {}
+    kind = options.get(METHOD, name) if isinstance(options, dict) else name
+    if kind not in method_options:
+        return [f"unknown method {kind!r}{did_you_mean(str(kind), method_options)}; known: {', '.join(method_options)}"]
+    own = own_options(options) if isinstance(options, dict) else options
+    seed = options.get(SEED, 0) if isinstance(options, dict) else 0
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        return [f"methods.{name}.seed: must be a whole number from 0 on, not {seed!r}"]
+    try:
+        method_options[kind].model_validate(own)
+    except ValidationError as error:
+        return _explain(error, method_options[kind], prefix=f"methods.{name}.")
+    return []
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    def resolve(corpora: list[Corpus]) -> list[Corpus]:
+        return [
+            corpus
+            if corpus.path.startswith("hub:")
+            else corpus.model_copy(update={"path": str((folder / Path(corpus.path).expanduser()).absolute())})
+            for corpus in corpora
+        ]
+
+    data = config.data.model_copy(
+        update={part: resolve(getattr(config.data, part)) for part in ("train", "valid", "test")}
+    )
+    pretrained = config.model.pretrained
+    if pretrained is not None and pretrained.startswith("~"):
+        pretrained = str(Path(pretrained).expanduser())
+    model = config.model.model_copy(update={"pretrained": pretrained})
+    return config.model_copy(update={"data": data, "model": model, "out": config.out.expanduser()})

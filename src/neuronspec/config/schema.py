@@ -1,0 +1,183 @@
+"""The YAML configuration of a run, checked all at once before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from neuronspec.config.codes import Direction, LanguageCode, check_directions_once, check_languages_once
+from neuronspec.config.sections import (
+    Analysis,
+    Data,
+    Evaluation,
+    Model,
+    Neurons,
+    Sampling,
+    Section,
+    Training,
+    Translation,
+    Vocabulary,
+)
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import find_sides, join_direction, same_language, spell_as, split_direction
+
+PIVOT = "en"
+METHOD, SEED = "method", "seed"  # options of every method: which one a name stands for, and a seed of its own
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method that are not of every method."""
+    return {key: value for key, value in options.items() if key not in (METHOD, SEED)}
+
+
+def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a configuration with one spelling for each language.
+
+    The languages or tasks that are trained decide: with `tasks: [eng_Latn-deu_Latn]` the pivot `en` is `eng_Latn`.
+    What is no code or direction is left for the checks of its own key.
+    """
+    trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
+    codes = [code for name in trained for code in find_sides(name) or (name,)]
+    pivot = _spell(values.get("pivot", PIVOT), codes)
+    codes = list(dict.fromkeys([*codes, pivot]))
+
+    spelled = {**values, "pivot": pivot}
+    if isinstance(values.get("zero_shot"), list):
+        spelled["zero_shot"] = [_spell_direction(task, codes) for task in values["zero_shot"]]
+    return spelled
+
+
+def _list_texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _spell(code: Any, codes: Sequence[str]) -> Any:
+    try:
+        return spell_as(code, codes) if isinstance(code, str) else code
+    except NeuronspecError:
+        return code
+
+
+def _spell_direction(task: Any, codes: Sequence[str]) -> Any:
+    if not isinstance(task, str):
+        return task
+    try:
+        return join_direction(*(_spell(code, codes) for code in split_direction(task)))
+    except NeuronspecError:
+        return task
+
+
+class Config(Section):
+    """A whole run, from corpora to report."""
+
+    name: str = "run"
+    """The run's name, for titles."""
+    out: Path = Path("runs/run")
+    """The directory of everything that the run makes. Relative to where the command runs."""
+    seed: int = Field(default=1, ge=0, lt=1 << 63)
+    """Everything random follows from it."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of the tensor library; null: its own choice."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    pivot: LanguageCode = PIVOT
+    """The language that the others are paired with: any [code](concepts.md), as the files of the text write it."""
+    languages: Annotated[list[LanguageCode], AfterValidator(check_languages_once)] = Field(default=[])
+    """The other languages, in the spelling of the files; each gives the tasks pivot-x and x-pivot."""
+    tasks: Annotated[list[Direction], AfterValidator(check_directions_once)] = Field(default=[])
+    """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
+    zero_shot: Annotated[list[Direction], AfterValidator(check_directions_once)] | Literal["all"] = Field(default=[])
+    """Directions to test without training them, `src-tgt`, or `all` between two of the languages: encoded with the
+    neurons of src-pivot, decoded with those of pivot-tgt."""
+    data: Data
+    vocabulary: Vocabulary = Vocabulary()
+    sampling: Sampling = Sampling()
+    model: Model
+    training: Training = Training()
+    """The training of the model that is then specialised; of a pretrained one no update unless given."""
+    neurons: Neurons = Neurons()
+    continued: Training = Training()
+    """The continued training, the same for every method: optimiser and schedule start anew."""
+    methods: dict[str, dict[str, Any]] = Field(default={})
+    """The methods to compare, each with its options. One method in several ways has names of its own, and says
+    which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`. `seed` gives a training a seed of its own;
+    `seed: [1, 2, 3]` at the top trains every method once with each, from one pretrained model."""
+    analysis: Analysis = Analysis()
+    translation: Translation = Translation()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrained_as_it_is(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("model"), dict) and values["model"].get("pretrained"):
+            given = values.get("training")
+            return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_as_trained(cls, values: Any) -> Any:
+        """Spell the pivot and the unseen directions as the languages and tasks of the run are spelled."""
+        return spell_alike(values) if isinstance(values, dict) else values
+
+    @field_validator("methods")
+    @classmethod
+    def _names_of_directories(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in methods:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in ("pretrained", "source"):
+                raise ValueError(f"methods: {name!r} cannot name a system: use letters, digits, _, - and .")
+        return methods
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _no_options(cls, methods: Any) -> Any:
+        return {name: options or {} for name, options in methods.items()} if isinstance(methods, dict) else methods
+
+    @model_validator(mode="after")
+    def _some_tasks(self) -> Config:
+        if bool(self.languages) == bool(self.tasks):
+            raise ValueError("give exactly one of languages and tasks")
+        for language in self.languages:
+            if same_language(language, self.pivot):
+                raise ValueError(f"languages: {language!r} is the pivot; name the other languages only")
+        for task in self.zero_shot if self.zero_shot != "all" else ():
+            source, target = split_direction(task)
+            needed = [join_direction(source, self.pivot), join_direction(self.pivot, target)]
+            if task in self.directions() or not {*needed} <= {*self.directions()}:
+                raise ValueError(f"zero_shot: {task} must not be trained itself, but {' and '.join(needed)} must be")
+        for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
+            given = getattr(self.data, part)
+            if bool(given) == bool(share):
+                raise ValueError(f"give exactly one of data.{part} and data.hold_out.{part}")
+        return self
+
+    def directions(self) -> list[str]:
+        """Return every task of the run: pivot-x for all languages, then x-pivot."""
+        return self.tasks or [
+            *(join_direction(self.pivot, language) for language in self.languages),
+            *(join_direction(language, self.pivot) for language in self.languages),
+        ]
+
+    @property
+    def trains(self) -> bool:
+        """Whether any model of the run is trained."""
+        return self.training.updates > 0 or bool(self.methods)
+
+    def zero_shot_directions(self) -> list[str]:
+        """Return the directions that are tested without having been trained."""
+        if self.zero_shot != "all":
+            return list(self.zero_shot)
+        trained = self.directions()
+        sides = [split_direction(task) for task in trained]
+        heard = [source for source, target in sides if target == self.pivot]
+        spoken = [target for source, target in sides if source == self.pivot]
+        pairs = [join_direction(source, target) for source in heard for target in spoken if source != target]
+        return [task for task in pairs if task not in trained]
+
+    def tested_directions(self) -> list[str]:
+        """Return every direction that is translated and scored: the trained ones, then the zero-shot ones."""
+        return [*self.directions(), *self.zero_shot_directions()]

@@ -1,0 +1,156 @@
+"""Reading pairs from tables: lines of columns that are separated by TABs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from neuronspec.config.columns import Columns
+from neuronspec.data.formats import Pair, fill_placeholders, locate
+from neuronspec.data.sameness import is_empty
+from neuronspec.data.spellings import choose_spelling
+from neuronspec.data.streams import read_lines
+from neuronspec.errors import NeuronspecError, did_you_mean
+
+JUDGED = 1_000  # lines that decide whether a column holds text
+_SHARE = 0.9  # of the lines: a column of numbers may have gaps and a remark
+_MANY = 10  # values of a column next to two others that decide whether they are identifiers or codes of languages
+
+# What stands in a column of numbers where there is none.
+_GAPS = frozenset({"-", "--", "?", "n/a", "na", "nan", "none", "null", "inf", "-inf", "infinity", "\\n"})
+_IDENTIFIER = re.compile(r"(?=\S*[0-9])[!-~]+")
+_ADDRESS = re.compile(r"(?:https?|ftp|file)://\S+|www\.\S+")
+
+
+def read_table(template: str, source: str, target: str, columns: Columns | None = None) -> Iterator[Pair]:
+    """Yield the pairs of a table, in its order.
+
+    Args:
+        template: the file, with the placeholders of `read_pairs`. Where it stands for one language, its first column
+            is English; where it stands for a direction, its first column is the source.
+        source: code of the source language.
+        target: code of the target language.
+        columns: the two columns that hold the texts, in place of the first and the second: numbers, counted from 1,
+            or names, which the first line then has. In names, `{src}`, `{tgt}` and `{lang}` stand for codes;
+            `["{src}", "{tgt}"]` finds the languages wherever they are.
+
+    Raises:
+        NeuronspecError: a line has too few columns, a name is unknown, or a column holds numbers, addresses,
+            identifiers or a few words over and over, but no text.
+    """
+    path, reverse = locate(template, source, target)
+    lines = enumerate(read_lines(path), 1)
+    if columns is None or not any(isinstance(column, str) for column in columns):
+        first, second = map(int, columns or (1, 2))
+    else:
+        header = next(lines, (1, ""))[1].split("\t")
+        names = [_fill_name(str(column), source, target, reverse) for column in columns]
+        first, second = (_find_column(name, header, path) for name in names)
+        reverse = reverse and not any("{src}" in str(column) or "{tgt}" in str(column) for column in columns)
+
+    start = list(itertools.islice(lines, JUDGED))
+    for column in (first, second):
+        _check_text(column, [line.split("\t") for _, line in start], path)
+
+    left, right = (second, first) if reverse else (first, second)
+    count = max(left, right)
+    for number, line in itertools.chain(start, lines):
+        fields = line.split("\t", count)
+        if len(fields) < count:
+            raise _too_few(f"{path}:{number}", line, fields, count, columns)
+        yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
+
+
+def _fill_name(name: str, source: str, target: str, reverse: bool) -> str:
+    return fill_placeholders(name, source if reverse else target, source, target)
+
+
+def _find_column(name: str, header: Sequence[str], path: Path) -> int:
+    """Return the number of the column that has a name, or is named by a number after all."""
+    if name.isdecimal():
+        return int(name)
+    if header.count(name) != 1:
+        found = "several columns" if name in header else "no column"
+        spelled = choose_spelling(name, header) if name not in header else None
+        hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
+        raise NeuronspecError(
+            f"{path} has {found} {name!r}{hint}; its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
+        )
+    return header.index(name) + 1
+
+
+def _too_few(place: str, line: str, fields: Sequence[str], count: int, columns: Columns | None) -> NeuronspecError:
+    if columns is None:
+        return NeuronspecError(f"{place} has no TAB: {line[:60]!r}; expected a text, a TAB and its translation")
+    found = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
+    return NeuronspecError(f"{place} has {found}: {line[:60]!r}; expected at least {count}")
+
+
+def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
+    """Refuse a column that holds no text.
+
+    Raises:
+        NeuronspecError: it does not; the message names columns that may.
+    """
+    found = _describe(column, rows)
+    if found is None:
+        return
+    width = max(map(len, rows))
+    texts = [number for number in range(1, width + 1) if _describe(number, rows) is None]
+    advice = f"expected two columns of text, but of its {width} columns {len(texts)} may be text"
+    if len(texts) >= 2:
+        named = f"{texts[0]}, {texts[1]}"
+        advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
+    example = next(value for value in _values(column, rows) if found[1](value))
+    raise NeuronspecError(f"column {column} of {path} holds {found[0]} ({example[:40]!r}), not text; {advice}")
+
+
+def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], bool]] | None:
+    """Return what stands in a column that holds no text, and what tells it; None for text."""
+    values = _values(column, rows)
+    if not values:
+        return None
+
+    kinds: list[tuple[str, Callable[[str], bool]]] = [("numbers", _is_number), ("addresses", _is_address)]
+    if len(values) >= 3:
+        values = values[1:]  # the first line may hold titles
+    if len(values) >= _MANY and max(map(len, rows)) > 2:
+        kinds.append(("identifiers", _is_identifier))
+        if not any(map(str.isspace, values[0])):
+            kinds.append(("one and the same word", values[0].__eq__))
+        kinds.append(("a few words over and over", _find_labels(values).__contains__))
+    return next((kind for kind in kinds if sum(map(kind[1], values)) >= _SHARE * len(values)), None)
+
+
+def _find_labels(values: Sequence[str]) -> frozenset[str]:
+    """Return the values that look like codes of languages or names of sources: words that come again and again."""
+    words = Counter(value for value in values if not any(map(str.isspace, value)))
+    return frozenset(word for word, times in words.items() if times >= _MANY)
+
+
+def _values(column: int, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return what stands in a column, without empty fields and gaps."""
+    fields = (row[column - 1].strip() for row in rows if len(row) >= column)
+    return [field for field in fields if not is_empty(field) and field.casefold() not in _GAPS]
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a score, an identifier of digits, a share, a date, a time: digits and no letters."""
+    if any(map(str.isdigit, text)) and not any(map(str.isalpha, text)):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_identifier(text: str) -> bool:
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def _is_address(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None

@@ -1,0 +1,1 @@
+"""Figures: drawing what was measured."""

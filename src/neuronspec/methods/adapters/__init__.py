@@ -1,0 +1,3 @@
+"""The method adapters."""
+
+from neuronspec.methods.adapters import method as method

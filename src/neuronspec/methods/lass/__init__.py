@@ -1,0 +1,3 @@
+"""The method lass."""
+
+from neuronspec.methods.lass import method as method

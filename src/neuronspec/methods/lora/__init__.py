@@ -1,0 +1,3 @@
+"""The method lora."""
+
+from neuronspec.methods.lora import method as method

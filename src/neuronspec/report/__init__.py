@@ -1,0 +1,1 @@
+"""The report: findings in words, cards of neurons, the HTML page."""

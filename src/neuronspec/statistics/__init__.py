@@ -1,0 +1,1 @@
+"""Statistics that comparison and analysis share: paired tests, corrections, permutation tests, trends."""

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from neuronspec.comparison.differences import SystemComparison
+from neuronspec.comparison.study import Study, compare, make_study
+from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.metrics import METRICS
+from neuronspec.evaluation.results import Results, merge_results
+from neuronspec.evaluation.scoring import score_task
+
+TASKS = ["en-de", "en-lb", "de-en", "lb-en", "de-lb"]
+GOOD = [f"the cat number {n} sat on the mat and slept" for n in range(20)]
+WORSE = [line.replace("sat on", "stood beneath") for line in GOOD]
+
+
+def make_results(systems: dict[str, list[str]], tasks: list[str] = TASKS, metric: str = "bleu") -> Results:
+    return merge_results(
+        score_task(system, task, lines, GOOD, [METRICS[metric]], zero_shot=task == "de-lb")
+        for system, lines in systems.items()
+        for task in tasks
+    )
+
+
+def study(results: Results, baseline: str = "base", pairs: list[tuple[str, str]] | None = None) -> Study:
+    return compare(make_study(results, baseline, trials=200), pairs)
+
+
+def test_r12_identical_systems_do_not_differ() -> None:
+    found = study(make_results({"base": WORSE, "one": WORSE, "two": WORSE}))
+    assert len(found.comparisons) > 10
+    for one in found.comparisons:
+        assert (one.difference, one.p_value, one.adjusted_p_value, one.interval) == (0, 1, 1, (0, 0))
+        assert found.mark(one.system, one.metric, one.tasks) == ""
+
+
+def test_a_better_system_is_found_and_p_values_are_corrected_within_their_family() -> None:
+    results = make_results({"base": WORSE, "tuned": GOOD, "ours": WORSE})
+    pairs = [("base", "tuned"), ("base", "ours"), ("tuned", "ours")]
+    found = study(results, pairs=pairs)
+    families = {"sides": 3, "levels": 9, "between": 2, "directions": 5}
+    per_pair = [
+        (family, (baseline, system)) for baseline, system in pairs for family, n in families.items() for _ in range(n)
+    ]
+    assert [(one.family, (one.baseline, one.system)) for one in found.comparisons] == per_pair
+    gain = 100 - results.score("base", "BLEU", ["en-de"])
+    for one in found.comparisons:
+        sign = {("base", "tuned"): 1, ("tuned", "ours"): -1}.get((one.baseline, one.system), 0)
+        assert one.difference == pytest.approx(sign * gain)
+        if not sign:
+            assert one.adjusted_p_value == 1
+        else:
+            # all p-values are the smallest there are: Holm multiplies them by the size of their family
+            assert one.p_value == pytest.approx(1 / 201)
+            assert one.adjusted_p_value == pytest.approx(families[one.family] / 201)
+            assert found.mark(one.system, "BLEU", one.tasks, one.baseline) == ("↑" if sign > 0 else "↓")
+    assert found.families["levels"]["all"] == TASKS[:4]
+    assert found.families["between"] == {"high to low": ["de-lb"], "all without en": ["de-lb"]}
+    assert found.families["sides"]["zero-shot"] == ["de-lb"]
+
+
+def test_a_group_has_the_mean_of_its_tasks() -> None:
+    parts = [
+        make_results({"base": GOOD}),
+        make_results({"ours": WORSE}, ["en-de"]),
+        make_results({"ours": GOOD}, TASKS[1:]),
+    ]
+    results = merge_results(parts)
+    found = study(results)
+    loss = results.score("ours", "BLEU", ["en-de"]) - 100
+    differences = {one.tasks: one.difference for one in found.comparisons}
+    assert differences["en-de"] == pytest.approx(loss)
+    assert differences["from en"] == pytest.approx(loss / 2)
+    assert differences["all"] == pytest.approx(loss / 4)
+    assert differences["to en"] == differences["en-lb"] == 0
+
+
+def test_a_group_that_a_system_does_not_have_whole_is_not_compared() -> None:
+    results = merge_results([make_results({"base": GOOD}), make_results({"ours": WORSE}, TASKS[:3])])
+    found = study(results)
+    assert {one.tasks for one in found.comparisons if one.family == "sides"} == {"from en"}
+    assert {one.tasks for one in found.comparisons if one.family == "directions"} == {*TASKS[:3]}
+    assert found.comparison("ours", "BLEU", "to en") is None
+    assert found.mark("ours", "BLEU", "to en") == ""
+
+
+def test_a_lower_error_rate_is_better() -> None:
+    found = study(make_results({"base": WORSE, "ours": GOOD}, metric="ter"))
+    one = found.comparison("ours", "TER", "to en")
+    assert one is not None
+    assert one.difference < 0 < one.gain
+    assert found.mark("ours", "TER", "to en") == "↑"
+
+
+def test_p_values_up_to_the_level_are_marked() -> None:
+    results = make_results({"base": WORSE, "ours": GOOD})
+    for p, mark in ((0.05, "↑"), (0.0501, ""), (0.9, "")):
+        one = SystemComparison("base", "ours", "sides", "to en", "BLEU", 2.0, p, p, "test", 100)
+        assert make_study(results, "base", comparisons=[one]).mark("ours", "BLEU", "to en") == mark
+
+
+def test_an_unknown_baseline_is_refused() -> None:
+    with pytest.raises(NeuronspecError, match=r"no system 'bse' \(did you mean 'base'\?\)"):
+        make_study(make_results({"base": GOOD}), "bse")

@@ -1,0 +1,183 @@
+"""Payloads of reports: small, large, and with hostile texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neuronspec.analysis.tree import language_tree
+from neuronspec.comparison.tables import Cell, Table
+from neuronspec.report.page import pack, pack_floats
+
+FAMILIES = (
+    "Germanic",
+    "Romance",
+    "Slavic",
+    "Uralic",
+    "Turkic",
+    "Semitic",
+    "Indo-Aryan",
+    "Dravidian",
+    "Bantu",
+    "Austronesian",
+)
+SVG = "http://www.w3.org/2000/svg"
+HOSTILE = (
+    "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+    "${window.hacked=1} {{script}} &lt;\u202e\x00\u2028 javascript:window.hacked=1"
+)
+
+
+def overlap(n: int, rng: np.random.Generator, depth: float) -> Any:
+    """(n, n) IoU with families: the first `n // families` languages are alike, and so on."""
+    groups = np.arange(n) * min(n, len(FAMILIES)) // n
+    near = groups[:, None] == groups[None, :]
+    noise = rng.uniform(0, 0.08, (n, n))
+    iou = 0.3 + 0.2 * depth + 0.22 * near * (0.4 + depth) + (noise + noise.T) / 2
+    np.fill_diagonal(iou, 1)
+    return np.clip(iou, 0, 1)
+
+
+def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encoder", "decoder")) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    first, second = np.triu_indices(n, k=1)
+    names = [f"{FAMILIES[i * min(n, len(FAMILIES)) // n]}-{i}" for i in range(n)]
+    families = [name.split("-")[0] if n > 1 else "" for name in names]
+    payload: dict[str, Any] = {
+        "title": "Neurons of a demo",
+        "subtitle": f"{n} languages, {depth} layers a stack",
+        "version": "neuronspec 0.1.0",
+        "summary": [
+            {"kind": "finding", "text": "Languages of one family share more neurons (IoU 0.61 against 0.42)."},
+            {"kind": "finding", "text": "Sharing rises over the encoder and falls over the decoder."},
+            {"kind": "caveat", "text": "Counts come from 400 sentences a task: the intervals are wide."},
+        ],
+        "panels": {},
+        "layers": [],
+        "ks": ["0.5", "0.95"],
+        "k": "0.95",
+        **{part: {} for part in ("iou", "low", "high", "z_chance", "z_shuffled", "sparsity", "trees", "progression")},
+        "ablation": {},
+    }
+    for stack in stacks:
+        tasks = [f"l{i}-en" if stack == "encoder" else f"en-l{i}" for i in range(n)]
+        panel = {"title": "x to en" if stack == "encoder" else "en to x", "tasks": tasks, "names": names}
+        payload["panels"][stack] = {
+            **panel,
+            "labels": [f"l{i}" for i in range(n)],
+            "families": families,
+            "scripts": ["Latn"] * n,
+        }
+        for index in range(depth):
+            layer = f"{stack}.{index}"
+            place = (index + 1) / depth
+            iou = overlap(n, rng, place if stack == "encoder" else 1 - place)
+            pairs = iou[first, second]
+            tree = language_tree(iou, names)
+            payload["layers"].append({"name": layer, "stack": stack, "width": 2048})
+            payload["iou"][layer] = {"0.5": pack(pairs / 2), "0.95": pack(pairs)}
+            payload["low"][layer], payload["high"][layer] = pack(pairs - 0.02), pack(np.minimum(1, pairs + 0.02))
+            payload["z_chance"][layer], payload["z_shuffled"][layer] = pack_floats(pairs * 100), pack_floats(-pairs)
+            payload["sparsity"][layer] = {"tasks": tasks, "values": rng.uniform(0.3, 0.5, n) + 0.1 * place}
+            payload["trees"][layer] = {
+                "order": tree.leaves,
+                "merges": tree.linkage[:, :3],
+                "newick": tree.newick(),
+                "cophenetic": tree.cophenetic_correlation,
+            }
+            low, q1, median, q3, high = np.quantile(pairs, [0, 0.25, 0.5, 0.75, 1])
+            payload["progression"][layer] = {
+                "mean": pairs.mean(),
+                "median": median,
+                "q1": q1,
+                "q3": q3,
+                "low": low,
+                "high": high,
+            }
+        changes = rng.uniform(-0.02, 0.1, (n, n + 1)) + np.pad(np.eye(n), ((0, 0), (0, 1))) * 0.4
+        payload["ablation"][stack] = {
+            "texts": tasks,
+            "switched": [*tasks, "random"],
+            "changes": changes,
+            "metric": "validation loss (nats per token)",
+            "note": "5 % of the neurons of each layer are off.",
+        }
+    cells = [
+        [Cell(name), Cell(float(i % 4) + 0.125, decimals=3, mark="↑" if i % 2 else "", bold=i == 1)]
+        for i, name in enumerate(names[:8])
+    ]
+    scores = Table(
+        "BLEU by direction",
+        ["direction", ("BLEU", "avg")],
+        cells,
+        notes=["`↑`: better at p < 0.05."],
+        sections={0: "To English"},
+    )
+    payload["tables"] = {
+        "scores": [scores],
+        "statistics": [
+            [{"layer": "encoder.0", "r": 0.5123456, "p": None}, {"layer": "encoder.1", "r": -0.25, "p": 0.01}]
+        ],
+    }
+    payload["cards"] = build_cards(payload, names, stacks)
+    payload["figures"] = [
+        {
+            "title": "Progression",
+            "alt": "Boxes over layers",
+            "svg": f'<svg xmlns="{SVG}" width="300" height="80"><rect width="300" height="80" fill="teal"/></svg>',
+        }
+    ]
+    payload["signature"] = {"model": "demo", "k": 0.95, "unit": "sentence", "layers": {"encoder": depth}}
+    payload["methods"] = [
+        "A neuron is active in a sentence where its value is above 0 at one token or more.",
+        "k = 0.95 of the activation is covered.",
+    ]
+    payload["citation"] = (
+        "@inproceedings{tan2024neuron,\n  title = {Neuron Specialization},\n  booktitle = {EMNLP},\n  year = {2024}\n}"
+    )
+    return payload
+
+
+def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ...]) -> dict[str, Any]:
+    sentences = [
+        {"task": "de-en", "tokens": ["▁Gut", "en", "▁Morgen", ",", "▁Welt"]},
+        {"task": "ar-en", "tokens": ["▁صباح", "▁الخير", "▁يا", "▁عالم"]},
+        {"task": "zh-en", "tokens": ["早", "上", "好"]},
+    ]
+    languages, neurons = [], {}
+    for stack in stacks:
+        tasks = payload["panels"][stack]["tasks"]
+        own = [layer["name"] for layer in payload["layers"] if layer["stack"] == stack]
+        for i, name in enumerate(names):
+            layers = [{"layer": layer, "own": 900 + i, "exclusive": i, "shared_by_all": 300} for layer in own]
+            ids = [f"{own[0]}:{i}", f"{own[-1]}:{i + 1000}"]
+            languages.append(
+                {
+                    "name": name,
+                    "label": f"l{i}",
+                    "stack": stack,
+                    "layers": layers,
+                    "neurons": [{"id": found} for found in ids],
+                }
+            )
+            for found in ids:
+                examples = [{"sentence": number, "position": 1, "value": 3.1 - number} for number in range(3)]
+                frequencies = {task: 0.9 if j == i else 0.1 + j / 1000 for j, task in enumerate(tasks)}
+                neurons[found] = {"owners": [tasks[i]], "frequencies": frequencies, "examples": examples}
+    return {"sentences": sentences, "languages": languages, "neurons": neurons}
+
+
+def poison(value: Any, path: str = "") -> Any:
+    """Return a payload with hostile text wherever text is free."""
+    kept = ("iou", "low", "high", "z_chance", "z_shuffled", "ks", "k", "layers", "missing")
+    if isinstance(value, str):
+        return f"{value} {HOSTILE}"
+    if isinstance(value, dict):
+        return {
+            key: item if key in (*kept, "kind", "stack", "layer", "id", "svg") else poison(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [poison(item) for item in value]
+    return value

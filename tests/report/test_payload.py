@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.analysis.planted import BARE, LANGUAGES, OPTIONS, measure_families, plant_families, plant_nothing, select
+from tests.report.test_findings import make_ablation
+
+from neuronspec.analysis.measures import Measures, measure, overlap_of
+from neuronspec.neurons.examples import Example
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.report.cards import NeuronCard, describe_languages, describe_neuron
+from neuronspec.report.findings import describe
+from neuronspec.report.page import build_page, escape_json, simplify, unpack
+from neuronspec.report.payload import CHOSEN, make_payload
+
+UPPER = np.triu_indices(15, k=1)
+TOLERANCE = 0.5 / 65535 + 1e-12
+
+
+def read(measures: Measures, **parts: Any) -> Any:
+    """The payload as the page reads it."""
+    return json.loads(escape_json(simplify(make_payload(measures, "Neurons", **parts))))
+
+
+def floats(text: str) -> Any:
+
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def test_the_page_reads_the_numbers_that_were_measured() -> None:
+    measures = measure_families()
+    payload = read(measures)
+    assert payload["ks"] == ["0.5", "0.9", CHOSEN]
+    assert payload["k"] == CHOSEN
+    for layer, one in measures.layers.items():
+        assert one.resampled is not None
+        iou = payload["iou"][layer]
+        np.testing.assert_allclose(unpack(iou[CHOSEN]), one.iou[UPPER], atol=TOLERANCE)
+        for k, masks in measures.by_share.items():
+            np.testing.assert_allclose(
+                unpack(iou[str(k)]), overlap_of(masks, one.layer, one.panel)[UPPER], atol=TOLERANCE
+            )
+        np.testing.assert_allclose(unpack(payload["low"][layer]), one.resampled.interval.low[UPPER], atol=TOLERANCE)
+        np.testing.assert_allclose(unpack(payload["high"][layer]), one.resampled.interval.high[UPPER], atol=TOLERANCE)
+        np.testing.assert_allclose(floats(payload["z_chance"][layer]), one.chance.z(one.iou)[UPPER], rtol=1e-6)
+        np.testing.assert_allclose(floats(payload["z_shuffled"][layer]), one.resampled.null.z[UPPER], rtol=1e-6)
+        sparsity = measures.masks.sparsity()[layer]
+        assert payload["sparsity"][layer] == {"tasks": [*measures.masks.tasks], "values": pytest.approx([*sparsity])}
+        tree, box = one.structure.tree, payload["progression"][layer]
+        assert tree is not None
+        assert payload["trees"][layer]["newick"] == tree.newick()
+        assert sorted(payload["trees"][layer]["order"]) == list(range(15))
+        assert len(payload["trees"][layer]["merges"]) == 14
+        assert box["mean"] == pytest.approx(one.pairs.mean())
+        assert [box["q1"], box["median"], box["q3"]] == pytest.approx(np.quantile(one.pairs, [0.25, 0.5, 0.75]))
+    assert payload["summary"] == [{"kind": one.kind, "text": one.text} for one in describe(measures)]
+    assert payload["panels"]["decoder"]["labels"] == [*measures.layers["decoder.0"].panel.labels]
+    assert [one["name"] for one in payload["layers"]] == [*measures.layers]
+    assert payload["signature"]["rule"] == "coverage"
+    assert payload["missing"] == {}
+    titles = [table["title"] for table in payload["tables"]["statistics"]]
+    assert titles[:2] == ["Overlap of neurons", "What the overlaps follow"]
+
+
+@pytest.mark.parametrize("tasks", [["law"], ["law", "news"], ["de", "nl", "ru"], ["de-en", "nl-en", "en-de"]])
+def test_whatever_was_measured_makes_a_page(tasks: list[str]) -> None:
+    counts = plant_nothing(tasks)
+    for measures in (measure(select(counts), counts, options=OPTIONS), measure(select(counts), options=BARE)):
+        payload = read(measures)
+        assert (payload["panels"]["decoder"]["families"] == []) == ("law" in tasks)
+        for layer, one in measures.layers.items():
+            assert len(unpack(payload["iou"][layer][CHOSEN])) == len(one.pairs)
+            assert (layer in payload["progression"]) == (layer in payload["trees"]) == (len(one.iou) > 1)
+        assert (payload["low"] == {}) == ("intervals" in measures.missing)
+        assert payload["cards"] is None
+        assert "<title>Neurons</title>" in build_page(make_payload(measures, "Neurons"))
+
+
+def test_full_masks_which_cannot_differ_make_a_page() -> None:
+    masks = NeuronMasks.from_dict({one: {"decoder.0": [1] * 8} for one in ("de", "nl", "ru", "fi")})
+    payload = read(measure(masks, options=BARE))
+    assert set(unpack(payload["iou"]["decoder.0"][CHOSEN])) == {1.0}
+    assert np.isnan(floats(payload["z_chance"]["decoder.0"])).all()
+
+
+def test_cards_and_ablations_are_shown_and_each_sentence_written_once() -> None:
+    counts = plant_families(LANGUAGES[:4])
+    masks = select(counts)
+    measures = measure(masks, options=BARE)
+    languages = describe_languages(masks, [layers[0].panel for layers in measures.stacks.values()], counts)
+    sentence = Example("de-en", ["▁Gut", "en", "</script>"], 1, 2.5)
+    names = list(dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons))
+    neurons = [
+        NeuronCard(one.layer, one.neuron, one.owners, one.frequencies, [sentence, Example("nl-en", ["▁a"], 0, 1.0)])
+        for one in (describe_neuron(name, masks, counts) for name in names)
+    ]
+    ablation = make_ablation(measures.layers["encoder.0"].panel.tasks, own=1, near=0.2)
+    payload = read(measures, languages=languages, neurons=neurons, ablations={"encoder": ablation})
+    cards = payload["cards"]
+    assert cards["sentences"] == [
+        {"task": "de-en", "tokens": ["▁Gut", "en", "</script>"]},
+        {"task": "nl-en", "tokens": ["▁a"]},
+    ]
+    assert list(cards["neurons"]) == names
+    assert {one["id"] for card in cards["languages"] for one in card["neurons"]} == set(names)
+    first = cards["neurons"][names[0]]
+    assert first["examples"][0] == {"sentence": 0, "position": 1, "value": 2.5}
+    assert first["frequencies"] == pytest.approx(dict(neurons[0].frequencies))
+    assert cards["languages"][0]["layers"][0] == {
+        "layer": "encoder.0",
+        "own": languages[0].places[0].own,
+        "exclusive": languages[0].places[0].exclusive,
+        "shared_by_all": languages[0].places[0].shared,
+    }
+    shown = payload["ablation"]["encoder"]
+    assert shown["switched"] == [*shown["texts"], "random"]
+    np.testing.assert_allclose(shown["changes"], ablation.matrix)
+    assert "</script>" not in escape_json(simplify(make_payload(measures, "x", languages=languages, neurons=neurons)))
