@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
-from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline import stages
+from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.stages import Stage, run_stages
 
 Say = Callable[[], list[str]]
