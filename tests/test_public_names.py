@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import neuronspec
 from neuronspec.errors import NeuronspecError
 
 SOURCE = Path(neuronspec.__file__).parent
+STUBS = [SOURCE / "__init__.pyi", *sorted(SOURCE.glob("*/__init__.pyi"))]
 HEAVY = ("torch", "transformers", "accelerate", "matplotlib", "scipy", "sacrebleu", "tokenizers", "sentencepiece")
 LIGHT = ("neuronspec", "neuronspec.errors", "neuronspec.registry", "neuronspec.files", "neuronspec.languages")
 
@@ -31,23 +33,43 @@ def test_every_public_name_is_what_it_says(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'neuronspec' has no attribute 'specialise'"):
-        neuronspec.specialise  # noqa: B018
+    with pytest.raises(AttributeError, match="neuronspec attribute specialise"):
+        neuronspec.specialise  # type: ignore[attr-defined]  # noqa: B018
     assert neuronspec.NeuronspecError is NeuronspecError
 
 
-def test_type_checkers_see_exactly_the_public_names() -> None:
-    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
-    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
-    imported = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.parent.name)
+def test_type_checkers_see_exactly_the_public_names(stub: Path) -> None:
+    face = importlib.import_module(".".join(stub.relative_to(SOURCE.parent).parent.parts))
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    imported = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     seen = {alias.asname: node.module for node in imported for alias in node.names}
-    assert sorted(str(name) for name in seen) == sorted(set(neuronspec.__all__) - {"__version__"})
+    assert sorted(str(name) for name in seen) == sorted(face.__all__)
+    [listed] = [ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    assert sorted(listed) == sorted(face.__all__)
     for name, module in seen.items():
-        assert getattr(importlib.import_module(str(module)), str(name)) is getattr(neuronspec, str(name))
+        home = importlib.import_module(f"{face.__name__}.{module}")
+        assert getattr(home, str(name)) is getattr(face, str(name))
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.parent.name)
+def test_no_public_name_hides_a_module(stub: Path) -> None:
+    face = importlib.import_module(".".join(stub.relative_to(SOURCE.parent).parent.parts))
+    modules = {module.name for module in pkgutil.iter_modules([str(stub.parent)])}
+    assert modules & set(face.__all__) == set()
+
+
+FACES = ["neuronspec", *(f"neuronspec.{stub.parent.name}" for stub in STUBS[1:])]
 
 
 @pytest.mark.parametrize(
-    "program", [f"import {', '.join(LIGHT)}", "import neuronspec.config.schema", "import neuronspec.cli.main"]
+    "program",
+    [
+        f"import {', '.join(LIGHT)}",
+        f"import {', '.join(FACES)}",
+        "import neuronspec.config.schema",
+        "import neuronspec.cli.main",
+    ],
 )
 def test_importing_loads_no_heavy_library(program: str) -> None:
     told = run_fresh(f"{program}, sys\nprint(*(name for name in {HEAVY} if name in sys.modules))")

@@ -1,0 +1,37 @@
+from .errors import NeuronspecError as NeuronspecError
+from .models.inputs import make_batches as make_batches
+from .models.loading import load_model as load_model
+from .neurons.counts import ActivationCounts as ActivationCounts
+from .neurons.layers import FFNLayer as FFNLayer
+from .neurons.layers import find_ffn_layers as find_ffn_layers
+from .neurons.masks import NeuronMasks as NeuronMasks
+from .neurons.recording import record_activations as record_activations
+from .neurons.selection import select_neurons as select_neurons
+from .specialization.collator import TaskCollator as TaskCollator
+from .specialization.masking import specialize as specialize
+from .specialization.momentum import hold_absent_neurons as hold_absent_neurons
+from .specialization.pruning import prune as prune
+from .specialization.routing import dense as dense
+from .specialization.routing import task as task
+from .specialization.routing import unspecialize as unspecialize
+from .version import __version__ as __version__
+
+__all__ = [
+    "ActivationCounts",
+    "FFNLayer",
+    "NeuronMasks",
+    "NeuronspecError",
+    "TaskCollator",
+    "__version__",
+    "dense",
+    "find_ffn_layers",
+    "hold_absent_neurons",
+    "load_model",
+    "make_batches",
+    "prune",
+    "record_activations",
+    "select_neurons",
+    "specialize",
+    "task",
+    "unspecialize",
+]
