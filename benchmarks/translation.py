@@ -19,8 +19,8 @@ from neuronspec.models.building import build_model
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
-from neuronspec.translation.ct2 import CT2Translator
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
+from neuronspec.translation.ct2_translator import CT2Translator
 
 BASE = "transformers"
 
@@ -64,8 +64,8 @@ def main() -> None:
             return lambda: made(sentences, tasks, how)
 
         contenders: dict[str, Callable[[], object]] = {
-            BASE: lambda: translate(dense, tokenizer, sentences, tasks, how),
-            f"{BASE}, {off}": lambda: translate(masked, tokenizer, sentences, tasks, how),
+            BASE: lambda: translate_sentences(dense, tokenizer, sentences, tasks, how),
+            f"{BASE}, {off}": lambda: translate_sentences(masked, tokenizer, sentences, tasks, how),
             "CTranslate2 float32": engine(dense, "float32"),
             f"CTranslate2 float32, {off}": engine(masked, "float32"),
             "CTranslate2 int8": engine(dense, "int8"),

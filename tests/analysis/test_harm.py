@@ -16,7 +16,7 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import find_router, unspecialize
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
 
 SMALL = Translation(beams=2, max_tokens=8)
 TASKS = ("de-en", "sv-en")
@@ -38,7 +38,9 @@ def off(model: PreTrainedModel) -> NeuronMasks:
 
 def make_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, tuple[list[str], list[str]]]:
     """The references are what the model itself says."""
-    return {task: (SOURCES, translate(model, tokenizer, SOURCES, [task] * len(SOURCES), SMALL)) for task in TASKS}
+    return {
+        task: (SOURCES, translate_sentences(model, tokenizer, SOURCES, [task] * len(SOURCES), SMALL)) for task in TASKS
+    }
 
 
 def test_without_masks_it_is_the_plain_model(
@@ -58,7 +60,7 @@ def test_with_masks_it_is_the_specialised_model(
         for without in off.tasks:
             values = {layer: off.mask(without, layer)[None] for layer in off.layers}
             specialize(model, NeuronMasks([text], values))
-            lines = translate(model, tokenizer, SOURCES, [text] * len(SOURCES), SMALL)
+            lines = translate_sentences(model, tokenizer, SOURCES, [text] * len(SOURCES), SMALL)
             unspecialize(model)
             expected[text, without] = evaluate(lines, texts[text][1], "en", ["chrf"])[0].value
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

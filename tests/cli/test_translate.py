@@ -16,7 +16,7 @@ from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
-from neuronspec.translation.decoding import translate as decode
+from neuronspec.translation.beam_search import translate_sentences as decode
 
 Translate = Callable[..., int]
 TEXT = ["ab cd", "ef gh ij", "kl"]

@@ -26,7 +26,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.plan import list_systems, run
 from neuronspec.specialization.masking import specialize
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
 
 UNSEEN = ["de-sv", "sv-de"]
 SYSTEMS = ["pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
@@ -140,7 +140,7 @@ def test_a_grid_of_a_finished_run_leaves_the_trainings_alone(
     model, tokenizer = load_model(layout.model("neuron_specialization")), load_tokenizer(layout.vocabulary)
     masks = NeuronMasks.from_pretrained(layout.model("neuron_specialization"))
     specialize(model, masks.compose(encoder="de-en", decoder="en-sv"))
-    expected = translate(
+    expected = translate_sentences(
         model,
         tokenizer,
         sources,

@@ -24,8 +24,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.limits import read_limits
 from neuronspec.neurons.architectures import ARCHITECTURES
-from neuronspec.translation.ct2 import CT2Translator
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
+from neuronspec.translation.ct2_translator import CT2Translator
 from neuronspec.translation.sources import check_sources
 
 Decode = Callable[..., list[str]]
@@ -55,7 +55,7 @@ def decode(request: pytest.FixtureRequest, tokenizer: PreTrainedTokenizerFast) -
     """Either engine with the same model."""
     model = make_model(tokenizer)
     if request.param == "transformers":
-        return lambda *arguments, **options: translate(model, tokenizer, *arguments, **options)
+        return lambda *arguments, **options: translate_sentences(model, tokenizer, *arguments, **options)
     pytest.importorskip("ctranslate2")
     return CT2Translator(model, tokenizer)
 
@@ -170,7 +170,7 @@ def test_early_stopping_is_that_of_beam_search(tokenizer: PreTrainedTokenizerFas
 
     model.generate = watch
     for asked in (early_stopping, None):
-        translate(model, tokenizer, ["abc"], ["de-en"], Translation(beams=3, early_stopping=asked))
+        translate_sentences(model, tokenizer, ["abc"], ["de-en"], Translation(beams=3, early_stopping=asked))
     assert seen[0]["early_stopping"] is early_stopping
     assert "early_stopping" not in seen[1]
 

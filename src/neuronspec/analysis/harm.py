@@ -23,7 +23,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
 from neuronspec.training.objective import token_losses
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
 
 LOSS, CHRF = "validation loss (nats per token)", "chrF++"
 Text = TypeVar("Text")
@@ -94,7 +94,7 @@ def measuring_chrf(
             values = {layer: off.mask(without, layer)[None] for layer in off.layers}
             specialize(model, NeuronMasks([text], values, off.signature), packed="never", released=False)
         try:
-            lines = translate(model, tokenizer, sources, [text] * len(sources), options)
+            lines = translate_sentences(model, tokenizer, sources, [text] * len(sources), options)
         finally:
             unspecialize(model)
         return evaluate(lines, references, split_direction(text)[1], ["chrf"])[0].value

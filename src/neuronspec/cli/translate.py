@@ -169,8 +169,8 @@ def _translate_lines(system: System, words: list[str], source: Path | None, targ
             return
 
         from neuronspec.progress import show_progress
+        from neuronspec.translation.resumable_files import translate_file
         from neuronspec.translation.sources import check_sources
-        from neuronspec.translation.windows import translate_file
 
         check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
         with show_progress("translating", len(rows)) as advance:

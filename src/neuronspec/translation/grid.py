@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neuronspec.progress import show_progress
 from neuronspec.translation.engines import Decode
-from neuronspec.translation.windows import translate_file
+from neuronspec.translation.resumable_files import translate_file
 
 
 def translate_grid(

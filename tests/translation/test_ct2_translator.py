@@ -22,10 +22,10 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.pruning import prune
-from neuronspec.translation import ct2
-from neuronspec.translation.conversion import CONVERTIBLE
-from neuronspec.translation.ct2 import CT2Translator
-from neuronspec.translation.decoding import translate
+from neuronspec.translation import ct2_translator
+from neuronspec.translation.beam_search import translate_sentences
+from neuronspec.translation.ct2_conversion import CONVERTIBLE
+from neuronspec.translation.ct2_translator import CT2Translator
 
 pytest.importorskip("ctranslate2")
 
@@ -100,15 +100,15 @@ def test_it_translates_as_transformers_do(architecture: str, tokenizer: PreTrain
     with CT2Translator(model, tokenizer, device="cpu") as engine:
         for beams in (1, 5):
             options = options_for(model, beams)
-            expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+            expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, options)
             assert len(set(expected)) > 4
             assert engine(SENTENCES, MIXED, options) == expected
 
 
 def test_positions_begin_where_padding_says(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model("m2m_100", tokenizer, pad_token_id=0)
-    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
-    assert expected != translate(make_model("m2m_100", tokenizer), tokenizer, SENTENCES, MIXED, OPTIONS)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert expected != translate_sentences(make_model("m2m_100", tokenizer), tokenizer, SENTENCES, MIXED, OPTIONS)
     assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected
 
 
@@ -117,7 +117,7 @@ def test_every_kind_of_embeddings_is_converted(tokenizer: PreTrainedTokenizerFas
     model = make_model("preset", tokenizer, embeddings=embeddings)
     tied = model.get_encoder().embed_tokens.weight is model.lm_head.weight
     assert tied == (embeddings == "shared")
-    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected
 
 
@@ -127,7 +127,7 @@ def test_r8_a_specialised_model_is_translated_with_the_neurons_of_each_task(
     tokenizer: PreTrainedTokenizerFast, architecture: str, released: bool
 ) -> None:
     model = make_model(architecture, tokenizer)
-    dense = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    dense = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     own = make_masks(model)
     masks = NeuronMasks.concatenate([own, own.zero_shot(["de-fr", "fr-de"])])
     specialize(model, masks, released=released)
@@ -135,7 +135,7 @@ def test_r8_a_specialised_model_is_translated_with_the_neurons_of_each_task(
     with CT2Translator(model, tokenizer, device="cpu") as engine:
         for beams in (1, 5):
             options = options_for(model, beams)
-            expected = translate(model, tokenizer, SENTENCES, tasks, options)
+            expected = translate_sentences(model, tokenizer, SENTENCES, tasks, options)
             assert expected != dense
             assert engine(SENTENCES, tasks, options) == expected
 
@@ -150,7 +150,7 @@ def test_the_bias_of_a_masked_neuron_is_kept_where_the_model_keeps_it(tokenizer:
                 layer.expansions[0].bias.normal_(0.5, 2.0)
         specialize(model, make_masks(model), released=released)
         translations.append(CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS))
-        assert translations[-1] == translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+        assert translations[-1] == translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     assert translations[0] != translations[1]
 
 
@@ -161,7 +161,7 @@ def test_beams_are_ranked_by_length_as_transformers_rank_them(tokenizer: PreTrai
         model.lm_head.weight.mul_(0.4)  # less sure, and ending sooner
         model.lm_head.weight[tokenizer.eos_token_id].mul_(3)
     options = options_for(model, 5)
-    expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, options)
     assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, options) == expected
 
 
@@ -176,7 +176,7 @@ def test_a_search_goes_on_where_transformers_go_on(tokenizer: PreTrainedTokenize
     for early in (False, True):
         model.generation_config.early_stopping = early
         translations.append(engine(SENTENCES, MIXED, options))
-        assert translations[-1] == translate(model, tokenizer, SENTENCES, MIXED, options)
+        assert translations[-1] == translate_sentences(model, tokenizer, SENTENCES, MIXED, options)
     assert translations[0] != translations[1]
 
 
@@ -185,14 +185,16 @@ def test_the_longest_output_has_as_many_tokens(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tokens: int
 ) -> None:
     options = Translation(beams=1, max_tokens=tokens)
-    expected = translate(model, tokenizer, SENTENCES, MIXED, options)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, options)
     assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, options) == expected
-    assert expected != translate(model, tokenizer, SENTENCES, MIXED, Translation(beams=1, max_tokens=tokens + 1))
+    assert expected != translate_sentences(
+        model, tokenizer, SENTENCES, MIXED, Translation(beams=1, max_tokens=tokens + 1)
+    )
 
 
 def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model("bart", tokenizer)
-    plain = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    plain = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     said = [number for line in tokenizer(plain, add_special_tokens=False)["input_ids"] for number in line]
     common = max(set(said), key=said.count)
     for settings in (
@@ -202,7 +204,7 @@ def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedToke
     ):
         model = make_model("bart", tokenizer)
         model.generation_config.update(**settings)
-        expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+        expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
         assert expected != plain
         assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected, settings
 
@@ -210,10 +212,10 @@ def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedToke
 def test_the_first_token_that_a_model_without_tags_is_made_to_say_is_obeyed() -> None:
     tokenizer = learn_vocabulary(iter(SENTENCES * 3), 60, [])
     tasks = ["de-en"] * len(SENTENCES)
-    plain = translate(make_model("bart", tokenizer), tokenizer, SENTENCES, tasks, OPTIONS)
+    plain = translate_sentences(make_model("bart", tokenizer), tokenizer, SENTENCES, tasks, OPTIONS)
     model = make_model("bart", tokenizer)
     model.generation_config.forced_bos_token_id = 9
-    expected = translate(model, tokenizer, SENTENCES, tasks, OPTIONS)
+    expected = translate_sentences(model, tokenizer, SENTENCES, tasks, OPTIONS)
     assert expected != plain
     assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, tasks, OPTIONS) == expected
 
@@ -241,7 +243,7 @@ def test_other_precisions_are_converted_as_float32(
     model.to(dtype)
     translations = CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
-    assert translations == translate(model.float(), tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert translations == translate_sentences(model.float(), tokenizer, SENTENCES, MIXED, OPTIONS)
 
 
 def test_order_batches_and_progress(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -270,7 +272,7 @@ def test_tasks_with_the_same_neurons_share_a_conversion(
         pruned.append(task)
         return prune(model, masks, task)
 
-    monkeypatch.setattr(ct2, "prune", count)
+    monkeypatch.setattr(ct2_translator, "prune", count)
     engine = CT2Translator(model, tokenizer, device="cpu")
     assert engine(SENTENCES, MIXED, OPTIONS) == engine(SENTENCES, MIXED, OPTIONS)
     assert len(pruned) == 2
@@ -279,14 +281,14 @@ def test_tasks_with_the_same_neurons_share_a_conversion(
 def test_few_models_are_kept_in_memory_and_on_disk(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ct2, "LOADED", 2)
+    monkeypatch.setattr(ct2_translator, "LOADED", 2)
     specialize(model, make_masks(model))
-    expected = translate(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     with CT2Translator(model, tokenizer, device="cpu") as engine:
         root = Path(engine._directory.name)
         assert engine(SENTENCES, MIXED, OPTIONS) == expected
         assert (len(engine._loaded), len(list(root.iterdir()))) == (2, 4)
-        monkeypatch.setattr(ct2, "STORED", 1)
+        monkeypatch.setattr(ct2_translator, "STORED", 1)
         engine._loaded.clear()
         for path in list(root.iterdir())[:2]:
             (path / "model.bin").unlink()
@@ -337,7 +339,7 @@ def test_what_cannot_be_done_is_said(
 
 
 def test_the_module_imports_without_ctranslate2() -> None:
-    code = "import sys, neuronspec.translation.ct2; sys.exit('ctranslate2' in sys.modules)"
+    code = "import sys, neuronspec.translation.ct2_translator; sys.exit('ctranslate2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -359,6 +361,6 @@ def test_a_vocabulary_for_each_side_is_converted(tmp_path: Path, specialised: bo
     with CT2Translator(model, tokenizer, device="cpu") as engine:
         for beams in (1, 4):
             options = options_for(model, beams)
-            expected = translate(model, tokenizer, sentences, ["en-de"] * 7, options)
+            expected = translate_sentences(model, tokenizer, sentences, ["en-de"] * 7, options)
             assert len(set(expected)) > 2
             assert engine(sentences, ["en-de"] * 7, options) == expected

@@ -27,8 +27,8 @@ from neuronspec.progress import Advance
 from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router
-from neuronspec.translation.conversion import INSTEAD, check_convertible, convert
-from neuronspec.translation.finiteness import NO_NUMBERS
+from neuronspec.translation.ct2_conversion import INSTEAD, check_convertible, convert
+from neuronspec.translation.nonfinite_scores import NO_NUMBERS
 from neuronspec.translation.sources import Sources, prepare_sources
 
 LOADED = 8  # converted models in memory

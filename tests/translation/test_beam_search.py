@@ -14,7 +14,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
 
 SENTENCES = [
     "der hund läuft",
@@ -74,7 +74,7 @@ def either(request: pytest.FixtureRequest, model: PreTrainedModel) -> PreTrained
 
 def one_by_one(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Translation = OPTIONS) -> list[str]:
     return [
-        translate(model, tokenizer, [sentence], [name], options)[0]
+        translate_sentences(model, tokenizer, [sentence], [name], options)[0]
         for sentence, name in zip(SENTENCES, TASKS, strict=True)
     ]
 
@@ -90,7 +90,7 @@ def test_r4_the_output_does_not_depend_on_the_batches(
     either: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens_per_batch: int
 ) -> None:
     options = Translation(beams=3, max_tokens=9, tokens_per_batch=tokens_per_batch)
-    assert translate(either, tokenizer, SENTENCES, TASKS, options) == one_by_one(either, tokenizer)
+    assert translate_sentences(either, tokenizer, SENTENCES, TASKS, options) == one_by_one(either, tokenizer)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -98,18 +98,18 @@ def test_translations_come_in_the_order_of_the_sentences(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> None:
     order = random.Random(seed).sample(range(len(SENTENCES)), len(SENTENCES))
-    straight = translate(model, tokenizer, SENTENCES, TASKS, OPTIONS)
-    shuffled = translate(model, tokenizer, [SENTENCES[n] for n in order], [TASKS[n] for n in order], OPTIONS)
+    straight = translate_sentences(model, tokenizer, SENTENCES, TASKS, OPTIONS)
+    shuffled = translate_sentences(model, tokenizer, [SENTENCES[n] for n in order], [TASKS[n] for n in order], OPTIONS)
     assert shuffled == [straight[n] for n in order]
 
 
 def test_r4_mixed_directions_equal_a_call_for_each_direction(
     either: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    mixed = translate(either, tokenizer, SENTENCES, TASKS, OPTIONS)
+    mixed = translate_sentences(either, tokenizer, SENTENCES, TASKS, OPTIONS)
     for name in set(TASKS):
         rows = [row for row, other in enumerate(TASKS) if other == name]
-        separate = translate(either, tokenizer, [SENTENCES[row] for row in rows], [name] * len(rows), OPTIONS)
+        separate = translate_sentences(either, tokenizer, [SENTENCES[row] for row in rows], [name] * len(rows), OPTIONS)
         assert separate == [mixed[row] for row in rows]
 
 
@@ -125,36 +125,36 @@ def test_a_translation_equals_plain_generate(
     )
     expected = tokenizer.decode(output[0], skip_special_tokens=True).strip()
     options = Translation(beams=beams, max_tokens=9)
-    assert translate(model, tokenizer, [SENTENCES[2]], ["de-fr"], options) == [expected]
+    assert translate_sentences(model, tokenizer, [SENTENCES[2]], ["de-fr"], options) == [expected]
     assert "__" not in expected
 
 
 def test_a_specialised_model_decodes_with_the_masks_of_each_task(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    dense = translate(model, tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
+    dense = translate_sentences(model, tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
     masks = make_masks(model, ["de-en", "en-de"])
-    one = translate(specialize(model, masks), tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
+    one = translate_sentences(specialize(model, masks), tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
     swapped = NeuronMasks(["en-de", "de-en"], {layer: masks.layer(layer) for layer in masks.layers})
-    other = translate(specialize(model, swapped), tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
+    other = translate_sentences(specialize(model, swapped), tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)
     assert len({*dense, *one, *other}) == 3
 
 
 def test_full_masks_change_nothing(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    dense = translate(model, tokenizer, SENTENCES, TASKS, OPTIONS)
+    dense = translate_sentences(model, tokenizer, SENTENCES, TASKS, OPTIONS)
     full = make_masks(model, sorted(set(TASKS)))
     full = NeuronMasks(full.tasks, {layer: torch.ones_like(full.layer(layer)) for layer in full.layers})
-    assert translate(specialize(model, full), tokenizer, SENTENCES, TASKS, OPTIONS) == dense
+    assert translate_sentences(specialize(model, full), tokenizer, SENTENCES, TASKS, OPTIONS) == dense
 
 
 def test_the_options_reach_the_search(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     def longest(options: Translation) -> int:
-        lines = translate(model, tokenizer, SENTENCES, TASKS, options)
+        lines = translate_sentences(model, tokenizer, SENTENCES, TASKS, options)
         return max(len(tokenizer(line, add_special_tokens=False)["input_ids"]) for line in lines)
 
     assert longest(Translation(beams=1, max_tokens=2)) <= 3 < longest(Translation(beams=1, max_tokens=20))
     by_penalty = {
-        penalty: translate(
+        penalty: translate_sentences(
             model, tokenizer, SENTENCES, TASKS, Translation(beams=4, max_tokens=20, length_penalty=penalty)
         )
         for penalty in (-4.0, 4.0)
@@ -164,31 +164,33 @@ def test_the_options_reach_the_search(model: PreTrainedModel, tokenizer: PreTrai
 
 def test_progress_is_told_in_sentences(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     steps: list[int] = []
-    translate(model, tokenizer, SENTENCES, TASKS, Translation(beams=1, max_tokens=2, tokens_per_batch=20), steps.append)
+    translate_sentences(
+        model, tokenizer, SENTENCES, TASKS, Translation(beams=1, max_tokens=2, tokens_per_batch=20), steps.append
+    )
     assert sum(steps) == len(SENTENCES)
     assert len(steps) > 1
 
 
 def test_the_model_is_left_in_evaluation_mode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Dropout (0.1 here) must not reach a translation, even right after training."""
-    first = translate(model.train(), tokenizer, SENTENCES, TASKS, OPTIONS)
-    assert translate(model.train(), tokenizer, SENTENCES, TASKS, OPTIONS) == first
+    first = translate_sentences(model.train(), tokenizer, SENTENCES, TASKS, OPTIONS)
+    assert translate_sentences(model.train(), tokenizer, SENTENCES, TASKS, OPTIONS) == first
 
 
 def test_nothing_gives_nothing_and_an_empty_line_a_line(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    assert translate(model, tokenizer, [], []) == []
-    with_empty = translate(model, tokenizer, ["", SENTENCES[0]], ["de-en", "de-en"], OPTIONS)
-    assert with_empty[1] == translate(model, tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)[0]
+    assert translate_sentences(model, tokenizer, [], []) == []
+    with_empty = translate_sentences(model, tokenizer, ["", SENTENCES[0]], ["de-en", "de-en"], OPTIONS)
+    assert with_empty[1] == translate_sentences(model, tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)[0]
     assert len(with_empty) == 2
 
 
 def test_errors_say_what_is_wrong(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(NeuronspecError, match="2 sentences but 1 tasks: give one task for each sentence"):
-        translate(model, tokenizer, SENTENCES[:2], ["de-en"])
+        translate_sentences(model, tokenizer, SENTENCES[:2], ["de-en"])
     with pytest.raises(NeuronspecError, match=r"no tag for Swedish \(sv\).*__de__, __en__, __fr__"):
-        translate(model, tokenizer, SENTENCES[:1], ["de-sv"])
+        translate_sentences(model, tokenizer, SENTENCES[:1], ["de-sv"])
     specialize(model, make_masks(model, ["de-en", "en-de"]))
     with pytest.raises(NeuronspecError, match=r"no masks for the task 'de-fr'.*known: de-en, en-de"):
-        translate(model, tokenizer, SENTENCES[:1], ["de-fr"], OPTIONS)
+        translate_sentences(model, tokenizer, SENTENCES[:1], ["de-fr"], OPTIONS)

@@ -16,11 +16,11 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.specialization.routing import find_router
-from neuronspec.translation.finiteness import FiniteScores
+from neuronspec.translation.nonfinite_scores import FiniteScores
 from neuronspec.translation.sources import Sources, prepare_sources
 
 
-def translate(
+def translate_sentences(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     sentences: Sequence[str],

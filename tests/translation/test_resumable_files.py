@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.translation import windows
-from neuronspec.translation.windows import translate_file
+from neuronspec.translation import resumable_files
+from neuronspec.translation.resumable_files import translate_file
 
 SENTENCES = [f"sentence {number}" for number in range(10)]
 TASKS = ["en-de", "de-en"] * 5
@@ -33,7 +33,7 @@ class Translator:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW", 3)
+    monkeypatch.setattr(resumable_files, "WINDOW", 3)
 
 
 def partial(path: Path) -> Path:

@@ -13,8 +13,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
-from neuronspec.translation.ct2 import CT2Translator
-from neuronspec.translation.decoding import translate
+from neuronspec.translation.beam_search import translate_sentences
+from neuronspec.translation.ct2_translator import CT2Translator
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -29,7 +29,7 @@ def test_nothing_is_translated_with_weights_that_are_no_numbers(
 ) -> None:
     model = small_model(vocab_size=len(tokenizer))
     options = Translation(beams=beams, max_tokens=4)
-    assert len(translate(model, tokenizer, ["abc"], ["de-en"], options)) == 1
+    assert len(translate_sentences(model, tokenizer, ["abc"], ["de-en"], options)) == 1
     layer = find_ffn_layers(model)[0]
     with torch.no_grad():
         layer.projection.weight[0, 0] = value
@@ -37,7 +37,7 @@ def test_nothing_is_translated_with_weights_that_are_no_numbers(
         on = {one.name: [1] * one.width for one in find_ffn_layers(model)}
         specialize(model, NeuronMasks.from_dict({"de-en": on}))
     with pytest.raises(NeuronspecError, match="cannot translate: the model's scores are not numbers"):
-        translate(model, tokenizer, ["abc"], ["de-en"], options)
+        translate_sentences(model, tokenizer, ["abc"], ["de-en"], options)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
