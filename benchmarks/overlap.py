@@ -38,7 +38,8 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.report.cards import LanguageCard, NeuronCard, describe_languages, describe_neuron
 from neuronspec.report.page import simplify, write_report
 from neuronspec.report.payload import make_payload
-from neuronspec.statistics.permutation import mantel, separate
+from neuronspec.statistics.correlation import mantel
+from neuronspec.statistics.separation import separate
 
 WIDTH, NARROW = 8_192, 4_096  # neurons of a layer; of the layer whose sentences are resampled
 SENTENCES, TASKS = 1_000, 60  # of each task; tasks whose sentences are resampled

@@ -22,7 +22,8 @@ from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from neuronspec.data.streams import read_lines
 from neuronspec.evaluation import metrics
 from neuronspec.evaluation.metrics import METRICS
-from neuronspec.statistics.paired import FloatArray, paired_approximate_randomization
+from neuronspec.statistics.numbers import FloatArray
+from neuronspec.statistics.paired import paired_approximate_randomization
 
 OURS, THEIRS, ONE = "ours", "sacrebleu's command line", "the same with 1 trial"
 TRIALS, THEIR_TRIALS = "ours, the trials alone", "sacrebleu's, the trials alone"

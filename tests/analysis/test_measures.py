@@ -28,7 +28,7 @@ from neuronspec.analysis.measures import Measures, measure, overlap_of
 from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.statistics.permutation import correlate
+from neuronspec.statistics.correlation import correlate
 
 FEW = plant_families(LANGUAGES[:5])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuronspec.analysis.overlap import above_diagonal, check_iou, within_and_across
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import pairwise_iou
-from neuronspec.statistics.draws import read_numbers
+from neuronspec.statistics.numbers import read_numbers
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
 IOU = np.array([[1.0, 0.8, 0.2, 0.4], [0.8, 1.0, 0.3, 0.5], [0.2, 0.3, 1.0, 0.6], [0.4, 0.5, 0.6, 1.0]])

@@ -14,7 +14,8 @@ from neuronspec.analysis.states import SentenceStates, add_up
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
-from neuronspec.statistics.draws import check_number, make_generator
+from neuronspec.statistics.draws import make_generator
+from neuronspec.statistics.numbers import check_number
 
 STATES = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20))
 

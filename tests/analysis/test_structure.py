@@ -13,7 +13,8 @@ from neuronspec.analysis.panels import Panel, choose_panel
 from neuronspec.analysis.structure import RIVALS, Matrix, Structure, find_distances, find_structure
 from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
-from neuronspec.statistics.permutation import adjusted_rand, mantel
+from neuronspec.statistics.correlation import mantel
+from neuronspec.statistics.separation import adjusted_rand
 
 PANEL = choose_panel([f"{one}-en" for one in LANGUAGES], "en", "encoder")
 SIZE = len(LANGUAGES)

@@ -13,17 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import (
-    METRICS,
-    FloatArray,
-    Metric,
-    evaluate,
-    find_scoring,
-    mean_score,
-    mean_statistics,
-)
+from neuronspec.evaluation.metrics import METRICS, Metric, evaluate, find_scoring, mean_score, mean_statistics
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.statistics.numbers import FloatArray
 
 REFERENCES = ["The cat sat on the mat.", "A dog ran far away.", "Nobody was at home."]
 WORSE = ["The cat sat on a mat.", "A dog ran away.", "Nobody was home."]

@@ -26,7 +26,7 @@ from neuronspec.analysis.measures import Measures, measure
 from neuronspec.languages import split_direction
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.report.findings import Finding, describe, join
-from neuronspec.statistics.permutation import Correlation
+from neuronspec.statistics.correlation import Correlation
 
 CLAIMS = re.compile(r"share more neurons|keep apart more|Overlaps (rise|fall)|are larger than those of random")
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -12,25 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import PairedTest as SacrebleuTest
 from scipy.stats import kstest, ttest_1samp
 
-from neuronspec.comparison.outcomes import Outcomes, count_outcomes
+from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import METRICS, mean_score, mean_statistics
-from neuronspec.statistics import paired
+from neuronspec.statistics import trials as trials_module
 from neuronspec.statistics.corrections import benjamini_hochberg, holm
-from neuronspec.statistics.paired import (
-    Comparison,
-    FloatArray,
-    compare_groups,
-    paired_approximate_randomization,
-    paired_bootstrap,
-)
+from neuronspec.statistics.numbers import FloatArray
+from neuronspec.statistics.paired import PairedTest, compare_groups, paired_approximate_randomization, paired_bootstrap
 
 WORDS = "the a cat dog sat ran on under mat tree and then slowly away"
+
+
 TESTS = [paired_approximate_randomization, paired_bootstrap]
+
+
 NAMES = ["bleu", "chrf", "ter"]
+
+
 each_test = pytest.mark.parametrize("compare", TESTS)
 
 
@@ -55,7 +55,7 @@ def make_translations(seed: int, noises: list[float], sentences: int = 60) -> li
 
 @each_test
 @pytest.mark.parametrize("name", NAMES)
-def test_r12_identical_systems_give_p_1(compare: Callable[..., Comparison], name: str) -> None:
+def test_r12_identical_systems_give_p_1(compare: Callable[..., PairedTest], name: str) -> None:
     references, hypotheses = make_translations(0, [0.3])
     rows = METRICS[name].statistics(hypotheses, references, "en")
     comparison = compare(rows, rows.copy(), METRICS[name].score, trials=500)
@@ -65,7 +65,7 @@ def test_r12_identical_systems_give_p_1(compare: Callable[..., Comparison], name
 
 
 @each_test
-def test_r12_p_values_are_uniform_under_the_null(compare: Callable[..., Comparison]) -> None:
+def test_r12_p_values_are_uniform_under_the_null(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(7)
     p_values = []
     for seed in range(200):
@@ -77,7 +77,7 @@ def test_r12_p_values_are_uniform_under_the_null(compare: Callable[..., Comparis
 
 
 @each_test
-def test_r12_p_values_of_a_group_are_uniform_under_the_null(compare: Callable[..., Comparison]) -> None:
+def test_r12_p_values_of_a_group_are_uniform_under_the_null(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(8)
     p_values = []
     for seed in range(200):
@@ -104,7 +104,7 @@ def make_null_pairs(name: str, count: int, sentences: int) -> list[tuple[FloatAr
 @each_test
 @pytest.mark.parametrize("name", NAMES)
 def test_r12_p_values_of_corpus_scores_are_uniform_under_the_null(
-    compare: Callable[..., Comparison], name: str
+    compare: Callable[..., PairedTest], name: str
 ) -> None:
     p_values = [
         compare(baseline, system, METRICS[name].score, trials=399, seed=seed).p_value
@@ -171,7 +171,7 @@ def test_r12_where_sacrebleu_gives_identical_systems_its_smallest_p_value() -> N
     bleu, trials = METRICS["bleu"], 199
     for system in (list(hypotheses), one_sentence):
         named = [("baseline", hypotheses), ("system", system)]
-        _, results = PairedTest(named, {"BLEU": BLEU()}, [references], test_type="ar", n_samples=trials)()
+        _, results = SacrebleuTest(named, {"BLEU": BLEU()}, [references], test_type="ar", n_samples=trials)()
         rows = [bleu.statistics(h, references, "en") for h in (hypotheses, system)]
         assert results["BLEU"][1].p_value == 1 / (trials + 1)
         assert paired_approximate_randomization(rows[0], rows[1], bleu.score, trials).p_value == 1.0
@@ -179,7 +179,7 @@ def test_r12_where_sacrebleu_gives_identical_systems_its_smallest_p_value() -> N
 
 @each_test
 @pytest.mark.parametrize("name", NAMES)
-def test_a_clear_difference_is_significant(compare: Callable[..., Comparison], name: str) -> None:
+def test_a_clear_difference_is_significant(compare: Callable[..., PairedTest], name: str) -> None:
     references, poor, good = make_translations(1, [0.6, 0.1])
     metric = METRICS[name]
     baseline, system = (metric.statistics(h, references, "en") for h in (poor, good))
@@ -192,7 +192,7 @@ def test_a_clear_difference_is_significant(compare: Callable[..., Comparison], n
 
 
 @each_test
-def test_p_values_agree_with_the_t_test_on_normal_data(compare: Callable[..., Comparison]) -> None:
+def test_p_values_agree_with_the_t_test_on_normal_data(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(3)
     gains = draw.normal(size=400)
     gains += 0.08 - gains.mean()
@@ -230,7 +230,7 @@ def test_randomization_agrees_with_sacrebleu(seed: int) -> None:
     systems = [("baseline", one), ("system", other)]
     trials = 2_000
     scorer = {"BLEU": BLEU()}
-    _, results = PairedTest(systems, scorer, [references], test_type="ar", n_samples=trials)()
+    _, results = SacrebleuTest(systems, scorer, [references], test_type="ar", n_samples=trials)()
     golden = results["BLEU"][1].p_value
     bleu = METRICS["bleu"]
     comparison = paired_approximate_randomization(
@@ -277,14 +277,14 @@ def test_a_group_finds_what_no_single_test_set_can_show() -> None:
 
 
 @each_test
-def test_a_group_of_one_is_the_test_set_itself(compare: Callable[..., Comparison]) -> None:
+def test_a_group_of_one_is_the_test_set_itself(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(9)
     baseline, system = (make_rows(draw.normal(size=30)) for _ in range(2))
     assert compare([baseline], [system], average, 200) == compare(baseline, system, average, 200)
 
 
 @each_test
-def test_the_seed_decides_the_outcome(compare: Callable[..., Comparison]) -> None:
+def test_the_seed_decides_the_outcome(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(10)
     baseline, system = (make_rows(draw.normal(size=50)) for _ in range(2))
     first = compare(baseline, system, average, 500)
@@ -294,7 +294,7 @@ def test_the_seed_decides_the_outcome(compare: Callable[..., Comparison]) -> Non
 
 @each_test
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**31, 2**64 + 1])
-def test_every_seed_is_honoured(compare: Callable[..., Comparison], seed: int) -> None:
+def test_every_seed_is_honoured(compare: Callable[..., PairedTest], seed: int) -> None:
     draw = np.random.default_rng(10)
     baseline, system = (make_rows(draw.normal(size=50)) for _ in range(2))
     first = compare(baseline, system, average, 500, seed=seed)
@@ -338,7 +338,7 @@ def test_the_effect_is_the_difference_in_standard_errors() -> None:
 
 
 @each_test
-def test_scores_of_another_tool_are_compared_sentence_by_sentence(compare: Callable[..., Comparison]) -> None:
+def test_scores_of_another_tool_are_compared_sentence_by_sentence(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(26)
     comet = draw.beta(8, 2, size=300)
     better = np.clip(comet + draw.normal(0.01, 0.05, size=300), 0, 1)
@@ -348,55 +348,9 @@ def test_scores_of_another_tool_are_compared_sentence_by_sentence(compare: Calla
     assert compare(mean_statistics(comet), mean_statistics(comet), mean_score, trials=100).p_value == 1.0
 
 
-def make_comparisons(gains: list[float], p_values: list[float]) -> list[Comparison]:
-    return [Comparison(20, 20 + gain, gain, p, None, 100, "") for gain, p in zip(gains, p_values, strict=True)]
-
-
-def test_outcomes_by_hand() -> None:
-    gains, p_values = [1.0, 2.0, -1.0, -0.5, 0.3, 0.0, 1e-14], [0.001, 0.02, 0.004, 0.6, 0.012, 1.0, 1.0]
-    comparisons = make_comparisons(gains, p_values)
-    strict, loose = count_outcomes(comparisons), count_outcomes(comparisons, adjust=benjamini_hochberg)
-    assert strict == Outcomes(1, 1, 5, 3, 2, 2, 0.05, tuple(holm(p_values).tolist()))
-    assert loose == Outcomes(3, 1, 3, 3, 2, 2, 0.05, tuple(benjamini_hochberg(p_values).tolist()))
-    assert str(loose) == (
-        "3 of 7 significantly better, 1 worse, 3 undecided (adjusted p <= 0.05); 3 better, 2 worse, 2 equal in all"
-    )
-    errors = count_outcomes(comparisons, adjust=benjamini_hochberg, higher_is_better=False)
-    assert (errors.significantly_better, errors.significantly_worse, errors.better, errors.worse) == (1, 3, 2, 3)
-    assert count_outcomes(comparisons, level=0.001).undecided == 7
-    assert count_outcomes(make_comparisons([1.0], [0.05])).significantly_better == 1  # up to the level
-    assert count_outcomes([]) == Outcomes(0, 0, 0, 0, 0, 0, 0.05, ())
-
-
-def test_outcomes_refuse_what_does_not_fit() -> None:
-    with pytest.raises(NeuronspecError, match="level is 5"):
-        count_outcomes([], level=5)
-    with pytest.raises(NeuronspecError, match="hold NaN"):
-        count_outcomes(make_comparisons([float("nan")], [0.5]))
-    with pytest.raises(NeuronspecError, match="numbers between 0 and 1"):
-        count_outcomes(make_comparisons([1.0], [1.5]))
-
-
-@given(
-    cells=st.lists(st.tuples(st.integers(-2, 2).map(float), st.floats(0, 1)), max_size=15),
-    adjust=st.sampled_from([holm, benjamini_hochberg]),
-)
-def test_properties_of_outcomes(cells: list[tuple[float, float]], adjust: Callable[[FloatArray], FloatArray]) -> None:
-    comparisons = make_comparisons([gain for gain, _ in cells], [p for _, p in cells])
-    outcomes = count_outcomes(comparisons, adjust=adjust)
-    signs = Counter(int(np.sign(gain)) for gain, _ in cells)
-    assert (outcomes.better, outcomes.worse, outcomes.equal) == (signs[1], signs[-1], signs[0])
-    assert outcomes.significantly_better <= outcomes.better
-    assert outcomes.significantly_worse <= outcomes.worse
-    assert outcomes.significantly_better + outcomes.significantly_worse + outcomes.undecided == len(cells)
-    mirrored = count_outcomes(comparisons, adjust=adjust, higher_is_better=False)
-    assert mirrored.significantly_better == outcomes.significantly_worse
-    assert mirrored.undecided == outcomes.undecided
-
-
 @each_test
-def test_chunks_cover_every_trial(compare: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paired, "CHUNK_CELLS", 100)  # 30 sentences: 3 trials a chunk, the last has 1
+def test_chunks_cover_every_trial(compare: Callable[..., PairedTest], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials_module, "CHUNK_CELLS", 100)  # 30 sentences: 3 trials a chunk, the last has 1
     seen = []
 
     def watched(sums: FloatArray) -> FloatArray:
@@ -411,7 +365,7 @@ def test_chunks_cover_every_trial(compare: Callable[..., Comparison], monkeypatc
 
 
 @each_test
-def test_ten_thousand_trials_are_scored_in_blocks(compare: Callable[..., Comparison]) -> None:
+def test_ten_thousand_trials_are_scored_in_blocks(compare: Callable[..., PairedTest]) -> None:
     draw = np.random.default_rng(0)
     chrf = METRICS["chrf"]
     references, one, other = make_translations(2, [0.2, 0.25])
@@ -436,7 +390,7 @@ values = st.integers(min_value=1, max_value=30).flatmap(
 @each_test
 @settings(max_examples=40)
 @given(pair=values)
-def test_properties_of_a_comparison(compare: Callable[..., Comparison], pair: tuple[FloatArray, FloatArray]) -> None:
+def test_properties_of_a_comparison(compare: Callable[..., PairedTest], pair: tuple[FloatArray, FloatArray]) -> None:
     baseline, system = (make_rows(v) for v in pair)
     there, back = compare(baseline, system, average, 50), compare(system, baseline, average, 50)
     assert 1 / 51 <= there.p_value <= 1.0
@@ -462,45 +416,10 @@ def test_comparisons_refuse_what_does_not_fit() -> None:
 
 
 @each_test
-def test_nan_is_refused_rather_than_significant(compare: Callable[..., Comparison]) -> None:
+def test_nan_is_refused_rather_than_significant(compare: Callable[..., PairedTest]) -> None:
     rows = make_rows(np.array([1.0, np.nan, 2.0]))
     with pytest.raises(NeuronspecError, match="not a finite number"):
         compare(rows, rows, average, trials=10)
-
-
-# Adjusted by hand, in the order given.
-P_VALUES = [0.01, 0.02, 0.03, 0.04, 0.05]
-
-
-def test_holm_by_hand() -> None:
-    np.testing.assert_allclose(holm(P_VALUES), [0.05, 0.08, 0.09, 0.09, 0.09])
-    np.testing.assert_allclose(holm([0.04, 0.5, 0.001, 0.6]), [0.12, 1.0, 0.004, 1.0])
-
-
-def test_benjamini_hochberg_by_hand() -> None:
-    np.testing.assert_allclose(benjamini_hochberg(P_VALUES), [0.05] * 5)
-    np.testing.assert_allclose(benjamini_hochberg([0.04, 0.5, 0.001, 0.6]), [0.08, 0.6, 0.004, 0.6])
-
-
-@given(p=st.lists(st.floats(0, 1), max_size=20))
-def test_properties_of_adjusted_p_values(p: list[float]) -> None:
-    raw, family_wise, false_discovery = np.array(p), holm(p), benjamini_hochberg(p)
-    assert family_wise.shape == false_discovery.shape == (len(p),)
-    # Never below the raw value, never above Bonferroni's; Holm is the stricter of the two.
-    slack = 1e-12
-    assert (raw <= false_discovery + slack).all()
-    assert (false_discovery <= family_wise + slack).all()
-    assert (family_wise <= np.minimum(1, raw * len(p)) + slack).all()
-    order = np.argsort(raw, kind="stable")
-    assert (np.diff(family_wise[order]) >= 0).all()
-    assert (np.diff(false_discovery[order]) >= -slack).all()
-
-
-@pytest.mark.parametrize("adjust", [holm, benjamini_hochberg])
-@pytest.mark.parametrize("p", [[0.1, 1.2], [-0.1], [float("nan")], [[0.1, 0.2]]])
-def test_adjustments_refuse_what_is_no_p_value(adjust: Callable[..., FloatArray], p: list[float]) -> None:
-    with pytest.raises(NeuronspecError, match="numbers between 0 and 1"):
-        adjust(p)
 
 
 def make_grid(seed: int, tasks: list[str], shift: float = 0.0) -> list[tuple[str, FloatArray, FloatArray]]:

@@ -30,7 +30,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
-from neuronspec.statistics.paired import TIE
+from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
 
 FloatArray = NDArray[np.float64]
 STACKS = ("encoder", "decoder")
@@ -297,5 +297,6 @@ def _list_signs(count: int, permutations: int, generator: np.random.Generator) -
 
 def _share_reached(statistics: FloatArray) -> float:
     """Return the share of (trials,) statistics that reach the first one, which is the observed."""
-    observed = statistics[0] - TIE * max(1.0, float(np.abs(statistics).max()))
-    return float((statistics >= observed).mean())
+    scale = max(1.0, float(np.abs(statistics).max()))
+    others = statistics[1:]
+    return find_p_value(count_reached(others, statistics[0], scale=scale), len(others))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.errors import NeuronspecError
-from neuronspec.statistics.draws import check_number
+from neuronspec.statistics.numbers import check_number
 
 # What is left out is further from the mean than 10 standard deviations and 30 neurons: less than 2e-19 of the
 # probability (Bernstein's inequality), so that the moments are exact as far as 64-bit numbers go.

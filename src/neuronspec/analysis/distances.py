@@ -1,6 +1,6 @@
 """How far apart languages are: in family, script, vocabulary, in the URIEL knowledge base, or in a table of one's own.
 
-The distances to compare overlaps of neurons with, by `neuronspec.statistics.permutation.mantel`.
+The distances to compare overlaps of neurons with, by `neuronspec.statistics.correlation.mantel`.
 """
 
 from __future__ import annotations

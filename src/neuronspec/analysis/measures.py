@@ -29,7 +29,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages import spell_pivot
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
-from neuronspec.statistics.permutation import Trend, correlate, find_trend
+from neuronspec.statistics.correlation import correlate
+from neuronspec.statistics.trends import Trend, find_trend
 
 Matrix = NDArray[np.float64]
 _WITH_K = ("coverage", "top", "released", "random")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.statistics.draws import read_numbers
+from neuronspec.statistics.numbers import read_numbers
 
 
 def above_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

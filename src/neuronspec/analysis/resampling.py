@@ -23,9 +23,10 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
 from neuronspec.neurons.rules import RULES
-from neuronspec.statistics.draws import check_number, make_generator
-from neuronspec.statistics.paired import TIE
-from neuronspec.statistics.permutation import correlate
+from neuronspec.statistics.correlation import correlate
+from neuronspec.statistics.draws import make_generator
+from neuronspec.statistics.numbers import check_number
+from neuronspec.statistics.permutation import count_reached, find_p_value
 
 ROW_RULES = ("coverage", "top", "released")  # those that look at one task and one layer at a time
 
@@ -220,8 +221,11 @@ def shuffle_null(states: SentenceStates, select: Select, shuffles: int = 100, se
         iou[:] = pairwise_iou(select(np.stack([add_up(pooled[rows], states.width) for rows in dealt])))
     observed = pairwise_iou(select(states.counts()))
     above = np.triu_indices(len(ends), k=1)
-    lower = int((ious[:, *above].mean(axis=1) <= observed[above].mean() + TIE).sum()) if len(ends) > 1 else math.nan
-    return Null(observed, ious.mean(axis=0), ious.std(axis=0, ddof=1), (1 + lower) / (1 + shuffles))
+    lower = math.nan
+    if len(ends) > 1:
+        means = ious[:, *above].mean(axis=1)  # (shuffles,)
+        lower = count_reached(-means, -observed[above].mean())  # as low as the observed one
+    return Null(observed, ious.mean(axis=0), ious.std(axis=0, ddof=1), find_p_value(lower, shuffles))
 
 
 def split_halves(states: SentenceStates, select: Select, splits: int = 20, seed: int = 0) -> Halves:

@@ -21,7 +21,8 @@ from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.tree import Tree, language_tree
 from neuronspec.config.sections import Analysis
 from neuronspec.languages import UNKNOWN
-from neuronspec.statistics.permutation import Correlation, Separation, adjusted_rand, mantel, separate
+from neuronspec.statistics.correlation import Correlation, mantel
+from neuronspec.statistics.separation import Separation, adjusted_rand, separate
 
 Matrix = NDArray[np.float64]
 

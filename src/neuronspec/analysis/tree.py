@@ -13,7 +13,7 @@ from scipy.spatial.distance import squareform
 
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.errors import NeuronspecError
-from neuronspec.statistics.draws import check_number
+from neuronspec.statistics.numbers import check_number
 
 
 @dataclass(frozen=True, eq=False)

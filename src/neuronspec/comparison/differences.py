@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuronspec.evaluation.metrics import FloatArray, find_scoring
+from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.results import Results
 from neuronspec.progress import Advance
 from neuronspec.statistics.corrections import CORRECTIONS, HOLM
+from neuronspec.statistics.numbers import FloatArray
 from neuronspec.statistics.paired import compare_groups
 
 DIRECTIONS = "directions"  # the family of all single directions

@@ -14,7 +14,7 @@ import numpy as np
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.statistics.corrections import Adjust, holm
-from neuronspec.statistics.paired import TIE
+from neuronspec.statistics.permutation import TIE
 
 
 class Compared(Protocol):
@@ -91,9 +91,10 @@ def count_outcomes(
         NeuronspecError: `level` is not between 0 and 1, a p-value is no probability, or a difference is NaN.
 
     Example:
-        >>> from neuronspec.statistics.paired import Comparison
+        >>> from neuronspec.statistics.paired import PairedTest
         >>> gains = {"en-de": (1.2, 0.001), "en-fr": (0.3, 0.04), "en-ti": (-2.0, 0.002), "en-am": (0.0, 1.0)}
-        >>> tests = [Comparison(20.0, 20.0 + gain, gain, p, None, 10_000, "") for gain, p in gains.values()]
+        >>> same = {"baseline": 20.0, "interval": None, "trials": 10_000, "test": ""}
+        >>> tests = [PairedTest(system=20.0 + gain, difference=gain, p_value=p, **same) for gain, p in gains.values()]
         >>> outcomes = count_outcomes(tests)
         >>> outcomes.significantly_better, outcomes.significantly_worse, outcomes.undecided
         (1, 1, 2)

@@ -20,7 +20,8 @@ from subprocess import PIPE, Popen
 from typing import Any, Literal
 
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.evaluation.metrics import FloatArray, Metric, find_scoring, mean_statistics
+from neuronspec.evaluation.metrics import Metric, find_scoring, mean_statistics
+from neuronspec.statistics.numbers import FloatArray
 
 Device = Literal["auto", "cpu", "cuda"]
 MODEL = "Unbabel/wmt22-comet-da"

@@ -29,8 +29,7 @@ from neuronspec.evaluation.tokenizers import (
     load_sentencepiece,
 )
 from neuronspec.registry import Registry
-
-FloatArray = npt.NDArray[np.float64]
+from neuronspec.statistics.numbers import FloatArray
 
 
 @dataclass(frozen=True)

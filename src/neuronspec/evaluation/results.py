@@ -24,11 +24,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
-from neuronspec.evaluation.metrics import FloatArray
 from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names, child
+from neuronspec.statistics.numbers import FloatArray
 
 SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"

@@ -16,7 +16,7 @@ from neuronspec.figures.gains import SharePoint, draw_shares
 from neuronspec.figures.heatmap import draw_heatmap, draw_tree
 from neuronspec.figures.layer_curves import draw_progression, draw_sparsity
 from neuronspec.names import child
-from neuronspec.statistics.permutation import correct
+from neuronspec.statistics.corrections import holm_known
 
 
 def draw_figures(
@@ -91,7 +91,7 @@ def _correct(measures: Measures) -> list[LayerCorrelation]:
     for layers in measures.stacks.values():
         for name in layers[0].structure.correlations:
             found = [one.structure.correlations[name] for one in layers]
-            corrected = correct([one.p_value for one in found])
+            corrected = holm_known([one.p_value for one in found])
             rows += [
                 LayerCorrelation(one.layer, name, test.r, p)
                 for one, test, p in zip(layers, found, corrected, strict=True)

@@ -16,7 +16,10 @@ from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.structure import FAMILY, SCRIPT, SIZE
 from neuronspec.languages import UNKNOWN
-from neuronspec.statistics.permutation import Correlation, Separation, Trend, correct, mantel
+from neuronspec.statistics.corrections import holm_known
+from neuronspec.statistics.correlation import Correlation, mantel
+from neuronspec.statistics.separation import Separation
+from neuronspec.statistics.trends import Trend
 
 LEVEL = 0.05
 HIGH_Z = 3  # standard deviations above chance
@@ -261,7 +264,7 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
 
 def _find_significant(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
     """Return the layers whose corrected p-value is small."""
-    corrected = correct([one.p_value for one in tests.values()])
+    corrected = holm_known([one.p_value for one in tests.values()])
     return [layer for layer, p in zip(tests, corrected, strict=True) if p <= LEVEL]
 
 

@@ -14,7 +14,9 @@ from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.comparison.tables import Cell, Table, Title
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.report.findings import LEVEL
-from neuronspec.statistics.permutation import Correlation, Separation, correct
+from neuronspec.statistics.corrections import holm_known
+from neuronspec.statistics.correlation import Correlation
+from neuronspec.statistics.separation import Separation
 
 Row = list[Cell]
 
@@ -96,7 +98,7 @@ Test = TypeVar("Test", Correlation, Separation)
 
 def _mark(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
     """Return the values of tests of several layers, those with a star that are significant among all of them."""
-    corrected = correct([math.nan if one is None else one.p_value for one in found])
+    corrected = holm_known([math.nan if one is None else one.p_value for one in found])
     return [
         Cell(None if one is None else value(one), 2, mark="*" if p <= LEVEL else "")
         for one, p in zip(found, corrected, strict=True)

@@ -1,12 +1,12 @@
-"""Corrections of p-values for the number of tests of a family.
+"""Corrections of p-values for the number of tests in a family.
 
-One test a direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values of a grid are
-corrected for their number before anything is claimed from them.
+One test for each direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values of a grid
+are corrected for their number before anything is claimed from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.registry import Registry
+from neuronspec.statistics.numbers import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Adjust = Callable[[FloatArray], FloatArray]
 
-HOLM = "holm"  # the correction where none is asked for
+HOLM = "holm"  # the default correction
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -27,13 +27,13 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     Use it where every single claim must hold ("better on these three directions").
 
     Args:
-        p_values: the p-values of all tests of a family, (tests,).
+        p_values: P-values of all tests of a family, (tests,).
 
     Returns:
         The adjusted p-values in the same order; those up to 0.05 are significant at the level of 0.05.
 
     Raises:
-        NeuronspecError: a value is not a probability.
+        NeuronspecError: If a value is not a probability.
 
     Example:
         >>> holm([0.01, 0.04, 0.02]).tolist()
@@ -41,18 +41,44 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     """
     values = _check_p_values(p_values)
     order = np.argsort(values, kind="stable")
+
+    # The smallest is multiplied by the number of tests, the next by one less, ...; the order is kept.
+    factors = np.arange(len(values), 0, -1)
     adjusted = np.empty_like(values)
-    adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted[order] = np.maximum.accumulate(values[order] * factors)
     return np.minimum(adjusted, 1.0)
 
 
-def uncorrected(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values as they are, to see what the tests say one by one.
+def holm_known(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values by Holm's correction, leaving nan (nothing could be tested) out of their number.
 
-    Use it only to reproduce a table that did not correct: of 60 equal directions 3 come out significant by chance.
+    Args:
+        p_values: P-values of a family; nan for tests that could not be made.
+
+    Returns:
+        The adjusted p-values in the same order; nan stays nan.
 
     Raises:
-        NeuronspecError: a value is not a probability.
+        NeuronspecError: If another value is not a probability.
+
+    Example:
+        >>> holm_known([0.01, float("nan"), 0.04])
+        [0.02, nan, 0.04]
+    """
+    corrected = np.array(p_values, dtype=np.float64)
+    known = ~np.isnan(corrected)
+    if known.any():
+        corrected[known] = holm(corrected[known])
+    return [float(p) for p in corrected]
+
+
+def uncorrected(p_values: npt.ArrayLike) -> FloatArray:
+    """Return p-values unchanged, to see the result of each test on its own.
+
+    Use it only to reproduce a table without correction: of 60 equal directions, 3 come out significant by chance.
+
+    Raises:
+        NeuronspecError: If a value is not a probability.
 
     Example:
         >>> uncorrected([0.01, 0.04, 0.02]).tolist()
@@ -64,34 +90,34 @@ def uncorrected(p_values: npt.ArrayLike) -> FloatArray:
 def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
     """Adjust p-values so that the expected share of false discoveries stays below the level.
 
-    Use it for many directions at once, where a known share of false claims is acceptable (Benjamini and
+    Use it for many directions at once, if a known share of false claims is acceptable (Benjamini and
     Hochberg, 1995). The tests must be independent or positively dependent.
 
     Args:
-        p_values: the p-values of all tests of a family, (tests,).
+        p_values: P-values of all tests of a family, (tests,).
 
     Returns:
         The adjusted p-values in the same order.
 
     Raises:
-        NeuronspecError: a value is not a probability.
+        NeuronspecError: If a value is not a probability.
 
     Example:
         >>> benjamini_hochberg([0.01, 0.04, 0.02]).tolist()
         [0.03, 0.04, 0.03]
     """
-    from scipy.stats import false_discovery_control  # half a second, which Holm's correction does not need
+    from scipy.stats import false_discovery_control  # takes half a second to import
 
     return np.asarray(false_discovery_control(_check_p_values(p_values), method="bh"), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A correction for the number of tests of a family.
+    """A correction for the number of tests in a family.
 
     Attributes:
         adjust: Function from p-values to adjusted ones.
-        wording: Words for it that follow "p <= 0.05" in the notes of tables.
+        wording: Words that follow "p <= 0.05" in the notes of tables.
     """
 
     adjust: Adjust

@@ -1,53 +1,67 @@
-"""Numbers as users give them, checked, and the generators that random draws come from."""
+"""Generators of random numbers, and random or exhaustive orders of objects."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from neuronspec.errors import NeuronspecError
+from neuronspec.statistics.numbers import check_number
 
-
-def read_numbers(what: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return numbers as a new array of float64.
-
-    Args:
-        what: what errors call them.
-        values: of any shape; booleans count as 0 and 1.
-
-    Raises:
-        NeuronspecError: rows of different lengths, or text, None or anything else that is no number.
-
-    Example:
-        >>> read_numbers("IoU", [[1, "high"], ["high", 1]])
-        Traceback (most recent call last):
-        neuronspec.errors.NeuronspecError: IoU must be numbers, found text
-    """
-    try:
-        found = np.asarray(values)
-    except ValueError as error:
-        raise NeuronspecError(f"{what} must be numbers, in rows of the same length") from error
-    if found.dtype.kind not in "biuf":
-        kind = "text" if found.dtype.kind == "U" else f"values of type {found.dtype}"
-        raise NeuronspecError(f"{what} must be numbers, found {kind}")
-    return found.astype(np.float64)
+BLOCK = 2**20  # values at a time: bounds the memory that permutations take
 
 
 def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
-    """Return the generator of a seed, or of a seed and a task, whatever other tasks there are.
+    """Return the random generator of a seed, or of a seed and a task.
+
+    Args:
+        seed: Seed of the generator, from 0.
+        task: Task with random numbers of its own, which do not depend on the other tasks; None for the seed alone.
 
     Raises:
-        NeuronspecError: the seed is no whole number from 0 on.
+        NeuronspecError: If the seed is not a whole number from 0 on.
     """
     check_number("seed", seed, 0)
     return np.random.default_rng(seed if task is None else [seed, *task.encode()])
 
 
-def check_number(name: str, number: int, least: int) -> None:
-    """Refuse what is no whole number (nor are 2.0 and True), or one that is too small.
+def draw_orders(n: int, permutations: int, seed: int, *, values_per_order: int) -> Iterator[NDArray[np.int64]]:
+    """Yield orders of n objects other than the observed one, as rows of blocks.
+
+    If there are no more than `permutations` other orders, each comes once, so that a test over them is exact.
+    Otherwise the orders are random.
+
+    Args:
+        n: Number of objects.
+        permutations: Number of orders to yield at most.
+        seed: Seed of the random orders.
+        values_per_order: Number of values that the caller computes for one order; it limits the size of a block.
+
+    Yields:
+        Blocks of orders, (orders, n) each.
+    """
+    rows = max(1, BLOCK // values_per_order)
+
+    if math.factorial(n) <= permutations + 1:
+        every = np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64).reshape(-1, n)
+        for start in range(0, len(every), rows):
+            yield every[start : start + rows]
+        return
+
+    generator = make_generator(seed)
+    for start in range(0, permutations, rows):
+        observed = np.tile(np.arange(n), (min(rows, permutations - start), 1))
+        yield generator.permuted(observed, axis=1)
+
+
+def check_draws(permutations: int, seed: int) -> None:
+    """Refuse a number of permutations below 1, or a seed below 0.
 
     Raises:
-        NeuronspecError: it is.
+        NeuronspecError: If either is not such a whole number.
     """
-    if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
-        raise NeuronspecError(f"{name} must be whole numbers from {least} on, not {number}")
+    check_number("permutations", permutations, 1)
+    check_number("seed", seed, 0)
