@@ -41,7 +41,7 @@ from neuronspec.data.batches import IGNORED, BatchDataset, TaskData, Tensors
 from neuronspec.data.quickstart import MEMBERS, fetch_text
 from neuronspec.data.sampling import Batch
 from neuronspec.data.store import TokenStore
-from neuronspec.data.text import pairs_of
+from neuronspec.data.texts import assign_pairs
 from neuronspec.files import write_json, write_text
 from neuronspec.methods import make_method
 from neuronspec.models.building import build_model
@@ -141,7 +141,7 @@ class Bench:
         config, model = self.config, self.model()
         tasks = [
             TaskData(task, pair, side, TextCodec(self.tokenizer, model.config).format(task))
-            for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
+            for task, (pair, side) in assign_pairs(config.directions(), config.pivot).items()
         ]
         data = MeteredDataset(TokenStore(self.layout.tokens("train")), tasks)
         valid = BatchDataset(TokenStore(self.layout.tokens("valid")), tasks)

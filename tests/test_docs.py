@@ -24,8 +24,8 @@ from transformers import (
 from neuronspec.cli.main import app
 from neuronspec.config.loading import load_config
 from neuronspec.config.sections import Data
-from neuronspec.data.formats import FORMATS
-from neuronspec.data.text import check_templates
+from neuronspec.data.configured_corpora import check_templates
+from neuronspec.data.corpora import CORPUS_FORMATS
 from neuronspec.methods import method_options
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.rules import RULES
@@ -83,7 +83,7 @@ def test_the_corpora_of_the_page_about_text_are_valid() -> None:
     data = Data.model_validate(yaml.safe_load(snippet))
     check_templates(data, ["en-de", "en-fr"], "en")
     text = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(FORMATS)
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(CORPUS_FORMATS)
 
 
 def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ GROUND = (
     "terminal",
     "names",
     "libraries",
+    "placeholders",
     "registry",
     "files",
     "languages",

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.data.cleaning import clean_pairs, held_out_share, normalize_text
-from neuronspec.data.formats import Pair
-from neuronspec.data.sameness import same_form
+from neuronspec.data.cleaning import clean_pairs
+from neuronspec.data.corpus_formats import Pair
+from neuronspec.data.holdout import held_out_share
+from neuronspec.data.normalization import comparison_form, normalize_text
 
 # few letters, so that duplicates occur, and every kind of character that must not survive
 odd_text = st.text(st.sampled_from("abe\u0301\u0304\t\n\r\x00\x0b\x1c\x85\u00a0\u2028\u3000\ud800 ")) | st.text()
@@ -56,7 +57,8 @@ def test_order_is_kept(pairs: list[tuple[str, str]]) -> None:
     kept, _ = clean(pairs)
     first: dict[tuple[str, str], tuple[str, str]] = {}
     for source, target in pairs:
-        first.setdefault((same_form(source), same_form(target)), (normalize_text(source), normalize_text(target)))
+        forms = (comparison_form(source), comparison_form(target))
+        first.setdefault(forms, (normalize_text(source), normalize_text(target)))
     assert kept == [pair for forms, pair in first.items() if all(forms)]
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronspec.data import store as store_module
-from neuronspec.data.store import Encode, TokenStore, build_store, read_columns
+from neuronspec.data.store import Encode, TokenStore, build_store
+from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
 
 SMALL, LARGE = 1 << 16, (1 << 16) + 1

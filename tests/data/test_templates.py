@@ -11,7 +11,10 @@ from neuronspec.errors import NeuronspecError
 def test_a_template_names_the_files_of_a_direction() -> None:
     assert fill_template("a/{src}-{tgt}/{lang}.txt", "en-de", "src") == Path("a/en-de/en.txt")
     assert fill_template("a/{task}.{lang}", "zh-Hant-pt-BR", "tgt") == Path("a/zh-Hant-pt-BR.pt-BR")
-    with pytest.raises(NeuronspecError, match=r"unknown placeholder \{target\} in x.\{target\}; known: \{src\}"):
+    with pytest.raises(
+        NeuronspecError,
+        match=r"unknown placeholder \{target\} in x.\{target\} \(did you mean 'tgt'\?\); known: \{src\}",
+    ):
         fill_template("x.{target}", "en-de", "src")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from neuronspec.data.cleaning import normalize_text
+from neuronspec.data.normalization import normalize_text
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences, tag_token
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.encoding import encode

@@ -21,7 +21,7 @@ from neuronspec.cli.main import main
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts
 from neuronspec.methods import METHODS, method_options
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.report import load_report, tabulate

@@ -19,8 +19,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
-from neuronspec.data.store import read_columns
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts, read_columns
 from neuronspec.files import hash_path, read_json
 from neuronspec.methods import method_options
 from neuronspec.models.inputs import make_batches

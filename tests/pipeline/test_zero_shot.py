@@ -17,7 +17,7 @@ from tests.patience import PATIENCE
 
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results
 from neuronspec.languages import EC30_LEVELS

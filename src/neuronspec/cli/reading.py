@@ -133,8 +133,8 @@ def _split(option: str) -> tuple[str, str]:
 
 
 def _read(model: PreTrainedModel, task: str, path: str, columns: Columns | None) -> list[Any]:
-    from neuronspec.data.formats import read_pairs
-    from neuronspec.data.sameness import is_empty
+    from neuronspec.data.corpora import read_pairs
+    from neuronspec.data.normalization import is_empty
     from neuronspec.data.streams import read_lines
     from neuronspec.languages import split_direction
 
@@ -150,8 +150,8 @@ def _read(model: PreTrainedModel, task: str, path: str, columns: Columns | None)
 
 def _tells_sides(path: str, columns: Columns | None) -> bool:
     """Tell whether placeholders say which text is the source: `{lang}` of two files, `{src}` of one or of columns."""
-    from neuronspec.data.formats import tell_by_suffix
+    from neuronspec.data.corpora import guess_format
 
     place = " ".join([path, *map(str, columns or [])])
-    is_table = columns is not None or tell_by_suffix(path) == "tsv"
+    is_table = columns is not None or guess_format(path) == "tsv"
     return "{src}" in place or "{tgt}" in place or ("{lang}" in path and not is_table)

@@ -183,7 +183,7 @@ def _check_references(references: Path, tasks: list[str]) -> None:
 
 def _read(hypotheses: Path, references: Path | None, sources: Path | None, detokenize: str | None) -> Outputs:
     """Read translations with their references, and warn of references that were taken apart."""
-    from neuronspec.data.sameness import is_empty
+    from neuronspec.data.normalization import is_empty
     from neuronspec.evaluation.outputs import read_outputs
     from neuronspec.evaluation.quality import looks_tokenized
 

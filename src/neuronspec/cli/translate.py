@@ -264,7 +264,7 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
 
 def _split_rows(lines: Iterable[str], place: str) -> Iterator[tuple[str, str]]:
     """Yield the direction and the text of lines that name it; a blank line, which names none, has that of another."""
-    from neuronspec.data.sameness import is_empty
+    from neuronspec.data.normalization import is_empty
 
     rows: list[tuple[str, str]] = []
     for number, line in enumerate(lines, 1):

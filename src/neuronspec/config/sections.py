@@ -19,6 +19,8 @@ from pydantic import (
 
 from neuronspec.config.codes import LanguageCode, check_languages_once, check_levels, check_once
 from neuronspec.config.columns import check_columns
+from neuronspec.errors import NeuronspecError
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 
 TooLong = Literal["cut", "skip", "error"]
 """What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
@@ -54,9 +56,10 @@ class Corpus(Section):
     @field_validator("path")
     @classmethod
     def _known_placeholders(cls, path: str) -> str:
-        unknown = sorted(set(re.findall(r"\{\w*\}", path)) - {"{lang}", "{src}", "{tgt}"})
-        if unknown:
-            raise ValueError(f"unknown placeholder {', '.join(unknown)}; known: {{lang}}, {{src}}, {{tgt}}")
+        try:
+            check_placeholders(path, CORPUS_PLACEHOLDERS)
+        except NeuronspecError as error:
+            raise ValueError(str(error)) from error
         return path
 
     @model_validator(mode="after")

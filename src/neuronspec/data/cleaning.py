@@ -3,43 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from neuronspec.data.formats import Pair
-from neuronspec.data.sameness import hash_forms, same_form
-
-# control characters, and the halves of surrogate pairs, which no file can hold
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-_PLACEHOLDER = re.compile(
-    r"""
-    </?\w[^<>]*>                                        # <b>, </b>, <link href="...">
-    | \$?\{[^{}]*\}+                                    # {name}, ${name}, {{name}}
-    | %\(\w+\)\w                                        # %(name)s
-    | %(?:\d+\$)?[-+\#]?\d*(?:\.\d+)?(?:l{0,2}[a-zA-Z@]|(?<=\d))   # %s, %1$s, %.2f, %ld, %@, %1
-    | \$\w+                                             # $1, $name
-    """,
-    re.VERBOSE,
-)
-_DIGIT = re.compile(r"\d")
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
-
-
-def normalize_text(text: str) -> str:
-    """Return `text` in Unicode NFC, with every run of white space or control characters as one space.
-
-    Invisible characters stay: some languages need them. `same_form` compares texts without them.
-
-    Example:
-        >>> normalize_text(" Guten\\tMorgen\\u2028\\n")
-        'Guten Morgen'
-    """
-    text = unicodedata.normalize("NFC", text)
-    if not text.isprintable():
-        text = _CONTROL.sub(" ", text)
-    return " ".join(text.split())
+from neuronspec.data.corpus_formats import Pair
+from neuronspec.data.normalization import comparison_form, hash_forms, normalize_text
 
 
 def clean_pairs(
@@ -56,7 +24,7 @@ def clean_pairs(
     """Yield the normalised pairs that are fit for training, in their order.
 
     A word is what stands between white space, so the limits mean little for languages written without it.
-    `neuronspec.data.sameness` defines which texts are empty and which are the same. Duplicates are recognised by a
+    `neuronspec.data.normalization` defines which texts are empty and which are the same. Duplicates are recognised by a
     64-bit hash of the pair: memory holds a set of numbers, not of sentences.
 
     Args:
@@ -84,7 +52,7 @@ def clean_pairs(
     for pair in pairs:
         counts["read"] += 1
         source, target = normalize_text(pair.source), normalize_text(pair.target)
-        forms = (same_form(source), same_form(target))
+        forms = (comparison_form(source), comparison_form(target))
         words = (len(forms[0].split(" ")), len(forms[1].split(" ")))
         key = hash_forms(*forms) if deduplicate else 0
         if not all(forms):
@@ -105,25 +73,3 @@ def clean_pairs(
         counts[reason] += 1
         if reason == "kept":
             yield source, target
-
-
-def held_out_share(text: str) -> float:
-    """Return a number in [0, 1) that depends on the words of an English sentence only.
-
-    A pair is held out when the share of its English side is below some threshold: the sentence then falls on
-    the same side for every language, and so do the sentences that differ from it in case, punctuation,
-    digits, white space or placeholders (`{name}`, `%1$s`, `$1`, `<tag>`).
-
-    Args:
-        text: the English side of a pair.
-
-    Returns:
-        The share, uniform over different sentences and the same on every machine.
-
-    Example:
-        >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
-        True
-    """
-    words = _PLACEHOLDER.sub(" ", same_form(text)).lower()
-    words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
-    return (hash_forms(same_form(words)) >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neuronspec.data.sameness import hash_forms, same_form
-from neuronspec.data.store import read_columns
+from neuronspec.data.normalization import comparison_form, hash_forms
+from neuronspec.data.texts import Overlap, read_columns
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
 
@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
 Place = Callable[[str, str], Path]  # part, pair -> the file of prepared text
-Overlap = dict[str, dict[str, dict[str, int]]]
-"""By pair of languages and part, how many pairs of sentences of that part have something in common with the training
-text: `either` side, the `first` or the `second` one, or `both` as the same pair."""
 
 
 @dataclass
@@ -65,7 +62,7 @@ def drop_held_out(pairs: Sequence[str], place: Place) -> dict[str, int]:
     """Take out of the training text every pair with a sentence that the held-out text has, too.
 
     A sentence is known in its own language, whatever pair of languages it comes with, and on either side: an English
-    test sentence of `en-de` is not trained on in `en-fr` either. What is the same says `same_form`.
+    test sentence of `en-de` is not trained on in `en-fr` either. What is the same says `comparison_form`.
 
     Args:
         pairs: all pairs of languages.
@@ -149,5 +146,5 @@ def _count(known: _Known, pair: str, path: Path) -> dict[str, int]:
 def _number(path: Path) -> Iterator[tuple[int, int, int]]:
     """Yield a number for each side of each pair of a file, and one for both together."""
     for columns in read_columns(path):
-        left, right = map(same_form, columns)
+        left, right = map(comparison_form, columns)
         yield hash_forms(left), hash_forms(right), hash_forms(left, right)

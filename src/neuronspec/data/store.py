@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.names import child
@@ -116,13 +117,6 @@ def build_store(
             description["targets"] = True
         write_json(temporary / "store.json", description)
     return TokenStore(directory)
-
-
-def read_columns(path: Path) -> Iterator[list[str]]:
-    """Yield the columns of each line of a prepared text file."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield line.removesuffix("\n").split("\t")
 
 
 def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:

@@ -11,45 +11,48 @@ from typing import Literal
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import expect_language, find_sides, is_known, join_direction, split_direction
+from neuronspec.placeholders import (
+    TASK_PLACEHOLDERS,
+    check_placeholders,
+    fill_placeholders,
+    split_at_placeholders,
+)
 
 logger = logging.getLogger(__name__)
 
 # Codes that people make up: of three letters, with a part after a language's code, or for private use.
 _MADE_UP = re.compile(r"[A-Za-z]{3}|[A-Za-z]{2,3}[-_]\w.*|[xX]-.+")
 
-PLACEHOLDERS = ("{src}", "{tgt}", "{task}", "{lang}")
-
 
 def fill_template(template: str | Path, task: str, side: Literal["src", "tgt"]) -> Path:
     """Return the file of a direction.
 
     Args:
-        template: a name with `{src}` and `{tgt}` for the languages, `{task}` for both, `{lang}` for that of the side.
-        task: the direction.
-        side: whose text the file holds.
+        template: File name with `{src}` and `{tgt}` for the languages, `{task}` for both, `{lang}` for that of the
+            side.
+        task: Direction.
+        side: Side whose text the file holds.
 
     Raises:
-        NeuronspecError: the name has braces around something else.
+        NeuronspecError: If the name has an unknown placeholder.
 
     Example:
         >>> str(fill_template("flores.{lang}", "en-de", "tgt")), str(fill_template("{task}/out.txt", "en-de", "tgt"))
         ('flores.de', 'en-de/out.txt')
     """
+    name = str(template)
+    check_placeholders(name, TASK_PLACEHOLDERS)
+
     source, target = split_direction(task)
-    values = {"{src}": source, "{tgt}": target, "{task}": task, "{lang}": source if side == "src" else target}
-    unknown = sorted({*re.findall(r"\{\w*\}", str(template))} - {*values})
-    if unknown:
-        raise NeuronspecError(
-            f"unknown placeholder {', '.join(unknown)} in {template}; known: {', '.join(PLACEHOLDERS)}"
-        )
-    return Path(re.sub(r"\{\w+\}", lambda found: values[found[0]], str(template)))
+    lang = source if side == "src" else target
+    return Path(fill_placeholders(name, {"src": source, "tgt": target, "task": task, "lang": lang}))
 
 
 def find_tasks(template: str | Path) -> list[str]:
-    """Return the directions that a template has files of, sorted.
+    """Return the directions for which a template has files, sorted.
 
     Raises:
-        NeuronspecError: the template does not tell directions apart, or there is no such file.
+        NeuronspecError: If the template does not tell directions apart, or there is no such file.
 
     Example:
         >>> find_tasks("nowhere/{task}.txt")
@@ -59,38 +62,52 @@ def find_tasks(template: str | Path) -> list[str]:
     text = str(Path(template))
     if "{task}" not in text and not ("{src}" in text and "{tgt}" in text):
         raise NeuronspecError(f"{text} cannot tell directions apart: write {{task}}, or {{src}} and {{tgt}}, in it")
-    unknown = sorted({*re.findall(r"\{\w*\}", text)} - {*PLACEHOLDERS})
-    if unknown:
-        raise NeuronspecError(f"unknown placeholder {unknown[0]} in {text}; known: {', '.join(PLACEHOLDERS)}")
-    pieces = re.split(r"(\{\w+\})", text)
-    seen: set[str] = set()
+    check_placeholders(text, TASK_PLACEHOLDERS)
 
-    def match(piece: str) -> str:
-        if piece not in PLACEHOLDERS:
-            return re.escape(piece)
-        name = piece[1:-1]
-        if name in seen:
-            return f"(?P={name})"
-        seen.add(name)
-        return f"(?P<{name}>[^/]+?)"
-
-    pattern = re.compile("".join(map(match, pieces)))
-    fixed = Path(pieces[0]) if pieces[0].endswith("/") else Path(pieces[0]).parent
-    glob = re.sub(r"\{\w+\}", "*", text[len(str(fixed)) + 1 :] if str(fixed) != "." else text)
-    files: dict[str, Path] = {}
-    for path in fixed.glob(glob) if fixed.is_dir() else ():
-        if found := pattern.fullmatch(str(path)):
-            parts = found.groupdict()
-            files[parts.get("task") or f"{parts['src']}-{parts['tgt']}"] = path
-
+    files = _find_files(text)
     tasks = _choose_directions(files)
-    others = ", ".join(sorted(str(path) for task, path in files.items() if task not in tasks)[:5])
+    others = sorted(str(path) for task, path in files.items() if task not in tasks)
+    named = ", ".join(others[:5])
     if not tasks:
-        found_others = f"; the names of {others} hold no two known languages" if others else ""
+        found_others = f"; the names of {named} hold no two known languages" if others else ""
         raise NeuronspecError(f"there is no file {text} of any direction{found_others}")
     if others:
-        logger.warning(f"left out, for their names hold no direction: {others}")
+        logger.warning(f"left out, for their names hold no direction: {named}")
     return sorted(tasks)
+
+
+def _find_files(template: str) -> dict[str, Path]:
+    """Return the files that fit a template, by the direction that their names give them."""
+    pieces = split_at_placeholders(template, TASK_PLACEHOLDERS)
+    pattern = _compile(pieces)
+
+    # Only the part of the path after the last fixed folder is searched.
+    start = pieces[0]
+    folder = Path(start) if start.endswith("/") else Path(start).parent
+    if not folder.is_dir():
+        return {}
+    rest = template if str(folder) == "." else template[len(str(folder)) + 1 :]
+    glob = fill_placeholders(rest, dict.fromkeys(TASK_PLACEHOLDERS, "*"))
+
+    files = {}
+    for path in folder.glob(glob):
+        found = pattern.fullmatch(str(path))
+        if found is not None:
+            parts = found.groupdict()
+            task = parts.get("task") or f"{parts['src']}-{parts['tgt']}"
+            files[task] = path
+    return files
+
+
+def _compile(pieces: list[str]) -> re.Pattern[str]:
+    """Return the pattern of a template in pieces: a placeholder that comes twice stands for the same text."""
+    expressions = [re.escape(pieces[0])]
+    seen: set[str] = set()
+    for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        expressions.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
+        expressions.append(re.escape(text))
+        seen.add(name)
+    return re.compile("".join(expressions))
 
 
 def list_grid(words: list[str]) -> list[str]:

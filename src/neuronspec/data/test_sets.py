@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from neuronspec.data.sameness import same_form
-from neuronspec.data.store import read_columns
-from neuronspec.data.text import Texts, pairs_of
+from neuronspec.data.normalization import comparison_form
+from neuronspec.data.texts import Texts, assign_pairs, read_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import join_direction, split_direction
 
@@ -31,7 +30,7 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
     Raises:
         NeuronspecError: the two languages' test texts share no sentence of the pivot.
     """
-    pairs = pairs_of(list(trained), pivot)
+    pairs = assign_pairs(list(trained), pivot)
 
     def read(direction: str) -> Iterator[tuple[str, str]]:
         pair, side = pairs[direction]
@@ -56,6 +55,6 @@ def _number(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, int], 
     """Yield ((sentence, how many times it came before), partner): a sentence that comes twice meets its own partner."""
     seen: Counter[str] = Counter()
     for sentence, partner in rows:
-        form = same_form(sentence)
+        form = comparison_form(sentence)
         yield (form, seen[form]), partner
         seen[form] += 1

@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from neuronspec.data.sampling import temperature_weights
-from neuronspec.data.store import read_columns
+from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
 
 # The special tokens in the order of their ids: the ones that M2M-100 models expect.

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from sacrebleu.metrics import CHRF
 
-from neuronspec.data.sameness import is_empty
+from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.tokenizers import (
     build_bleu,

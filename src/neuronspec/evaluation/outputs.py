@@ -17,7 +17,7 @@ from typing import NamedTuple
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import is_known, suggest_language
-from neuronspec.languages.spelling import read_code
+from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
 from neuronspec.registry import Registry
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from neuronspec.data.sameness import same_form
+from neuronspec.data.normalization import comparison_form
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.identification import MAX_REFERENCE_ERROR, Judged, add_notes, choose_identifier, judge
 from neuronspec.languages import find_language
@@ -268,17 +268,17 @@ def _check(hypotheses: Sequence[str], sources: Sequence[str] | None, references:
 
 def _measure(texts: Sequence[str]) -> IntArray:
     """Return the characters of each text that a reader sees, runs of white space as one."""
-    return np.array([len(same_form(text)) for text in texts], dtype=np.int64)
+    return np.array([len(comparison_form(text)) for text in texts], dtype=np.int64)
 
 
 def _fold(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", same_form(text)).casefold()
+    folded = unicodedata.normalize("NFKC", comparison_form(text)).casefold()
     return "".join(c for c in folded if c.isalnum() or unicodedata.category(c)[0] == "M")
 
 
 def _find_stretches(texts: Sequence[str]) -> BoolArray:
     """Tell which texts have a stretch that repeats itself, for all texts and one period at a time."""
-    tidied = [same_form(text) for text in texts]
+    tidied = [comparison_form(text) for text in texts]
     # One array of all characters; each text ends in a number of its own, so no stretch runs from text to text.
     parts = [[*map(ord, text), -number] for number, text in enumerate(tidied, start=1)]
     codes = np.array([code for part in parts for code in part], dtype=np.int64)  # (characters,)
@@ -297,7 +297,7 @@ def _count_words(texts: Sequence[str]) -> IntArray:
     """Return how often the most frequent run of four words occurs in each text."""
     counts = []
     for text in texts:
-        words = same_form(text).casefold().split()
+        words = comparison_form(text).casefold().split()
         runs = Counter(zip(*(words[start:] for start in range(LOOP_WORDS)), strict=False))
         counts.append(max(runs.values(), default=0))
     return np.array(counts, dtype=np.int64)

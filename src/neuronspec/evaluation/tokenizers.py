@@ -16,7 +16,7 @@ from sacrebleu.metrics import BLEU, TER
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.evaluation.writing import find_writing, split_letters
-from neuronspec.languages.spelling import read_code
+from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
 
 Split = Callable[[str], str]  # a text with spaces between its tokens

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import regex
 
-from neuronspec.languages.spelling import read_code
+from neuronspec.languages.meaning import read_code
 
 Writing = Literal["spaced", "chinese", "japanese", "korean", "unspaced"]
 

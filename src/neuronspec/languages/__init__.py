@@ -4,7 +4,6 @@ from neuronspec.languages.directions import (
     find_sides,
     join_direction,
     match_direction,
-    spell_as,
     spell_pivot,
     split_direction,
 )
@@ -20,8 +19,8 @@ from neuronspec.languages.lookup import (
     same_language,
     suggest_language,
 )
-from neuronspec.languages.matching import match_language
-from neuronspec.languages.spelling import Meaning, check_code, read_code
+from neuronspec.languages.matching import find_only_spelling, match_language, match_variant, spell_as
+from neuronspec.languages.meaning import Meaning, check_code, read_code
 from neuronspec.languages.table import INDO_EUROPEAN, UNKNOWN, UNRELATED, Language, list_languages
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
     "check_code",
     "expect_language",
     "find_language",
+    "find_only_spelling",
     "find_sides",
     "is_english",
     "is_known",
@@ -42,6 +42,7 @@ __all__ = [
     "list_languages",
     "match_direction",
     "match_language",
+    "match_variant",
     "names_language",
     "read_code",
     "resource_level",

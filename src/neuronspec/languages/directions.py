@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages.lookup import find_language, names_language
-from neuronspec.languages.spelling import Meaning, check_code, read_code
+from neuronspec.languages.lookup import find_language
+from neuronspec.languages.matching import spell_as
+from neuronspec.languages.meaning import Meaning, check_code, read_code
 from neuronspec.languages.table import UNKNOWN
 
 # A code with a script or a region as people write it: zh-Hant, pt-BR, es-419, sr-Latn-ME. Not de-fr, DE-FR or de-EN.
@@ -172,19 +173,6 @@ def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
     """
     codes = [side for task in tasks for side in find_sides(task) or ()]
     return spell_as(pivot, codes)
-
-
-def spell_as(code: str, codes: Iterable[str]) -> str:
-    """Return a language in the spelling that other codes have for it, or as it is where none of them means it.
-
-    Example:
-        >>> spell_as("en", ["deu_Latn", "eng_Latn"]), spell_as("fr", ["deu_Latn"])
-        ('eng_Latn', 'fr')
-    """
-    spellings = list(codes)
-    if check_code(code) in spellings:
-        return code
-    return next((other for other in spellings if names_language(other, code)), code)
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from typing import Literal
 import langcodes
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages.spelling import FORMER_ROWS, NO_REGION, Meaning, find_macrolanguage, find_row, fold, read_code
+from neuronspec.languages.meaning import FORMER_ROWS, NO_REGION, Meaning, find_macrolanguage, find_row, fold, read_code
 from neuronspec.languages.table import UNKNOWN, Language, list_languages
 
 Level = Literal["high", "medium", "low"]

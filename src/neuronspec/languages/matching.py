@@ -1,4 +1,12 @@
-"""Which of several spellings means a language: the tags of a model, the names of files, the columns of a table."""
+"""Choosing among spellings of a language: the tags of a model, the names of files, the columns of a table.
+
+Four rules, from the most generous to the strictest; they differ in what else than the same language will do:
+
+- `match_variant`: the language, its main form or macrolanguage, or any variant of it (files in a corpus).
+- `match_language`: the language, its main form or macrolanguage (the tags of a model).
+- `spell_as`: the language itself; the first spelling of several, and the code unchanged without any (the pivot).
+- `find_only_spelling`: the language itself, if exactly one text names it (names that strangers chose).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages.spelling import Meaning, find_macrolanguage, find_row, fold, read_code
+from neuronspec.languages.lookup import names_language
+from neuronspec.languages.meaning import Meaning, check_code, find_macrolanguage, find_row, fold, read_code
 
 
 def match_language(code: str, candidates: Iterable[str]) -> str | None:
@@ -33,6 +42,55 @@ def match_language(code: str, candidates: Iterable[str]) -> str | None:
         True
     """
     return _match(code, tuple(candidates))
+
+
+def match_variant(code: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `match_language` chooses, else the first one of which `code` is the main form, or None.
+
+    Args:
+        code: Any code.
+        candidates: Codes as files write them; texts that cannot be codes are passed over.
+
+    Example:
+        >>> match_variant("en", ["DE-DE", "EN-GB"]), match_variant("en", ["EN-GB", "EN-US"])
+        ('EN-GB', 'EN-US')
+    """
+    names = tuple(candidates)
+    found = match_language(code, names)
+    if found is not None:
+        return found
+    return next((name for name in names if _is_variant(name, code)), None)
+
+
+def _is_variant(name: str, code: str) -> bool:
+    try:
+        return match_language(name, (code,)) is not None
+    except NeuronspecError:  # not a code at all
+        return False
+
+
+def spell_as(code: str, codes: Iterable[str]) -> str:
+    """Return a language in the spelling that other codes have for it, or as it is where none of them means it.
+
+    Example:
+        >>> spell_as("en", ["deu_Latn", "eng_Latn"]), spell_as("fr", ["deu_Latn"])
+        ('eng_Latn', 'fr')
+    """
+    spellings = list(codes)
+    if check_code(code) in spellings:
+        return code
+    return next((other for other in spellings if names_language(other, code)), code)
+
+
+def find_only_spelling(code: str, texts: Iterable[str]) -> str | None:
+    """Return the only text that means the same language as `code`, or None if there is none or there are several.
+
+    Example:
+        >>> find_only_spelling("de", ["deu_Latn", "read me"]), find_only_spelling("de", ["deu", "DE"])
+        ('deu_Latn', None)
+    """
+    same = [text for text in dict.fromkeys(texts) if names_language(text, code)]
+    return same[0] if len(same) == 1 else None
 
 
 @functools.lru_cache(maxsize=4096)

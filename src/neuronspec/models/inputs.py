@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import TooLong
 from neuronspec.data.batches import collate, pad
-from neuronspec.data.sameness import is_empty
+from neuronspec.data.normalization import is_empty
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError

@@ -11,9 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import TooLong, Translation
-from neuronspec.data.store import read_columns
 from neuronspec.data.task_format import special_ids
-from neuronspec.data.text import Texts, pairs_of
+from neuronspec.data.texts import Texts, assign_pairs, read_columns
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.inputs import make_batches
@@ -72,7 +71,7 @@ def open_run(config: Config, layout: Layout) -> Material:
     """Return the pretrained model of a run and its validation text."""
     model, tokenizer = work.to_device(load_model(layout.model(PRETRAINED)), config), load_tokenizer(layout.vocabulary)
     valid = open_dataset(config, layout, "valid", TextCodec(tokenizer, model.config))
-    texts, pairs = Texts.load(layout.text), pairs_of(config.directions(), config.pivot)
+    texts, pairs = Texts.load(layout.text), assign_pairs(config.directions(), config.pivot)
     numbers = {task.name: number for number, task in enumerate(valid.tasks)}
     formats, neurons = [task.format for task in valid.tasks], config.neurons
 

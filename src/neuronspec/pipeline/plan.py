@@ -11,7 +11,7 @@ import yaml
 from accelerate import PartialState
 
 from neuronspec.config.schema import Config
-from neuronspec.data.text import list_corpus_files
+from neuronspec.data.configured_corpora import list_corpus_files
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text
 from neuronspec.methods import find_method

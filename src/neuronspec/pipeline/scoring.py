@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from neuronspec.comparison.study import Study, compare
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts
 from neuronspec.evaluation.metrics import Metric
 from neuronspec.evaluation.results import Results, merge_results, write_lines
 from neuronspec.evaluation.scoring import open_metrics, score_task

@@ -10,7 +10,7 @@ from neuronspec.comparison.seeds import split_seed
 from neuronspec.comparison.study import SIDES, Study
 from neuronspec.comparison.tables import Table, write_tables
 from neuronspec.config.schema import Config
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction

@@ -12,7 +12,7 @@ from neuronspec.config.schema import Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.text import Texts, pairs_of
+from neuronspec.data.texts import Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import Side
@@ -58,7 +58,7 @@ def open_dataset(config: Config, layout: Layout, part: str, codec: TextCodec) ->
     formats = codec.formats(config.directions(), training=config.trains)
     tasks = [
         TaskData(task, pair, side, formats[task])
-        for task, (pair, side) in pairs_of(config.directions(), config.pivot).items()
+        for task, (pair, side) in assign_pairs(config.directions(), config.pivot).items()
     ]
     return BatchDataset(TokenStore(layout.tokens(part)), tasks, skips_too_long=config.data.too_long == "skip")
 

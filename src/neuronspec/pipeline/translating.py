@@ -6,7 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.text import Texts
+from neuronspec.data.texts import Texts
 from neuronspec.files import write_text
 from neuronspec.methods.saved import attach_masks, attach_saved
 from neuronspec.models.codec import TextCodec

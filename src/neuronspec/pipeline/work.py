@@ -15,8 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.config.schema import SEED, Config
 from neuronspec.config.sections import Neurons, Training
 from neuronspec.data.batches import Tensors
+from neuronspec.data.preparation import prepare_text
 from neuronspec.data.task_format import special_ids
-from neuronspec.data.text import Texts, prepare_text
+from neuronspec.data.texts import Texts
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.comet import find_interpreter

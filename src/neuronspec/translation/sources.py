@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuronspec.config.sections import TooLong
-from neuronspec.data.sameness import is_empty
+from neuronspec.data.normalization import is_empty
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec

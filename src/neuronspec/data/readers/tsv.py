@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from neuronspec.config.columns import Columns
-from neuronspec.data.formats import Pair, fill_placeholders, locate
-from neuronspec.data.sameness import is_empty
-from neuronspec.data.spellings import choose_spelling
+from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.locations import fill_codes, locate
+from neuronspec.data.normalization import is_empty
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import find_only_spelling, find_sides, names_language
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS
 
 JUDGED = 1_000  # lines that decide whether a column holds text
 _SHARE = 0.9  # of the lines: a column of numbers may have gaps and a remark
@@ -25,47 +27,72 @@ _IDENTIFIER = re.compile(r"(?=\S*[0-9])[!-~]+")
 _ADDRESS = re.compile(r"(?:https?|ftp|file)://\S+|www\.\S+")
 
 
+@register_format("tsv", "a table with columns separated by TABs", suffixes=(".tsv",), takes_columns=True)
 def read_table(template: str, source: str, target: str, columns: Columns | None = None) -> Iterator[Pair]:
-    """Yield the pairs of a table, in its order.
+    """Return an iterator over the pairs of a table, in its order.
 
     Args:
-        template: the file, with the placeholders of `read_pairs`. Where it stands for one language, its first column
+        template: File, with the placeholders of `read_pairs`. Where it stands for one language, its first column
             is English; where it stands for a direction, its first column is the source.
-        source: code of the source language.
-        target: code of the target language.
-        columns: the two columns that hold the texts, in place of the first and the second: numbers, counted from 1,
+        source: Code of the source language.
+        target: Code of the target language.
+        columns: The two columns that hold the texts, in place of the first and the second: numbers, counted from 1,
             or names, which the first line then has. In names, `{src}`, `{tgt}` and `{lang}` stand for codes;
             `["{src}", "{tgt}"]` finds the languages wherever they are.
 
     Raises:
-        NeuronspecError: a line has too few columns, a name is unknown, or a column holds numbers, addresses,
-            identifiers or a few words over and over, but no text.
+        NeuronspecError: If the file is named after the other direction, a line has too few columns, a name is
+            unknown, or a column holds numbers, addresses, identifiers or a few repeated words instead of text.
     """
+    _refuse_other_direction(template, source, target, columns or ())
+    return _read_rows(template, source, target, columns)
+
+
+def _read_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
     path, reverse = locate(template, source, target)
     lines = enumerate(read_lines(path), 1)
-    if columns is None or not any(isinstance(column, str) for column in columns):
-        first, second = map(int, columns or (1, 2))
-    else:
-        header = next(lines, (1, ""))[1].split("\t")
-        names = [_fill_name(str(column), source, target, reverse) for column in columns]
-        first, second = (_find_column(name, header, path) for name in names)
-        reverse = reverse and not any("{src}" in str(column) or "{tgt}" in str(column) for column in columns)
 
+    # Which columns hold the texts: by name, where the first line has names, or by number.
+    if columns is not None and any(isinstance(column, str) for column in columns):
+        header = next(lines, (1, ""))[1].split("\t")
+        lang = source if reverse else target
+        first, second = (_find_column(fill_codes(str(name), lang, source, target), header, path) for name in columns)
+        # Columns that are named after source and target are in that order already.
+        named = " ".join(map(str, columns))
+        reverse = reverse and "{src}" not in named and "{tgt}" not in named
+    else:
+        first, second = map(int, columns or (1, 2))
+
+    # The first lines show whether these columns hold text at all.
     start = list(itertools.islice(lines, JUDGED))
+    rows = [line.split("\t") for _, line in start]
     for column in (first, second):
-        _check_text(column, [line.split("\t") for _, line in start], path)
+        _check_text(column, rows, path)
 
     left, right = (second, first) if reverse else (first, second)
     count = max(left, right)
     for number, line in itertools.chain(start, lines):
         fields = line.split("\t", count)
         if len(fields) < count:
-            raise _too_few(f"{path}:{number}", line, fields, count, columns)
+            raise _refuse_short_line(line, place=f"{path}:{number}", found=len(fields), expected=count, columns=columns)
         yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
 
 
-def _fill_name(name: str, source: str, target: str, reverse: bool) -> str:
-    return fill_placeholders(name, source if reverse else target, source, target)
+def _refuse_other_direction(path: str, source: str, target: str, columns: Columns) -> None:
+    """Refuse a table that is named after the other direction, so that its first column is the target."""
+    named = " ".join([path, *map(str, columns)])
+    if any(f"{{{placeholder}}}" in named for placeholder in CORPUS_PLACEHOLDERS):
+        return
+
+    name = Path(path).name.rpartition("!")[2]  # the name of an archive says nothing about the order in a member
+    for part in name.split("."):
+        sides = find_sides(part)
+        if sides is not None and names_language(sides[0], target) and names_language(sides[1], source):
+            advice = name.replace(part, "{src}-{tgt}")
+            raise NeuronspecError(
+                f"{path} is named as text of {part}, not of {source}-{target}, so its first text is the target: write "
+                f"{advice}, which reads it the other way round"
+            )
 
 
 def _find_column(name: str, header: Sequence[str], path: Path) -> int:
@@ -74,7 +101,7 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
         return int(name)
     if header.count(name) != 1:
         found = "several columns" if name in header else "no column"
-        spelled = choose_spelling(name, header) if name not in header else None
+        spelled = find_only_spelling(name, header) if name not in header else None
         hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
         raise NeuronspecError(
             f"{path} has {found} {name!r}{hint}; its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
@@ -82,11 +109,11 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
     return header.index(name) + 1
 
 
-def _too_few(place: str, line: str, fields: Sequence[str], count: int, columns: Columns | None) -> NeuronspecError:
+def _refuse_short_line(line: str, *, place: str, found: int, expected: int, columns: Columns | None) -> NeuronspecError:
     if columns is None:
         return NeuronspecError(f"{place} has no TAB: {line[:60]!r}; expected a text, a TAB and its translation")
-    found = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
-    return NeuronspecError(f"{place} has {found}: {line[:60]!r}; expected at least {count}")
+    counted = f"{found} column{'' if found == 1 else 's'}"
+    return NeuronspecError(f"{place} has {counted}: {line[:60]!r}; expected at least {expected}")
 
 
 def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:

@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import Corpus, Data
-from neuronspec.data.text import (
-    PARTS,
-    STATISTICS_FILE,
-    Texts,
-    check_templates,
-    list_corpus_files,
-    pairs_of,
-    prepare_text,
-)
+from neuronspec.data.configured_corpora import check_templates, list_corpus_files
+from neuronspec.data.preparation import prepare_text
+from neuronspec.data.texts import PARTS, STATISTICS_FILE, Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import read_json, write_json
 
@@ -286,12 +280,12 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, template: str) -> 
 def test_two_directions_share_a_pair_with_the_pivot_first(
     tasks: list[str], expected: dict[str, tuple[str, int]]
 ) -> None:
-    assert pairs_of(tasks, "en") == expected
+    assert assign_pairs(tasks, "en") == expected
 
 
 @given(st.permutations(["en-de", "de-en", "fr-en", "de-fr", "fr-de", "en-sv", "sv-de"]), st.sampled_from(["en", "de"]))
 def test_the_side_of_a_task_is_where_its_source_stands(tasks: list[str], pivot: str) -> None:
-    pairs = pairs_of(tasks, pivot)
+    pairs = assign_pairs(tasks, pivot)
     assert list(pairs) == tasks
     for task, (pair, side) in pairs.items():
         languages = pair.split("-")

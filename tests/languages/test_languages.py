@@ -28,7 +28,7 @@ from neuronspec.languages import (
     split_direction,
     suggest_language,
 )
-from neuronspec.languages.spelling import read_code
+from neuronspec.languages.meaning import read_code
 
 ALL = list_languages()
 LANGUAGES = st.sampled_from(ALL)

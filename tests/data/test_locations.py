@@ -11,7 +11,7 @@ import datasets
 import polib
 import pytest
 
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.corpora import read_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import is_english
 

@@ -30,7 +30,25 @@ _SEPARATORS = re.compile(f"[{_SEPARATING}]")
 _IGNORED = re.compile(f"[{_IGNORABLE}]")
 _JOINED = re.compile(f"[{_JOINERS}]+")
 
+# Control characters, and the halves of surrogate pairs, which no file can hold.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 _VIRAMA = 9  # the canonical combining class of the signs that take a consonant's vowel away
+
+
+def normalize_text(text: str) -> str:
+    """Return `text` in Unicode NFC, with every run of white space or control characters as one space.
+
+    Invisible characters stay: some languages need them. `comparison_form` compares texts without them.
+
+    Example:
+        >>> normalize_text(" Guten\\tMorgen\\u2028\\n")
+        'Guten Morgen'
+    """
+    text = unicodedata.normalize("NFC", text)
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    return " ".join(text.split())
 
 
 def is_empty(text: str) -> bool:
@@ -43,7 +61,7 @@ def is_empty(text: str) -> bool:
     return _VISIBLE.search(text) is None
 
 
-def same_form(text: str) -> str:
+def comparison_form(text: str) -> str:
     """Return the form that two texts share if, and only if, they are the same text to a reader.
 
     Invisible characters are gone, every run of white space and control characters is one space, and what is left is
@@ -51,9 +69,9 @@ def same_form(text: str) -> str:
     Letter case and punctuation make a difference. The form is for comparing, not for reading or training.
 
     Example:
-        >>> same_form("\\ufeffGuten\\u00a0 Mor\\u00adgen\\u200b ")
+        >>> comparison_form("\\ufeffGuten\\u00a0 Mor\\u00adgen\\u200b ")
         'Guten Morgen'
-        >>> same_form("می\\u200cخواهم") == same_form("میخواهم")
+        >>> comparison_form("می\\u200cخواهم") == comparison_form("میخواهم")
         False
     """
     if not (text.isascii() and text.isprintable()):  # most English text has nothing to look for
@@ -69,7 +87,7 @@ def hash_forms(*forms: str) -> int:
     Where millions of sentences must be known again, memory holds these numbers instead of the sentences.
 
     Args:
-        forms: results of `same_form`.
+        forms: results of `comparison_form`.
 
     Example:
         >>> hash_forms("a b", "c") == hash_forms("a", "b c")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.corpora import read_pairs
 from neuronspec.errors import NeuronspecError
 
 LINES = {"de": "Eins\nZwei\n", "en": "One\nTwo\n"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.corpora import read_pairs
 from neuronspec.errors import NeuronspecError
 
 UNITS = """\
@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from neuronspec.data.formats import read_pairs\n"
+        "from neuronspec.data.corpora import read_pairs\n"
         "def used(): return int(Path('/proc/self/statm').read_text().split()[1])\n"
         "sizes = [used() for number, _ in enumerate(read_pairs(sys.argv[1], 'en', 'de')) if number % 1000 == 0]\n"
         "print(len(sizes), max(sizes) - sizes[1])"

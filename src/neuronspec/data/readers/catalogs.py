@@ -15,12 +15,12 @@ from pathlib import Path, PurePath
 
 import polib
 
-from neuronspec.data.charsets import find_charset
-from neuronspec.data.formats import Pair, decode_json
-from neuronspec.data.spellings import choose_spelling
+from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.readers.charsets import find_charset
+from neuronspec.data.readers.rows import decode_json
 from neuronspec.data.streams import ARCHIVE_PATH, decode, missing, missing_member, open_archive, open_bytes, open_member
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import same_language
+from neuronspec.languages import find_only_spelling, same_language
 
 Key = tuple[str, ...]  # gettext: (context, English text); JSON: the path of keys
 
@@ -36,6 +36,7 @@ _NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
 _COMPOSED = re.compile(r"\w[._:/|#\[]\w|[a-z][A-Z]|\A[a-z]+(?:-[a-z0-9]+)+\Z|\A#?\d+\Z")
 
 
+@register_format("catalog", "message catalogs", suffixes=(".po", ".mo", ".json"), files="many")
 def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of every message catalog that a template finds, in the order of file and key.
 
@@ -162,7 +163,7 @@ def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dic
         return found
 
     others = {match["lang"] for match in _find_matches(pattern, "*", ("(?P<lang>[^/]+)", "(?P=lang)"), archive)}
-    other = choose_spelling(code, sorted(others))
+    other = find_only_spelling(code, sorted(others))
     return _find_files(pattern, other, archive) if other else {}
 
 

@@ -2,108 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import Corpus, Data
-from neuronspec.data.cleaning import clean_pairs, held_out_share
-from neuronspec.data.formats import read_pairs, tell_by_suffix
-from neuronspec.data.leakage import Overlap, drop_held_out, measure_overlap, report_overlap
-from neuronspec.data.streams import ARCHIVE_PATH
+from neuronspec.data.cleaning import clean_pairs
+from neuronspec.data.configured_corpora import check_templates
+from neuronspec.data.corpora import read_pairs
+from neuronspec.data.holdout import held_out_share
+from neuronspec.data.leakage import drop_held_out, measure_overlap, report_overlap
+from neuronspec.data.texts import PARTS, STATISTICS_FILE, Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import publish, read_json, write_json
-from neuronspec.languages import join_direction, split_direction
+from neuronspec.files import publish, write_json
+from neuronspec.languages import split_direction
 from neuronspec.names import child
 from neuronspec.progress import show_progress
-
-PARTS = ("train", "valid", "test")
-STATISTICS_FILE = "statistics.json"
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The prepared text of a run: `{part}.{pair}.tsv` files of `first<TAB>second` lines.
-
-    Args:
-        directory: where they are.
-        sizes: for each part and pair, the number of pairs of sentences.
-        dropped: for each pair, how many pairs were read, kept, and dropped for which reason.
-        overlap: for each pair and for `valid` and `test`, how many pairs have a sentence that is also in `train`: on
-            `either` side, on the `first` or the `second`, or on `both` as the same pair; empty if not counted.
-    """
-
-    directory: Path
-    sizes: dict[str, dict[str, int]]
-    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
-    overlap: Overlap = field(default_factory=dict)
-
-    def path(self, part: str, pair: str) -> Path:
-        """Return the file of a part (`train`, `valid`, `test`) and a pair of languages."""
-        return child(self.directory, f"{part}.{pair}", ".tsv")
-
-    @classmethod
-    def load(cls, directory: Path) -> Texts:
-        """Open prepared text."""
-        return cls(directory, **read_json(directory / STATISTICS_FILE))
-
-
-def pairs_of(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
-    """Return, for each task, the pair of languages that holds its text and the side of its source.
-
-    Args:
-        tasks: directions.
-        pivot: comes first in its pairs.
-
-    Example:
-        >>> pairs_of(["en-de", "de-en"], "en")
-        {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
-    """
-    pairs: dict[str, tuple[str, int]] = {}
-    known: set[str] = set()
-    for task in tasks:
-        source, target = split_direction(task)
-        backward = join_direction(target, source)
-        turned = backward in known or target == pivot
-        pairs[task] = (backward, 1) if turned else (task, 0)
-        known.add(pairs[task][0])
-    return pairs
-
-
-def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
-    """Refuse tables whose names and columns do not tell pairs of languages apart.
-
-    Raises:
-        NeuronspecError: such a template would give the pivot's text for another language's, or one text for several
-            languages.
-    """
-    for corpus in (*data.train, *data.valid, *data.test):
-        if not _is_table(corpus):
-            continue
-        named = " ".join([corpus.path, *map(str, corpus.columns or [])])
-        if "{src}" in named or "{tgt}" in named:
-            continue
-        if "{lang}" not in named and len(pairs) > 1:
-            raise NeuronspecError(
-                f"{corpus.path} is one table for {', '.join(pairs[:3])}, which would all get the same text: "
-                "write {lang}, or {src} and {tgt}, in its name or in its columns"
-            )
-        alone = next((pair for pair in pairs if pivot not in split_direction(pair)), None)
-        if "{lang}" in named and alone is not None:
-            raise NeuronspecError(
-                f"{corpus.path} names one language only, which pairs it with {pivot}: for {alone} write "
-                "{src} and {tgt} in the name"
-            )
-
-
-def _is_table(corpus: Corpus) -> bool:
-    by_name = corpus.format == "auto" and tell_by_suffix(corpus.path) == "tsv"
-    return corpus.format == "tsv" or corpus.columns is not None or by_name
 
 
 def prepare_text(config: Config, directory: Path) -> Texts:
@@ -121,7 +38,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
     """
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     dropped: dict[str, dict[str, int]] = {}
-    pairs = list(dict.fromkeys(pair for pair, _ in pairs_of(config.directions(), config.pivot).values()))
+    pairs = list(dict.fromkeys(pair for pair, _ in assign_pairs(config.directions(), config.pivot).values()))
     check_templates(config.data, pairs, config.pivot)
     with publish(directory) as temporary, show_progress("reading the text", len(pairs)) as advance:
         temporary.mkdir()
@@ -157,22 +74,6 @@ def _refuse_empty(
     for part in PARTS:
         if not sizes[part][pair]:
             raise NeuronspecError(f"{pair} has no {part} pairs: {_explain(data, part, dropped[pair])}")
-
-
-def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
-    """Return the files that corpora may read from, for telling whether one has changed."""
-    files: set[Path] = set()
-    for corpus in corpora:
-        if corpus.path.startswith("hub:"):
-            continue
-        parts = ARCHIVE_PATH.fullmatch(corpus.path)
-        assert parts is not None  # a path is never empty
-        pattern = Path(re.sub(r"\{\w+\}", "*", parts[1] or parts[2]))
-        fixed = [part for part in pattern.parts if "*" not in part]
-        root = Path(*fixed[: next((n for n, part in enumerate(pattern.parts) if "*" in part), len(fixed))])
-        found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))
-        files.update(path for path in found if path.exists())
-    return sorted(files)
 
 
 def _write_pair(data: Data, pair: str, pivot: str, directory: Path, counts: Counter[str]) -> Counter[str]:

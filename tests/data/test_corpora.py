@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from neuronspec.data.formats import FORMATS, Pair, read_pairs
+from neuronspec.data.corpora import CORPUS_FORMATS, read_pairs
+from neuronspec.data.corpus_formats import Pair
 from neuronspec.errors import NeuronspecError
 
 
@@ -171,7 +172,7 @@ def test_a_directory_in_a_files_place_is_refused(tmp_path: Path) -> None:
     ("template", "options", "message"),
     [
         ("{language}.tsv", {}, r"unknown placeholder \{language\}.*did you mean 'lang'"),
-        ("corpus", {}, "cannot tell the format of corpus from its name; give format, one of tsv"),
+        ("corpus", {}, "cannot tell the format of corpus from its name; give format, one of catalog, datasets, jsonl"),
         ("corpus", {"format": "lines"}, "names one file, not two"),
         ("{lang}.tsv", {"format": "tvs"}, "unknown corpus format 'tvs' .*'tsv'"),
     ],
@@ -188,7 +189,7 @@ def test_one_language_is_no_direction(source: str, target: str) -> None:
 
 
 def test_the_formats_are_those_the_documentation_names() -> None:
-    assert set(FORMATS) == {"tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"}
+    assert set(CORPUS_FORMATS) == {"tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"}
 
 
 def test_without_the_library_datasets_the_message_says_how_to_install_it(

@@ -5,7 +5,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.data.sameness import hash_forms, is_empty, same_form
+from neuronspec.data.normalization import comparison_form, hash_forms, is_empty
 
 # letters of scripts that need joiners, viramas and marks, next to everything that nobody sees
 odd_text = st.text(
@@ -23,7 +23,7 @@ INVISIBLE = [
 def test_what_nobody_sees_counts_as_nothing(character: str) -> None:
     assert is_empty(character)
     assert is_empty(f" {character}\t{character} ")
-    assert same_form(f"{character}Good{character} mor{character}ning {character}") == "Good morning"
+    assert comparison_form(f"{character}Good{character} mor{character}ning {character}") == "Good morning"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_what_nobody_sees_counts_as_nothing(character: str) -> None:
 )
 def test_a_text_without_a_visible_character_is_empty(text: str) -> None:
     assert is_empty(text)
-    assert same_form(text) == ""
+    assert comparison_form(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_text_without_a_visible_character_is_empty(text: str) -> None:
 )
 def test_a_text_with_a_visible_character_is_not_empty(text: str) -> None:
     assert not is_empty(text)
-    assert same_form(text) != ""
+    assert comparison_form(text) != ""
 
 
 @pytest.mark.parametrize(
@@ -52,44 +52,44 @@ def test_a_text_with_a_visible_character_is_not_empty(text: str) -> None:
     ],
 )
 def test_a_joiner_within_a_word_counts(word: str) -> None:
-    assert same_form(f"\u200b{word}\ufeff") == word
-    assert same_form(word) != same_form(word.replace("\u200c", "").replace("\u200d", ""))
+    assert comparison_form(f"\u200b{word}\ufeff") == word
+    assert comparison_form(word) != comparison_form(word.replace("\u200c", "").replace("\u200d", ""))
 
 
 @pytest.mark.parametrize(
     "text", ["\u200cwords end", "words\u200c end", "words \u200dend", "words end\u200c", "words\u200c\u200d \u200cend"]
 )
 def test_a_joiner_at_the_edge_of_a_word_counts_as_nothing(text: str) -> None:
-    assert same_form(text) == "words end"
+    assert comparison_form(text) == "words end"
 
 
 def test_a_repeated_joiner_is_one_joiner() -> None:
-    assert same_form("می\u200c\u200b\u200cخواهم") == "می\u200cخواهم"
+    assert comparison_form("می\u200c\u200b\u200cخواهم") == "می\u200cخواهم"
 
 
 def test_an_emoji_is_the_same_in_either_presentation() -> None:
-    assert same_form("❤\ufe0f\u200d🔥") == same_form("❤\u200d🔥")
+    assert comparison_form("❤\ufe0f\u200d🔥") == comparison_form("❤\u200d🔥")
 
 
 @pytest.mark.parametrize("other", ["good morning", "Good morning.", "Goodmorning", "Good mornin\u0261"])
 def test_what_a_reader_sees_makes_a_difference(other: str) -> None:
-    assert same_form(other) != same_form("Good morning")
+    assert comparison_form(other) != comparison_form("Good morning")
 
 
 @given(odd_text)
 def test_the_form_of_a_form_is_itself_and_is_empty_exactly_for_empty_texts(text: str) -> None:
-    form = same_form(text)
-    assert same_form(form) == form
+    form = comparison_form(text)
+    assert comparison_form(form) == form
     assert is_empty(text) == (form == "")
     assert unicodedata.is_normalized("NFC", form)
     assert form.split() == form.split(" ") or form == ""
-    assert same_form(unicodedata.normalize("NFD", text)) == form
+    assert comparison_form(unicodedata.normalize("NFD", text)) == form
 
 
 @given(odd_text, st.sampled_from(INVISIBLE), st.data())
 def test_an_invisible_character_anywhere_makes_no_difference(text: str, character: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text)))
-    assert same_form(text[:place] + character + text[place:]) == same_form(text)
+    assert comparison_form(text[:place] + character + text[place:]) == comparison_form(text)
 
 
 def test_everything_that_unicode_calls_ignorable_is() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronspec.data.charsets import find_charset
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.corpora import read_pairs
+from neuronspec.data.readers.charsets import find_charset
 from neuronspec.errors import NeuronspecError
 
 TEXTS = {

@@ -1,4 +1,4 @@
-"""Reading the zip archives of OPUS: two files with a sentence a line, and what goes with them."""
+"""Reading the zip archives of OPUS: two files with a sentence a line, and what accompanies them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,36 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from neuronspec.data.formats import COMPRESSED, Pair, choose_code, locate, read_aligned
+from neuronspec.data.corpus_formats import Pair, register_format, strip_compression
+from neuronspec.data.locations import locate
+from neuronspec.data.readers.aligned import read_aligned
 from neuronspec.data.streams import open_archive
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import match_variant
 
 
+@register_format("opus", "a zip archive with two aligned files", suffixes=(".zip",))
 def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of a zip archive that holds a text in two languages, such as `Books.de-en.de` and `.en`.
 
-    The two are the members that differ in nothing but a language's code at the end of their names, in whatever
-    spelling. Nothing is unpacked to disk.
+    The two are the members whose names differ only in a language's code at their end, in whatever spelling. Nothing
+    is unpacked to disk.
 
     Args:
-        template: the archive, with the placeholders of `read_pairs`.
-        source: code of the source language.
-        target: code of the target language.
+        template: Archive, with the placeholders of `read_pairs`.
+        source: Code of the source language.
+        target: Code of the target language.
 
     Raises:
-        NeuronspecError: the archive is missing or damaged, or does not hold exactly one text in these two languages.
+        NeuronspecError: If the archive is missing or damaged, or does not hold exactly one text in these two
+            languages.
     """
     path, _ = locate(template, source, target)
     members = _list_members(path)
+
     found = []
     for stem, codes in sorted(_group(members).items()):
-        left, right = (choose_code(code, tuple(sorted(codes))) for code in (source, target))
+        left, right = (match_variant(code, sorted(codes)) for code in (source, target))
         if left is not None and right is not None and left != right:
             found.append((stem, codes[left], codes[right]))
 
@@ -44,6 +50,7 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
         raise NeuronspecError(
             f"{path} holds several texts in {source} and {target}: {stems}; name one: {path}!{found[0][0]}.{{lang}}"
         )
+
     _, first, second = found[0]
     yield from read_aligned(Path(f"{path}!{first}"), Path(f"{path}!{second}"))
 
@@ -54,11 +61,11 @@ def _list_members(path: Path) -> list[str]:
 
 
 def _group(members: list[str]) -> dict[str, dict[str, str]]:
-    """Return the members that have a name in common, by what stands behind its last dot."""
+    """Return the members that have a name in common, by the code after its last dot."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for member in members:
-        name = PurePosixPath(member)
-        plain = name.with_suffix("") if name.suffix in COMPRESSED else name
+        plain = strip_compression(PurePosixPath(member))
         if plain.suffix:
-            groups[str(plain.with_suffix(""))][plain.suffix[1:]] = member
+            stem, code = str(plain.with_suffix("")), plain.suffix[1:]
+            groups[stem][code] = member
     return groups

@@ -7,9 +7,11 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
-from neuronspec.data.formats import Pair, choose_code, locate
+from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.locations import locate
 from neuronspec.data.streams import open_bytes
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import match_variant
 
 _BLOCK = 1 << 16  # bytes that are parsed at a time
 _HEAD = 1 << 20  # bytes within which the root element has begun
@@ -19,6 +21,12 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 
+def _has_root(start: bytes) -> bool:
+    """Return whether a file with these first bytes is a translation memory, in UTF-8 or UTF-16."""
+    return b"<tmx" in start.replace(b"\0", b"")
+
+
+@register_format("tmx", "a translation memory", suffixes=(".tmx",), recognizes=_has_root)
 def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of a TMX file, in its order; memory holds one translation unit at a time.
 
@@ -43,7 +51,7 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
     with open_bytes(path) as stream:
         for number, texts in enumerate(_read_units(stream, str(path)), 1):
             languages |= texts.keys()
-            left, right = (choose_code(code, tuple(texts)) for code in (source, target))
+            left, right = (match_variant(code, texts) for code in (source, target))
             if left is not None and right is not None and left != right:
                 count += 1
                 yield Pair(texts[left], texts[right], f"{path}:unit {number}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuronspec.data.formats import read_pairs
+from neuronspec.data.corpora import read_pairs
 from neuronspec.errors import NeuronspecError
 
 ENGLISH = ["The bridge was closed.", "The mill stands by the river.", "42", "It rained.", "Nobody came."]

@@ -1,0 +1,44 @@
+"""Holding sentences out of the training text, for validation and test."""
+
+from __future__ import annotations
+
+import re
+
+from neuronspec.data.normalization import comparison_form, hash_forms
+
+_PLACEHOLDER = re.compile(
+    r"""
+    </?\w[^<>]*>                                        # <b>, </b>, <link href="...">
+    | \$?\{[^{}]*\}+                                    # {name}, ${name}, {{name}}
+    | %\(\w+\)\w                                        # %(name)s
+    | %(?:\d+\$)?[-+\#]?\d*(?:\.\d+)?(?:l{0,2}[a-zA-Z@]|(?<=\d))   # %s, %1$s, %.2f, %ld, %@, %1
+    | \$\w+                                             # $1, $name
+    """,
+    re.VERBOSE,
+)
+_DIGIT = re.compile(r"\d")
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+
+
+def held_out_share(text: str) -> float:
+    """Return a number in [0, 1) that depends on the words of an English sentence only.
+
+    A pair is held out when the share of its English side is below some threshold: the sentence then falls on
+    the same side for every language, and so do the sentences that differ from it in case, punctuation,
+    digits, white space or placeholders (`{name}`, `%1$s`, `$1`, `<tag>`).
+
+    Args:
+        text: the English side of a pair.
+
+    Returns:
+        The share, uniform over different sentences and the same on every machine.
+
+    Example:
+        >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
+        True
+    """
+    words = _PLACEHOLDER.sub(" ", comparison_form(text)).lower()
+    words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
+
+    number = hash_forms(comparison_form(words))
+    return (number >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached

@@ -1,0 +1,90 @@
+"""Where the files of a corpus are: which names a template with placeholders stands for."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from neuronspec.data.streams import exists
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import is_english, names_language, same_language
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders, split_at_placeholders
+
+
+def fill_codes(template: str, lang: str, source: str, target: str) -> str:
+    """Return a template with language codes in place of `{lang}`, `{src}` and `{tgt}`."""
+    return fill_placeholders(template, {"lang": lang, "src": source, "tgt": target})
+
+
+def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
+    """Return the one file of a direction, and whether its first column is the target."""
+    forward = Path(fill_codes(template, target, source, target))
+    backward = Path(fill_codes(template, source, target, source))
+
+    if "{lang}" in template:
+        return (backward, True) if _is_pivot(target, source) else (forward, False)
+
+    only_backward = not exists(forward) and exists(backward)
+    return (backward, True) if only_backward else (forward, False)
+
+
+def refuse_other_spelling(template: str, source: str, target: str, *, files: str) -> None:
+    """Refuse files that are missing under the languages' codes but exist under other codes of the same languages.
+
+    Args:
+        template: Path with placeholders.
+        source: Code of the source language.
+        target: Code of the target language.
+        files: `two` where each language has its own file, `one` otherwise.
+
+    Raises:
+        NeuronspecError: If there is such a file; the message names it.
+    """
+    named_after = source if _is_pivot(target, source) else target
+    for code in (source, target) if files == "two" else (named_after,):
+        path = fill_codes(template, code, source, target)
+        if exists(path):
+            continue
+        found = find_other_spelling(template, {"lang": code, "src": source, "tgt": target})
+        if found is not None:
+            raise NeuronspecError(
+                f"{path} does not exist, but {found.name} does: write the languages' codes as it does"
+            )
+
+
+def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
+    """Return the only file of a template that is named after the same languages in other spellings, or None.
+
+    Args:
+        template: Path with placeholders.
+        codes: Code of the language that each placeholder stands for, by the placeholder's name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "deu_Latn.dev").touch()
+        ...     found = find_other_spelling(folder + "/{lang}.dev", {"lang": "de"})
+        >>> found.name
+        'deu_Latn.dev'
+    """
+    pieces = split_at_placeholders(template, CORPUS_PLACEHOLDERS)
+    texts, wanted = pieces[::2], [codes[name] for name in pieces[1::2]]
+
+    names = glob.glob("*".join(map(glob.escape, texts)))  # noqa: PTH207 - the template may be absolute
+    pattern = re.compile("([^/]+?)".join(map(re.escape, texts)))
+    same = [name for name in names if _names_languages(pattern.fullmatch(name), wanted)]
+    return Path(same[0]) if len(same) == 1 else None
+
+
+def _names_languages(found: re.Match[str] | None, codes: list[str]) -> bool:
+    """Return whether the groups of a match are codes of these languages."""
+    if found is None:
+        return False
+    return all(names_language(text, code) for text, code in zip(found.groups(), codes, strict=True))
+
+
+def _is_pivot(code: str, other: str) -> bool:
+    """Return whether a language is the English that corpora are centered on: of two Englishes, the main one."""
+    return is_english(code) and (not is_english(other) or same_language(code, "en"))

@@ -1,0 +1,71 @@
+"""Rows with fields: the two texts of a row of JSON or of a dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from neuronspec.data.corpus_formats import Pair
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import find_only_spelling
+
+
+def decode_json(text: str, place: str) -> Any:
+    """Return the JSON value in `text`.
+
+    Raises:
+        NeuronspecError: If it is not JSON; the message begins with `place`.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NeuronspecError(f"{place} is not valid JSON: {error}") from None
+
+
+def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -> Pair:
+    """Return the pair in a row: the texts under the languages' codes, else those under `source` and `target`.
+
+    Args:
+        row: Fields by name; those of the texts may be under `translation`.
+        source: Code of the source language.
+        target: Code of the target language.
+        reverse: Whether the field `source` holds the target.
+        place: Where the row was found, for messages.
+
+    Raises:
+        NeuronspecError: If the row has no such fields, or they hold something else than text.
+    """
+    texts = row.get("translation", row) if isinstance(row, dict) else row
+    if not isinstance(texts, dict):
+        raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")
+
+    if source in texts and target in texts:
+        left, right = texts[source], texts[target]
+    else:
+        left, right = texts.get("source", 0), texts.get("target", 0)
+        left, right = (right, left) if reverse else (left, right)
+
+    for text in (left, right):
+        if text is not None and not isinstance(text, str):
+            raise _refuse_fields(texts, source, target, place)
+    return Pair(left or "", right or "", place)
+
+
+def _refuse_fields(texts: Mapping[Any, Any], source: str, target: str, place: str) -> NeuronspecError:
+    fields = ", ".join(map(str, texts)) or "none"
+    return NeuronspecError(
+        f"{place} has the fields {fields}; expected texts under {source!r} and {target!r}, or under 'source' and "
+        f"'target'{_suggest_fields(texts, source, target)}"
+    )
+
+
+def _suggest_fields(texts: Mapping[Any, Any], source: str, target: str) -> str:
+    """Return a hint that names the fields of the same languages in other spellings."""
+    names = [key for key, text in texts.items() if isinstance(key, str) and isinstance(text, str)]
+    hints = []
+    for code in (source, target):
+        found = find_only_spelling(code, names)
+        if found is not None and found != code:
+            hints.append(f"{found!r} for {code!r}")
+    return f"; write the languages' codes as the fields do: {' and '.join(hints)}" if hints else ""

@@ -1,0 +1,74 @@
+"""Prepared text on disk: clean pairs of sentences, a file for each part and pair of languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neuronspec.files import read_json
+from neuronspec.languages import join_direction, split_direction
+from neuronspec.names import child
+
+Overlap = dict[str, dict[str, dict[str, int]]]
+"""By pair of languages and part, how many pairs of sentences of that part have something in common with the training
+text: `either` side, the `first` or the `second` one, or `both` as the same pair."""
+
+PARTS = ("train", "valid", "test")
+STATISTICS_FILE = "statistics.json"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The prepared text of a run: `{part}.{pair}.tsv` files of `first<TAB>second` lines.
+
+    Args:
+        directory: where they are.
+        sizes: for each part and pair, the number of pairs of sentences.
+        dropped: for each pair, how many pairs were read, kept, and dropped for which reason.
+        overlap: for each pair and for `valid` and `test`, how many pairs have a sentence that is also in `train`: on
+            `either` side, on the `first` or the `second`, or on `both` as the same pair; empty if not counted.
+    """
+
+    directory: Path
+    sizes: dict[str, dict[str, int]]
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    overlap: Overlap = field(default_factory=dict)
+
+    def path(self, part: str, pair: str) -> Path:
+        """Return the file of a part (`train`, `valid`, `test`) and a pair of languages."""
+        return child(self.directory, f"{part}.{pair}", ".tsv")
+
+    @classmethod
+    def load(cls, directory: Path) -> Texts:
+        """Open prepared text."""
+        return cls(directory, **read_json(directory / STATISTICS_FILE))
+
+
+def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
+    """Return, for each task, the pair of languages that holds its text and the side of its source.
+
+    Args:
+        tasks: directions.
+        pivot: comes first in its pairs.
+
+    Example:
+        >>> assign_pairs(["en-de", "de-en"], "en")
+        {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
+    """
+    pairs: dict[str, tuple[str, int]] = {}
+    known: set[str] = set()
+    for task in tasks:
+        source, target = split_direction(task)
+        backward = join_direction(target, source)
+        turned = backward in known or target == pivot
+        pairs[task] = (backward, 1) if turned else (task, 0)
+        known.add(pairs[task][0])
+    return pairs
+
+
+def read_columns(path: Path) -> Iterator[list[str]]:
+    """Yield the columns of each line of a prepared text file."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.removesuffix("\n").split("\t")
