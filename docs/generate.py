@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the code: `python docs/generate.py`; a test keeps the two equal."""
+"""Write docs/configuration.md from the code: `python docs/generate.py`; a test checks that the page is up to date."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from neuronspec.methods import METHODS
 PAGE = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """# Configuration
 
-A run is one YAML file, such as `src/neuronspec/recipes/demo.yaml`. `neuronspec run FILE key=value ...` changes single
-keys: `neuronspec run demo training.updates=500 neurons.k=0.9`. Unknown keys are refused, with the nearest known one
-named; everything is checked before any work. This page is made from the code.
+A run is described by one YAML file, such as `src/neuronspec/recipes/demo.yaml`. `neuronspec run FILE key=value ...`
+overrides single keys: `neuronspec run demo training.updates=500 neurons.k=0.9`. Unknown keys are refused, and the
+message suggests the most similar known key. The whole configuration is checked before any work begins. This page is
+generated from the code.
 """
 
 
 def describe(section: type[Section], prefix: str = "", seen: dict[type[Section], str] | None = None) -> list[str]:
-    """Return the rows of a section and, after them, of the sections within it; each kind of section once."""
+    """Return the table of a section, followed by the sections inside it; each kind of section appears once."""
     seen = {} if seen is None else seen
     lines, inner = ["| key | default | meaning |", "|---|---|---|"], []
     for name, field in section.model_fields.items():
@@ -44,7 +45,7 @@ def describe(section: type[Section], prefix: str = "", seen: dict[type[Section],
 
 
 def is_section(kind: Any) -> bool:
-    """Tell whether a type is a section of the configuration."""
+    """Return whether a type is a section of the configuration."""
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
@@ -58,7 +59,7 @@ def show(default: Any) -> str:
 
 
 def render() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     lines = [INTRODUCTION, *describe(Config)]
     for name, method in METHODS.items():
         lines += ["", f"## methods.{name}", "", (method.__doc__ or "").splitlines()[0]]
