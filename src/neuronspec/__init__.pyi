@@ -1,6 +1,6 @@
 from .errors import NeuronspecError as NeuronspecError
-from .models.inputs import make_batches as make_batches
 from .models.loading import load_model as load_model
+from .models.text_batches import make_batches as make_batches
 from .neurons.counts import ActivationCounts as ActivationCounts
 from .neurons.layers import FFNLayer as FFNLayer
 from .neurons.layers import find_ffn_layers as find_ffn_layers

@@ -25,7 +25,7 @@ from neuronspec.analysis.switching import choose_own, switch_off
 from neuronspec.data.batches import IGNORED, Tensors, collate
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.inputs import make_batches
+from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks

@@ -35,8 +35,9 @@ from neuronspec.files import hash_path
 from neuronspec.methods.parameter_differentiation.method import ParameterDifferentiation, cluster
 from neuronspec.methods.parameter_differentiation.model import BRANCHES_FILE, load_branches
 from neuronspec.methods.parts import load_parts, save_parts
-from neuronspec.models.building import count_parameters, initialize, tie_embeddings
+from neuronspec.models.building import count_parameters, initialize
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.specialization.routing import dense, unspecialize

@@ -7,7 +7,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.building import Embeddings, build_model, tie_embeddings
+from neuronspec.models.building import build_model
+from neuronspec.models.embeddings import Embeddings, tie_embeddings
 
 BATCH = {"input_ids": torch.tensor([[4, 5, 2]]), "labels": torch.tensor([[6, 7, 2]])}
 

@@ -23,7 +23,7 @@ from transformers import (
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import name_tokens, target_tokenizer
-from neuronspec.models.forward import shift_labels
+from neuronspec.models.transformers_internals import shift_labels
 from neuronspec.neurons.architectures import ARCHITECTURES
 
 TEXT = "a b c"

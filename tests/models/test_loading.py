@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.building import Embeddings, build_model, count_parameters
+from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.embeddings import Embeddings
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 
 TEXT = ["__de__ abc def", "__en__ gh"]

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from neuronspec.analysis.harm import _sum_losses
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.forward import shift_labels
 from neuronspec.models.padding import complete_batch
+from neuronspec.models.transformers_internals import shift_labels
 from neuronspec.neurons.examples import find_examples
 from neuronspec.neurons.recording import record_activations
 

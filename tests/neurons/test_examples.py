@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import ByT5Tokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.inputs import make_batches
+from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.examples import EXAMPLES_FILE, Examples, find_examples, read_tokens
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.observing import GatedAt

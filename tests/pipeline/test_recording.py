@@ -22,8 +22,8 @@ from neuronspec.config.schema import Config
 from neuronspec.data.texts import Texts, read_columns
 from neuronspec.files import hash_path, read_json
 from neuronspec.methods import method_options
-from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations

@@ -27,8 +27,8 @@ from neuronspec.config.loading import load_config
 from neuronspec.data.store import TokenStore
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
-from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import Layout

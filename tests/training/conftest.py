@@ -12,8 +12,9 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTraine
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
-from neuronspec.models.building import initialize, tie_embeddings
+from neuronspec.models.building import initialize
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.training.method import Corpora
 

@@ -22,7 +22,7 @@ from transformers import (
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.limits import read_limits
+from neuronspec.models.length_limits import read_limits
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.ct2_translator import CT2Translator

@@ -17,8 +17,8 @@ from neuronspec.data.batches import Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.metrics import evaluate
 from neuronspec.languages import split_direction
-from neuronspec.models.forward import evaluating
 from neuronspec.models.padding import complete_batch
+from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
@@ -43,7 +43,7 @@ def measuring_loss(
     Args:
         model: not specialised.
         off: from `switch_off`.
-        batches: for each task its text, to read many times: as `neuronspec.models.inputs.make_batches` yields it, or
+        batches: for each task its text, to read many times: as `neuronspec.make_batches` yields it, or
             `neuronspec.data.batches.collate` makes it.
 
     Yields:

@@ -115,7 +115,7 @@ def _record_model(
 
 def _count(reading: Reading, tasks: Sequence[str], neurons: Neurons, signature: Mapping[str, str]) -> ActivationCounts:
     """Count what the neurons do on the text of some tasks."""
-    from neuronspec.models.inputs import make_batches
+    from neuronspec.models.text_batches import make_batches
     from neuronspec.neurons.recording import record_activations
 
     texts = {task: reading.texts[task] for task in tasks}

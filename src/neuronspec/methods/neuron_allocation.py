@@ -12,7 +12,7 @@ from neuronspec.data.batches import IGNORED, BatchDataset
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.neuron_specialization import NeuronSpecialization
 from neuronspec.methods.registry import METHODS
-from neuronspec.models.finite import find_nonfinite
+from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.processes import join_processes

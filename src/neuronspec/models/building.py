@@ -1,4 +1,4 @@
-"""Building a model from a preset, and the tie between the decoder's input and output embeddings."""
+"""Building a randomly initialized model from a preset."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from neuronspec.models.embeddings import Embeddings, tie_embeddings
 from neuronspec.models.presets import PRESETS
-
-Embeddings = Literal["separate", "shared"]
 
 
 def build_model(
@@ -93,19 +92,6 @@ def initialize(model: PreTrainedModel) -> None:
     for table in (model.base_model.shared, model.lm_head):
         nn.init.normal_(table.weight, std=model.config.d_model**-0.5)
         table.weight[model.config.pad_token_id] = 0
-
-
-def tie_embeddings(model: PreTrainedModel) -> None:
-    """Tie the embeddings as `model.config.embeddings` says; nothing to do for models that are not of our building.
-
-    Stock loading gives a model with separate embeddings three matrices of which two are equal; training must keep
-    them one.
-    """
-    if getattr(model.config, "embeddings", None) != "separate":
-        return
-    core = model.base_model
-    core.encoder.embed_tokens.weight = core.shared.weight
-    core.decoder.embed_tokens.weight = model.lm_head.weight
 
 
 def count_parameters(model: PreTrainedModel) -> int:

@@ -14,17 +14,17 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
-from neuronspec.models.embedded import check_ids
+from neuronspec.models.embeddings import check_ids
 from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, is_fsmt, vocabulary_size
-from neuronspec.models.limits import read_limits
-from neuronspec.models.prefixes import (
+from neuronspec.models.escaping import escape_special_tokens
+from neuronspec.models.length_limits import read_limits
+from neuronspec.models.source_prefixes import (
     HOW_TO_PREFIX,
     SourcePrefix,
     check_source_prefix,
     fill_prefix,
     find_declared_prefix,
 )
-from neuronspec.models.special_text import break_special_text
 from neuronspec.models.special_tokens import SpecialTokens, read_special_tokens
 from neuronspec.models.tags import Notation, has_tag, read_tags, tag_id
 
@@ -102,7 +102,7 @@ class TextCodec:
         Args:
             sentences: (n,) plain text.
         """
-        plain = break_special_text(self.tokenizer, sentences)
+        plain = escape_special_tokens(self.tokenizer, sentences)
         if self._spaces_sources:
             plain = [f" {sentence}" for sentence in plain]
         ids = encode(self.tokenizer, "source", plain)
@@ -115,7 +115,7 @@ class TextCodec:
         Args:
             sentences: (n,) plain text.
         """
-        ids = encode(self.tokenizer, "target", break_special_text(self.tokenizer, sentences))
+        ids = encode(self.tokenizer, "target", escape_special_tokens(self.tokenizer, sentences))
         check_ids(self.tokenizer, self.config, "target", ids)
         return ids
 

@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.models.building import tie_embeddings
 from neuronspec.models.directories import check_directory
-from neuronspec.models.finite import check_finite
+from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.matrices import is_matrix, reshape
+from neuronspec.models.nonfinite import check_finite
 
 SHAPES = "ffn_shapes"  # the key of a pruned model's configuration: matrix -> the shape of its weight
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.data.batches import IGNORED
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.models.forward import shift_labels
+from neuronspec.models.transformers_internals import shift_labels
 
 _DECODER = ("decoder_input_ids", "decoder_attention_mask", "decoder_position_ids", "labels")
 

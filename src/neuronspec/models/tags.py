@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_language, match_language
-from neuronspec.models.remembering import once_per_vocabulary
+from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Tag:
     notation: Notation
 
 
-@once_per_vocabulary
+@cached_by_vocabulary
 def read_tags(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Tag]:
     """Return the language tags of a vocabulary by token, sorted: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`, `<2de>`.
 

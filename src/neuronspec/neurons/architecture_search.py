@@ -17,9 +17,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.models.forward import evaluating
 from neuronspec.models.matrices import Matrix, features_in, features_out
-from neuronspec.models.wrapping import list_matrices, unwrap_matrix
+from neuronspec.models.peft_wrapping import list_matrices, unwrap_matrix
+from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form, Stack
 
 Blocks = Sequence[nn.Module]

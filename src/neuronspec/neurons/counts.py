@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
-from neuronspec.models.finite import find_nonfinite
+from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.names import check_layers, check_names
 from neuronspec.processes import join_processes
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import Matrix, features_in, features_out, is_plain
-from neuronspec.models.wrapping import unwrap_matrix, unwrap_model
+from neuronspec.models.peft_wrapping import unwrap_matrix, unwrap_model
 from neuronspec.neurons.architecture_search import search_architecture
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
 from neuronspec.neurons.masks import SPECIALIZATION

@@ -13,10 +13,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.finite import check_finite
-from neuronspec.models.forward import evaluating, without_output_layer
+from neuronspec.models.nonfinite import check_finite
 from neuronspec.models.padding import complete_batch
-from neuronspec.models.wrapping import unwrap_model
+from neuronspec.models.peft_wrapping import unwrap_model
+from neuronspec.models.transformers_internals import evaluating, without_output_layer
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.overflow import LastStates, find_bad_row

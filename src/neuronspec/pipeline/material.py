@@ -15,8 +15,8 @@ from neuronspec.data.task_format import special_ids
 from neuronspec.data.texts import Texts, assign_pairs, read_columns
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.inputs import make_batches
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.text_batches import make_batches
 from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.tokens import open_dataset

@@ -16,9 +16,9 @@ from neuronspec.data.texts import Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import Side
-from neuronspec.models.limits import announce_too_long
+from neuronspec.models.length_limits import announce_too_long
 from neuronspec.models.loading import load_configuration, load_tokenizer
-from neuronspec.models.prefixes import SourcePrefix
+from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.pipeline.layout import Layout
 from neuronspec.translation.sources import check_sources
 

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.wrapping import unwrap_model
+from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.architectures import Architecture
 from neuronspec.neurons.layers import FFNLayer, find_architecture, locate_layers
 from neuronspec.neurons.masks import NeuronMasks

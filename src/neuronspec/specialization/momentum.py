@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.matrices import features_out, output_dimension
-from neuronspec.models.wrapping import refuse_wrapped
+from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.specialization.masking import find_specialization
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import features_out, set_parameters, take_inputs, take_outputs
-from neuronspec.models.wrapping import refuse_wrapped
+from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.architectures import ARCHITECTURES, Stack
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import match_direction
-from neuronspec.models.wrapping import unwrap_model
+from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.neurons.masks import SPECIALIZATION
 

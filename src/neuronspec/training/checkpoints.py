@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
-from neuronspec.models.finite import find_nonfinite
+from neuronspec.models.nonfinite import find_nonfinite
 
 STATE = "training_state"
 _NAME = re.compile(r"checkpoint-(\d{6,})")

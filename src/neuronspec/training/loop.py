@@ -23,8 +23,8 @@ from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import find_library
-from neuronspec.models.finite import find_nonfinite
 from neuronspec.models.loading import load_model, save_model
+from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer

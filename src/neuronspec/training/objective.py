@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from neuronspec.data.batches import IGNORED, Tensors
-from neuronspec.models.forward import compute_logits
+from neuronspec.models.transformers_internals import compute_logits
 from neuronspec.specialization.routing import assign_tasks
 
 

@@ -13,7 +13,7 @@ from neuronspec.config.sections import Translation
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.prefixes import SourcePrefix
+from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.specialization.routing import find_router
 from neuronspec.translation.nonfinite_scores import FiniteScores

@@ -21,7 +21,7 @@ from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.files import explained
 from neuronspec.libraries import import_library
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.prefixes import SourcePrefix
+from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
 from neuronspec.specialization.masking import find_specialization

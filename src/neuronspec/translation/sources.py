@@ -11,7 +11,7 @@ from neuronspec.data.normalization import is_empty
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.limits import announce_too_long
+from neuronspec.models.length_limits import announce_too_long
 
 
 @dataclass(frozen=True)

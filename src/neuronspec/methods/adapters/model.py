@@ -26,7 +26,7 @@ from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.parts import PartRouter, load_parts, save_parts
 from neuronspec.models.matrices import Matrix, features_out, is_matrix
-from neuronspec.models.wrapping import refuse_wrapped
+from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 
 ADAPTERS_FILE = "adapters.safetensors"

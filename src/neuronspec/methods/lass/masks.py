@@ -18,7 +18,7 @@ import neuronspec
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.parts import load_parts, save_parts
 from neuronspec.models.matrices import Matrix, is_matrix
-from neuronspec.models.wrapping import refuse_wrapped
+from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 
 WEIGHT_MASKS_FILE = "weight_masks.safetensors"

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.parts import PartRouter, load_parts, save_parts
 from neuronspec.models.building import count_parameters
-from neuronspec.models.finite import find_nonfinite
-from neuronspec.models.wrapping import refuse_wrapped
+from neuronspec.models.nonfinite import find_nonfinite
+from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.routing import find_router
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from neuronspec.models.forward import compute_logits
+from neuronspec.models.transformers_internals import compute_logits
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

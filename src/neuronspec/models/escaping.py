@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.models.encoding import Side, encode, find_target_id
-from neuronspec.models.remembering import once_per_vocabulary
 from neuronspec.models.tags import read_tags
+from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 
 
-def break_special_text(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[str]:
+def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[str]:
     """Return sentences in which no part is encoded as a tag or another special token.
 
     Even with `split_special_tokens`, a tokenizer still finds those special tokens that are pieces of its vocabulary as
@@ -28,7 +28,7 @@ def break_special_text(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[s
     return [pattern.sub(lambda part: f"{part[0][0]} {part[0][1:]}", sentence) for sentence in sentences]
 
 
-@once_per_vocabulary
+@cached_by_vocabulary
 def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     """Return what matches the special tokens that the tokenizer would find in a text; None if it finds none."""
     tokens = sorted({*read_tags(tokenizer), *tokenizer.all_special_tokens})

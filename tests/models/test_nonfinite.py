@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.building import build_model
-from neuronspec.models.finite import check_finite, find_nonfinite, is_finite
 from neuronspec.models.loading import load_model, save_model
+from neuronspec.models.nonfinite import check_finite, find_nonfinite, is_finite
 
 SmallModel = Callable[..., PreTrainedModel]
 STRANGE = [torch.nan, torch.inf, -torch.inf]

@@ -16,9 +16,9 @@ from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.embedded import check_ids
-from neuronspec.models.limits import announce_too_long, read_limits
-from neuronspec.models.prefixes import SourcePrefix
+from neuronspec.models.embeddings import check_ids
+from neuronspec.models.length_limits import announce_too_long, read_limits
+from neuronspec.models.source_prefixes import SourcePrefix
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 

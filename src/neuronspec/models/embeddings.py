@@ -1,20 +1,35 @@
-"""Whether a model has embeddings for the tokens that its tokenizer makes."""
+"""Embeddings of a model: how its matrices are tied, and how many tokens they are for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.encoding import Side, name_tokens
+
+Embeddings = Literal["separate", "shared"]
 
 # Where configurations keep the number of embeddings of a side with a vocabulary of its own: FSMT and Marian.
 _SIZES: dict[Side, tuple[str, ...]] = {
     "source": ("src_vocab_size",),
     "target": ("tgt_vocab_size", "decoder_vocab_size"),
 }
+
+
+def tie_embeddings(model: PreTrainedModel) -> None:
+    """Tie the embeddings as `model.config.embeddings` says; nothing to do for models that are not of our building.
+
+    Stock loading gives a model with separate embeddings three matrices of which two are equal; training must keep
+    them one.
+    """
+    if getattr(model.config, "embeddings", None) != "separate":
+        return
+    core = model.base_model
+    core.encoder.embed_tokens.weight = core.shared.weight
+    core.decoder.embed_tokens.weight = model.lm_head.weight
 
 
 def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:

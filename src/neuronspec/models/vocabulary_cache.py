@@ -12,7 +12,9 @@ from transformers import PreTrainedTokenizerBase
 Found = TypeVar("Found")
 
 
-def once_per_vocabulary(find: Callable[[PreTrainedTokenizerBase], Found]) -> Callable[[PreTrainedTokenizerBase], Found]:
+def cached_by_vocabulary(
+    find: Callable[[PreTrainedTokenizerBase], Found],
+) -> Callable[[PreTrainedTokenizerBase], Found]:
     """Return a function that remembers its result for each tokenizer as long as the tokenizer's length is the same.
 
     Args:

@@ -16,8 +16,8 @@ from neuronspec.data.store import build_store
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
-from neuronspec.models.inputs import make_batches
 from neuronspec.models.tags import tag_id
+from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import Unit
 from neuronspec.neurons.recording import record_activations
 
