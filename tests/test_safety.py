@@ -19,6 +19,7 @@ GROUND = (
     "errors",
     "terminal",
     "names",
+    "layer_names",
     "libraries",
     "placeholders",
     "registry",

@@ -136,7 +136,7 @@ def test_shares_without_scores_have_one_panel(tmp_path: Path) -> None:
     texts = read_texts(svg)
     assert "gain (BLEU)" not in texts
     assert "encoder" not in texts
-    assert canvas.STACKS["encoder"].lower() not in svg.read_text(encoding="utf-8").lower()
+    assert canvas.STACK_COLORS["encoder"].lower() not in svg.read_text(encoding="utf-8").lower()
 
 
 @pytest.mark.parametrize(

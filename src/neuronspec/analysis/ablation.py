@@ -27,13 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 from neuronspec.analysis.harm import Measure
 from neuronspec.analysis.switching import list_layers, name_own, name_random
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import STACKS, stack_of
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
 from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
 
 FloatArray = NDArray[np.float64]
-STACKS = ("encoder", "decoder")
 
 
 def ablate(
@@ -254,7 +254,7 @@ class Ablation:
 def _size_up(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
     """Return the stack in which neurons are off, how many are in each of its layers, and which share that is."""
     sizes = {layer: (~off.layer(layer)).sum(1) for layer in off.layers}  # (tasks,) each
-    stacks = {layer.partition(".")[0] for layer, size in sizes.items() if size.any()}
+    stacks = {stack_of(layer) for layer, size in sizes.items() if size.any()}
     if len(stacks) != 1 or any((size != size[0]).any() for size in sizes.values()):
         raise NeuronspecError(
             "the masks do not switch off equally many neurons for every task, in one stack: make them with switch_off"

@@ -27,6 +27,7 @@ from neuronspec.analysis.structure import Structure, find_distances, find_struct
 from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import spell_pivot
+from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
 from neuronspec.statistics.correlation import correlate
@@ -168,7 +169,7 @@ def measure(
     by_share = {} if counts is None or "shares" in missing else _select_shares(masks, counts, options.shares)
     layers = {}
     for layer in masks.layers:
-        panel = panels[layer.partition(".")[0]]
+        panel = panels[stack_of(layer)]
         chosen = masks.layer(layer)[[masks.task_index(task) for task in panel.tasks]].numpy()  # (tasks, d_ff)
         iou = pairwise_iou(chosen)
         layers[layer] = LayerMeasures(

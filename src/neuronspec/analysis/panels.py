@@ -8,6 +8,7 @@ from typing import Literal
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, Language, find_language, find_sides, is_known, names_language
+from neuronspec.layer_names import stack_of
 
 Side = Literal["to", "from"]
 SIDES: dict[str, Side] = {"encoder": "to", "decoder": "from"}
@@ -115,7 +116,7 @@ def choose_panels(
         >>> choose_panels(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", SIDES)["encoder"].tasks
         ('nl-en',)
     """
-    stacks = dict.fromkeys(layer.partition(".")[0] for layer in layers)
+    stacks = dict.fromkeys(stack_of(layer) for layer in layers)
     return {stack: choose_panel(tasks, pivot, stack, sides[stack]) for stack in stacks}
 
 

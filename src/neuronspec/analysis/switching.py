@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 
@@ -148,7 +149,7 @@ def list_layers(masks: NeuronMasks, stack: str) -> list[str]:
     Raises:
         NeuronspecError: there are none.
     """
-    layers = [layer for layer in masks.layers if layer.partition(".")[0] == stack]
+    layers = [layer for layer in masks.layers if stack_of(layer) == stack]
     if not layers:
         raise NeuronspecError(f"the masks have no layers of the stack {stack!r}; they have {', '.join(masks.layers)}")
     return layers

@@ -23,12 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.files import format_csv, publish, write_text
+from neuronspec.layer_names import Stack, place_of
 
 # Okabe and Ito's colour-blind-safe palette without black; past its end the same colours return hatched.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
 MARKERS = "osD^v<>"
-STACKS = {"encoder": "#0072B2", "decoder": "#D55E00"}
+STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
 GREY = "#555555"
 ANNOTATED = 12  # matrices of at most so many rows and columns show the values
 BOX = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
@@ -177,24 +178,9 @@ def font_size(width: float) -> float:
     return float(np.clip(width * 1.1, 9, 16))
 
 
-def read_layer(layer: str) -> tuple[str, int]:
-    """Return the stack and the number of a layer; the experts of a layer share its place.
-
-    Example:
-        >>> read_layer("decoder.3.expert.1")
-        ('decoder', 3)
-    """
-    stack, _, rest = layer.partition(".")
-    index, *expert = rest.split(".expert.")
-    if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
-        raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
-    return stack, int(index)
-
-
 def sort_layers(layers: Iterable[str]) -> list[str]:
     """Return layers in the way of the data: the encoder before the decoder, then by number."""
-    places = {layer: read_layer(layer) for layer in layers}
-    names = sorted(places, key=lambda layer: (list(STACKS).index(places[layer][0]), places[layer][1]))
+    names = sorted(layers, key=place_of)
     if not names:
         raise NeuronspecError("found no layers to draw, expected one or more")
     return names

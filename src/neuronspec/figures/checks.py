@@ -18,7 +18,6 @@ from neuronspec.figures.canvas import (
     GREY,
     MARKERS,
     PALETTE,
-    STACKS,
     add_axes,
     annotate,
     check_values,
@@ -28,11 +27,11 @@ from neuronspec.figures.canvas import (
     font_size,
     label_rows,
     open_figure,
-    read_layer,
     save_figure,
     sort_layers,
     turn_labels,
 )
+from neuronspec.layer_names import STACKS, index_of, place_of, stack_of
 
 SIGNIFICANT = 0.05
 
@@ -138,12 +137,12 @@ def draw_curve(points: Mapping[str, Sequence[tuple[int, float]]], path_stem: Pat
         3
     """
     layers = sort_layers(points)
-    depth = max(read_layer(layer)[1] for layer in layers)
+    depth = max(index_of(layer) for layer in layers)
     shades = matplotlib.colormaps["viridis"]
     table: list[list[object]] = []
     with open_figure(5.0, 3.4) as (figure, axes):
         for layer in layers:
-            stack, number = read_layer(layer)
+            stack, number = stack_of(layer), index_of(layer)
             values = check_values(f"the layer {layer!r}", sorted(points[layer]))
             if values[:, 0].min() < 1:
                 raise NeuronspecError(f"found {values[:, 0].min():g} sentences for {layer!r}, expected 1 or more")
@@ -193,15 +192,15 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
     """
     layers = sort_layers({row.layer for row in rows})
     distances = list(dict.fromkeys(row.distance for row in rows))
-    stacks = [stack for stack in STACKS if any(layer.startswith(stack) for layer in layers)]
-    depth = max(read_layer(layer)[1] for layer in layers)
+    stacks = [stack for stack in STACKS if any(stack_of(layer) == stack for layer in layers)]
+    depth = max(index_of(layer) for layer in layers)
     width = max(2.6, 0.22 * (depth + 1))
     with open_figure(width, 3.0) as (figure, first):
         panels = [first, *(add_axes(figure, width + 0.2, 0, width, 3.0, sharey=first) for _ in stacks[1:])]
         for stack, axes in zip(stacks, panels, strict=True):
             for index, distance in enumerate(distances):
-                own = [row for row in rows if row.distance == distance and row.layer.startswith(stack)]
-                _draw_line(axes, sorted(own, key=lambda row: read_layer(row.layer)), index)
+                own = [row for row in rows if row.distance == distance and stack_of(row.layer) == stack]
+                _draw_line(axes, sorted(own, key=lambda row: place_of(row.layer)), index)
             axes.axhline(0, color=GREY, linewidth=1)
             axes.set_xticks(range(depth + 1), [str(number) for number in range(depth + 1)], fontsize=8)
             axes.set(xlim=(-0.5, depth + 0.5), xlabel="layer")
@@ -226,7 +225,7 @@ def _look(index: int) -> dict[str, Any]:
 def _draw_line(axes: Any, rows: Sequence[LayerCorrelation], index: int) -> None:
     """Draw the correlations with one distance over the layers of one stack."""
     look = _look(index)
-    axes.plot([read_layer(row.layer)[1] for row in rows], [row.r for row in rows], color=look["color"], zorder=2)
+    axes.plot([index_of(row.layer) for row in rows], [row.r for row in rows], color=look["color"], zorder=2)
     for row in rows:
         fill = look["color"] if row.p_value <= SIGNIFICANT else "white"
-        axes.plot(read_layer(row.layer)[1], row.r, markerfacecolor=fill, markersize=6, zorder=3, **look)
+        axes.plot(index_of(row.layer), row.r, markerfacecolor=fill, markersize=6, zorder=3, **look)

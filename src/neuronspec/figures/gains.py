@@ -18,17 +18,17 @@ from neuronspec.figures.canvas import (
     GREY,
     MARKERS,
     PALETTE,
-    STACKS,
+    STACK_COLORS,
     add_axes,
     check_values,
     draw_boxes,
     draw_legend,
     font_size,
     open_figure,
-    read_layer,
     save_figure,
     summarize,
 )
+from neuronspec.layer_names import stack_of
 
 PAGE = 12.0  # inches: bars that need more continue in a new line
 LINE = 2.2  # the height of a line of bars
@@ -225,7 +225,7 @@ def draw_shares(
     scored = [point for point in points if point.gain is not None]
     table = []
     with open_figure(5.2, 2.4) as (figure, axes):
-        for (stack, color), marker in zip(STACKS.items(), MARKERS[:2], strict=True):
+        for (stack, color), marker in zip(STACK_COLORS.items(), MARKERS[:2], strict=True):
             spread = [(point, _spread(point, stack)) for point in points]
             own = [(point, values) for point, values in spread if values]
             if own:
@@ -293,7 +293,7 @@ def _draw_bars(
 
 def _spread(point: SharePoint, stack: str) -> tuple[float, float, float] | None:
     """Return the mean, the least and the largest sparsity of a stack's layers."""
-    own = [value for layer, value in point.sparsity.items() if read_layer(layer)[0] == stack]
+    own = [value for layer, value in point.sparsity.items() if stack_of(layer) == stack]
     if not own:
         return None
     values = check_values(f"the {stack} at k={point.k:g}", own)

@@ -37,10 +37,7 @@ def draw_figures(
     if all(map(len, pairs.values())):
         draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
     if measures.by_share:
-        points = [
-            SharePoint(k, {layer: float(values.mean()) for layer, values in masks.sparsity().items()}, None)
-            for k, masks in measures.by_share.items()
-        ]
+        points = [SharePoint(k, masks.sparsity_by_layer(), None) for k, masks in measures.by_share.items()]
         draw_shares(points, directory / "shares", title="Sparsity by the share k that is covered")
     curves = {
         layer: [(point.sentences, point.iou) for point in one.resampled.curve]

@@ -15,16 +15,16 @@ from neuronspec.figures.canvas import (
     GREY,
     MARKERS,
     PALETTE,
-    STACKS,
+    STACK_COLORS,
     check_values,
     draw_boxes,
     draw_legend,
     open_figure,
-    read_layer,
     save_figure,
     sort_layers,
     summarize,
 )
+from neuronspec.layer_names import STACKS, index_of, stack_of
 
 
 def draw_sparsity(
@@ -53,7 +53,7 @@ def draw_sparsity(
             look = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
             axes.plot([], [], label=name, **look)
             for stack in STACKS:
-                own = [layer for layer in layers if layer.startswith(stack) and layer in line]
+                own = [layer for layer in layers if stack_of(layer) == stack and layer in line]
                 values = [check_values(f"the layer {layer!r}", line[layer]) for layer in own]
                 if own:
                     x, means = [places[layer] for layer in own], [float(part.mean()) for part in values]
@@ -91,14 +91,14 @@ def draw_progression(
     layers = sort_layers(values_by_layer)
     values = {layer: check_values(f"the layer {layer!r}", values_by_layer[layer]) for layer in layers}
     boxes = {layer: summarize(values[layer]) for layer in layers}
-    deepest = max(read_layer(layer)[1] for layer in layers)
-    shifts = (-0.19, 0.19) if len({read_layer(layer)[0] for layer in layers}) > 1 else (0, 0)
+    deepest = max(index_of(layer) for layer in layers)
+    shifts = (-0.19, 0.19) if len({stack_of(layer) for layer in layers}) > 1 else (0, 0)
     with open_figure(_fit_width(deepest + 1, 0.42, 0.7), 3.6) as (figure, axes):
         handles = []
-        for (stack, color), shift, marker in zip(STACKS.items(), shifts, MARKERS[:2], strict=True):
-            own = [layer for layer in layers if layer.startswith(stack)]
+        for (stack, color), shift, marker in zip(STACK_COLORS.items(), shifts, MARKERS[:2], strict=True):
+            own = [layer for layer in layers if stack_of(layer) == stack]
             if own:
-                places = [read_layer(layer)[1] + shift for layer in own]
+                places = [index_of(layer) + shift for layer in own]
                 draw_boxes(axes, [boxes[layer] for layer in own], places, color, 0.3)
                 means = [boxes[layer]["mean"] for layer in own]
                 axes.plot(places, means, color=color, marker=marker, zorder=4)
@@ -117,10 +117,10 @@ def _fit_width(places: int, least: float, most: float) -> float:
 
 def _name_stacks(axes: Any, layers: Sequence[str]) -> None:
     """Number the layers, name the stacks and draw a divider between them."""
-    numbers = [str(read_layer(layer)[1]) for layer in layers]
+    numbers = [str(index_of(layer)) for layer in layers]
     axes.set_xticks(range(len(layers)), numbers, fontsize=10 if len(layers) <= 30 else 8)
     axes.set_xlabel("layer")
-    split = sum(layer.startswith("encoder") for layer in layers)
+    split = sum(stack_of(layer) == "encoder" for layer in layers)
     for stack, start, end in (("encoder", 0, split), ("decoder", split, len(layers))):
         if start < end:
             middle = (start + end - 1) / 2

@@ -17,10 +17,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.layer_names import STACKS, Stack
 from neuronspec.models.matrices import Matrix, features_in, features_out
 from neuronspec.models.peft_wrapping import list_matrices, unwrap_matrix
 from neuronspec.models.transformers_internals import evaluating
-from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form, Stack
+from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form
 
 Blocks = Sequence[nn.Module]
 _POSITIONS = 4  # of the probe; its two rows are the same but for the change
@@ -62,7 +63,7 @@ def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
     }
     lists = _of_text(model, lists)
     outer = {path: blocks for path, blocks in lists.items() if not any(path.startswith(f"{other}.") for other in lists)}
-    expected: list[Stack] = ["encoder", "decoder"] if model.config.is_encoder_decoder else ["decoder"]
+    expected: list[Stack] = list(STACKS) if model.config.is_encoder_decoder else ["decoder"]
     if len(outer) != len(expected):
         raise _refusal(model, f"{len(outer)} lists of layers ({', '.join(outer) or 'none'}), expected {len(expected)}")
     # The encoder is built, and so listed, before the decoder; a model that names them otherwise must be registered.

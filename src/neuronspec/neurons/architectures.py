@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from neuronspec.layer_names import Stack
 from neuronspec.registry import Registry
 
-Stack = Literal["encoder", "decoder"]
 HOW_TO_REGISTER = (
     "say where its neurons live: "
     "neuronspec.neurons.architectures.ARCHITECTURES.register(model_type)(Architecture(stacks, forms))"

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
+from neuronspec.layer_names import stack_of
 from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.names import check_layers, check_names
 from neuronspec.processes import join_processes
@@ -76,7 +77,7 @@ class ActivationCounts:
             layer: its name.
             neurons: of the layer; all where not given.
         """
-        totals = self.totals[layer.partition(".")[0]]
+        totals = self.totals[stack_of(layer)]
         return self.values[layer][:, neurons or slice(None)] / totals.clamp(min=1).to(torch.float64)[:, None]
 
     def save(self, directory: Path) -> Path:
@@ -124,7 +125,7 @@ class ActivationCounts:
             good = all(t.dtype == torch.int64 and t.ndim > 0 and len(t) == len(counts.tasks) for t in whole)
             good = good and all(t.ndim == 2 for t in counts.values.values())
             good = good and all(t.ndim == 1 for t in counts.totals.values())
-            for stack in {layer.partition(".")[0] for layer in layers}:
+            for stack in {stack_of(layer) for layer in layers}:
                 counts.totals[stack]  # a KeyError says that it is missing
         except (KeyError, TypeError) as error:
             raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error

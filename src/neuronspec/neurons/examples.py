@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import publish
+from neuronspec.layer_names import stack_of
 from neuronspec.models.encoding import Side, name_tokens
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.counts import read_tensors
@@ -102,7 +103,7 @@ class Examples:
         width = len(self.values[layer])
         if not 0 <= neuron < width:
             raise NeuronspecError(f"{layer} has neurons 0 to {width - 1}, not {neuron}")
-        stack = layer.partition(".")[0]
+        stack = stack_of(layer)
         side: Side = "source" if stack == "encoder" else "target"
         shown = []
         columns = (named[layer][neuron].tolist() for named in (self.sentences, self.positions, self.values))
@@ -146,7 +147,7 @@ class Examples:
             layers = list(header["layers"])
             check_names(header["tasks"], "task", path)
             check_layers(layers, path)
-            stacks = dict.fromkeys(layer.partition(".")[0] for layer in layers)
+            stacks = dict.fromkeys(stack_of(layer) for layer in layers)
             examples = cls(
                 tuple(header["tasks"]),
                 int(header["top"]),
@@ -345,7 +346,7 @@ def _neurons_fit(examples: Examples, layer: str) -> bool:
     if not (torch.isin(sentences[some], examples.numbers).all() and (values.isnan() == ~some).all()):
         return False
     rows = torch.searchsorted(examples.numbers, sentences[some])
-    lengths = examples.lengths[layer.partition(".")[0]][rows]
+    lengths = examples.lengths[stack_of(layer)][rows]
     good = (positions[some] >= 0).all() and (positions[some] < lengths).all()
     return bool(good and (sentences[~some] == -1).all() and (positions[~some] == -1).all())
 

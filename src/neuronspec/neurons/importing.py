@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.layer_names import place_of
 from neuronspec.neurons.masks import NeuronMasks, read_booleans
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
@@ -87,19 +88,20 @@ def _read_rows(path: Path) -> dict[str, torch.Tensor]:
     found = _open(path)
     if not isinstance(found, dict):
         raise NeuronspecError(f"{path} holds no mapping from weights to masks")
-    rows: dict[tuple[str, int], torch.Tensor] = {}
+    rows: dict[str, torch.Tensor] = {}
     for name, mask in found.items():
         matched = _RELEASED_NAME.fullmatch(str(name))
         on = _read_mask(mask, f"{path}: {name!r}") if matched else None
         if matched is None or on is None or on.ndim != 2 or not on.numel():
             raise NeuronspecError(f"{path}: {name!r} is no mask of a first FFN matrix (encoder.layers.N.fc1.weight)")
-        if (matched[1], int(matched[2])) in rows:
+        layer = f"{matched[1]}.{int(matched[2])}"
+        if layer in rows:
             raise NeuronspecError(f"{path}: {name!r} is a second mask of the same layer")
         if not torch.equal(on, on[:, :1].expand_as(on)):
             raise NeuronspecError(f"{path}: {name} masks single weights, not whole neurons")
-        rows[matched[1], int(matched[2])] = on[:, 0]
-    ordered = sorted(rows, key=lambda key: (key[0] != "encoder", key[1]))
-    return {f"{stack}.{index}": rows[stack, index] for stack, index in ordered}
+        rows[layer] = on[:, 0]
+    ordered = sorted(rows, key=place_of)
+    return {layer: rows[layer] for layer in ordered}
 
 
 def _read_mask(mask: Any, what: str) -> torch.Tensor:

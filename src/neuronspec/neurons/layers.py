@@ -10,10 +10,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import EXPERT, STACKS, Stack
 from neuronspec.models.matrices import Matrix, features_in, features_out, is_plain
 from neuronspec.models.peft_wrapping import unwrap_matrix, unwrap_model
 from neuronspec.neurons.architecture_search import search_architecture
-from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form, Stack
+from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form
 from neuronspec.neurons.masks import SPECIALIZATION
 
 
@@ -131,7 +132,7 @@ def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FF
 def _stacks_of(model: PreTrainedModel, architecture: Architecture) -> dict[Stack, tuple[str, str]]:
     """Return where the stacks are that a model has: the decoder of an encoder-decoder may come alone."""
     stacks = dict(architecture.stacks)
-    if model.config.is_encoder_decoder or not {"encoder", "decoder"} <= stacks.keys():
+    if model.config.is_encoder_decoder or not set(STACKS) <= stacks.keys():
         return stacks
     if _has_part(model, stacks["decoder"][0]) and not _has_part(model, stacks["encoder"][0]):
         del stacks["encoder"]
@@ -150,7 +151,7 @@ def _find_in_block(
     holders = (
         {name: ffn}
         if experts is None
-        else {f"{name}.expert.{n}": child for n, child in enumerate(filter(_has_parts, experts.children()))}
+        else {f"{name}{EXPERT}{n}": child for n, child in enumerate(filter(_has_parts, experts.children()))}
     )
     for number, (name, holder) in enumerate(holders.items()):
         parts = _find_parts(holder, name, architecture.forms)

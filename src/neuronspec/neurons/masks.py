@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import match_direction, spell_pivot
+from neuronspec.layer_names import STACKS, is_expert, stack_of
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons import storage
 from neuronspec.neurons.composition import compose_direction, name_composed
@@ -96,8 +97,8 @@ class NeuronMasks:
             for layer in layer_k or {}:
                 if layer not in counts.layers:
                     raise NeuronspecError(f"layer_k: no layer {layer!r}{did_you_mean(layer, counts.layers)}")
-            by_layer = {layer: ks[layer.partition(".")[0]] for layer in counts.layers} | dict(layer_k or {})
-            stacks = {layer.partition(".")[0] for layer in counts.layers}
+            by_layer = {layer: ks[stack_of(layer)] for layer in counts.layers} | dict(layer_k or {})
+            stacks = {stack_of(layer) for layer in counts.layers}
             signature |= {f"k.{name}": str(share) for name, share in ks.items() if name in stacks}
             signature |= {f"k.{layer}": str(share) for layer, share in (layer_k or {}).items()}
             options = {"k": by_layer, **options}
@@ -210,7 +211,7 @@ class NeuronMasks:
         """
         task = name or name_composed(encoder, decoder)
         rows = {"encoder": self.task_index(encoder), "decoder": self.task_index(decoder)}
-        values = {layer: mask[rows[layer.partition(".")[0]], None] for layer, mask in self._values.items()}
+        values = {layer: mask[rows[stack_of(layer)], None] for layer, mask in self._values.items()}
         return NeuronMasks([task], values, self.signature | {"composed": f"{encoder} + {decoder}"})
 
     def zero_shot(self, directions: Sequence[str] | None = None, pivot: str = "en") -> NeuronMasks:
@@ -235,7 +236,7 @@ class NeuronMasks:
             "encoder": [self.task_index(encoder) for encoder, _ in sides],
             "decoder": [self.task_index(decoder) for _, decoder in sides],
         }
-        values = {layer: mask[rows[layer.partition(".")[0]]] for layer, mask in self._values.items()}
+        values = {layer: mask[rows[stack_of(layer)]] for layer, mask in self._values.items()}
         return NeuronMasks(directions, values, self.signature | {"composed": f"x-{pivot} + {pivot}-y"})
 
     def union(self, other: NeuronMasks) -> NeuronMasks:
@@ -265,10 +266,10 @@ class NeuronMasks:
         Args:
             stack: `encoder`, `decoder` or `both`.
         """
-        if stack not in ("encoder", "decoder", "both"):
+        if stack not in (*STACKS, "both"):
             raise NeuronspecError(f"stack must be encoder, decoder or both, not {stack!r}")
         values = {
-            layer: mask if stack in ("both", layer.partition(".")[0]) else torch.ones_like(mask)
+            layer: mask if stack in ("both", stack_of(layer)) else torch.ones_like(mask)
             for layer, mask in self._values.items()
         }
         return NeuronMasks(self.tasks, values, self.signature | {"stacks": stack})
@@ -280,6 +281,19 @@ class NeuronMasks:
     def sparsity(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Return for each layer the (tasks,) share of neurons that are switched off."""
         return {layer: 1 - mask.double().mean(1).numpy() for layer, mask in self._values.items()}
+
+    def mean_sparsity(self, stack: str | None = None) -> float:
+        """Return the share of neurons that are switched off, the mean over tasks and then over layers.
+
+        Args:
+            stack: Stack whose layers to take, `encoder` or `decoder`; by default all layers.
+        """
+        means = [off.mean() for layer, off in self.sparsity().items() if stack is None or stack_of(layer) == stack]
+        return float(np.mean(means))
+
+    def sparsity_by_layer(self) -> dict[str, float]:
+        """Return for each layer the share of neurons that are switched off, the mean over tasks."""
+        return {layer: float(off.mean()) for layer, off in self.sparsity().items()}
 
     def save_pretrained(self, directory: str | Path) -> Path:
         """Write `neuron_masks.safetensors` (one bit a neuron) into `directory` and return its path."""
@@ -350,11 +364,10 @@ class NeuronMasks:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        sparsity = 100 * float(np.mean([value.mean() for value in self.sparsity().values()]))
         counted = [
             f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
         ]
-        return f"NeuronMasks({' x '.join(counted)}, sparsity {sparsity:.1f} %)"
+        return f"NeuronMasks({' x '.join(counted)}, sparsity {100 * self.mean_sparsity():.1f} %)"
 
 
 def _check_same_layers(first: NeuronMasks, second: NeuronMasks) -> None:
@@ -423,7 +436,7 @@ def _warn_of_silence(counts: ActivationCounts, selected: Mapping[str, torch.Tens
     silent = [
         (layer, counts.tasks[row])
         for layer, values in counts.values.items()
-        if ".expert." not in layer  # no token was sent to it
+        if not is_expert(layer)  # no token was sent to it
         for row in ((values.sum(1) == 0) & ~selected[layer].any(1)).nonzero()[:, 0].tolist()
     ]
     if silent:

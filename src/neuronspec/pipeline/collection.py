@@ -68,8 +68,7 @@ def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
             continue
         tasks = [task for task in study.results.tasks if task not in study.results.zero_shot]
         ours, theirs = (study.results.score(one, metric, tasks) for one in ("neuron_specialization", baseline))
-        sparsity = {layer: float(values.mean()) for layer, values in masks.sparsity().items()}
-        points.setdefault(next(iter(ks)), SharePoint(next(iter(ks)), sparsity, ours - theirs))
+        points.setdefault(next(iter(ks)), SharePoint(next(iter(ks)), masks.sparsity_by_layer(), ours - theirs))
     return list(points.values())
 
 

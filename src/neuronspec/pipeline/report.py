@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from neuronspec.comparison.detail_tables import name_table, tabulate_all, tabulate_tests
 from neuronspec.comparison.seeds import tabulate_seeds
 from neuronspec.comparison.study import SIDES, Study
@@ -104,6 +102,4 @@ def _explain_marks(study: Study) -> str:
 
 def _sparsity(masks: NeuronMasks | None) -> float | None:
     """Return the mean sparsity in percent."""
-    if masks is None:
-        return None
-    return 100 * float(np.mean([values.mean() for values in masks.sparsity().values()]))
+    return None if masks is None else 100 * masks.mean_sparsity()

@@ -91,11 +91,7 @@ def describe(measures: Measures, ablations: Mapping[str, Ablation] | None = None
 
 
 def _describe_selection(measures: Measures) -> Finding:
-    sparsity = measures.masks.sparsity()
-    off = {
-        stack: float(np.mean([sparsity[one.layer].mean() for one in layers]))
-        for stack, layers in measures.stacks.items()
-    }
+    off = {stack: measures.masks.mean_sparsity(stack) for stack in measures.stacks}
     told = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in off.items())
     signature = measures.masks.signature
     ks = (signature.get(f"k.{stack}", "") for stack in off)

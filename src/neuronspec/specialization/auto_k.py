@@ -83,7 +83,7 @@ def search_k(
         for share in tried:
             masks = choose(counts, share)
             losses.append(measure(specialize(model, masks)))
-            sparsities.append(float(np.mean([off.mean() for off in masks.sparsity().values()])))
+            sparsities.append(masks.mean_sparsity())
     finally:
         unspecialize(model)
     if not all(np.isfinite(loss) and loss > 0 for loss in losses):

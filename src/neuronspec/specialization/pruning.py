@@ -12,10 +12,11 @@ import torch
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import Stack
 from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import features_out, set_parameters, take_inputs, take_outputs
 from neuronspec.models.peft_wrapping import refuse_wrapped
-from neuronspec.neurons.architectures import ARCHITECTURES, Stack
+from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, specialize

@@ -22,6 +22,7 @@ from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import STACKS
 from neuronspec.libraries import find_library
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.models.nonfinite import find_nonfinite
@@ -307,7 +308,7 @@ def _make_accelerator(
     for name in training.report_to:
         find_library(name, "training.report_to", "tracking" if name == "tensorboard" else "")
     # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
-    unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in ("encoder", "decoder"))
+    unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
     joined = join_processes(cpu)
     accelerator = Accelerator(
         cpu=joined.device.type == "cpu",

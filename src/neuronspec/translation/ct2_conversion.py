@@ -11,6 +11,7 @@ import torch
 from transformers import BartConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.layer_names import STACKS
 from neuronspec.libraries import import_library
 
 # The architectures whose conversions are compared with transformers, output by output.
@@ -30,7 +31,7 @@ def check_convertible(model: PreTrainedModel) -> None:
     if config.model_type not in CONVERTIBLE:
         known = ", ".join(CONVERTIBLE)
         raise NeuronspecError(f"CTranslate2 cannot convert a {config.model_type!r} model, only {known}: {INSTEAD}")
-    if len({getattr(config, f"{stack}_attention_heads", None) for stack in ("encoder", "decoder")}) > 1:
+    if len({getattr(config, f"{stack}_attention_heads", None) for stack in STACKS}) > 1:
         raise NeuronspecError(f"CTranslate2 needs as many attention heads in the decoder as the encoder: {INSTEAD}")
 
 

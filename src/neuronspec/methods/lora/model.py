@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import STACKS
 from neuronspec.libraries import import_library
 from neuronspec.methods.lass.masks import PARTS, Place, find_matrices
 from neuronspec.methods.parts import PartRouter, load_parts, save_parts
@@ -81,7 +82,7 @@ class Lora(PartRouter):
     ) -> None:
         places, layers = find_targets(model, shape.targets), find_ffn_layers(model)
         sets = sets or make_sets(places, shape, seed)  # may refuse, before anything is changed
-        super().__init__(model, shape.tasks, dict.fromkeys(("encoder", "decoder"), range(len(shape.tasks))))
+        super().__init__(model, shape.tasks, dict.fromkeys(STACKS, range(len(shape.tasks))))
         self.layers, self.shape = layers, shape
         self.sets: nn.ModuleList = sets.to(model.device, model.dtype)
         self.frozen = [parameter for parameter in model.parameters() if frozen and parameter.requires_grad]

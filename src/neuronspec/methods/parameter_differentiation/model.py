@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import STACKS
 from neuronspec.methods.parts import PartRouter, load_parts, save_parts
 from neuronspec.models.building import count_parameters
 from neuronspec.models.nonfinite import find_nonfinite
@@ -95,7 +96,7 @@ class Branches(PartRouter):
 
     def __init__(self, model: PreTrainedModel, tasks: Sequence[str]) -> None:
         units, layers = find_units(model), find_ffn_layers(model)  # before anything is changed: it may refuse
-        super().__init__(model, tasks, dict.fromkeys(("encoder", "decoder"), range(len(tasks))))
+        super().__init__(model, tasks, dict.fromkeys(STACKS, range(len(tasks))))
         self.units, self.layers = units, layers
         self.trained = tuple(tasks)
         self.tables: dict[str, list[int]] = {}  # of units with more than one copy, in the order of their first split

@@ -1,0 +1,78 @@
+"""Names of FFN layers, such as `encoder.0` and `decoder.3.expert.1`: the stack, the index and the order."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, cast
+
+from neuronspec.errors import NeuronspecError
+
+Stack = Literal["encoder", "decoder"]
+
+STACKS: Final[tuple[Stack, ...]] = ("encoder", "decoder")  # in the order of the data
+EXPERT: Final = ".expert."
+
+
+def stack_of(layer: str) -> Stack:
+    """Return the stack of a layer.
+
+    Args:
+        layer: Name of the layer.
+
+    Raises:
+        NeuronspecError: If this is no name of a layer.
+
+    Example:
+        >>> stack_of("decoder.3.expert.1")
+        'decoder'
+    """
+    return STACKS[place_of(layer)[0]]
+
+
+def index_of(layer: str) -> int:
+    """Return the index of a layer in its stack; all experts of a layer have the index of the layer.
+
+    Args:
+        layer: Name of the layer.
+
+    Raises:
+        NeuronspecError: If this is no name of a layer.
+
+    Example:
+        >>> index_of("decoder.3.expert.1")
+        3
+    """
+    return place_of(layer)[1]
+
+
+def place_of(layer: str) -> tuple[int, int]:
+    """Return the place of a layer in the order of the data, to sort by: encoder before decoder, then by index.
+
+    Args:
+        layer: Name of the layer.
+
+    Returns:
+        The number of the stack in `STACKS`, and the index of the layer in its stack.
+
+    Raises:
+        NeuronspecError: If this is no name of a layer.
+
+    Example:
+        >>> sorted(["decoder.0", "encoder.10", "encoder.2"], key=place_of)
+        ['encoder.2', 'encoder.10', 'decoder.0']
+    """
+    stack, _, rest = layer.partition(".")
+    index, *expert = rest.split(EXPERT)
+
+    if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
+        raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
+    return STACKS.index(cast(Stack, stack)), int(index)
+
+
+def is_expert(layer: str) -> bool:
+    """Return whether a layer is one expert of a layer of experts.
+
+    Example:
+        >>> is_expert("encoder.3.expert.0"), is_expert("encoder.3")
+        (True, False)
+    """
+    return EXPERT in layer
