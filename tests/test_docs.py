@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import typer
 import yaml
 from transformers import (
@@ -26,9 +27,13 @@ from neuronspec.config.loading import load_config
 from neuronspec.config.sections import Data
 from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import CORPUS_FORMATS
-from neuronspec.methods import method_options
+from neuronspec.evaluation.metrics import METRICS, evaluate
+from neuronspec.methods import METHODS, method_options
 from neuronspec.neurons.architectures import ARCHITECTURES
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.rules import RULES
+from neuronspec.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,6 +108,28 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert names["grid"].tasks == ("de-sv", "sv-de")
     small, same = (dict(names[name].named_parameters()) for name in ("again", "same"))
     assert {tuple(weight.shape) for weight in small.values()} != {tuple(weight.shape) for weight in same.values()}
+
+
+def test_the_recipes_of_contributing_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    registries: tuple[Registry[Any], ...] = (METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, RULES)
+    before = {id(registry): {*registry} for registry in registries}
+    for registry in registries:
+        monkeypatch.setattr(registry, "_entries", dict(registry))
+    for snippet in snippets(ROOT / "CONTRIBUTING.md", "python"):
+        exec(compile(snippet, "CONTRIBUTING.md", "exec"), {})
+    added = [name for registry in registries for name in registry if name not in before[id(registry)]]
+    assert added == ["frozen_encoder", "my_model", "bars", "exact", "frequent"]
+
+    (tmp_path / "talks.de-en.bars").write_text("Hallo|Hello\n", encoding="utf-8")
+    (pair,) = CORPUS_FORMATS["bars"].read(str(tmp_path / "talks.{src}-{tgt}.bars"), "de", "en")
+    assert (pair.source, pair.target) == ("Hallo", "Hello")
+    (score,) = evaluate(["a b", "c"], ["a b", "d"], "de", metrics=["exact"])
+    assert (score.metric, score.value) == ("exact match", 50.0)
+    totals = {stack: torch.tensor([4]) for stack in ("encoder", "decoder")}
+    values = {"decoder.0": torch.tensor([[1, 2, 4]])}
+    counts = ActivationCounts(tasks=("de-en",), values=values, totals=totals, unit="sentence")
+    masks = NeuronMasks.from_counts(counts, rule="frequent", k=0.5)
+    assert masks.mask("de-en", "decoder.0").tolist() == [False, True, True]
 
 
 def test_the_page_on_analysis_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
