@@ -241,7 +241,8 @@ def _describe(system: System) -> list[object]:
 
 def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Iterator[tuple[str, str]]:
     """Yield the direction and the text of every sentence, of the arguments, a file, or standard input."""
-    from neuronspec.data.streams import decode, read_lines
+    from neuronspec.data.streams import read_lines
+    from neuronspec.data.text_encoding import decode_text
 
     place = str(source) if source is not None else "standard input"
     if source is not None and sentences:
@@ -255,7 +256,7 @@ def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Ite
             raise NeuronspecError("standard input is closed: give sentences, or --input FILE")
         raw = sys.stdin.buffer.read().removesuffix(b"\n")
         pieces = raw.split(b"\n") if raw else []
-        lines = (decode(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))
+        lines = (decode_text(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))
     if direction == "-":
         yield from _split_rows(lines, place)
     else:

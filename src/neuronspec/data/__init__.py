@@ -1,1 +1,5 @@
-"""From users' corpora to sampled batches."""
+"""From users' corpora to sampled batches: reading, cleaning, prepared text, vocabulary, token store, sampling."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

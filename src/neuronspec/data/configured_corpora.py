@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.corpora import guess_format
-from neuronspec.data.streams import ARCHIVE_PATH
+from neuronspec.data.zip_files import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import neuronspec.data.readers  # noqa: F401 - registers the formats
 from neuronspec.config.columns import check_columns
+from neuronspec.data.compression import strip_compression
 from neuronspec.data.corpus_formats import CORPUS_FORMATS as CORPUS_FORMATS
-from neuronspec.data.corpus_formats import CorpusFormat, Pair, strip_compression
+from neuronspec.data.corpus_formats import CorpusFormat, Pair
 from neuronspec.data.locations import locate, refuse_other_spelling
 from neuronspec.data.streams import exists, open_bytes
 from neuronspec.errors import NeuronspecError

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Literal
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.registry import Registry
-
-_COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -106,13 +103,3 @@ def register_format(
         return read
 
     return add
-
-
-def strip_compression(path: PurePath) -> PurePath:
-    """Return a path without the suffix of a compression.
-
-    Example:
-        >>> strip_compression(PurePath("train/de.tsv.xz")).name
-        'de.tsv'
-    """
-    return path.with_suffix("") if path.suffix in _COMPRESSION_SUFFIXES else path

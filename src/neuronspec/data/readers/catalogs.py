@@ -18,7 +18,10 @@ import polib
 from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.readers.charsets import find_charset
 from neuronspec.data.readers.rows import decode_json
-from neuronspec.data.streams import ARCHIVE_PATH, decode, missing, missing_member, open_archive, open_bytes, open_member
+from neuronspec.data.reading_errors import explain_missing, explain_missing_member
+from neuronspec.data.streams import open_bytes
+from neuronspec.data.text_encoding import decode_text
+from neuronspec.data.zip_files import ARCHIVE_PATH, open_archive, open_member
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_only_spelling, same_language
 
@@ -191,12 +194,12 @@ def _regex(pattern: str, first: str, again: str) -> str:
 
 def _nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecError:
     if archive is not None:
-        return missing_member(str(archive.filename), pattern, archive.namelist())
+        return explain_missing_member(str(archive.filename), pattern, archive.namelist())
     if not glob.has_magic(pattern):
-        return missing(Path(pattern))
+        return explain_missing(Path(pattern))
     folder = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
     if not folder.exists():
-        return missing(folder)
+        return explain_missing(folder)
     return NeuronspecError(f"no file fits {pattern}; {folder.absolute()} exists, look below it for other names")
 
 
@@ -211,7 +214,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _parse_json(raw: bytes, name: str) -> dict[Key, str]:
-    return dict(_flatten(decode_json(decode(raw, name), name), ()))
+    return dict(_flatten(decode_json(decode_text(raw, name), name), ()))
 
 
 def _flatten(value: object, key: Key) -> Iterator[tuple[Key, str]]:
@@ -223,7 +226,7 @@ def _flatten(value: object, key: Key) -> Iterator[tuple[Key, str]]:
 
 
 def _parse_po(raw: bytes, name: str) -> dict[Key, str]:
-    text = decode(raw, name, encoding=find_charset(raw, name))
+    text = decode_text(raw, name, encoding=find_charset(raw, name))
     text = text.translate(_NOT_LINE_BREAKS) + "\n"  # no path ends so: polib takes it for content
     return _messages(name, lambda: polib.pofile(text, encoding="utf-8"))
 

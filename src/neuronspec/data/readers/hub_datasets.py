@@ -9,7 +9,7 @@ from typing import Any
 from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.locations import fill_codes, locate
 from neuronspec.data.readers.rows import read_row
-from neuronspec.data.streams import missing
+from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import import_library
 
@@ -64,7 +64,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
 def _load_from_path(datasets: Any, path: Path) -> Iterable[Any]:
     """Open what `save_to_disk` wrote, a folder of data files, or one Parquet or JSON file."""
     if not path.exists():
-        raise missing(path)
+        raise explain_missing(path)
 
     rows: Any
     if (path / "state.json").exists() or (path / "dataset_dict.json").exists():

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from neuronspec.data.corpus_formats import Pair, register_format, strip_compression
+from neuronspec.data.compression import strip_compression
+from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.locations import locate
 from neuronspec.data.readers.aligned import read_aligned
-from neuronspec.data.streams import open_archive
+from neuronspec.data.zip_files import open_archive
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_variant
 

@@ -1,0 +1,170 @@
+"""Compressed files, recognized by their first bytes, whatever their name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import BinaryIO, cast
+
+import zstandard
+
+from neuronspec.errors import NeuronspecError
+
+_BLOCK = 1 << 16  # bytes that are read at a time
+_JUDGED = 512  # bytes that show what a file is
+_TAR_MAGIC = slice(257, 262)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compression:
+    """A format of compressed files.
+
+    Attributes:
+        name: Name of the format, for messages.
+        suffix: Usual end of file names.
+        magic: Pattern of the first bytes of every such file, and of no UTF-8 text.
+        start: Bytes that every such file begins with, by which a truncated one is known.
+        open: Function from the stream of a file to that of its content.
+    """
+
+    name: str
+    suffix: str
+    magic: re.Pattern[bytes]
+    start: bytes
+    open: Callable[[BinaryIO], BinaryIO]
+
+
+def decompress(raw: BinaryIO, name: str) -> BinaryIO:
+    """Return the stream of a file's content, given the stream of its bytes.
+
+    Args:
+        raw: Stream of the file's bytes.
+        name: Name of the file, for messages.
+
+    Raises:
+        NeuronspecError: If the file is compressed twice, or is an archive of several files.
+        EOFError: If it has the name of a compressed file and ends after its first bytes.
+    """
+    raw, start = _peek(raw)
+    compression = _recognize(start)
+    if compression is None:
+        _refuse_truncated(start, name)
+        _refuse_archive(start, name)
+        return raw
+
+    inner, start = _peek(compression.open(raw))
+    again = _recognize(start)
+    if again is not None:
+        raise NeuronspecError(f"{name} is compressed twice ({again.name} within {compression.name}); unpack it once")
+    _refuse_archive(start, name)
+    return inner
+
+
+def strip_compression(path: PurePath) -> PurePath:
+    """Return a path without the suffix of a compression.
+
+    Example:
+        >>> strip_compression(PurePath("train/de.tsv.xz")).name
+        'de.tsv'
+    """
+    return path.with_suffix("") if path.suffix in _SUFFIXES else path
+
+
+def _peek(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
+    """Return a stream of the same bytes, and the first of them."""
+    buffered = io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK)
+    return buffered, buffered.peek(_JUDGED)[:_JUDGED]
+
+
+def _recognize(start: bytes) -> _Compression | None:
+    return next((compression for compression in _COMPRESSIONS if compression.magic.match(start)), None)
+
+
+def _refuse_truncated(start: bytes, name: str) -> None:
+    """Refuse a file that is named like a compressed one, but ends before its content could show it."""
+    for compression in _COMPRESSIONS:
+        if name.endswith(compression.suffix) and compression.start.startswith(start):
+            raise EOFError("it is empty" if not start else "it ends after its first bytes")
+
+
+def _refuse_archive(start: bytes, name: str) -> None:
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        raise NeuronspecError(f"{name} is a zip archive; name a file in it: {name}!MEMBER")
+    if start[_TAR_MAGIC] == b"ustar":
+        raise NeuronspecError(f"{name} is a tar archive; unpack it, and name a file of it")
+
+
+class _ZstdStream(io.RawIOBase):
+    """Decompresses frame by frame: the library's own file object ends in silence where a file is cut off."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._chunks = self._read_chunks(file)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
+
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    @staticmethod
+    def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
+        frame = decompressor.decompressobj()
+        while block := file.read(_BLOCK):
+            while block:
+                if frame.eof:
+                    frame = decompressor.decompressobj()
+                yield frame.decompress(block)
+                block = frame.unused_data
+        if not frame.eof:
+            raise EOFError("it ends within a frame")
+
+
+_COMPRESSIONS = (
+    _Compression(
+        name="gzip",
+        suffix=".gz",
+        magic=re.compile(rb"\x1f\x8b"),
+        start=b"\x1f\x8b",
+        open=lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file)),
+    ),
+    _Compression(
+        name="bzip2",
+        suffix=".bz2",
+        magic=re.compile(rb"BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90|.{0,5}\Z)", re.DOTALL),
+        start=b"BZh",
+        open=lambda file: cast(BinaryIO, bz2.BZ2File(file)),
+    ),
+    _Compression(
+        name="xz",
+        suffix=".xz",
+        magic=re.compile(rb"\xfd7zXZ\x00"),
+        start=b"\xfd7zXZ\x00",
+        open=lambda file: cast(BinaryIO, lzma.LZMAFile(file)),  # noqa: SIM115
+    ),
+    _Compression(
+        name="Zstandard",
+        suffix=".zst",
+        magic=re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame of data, or one to skip
+        start=b"\x28\xb5\x2f\xfd",
+        open=lambda file: cast(BinaryIO, io.BufferedReader(_ZstdStream(file))),
+    ),
+)
+
+_SUFFIXES = frozenset(compression.suffix for compression in _COMPRESSIONS)

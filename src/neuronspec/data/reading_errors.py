@@ -1,0 +1,48 @@
+"""What is said about a file that cannot be read."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+
+_NAMED = 5  # entries of a folder that a message names
+
+
+@contextlib.contextmanager
+def explained_reading(name: str | Path) -> Iterator[None]:
+    """Turn what goes wrong while `name` is read into one clear sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise explain_missing(Path(name)) from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise NeuronspecError(f"cannot read {name}: {error.strerror}") from error
+        raise NeuronspecError(f"{name} is damaged or truncated ({error}); fetch it again") from error
+
+
+def explain_missing(path: Path) -> NeuronspecError:
+    """Return the error for a path that does not exist; it names what is in its folder."""
+    # Report the first part of the path that is missing.
+    path = path.absolute()
+    while not path.parent.exists():
+        path = path.parent
+
+    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, names)
+    more = ", ..." if len(names) > _NAMED else ""
+    found = ", ".join(names[:_NAMED]) + more or "nothing"
+    return NeuronspecError(f"{path} does not exist{hint}; {path.parent} holds {found}")
+
+
+def explain_missing_member(archive: Path | str, member: str, names: list[str]) -> NeuronspecError:
+    """Return the error for a member that an archive does not have."""
+    return NeuronspecError(f"{archive} holds no file {member}{did_you_mean(member, names)}")

@@ -1,0 +1,69 @@
+"""From bytes to text: UTF-8, and what is said about anything else."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from neuronspec.errors import NeuronspecError
+
+_JUDGED = 512  # bytes that show whether every second one is zero
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before that of UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def decode_text(raw: bytes, name: str | Path, line: int = 1, encoding: str = "utf-8") -> str:
+    """Return `raw`, which begins at line `line` of the file `name`, as text; a byte order mark is dropped.
+
+    Args:
+        raw: Bytes to decode.
+        name: Name of the file, for messages.
+        line: Number of the first line in `raw`.
+        encoding: Name of the encoding.
+
+    Raises:
+        NeuronspecError: If the bytes are not in this encoding.
+    """
+    if line == 1:
+        _refuse_wide(raw, name)
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        byte = raw[error.start]
+
+    line += before.count(b"\n")
+    start_of_line = before[before.rfind(b"\n") + 1 :].decode(encoding, errors="replace")
+    found = f"byte 0x{byte:02x} at column {len(start_of_line) + 1}"
+    if encoding == "utf-8":
+        raise NeuronspecError(f"{name}:{line} is not UTF-8 ({found}); convert it with iconv -f ITS_ENCODING -t UTF-8")
+    raise NeuronspecError(f"{name}:{line} is not {encoding} ({found}), though the file declares it; mend its header")
+
+
+def _refuse_wide(raw: bytes, name: str | Path) -> None:
+    """Refuse text in UTF-16 or UTF-32."""
+    found = _find_wide_encoding(raw)
+    if found is not None:
+        raise NeuronspecError(f"{name}:1 is not UTF-8 but {found}; convert it with iconv -f {found} -t UTF-8")
+
+
+def _find_wide_encoding(raw: bytes) -> str | None:
+    """Return the encoding that a byte order mark, or a zero in every second byte, shows."""
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if raw.startswith(mark):
+            return encoding
+
+    even, odd = raw[:_JUDGED:2], raw[1:_JUDGED:2]
+    if len(odd) < 3:
+        return None
+    if not any(odd) and all(even):
+        return "UTF-16LE"
+    if not any(even) and all(odd):
+        return "UTF-16BE"
+    return None
