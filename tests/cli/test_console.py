@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from neuronspec.cli.console import print_table
-from neuronspec.comparison.tables import Cell, Table, Title
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import ColumnTitle, Table
 
 TABLE = Table(
     "Scores [a]",
@@ -43,7 +44,7 @@ def test_without_a_terminal_there_is_plain_text(capsys: pytest.CaptureFixture[st
 
 
 def test_numbers_are_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    header: list[Title] = ["system", *(("from English", f"language {number}") for number in range(20))]
+    header: list[ColumnTitle] = ["system", *(("from English", f"language {number}") for number in range(20))]
     note = "word " * 60
     print_table(Table("Wide", header, [[Cell("s"), *[Cell(1_234_567.8)] * 20]], [note]))
     lines = capsys.readouterr().out.splitlines()

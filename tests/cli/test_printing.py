@@ -20,7 +20,8 @@ from tests.test_terminal import HOSTILE
 
 from neuronspec.cli.console import print_table
 from neuronspec.cli.printing import complain, fit, note, print_data, print_json, say, start_logging
-from neuronspec.comparison.tables import FORMATS, Cell, Table
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import TABLE_FORMATS, Table
 from neuronspec.errors import NeuronspecWarning
 from neuronspec.progress import show_progress
 from neuronspec.terminal import CONTROL
@@ -156,10 +157,10 @@ def test_a_bug_is_reported_without_control_characters(
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", TABLE_FORMATS)
 def test_tables_in_files_are_harmless_too(format: str, text: str) -> None:
     table = Table(text, [text, (text, text)], [[Cell(text), Cell(text)]], [text], {0: text})
-    written = FORMATS[format].write(table)
+    written = TABLE_FORMATS[format].write(table)
     assert is_harmless(json.dumps(json.loads(written)) if format == "json" else written)
     assert not any(line.startswith("error: forged") for line in written.splitlines())
 

@@ -26,16 +26,37 @@ def test_outcomes_by_hand() -> None:
     gains, p_values = [1.0, 2.0, -1.0, -0.5, 0.3, 0.0, 1e-14], [0.001, 0.02, 0.004, 0.6, 0.012, 1.0, 1.0]
     comparisons = make_comparisons(gains, p_values)
     strict, loose = count_outcomes(comparisons), count_outcomes(comparisons, adjust=benjamini_hochberg)
-    assert strict == Outcomes(1, 1, 5, 3, 2, 2, 0.05, tuple(holm(p_values).tolist()))
-    assert loose == Outcomes(3, 1, 3, 3, 2, 2, 0.05, tuple(benjamini_hochberg(p_values).tolist()))
+    assert (strict.undecided, loose.undecided) == (5, 3)
+    assert strict == Outcomes(
+        significantly_better=1,
+        significantly_worse=1,
+        adjusted_p_values=tuple(holm(p_values).tolist()),
+        better=3,
+        worse=2,
+        equal=2,
+        level=0.05,
+    )
+    assert loose == Outcomes(
+        significantly_better=3,
+        significantly_worse=1,
+        adjusted_p_values=tuple(benjamini_hochberg(p_values).tolist()),
+        better=3,
+        worse=2,
+        equal=2,
+        level=0.05,
+    )
     assert str(loose) == (
-        "3 of 7 significantly better, 1 worse, 3 undecided (adjusted p <= 0.05); 3 better, 2 worse, 2 equal in all"
+        "3 of 7 significantly better, 1 worse, 3 undecided (adjusted p <= 0.05); in total 3 better, 2 worse, 2 equal"
     )
     errors = count_outcomes(comparisons, adjust=benjamini_hochberg, higher_is_better=False)
     assert (errors.significantly_better, errors.significantly_worse, errors.better, errors.worse) == (1, 3, 2, 3)
     assert count_outcomes(comparisons, level=0.001).undecided == 7
     assert count_outcomes(make_comparisons([1.0], [0.05])).significantly_better == 1  # up to the level
-    assert count_outcomes([]) == Outcomes(0, 0, 0, 0, 0, 0, 0.05, ())
+    nothing = Outcomes(
+        better=0, worse=0, equal=0, significantly_better=0, significantly_worse=0, level=0.05, adjusted_p_values=()
+    )
+    assert count_outcomes([]) == nothing
+    assert nothing.undecided == 0
 
 
 def test_outcomes_refuse_what_does_not_fit() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from neuronspec.comparison.detail_tables import tabulate_all, tabulate_directions, tabulate_outcomes
+from neuronspec.comparison.all_tables import tabulate_all
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.cost_table import tabulate_efficiency
+from neuronspec.comparison.detail_tables import tabulate_directions, tabulate_outcomes
 from neuronspec.comparison.paper_tables import (
-    tabulate_efficiency,
     tabulate_interference,
     tabulate_languages,
     tabulate_levels,
@@ -17,8 +19,8 @@ from neuronspec.comparison.paper_tables import (
     tabulate_zero_shot,
 )
 from neuronspec.comparison.quality_table import tabulate_quality
-from neuronspec.comparison.study import Cost, Study, compare, make_study
-from neuronspec.comparison.tables import FORMATS, Cell, Table
+from neuronspec.comparison.study import Cost, Study, compare_study, make_study
+from neuronspec.comparison.tables import TABLE_FORMATS, Table
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, SystemQuality, SystemScore, merge_results
@@ -221,7 +223,8 @@ def test_costs_are_read_by_people_and_kept_as_numbers(grid: Study) -> None:
     assert table.to_json()[2]["Δθ"] == pytest.approx(0.87)
     tuned = Results(tuple(dataclasses.replace(one, system="fine_tune") for one in grid.results.select("base").scores))
     times = {"fine_tune": Cost(1, seconds=10, target_tokens=500), "ours": Cost(1, seconds=5, target_tokens=200)}
-    both = dataclasses.replace(grid, results=merge_results([grid.results, tuned]), costs=times)
+    results = merge_results([grid.results, tuned])
+    both = dataclasses.replace(grid, results=results, costs=times, fine_tuned="fine_tune")
     assert [row["training speed"] for row in tabulate_efficiency(both).to_json()] == [pytest.approx(0.8), 1]
     some = tabulate_efficiency(dataclasses.replace(grid, costs={"ours": Cost(61, -39)}))
     assert [str(cell) for cell in some.rows[0][:3]] == ["Ours", "-39%", "-39"]
@@ -256,7 +259,7 @@ def compared() -> Study:
         for system, own in outputs.items()
         for task, texts in own.items()
     ]
-    return compare(make_study(merge_results(parts), "base", trials=500))
+    return compare_study(make_study(merge_results(parts), "base", trials=500))
 
 
 def read_marks(table: Table, system: str) -> dict[str, str]:
@@ -298,7 +301,7 @@ def test_marks_stand_where_a_difference_is_significant(compared: Study, metric: 
 def test_every_table_marks_its_groups(compared: Study) -> None:
     assert read_marks(tabulate_levels(compared, "BLEU"), "good")[": high O2M"] == "↑"  # both are high in EC30
     assert read_marks(tabulate_zero_shot(compared, "BLEU"), "good") == {": high to high": "↑", ": all": "↑"}
-    pair = compare(compared, [("half", "good")])
+    pair = compare_study(compared, [("half", "good")])
     assert read_marks(tabulate_interference(pair, "BLEU", "half"), "good")["One-to-Many (en-X): de"] == ""
     models = tabulate_models({"one": compared, "two": compared}, ["BLEU"])
     assert set(read_marks(models, "good").values()) == {compared.mark("good", "BLEU", "all")}
@@ -308,7 +311,9 @@ def test_a_system_without_some_directions_leaves_cells_empty(compared: Study) ->
     table = tabulate_languages(compared, "BLEU")
     half = [row for row in show(table) if row[0] == "half"]
     assert [[bool(text) for text in row[2:]] for row in half] == [[True, False, False]]  # nothing to English
-    assert "nan" not in "".join(FORMATS[name].write(one) for one in tabulate_all(compared).values() for name in FORMATS)
+    assert "nan" not in "".join(
+        TABLE_FORMATS[name].write(one) for one in tabulate_all(compared).values() for name in TABLE_FORMATS
+    )
 
 
 def test_outcomes_say_how_many_got_worse(compared: Study) -> None:
@@ -406,7 +411,7 @@ def test_another_language_can_be_in_the_middle() -> None:
     tables = tabulate_all(study)
     assert list(tables["languages.bleu"].sections.values()) == ["One-to-Many (fr-X)", "Many-to-One (X-fr)"]
     assert show(tables["zero_shot.bleu"]) == [["base", "3.0"]]
-    written = "".join(one.write(table) for table in tables.values() for one in FORMATS.values())
+    written = "".join(one.write(table) for table in tables.values() for one in TABLE_FORMATS.values())
     assert "en-" not in written.replace("en-us", "")
 
 
@@ -419,8 +424,8 @@ def test_a_baseline_without_a_direction_leaves_differences_empty() -> None:
 
 def test_tables_are_the_same_in_every_format(compared: Study) -> None:
     for table in tabulate_all(compared).values():
-        rows = json.loads(FORMATS["json"].write(table))
+        rows = json.loads(TABLE_FORMATS["json"].write(table))
         assert len(rows) == len(table.rows)
-        lines = FORMATS["latex"].write(table).splitlines()
+        lines = TABLE_FORMATS["latex"].write(table).splitlines()
         assert sum(line.endswith(r" \\") for line in lines) >= len(table.rows) + 1
         assert all(isinstance(cell, Cell) and len(row) == len(table.header) for row in table.rows for cell in row)

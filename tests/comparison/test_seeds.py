@@ -19,7 +19,7 @@ def make_study(scores: dict[str, tuple[float, float]]) -> Study:
         for system, values in scores.items()
         for task, value in zip(("en-de", "de-en"), values, strict=True)
     ]
-    return Study(Results(tuple(rows)), "pretrained")
+    return Study(Results(tuple(rows)), "pretrained", fine_tuned="fine_tune")
 
 
 @pytest.mark.parametrize("name", ["fine_tune", "a.seedling", "x.seed12", "ours.enc.seed0"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from neuronspec.comparison.differences import SystemComparison
-from neuronspec.comparison.study import Study, compare, make_study
+from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
@@ -23,7 +23,7 @@ def make_results(systems: dict[str, list[str]], tasks: list[str] = TASKS, metric
 
 
 def study(results: Results, baseline: str = "base", pairs: list[tuple[str, str]] | None = None) -> Study:
-    return compare(make_study(results, baseline, trials=200), pairs)
+    return compare_study(make_study(results, baseline, trials=200), pairs)
 
 
 def test_r12_identical_systems_do_not_differ() -> None:
@@ -95,7 +95,18 @@ def test_a_lower_error_rate_is_better() -> None:
 def test_p_values_up_to_the_level_are_marked() -> None:
     results = make_results({"base": WORSE, "ours": GOOD})
     for p, mark in ((0.05, "↑"), (0.0501, ""), (0.9, "")):
-        one = SystemComparison("base", "ours", "sides", "to en", "BLEU", 2.0, p, p, "test", 100)
+        one = SystemComparison(
+            baseline="base",
+            system="ours",
+            family="sides",
+            tasks="to en",
+            metric="BLEU",
+            difference=2.0,
+            p_value=p,
+            adjusted_p_value=p,
+            test="test",
+            trials=100,
+        )
         assert make_study(results, "base", comparisons=[one]).mark("ours", "BLEU", "to en") == mark
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.patience import PATIENCE
 
-from neuronspec.comparison.tables import FORMATS, Cell, Table
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import TABLE_FORMATS, Table
 from neuronspec.errors import NeuronspecError
 
 TABLE = Table(
@@ -163,7 +164,11 @@ def test_data_formats_hold_the_section_of_every_row_and_raw_numbers() -> None:
 
 def test_json_is_strict_and_csv_tells_nothing_from_zero() -> None:
     table = Table("t", ["x"], [[Cell(math.nan)], [Cell(math.inf)], [Cell(0.0)]])
-    assert json.loads(FORMATS["json"].write(table), parse_constant=pytest.fail) == [{"x": None}, {"x": None}, {"x": 0}]
+    assert json.loads(TABLE_FORMATS["json"].write(table), parse_constant=pytest.fail) == [
+        {"x": None},
+        {"x": None},
+        {"x": 0},
+    ]
     assert table.to_csv().splitlines()[1:] == ['""', "inf", "0.0"]
 
 
@@ -280,7 +285,7 @@ def test_hostile_text_never_breaks_latex(table: Table) -> None:
 @given(TABLES)
 def test_every_format_takes_every_table(table: Table) -> None:
     table = dataclasses.replace(table, notes=[])
-    texts = {name: one.write(table) for name, one in FORMATS.items()}
+    texts = {name: one.write(table) for name, one in TABLE_FORMATS.items()}
     assert len(json.loads(texts["json"], parse_constant=pytest.fail)) == len(table.rows)
     shown = texts["markdown"].split("\n|---|" if table.is_text(0) else "\n|---:|")[1]
     assert shown.count("\n|") == len(table.rows) + sum(bool(section) for section, _ in table.blocks)
@@ -294,19 +299,19 @@ def test_numbers_come_back_from_csv_and_json_as_they_were(values: list[float], s
     read = list(csv.DictReader(io.StringIO(table.to_csv())))
     assert [float(row["a b"] or "nan") for row in read] == pytest.approx(values, abs=0, rel=0, nan_ok=True)
     finite = [value if math.isfinite(value) else None for value in values]
-    assert [row["a b"] for row in json.loads(FORMATS["json"].write(table))] == finite
+    assert [row["a b"] for row in json.loads(TABLE_FORMATS["json"].write(table))] == finite
 
 
 def test_formats_are_found_by_name() -> None:
-    assert {name: one.suffix for name, one in FORMATS.items()} == {
+    assert {name: one.suffix for name, one in TABLE_FORMATS.items()} == {
         "markdown": ".md",
         "csv": ".csv",
         "latex": ".tex",
         "json": ".json",
     }
-    assert all(one.write(WIDE).endswith("\n") for one in FORMATS.values())
+    assert all(one.write(WIDE).endswith("\n") for one in TABLE_FORMATS.values())
     with pytest.raises(NeuronspecError, match="did you mean 'latex'"):
-        FORMATS["latx"]
+        TABLE_FORMATS["latx"]
 
 
 ENGINES = {"pdflatex": ["-draftmode", "-interaction=nonstopmode", "-halt-on-error"], "tectonic": []}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronspec.comparison.study import Study, compare, make_study
+from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import score_task
@@ -27,7 +27,7 @@ def score(systems: dict[str, list[str]], tasks: tuple[str, ...], metrics: tuple[
 
 
 def study(results: Results) -> Study:
-    return compare(make_study(results, "base", trials=200))
+    return compare_study(make_study(results, "base", trials=200))
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from neuronspec.analysis.tree import language_tree
-from neuronspec.comparison.tables import Cell, Table
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import Table
 from neuronspec.report.page import pack, pack_floats
 
 FAMILIES = (

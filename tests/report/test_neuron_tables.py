@@ -10,7 +10,8 @@ from tests.analysis.planted import BARE, LANGUAGES, OPTIONS, measure_families, p
 from tests.report.test_findings import make_ablation
 
 from neuronspec.analysis.measures import Measures, measure
-from neuronspec.comparison.tables import Cell, Table
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import Table
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.report.neuron_tables import tabulate_measures
 

@@ -62,15 +62,15 @@ def compare(
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     work_alone()
-    from neuronspec.comparison.detail_tables import name_table, tabulate_all, tabulate_tests
+    from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
     from neuronspec.comparison.paper_tables import tabulate_interference, tabulate_models
-    from neuronspec.comparison.tables import FORMATS, write_tables
+    from neuronspec.comparison.tables import TABLE_FORMATS, write_tables
     from neuronspec.pipeline.collection import check_alike, gather, load_set, read_levels
 
     if format != TERMINAL:
-        FORMATS[format]  # which says so where it is unknown
+        TABLE_FORMATS[format]  # which says so where it is unknown
     if out is not None:
-        endings = {one.suffix for one in FORMATS.values()}
+        endings = {one.suffix for one in TABLE_FORMATS.values()}
         check_place(out, force, lambda entry: entry.suffix in endings or entry.name == FIGURES)
     loaded = [load_set(text) for text in sets]
     if models:
@@ -106,7 +106,7 @@ def compare(
                 _draw(study, sets, temporary / FIGURES)
     _print(shown, format, p_values)
     if out is not None:
-        note(f"{len(chosen)} tables are in {out}, as {', '.join(FORMATS)}", err=True)
+        note(f"{len(chosen)} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
 
 
 def _draw(study: Study, sets: list[str], directory: Path) -> None:
@@ -138,7 +138,7 @@ def _test(study: Study, baseline: str | None, bilingual: str | None, seed: int |
     if seed is None:
         seed = next((one.seed for one in known if one.seed is not None), 0)
     with show_progress("testing differences", len(missing) * len(study.results.metrics)) as advance:
-        found = studies.compare(study, missing, seed=seed, advance=advance)
+        found = studies.compare_study(study, missing, seed=seed, advance=advance)
     return replace(found, comparisons=(*known, *found.comparisons))
 
 
@@ -155,14 +155,14 @@ def _list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> li
 
 def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
     """Return tables without those that list every test."""
-    from neuronspec.comparison.detail_tables import SIGNIFICANCE
+    from neuronspec.comparison.all_tables import SIGNIFICANCE
 
     return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
 
 
 def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
     """Print tables: JSON as one object, by name."""
-    from neuronspec.comparison.tables import FORMATS
+    from neuronspec.comparison.tables import TABLE_FORMATS
 
     if format == "json":
         print_json({name: one.to_json() for name, one in tables.items()})
@@ -171,4 +171,4 @@ def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
         if format == TERMINAL:
             print_table(one, p_values=p_values)
         else:
-            print_data(FORMATS[format].write(one))
+            print_data(TABLE_FORMATS[format].write(one))

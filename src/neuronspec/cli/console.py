@@ -17,7 +17,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import refuse_links
 
 if TYPE_CHECKING:
-    from neuronspec.comparison.tables import Cell, Table
+    from neuronspec.comparison.cells import Cell
+    from neuronspec.comparison.tables import Table
     from neuronspec.config.schema import Config
     from neuronspec.config.sections import Section
 

@@ -130,7 +130,8 @@ def _show(masks: NeuronMasks, place: Path | None, curve: Path | None, as_json: b
 
 
 def _tabulate_curve(curve: dict[str, object]) -> Table:
-    from neuronspec.comparison.tables import Cell, Table
+    from neuronspec.comparison.cells import Cell
+    from neuronspec.comparison.tables import Table
 
     points = curve["curve"]
     assert isinstance(points, list)
@@ -160,7 +161,8 @@ def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
 
 
 def _tabulate_comparison(comparison: Comparison, other: str) -> Table:
-    from neuronspec.comparison.tables import Cell, Table
+    from neuronspec.comparison.cells import Cell
+    from neuronspec.comparison.tables import Table
 
     rows = [
         [

@@ -1,1 +1,5 @@
-"""Comparing several systems: significance, outcomes, the tables of the paper."""
+"""Comparison of several systems: significance, outcomes, and the paper's tables."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Which systems differ from a baseline by more than chance, in groups of directions and in single ones."""
+"""Tests of systems against baselines, in groups of directions and in single ones."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from neuronspec.evaluation.results import Results
 from neuronspec.progress import Advance
 from neuronspec.statistics.corrections import CORRECTIONS, HOLM
 from neuronspec.statistics.numbers import FloatArray
-from neuronspec.statistics.paired import compare_groups
+from neuronspec.statistics.paired import PairedTest, compare_groups
 
 DIRECTIONS = "directions"  # the family of all single directions
 
 TestSet = tuple[str, FloatArray, FloatArray]  # the task, the statistics of the baseline and of the system
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SystemComparison:
-    """Whether a system differs from a baseline on a set of tasks.
+    """The test of a system against a baseline on a set of tasks.
 
     Attributes:
-        baseline: the other system's name.
-        system: its name.
-        family: the tests that the p-value is adjusted for: of the same systems and metric, on the other groups of
-            the family. `directions` is that of the single tasks.
-        tasks: one task, or the name of a group.
-        metric: the display name.
-        difference: the system's score less the baseline's; of a group, the mean over its tasks.
-        p_value: of the paired test.
-        adjusted_p_value: after the correction within the family.
-        test: the test's name.
-        trials: of the test.
-        interval: of the difference, at 95 %, by the paired bootstrap.
-        effect: the difference over its bootstrap standard error; None where no resample differs.
-        correction: a name in `CORRECTIONS`.
-        seed: of the random exchanges; None where it was not kept.
+        baseline: Name of the baseline.
+        system: Name of the system.
+        family: Family of tests that the p-value is corrected in: tests of the same two systems and metric, on the
+            other groups of the family. `directions` is the family of the single tasks.
+        tasks: One task, or the name of a group.
+        metric: Display name of the metric.
+        difference: Score of the system minus that of the baseline; for a group, the mean over its tasks.
+        p_value: P-value of the paired test.
+        adjusted_p_value: P-value after the correction within the family.
+        test: Name of the test.
+        trials: Number of trials of the test.
+        interval: 95 % confidence interval of the difference, by the paired bootstrap.
+        effect: Difference over its bootstrap standard error; None if no resample differs.
+        correction: Name of the correction, in `CORRECTIONS`.
+        seed: Seed of the random exchanges; None if it was not kept.
     """
 
     baseline: str
@@ -59,7 +59,7 @@ class SystemComparison:
 
     @property
     def gain(self) -> float:
-        """By how much the system is better, whatever the direction of the metric."""
+        """How much better the system is, whatever the direction of the metric."""
         return self.difference if find_scoring(self.metric).higher_is_better else -self.difference
 
 
@@ -67,82 +67,112 @@ def compare_systems(
     results: Results,
     pairs: Sequence[tuple[str, str]],
     families: Mapping[str, Mapping[str, Sequence[str]]],
+    *,
     trials: int = 10_000,
     seed: int = 0,
-    advance: Advance | None = None,
     correction: str = HOLM,
+    advance: Advance | None = None,
 ) -> Iterator[SystemComparison]:
-    """Yield the comparisons of systems with baselines, family by family, in the order given.
+    """Yield the tests of systems against baselines, family by family, in the order given.
 
     Args:
-        results: of all systems; a group with a task that one of a pair lacks is left out for that pair.
-        pairs: (baseline, system).
-        families: groups of tasks in families; within one, p-values are corrected together, for each pair of
-            systems and each metric. The single tasks are a family that is always there.
-        trials: of the paired approximate randomisation.
-        seed: of the random exchanges.
-        advance: is called after each pair and metric.
-        correction: a name in `CORRECTIONS`.
+        results: Results of all systems; a group with a task that one of a pair lacks is left out for that pair.
+        pairs: Pairs of (baseline, system).
+        families: Groups of tasks in families; within a family, p-values are corrected together, for each pair of
+            systems and each metric. The family of the single tasks is always added.
+        trials: Number of trials of the paired approximate randomization.
+        seed: Seed of the random exchanges.
+        correction: Name of the correction, in `CORRECTIONS`.
+        advance: Function that is called after each pair and metric.
 
     Raises:
-        NeuronspecError: no correction has this name, or statistics are missing.
+        NeuronspecError: If no correction has this name, or statistics are missing.
     """
     adjust = CORRECTIONS[correction].adjust
-    everything = {**families, DIRECTIONS: {task: [task] for task in results.tasks}}
+    families = {**families, DIRECTIONS: {task: [task] for task in results.tasks}}
+
     for metric in results.metrics:
-        score = find_scoring(metric).score
         for baseline, system in pairs:
-            both = [task for task in results.tasks if all(results.has(one, metric, task) for one in (baseline, system))]
-            groups = {
-                label: tasks for family in everything.values() for label, tasks in family.items() if {*tasks} <= {*both}
-            }
-
-            def read(names: tuple[str, str], metric: str, tasks: Sequence[str]) -> Iterator[TestSet]:
-                for task in tasks:
-                    one, other = (results.statistics(name, metric, task) for name in names)
-                    yield task, one, other
-
-            grid = read((baseline, system), metric, both)
-            found = compare_groups(grid, groups, score, trials, seed, confidence=0.95)
+            found = _test_pair(results, metric, baseline, system, families=families, trials=trials, seed=seed)
             if advance is not None:
                 advance()
-            for family, labels in everything.items():
+
+            for family, labels in families.items():
                 tests = {label: found[label] for label in labels if label in found}
                 adjusted = adjust(np.array([test.p_value for test in tests.values()]))
-                for (label, test), corrected in zip(tests.items(), adjusted, strict=True):
+                for (label, test), adjusted_p_value in zip(tests.items(), adjusted.tolist(), strict=True):
                     yield SystemComparison(
-                        baseline,
-                        system,
-                        family,
-                        label,
-                        metric,
-                        test.difference,
-                        test.p_value,
-                        float(corrected),
-                        test.test,
-                        test.trials,
-                        test.interval,
-                        None if test.effect is None or math.isinf(test.effect) else test.effect,
-                        correction,
-                        seed,
+                        baseline=baseline,
+                        system=system,
+                        family=family,
+                        tasks=label,
+                        metric=metric,
+                        difference=test.difference,
+                        p_value=test.p_value,
+                        adjusted_p_value=adjusted_p_value,
+                        test=test.test,
+                        trials=test.trials,
+                        interval=test.interval,
+                        effect=_keep_finite(test.effect),
+                        correction=correction,
+                        seed=seed,
                     )
 
 
+def _test_pair(
+    results: Results,
+    metric: str,
+    baseline: str,
+    system: str,
+    *,
+    families: Mapping[str, Mapping[str, Sequence[str]]],
+    trials: int,
+    seed: int,
+) -> dict[str, PairedTest]:
+    """Test a system against a baseline on all groups of tasks that both were scored on."""
+    both = [task for task in results.tasks if results.has(baseline, metric, task) and results.has(system, metric, task)]
+    complete = {}
+    for family in families.values():
+        for label, tasks in family.items():
+            if {*tasks} <= {*both}:
+                complete[label] = tasks
+
+    test_sets = _read_test_sets(results, metric, baseline, system, both)
+    score = find_scoring(metric).score
+    return compare_groups(test_sets, complete, score, trials=trials, seed=seed, confidence=0.95)
+
+
+def _read_test_sets(
+    results: Results, metric: str, baseline: str, system: str, tasks: Iterable[str]
+) -> Iterator[TestSet]:
+    """Yield the statistics of both systems, one task at a time."""
+    for task in tasks:
+        theirs = results.statistics(baseline, metric, task)
+        ours = results.statistics(system, metric, task)
+        yield task, theirs, ours
+
+
+def _keep_finite(effect: float | None) -> float | None:
+    return None if effect is None or math.isinf(effect) else effect
+
+
 def correct_again(comparisons: Iterable[SystemComparison], correction: str) -> list[SystemComparison]:
-    """Return comparisons with another correction of the same p-values; no test is made again.
+    """Return comparisons with another correction of the same p-values, without new tests.
 
     Args:
-        comparisons: whole families of them.
-        correction: a name in `CORRECTIONS`.
+        comparisons: Comparisons of whole families.
+        correction: Name of the correction, in `CORRECTIONS`.
 
     Raises:
-        NeuronspecError: no correction has this name.
+        NeuronspecError: If no correction has this name.
     """
     adjust = CORRECTIONS[correction].adjust
     found = list(comparisons)
+
     families: dict[tuple[str, str, str, str], list[int]] = {}
     for number, one in enumerate(found):
         families.setdefault((one.baseline, one.system, one.metric, one.family), []).append(number)
+
     for members in families.values():
         adjusted = adjust(np.array([found[number].p_value for number in members]))
         for number, value in zip(members, adjusted.tolist(), strict=True):

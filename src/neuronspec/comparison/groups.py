@@ -11,14 +11,35 @@ Levels = Mapping[str, Collection[str]]
 
 ALL = "all"
 
+# Families of groups: the p-values of the groups of one family are corrected together.
+BY_SIDE, BY_LEVEL, BETWEEN_LEVELS = "sides", "levels", "between"
+
+
+def group_families(
+    tasks: Sequence[str], pivot: str, levels: Levels, zero_shot: Collection[str] = ()
+) -> dict[str, Groups]:
+    """Return the groups that tables average over, in the families in which p-values are corrected together.
+
+    Args:
+        tasks: Directions.
+        pivot: Language that most directions have in common.
+        levels: Languages of each resource level, as the tasks write them.
+        zero_shot: Directions that were not trained.
+    """
+    return {
+        BY_SIDE: group_by_side(tasks, pivot, zero_shot),
+        BY_LEVEL: group_by_level(tasks, pivot, levels),
+        BETWEEN_LEVELS: group_between_levels(tasks, pivot, levels),
+    }
+
 
 def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] = ()) -> Groups:
     """Return the tasks from the pivot, to it, between other languages, and those that were not trained.
 
     Args:
-        tasks: directions.
-        pivot: the language that most directions have in common.
-        zero_shot: those of the directions that were not trained.
+        tasks: Directions.
+        pivot: Language that most directions have in common.
+        zero_shot: Those of the directions that were not trained.
 
     Example:
         >>> group_by_side(["en-de", "de-en", "de-fr"], "en", zero_shot=["de-fr"])
@@ -29,8 +50,10 @@ def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] =
         source, target = split_direction(task)
         if task in zero_shot:
             groups["zero-shot"].append(task)
-        elif pivot in (source, target):
-            groups[f"from {pivot}" if source == pivot else f"to {pivot}"].append(task)
+        elif source == pivot:
+            groups[f"from {pivot}"].append(task)
+        elif target == pivot:
+            groups[f"to {pivot}"].append(task)
         else:
             groups["other"].append(task)
     return _without_empty(groups)
@@ -40,10 +63,10 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
     """Return the languages of each resource level that occur in the tasks.
 
     Args:
-        tasks: directions.
-        pivot: belongs to no level.
-        levels: the languages of each level. Where not given, those of EC30 (the paper's Table 7) if every language
-            is one of its thirty; no levels otherwise.
+        tasks: Directions.
+        pivot: Language that belongs to no level.
+        levels: Languages of each level. By default those of EC30 (the paper's Table 7) if every language is one of
+            its thirty; otherwise no levels.
 
     Returns:
         For each level, in order, its languages as the tasks write them, in the tasks' order.
@@ -54,14 +77,18 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
         >>> find_levels(["en-de", "en-tr"], "en")
         {}
     """
-    languages = list(dict.fromkeys(side for task in tasks for side in split_direction(task) if side != pivot))
+    sides = (side for task in tasks for side in split_direction(task))
+    languages = list(dict.fromkeys(side for side in sides if side != pivot))
     if levels:
         return _without_empty({level: _choose(languages, members) for level, members in levels.items()})
 
-    own = {language: resource_level(language) for language in languages}
-    if not all(own.values()):
-        return {}
-    return _without_empty({level: [one for one in languages if own[one] == level] for level in EC30_LEVELS})
+    groups: Groups = {level: [] for level in EC30_LEVELS}
+    for language in languages:
+        level = resource_level(language)
+        if not level:
+            return {}
+        groups[level].append(language)
+    return _without_empty(groups)
 
 
 def _choose(languages: Iterable[str], members: Collection[str]) -> list[str]:
@@ -78,14 +105,24 @@ def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
         ['high from en: en-de', 'high to en: de-en', 'high: en-de, de-en', 'low from en: en-lb', 'low: en-lb', \
 'all from en: en-de, en-lb', 'all to en: de-en', 'all: en-de, de-en, en-lb']
     """
-    sides = {task: split_direction(task) for task in tasks}
-    central = {task: pair for task, pair in sides.items() if pivot in pair}
     groups: Groups = {}
-    for level, members in {**levels, ALL: {side for pair in central.values() for side in pair}}.items():
-        own = {task: pair for task, pair in central.items() if {*pair} - {pivot} <= {*members}}
-        groups[f"{level} from {pivot}"] = [task for task, (source, _) in own.items() if source == pivot]
-        groups[f"{level} to {pivot}"] = [task for task, (_, target) in own.items() if target == pivot]
-        groups[level] = list(own)
+    for level in [*levels, ALL]:
+        for label in (f"{level} from {pivot}", f"{level} to {pivot}", level):
+            groups[label] = []
+
+    for task in dict.fromkeys(tasks):
+        source, target = split_direction(task)
+        if pivot not in (source, target):
+            continue
+
+        others = {source, target} - {pivot}
+        own = [level for level, members in levels.items() if level != ALL and others <= {*members}]
+        for level in [*own, ALL]:
+            if source == pivot:
+                groups[f"{level} from {pivot}"].append(task)
+            if target == pivot:
+                groups[f"{level} to {pivot}"].append(task)
+            groups[level].append(task)
     return _without_empty(groups)
 
 
@@ -106,6 +143,7 @@ def group_between_levels(tasks: Iterable[str], pivot: str, levels: Levels) -> Gr
         rest.append(task)
         if source in level_of and target in level_of:
             groups[f"{level_of[source]} to {level_of[target]}"].append(task)
+
     return _without_empty({**groups, f"{ALL} without {pivot}": rest})
 
 

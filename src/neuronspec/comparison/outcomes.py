@@ -1,8 +1,4 @@
-"""Many tests at once: corrected p-values, and in how many directions of a grid a system got better or worse.
-
-One test a direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values of a grid are
-corrected for their number before anything is claimed from them.
-"""
+"""Counts of the directions of a grid in which a system is significantly better or worse than a baseline."""
 
 from __future__ import annotations
 
@@ -17,70 +13,74 @@ from neuronspec.statistics.corrections import Adjust, holm
 from neuronspec.statistics.permutation import TIE
 
 
-class Compared(Protocol):
-    """What `count_outcomes` reads of a comparison: its difference and its p-value before any correction."""
+class Difference(Protocol):
+    """A tested difference, as `count_outcomes` needs it: its size, and its p-value before any correction."""
 
     @property
     def difference(self) -> float:
-        """The system's score less the baseline's."""
+        """Score of the system minus that of the baseline."""
 
     @property
     def p_value(self) -> float:
-        """The test's own p-value."""
+        """P-value of the test itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """In how many of a grid's directions a system wins, loses, or neither.
+    """The numbers of a grid's directions in which a system wins, loses, or neither.
 
     Attributes:
-        significantly_better: directions with an adjusted p-value up to `level` and a better score.
-        significantly_worse: the same with a worse score.
-        undecided: the rest.
-        better: directions with a better score, significant or not.
-        worse: the same with a worse score.
-        equal: directions with the same score.
-        level: of significance, for the whole grid.
-        adjusted_p_values: one a direction, in the order of the comparisons.
+        significantly_better: Directions with an adjusted p-value up to `level` and a better score.
+        significantly_worse: Directions with an adjusted p-value up to `level` and a worse score.
+        better: Directions with a better score, significant or not.
+        worse: Directions with a worse score, significant or not.
+        equal: Directions with the same score.
+        level: Significance level, for the whole grid.
+        adjusted_p_values: Adjusted p-value of each direction, in the order of the comparisons.
 
     Example:
-        >>> print(Outcomes(57, 2, 1, 58, 2, 0, 0.05, ()))
-        57 of 60 significantly better, 2 worse, 1 undecided (adjusted p <= 0.05); 58 better, 2 worse, 0 equal in all
+        >>> counts = {"better": 58, "worse": 2, "equal": 0, "significantly_better": 57, "significantly_worse": 2}
+        >>> print(Outcomes(**counts, level=0.05, adjusted_p_values=()))
+        57 of 60 significantly better, 2 worse, 1 undecided (adjusted p <= 0.05); in total 58 better, 2 worse, 0 equal
     """
 
     significantly_better: int
     significantly_worse: int
-    undecided: int
     better: int
     worse: int
     equal: int
     level: float
     adjusted_p_values: tuple[float, ...]
 
+    @property
+    def undecided(self) -> int:
+        """The directions that are neither significantly better nor significantly worse."""
+        return self.better + self.worse + self.equal - self.significantly_better - self.significantly_worse
+
     def __str__(self) -> str:
         tests = self.better + self.worse + self.equal
         return (
             f"{self.significantly_better} of {tests} significantly better, {self.significantly_worse} worse, "
             f"{self.undecided} undecided (adjusted p <= {self.level:g}); "
-            f"{self.better} better, {self.worse} worse, {self.equal} equal in all"
+            f"in total {self.better} better, {self.worse} worse, {self.equal} equal"
         )
 
 
 def count_outcomes(
-    comparisons: Sequence[Compared],
+    comparisons: Sequence[Difference],
     level: float = 0.05,
     adjust: Adjust = holm,
     higher_is_better: bool = True,
 ) -> Outcomes:
     """Count the directions of a grid that got significantly better or worse, and those that did not.
 
-    One test a direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values are
-    adjusted for their number first.
+    One test for each direction at the level of 0.05 marks 3 of 60 equal directions by chance, so the p-values are
+    corrected for their number first.
 
     Args:
-        comparisons: one a direction, of the same metric and the same two systems; the tests of a family.
-        level: an adjusted p-value up to it is significant.
-        adjust: `holm`, if every single claim must hold, `benjamini_hochberg`, if a share of `level` of the
+        comparisons: Tested difference of each direction, all with the same metric and the same two systems.
+        level: Significance level; an adjusted p-value up to it is significant.
+        adjust: Correction: `holm` if every single claim must hold, `benjamini_hochberg` if a share of `level` of the
             claims may be false, or `uncorrected`.
         higher_is_better: False for error rates such as TER (`Metric.higher_is_better`).
 
@@ -88,7 +88,7 @@ def count_outcomes(
         The counts, and the adjusted p-values in the order given.
 
     Raises:
-        NeuronspecError: `level` is not between 0 and 1, a p-value is no probability, or a difference is NaN.
+        NeuronspecError: If `level` is not between 0 and 1, a p-value is not a probability, or a difference is NaN.
 
     Example:
         >>> from neuronspec.statistics.paired import PairedTest
@@ -103,13 +103,21 @@ def count_outcomes(
     """
     if not 0 < level < 1:
         raise NeuronspecError(f"level is {level}, but must lie between 0 and 1; 0.05 is usual")
+
     adjusted = adjust(np.array([comparison.p_value for comparison in comparisons], dtype=np.float64))
-    gains = np.array([comparison.difference for comparison in comparisons], dtype=np.float64)
-    if np.isnan(gains).any():
-        raise NeuronspecError(f"the differences {gains.tolist()} hold NaN, which is neither better nor worse")
-    better, worse = (gains > TIE, gains < -TIE) if higher_is_better else (gains < -TIE, gains > TIE)
+    differences = np.array([comparison.difference for comparison in comparisons], dtype=np.float64)
+    if np.isnan(differences).any():
+        raise NeuronspecError(f"the differences {differences.tolist()} hold NaN, which is neither better nor worse")
+
+    gains = differences if higher_is_better else -differences
+    better, worse = gains > TIE, gains < -TIE
     significant = adjusted <= level
-    won, lost = int((significant & better).sum()), int((significant & worse).sum())
-    wins, losses = int(better.sum()), int(worse.sum())
-    undecided, equal = len(gains) - won - lost, len(gains) - wins - losses
-    return Outcomes(won, lost, undecided, wins, losses, equal, level, tuple(adjusted.tolist()))
+    return Outcomes(
+        significantly_better=int((significant & better).sum()),
+        significantly_worse=int((significant & worse).sum()),
+        better=int(better.sum()),
+        worse=int(worse.sum()),
+        equal=int((~better & ~worse).sum()),
+        level=level,
+        adjusted_p_values=tuple(adjusted.tolist()),
+    )

@@ -1,4 +1,4 @@
-"""Systems that differ in nothing but the seed of their training: their mean, and how far they are apart."""
+"""Systems that differ only in the seed of their training: their mean, and their spread."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from neuronspec.comparison.study import FINE_TUNE, SIDES, Study
-from neuronspec.comparison.tables import Cell, Table, Title
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.groups import BY_SIDE
+from neuronspec.comparison.study import Study
+from neuronspec.comparison.tables import ColumnTitle, Table
 
 
 def split_seed(system: str) -> tuple[str, int | None]:
-    """Return a system's name without its seed, and the seed; None for that of the run.
+    """Return a system's name without its seed, and the seed; None for the seed of the run.
 
     Example:
         >>> split_seed("fine_tune.seed2"), split_seed("fine_tune")
@@ -32,52 +34,57 @@ def join_seed(base: str, seed: int | None) -> str:
     return base if seed is None else f"{base}.seed{seed}"
 
 
-def tabulate_seeds(study: Study, metric: str, baseline: str = FINE_TUNE) -> Table:
+def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
     """Return the mean and the standard deviation over seeds, and the difference to a baseline with the same seeds.
 
-    A test over sentences says whether another test set would show the same; this says whether another training would.
-    Compare Tables 12 and 13 of the paper.
+    A test over sentences answers whether another test set would show the same; this table answers whether another
+    training would. Compare Tables 12 and 13 of the paper.
 
     Args:
-        study: with systems that differ in their seed alone (`fine_tune`, `fine_tune.seed2`).
-        metric: the display name.
-        baseline: the base of the systems to compare with; the study's where there is no such system.
+        study: Study with systems that differ only in their seed (`fine_tune`, `fine_tune.seed2`).
+        metric: Display name of the metric.
+        baseline: Name of the system to compare with, without its seed; by default the fine-tuned one of the study. If
+            it has no second seed, the study's baseline.
 
     Returns:
-        A row a system with two seeds or more. The p-value is of a t-test of the differences, seed by seed.
+        A row for each system with two seeds or more. The p-value is that of a t-test of the differences, seed by seed.
     """
     seeds: dict[str, list[int | None]] = {}
     for system in study.results.systems:
         base, seed = split_seed(system)
         seeds.setdefault(base, []).append(seed)
     repeated = {base: own for base, own in seeds.items() if len(own) > 1}
-    against = baseline if baseline in repeated else study.baseline
+
+    wanted = baseline or study.fine_tuned
+    against = wanted if wanted in repeated else study.baseline
+
     rows = []
     for base, own in repeated.items():
         row = [Cell(study.title(base)), Cell(len(own), 0)]
-        for tasks in study.families[SIDES].values():
-            scores = [study.results.score(join_seed(base, seed), metric, tasks) for seed in own]
-            others = [
-                study.results.score(join_seed(against, seed if against in repeated else None), metric, tasks)
-                for seed in own
-            ]
-            row += [Cell(fmean(scores), 2), Cell(stdev(scores), 2), *_compare(scores, others)]
+        ours = [join_seed(base, seed) for seed in own]
+        theirs = [join_seed(against, seed) if against in repeated else against for seed in own]
+        for tasks in study.families[BY_SIDE].values():
+            scores = [study.results.score(system, metric, tasks) for system in ours]
+            others = [study.results.score(system, metric, tasks) for system in theirs]
+            row += [Cell(fmean(scores), 2), Cell(stdev(scores), 2), *_compare_seeds(scores, others)]
         rows.append(row)
+
     title = study.title(against)
-    columns = ("mean", "sd", f"- {title}", "p")
-    header: list[Title] = ["system", "seeds"]
-    header += [(group, column) for group in study.families[SIDES] for column in columns]
+    header: list[ColumnTitle] = ["system", "seeds"]
+    for group in study.families[BY_SIDE]:
+        header += [(group, column) for column in ("mean", "sd", f"- {title}", "p")]
     note = f"p: a t-test of the differences to {title}, seed by seed, uncorrected. Few seeds show large effects only."
-    return Table(f"{metric} over seeds", header, rows, [note])
+    return Table(f"{metric} over seeds", header, rows, notes=[note])
 
 
-def _compare(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
+def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
     """Return the mean difference over the seeds that both have, and the p-value of a t-test; nothing for itself."""
     known = [score - other for score, other in zip(scores, others, strict=True) if not math.isnan(other)]
     if not any(known):
         return [Cell(None), Cell(None)]
-    from scipy.stats import ttest_1samp  # half a second, and few studies have several seeds
 
-    varied = len(known) > 1 and stdev(known) > 0
-    p_value = float(ttest_1samp(known, 0).pvalue) if varied else None
+    from scipy.stats import ttest_1samp  # takes half a second to import, and few studies have several seeds
+
+    is_varied = len(known) > 1 and stdev(known) > 0
+    p_value = float(ttest_1samp(known, 0).pvalue) if is_varied else None
     return [Cell(fmean(known), 2, signed=True), Cell(p_value, 3)]

@@ -1,4 +1,4 @@
-"""A study: results, what they are compared with, and how directions are grouped; all that a table needs."""
+"""Studies: results, what they are compared with, and how directions are grouped; all that a table needs."""
 
 from __future__ import annotations
 
@@ -6,37 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from neuronspec.comparison.cells import CellTest
 from neuronspec.comparison.differences import SystemComparison, compare_systems, correct_again
-from neuronspec.comparison.groups import (
-    Groups,
-    Levels,
-    find_levels,
-    group_between_levels,
-    group_by_level,
-    group_by_side,
-)
-from neuronspec.comparison.tables import Tested
+from neuronspec.comparison.groups import Groups, Levels, find_levels, group_families
 from neuronspec.evaluation.results import Results
 from neuronspec.languages import spell_pivot
 from neuronspec.progress import Advance
 from neuronspec.statistics.corrections import HOLM
 
-FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
-SIDES, LEVELS, BETWEEN = "sides", "levels", "between"  # the families of groups
-
 
 @dataclass(frozen=True)
 class Cost:
-    """What a system took and added.
+    """The costs of a system: its parameters, memory and time.
 
     Attributes:
-        parameters: of the whole model.
-        parameters_added: to the baseline's, of those.
-        extra_bytes: of what is kept beside the model's own weights: masks, adapters.
-        seconds: of the training.
-        search_seconds: of finding the sub-networks, before the training; None where there are none.
-        updates: of the training.
-        target_tokens: that the training saw.
+        parameters: Number of parameters of the whole model.
+        parameters_added: Number of these that the baseline does not have.
+        extra_bytes: Size of the files that are kept next to the model's own weights: masks, adapters.
+        seconds: Duration of the training.
+        search_seconds: Duration of the search for sub-networks, before the training; None if there are none.
+        updates: Number of updates of the training.
+        target_tokens: Number of target tokens that the training saw.
     """
 
     parameters: int
@@ -50,19 +40,21 @@ class Cost:
 
 @dataclass(frozen=True)
 class Study:
-    """Results, and what the tables say of them.
+    """Results of systems, with everything that tables show of them.
 
     Attributes:
-        results: of all systems.
-        baseline: the system that the others are compared with.
-        pivot: the language that most directions have in common.
-        levels: the languages of each resource level, as the tasks write them.
-        comparisons: of the systems with the baseline (and others), in the families of `group_families`.
-        significance: an adjusted p-value up to it is marked.
-        titles: what a system is called in tables, where that is not its name.
-        costs: what systems took, where that is known.
-        trials: of the tests, for the notes.
-        correction: of the p-values of a family: `none`, `holm` or `bh`.
+        results: Results of all systems.
+        baseline: Name of the system that the others are compared with.
+        pivot: Language that most directions have in common.
+        levels: Languages of each resource level, as the tasks write them.
+        comparisons: Tests of the systems against the baseline (and others), in the families of `families`.
+        significance: Significance level; adjusted p-values up to it are marked.
+        titles: Names of systems in tables, where they differ from the names in the results.
+        costs: Costs of systems, where they are known.
+        trials: Number of trials of the tests, for the notes.
+        correction: Correction of the p-values of a family: `none`, `holm` or `bh`.
+        fine_tuned: Name of the system that was trained without any method, if there is one: the speeds of other
+            trainings, and their results over several seeds, are compared with it.
     """
 
     results: Results
@@ -75,53 +67,52 @@ class Study:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     trials: int = 10_000
     correction: str = HOLM
+    fine_tuned: str = ""
 
     def title(self, system: str) -> str:
-        """Return what a system is called in tables."""
+        """Return the name of a system in tables."""
         return self.titles.get(system, system)
 
     @cached_property
     def families(self) -> dict[str, Groups]:
         """The groups of directions, in families."""
-        return group_families(self.results, self.pivot, self.levels)
+        return group_families(self.results.tasks, self.pivot, self.levels, self.results.zero_shot)
 
     def comparison(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> SystemComparison | None:
-        """Return the comparison of a system with a baseline on a task or a group; None where there is none."""
+        """Return the test of a system against a baseline on a task or a group; None if there is none.
+
+        Args:
+            system: Name of the system.
+            metric: Display name of the metric.
+            tasks: One task, or the name of a group.
+            baseline: Name of the baseline, by default that of the study.
+        """
         return self._comparisons.get((baseline or self.baseline, system, metric, tasks))
 
     def mark(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> str:
-        """Return `↑` or `↓` where a system is significantly better or worse than a baseline, else nothing."""
+        """Return `↑` or `↓` if a system is significantly better or worse than a baseline, else nothing."""
         one = self.comparison(system, metric, tasks, baseline)
         if one is None or one.adjusted_p_value > self.significance:
             return ""
         return "↑" if one.gain > 0 else "↓"
 
-    def test(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> Tested | None:
-        """Return what a cell of a table shows of the comparison of a system with a baseline."""
+    def test(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> CellTest | None:
+        """Return what a cell of a table shows of the test of a system against a baseline."""
         one = self.comparison(system, metric, tasks, baseline)
         if one is None:
             return None
         low, high = one.interval or (None, None)
-        return Tested(one.difference, low, high, one.p_value, one.adjusted_p_value)
+        return CellTest(difference=one.difference, low=low, high=high, p=one.p_value, adjusted_p=one.adjusted_p_value)
 
     @cached_property
     def _comparisons(self) -> dict[tuple[str, str, str, str], SystemComparison]:
         return {(one.baseline, one.system, one.metric, one.tasks): one for one in self.comparisons}
 
 
-def group_families(results: Results, pivot: str, levels: Levels) -> dict[str, Groups]:
-    """Return the groups that tables average over, in the families in which p-values are corrected together."""
-    tasks = results.tasks
-    return {
-        SIDES: group_by_side(tasks, pivot, results.zero_shot),
-        LEVELS: group_by_level(tasks, pivot, levels),
-        BETWEEN: group_between_levels(tasks, pivot, levels),
-    }
-
-
 def make_study(
     results: Results,
     baseline: str,
+    *,
     pivot: str = "en",
     levels: Levels | None = None,
     comparisons: Sequence[SystemComparison] = (),
@@ -129,46 +120,63 @@ def make_study(
     trials: int = 10_000,
     correction: str = HOLM,
 ) -> Study:
-    """Return a study of some results, with the comparisons that are known of them.
+    """Return a study of results, with the comparisons that are already known.
 
     Args:
-        results: of all systems.
-        baseline: one of them.
-        pivot: the language that most directions have in common.
-        levels: the languages of each resource level; EC30's where not given and fitting.
-        comparisons: of systems, made before.
-        significance: an adjusted p-value up to it is marked.
-        trials: of the tests.
-        correction: of p-values: `none`, `holm` or `bh`. Known comparisons are corrected so.
+        results: Results of all systems.
+        baseline: Name of the system that the others are compared with.
+        pivot: Language that most directions have in common, in any spelling.
+        levels: Languages of each resource level; by default those of EC30 where they fit.
+        comparisons: Tests of the systems that were made before; corrected again if their correction is another.
+        significance: Significance level; adjusted p-values up to it are marked.
+        trials: Number of trials of the tests.
+        correction: Correction of p-values: `none`, `holm` or `bh`.
 
     Raises:
-        NeuronspecError: there is no such baseline or no such correction.
+        NeuronspecError: If there is no such baseline or no such correction.
     """
-    results.select(baseline)  # which says so where it is not there
-    pivot = spell_pivot(results.tasks, pivot)
-    found = find_levels(results.tasks, pivot, levels)
+    results.select(baseline)  # raises an error if it does not exist
+
     if any(one.correction != correction for one in comparisons):
         comparisons = correct_again(comparisons, correction)
-    return Study(results, baseline, pivot, found, comparisons, significance, trials=trials, correction=correction)
+
+    pivot = spell_pivot(results.tasks, pivot)
+    return Study(
+        results=results,
+        baseline=baseline,
+        pivot=pivot,
+        levels=find_levels(results.tasks, pivot, levels),
+        comparisons=comparisons,
+        significance=significance,
+        trials=trials,
+        correction=correction,
+    )
 
 
-def compare(
+def compare_study(
     study: Study, pairs: Sequence[tuple[str, str]] | None = None, seed: int = 0, advance: Advance | None = None
 ) -> Study:
-    """Return a study with its systems compared, in all groups of directions and in single ones.
+    """Return a study with its systems tested, in all groups of directions and in single ones.
 
     Args:
-        study: of the results.
-        pairs: (baseline, system) to compare, where that is not the baseline with every other one.
-        seed: of the random exchanges.
-        advance: is called after each pair and metric.
+        study: Study of the results.
+        pairs: Pairs of (baseline, system) to test; by default the baseline with every other system.
+        seed: Seed of the random exchanges.
+        advance: Function that is called after each pair and metric.
 
     Raises:
-        NeuronspecError: statistics of a system are missing.
+        NeuronspecError: If statistics of a system are missing.
     """
-    systems = [system for system in study.results.systems if system != study.baseline]
-    chosen = pairs if pairs is not None else [(study.baseline, system) for system in systems]
+    if pairs is None:
+        pairs = [(study.baseline, system) for system in study.results.systems if system != study.baseline]
+
     found = compare_systems(
-        study.results, chosen, study.families, study.trials, seed, advance, correction=study.correction
+        study.results,
+        pairs,
+        study.families,
+        trials=study.trials,
+        seed=seed,
+        correction=study.correction,
+        advance=advance,
     )
     return replace(study, comparisons=tuple(found))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from neuronspec.comparison.detail_tables import name_table
-from neuronspec.comparison.groups import ALL
-from neuronspec.comparison.study import SIDES, Study
+from neuronspec.comparison.all_tables import name_table
+from neuronspec.comparison.groups import ALL, BY_SIDE
+from neuronspec.comparison.study import Study
 from neuronspec.figures.gains import draw_gains, draw_zero_shot
 from neuronspec.languages import split_direction
 from neuronspec.names import child
@@ -32,7 +32,7 @@ def draw_study(study: Study, directory: Path, baselines: Mapping[str, str] | Non
         if gains:
             name = name_table("gains", metric)
             drawn[name] = f"Gains in {metric} by direction; the arrows mark what is more than chance"
-            groups = {task: group for group, tasks in study.families[SIDES].items() for task in tasks}
+            groups = {task: group for group, tasks in study.families[BY_SIDE].items() for task in tasks}
             draw_gains(
                 gains, child(directory, name), metric=metric, title=f"Gains in {metric}", groups=groups, marks=marks
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuronspec.comparison.groups import Levels
-from neuronspec.comparison.study import FINE_TUNE, Study, make_study
+from neuronspec.comparison.study import Study, make_study
 from neuronspec.config.codes import check_levels
 from neuronspec.config.loading import load_config
 from neuronspec.errors import NeuronspecError
@@ -18,7 +18,7 @@ from neuronspec.languages import expect_language, is_known, same_language, split
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
-from neuronspec.pipeline.systems import COPY
+from neuronspec.pipeline.systems import COPY, FINE_TUNE
 
 if TYPE_CHECKING:
     from neuronspec.figures.gains import SharePoint
@@ -142,19 +142,20 @@ def gather(
     study = make_study(
         results,
         baseline or (first.baseline if first.baseline in results.systems else results.systems[0]),
-        pivot or first.pivot,
-        levels or next((one.levels for one in studies if one.levels), None),
-        first.comparisons if len(studies) == 1 else (),
-        first.significance if significance is None else significance,
-        trials or first.trials,
-        first.correction if correction is None else correction,
+        pivot=pivot or first.pivot,
+        levels=levels or next((one.levels for one in studies if one.levels), None),
+        comparisons=first.comparisons if len(studies) == 1 else (),
+        significance=first.significance if significance is None else significance,
+        trials=trials or first.trials,
+        correction=first.correction if correction is None else correction,
     )
     if (study.pivot, study.levels) != (first.pivot, first.levels):
         study = replace(study, comparisons=())  # they were of other groups
     titles = {system: title for one in studies for system, title in one.titles.items()}
     costs = [item for one in studies for item in one.costs.items() if item[0] in one.results.systems]
     counts = Counter(system for system, _ in costs)  # of a system made of several models, none is its cost
-    return replace(study, titles=titles, costs={system: cost for system, cost in costs if counts[system] == 1})
+    known = {system: cost for system, cost in costs if counts[system] == 1}
+    return replace(study, titles=titles, costs=known, fine_tuned=FINE_TUNE)
 
 
 def _check_pivot(pivot: str, results: Results) -> None:

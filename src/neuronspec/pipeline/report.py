@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuronspec.comparison.detail_tables import name_table, tabulate_all, tabulate_tests
+from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.groups import BY_SIDE
 from neuronspec.comparison.seeds import tabulate_seeds
-from neuronspec.comparison.study import SIDES, Study
-from neuronspec.comparison.tables import Cell, Table
+from neuronspec.comparison.study import Study
+from neuronspec.comparison.tables import Table
 from neuronspec.config.schema import Config
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
@@ -70,7 +72,7 @@ def tabulate(report: Report) -> dict[str, Table]:
 def tabulate_averages(report: Report) -> Table:
     """Return the table of average scores and of sparsity: a row a system."""
     study = report.study
-    groups, metrics = study.families[SIDES], study.results.metrics
+    groups, metrics = study.families[BY_SIDE], study.results.metrics
     header = ["system", *(f"{metric} {group}" for group in groups for metric in metrics), "sparsity %"]
     rows = []
     for system in study.results.systems:

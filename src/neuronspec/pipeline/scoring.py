@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 
-from neuronspec.comparison.study import Study, compare
+from neuronspec.comparison.study import Study, compare_study
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
@@ -86,4 +86,4 @@ def _compare(config: Config, results: Results) -> Study:
     baselines = choose_baselines(system for system in results.systems if system != COPY)
     pairs = [(baseline, system) for system, others in baselines.items() for baseline in others]
     with show_progress("testing differences", len(pairs) * len(results.metrics)) as advance:
-        return compare(open_study(config, results), pairs, config.seed, advance)
+        return compare_study(open_study(config, results), pairs, config.seed, advance)

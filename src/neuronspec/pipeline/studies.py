@@ -13,7 +13,7 @@ from neuronspec.evaluation.results import Results, read_lines
 from neuronspec.files import read_json
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
-from neuronspec.pipeline.systems import MASKED, title_system
+from neuronspec.pipeline.systems import FINE_TUNE, MASKED, title_system
 
 COMPARISONS_FILE = "comparisons.jsonl"
 
@@ -23,7 +23,7 @@ def load_study(config: Config, layout: Layout) -> Study:
     comparisons = read_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
     study = open_study(config, Results.load(layout.scores), comparisons)
     titles = {system: title_system(system) for system in study.results.systems}
-    return replace(study, titles=titles, costs=read_costs(config, layout))
+    return replace(study, titles=titles, costs=read_costs(config, layout), fine_tuned=FINE_TUNE)
 
 
 def open_study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
@@ -32,12 +32,12 @@ def open_study(config: Config, results: Results, comparisons: Sequence[SystemCom
     return make_study(
         results,
         PRETRAINED,
-        config.pivot,
-        how.levels,
-        comparisons,
-        how.significance,
-        how.trials,
-        how.correction,
+        pivot=config.pivot,
+        levels=how.levels,
+        comparisons=comparisons,
+        significance=how.significance,
+        trials=how.trials,
+        correction=how.correction,
     )
 
 

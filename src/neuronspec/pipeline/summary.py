@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neuronspec.comparison.groups import ALL
+from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.comparison.seeds import split_seed
-from neuronspec.comparison.study import SIDES, Study
+from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table, write_tables
 from neuronspec.config.schema import Config
 from neuronspec.data.texts import Texts
@@ -84,7 +84,7 @@ def describe_scores(report: Report) -> list[str]:
     findings = []
     study = report.study
     metric = study.results.metrics[0]
-    groups = study.families[SIDES]
+    groups = study.families[BY_SIDE]
     if MASKED in report.masks:
         findings.append(_describe_selection(study, metric))
     for system in report.trained[1:]:
@@ -101,7 +101,7 @@ def describe_scores(report: Report) -> list[str]:
 
 def _describe_selection(study: Study, metric: str) -> str:
     """Say whether the selected neurons matter more than as many random ones, before any training."""
-    tasks = [task for group in study.families[SIDES].values() for task in group]
+    tasks = [task for group in study.families[BY_SIDE].values() for task in group]
     scores = {one: study.results.score(one, metric, tasks) for one in (PRETRAINED, MASKED, RANDOM)}
     losses = [scores[one] - scores[PRETRAINED] for one in (MASKED, RANDOM)]
     changes = (

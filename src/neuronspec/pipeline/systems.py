@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from neuronspec.comparison.seeds import join_seed, split_seed
-from neuronspec.comparison.study import FINE_TUNE
 from neuronspec.pipeline.layout import PRETRAINED
 
 COPY = "source"  # the system that copies its input
+FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"

@@ -11,7 +11,8 @@ import numpy as np
 from neuronspec.analysis.ablation import Ablation
 from neuronspec.analysis.measures import LayerMeasures, Measures
 from neuronspec.analysis.overlap import above_diagonal
-from neuronspec.comparison.tables import Cell, Table, Title
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.tables import ColumnTitle, Table
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.report.findings import LEVEL
 from neuronspec.statistics.corrections import holm_known
@@ -44,7 +45,12 @@ def tabulate_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
 
 def tabulate_overlaps(measures: Measures) -> Table:
     """Return for each layer how large the masks are and how far they overlap, beside chance."""
-    header: list[Title] = ["layer", "neurons", "off %", *(("IoU", word) for word in ("mean", "lowest", "highest"))]
+    header: list[ColumnTitle] = [
+        "layer",
+        "neurons",
+        "off %",
+        *(("IoU", word) for word in ("mean", "lowest", "highest")),
+    ]
     header += [("by chance", "mean"), ("by chance", "lowest z")]
     rows, sections = _list_layers(measures, lambda one: _describe_overlap(measures.masks, one))
     notes = [
@@ -77,7 +83,7 @@ def tabulate_distances(measures: Measures) -> Table:
     rivals = list(dict.fromkeys(name for one in measures.layers.values() for name in one.structure.partial))
     columns = [(name, "correlations", "") for name in names]
     columns += [(name, "partial", ", the others fixed") for name in rivals]
-    header: list[Title] = ["layer", *((f"{name}{rest}", "r") for name, _, rest in columns)]
+    header: list[ColumnTitle] = ["layer", *((f"{name}{rest}", "r") for name, _, rest in columns)]
     marked: dict[str, Row] = {}
     for layers in measures.stacks.values():
         cells = [
@@ -117,7 +123,7 @@ def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -
 
 def tabulate_families(measures: Measures) -> Table:
     """Return for each layer how far families and scripts keep apart, and how well a tree fits."""
-    header: list[Title] = [
+    header: list[ColumnTitle] = [
         "layer",
         ("IoU", "within families"),
         ("IoU", "across"),
@@ -145,7 +151,7 @@ def tabulate_families(measures: Measures) -> Table:
 
 def tabulate_firmness(measures: Measures) -> Table:
     """Return for each layer how far other sentences would have given the same."""
-    header: list[Title] = [
+    header: list[ColumnTitle] = [
         "layer",
         ("95 % interval", "mean width"),
         ("shuffled sentences", "mean IoU"),
@@ -169,7 +175,7 @@ def _describe_firmness(one: LayerMeasures) -> Row:
 
 def tabulate_trends(measures: Measures) -> Table:
     """Return for each stack whether overlaps rise or fall over its layers."""
-    header: list[Title] = ["stack", "of", "a layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
+    header: list[ColumnTitle] = ["stack", "of", "a layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
     rows: list[Row] = [
         [
             Cell(stack),
@@ -193,7 +199,7 @@ def tabulate_trends(measures: Measures) -> Table:
 
 def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
     """Return for each stack what texts lose without their own neurons, others' and random ones."""
-    header: list[Title] = [
+    header: list[ColumnTitle] = [
         "stack",
         ("harm without", "own"),
         ("harm without", "others'"),

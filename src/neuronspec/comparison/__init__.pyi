@@ -1,0 +1,37 @@
+from .all_tables import name_table as name_table
+from .all_tables import tabulate_all as tabulate_all
+from .all_tables import tabulate_tests as tabulate_tests
+from .cells import Cell as Cell
+from .differences import SystemComparison as SystemComparison
+from .outcomes import Outcomes as Outcomes
+from .outcomes import count_outcomes as count_outcomes
+from .paper_tables import tabulate_interference as tabulate_interference
+from .paper_tables import tabulate_models as tabulate_models
+from .study import Cost as Cost
+from .study import Study as Study
+from .study import compare_study as compare_study
+from .study import make_study as make_study
+from .tables import TABLE_FORMATS as TABLE_FORMATS
+from .tables import Table as Table
+from .tables import TableFormat as TableFormat
+from .tables import write_tables as write_tables
+
+__all__ = [
+    "TABLE_FORMATS",
+    "Cell",
+    "Cost",
+    "Outcomes",
+    "Study",
+    "SystemComparison",
+    "Table",
+    "TableFormat",
+    "compare_study",
+    "count_outcomes",
+    "make_study",
+    "name_table",
+    "tabulate_all",
+    "tabulate_interference",
+    "tabulate_models",
+    "tabulate_tests",
+    "write_tables",
+]

@@ -1,0 +1,124 @@
+"""Tables as LaTeX environments, with every character escaped."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from neuronspec.comparison.cells import Cell
+from neuronspec.terminal import CONTROL
+
+if TYPE_CHECKING:
+    from neuronspec.comparison.tables import ColumnTitle, Table
+
+LAST_LATIN_LETTER = 0x17F  # pdfLaTeX has the letters up to here
+MAX_COLOR = 50  # percent of a color behind text that can still be read
+
+_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "`": "asciigrave"}
+_SYMBOLS = {"Δ": "Delta", "θ": "theta", "≥": "geq", "≤": "leq", "↑": "uparrow", "↓": "downarrow"}
+_ESCAPES = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{character: rf"\text{name}{{}}" for character, name in _NAMES.items()},
+    **{symbol: rf"\ensuremath{{\{name}}}" for symbol, name in _SYMBOLS.items()},
+    # Otherwise an option of the command before them.
+    "[": "{[}",
+    "*": "{*}",
+    # Signatures are long, and have no other place to break.
+    "|": r"\textbar{}\allowbreak{}",
+}
+_MARKS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
+
+
+def format_latex(table: Table) -> str:
+    """Return a table as a LaTeX environment; its first line names the packages it needs."""
+    width = len(table.header)
+    lines = [*_format_header(table.header), r"\midrule"]
+    for number, (section, rows) in enumerate(table.blocks):
+        if number:
+            lines.append(r"\midrule")
+        if section:
+            lines += [rf"\multicolumn{{{width}}}{{l}}{{{_escape_latex(section)}}} \\", r"\midrule"]
+        for row in rows:
+            lines.append(" & ".join(_format_cell(cell) for cell in row) + r" \\")
+
+    alignment = "".join("l" if table.is_text(column) else "r" for column in range(width))
+    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"]
+
+    if table.title:
+        lines.append(rf"\caption{{{_escape_latex(table.title)}}}")
+    if table.notes:
+        notes = "\\par\n".join(_format_note(note) for note in table.notes)
+        lines += [r"\begin{minipage}{\linewidth}\footnotesize", notes, r"\end{minipage}"]
+
+    lines = [r"\begin{table}", r"\centering", *lines, r"\end{table}"]
+    return "\n".join([f"% needs {_list_needs(table, lines)}", *lines]) + "\n"
+
+
+def _list_needs(table: Table, lines: Sequence[str]) -> str:
+    """Return the packages that the lines of a table need, and another LaTeX where pdfLaTeX lacks letters."""
+    needs = r"\usepackage{booktabs}"
+    if any(_find_color(cell) for row in table.rows for cell in row):
+        needs += r" \usepackage[table]{xcolor}"
+    if any(ord(character) > LAST_LATIN_LETTER for line in lines for character in line):
+        needs += "; XeLaTeX or LuaLaTeX with fonts for all its letters"
+    return needs
+
+
+def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
+    """Return the titles of groups, with a rule below each, and the titles of columns."""
+    pairs = [("", title) if isinstance(title, str) else title for title in header]
+    titles = " & ".join(_escape_latex(title) for _, title in pairs) + r" \\"
+    if not any(group for group, _ in pairs):
+        return [titles]
+
+    cells, rules, first = [], [], 1
+    for group, members in groupby(group for group, _ in pairs):
+        span = len(list(members))
+        if group:
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{_escape_latex(group)}}}")
+            rules.append(rf"\cmidrule(lr){{{first}-{first + span - 1}}}")
+        else:
+            cells += [""] * span
+        first += span
+    return [" & ".join(cells) + r" \\", " ".join(rules), titles]
+
+
+def _format_cell(cell: Cell) -> str:
+    text = _escape_latex(cell.shown)
+    is_number = not isinstance(cell.value, str)
+    if text.startswith("-") and is_number:
+        text = "$-$" + text[1:]
+    if cell.bold and text:
+        text = rf"\textbf{{{text}}}"
+
+    if text:
+        text += _MARKS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
+    if text and cell.test is not None:
+        text += rf" {{\scriptsize {_escape_latex(str(cell.test))}}}"
+
+    percent = _find_color(cell)
+    color = "red" if percent < 0 else "blue"
+    return rf"\cellcolor{{{color}!{abs(percent)}}}{text}" if percent else text
+
+
+def _find_color(cell: Cell) -> int:
+    """Return how much color a cell has, in percent: below 0 red, above 0 blue."""
+    if cell.shade is None or math.isnan(cell.shade):
+        return 0
+    return round(MAX_COLOR * max(-1.0, min(1.0, cell.shade)))
+
+
+def _format_note(note: str) -> str:
+    """Return a note, with what stands between two backticks set like code."""
+    parts = [_escape_latex(part) for part in re.split("`([^`]+)`", note)]
+    return "".join(rf"\texttt{{{part}}}" if number % 2 else part for number, part in enumerate(parts))
+
+
+def _escape_latex(text: str) -> str:
+    """Return a text for LaTeX that prints as it is, apart from white space and control characters."""
+    visible = CONTROL.sub("", re.sub(r"\s+", " ", text))
+    escaped = "".join(_ESCAPES.get(character, character) for character in visible)
+    return re.sub("-(?=-)", "-{}", escaped)

@@ -1,0 +1,179 @@
+"""Rows of scores: a baseline's scores and the differences of other systems to them, in bold or in shades."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.cost_table import show_increase
+from neuronspec.comparison.groups import BY_SIDE
+from neuronspec.comparison.study import Study
+from neuronspec.comparison.tables import ColumnTitle, Table, TableRows
+from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.languages import split_direction
+
+MAX_SHADE_POINTS = 10.0  # larger differences get no darker shade
+
+
+class ScoreColumn(NamedTuple):
+    """A column that shows the mean score over directions.
+
+    Attributes:
+        tasks: Directions of the mean.
+        label: Name of the directions in the comparisons, where they have one.
+    """
+
+    tasks: Sequence[str]
+    label: str = ""
+
+
+class Side(NamedTuple):
+    """The directions from the pivot, or those to it.
+
+    Attributes:
+        title: Title of their section in tables.
+        tasks: Directions.
+        label: Name of their group in the comparisons.
+    """
+
+    title: str
+    tasks: list[str]
+    label: str
+
+
+def list_systems(study: Study, first: str = "") -> list[str]:
+    """Return the systems, those that others are compared with first."""
+    return list(dict.fromkeys(one for one in (first, study.baseline, *study.results.systems) if one))
+
+
+def list_sides(study: Study) -> list[Side]:
+    """Return the directions from the pivot and those to it, where there are any."""
+    pivot, groups = study.pivot, study.families[BY_SIDE]
+    titles = {f"from {pivot}": f"One-to-Many ({pivot}-X)", f"to {pivot}": f"Many-to-One (X-{pivot})"}
+    return [Side(title, groups[label], label) for label, title in titles.items() if label in groups]
+
+
+def find_other_language(study: Study, task: str) -> str:
+    """Return the language of a direction that is not the pivot."""
+    source, target = split_direction(task)
+    return target if source == study.pivot else source
+
+
+def list_languages(study: Study) -> list[str]:
+    """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
+    wanted = {task for side in list_sides(study) for task in side.tasks}
+    return list(dict.fromkeys(find_other_language(study, task) for task in study.results.tasks if task in wanted))
+
+
+def split_by_language(study: Study, tasks: Iterable[str], languages: Iterable[str]) -> list[ScoreColumn]:
+    """Return a column for each language: its direction, or nothing."""
+    own = {find_other_language(study, task): task for task in tasks}
+    columns = []
+    for language in languages:
+        task = own.get(language)
+        columns.append(ScoreColumn([]) if task is None else ScoreColumn([task], task))
+    return columns
+
+
+def compare_rows(
+    study: Study,
+    metric: str,
+    columns: Sequence[ScoreColumn],
+    *,
+    baseline: str = "",
+    bold: bool = True,
+    costs: bool = False,
+) -> TableRows:
+    """Return a row of a baseline's scores, and a row of differences to it for every other system that has any.
+
+    Args:
+        study: Study of the results.
+        metric: Display name of the metric.
+        columns: Columns of scores.
+        baseline: Name of the baseline, by default that of the study.
+        bold: True to set the best of each column in bold.
+        costs: True for a column with the increase in parameters (Δθ) after the names.
+    """
+    systems = list_systems(study, baseline)
+    cells = [_compare_column(study, metric, column, systems, bold=bold) for column in columns]
+
+    rows: TableRows = []
+    for system, own in zip(systems, zip(*cells, strict=True), strict=False):  # without columns, no rows
+        if not has_content(own):
+            continue
+        start = [Cell(study.title(system))]
+        if costs:
+            start.append(show_increase(study, system))
+        rows.append([*start, *own])
+    return rows
+
+
+def _compare_column(
+    study: Study, metric: str, column: ScoreColumn, systems: Sequence[str], *, bold: bool
+) -> list[Cell]:
+    """Return the first system's score, and the differences of the others to it."""
+    baseline = systems[0]
+    scores = [study.results.score(system, metric, column.tasks) for system in systems]
+    differences = [score - scores[0] for score in scores]
+
+    cells = [Cell(scores[0])]
+    for system, difference in zip(systems[1:], differences[1:], strict=True):
+        mark = study.mark(system, metric, column.label, baseline)
+        test = study.test(system, metric, column.label, baseline)
+        cells.append(Cell(difference, mark=mark, signed=True, test=test))
+    return embolden(cells, differences, metric) if bold else cells
+
+
+def embolden(cells: Sequence[Cell], values: Sequence[float], metric: str) -> list[Cell]:
+    """Return cells with the best, and those that look the same, in bold; none if there is nothing to compare."""
+    rounded = [float(f"{value:.{cell.decimals}f}") for cell, value in zip(cells, values, strict=True)]
+    known = [value for value in rounded if not math.isnan(value)]
+    if len(known) < 2:
+        return list(cells)
+    best = max(known) if find_scoring(metric).higher_is_better else min(known)
+    return [replace(cell, bold=value == best) for cell, value in zip(cells, rounded, strict=True)]
+
+
+def shade_differences(blocks: Mapping[str, TableRows], metric: str) -> dict[str, TableRows]:
+    """Return rows whose differences are shaded by how much better or worse they are."""
+    sizes = [abs(size) for rows in blocks.values() for row in rows for cell in row if (size := _find_difference(cell))]
+    unit = min(MAX_SHADE_POINTS, max(sizes, default=0.0)) or 1.0
+    if not find_scoring(metric).higher_is_better:
+        unit = -unit
+    return {name: [[_shade_cell(cell, unit) for cell in row] for row in rows] for name, rows in blocks.items()}
+
+
+def _shade_cell(cell: Cell, unit: float) -> Cell:
+    difference = _find_difference(cell)
+    return cell if difference is None else replace(cell, shade=max(-1.0, min(1.0, difference / unit)))
+
+
+def _find_difference(cell: Cell) -> float | None:
+    """Return the difference that a cell shows; None if it shows none."""
+    return cell.content if cell.signed and isinstance(cell.content, float) else None
+
+
+def has_content(cells: Iterable[Cell]) -> bool:
+    """Return whether a row has anything to show."""
+    return any(cell.content is not None for cell in cells)
+
+
+def stack(title: str, header: Sequence[ColumnTitle], blocks: Mapping[str, TableRows], notes: Sequence[str]) -> Table:
+    """Return a table with a section for each block.
+
+    Args:
+        title: Title of the table.
+        header: Titles of the columns.
+        blocks: Rows of each section, by its subtitle; an empty one for no subtitle.
+        notes: Sentences below the table.
+    """
+    rows: TableRows = []
+    sections = {}
+    for subtitle, block in blocks.items():
+        if subtitle and block:
+            sections[len(rows)] = subtitle
+        rows += block
+    return Table(title, header, rows, notes=notes, sections=sections)
