@@ -24,19 +24,22 @@ from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from neuronspec.analysis.chance import chance_overlap
+from neuronspec.analysis.compared_tasks import choose_tasks
 from neuronspec.analysis.distances import family_distances
-from neuronspec.analysis.measures import measure
-from neuronspec.analysis.panels import choose_panel
-from neuronspec.analysis.resampling import bootstrap_iou, make_selector
-from neuronspec.analysis.states import SentenceStates
+from neuronspec.analysis.measures import analyze
+from neuronspec.analysis.resampling import bootstrap_iou
+from neuronspec.analysis.reselection import make_selector
+from neuronspec.analysis.sentence_states import SentenceStates
 from neuronspec.analysis.tree import language_tree
 from neuronspec.config.sections import Analysis
-from neuronspec.figures.gallery import draw_figures
+from neuronspec.figures.neuron_figures import draw_neuron_figures
 from neuronspec.languages import list_languages
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.report.cards import LanguageCard, NeuronCard, describe_languages, describe_neuron
-from neuronspec.report.page import simplify, write_report
+from neuronspec.report.language_cards import LanguageCard, make_language_cards
+from neuronspec.report.neuron_cards import NeuronCard, make_neuron_card
+from neuronspec.report.page import write_report
+from neuronspec.report.page_values import to_json_values
 from neuronspec.report.payload import make_payload
 from neuronspec.statistics.correlation import mantel
 from neuronspec.statistics.separation import separate
@@ -96,7 +99,7 @@ def compare_iou(masks: NeuronMasks, rounds: int) -> Times:
 def compare_steps(masks: NeuronMasks, resamples: int, rounds: int) -> Times:
     """Return the seconds of single steps of the analysis of one layer, and of its IoU."""
     layer = masks.layers[0]
-    panel = choose_panel(masks.tasks, "en", "encoder")
+    panel = choose_tasks(masks.tasks, "en", "encoder")
     ordered = masks.reorder(panel.tasks)
     sizes, iou = ordered.layer(layer).sum(1).numpy(), ordered.iou(layer)
     family = family_distances(panel.languages)
@@ -136,25 +139,25 @@ def run_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]:
         return result
 
     def describe() -> tuple[list[LanguageCard], list[NeuronCard]]:
-        panels = [ones[0].panel for ones in measures.stacks.values()]
-        cards = describe_languages(masks, panels, counts, 3)  # as many neurons as the report of so many tasks names
+        panels = [ones[0].compared for ones in measures.stacks.values()]
+        cards = make_language_cards(masks, panels, counts, 3)  # as many neurons as the report of so many tasks names
         names = dict.fromkeys(f"{layer}:{neuron}" for card in cards for layer, neuron in card.neurons)
-        return cards, [describe_neuron(name, masks, counts) for name in names]
+        return cards, [make_neuron_card(name, masks, counts) for name in names]
 
     def report() -> float:
         payload = make_payload(measures, "scale", languages=cards[0], neurons=cards[1])
-        return write_report(simplify(payload), out / "report.html").stat().st_size / 1e6
+        return write_report(to_json_values(payload), out / "report.html").stat().st_size / 1e6
 
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory)
         clock(WHOLE, lambda: [masks.iou(layer) for layer in masks.layers])
-        measures = clock(MEASURE, lambda: measure(masks, counts, options=Analysis(permutations=99)))
+        measures = clock(MEASURE, lambda: analyze(masks, counts, options=Analysis(permutations=99)))
         cards = clock("cards of languages and neurons", describe)
         size = clock("payload and report", report)
         if drawn:
             names = masks.layers[:: layers // drawn][:drawn]
             part = replace(measures, layers={name: measures.layers[name] for name in names})
-            clock(f"figures, {drawn} layers drawn", lambda: draw_figures(part, out))
+            clock(f"figures, {drawn} layers drawn", lambda: draw_neuron_figures(part, out))
             found[-1]["seconds"] *= layers / drawn
     found[3]["size"] = size
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuronspec.analysis.measures import Measures, measure
+from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.config.sections import Analysis
 from neuronspec.languages import find_language
 from neuronspec.neurons.counts import ActivationCounts
@@ -101,7 +101,7 @@ def draw_words(tasks: int, seed: int = 0) -> dict[str, NDArray[np.int64]]:
 def measure_families() -> Measures:
     """All that is measured of planted families."""
     counts = plant_families()
-    return measure(select(counts), counts, options=OPTIONS, tokens=draw_words(len(counts.tasks)))
+    return analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(len(counts.tasks)))
 
 
 def _draw_frequencies(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:

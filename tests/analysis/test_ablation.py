@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 
 import neuronspec
 from neuronspec.analysis.ablation import Ablation, ablate
-from neuronspec.analysis.harm import measuring_loss
-from neuronspec.analysis.switching import choose_own, switch_off
+from neuronspec.analysis.ablation_masks import choose_own_neurons, make_ablation_masks
+from neuronspec.analysis.ablation_metrics import measuring_loss
 from neuronspec.data.batches import IGNORED, Tensors, collate
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
@@ -277,7 +277,7 @@ def test_the_planted_neurons_are_chosen(
 ) -> None:
     _, _, counts = planted
     masks = NeuronMasks.from_counts(counts, k=0.95)
-    own = choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF)
+    own = choose_own_neurons(counts, masks, TASKS, "decoder", NEURONS / D_FF)
     assert own.layers == ("decoder.0",)
     for number, task in enumerate(TASKS):
         chosen = own.mask(task, "decoder.0").nonzero().flatten().tolist()
@@ -289,7 +289,7 @@ def test_planted_neurons_are_missed_by_their_own_text_alone(
 ) -> None:
     model, text, counts = planted
     masks = NeuronMasks.from_counts(counts, k=0.95)
-    off = switch_off(choose_own(counts, masks, TASKS, "decoder", NEURONS / D_FF), masks, counts)
+    off = make_ablation_masks(choose_own_neurons(counts, masks, TASKS, "decoder", NEURONS / D_FF), masks, counts)
     steps: list[int] = []
     with measuring_loss(model, off, text) as measure:
         ablation = ablate(TASKS, off, measure, advance=lambda: steps.append(1))
@@ -312,8 +312,8 @@ def test_random_neurons_dominate_nothing(
 ) -> None:
     model, text, counts = planted
     masks = NeuronMasks.from_counts(counts, k=1.0)
-    own = choose_own(counts, masks, TASKS, "decoder", 0.2)
-    off = switch_off(
+    own = choose_own_neurons(counts, masks, TASKS, "decoder", 0.2)
+    off = make_ablation_masks(
         NeuronMasks.random(own, seed=1),
         NeuronMasks.from_dict(
             {task: {layer: torch.ones(width) for layer, width in masks.widths.items()} for task in TASKS}
@@ -331,7 +331,7 @@ def test_rows_are_measured_one_text_after_the_other() -> None:
     tasks = ("t1", "t0", "t3")  # some of those that there are masks for, in another order
     counts = draw_counts(0, layers=("encoder.0", "decoder.0"))
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    off = switch_off(choose_own(counts, masks, counts.tasks, "encoder", 0.1), masks, counts, random=2)
+    off = make_ablation_masks(choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.1), masks, counts, random=2)
     asked: list[tuple[str, str | None]] = []
 
     def measure(text: str, without: str | None) -> float:
@@ -352,8 +352,8 @@ def test_rows_are_measured_one_text_after_the_other() -> None:
 def test_unfair_or_broken_checks_are_refused() -> None:
     counts = draw_counts(0, layers=("encoder.0", "decoder.0"))
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    off = switch_off(own, masks, counts)
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.1)
+    off = make_ablation_masks(own, masks, counts)
     with pytest.raises(NeuronspecError, match="the loss of t0 without t1 is nan"):
         ablate(counts.tasks, off, lambda text, without: math.nan if without == "without t1" else 1.0)
     with pytest.raises(NeuronspecError, match="with every neuron is inf"):

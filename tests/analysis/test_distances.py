@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from neuronspec.analysis.distances import (
-    URIEL,
-    family_distances,
-    read_distances,
-    script_distances,
-    uriel_distances,
-    vocabulary_distances,
-)
+from neuronspec.analysis.distance_tables import read_distances
+from neuronspec.analysis.distances import family_distances, script_distances, vocabulary_distances
+from neuronspec.analysis.uriel import URIEL, uriel_distances
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, list_languages
 

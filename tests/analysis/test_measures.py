@@ -24,7 +24,8 @@ from tests.analysis.planted import (
 )
 
 from neuronspec.analysis.chance import chance_overlap
-from neuronspec.analysis.measures import Measures, measure, overlap_of
+from neuronspec.analysis.layer_measures import measure_overlap
+from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import NeuronMasks
@@ -43,7 +44,7 @@ def test_overlaps_and_chance_are_those_of_the_panels_masks() -> None:
     assert list(measures.layers) == [*ENCODER, *DECODER]
     assert [[one.layer for one in layers] for layers in measures.stacks.values()] == [[*ENCODER], [*DECODER]]
     for layer, one in measures.layers.items():
-        tasks = one.panel.tasks
+        tasks = one.compared.tasks
         assert all(task.startswith("en-") == layer.startswith("decoder") for task in tasks)
         for i, j in ((0, 1), (3, 11), (14, 2)):
             assert one.iou[i, j] == pytest.approx(brute_iou(measures.masks, layer, tasks[i], tasks[j]))
@@ -73,7 +74,7 @@ def test_random_masks_show_no_families_more_often_than_promised() -> None:
     found = [
         one.structure.correlations[name].p_value
         for seed in range(6)
-        for one in measure(NeuronMasks.random(like, seed), options=BARE).layers.values()
+        for one in analyze(NeuronMasks.random(like, seed), options=BARE).layers.values()
         for name in ("family", "script")
     ]
     assert sum(p <= 0.05 for p in found) <= 10  # of 60, where 3 are expected
@@ -83,7 +84,7 @@ def test_the_same_seed_measures_the_same_and_every_layer_is_announced() -> None:
     calls: list[None] = []
     counts = FEW
     first, second = (
-        measure(select(counts), counts, options=OPTIONS, seed=3, advance=lambda: calls.append(None)) for _ in range(2)
+        analyze(select(counts), counts, options=OPTIONS, seed=3, advance=lambda: calls.append(None)) for _ in range(2)
     )
     assert len(calls) == 2 * 5
     for layer, one in first.layers.items():
@@ -102,9 +103,9 @@ def test_other_k_select_again_from_the_same_counts() -> None:
         assert masks == NeuronMasks.from_counts(counts, k)
     for one in measures.layers.values():
         assert one.shares[K] == pytest.approx(1)
-        np.testing.assert_array_equal(overlap_of(measures.by_share[K], one.layer, one.panel), one.iou)
+        np.testing.assert_array_equal(measure_overlap(measures.by_share[K], one.layer, one.compared), one.iou)
         assert one.shares[0.5] == pytest.approx(
-            correlate(one.iou, overlap_of(measures.by_share[0.5], one.layer, one.panel))
+            correlate(one.iou, measure_overlap(measures.by_share[0.5], one.layer, one.compared))
         )
         assert one.shares[0.5] < 1
 
@@ -114,11 +115,11 @@ def test_masks_are_compared_with_those_of_other_runs_whatever_the_order_of_their
     order = list(range(len(masks.tasks)))[::-1]
     turned = NeuronMasks([masks.tasks[i] for i in order], {layer: masks.layer(layer)[order] for layer in masks.layers})
     random = NeuronMasks.random(masks)
-    against = measure(masks, options=BARE, against={"same": turned, "chance": random}).against
+    against = analyze(masks, options=BARE, against={"same": turned, "chance": random}).against
     assert [*against["same"].values()] == pytest.approx([1.0] * 5)
     assert max(map(abs, against["chance"].values())) < 0.95
     with pytest.raises(NeuronspecError, match="no masks for the task"):
-        measure(masks, options=BARE, against={"other": select(plant_families(["ja", "ko"]))})
+        analyze(masks, options=BARE, against={"other": select(plant_families(["ja", "ko"]))})
 
 
 def test_nothing_is_resampled_without_what_it_takes() -> None:
@@ -144,7 +145,7 @@ def test_nothing_is_resampled_without_what_it_takes() -> None:
         "off": (masks, FEW, BARE, "analysis.resamples=0", None),
     }
     for name, (these, counts, options, intervals, shares) in cases.items():
-        measures = measure(these, counts, options=options)
+        measures = analyze(these, counts, options=options)
         assert intervals in measures.missing["intervals"], name
         assert all(one.resampled is None for one in measures.layers.values()), name
         if shares is None:
@@ -159,7 +160,7 @@ def test_counts_of_other_tasks_or_another_model_are_refused() -> None:
     masks = select(plant_families(["de", "ja"]))
     for counts in (plant_families(["de"]), plant_nothing(masks.tasks, ["encoder.0"])):
         with pytest.raises(NeuronspecError, match="give those that the masks were selected from"):
-            measure(masks, counts, options=BARE)
+            analyze(masks, counts, options=BARE)
 
 
 def test_counts_of_more_tasks_than_the_masks_in_another_order_will_do() -> None:
@@ -167,11 +168,11 @@ def test_counts_of_more_tasks_than_the_masks_in_another_order_will_do() -> None:
     tasks = ["en-sv", "en-de", "de-en", "sv-en", "en-nl"]
     rows = [all_masks.task_index(task) for task in tasks]
     masks = NeuronMasks(tasks, {one: all_masks.layer(one)[rows] for one in all_masks.layers}, all_masks.signature)
-    measures = measure(masks, FEW, options=OPTIONS)
+    measures = analyze(masks, FEW, options=OPTIONS)
     assert measures.missing.keys() == {"vocabulary"}
-    assert measures.layers["decoder.0"].panel.labels == ("de", "nl", "sv")
+    assert measures.layers["decoder.0"].compared.labels == ("de", "nl", "sv")
     np.testing.assert_array_equal(
-        overlap_of(measures.by_share[K], "decoder.0", measures.layers["decoder.0"].panel),
+        measure_overlap(measures.by_share[K], "decoder.0", measures.layers["decoder.0"].compared),
         measures.layers["decoder.0"].iou,
     )
 
@@ -179,9 +180,9 @@ def test_counts_of_more_tasks_than_the_masks_in_another_order_will_do() -> None:
 @pytest.mark.parametrize("tasks", [["law"], ["law", "news"], ["de-en", "en-de"], ["de-en", "nl-en"]])
 def test_one_and_two_tasks_are_measured_as_far_as_they_go(tasks: list[str]) -> None:
     counts = plant_nothing(tasks)
-    measures = measure(select(counts), counts, options=OPTIONS, tokens=draw_words(len(tasks)))
+    measures = analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(len(tasks)))
     for one in measures.layers.values():
-        size = len(one.panel.tasks)
+        size = len(one.compared.tasks)
         assert one.iou.shape == (size, size)
         assert len(one.pairs) == size * (size - 1) // 2
         assert (one.structure.tree is None) == (size == 1)
@@ -190,10 +191,10 @@ def test_one_and_two_tasks_are_measured_as_far_as_they_go(tasks: list[str]) -> N
 
 def test_tasks_that_stand_for_no_languages_have_no_families() -> None:
     counts = plant_nothing(["news", "law", "talks", "mail"])
-    measures = measure(select(counts), counts, options=OPTIONS, tokens=draw_words(4))
+    measures = analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(4))
     assert measures.missing == {"families": "the tasks stand for no languages, so there are no families to compare"}
     for one in measures.layers.values():
-        assert one.panel.tasks == counts.tasks
+        assert one.compared.tasks == counts.tasks
         assert one.structure.families is None
         assert list(one.structure.correlations) == ["vocabulary", "mask size"]
 
@@ -201,20 +202,20 @@ def test_tasks_that_stand_for_no_languages_have_no_families() -> None:
 def test_a_decoder_only_model_compares_languages_by_their_names() -> None:
     counts = plant_nothing(LANGUAGES[:6], DECODER)
     words = {"decoder": draw_words(6)["decoder"]}
-    measures = measure(select(counts), counts, options=OPTIONS, tokens=words)
+    measures = analyze(select(counts), counts, options=OPTIONS, tokens=words)
     assert measures.missing == {}
     assert list(measures.stacks) == ["decoder"]
     for one in measures.layers.values():
-        assert sorted(one.panel.tasks) == sorted(LANGUAGES[:6])
+        assert sorted(one.compared.tasks) == sorted(LANGUAGES[:6])
         assert list(one.structure.correlations) == ["family", "script", "vocabulary", "mask size"]
         assert one.structure.families is not None
 
 
 def test_tasks_in_the_codes_of_nllb_have_families() -> None:
     tasks = directions(["deu_Latn", "nld_Latn", "rus_Cyrl"], "eng_Latn")
-    measures = measure(select(plant_nothing(list(tasks))), pivot="eng_Latn", options=BARE)
+    measures = analyze(select(plant_nothing(list(tasks))), pivot="eng_Latn", options=BARE)
     for one in measures.layers.values():
-        assert one.panel.labels == ("deu_Latn", "nld_Latn", "rus_Cyrl")
+        assert one.compared.labels == ("deu_Latn", "nld_Latn", "rus_Cyrl")
         assert one.structure.within == pytest.approx(one.iou[0, 1])
         assert one.structure.across == pytest.approx((one.iou[0, 2] + one.iou[1, 2]) / 2)
 
@@ -225,8 +226,8 @@ def test_options_choose_the_side_and_own_distances(tmp_path: Path) -> None:
     rows = [",".join([one, *(str(abs(i - j)) for j in range(5))]) for i, one in enumerate(names)]
     own.write_text("\n".join([",".join(["", *names]), *rows]), encoding="utf-8")
     options = Analysis(encoder="from", permutations=99, resamples=0, shares=[], distances={"own": own})
-    measures: Measures = measure(select(FEW), FEW, options=options)
-    assert {one.panel.title for one in measures.layers.values()} == {"en to x"}
+    measures: Measures = analyze(select(FEW), FEW, options=options)
+    assert {one.compared.title for one in measures.layers.values()} == {"en to x"}
     assert all(-1 <= one.structure.correlations["own"].r <= 1 for one in measures.layers.values())
     assert measures.by_share == {}
 
@@ -235,7 +236,7 @@ def test_words_are_those_of_the_panels_tasks() -> None:
     masks = select(FEW)
     words = draw_words(len(masks.tasks))
     words["encoder"][masks.task_index("en-de")] = 0  # not in the encoder's panel: nobody looks at it
-    assert measure(masks, options=BARE, tokens=words).missing.keys() == {"shares", "intervals"}
+    assert analyze(masks, options=BARE, tokens=words).missing.keys() == {"shares", "intervals"}
     words["encoder"][masks.task_index("de-en")] = 0
     with pytest.raises(NeuronspecError, match="has no tokens"):
-        measure(masks, options=BARE, tokens=words)
+        analyze(masks, options=BARE, tokens=words)

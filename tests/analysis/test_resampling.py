@@ -13,14 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neuronspec.analysis.resampling import (
-    bootstrap_iou,
-    curve_sentences,
-    make_selector,
-    shuffle_null,
-    split_halves,
-)
-from neuronspec.analysis.states import SentenceStates
+from neuronspec.analysis.reliability import measure_learning_curve, split_halves
+from neuronspec.analysis.resampling import bootstrap_iou, shuffle_null
+from neuronspec.analysis.reselection import make_selector
+from neuronspec.analysis.sentence_states import SentenceStates
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
@@ -37,7 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "bootstrap": functools.partial(bootstrap_iou, select=select_most, resamples=8),
     "shuffle": functools.partial(shuffle_null, select=select_most, shuffles=8),
     "halves": functools.partial(split_halves, select=select_most, splits=4),
-    "curve": functools.partial(curve_sentences, select=select_most, repeats=2),
+    "curve": functools.partial(measure_learning_curve, select=select_most, repeats=2),
 }
 
 
@@ -153,7 +149,7 @@ def test_counts_of_draws_are_exact(seed: int) -> None:
 
 def test_many_sentences_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch, families: SentenceStates) -> None:
     whole = bootstrap_iou(families, select_most, resamples=5)
-    monkeypatch.setattr("neuronspec.analysis.states._BLOCK", 7)
+    monkeypatch.setattr("neuronspec.analysis.sentence_states._BLOCK", 7)
     assert_equal(whole, bootstrap_iou(families, select_most, resamples=5))
 
 
@@ -249,7 +245,7 @@ def test_halves_have_no_sentence_in_common() -> None:
 
 
 def test_curves_rise_to_all_sentences(families: SentenceStates) -> None:
-    points = curve_sentences(families, select_most, [5, 20, 60, 120])
+    points = measure_learning_curve(families, select_most, [5, 20, 60, 120])
     assert [point.sentences for point in points] == [5, 20, 60, 120]
     ious, correlations = ([getattr(point, name) for point in points] for name in ("iou", "correlation"))
     assert ious == sorted(ious)
@@ -259,21 +255,21 @@ def test_curves_rise_to_all_sentences(families: SentenceStates) -> None:
 
 
 def test_curves_stop_below_the_smallest_task(families: SentenceStates) -> None:
-    assert [point.sentences for point in curve_sentences(families, select_most)] == [10, 20, 50, 100]
+    assert [point.sentences for point in measure_learning_curve(families, select_most)] == [10, 20, 50, 100]
     short = replace(families, bits=(families.bits[0][:10], *families.bits[1:]))
-    assert curve_sentences(short, select_most) == []
+    assert measure_learning_curve(short, select_most) == []
 
 
 def test_curves_draw_without_replacement() -> None:
     states = SentenceStates.from_arrays({"x-en": np.eye(12, dtype=bool)})
-    points = curve_sentences(states, lambda counts: counts > 0, [3, 6])
+    points = measure_learning_curve(states, lambda counts: counts > 0, [3, 6])
     assert [point.iou for point in points] == [0.25, 0.5]
 
 
 def test_two_tasks_have_no_correlation(families: SentenceStates) -> None:
     two = SentenceStates(families.tasks[:2], families.bits[:2], families.width)
     assert math.isnan(split_halves(two, select_most, 2).correlation)
-    assert math.isnan(curve_sentences(two, select_most, [10])[0].correlation)
+    assert math.isnan(measure_learning_curve(two, select_most, [10])[0].correlation)
 
 
 def test_overlaps_that_are_all_the_same_have_no_correlation(families: SentenceStates) -> None:
@@ -347,9 +343,9 @@ def test_numbers_that_are_none_are_refused(families: SentenceStates) -> None:
         "level is 95": lambda: bootstrap_iou(families, select_most, level=95),
         "shuffles must be": lambda: shuffle_null(families, select_most, shuffles=0),
         "splits must be": lambda: split_halves(families, select_most, splits=0),
-        "repeats must be": lambda: curve_sentences(families, select_most, repeats=0),
-        "sizes must be": lambda: curve_sentences(families, select_most, sizes=[0]),
-        "x0-en has 120 sentences, not 121": lambda: curve_sentences(families, select_most, sizes=[121]),
+        "repeats must be": lambda: measure_learning_curve(families, select_most, repeats=0),
+        "sizes must be": lambda: measure_learning_curve(families, select_most, sizes=[0]),
+        "x0-en has 120 sentences, not 121": lambda: measure_learning_curve(families, select_most, sizes=[121]),
         "x0-en has one sentence": lambda: split_halves(single, select_most),
         "seed must be": lambda: shuffle_null(families, select_most, seed=-1),
     }

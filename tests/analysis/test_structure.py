@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from tests.analysis.planted import LANGUAGES
 
+from neuronspec.analysis.compared_tasks import ComparedTasks, choose_tasks
 from neuronspec.analysis.distances import family_distances
 from neuronspec.analysis.overlap import within_and_across
-from neuronspec.analysis.panels import Panel, choose_panel
-from neuronspec.analysis.structure import RIVALS, Matrix, Structure, find_distances, find_structure
+from neuronspec.analysis.structure import CONFOUNDERS, Matrix, Structure, find_distances, find_structure
 from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.statistics.correlation import mantel
 from neuronspec.statistics.separation import adjusted_rand
 
-PANEL = choose_panel([f"{one}-en" for one in LANGUAGES], "en", "encoder")
+PANEL = choose_tasks([f"{one}-en" for one in LANGUAGES], "en", "encoder")
 SIZE = len(LANGUAGES)
 
 
@@ -29,7 +29,7 @@ def overlap(near: Matrix, noise: float = 0.1, seed: int = 0) -> Matrix:
     return np.asarray(iou)
 
 
-def find(iou: Matrix, panel: Panel = PANEL, words: Matrix | None = None) -> Structure:
+def find(iou: Matrix, panel: ComparedTasks = PANEL, words: Matrix | None = None) -> Structure:
     counts = None if words is None else words.astype(np.int64)
     sizes = np.full(len(iou), 40)  # all alike: nothing to hold fixed
     return find_structure(iou, panel, find_distances(panel, counts, Analysis()), sizes, permutations=299, seed=0)
@@ -70,8 +70,8 @@ def test_the_parts_are_those_that_single_functions_find() -> None:
     assert structure.rand == adjusted_rand(structure.tree.cut(4), PANEL.relatives)
     controlled = mantel(1 - iou, distances["family"], controls=[distances["script"]], permutations=299)
     assert structure.partial["family"] == controlled
-    assert list(structure.partial) == list(RIVALS[:2])
-    assert list(structure.correlations) == [*RIVALS[:2], "mask size"]
+    assert list(structure.partial) == list(CONFOUNDERS[:2])
+    assert list(structure.correlations) == [*CONFOUNDERS[:2], "mask size"]
     assert math.isnan(structure.correlations["mask size"].r)
 
 
@@ -87,7 +87,7 @@ def test_sizes_take_over_what_families_only_seem_to_explain() -> None:
 
 def test_tasks_without_languages_have_words_and_own_distances_alone(tmp_path: Path) -> None:
     tasks = ["law", "news", "talks"]
-    panel = choose_panel(tasks, "en", "encoder")
+    panel = choose_tasks(tasks, "en", "encoder")
     own = tmp_path / "own.csv"
     own.write_text(",talks,news,law\ntalks,0,1,2\nnews,1,0,3\nlaw,2,3,0\n", encoding="utf-8")
     options = Analysis(distances={"style": own})
@@ -111,7 +111,7 @@ def test_own_distances_without_a_language_are_refused(tmp_path: Path) -> None:
 
 
 def test_languages_without_facts_are_left_out_of_what_is_said_of_families_and_scripts() -> None:
-    unknown = choose_panel([f"{one}-en" for one in (*LANGUAGES, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
+    unknown = choose_tasks([f"{one}-en" for one in (*LANGUAGES, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
     assert [language.family for language in unknown.languages[-3:]] == ["unknown"] * 3
     near = np.zeros((SIZE + 3, SIZE + 3))
     near[:SIZE, :SIZE] = 1 - family_distances(PANEL.languages)
@@ -129,7 +129,7 @@ def test_languages_without_facts_are_left_out_of_what_is_said_of_families_and_sc
 
 @pytest.mark.parametrize("known", [(), ("de",), ("de", "nl")])
 def test_too_few_languages_of_known_family_are_not_tested(known: tuple[str, ...]) -> None:
-    panel = choose_panel([f"{one}-en" for one in (*known, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
+    panel = choose_tasks([f"{one}-en" for one in (*known, "hsb", "x-foo", "gsw-bern")], "en", "encoder")
     structure = find(overlap(np.zeros((len(panel.tasks),) * 2)), panel)
     assert math.isnan(structure.correlations["family"].p_value)
     assert math.isnan(structure.correlations["script"].p_value)
@@ -140,7 +140,7 @@ def test_too_few_languages_of_known_family_are_not_tested(known: tuple[str, ...]
 
 
 def test_one_task_has_no_tree_and_nothing_to_test() -> None:
-    panel = choose_panel(["de-en"], "en", "encoder")
+    panel = choose_tasks(["de-en"], "en", "encoder")
     structure = find(np.ones((1, 1)), panel)
     assert structure.tree is None
     assert math.isnan(structure.rand)

@@ -19,7 +19,7 @@ from neuronspec.models.loading import save_model
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline import analyzing
-from neuronspec.report.page import unpack
+from neuronspec.report.page_values import unpack_fractions
 
 RECIPE = """
 name: small
@@ -106,7 +106,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, capsys: 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(analyzing, "draw_figures", lambda *_, **__: None)
+    monkeypatch.setattr(analyzing, "draw_neuron_figures", lambda *_, **__: None)
 
 
 def read_found(out: Path | str = "analysis") -> dict[str, Any]:
@@ -126,7 +126,7 @@ def assert_overlaps(found: dict[str, Any], masks: NeuronMasks) -> None:
     for layer in masks.layers:
         tasks = found["panels"][layer.partition(".")[0]]["tasks"]
         iou = masks.reorder(tasks).iou(layer)
-        shown = unpack(found["iou"][layer]["as selected"])
+        shown = unpack_fractions(found["iou"][layer]["as selected"])
         assert shown == pytest.approx(np.asarray(iou)[np.triu_indices(len(tasks), k=1)], abs=1e-4)
 
 

@@ -8,7 +8,9 @@ import pytest
 from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.checks import LayerCorrelation, draw_ablation, draw_correlations, draw_curve
+from neuronspec.figures.ablation_matrix import draw_ablation
+from neuronspec.figures.correlations import LayerCorrelation, draw_correlations
+from neuronspec.figures.learning_curve import draw_learning_curve
 
 CHANGES = [[0.75, -0.001, 0.1], [0.125, 0.5, -0.25]]
 TEXTS, SWITCHED = ["de", "<nl>"], ["de", "<nl>", "random 1"]
@@ -21,7 +23,7 @@ ROWS = [
 
 DRAWERS: dict[str, Callable[[Path], list[Path]]] = {
     "ablation": lambda stem: draw_ablation(CHANGES, TEXTS, SWITCHED, stem, metric="loss", title="decoder"),
-    "curve": lambda stem: draw_curve(POINTS, stem, title="sentences"),
+    "curve": lambda stem: draw_learning_curve(POINTS, stem, title="sentences"),
     "correlations": lambda stem: draw_correlations(ROWS, stem, title="distances"),
 }
 
@@ -102,7 +104,7 @@ def test_curve_sorts_layers_and_sentences(tmp_path: Path) -> None:
 )
 def test_refuses_curves(points: dict[str, list[tuple[int, float]]], message: str, tmp_path: Path) -> None:
     with pytest.raises(NeuronspecError, match=message):
-        draw_curve(points, tmp_path / "c")
+        draw_learning_curve(points, tmp_path / "c")
 
 
 def test_correlations_show_both_stacks_and_what_is_significant(tmp_path: Path) -> None:

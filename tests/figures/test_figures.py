@@ -14,8 +14,10 @@ from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_text
 from neuronspec.analysis.tree import language_tree
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.figures import canvas
-from neuronspec.figures.heatmap import draw_heatmap, draw_tree
-from neuronspec.figures.layer_curves import draw_progression, draw_sparsity
+from neuronspec.figures.heatmap import draw_heatmap
+from neuronspec.figures.language_tree import draw_tree
+from neuronspec.figures.progression import draw_progression
+from neuronspec.figures.sparsity import draw_sparsity
 
 IOU = [[1.0, 0.812, 0.301], [0.812, 1.0, 0.402], [0.301, 0.402, 1.0]]
 LABELS = ["de_Latn", "nl & <b>", "$ру$"]
@@ -54,7 +56,7 @@ def test_users_matplotlib_settings_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_pyplot_is_not_touched() -> None:
-    code = "import sys, neuronspec.figures.gallery; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, neuronspec.figures.neuron_figures; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -203,7 +205,7 @@ def test_branches_have_the_colour_of_their_family(tmp_path: Path) -> None:
     assert svg.count(f"stroke: {blue.lower()}") == 3  # two leaves and the node above them
     assert svg.count(f"stroke: {orange.lower()}") == 1
     mixed = draw_tree(tree, ["x", "y", "x"], tmp_path / "m", "")[0].read_text(encoding="utf-8").lower()
-    assert mixed.count(f"stroke: {canvas.GREY}") == 1  # the node above x and y
+    assert mixed.count(f"stroke: {canvas.GRAY}") == 1  # the node above x and y
 
 
 def test_sparsity_means_stand_in_the_order_of_the_layers(tmp_path: Path) -> None:

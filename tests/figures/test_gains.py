@@ -10,7 +10,9 @@ from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_text
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures import canvas
-from neuronspec.figures.gains import PAGE, SharePoint, _place_panels, draw_gains, draw_shares, draw_zero_shot
+from neuronspec.figures.gains import PAGE_WIDTH, _place_axes, draw_gains
+from neuronspec.figures.shares import SharePoint, draw_shares
+from neuronspec.figures.zero_shot_scores import draw_zero_shot
 
 GAINS = {"LaSS": {"en-de": 0.5, "en-nl": -0.25, "de-en": 1.0}, "ours $": {"en-de": 1.5, "de-en": 2.0}}
 GROUPS = {"en-de": "en to x", "en-nl": "en to x", "de-en": "x to en"}
@@ -70,14 +72,14 @@ def test_sixty_directions_and_five_systems_are_all_named(tmp_path: Path) -> None
 def test_panels_hold_every_direction_once_and_fit_the_page(names: list[str], step: float) -> None:
     tasks = [f"t{i}" for i in range(len(names))]
     groups = dict(zip(tasks, names, strict=True))
-    panels = list(_place_panels(tasks, groups, step))
+    panels = list(_place_axes(tasks, groups, step))
     assert [task for panel in panels for task in panel.tasks] == tasks
     end: dict[int, float] = {}
     for panel in panels:
         assert {groups[task] for task in panel.tasks} == {panel.group}
         assert panel.left >= end.get(panel.line, 0.0)
         end[panel.line] = panel.left + panel.width
-    assert max(end.values()) <= PAGE + 1e-6
+    assert max(end.values()) <= PAGE_WIDTH + 1e-6
     assert list(end) == list(range(len(end)))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from neuronspec.analysis.harm import _sum_losses
+from neuronspec.analysis.ablation_metrics import _sum_losses
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.transformers_internals import shift_labels

@@ -18,9 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuronspec.analysis import switching
+from neuronspec.analysis import ablation_masks
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.harm import measuring_loss
+from neuronspec.analysis.ablation_metrics import measuring_loss
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
@@ -34,7 +34,7 @@ from neuronspec.pipeline.analyzing import Subject, ablate, ablate_run, load_abla
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Material, open_run
 from neuronspec.pipeline.plan import run
-from neuronspec.report.page import unpack
+from neuronspec.report.page_values import unpack_fractions
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 FAST = ("methods={}", "training.updates=0", "analysis.permutations=99", "analysis.shares=[0.9]")
@@ -47,7 +47,7 @@ from neuronspec.pipeline import analyzing
 moment, *words = sys.argv[1:]
 
 def killed(_, place, *arguments, **options):
-    (place if moment == "draw_figures" else place.parent).joinpath("half").write_text("ha")
+    (place if moment == "draw_neuron_figures" else place.parent).joinpath("half").write_text("ha")
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(analyzing, moment, killed)
@@ -102,7 +102,7 @@ def analyze(project: Path, caplog: pytest.LogCaptureFixture) -> Analyze:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(analyzing, "draw_figures", lambda *_, **__: None)
+    monkeypatch.setattr(analyzing, "draw_neuron_figures", lambda *_, **__: None)
 
 
 # What is written
@@ -129,7 +129,7 @@ def test_the_numbers_are_those_of_the_masks_and_the_counts(finished: Config) -> 
     for layer in masks.layers:
         first, second = (masks.mask(task, layer) for task in found["panels"][layer.partition(".")[0]]["tasks"])
         iou = float((first & second).sum() / (first | second).sum())
-        assert unpack(found["iou"][layer]["as selected"]) == pytest.approx([iou], abs=1e-4)
+        assert unpack_fractions(found["iou"][layer]["as selected"]) == pytest.approx([iou], abs=1e-4)
         assert np.ravel(found["sparsity"][layer]["values"]) == pytest.approx(1 - masks.layer(layer).double().mean(1))
     assert "vocabulary" not in found["missing"]  # a run has the text to count words in
     assert "neurons.states=true" in found["missing"]["intervals"]
@@ -162,7 +162,7 @@ def test_states_give_intervals(analyze: Analyze, project: Path) -> None:
     found = read_found(Layout(project / "run"))
     assert "intervals" not in found["missing"]
     for layer, packed in found["low"].items():
-        assert unpack(packed) <= unpack(found["high"][layer])
+        assert unpack_fractions(packed) <= unpack_fractions(found["high"][layer])
     assert set(found["z_shuffled"]) == set(found["low"]) == set(found["iou"])
 
 
@@ -297,13 +297,13 @@ def test_chosen_on_other_sentences_than_measured(
 ) -> None:
     """Own neurons are chosen by what was counted on the rest of the text, and harm is measured on its beginning."""
     chosen: list[ActivationCounts] = []
-    usual = switching.choose_own
+    usual = ablation_masks.choose_own_neurons
 
     def choose(counts: ActivationCounts, *arguments: Any) -> NeuronMasks:
         chosen.append(counts)
         return usual(counts, *arguments)
 
-    monkeypatch.setattr(analyzing, "choose_own", choose)
+    monkeypatch.setattr(analyzing, "choose_own_neurons", choose)
     found = ablate(subject, material)
     rest = {task: slice(3, None) for task in material.tasks}
     batches = (batch for task in chosen[0].tasks for batch in material.read(task, rest[task]))
@@ -354,7 +354,7 @@ def test_chrf_is_measured_where_it_is_asked_for(project: Path, analyze: Analyze)
 # Interruption
 
 
-@pytest.mark.parametrize("moment", ["draw_figures", "write_report"])
+@pytest.mark.parametrize("moment", ["draw_neuron_figures", "write_report"])
 def test_r3_killed_while_it_writes_an_analysis_leaves_nothing_half_written_and_goes_on(
     project: Path, analyze: Analyze, analyzed: Path, moment: str
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from neuronspec.analysis.tree import language_tree
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.tables import Table
-from neuronspec.report.page import pack, pack_floats
+from neuronspec.report.page_values import pack_floats, pack_fractions
 
 FAMILIES = (
     "Germanic",
@@ -77,8 +77,11 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
             pairs = iou[first, second]
             tree = language_tree(iou, names)
             payload["layers"].append({"name": layer, "stack": stack, "width": 2048})
-            payload["iou"][layer] = {"0.5": pack(pairs / 2), "0.95": pack(pairs)}
-            payload["low"][layer], payload["high"][layer] = pack(pairs - 0.02), pack(np.minimum(1, pairs + 0.02))
+            payload["iou"][layer] = {"0.5": pack_fractions(pairs / 2), "0.95": pack_fractions(pairs)}
+            payload["low"][layer], payload["high"][layer] = (
+                pack_fractions(pairs - 0.02),
+                pack_fractions(np.minimum(1, pairs + 0.02)),
+            )
             payload["z_chance"][layer], payload["z_shuffled"][layer] = pack_floats(pairs * 100), pack_floats(-pairs)
             payload["sparsity"][layer] = {"tasks": tasks, "values": rng.uniform(0.3, 0.5, n) + 0.1 * place}
             payload["trees"][layer] = {

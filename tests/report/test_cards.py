@@ -6,15 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.planted import DECODER, ENCODER, plant_families, plant_nothing, select
 
-from neuronspec.analysis.panels import choose_panel
+from neuronspec.analysis.compared_tasks import choose_tasks
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.report.cards import NEURONS, describe_languages, describe_neuron
+from neuronspec.report.language_cards import MAX_CARD_NEURONS, make_language_cards
+from neuronspec.report.neuron_cards import make_neuron_card
 
 COUNTS = plant_families(["de", "nl", "ru", "fi"])
 MASKS = select(COUNTS)
-PANELS = [choose_panel(MASKS.tasks, "en", stack) for stack in ("encoder", "decoder")]
+PANELS = [choose_tasks(MASKS.tasks, "en", stack) for stack in ("encoder", "decoder")]
 
 
 def neurons_of(masks: NeuronMasks, task: str, layer: str) -> set[int]:
@@ -22,7 +23,7 @@ def neurons_of(masks: NeuronMasks, task: str, layer: str) -> set[int]:
 
 
 def test_every_task_of_every_panel_has_a_card() -> None:
-    cards = describe_languages(MASKS, PANELS, COUNTS)
+    cards = make_language_cards(MASKS, PANELS, COUNTS)
     assert [(card.stack, card.task) for card in cards] == [(one.stack, t) for one in PANELS for t in one.tasks]
     assert [card.name for card in cards[:4]] == ["German", "Dutch", "Russian", "Finnish"]
     assert [place.layer for place in cards[0].places] == [*ENCODER]
@@ -30,7 +31,7 @@ def test_every_task_of_every_panel_has_a_card() -> None:
 
 
 def test_own_exclusive_and_shared_neurons_are_counted() -> None:
-    for card in describe_languages(MASKS, PANELS):
+    for card in make_language_cards(MASKS, PANELS):
         panel = next(one for one in PANELS if one.stack == card.stack)
         for place in card.places:
             own = neurons_of(MASKS, card.task, place.layer)
@@ -44,9 +45,9 @@ def test_own_exclusive_and_shared_neurons_are_counted() -> None:
 def test_the_neurons_named_are_those_that_stand_out_most(seed: int, limit: int, counted: bool) -> None:
     counts = plant_nothing(["law", "news", "talks"], ["encoder.0", "encoder.1"], seed)
     masks = select(counts)
-    panel = choose_panel(masks.tasks, "en", "encoder")
+    panel = choose_tasks(masks.tasks, "en", "encoder")
     rates = {layer: counts.frequencies(layer).tolist() for layer in counts.layers}
-    for row, card in enumerate(describe_languages(masks, [panel], counts if counted else None, limit)):
+    for row, card in enumerate(make_language_cards(masks, [panel], counts if counted else None, limit)):
         margins = {}
         for layer in masks.layers:
             for neuron in neurons_of(masks, card.task, layer):
@@ -67,15 +68,15 @@ def test_planted_neurons_are_named() -> None:
     for row in range(3):
         values[row, row * 4 : row * 4 + 4] = torch.tensor([10, 9, 8, 7])
     counts = ActivationCounts(tasks, {"encoder.0": values}, {"encoder": torch.tensor([10] * 3)}, "sentence")
-    cards = describe_languages(NeuronMasks.from_counts(counts, 1.0), [choose_panel(tasks, "en", "encoder")], counts)
+    cards = make_language_cards(NeuronMasks.from_counts(counts, 1.0), [choose_tasks(tasks, "en", "encoder")], counts)
     for row, card in enumerate(cards):
         assert [neuron for _, neuron in card.neurons] == [*range(row * 4, row * 4 + 4)]
 
 
 def test_a_card_names_ten_neurons_at_most_and_a_single_task_none() -> None:
-    assert {len(card.neurons) for card in describe_languages(MASKS, PANELS, COUNTS)} == {NEURONS}
+    assert {len(card.neurons) for card in make_language_cards(MASKS, PANELS, COUNTS)} == {MAX_CARD_NEURONS}
     counts = plant_nothing(["law"])
-    (card,) = describe_languages(select(counts), [choose_panel(["law"], "en", "decoder")], counts)
+    (card,) = make_language_cards(select(counts), [choose_tasks(["law"], "en", "decoder")], counts)
     assert list(card.neurons) == []
     for place in card.places:
         assert place.own == place.exclusive == place.shared > 0
@@ -84,12 +85,12 @@ def test_a_card_names_ten_neurons_at_most_and_a_single_task_none() -> None:
 @pytest.mark.parametrize("name", ["decoder.0:0", "encoder.2:79"])
 def test_the_card_of_a_neuron_has_its_owners_and_frequencies(name: str) -> None:
     layer, index = name.split(":")
-    card = describe_neuron(name, MASKS, COUNTS)
+    card = make_neuron_card(name, MASKS, COUNTS)
     assert (card.name, card.layer, card.neuron) == (name, layer, int(index))
     assert list(card.owners) == [task for task in MASKS.tasks if int(index) in neurons_of(MASKS, task, layer)]
     values = COUNTS.values[layer][:, int(index)].tolist()
     assert card.frequencies == pytest.approx({task: n / 30 for task, n in zip(MASKS.tasks, values, strict=True)})
-    assert not describe_neuron(name, MASKS).frequencies
+    assert not make_neuron_card(name, MASKS).frequencies
     assert list(card.examples) == []
 
 
@@ -109,4 +110,4 @@ def test_the_card_of_a_neuron_has_its_owners_and_frequencies(name: str) -> None:
 )
 def test_names_of_no_neuron_are_refused(name: str, message: str) -> None:
     with pytest.raises(NeuronspecError, match=message):
-        describe_neuron(name, MASKS, COUNTS)
+        make_neuron_card(name, MASKS, COUNTS)

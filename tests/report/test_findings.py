@@ -22,10 +22,11 @@ from tests.analysis.planted import (
 )
 
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.measures import Measures, measure
+from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.languages import split_direction
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.report.findings import Finding, describe, join
+from neuronspec.report.finding import Finding, join_names
+from neuronspec.report.findings import describe_measures
 from neuronspec.statistics.correlation import Correlation
 
 CLAIMS = re.compile(r"share more neurons|keep apart more|Overlaps (rise|fall)|are larger than those of random")
@@ -55,7 +56,7 @@ def make_ablation(panel_tasks: tuple[str, ...], own: float, near: float, seed: i
 
 
 def test_planted_families_and_trends_are_told() -> None:
-    found = describe(measure_families())
+    found = describe_measures(measure_families())
     follow = find(found, "^Languages closer in family share more neurons in .*encoder.2", "finding")
     assert "with script, vocabulary and mask size held fixed still in" in follow
     find(found, r"^Families keep apart more than random groups in .*\(most in encoder\.\d: mean IoU", "finding")
@@ -78,25 +79,25 @@ def test_every_finding_that_names_layers_names_those_whose_corrected_p_is_small(
         order = p.argsort()
         corrected = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
         names = [layers[i].layer for i in sorted(order[corrected <= 0.05].tolist())]
-        named = join(names) if len(names) < len(p) else f"every layer of the {stack}"
-        assert any(f"in family share more neurons in {named} (" in one.text for one in describe(measures))
+        named = join_names(names) if len(names) < len(p) else f"every layer of the {stack}"
+        assert any(f"in family share more neurons in {named} (" in one.text for one in describe_measures(measures))
 
 
 def test_the_numbers_are_those_of_the_measures() -> None:
     measures = measure_families()
     layers = measures.stacks["encoder"]
-    text = find(describe(measures), r"In the encoder \(x to en; tasks: 15, layers: 3\)", "caveat")
+    text = find(describe_measures(measures), r"In the encoder \(x to en; tasks: 15, layers: 3\)", "caveat")
     z = np.concatenate([one.chance.z(one.iou)[np.triu_indices(15, k=1)] for one in layers])
     assert f"{int((z > 3).sum())} of 315 overlaps are larger than those of random sets" in text
     assert f"mean IoU {np.mean([one.pairs.mean() for one in layers]):.2f}, at random" in text
     off = np.mean([values.mean() for layer, values in measures.masks.sparsity().items() if layer.startswith("enc")])
-    assert f"{100 * off:.0f} % of the encoder's" in describe(measures)[0].text
+    assert f"{100 * off:.0f} % of the encoder's" in describe_measures(measures)[0].text
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_masks_overlap_as_random_sets_do(seed: int) -> None:
     masks = NeuronMasks.random(select(plant_families()), seed)
-    found = describe(measure(masks, options=BARE))
+    found = describe_measures(analyze(masks, options=BARE))
     assert sum("overlaps are larger than those of random sets" in text for text in texts(found, "caveat")) == 2
     assert not any("larger than those of random sets" in text for text in texts(found, "finding"))
 
@@ -108,7 +109,7 @@ def test_of_random_masks_hardly_anything_is_claimed() -> None:
         chosen = torch.rand(15, 80, generator=rng).argsort(1) < 40
         masks = NeuronMasks([f"en-{one}" for one in LANGUAGES], {"decoder.0": chosen})
         words = {"decoder": draw_words(15, int(torch.randint(99, (1,), generator=rng)))["decoder"]}
-        found = describe(measure(masks, options=BARE, tokens=words))
+        found = describe_measures(analyze(masks, options=BARE, tokens=words))
         claims += sum(CLAIMS.search(text) is not None for text in texts(found, "finding"))
         told += sum("shows that" in text or "is not shown" in text for text in texts(found, "caveat"))
     assert claims <= 5  # of 32 tests, each wrong in one of twenty
@@ -117,7 +118,7 @@ def test_of_random_masks_hardly_anything_is_claimed() -> None:
 
 def test_planted_neurons_without_families_are_no_families() -> None:
     counts = plant_nothing(list(directions()))
-    found = describe(measure(select(counts), counts, options=OPTIONS, tokens=draw_words(30)))
+    found = describe_measures(analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(30)))
     assert not any("share more neurons" in text or "keep apart" in text for text in texts(found, "finding"))
     find(found, "^No layer of the encoder shows that overlaps follow family", "caveat")
     find(found, "^That families keep apart .* is not shown in any layer of the decoder", "caveat")
@@ -129,7 +130,7 @@ def test_a_trend_that_only_the_sizes_of_masks_show_is_none() -> None:
     tasks = [f"en-{one}" for one in LANGUAGES]
     sizes = {f"decoder.{n}": size for n, size in enumerate((70, 60, 50, 40, 30, 20))}  # of 80 neurons, at random
     layers = {layer: torch.rand(15, 80, generator=rng).argsort(1) < size for layer, size in sizes.items()}
-    found = describe(measure(NeuronMasks(tasks, layers), options=BARE))
+    found = describe_measures(analyze(NeuronMasks(tasks, layers), options=BARE))
     find(found, "^Overlaps fall with the masks' sizes over the decoder; above what masks of such sizes share", "caveat")
 
 
@@ -140,7 +141,7 @@ def test_nothing_is_claimed_of_layers_that_are_hardly_more_than_noise() -> None:
         assert one.resampled is not None
         noisy = replace(one.resampled, halves=replace(one.resampled.halves, correlation=0.2))
         layers[layer] = replace(one, resampled=noisy)
-    found = describe(replace(measures, layers=layers))
+    found = describe_measures(replace(measures, layers=layers))
     find(found, "^Languages closer in family .* encoder.2.*; but there overlaps are hardly more than noise", "caveat")
 
 
@@ -149,13 +150,13 @@ def test_equal_tasks_are_said_to_hardly_differ() -> None:
     same = {layer: states[: len(states) // 12].repeat(12, 1) for layer, states in counts.states.items()}
     values = {layer: row[:1].repeat(12, 1) for layer, row in counts.values.items()}
     counts = replace(counts, states=same, values=values)
-    found = describe(measure(select(counts), counts, options=OPTIONS))
+    found = describe_measures(analyze(select(counts), counts, options=OPTIONS))
     find(found, "^That the tasks differ at all is not shown in any layer of the encoder", "caveat")
     find(found, "^Whether overlaps follow family in the encoder is not tested: .* overlap as much", "caveat")
 
 
 def test_few_languages_are_called_too_few() -> None:
-    found = describe(measure(select(plant_families(["de", "nl", "ru"])), options=OPTIONS))
+    found = describe_measures(analyze(select(plant_families(["de", "nl", "ru"])), options=OPTIONS))
     text = find(found, "^3 languages are too few to tell whether overlaps follow family in the encoder", "caveat")
     assert re.search(r"no corrected p-value could be below (0\.\d+|1) ", text)
     assert not any(CLAIMS.search(text) for text in texts(found, "finding") if "random sets" not in text)
@@ -165,7 +166,7 @@ def test_few_languages_are_called_too_few() -> None:
 def test_two_languages_are_one_pair(languages: list[str]) -> None:
     counts = plant_families(languages)
     masks = select(counts)
-    found = describe(measure(masks, counts, options=OPTIONS, against={"another seed": masks}))
+    found = describe_measures(analyze(masks, counts, options=OPTIONS, against={"another seed": masks}))
     find(found, "^Whether overlaps follow family in the encoder is not tested: it takes 3 languages", "caveat")
     find(
         found, "^Whether overlaps rise or fall over the decoder is not tested: it takes 2 layers and 3 tasks", "caveat"
@@ -176,7 +177,7 @@ def test_two_languages_are_one_pair(languages: list[str]) -> None:
 
 def test_one_task_is_compared_with_nothing() -> None:
     masks = NeuronMasks.from_dict({"law": {"encoder.0": [1, 1, 0, 0]}})
-    found = describe(measure(masks, options=BARE))
+    found = describe_measures(analyze(masks, options=BARE))
     assert found[0].text == "The neurons that were selected (by hand) leave 50 % of the encoder's neurons off."
     assert found[1] == Finding("caveat", "In the encoder there is one task, and nothing to compare it with.")
 
@@ -184,7 +185,7 @@ def test_one_task_is_compared_with_nothing() -> None:
 def test_tasks_without_languages_have_no_families_but_words() -> None:
     counts = plant_nothing(["law", "news", "talks", "mail"])
     masks = select(counts)
-    found = describe(measure(masks, without_states(counts), options=OPTIONS, tokens=draw_words(4)))
+    found = describe_measures(analyze(masks, without_states(counts), options=OPTIONS, tokens=draw_words(4)))
     find(found, "^Nothing is said of families and scripts: the tasks stand for no languages", "caveat")
     find(found, "^The overlaps have no intervals.*record with neurons.states=true", "caveat")
     find(found, "in the encoder|of the encoder shows that overlaps follow vocabulary", "caveat")
@@ -194,22 +195,22 @@ def test_tasks_without_languages_have_no_families_but_words() -> None:
 
 def test_the_paper_is_named_only_where_it_compares_the_same_tasks() -> None:
     measures = measure_families()
-    decoder = {layer: one for layer, one in measures.layers.items() if one.panel.stack == "decoder"}
+    decoder = {layer: one for layer, one in measures.layers.items() if one.compared.stack == "decoder"}
     others = {
-        layer: replace(one, panel=replace(one.panel, title="all tasks")) if layer in decoder else one
+        layer: replace(one, compared=replace(one.compared, title="all tasks")) if layer in decoder else one
         for layer, one in measures.layers.items()
     }
-    found = describe(replace(measures, layers=others))
+    found = describe_measures(replace(measures, layers=others))
     assert "paper" not in find(found, "^Overlaps fall over the decoder", "finding")
     raw, above = (dict.fromkeys(measures.stacks, kind["decoder"]) for kind in (measures.trends, measures.corrected))
-    against = describe(replace(measures, trends=raw, corrected=above))
+    against = describe_measures(replace(measures, trends=raw, corrected=above))
     find(against, "^Overlaps fall over the encoder, above chance too, where the paper finds that they rise", "finding")
 
 
 def test_masks_of_other_runs_are_named() -> None:
     masks = select(plant_families())
-    measures = measure(masks, options=BARE, against={"seed 2": masks, "chance": NeuronMasks.random(masks)})
-    found = describe(measures)
+    measures = analyze(masks, options=BARE, against={"seed 2": masks, "chance": NeuronMasks.random(masks)})
+    found = describe_measures(measures)
     assert (
         f"{find(found, 'encoder.*seed 2', 'finding')}"
         == "The encoder's overlaps correlate with those of seed 2 by 1.00."
@@ -238,32 +239,32 @@ def test_what_other_explanations_leave_is_said() -> None:
         (no, ", but not clearly with script held fixed."),
         (none, "; with script held fixed there is nothing left to test."),
     ):
-        assert find(describe(change(partial)), "closer in family .* encoder", "finding").endswith(rest)
+        assert find(describe_measures(change(partial)), "closer in family .* encoder", "finding").endswith(rest)
 
 
 def test_own_neurons_and_those_of_relatives_are_told_apart_from_chance() -> None:
     tasks = tuple(f"{one}-en" for one in ("de", "nl", "sv", "da", "ru", "cs", "pl", "bg"))
-    measures = measure(select(plant_families(["de", "nl", "sv", "da", "ru", "cs", "pl", "bg"])), options=BARE)
-    found = describe(measures, {"encoder": make_ablation(tasks, own=1.0, near=0.3)})
+    measures = analyze(select(plant_families(["de", "nl", "sv", "da", "ru", "cs", "pl", "bg"])), options=BARE)
+    found = describe_measures(measures, {"encoder": make_ablation(tasks, own=1.0, near=0.3)})
     text = find(found, "8 of 8 texts suffer most where they are their own", "finding")
     assert text.startswith("With 5 % of the encoder's neurons off")
     find(found, "texts also need the own neurons of related languages more than others'", "finding")
-    found = describe(measures, {"encoder": make_ablation(tasks, own=1.0, near=0.0)})
+    found = describe_measures(measures, {"encoder": make_ablation(tasks, own=1.0, near=0.0)})
     find(found, "need the own neurons of related languages is not shown", "caveat")
-    found = describe(measures, {"encoder": make_ablation(tasks, own=0.0, near=0.0)})
+    found = describe_measures(measures, {"encoder": make_ablation(tasks, own=0.0, near=0.0)})
     find(found, "it is not shown that texts suffer more where they are their own", "caveat")
     assert not any("related languages" in one.text for one in found)
 
 
 def test_a_decoder_only_model_is_told_of_its_decoder_alone() -> None:
     counts = plant_nothing(LANGUAGES, DECODER)
-    found = describe(measure(select(counts), counts, options=OPTIONS))
+    found = describe_measures(analyze(select(counts), counts, options=OPTIONS))
     assert not any("encoder" in one.text.replace("decoder", "") for one in found)
     find(found, "of the decoder.* follow family|follow family in the decoder", "caveat")
 
 
 def test_every_text_is_one_clean_sentence() -> None:
-    for one in describe(measure_families()):
+    for one in describe_measures(measure_families()):
         assert re.fullmatch(r"[A-Z].*[^.]\.", one.text)
         assert "  " not in one.text
         assert "nan" not in one.text.split()
@@ -275,7 +276,7 @@ def test_languages_of_unknown_family_are_named() -> None:
     renamed = dict(zip(LANGUAGES, ("hsb", "x-foo"), strict=False))
     names = {task: "-".join(renamed.get(code, code) for code in split_direction(task)) for task in masks.tasks}
     unknown = {name: {layer: masks.mask(task, layer) for layer in masks.layers} for task, name in names.items()}
-    found = describe(measure(NeuronMasks.from_dict(unknown), options=BARE))
+    found = describe_measures(analyze(NeuronMasks.from_dict(unknown), options=BARE))
     for stack in ("encoder", "decoder"):
         left_out = find(found, f"^The family of .* is unknown: tests of it in the {stack} leave them out", "caveat")
         assert "hsb and x-foo" in left_out

@@ -9,7 +9,7 @@ import pytest
 from tests.analysis.planted import BARE, LANGUAGES, OPTIONS, measure_families, plant_nothing, select
 from tests.report.test_findings import make_ablation
 
-from neuronspec.analysis.measures import Measures, measure
+from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.tables import Table
 from neuronspec.neurons.masks import NeuronMasks
@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_measures() -> None:
         assert found is not None
         assert structure.tree is not None
         assert structure.families is not None
-        rows = [measures.masks.task_index(task) for task in one.panel.tasks]
+        rows = [measures.masks.task_index(task) for task in one.compared.tasks]
         assert at("overlaps", "neurons") == 80
         assert at("overlaps", "off %") == pytest.approx(100 * np.mean(measures.masks.sparsity()[one.layer][rows]))
         assert at("overlaps", "IoU mean") == pytest.approx(one.pairs.mean())
@@ -94,7 +94,7 @@ def test_stars_are_of_p_values_corrected_over_the_layers_of_a_stack() -> None:
 @pytest.mark.parametrize("tasks", [["law"], ["law", "news"], ["de-en", "en-de"], list(LANGUAGES[:3])])
 def test_what_was_not_measured_has_no_table_or_an_empty_cell(tasks: list[str]) -> None:
     counts = plant_nothing(tasks)
-    tables = tabulate_measures(measure(select(counts), counts, options=OPTIONS))
+    tables = tabulate_measures(analyze(select(counts), counts, options=OPTIONS))
     languages = tasks[0] in ("de", "de-en")
     assert ("families" in tables) == languages
     assert "distances" in tables  # of the masks' sizes at least
@@ -102,14 +102,14 @@ def test_what_was_not_measured_has_no_table_or_an_empty_cell(tasks: list[str]) -
     size = 1 if tasks[0] in ("de-en", "law") and "news" not in tasks else len(tasks)
     assert all((mean is None) == (size == 1) for mean in values(tables["overlaps"], "IoU mean"))
     assert all((width is None) == (size == 1) for width in values(tables["firmness"], "95 % interval mean width"))
-    assert "firmness" not in tabulate_measures(measure(select(counts), options=BARE))
+    assert "firmness" not in tabulate_measures(analyze(select(counts), options=BARE))
     for table in tables.values():
         assert "nan" not in table.to_markdown() + table.to_csv() + table.to_latex()
 
 
 def test_full_masks_have_no_z() -> None:
     masks = NeuronMasks.from_dict({one: {"decoder.0": [1] * 8} for one in ("de", "nl", "ru", "fi")})
-    measures: Measures = measure(masks, options=BARE)
+    measures: Measures = analyze(masks, options=BARE)
     tables = tabulate_measures(measures)
     assert values(tables["overlaps"], "by chance lowest z") == [None]
     assert values(tables["overlaps"], "IoU lowest") == [1.0]

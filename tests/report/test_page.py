@@ -19,7 +19,8 @@ from tests.browser import PATIENCE_IN_BROWSER
 from tests.report.report_payload import HOSTILE, build_payload, poison
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.report.page import build_page, escape_json, pack, pack_floats, unpack, write_report
+from neuronspec.report.page import build_page, write_report
+from neuronspec.report.page_values import escape_json, pack_floats, pack_fractions, unpack_fractions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -91,13 +92,13 @@ def test_the_page_refers_to_nothing_outside() -> None:
 
 @given(st.lists(st.floats(0, 1)))
 def test_packed_values_come_back_to_within_half_a_step(values: list[float]) -> None:
-    assert np.abs(unpack(pack(values)) - values).max(initial=0) <= 0.5 / 65535 + 1e-12
+    assert np.abs(unpack_fractions(pack_fractions(values)) - values).max(initial=0) <= 0.5 / 65535 + 1e-12
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
 def test_what_is_no_share_is_not_packed(value: float) -> None:
     with pytest.raises(NeuronspecError, match=r"expected 0\.\.1"):
-        pack([0.5, value])
+        pack_fractions([0.5, value])
 
 
 def test_floats_are_little_endian_and_may_be_unknown() -> None:
@@ -157,7 +158,7 @@ def payload() -> dict[str, Any]:
 def read_iou(payload: dict[str, Any], layer: str, row: int, column: int, k: str = "0.95") -> float:
     n = len(payload["panels"][layer.split(".")[0]]["tasks"])
     matrix = np.zeros((n, n))
-    matrix[np.triu_indices(n, k=1)] = unpack(payload["iou"][layer][k])
+    matrix[np.triu_indices(n, k=1)] = unpack_fractions(payload["iou"][layer][k])
     return float(matrix[min(row, column), max(row, column)])
 
 
@@ -266,7 +267,7 @@ def test_rows_follow_the_order_that_is_chosen(show: Opener, payload: dict[str, A
 
 def test_colour_limits_are_those_of_the_layer_or_of_all(show: Opener, payload: dict[str, Any]) -> None:
     page = show(payload)
-    values = {layer: unpack(packed["0.95"]) for layer, packed in payload["iou"].items() if layer[0] == "e"}
+    values = {layer: unpack_fractions(packed["0.95"]) for layer, packed in payload["iou"].items() if layer[0] == "e"}
     one, every = values["encoder.0"], np.concatenate(list(values.values()))
     scale = page.locator("#overlap-scale")
     assert scale.text_content() == f"IoU {one.min():.3f}{one.max():.3f}(this layer)"

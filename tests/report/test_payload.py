@@ -9,12 +9,15 @@ import pytest
 from tests.analysis.planted import BARE, LANGUAGES, OPTIONS, measure_families, plant_families, plant_nothing, select
 from tests.report.test_findings import make_ablation
 
-from neuronspec.analysis.measures import Measures, measure, overlap_of
+from neuronspec.analysis.layer_measures import measure_overlap
+from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.neurons.examples import Example
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.report.cards import NeuronCard, describe_languages, describe_neuron
-from neuronspec.report.findings import describe
-from neuronspec.report.page import build_page, escape_json, simplify, unpack
+from neuronspec.report.findings import describe_measures
+from neuronspec.report.language_cards import make_language_cards
+from neuronspec.report.neuron_cards import NeuronCard, make_neuron_card
+from neuronspec.report.page import build_page
+from neuronspec.report.page_values import escape_json, to_json_values, unpack_fractions
 from neuronspec.report.payload import CHOSEN, make_payload
 
 UPPER = np.triu_indices(15, k=1)
@@ -23,7 +26,7 @@ TOLERANCE = 0.5 / 65535 + 1e-12
 
 def read(measures: Measures, **parts: Any) -> Any:
     """The payload as the page reads it."""
-    return json.loads(escape_json(simplify(make_payload(measures, "Neurons", **parts))))
+    return json.loads(escape_json(to_json_values(make_payload(measures, "Neurons", **parts))))
 
 
 def floats(text: str) -> Any:
@@ -39,13 +42,17 @@ def test_the_page_reads_the_numbers_that_were_measured() -> None:
     for layer, one in measures.layers.items():
         assert one.resampled is not None
         iou = payload["iou"][layer]
-        np.testing.assert_allclose(unpack(iou[CHOSEN]), one.iou[UPPER], atol=TOLERANCE)
+        np.testing.assert_allclose(unpack_fractions(iou[CHOSEN]), one.iou[UPPER], atol=TOLERANCE)
         for k, masks in measures.by_share.items():
             np.testing.assert_allclose(
-                unpack(iou[str(k)]), overlap_of(masks, one.layer, one.panel)[UPPER], atol=TOLERANCE
+                unpack_fractions(iou[str(k)]), measure_overlap(masks, one.layer, one.compared)[UPPER], atol=TOLERANCE
             )
-        np.testing.assert_allclose(unpack(payload["low"][layer]), one.resampled.interval.low[UPPER], atol=TOLERANCE)
-        np.testing.assert_allclose(unpack(payload["high"][layer]), one.resampled.interval.high[UPPER], atol=TOLERANCE)
+        np.testing.assert_allclose(
+            unpack_fractions(payload["low"][layer]), one.resampled.interval.low[UPPER], atol=TOLERANCE
+        )
+        np.testing.assert_allclose(
+            unpack_fractions(payload["high"][layer]), one.resampled.interval.high[UPPER], atol=TOLERANCE
+        )
         np.testing.assert_allclose(floats(payload["z_chance"][layer]), one.chance.z(one.iou)[UPPER], rtol=1e-6)
         np.testing.assert_allclose(floats(payload["z_shuffled"][layer]), one.resampled.null.z[UPPER], rtol=1e-6)
         sparsity = measures.masks.sparsity()[layer]
@@ -57,8 +64,8 @@ def test_the_page_reads_the_numbers_that_were_measured() -> None:
         assert len(payload["trees"][layer]["merges"]) == 14
         assert box["mean"] == pytest.approx(one.pairs.mean())
         assert [box["q1"], box["median"], box["q3"]] == pytest.approx(np.quantile(one.pairs, [0.25, 0.5, 0.75]))
-    assert payload["summary"] == [{"kind": one.kind, "text": one.text} for one in describe(measures)]
-    assert payload["panels"]["decoder"]["labels"] == [*measures.layers["decoder.0"].panel.labels]
+    assert payload["summary"] == [{"kind": one.kind, "text": one.text} for one in describe_measures(measures)]
+    assert payload["panels"]["decoder"]["labels"] == [*measures.layers["decoder.0"].compared.labels]
     assert [one["name"] for one in payload["layers"]] == [*measures.layers]
     assert payload["signature"]["rule"] == "coverage"
     assert payload["missing"] == {}
@@ -69,11 +76,11 @@ def test_the_page_reads_the_numbers_that_were_measured() -> None:
 @pytest.mark.parametrize("tasks", [["law"], ["law", "news"], ["de", "nl", "ru"], ["de-en", "nl-en", "en-de"]])
 def test_whatever_was_measured_makes_a_page(tasks: list[str]) -> None:
     counts = plant_nothing(tasks)
-    for measures in (measure(select(counts), counts, options=OPTIONS), measure(select(counts), options=BARE)):
+    for measures in (analyze(select(counts), counts, options=OPTIONS), analyze(select(counts), options=BARE)):
         payload = read(measures)
         assert (payload["panels"]["decoder"]["families"] == []) == ("law" in tasks)
         for layer, one in measures.layers.items():
-            assert len(unpack(payload["iou"][layer][CHOSEN])) == len(one.pairs)
+            assert len(unpack_fractions(payload["iou"][layer][CHOSEN])) == len(one.pairs)
             assert (layer in payload["progression"]) == (layer in payload["trees"]) == (len(one.iou) > 1)
         assert (payload["low"] == {}) == ("intervals" in measures.missing)
         assert payload["cards"] is None
@@ -82,23 +89,23 @@ def test_whatever_was_measured_makes_a_page(tasks: list[str]) -> None:
 
 def test_full_masks_which_cannot_differ_make_a_page() -> None:
     masks = NeuronMasks.from_dict({one: {"decoder.0": [1] * 8} for one in ("de", "nl", "ru", "fi")})
-    payload = read(measure(masks, options=BARE))
-    assert set(unpack(payload["iou"]["decoder.0"][CHOSEN])) == {1.0}
+    payload = read(analyze(masks, options=BARE))
+    assert set(unpack_fractions(payload["iou"]["decoder.0"][CHOSEN])) == {1.0}
     assert np.isnan(floats(payload["z_chance"]["decoder.0"])).all()
 
 
 def test_cards_and_ablations_are_shown_and_each_sentence_written_once() -> None:
     counts = plant_families(LANGUAGES[:4])
     masks = select(counts)
-    measures = measure(masks, options=BARE)
-    languages = describe_languages(masks, [layers[0].panel for layers in measures.stacks.values()], counts)
+    measures = analyze(masks, options=BARE)
+    languages = make_language_cards(masks, [layers[0].compared for layers in measures.stacks.values()], counts)
     sentence = Example("de-en", ["▁Gut", "en", "</script>"], 1, 2.5)
     names = list(dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons))
     neurons = [
         NeuronCard(one.layer, one.neuron, one.owners, one.frequencies, [sentence, Example("nl-en", ["▁a"], 0, 1.0)])
-        for one in (describe_neuron(name, masks, counts) for name in names)
+        for one in (make_neuron_card(name, masks, counts) for name in names)
     ]
-    ablation = make_ablation(measures.layers["encoder.0"].panel.tasks, own=1, near=0.2)
+    ablation = make_ablation(measures.layers["encoder.0"].compared.tasks, own=1, near=0.2)
     payload = read(measures, languages=languages, neurons=neurons, ablations={"encoder": ablation})
     cards = payload["cards"]
     assert cards["sentences"] == [
@@ -119,4 +126,6 @@ def test_cards_and_ablations_are_shown_and_each_sentence_written_once() -> None:
     shown = payload["ablation"]["encoder"]
     assert shown["switched"] == [*shown["texts"], "random"]
     np.testing.assert_allclose(shown["changes"], ablation.matrix)
-    assert "</script>" not in escape_json(simplify(make_payload(measures, "x", languages=languages, neurons=neurons)))
+    assert "</script>" not in escape_json(
+        to_json_values(make_payload(measures, "x", languages=languages, neurons=neurons))
+    )

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuronspec.analysis.harm import Measure
-from neuronspec.analysis.switching import list_layers, name_own, name_random
+from neuronspec.analysis.ablation_masks import list_layers, name_without_own, name_without_random
+from neuronspec.analysis.ablation_metrics import AblationMetric
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import STACKS, stack_of
 from neuronspec.names import check_layers, check_names
@@ -39,7 +39,7 @@ FloatArray = NDArray[np.float64]
 def ablate(
     tasks: Sequence[str],
     off: NeuronMasks,
-    measure: Measure,
+    measure: AblationMetric,
     *,
     metric: str = "loss",
     higher_is_better: bool = False,
@@ -67,11 +67,11 @@ def ablate(
     if len(tasks) < 2:
         raise NeuronspecError(f"found {len(tasks)} tasks, expected two or more: there is nothing to compare one with")
     draws = 1  # at least: without any, the first is said to be missing
-    while name_random(tasks[0], draws) in off.tasks:
+    while name_without_random(tasks[0], draws) in off.tasks:
         draws += 1
-    columns = [name_own(name) for name in tasks]
-    controls = {text: [name_random(text, draw) for draw in range(draws)] for text in tasks}
-    stack, neurons, share = _size_up(off.reorder([*columns, *itertools.chain(*controls.values())]))
+    columns = [name_without_own(name) for name in tasks]
+    controls = {text: [name_without_random(text, draw) for draw in range(draws)] for text in tasks}
+    stack, neurons, share = _measure_sizes(off.reorder([*columns, *itertools.chain(*controls.values())]))
     rows = []
     for text in tasks:
         row: list[float] = []
@@ -87,7 +87,7 @@ def ablate(
 
 
 @dataclass(frozen=True)
-class Dominance:
+class AblationTest:
     """Whether texts suffer most from the loss of their own neurons.
 
     Attributes:
@@ -178,7 +178,7 @@ class Ablation:
         """The (tasks, draws) harm of random neurons."""
         return self._harm(self.random)
 
-    def test(self, permutations: int = 9999, seed: int = 0) -> Dominance:
+    def test(self, permutations: int = 9999, seed: int = 0) -> AblationTest:
         """Test whether texts suffer more from the loss of their own neurons than from that of others.
 
         Against other tasks: the columns change places in every way, which keeps how sensitive a text is and how much
@@ -201,7 +201,7 @@ class Ablation:
         orders = _list_orders(count, permutations, generator)  # (trials, tasks)
         signs = _list_signs(count, permutations, generator)
         off_diagonal = harm[~np.eye(count, dtype=bool)].reshape(count, count - 1)
-        return Dominance(
+        return AblationTest(
             count,
             int((own > off_diagonal.max(1) + TIE).sum()),
             float(own.mean()),
@@ -251,7 +251,7 @@ class Ablation:
         return -worse if self.higher_is_better else worse
 
 
-def _size_up(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
+def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
     """Return the stack in which neurons are off, how many are in each of its layers, and which share that is."""
     sizes = {layer: (~off.layer(layer)).sum(1) for layer in off.layers}  # (tasks,) each
     stacks = {stack_of(layer) for layer, size in sizes.items() if size.any()}

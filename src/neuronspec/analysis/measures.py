@@ -1,4 +1,4 @@
-"""Everything that is measured of a set of masks, layer by layer, and how firm it is."""
+"""Everything that is measured of a set of masks, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,84 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronspec.analysis.chance import Chance, chance_overlap
-from neuronspec.analysis.overlap import above_diagonal
-from neuronspec.analysis.panels import Panel, choose_panels
-from neuronspec.analysis.resampling import (
-    Halves,
-    Interval,
-    Null,
-    Point,
-    bootstrap_iou,
-    curve_sentences,
-    make_selector,
-    shuffle_null,
-    split_halves,
-)
-from neuronspec.analysis.states import SentenceStates
-from neuronspec.analysis.structure import Structure, find_distances, find_structure
+from neuronspec.analysis.chance import chance_overlap
+from neuronspec.analysis.compared_tasks import ComparedTasks, choose_tasks_by_stack
+from neuronspec.analysis.layer_measures import LayerMeasures, Matrix, Resampled, measure_overlap
+from neuronspec.analysis.missing_measures import find_missing
+from neuronspec.analysis.reliability import measure_learning_curve, split_halves
+from neuronspec.analysis.resampling import bootstrap_iou, shuffle_null
+from neuronspec.analysis.reselection import make_selector
+from neuronspec.analysis.sentence_states import SentenceStates
+from neuronspec.analysis.structure import find_distances, find_structure
 from neuronspec.config.sections import Analysis
-from neuronspec.errors import NeuronspecError
 from neuronspec.languages import spell_pivot
 from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
 from neuronspec.statistics.correlation import correlate
 from neuronspec.statistics.trends import Trend, find_trend
-
-Matrix = NDArray[np.float64]
-_WITH_K = ("coverage", "top", "released", "random")
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """What other sentences of the same tasks would have given in one layer.
-
-    Attributes:
-        interval: of the IoU of each pair of tasks.
-        null: the IoU of each pair if the task of a sentence made no difference.
-        halves: two random halves of the sentences against each other.
-        curve: fewer sentences against all.
-    """
-
-    interval: Interval
-    null: Null
-    halves: Halves
-    curve: Sequence[Point]
-
-
-@dataclass(frozen=True)
-class LayerMeasures:
-    """What is measured of one layer.
-
-    Attributes:
-        layer: its name.
-        panel: the tasks that are compared in it.
-        iou: (tasks, tasks) IoU of their masks.
-        chance: the IoU of random sets of the same sizes.
-        structure: what the overlaps follow.
-        shares: for other k, the correlation of the overlaps there with these.
-        resampled: where the sentences' states were recorded.
-    """
-
-    layer: str
-    panel: Panel
-    iou: Matrix
-    chance: Chance
-    structure: Structure
-    shares: Mapping[float, float]
-    resampled: Resampled | None
-
-    @property
-    def above_chance(self) -> Matrix:
-        """The (tasks, tasks) IoU without what is chance: 0 for random sets of the same sizes, 1 for equal ones."""
-        rest = 1 - self.chance.mean
-        return np.divide(self.iou - self.chance.mean, rest, out=np.zeros_like(self.iou), where=rest > 0)
-
-    @property
-    def pairs(self) -> Matrix:
-        """The IoU of every pair of different tasks, row by row."""
-        return above_diagonal(self.iou)
 
 
 @dataclass(frozen=True)
@@ -117,11 +55,11 @@ class Measures:
         """The layers of each stack, in their order."""
         stacks: dict[str, list[LayerMeasures]] = {}
         for one in self.layers.values():
-            stacks.setdefault(one.panel.stack, []).append(one)
+            stacks.setdefault(one.compared.stack, []).append(one)
         return stacks
 
 
-def measure(
+def analyze(
     masks: NeuronMasks,
     counts: ActivationCounts | None = None,
     *,
@@ -153,17 +91,17 @@ def measure(
 
     Example:
         >>> masks = NeuronMasks.from_dict({"en-de": {"decoder.0": [1, 1, 0, 0]}, "en-nl": {"decoder.0": [1, 0, 0, 1]}})
-        >>> round(measure(masks).layers["decoder.0"].structure.within, 2)
+        >>> round(analyze(masks).layers["decoder.0"].structure.within, 2)
         0.33
     """
     options = options or Analysis()
     pivot = spell_pivot(masks.tasks, pivot)
-    panels = choose_panels(masks.tasks, masks.layers, pivot, options.sides)
+    panels = choose_tasks_by_stack(masks.tasks, masks.layers, pivot, options.sides)
     distances = {}
     for stack, panel in panels.items():
         words = None if tokens is None else tokens[stack][[masks.task_index(task) for task in panel.tasks]]
         distances[stack] = find_distances(panel, words, options)
-    missing = _find_missing(masks, counts, panels, options) | (
+    missing = find_missing(masks, counts, panels, options) | (
         {} if tokens is not None else {"vocabulary": "there was no text to compare the languages' words in"}
     )
     by_share = {} if counts is None or "shares" in missing else _select_shares(masks, counts, options.shares)
@@ -178,7 +116,7 @@ def measure(
             iou,
             chance_overlap(chosen.sum(1), chosen.shape[1]),
             find_structure(iou, panel, distances[panel.stack], chosen.sum(1), options.permutations, seed),
-            {k: correlate(iou, overlap_of(other, layer, panel)) for k, other in by_share.items()},
+            {k: correlate(iou, measure_overlap(other, layer, panel)) for k, other in by_share.items()},
             None if counts is None or "intervals" in missing else _resample(masks, counts, layer, panel, options, seed),
         )
         advance()
@@ -193,41 +131,12 @@ def measure(
             for stack, ordered in measures.stacks.items()
         },
         against={
-            name: {layer: correlate(one.iou, overlap_of(other, layer, one.panel)) for layer, one in layers.items()}
+            name: {
+                layer: correlate(one.iou, measure_overlap(other, layer, one.compared)) for layer, one in layers.items()
+            }
             for name, other in (against or {}).items()
         },
     )
-
-
-def _find_missing(
-    masks: NeuronMasks, counts: ActivationCounts | None, panels: Mapping[str, Panel], options: Analysis
-) -> dict[str, str]:
-    """Return why parts cannot be measured, by their names."""
-    missing = {}
-    if not any(panel.languages for panel in panels.values()):
-        missing["families"] = "the tasks stand for no languages, so there are no families to compare"
-    if masks.signature.get("rule") not in _WITH_K:
-        missing["shares"] = f"the rule {masks.signature.get('rule', 'by hand')!r} has no k to vary"
-    if not options.resamples:
-        missing["intervals"] = "resampling was switched off (analysis.resamples=0)"
-    if counts is None:
-        none = "there are no activation counts beside the masks"
-        return {"shares": none, "intervals": none} | missing
-    if counts.widths != masks.widths or not set(masks.tasks) <= set(counts.tasks):
-        raise NeuronspecError(
-            "the activation counts are of another model or of other tasks than the masks: give those that the masks "
-            "were selected from, or none"
-        )
-    rows = [counts.tasks.index(task) for task in masks.tasks]
-    try:
-        for layer in masks.layers:
-            select = make_selector(masks.signature, layer)
-            if not np.array_equal(select(counts.values[layer].numpy()[rows]), masks.layer(layer).numpy()):
-                raise NeuronspecError("these masks are not what their signature selects from the counts")
-            SentenceStates.from_counts(counts, layer, masks.tasks)
-    except NeuronspecError as error:
-        missing.setdefault("intervals", str(error))
-    return missing
 
 
 def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequence[float]) -> dict[float, NeuronMasks]:
@@ -235,21 +144,15 @@ def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequenc
     return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
 
 
-def overlap_of(masks: NeuronMasks, layer: str, panel: Panel) -> Matrix:
-    """Return the (tasks, tasks) IoU that masks have in a layer between the tasks of a panel."""
-    rows = [masks.task_index(task) for task in panel.tasks]
-    return pairwise_iou(masks.layer(layer)[rows].numpy())
-
-
 def _resample(
-    masks: NeuronMasks, counts: ActivationCounts, layer: str, panel: Panel, options: Analysis, seed: int
+    masks: NeuronMasks, counts: ActivationCounts, layer: str, panel: ComparedTasks, options: Analysis, seed: int
 ) -> Resampled:
     states, select = SentenceStates.from_counts(counts, layer, panel.tasks), make_selector(masks.signature, layer)
     return Resampled(
         bootstrap_iou(states, select, resamples=options.resamples, seed=seed),
         shuffle_null(states, select, shuffles=options.resamples, seed=seed),
         split_halves(states, select, seed=seed),
-        curve_sentences(states, select, seed=seed),
+        measure_learning_curve(states, select, seed=seed),
     )
 
 

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronspec.analysis.distances import (
-    family_distances,
-    read_distances,
-    script_distances,
-    uriel_distances,
-    vocabulary_distances,
-)
+from neuronspec.analysis.compared_tasks import ComparedTasks
+from neuronspec.analysis.distance_tables import read_distances
+from neuronspec.analysis.distances import family_distances, script_distances, vocabulary_distances
 from neuronspec.analysis.overlap import above_diagonal, within_and_across
-from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.tree import Tree, language_tree
+from neuronspec.analysis.uriel import uriel_distances
 from neuronspec.config.sections import Analysis
 from neuronspec.languages import UNKNOWN
 from neuronspec.statistics.correlation import Correlation, mantel
@@ -26,8 +22,9 @@ from neuronspec.statistics.separation import Separation, adjusted_rand, separate
 
 Matrix = NDArray[np.float64]
 
+ALPHA = 0.05  # tests with a p-value of at most this count as significant
 FAMILY, SCRIPT, VOCABULARY, SIZE = "family", "script", "vocabulary", "mask size"
-RIVALS = (FAMILY, SCRIPT, VOCABULARY, SIZE)
+CONFOUNDERS = (FAMILY, SCRIPT, VOCABULARY, SIZE)
 """Explanations of an overlap that go together in the world: each is also tested with the others held fixed. Masks of
 unlike sizes cannot overlap fully, whatever their languages."""
 
@@ -45,7 +42,7 @@ class Structure:
         scripts: how far scripts keep apart.
         rand: adjusted Rand index between the families and the tree cut into as many groups.
         correlations: by the name of a distance between languages, its Mantel correlation with 1 - IoU.
-        partial: the same for each of `RIVALS` that differs between tasks at all, with the other ones held fixed.
+        partial: the same for each of `CONFOUNDERS` that differs between tasks at all, with the other ones held fixed.
     """
 
     within: float
@@ -58,7 +55,7 @@ class Structure:
     partial: Mapping[str, Correlation] = field(default_factory=dict)
 
 
-def find_distances(panel: Panel, words: NDArray[np.int64] | None, options: Analysis) -> dict[str, Matrix]:
+def find_distances(panel: ComparedTasks, words: NDArray[np.int64] | None, options: Analysis) -> dict[str, Matrix]:
     """Return every distance between the languages of a panel that there is, by name.
 
     Args:
@@ -85,7 +82,7 @@ def find_distances(panel: Panel, words: NDArray[np.int64] | None, options: Analy
 
 def find_structure(
     iou: Matrix,
-    panel: Panel,
+    panel: ComparedTasks,
     distances: Mapping[str, Matrix],
     sizes: NDArray[np.int64],
     permutations: int,
@@ -104,7 +101,7 @@ def find_structure(
     tree = language_tree(iou, panel.labels) if len(iou) > 1 else None
     apart = 1.0 - iou
     distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
-    rivals = {name: distances[name] for name in RIVALS if name in distances and _varies(distances[name])}
+    rivals = {name: distances[name] for name in CONFOUNDERS if name in distances and _varies(distances[name])}
     partial = {}
     for name, distance in rivals.items():
         controls = [other for rival, other in rivals.items() if rival != name and _is_mostly_known(other)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from neuronspec.config.sections import Translation
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.layout import Layout
-    from neuronspec.report.cards import NeuronCard
+    from neuronspec.report.neuron_cards import NeuronCard
 
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
@@ -93,7 +93,7 @@ def _load_subject(
     place: Path, words: list[str], masks: Path | None, pivot: str | None, seed: int
 ) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
-    from neuronspec.analysis.panels import is_paired
+    from neuronspec.analysis.compared_tasks import has_pivot
     from neuronspec.config.loading import load_analysis
     from neuronspec.config.sections import Neurons
     from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
@@ -116,7 +116,7 @@ def _load_subject(
     else:
         assert counts is not None
         selected = choose(neurons, counts, neurons.k)
-    if pivot is not None and not is_paired(selected.tasks, pivot):
+    if pivot is not None and not has_pivot(selected.tasks, pivot):
         raise NeuronspecError(f"no task is from or to the pivot {pivot!r}; there are {', '.join(selected.tasks)}")
     return Subject(place.name, selected, counts, pivot or "en", options, seed), translation
 
@@ -129,14 +129,14 @@ def _check(
     subject: Subject, layout: Layout, names: list[str], model: str | None, texts: list[str], force: bool
 ) -> None:
     """Refuse, before any work, what cannot be done or would replace what is not ours."""
-    from neuronspec.report.cards import describe_neuron
+    from neuronspec.report.neuron_cards import make_neuron_card
 
     if (model is None) != (not texts):
         raise NeuronspecError("give --model and --text together")
     if subject.options.ablate and model is None:
         raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
     for name in names:
-        describe_neuron(name, subject.masks)
+        make_neuron_card(name, subject.masks)
     made = {path.name for path in (layout.analysis, layout.figures, layout.examples)}
     made |= {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # that a killed analysis has left
     check_place(layout.out, force, lambda entry: entry.name in made)
@@ -176,14 +176,14 @@ def _describe(subject: Subject, layout: Layout, vocabulary: Path | str | None, n
     """Return the cards of neurons, with the examples that were found."""
     from neuronspec.models.loading import load_tokenizer
     from neuronspec.neurons.examples import Examples
-    from neuronspec.report.cards import describe_neuron
+    from neuronspec.report.neuron_cards import make_neuron_card
 
     if not names:
         return []
     known = vocabulary is not None and subject.options.examples > 0
     examples = Examples.load(layout.examples) if known else None
     tokenizer = load_tokenizer(vocabulary) if known and vocabulary is not None else None
-    return [describe_neuron(name, subject.masks, subject.counts, examples, tokenizer) for name in names]
+    return [make_neuron_card(name, subject.masks, subject.counts, examples, tokenizer) for name in names]
 
 
 def _print(layout: Layout, cards: list[NeuronCard], as_json: bool) -> None:

@@ -111,13 +111,13 @@ def compare(
 
 def _draw(study: Study, sets: list[str], directory: Path) -> None:
     """Draw gains and zero-shot scores, and of runs with different k the gain over k."""
-    from neuronspec.figures.gains import draw_shares
-    from neuronspec.figures.study_figures import draw_study
+    from neuronspec.figures.score_figures import draw_score_figures
+    from neuronspec.figures.shares import draw_shares
     from neuronspec.pipeline.collection import collect_shares
     from neuronspec.pipeline.systems import COPY
 
     others = [one for one in study.results.systems if one not in (study.baseline, COPY)]
-    draw_study(study, directory, dict.fromkeys(others, study.baseline))
+    draw_score_figures(study, directory, dict.fromkeys(others, study.baseline))
     metric = study.results.metrics[0]
     points = collect_shares(sets, metric)
     if len(points) > 1:

@@ -30,9 +30,9 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
 MARKERS = "osD^v<>"
 STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
-GREY = "#555555"
-ANNOTATED = 12  # matrices of at most so many rows and columns show the values
-BOX = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
+GRAY = "#555555"
+MAX_ANNOTATED = 12  # matrices of at most so many rows and columns show the values
+BOX_STATISTICS = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
 # Tried in this order, character by character, where installed.
 # fmt: off
 FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
@@ -99,7 +99,7 @@ def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
 def draw_boxes(
     axes: Any, boxes: Sequence[Mapping[str, Any]], places: Sequence[float], color: str, width: float
 ) -> None:
-    """Draw boxes as `summarize` returns them: the middle half, the median, whiskers."""
+    """Draw boxes as `summarize_box` returns them: the middle half, the median, whiskers."""
     line = {"color": color}
     axes.bxp(
         boxes,
@@ -115,8 +115,8 @@ def draw_boxes(
     )
 
 
-def summarize(values: NDArray[np.float64]) -> Any:
-    """Return mean, median, quartiles and the ends of the whiskers, under matplotlib's names (see `BOX`)."""
+def summarize_box(values: NDArray[np.float64]) -> Any:
+    """Return mean, median, quartiles and the ends of the whiskers, under matplotlib's names (see `BOX_STATISTICS`)."""
     return cbook.boxplot_stats(values)[0]
 
 
@@ -142,10 +142,10 @@ def draw_grid(axes: Any, rows: int, columns: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def annotate(axes: Any, shades: Any, template: str) -> None:
+def annotate_cells(axes: Any, shades: Any, template: str) -> None:
     """Print the values into the cells of a matrix drawn by `imshow`, where it is small enough."""
     matrix = np.asarray(shades.get_array())
-    if max(matrix.shape) > ANNOTATED:
+    if max(matrix.shape) > MAX_ANNOTATED:
         return
     for (row, column), value in np.ndenumerate(matrix):
         brightness = float(np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)))

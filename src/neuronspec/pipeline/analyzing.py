@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis import ablation
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.harm import CHRF, LOSS, Measure, measuring_chrf, measuring_loss
-from neuronspec.analysis.measures import measure
-from neuronspec.analysis.panels import Panel, choose_panels
-from neuronspec.analysis.switching import choose_own, switch_off
-from neuronspec.analysis.words import count_tokens
+from neuronspec.analysis.ablation_masks import choose_own_neurons, make_ablation_masks
+from neuronspec.analysis.ablation_metrics import (
+    CHRF_METRIC,
+    LOSS_METRIC,
+    AblationMetric,
+    measuring_chrf,
+    measuring_loss,
+)
+from neuronspec.analysis.compared_tasks import ComparedTasks, choose_tasks_by_stack
+from neuronspec.analysis.measures import analyze
+from neuronspec.analysis.token_counts import count_tokens
 from neuronspec.comparison.tables import write_tables
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import Analysis
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.gallery import draw_figures
+from neuronspec.figures.neuron_figures import draw_neuron_figures
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.neurons import examples as neuron_examples
 from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
@@ -34,9 +40,11 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.material import Batches, Material, open_run
 from neuronspec.pipeline.report import TABLES
 from neuronspec.progress import show_progress
-from neuronspec.report.cards import NEURONS, describe_languages, describe_neuron
+from neuronspec.report.language_cards import MAX_CARD_NEURONS, make_language_cards
+from neuronspec.report.neuron_cards import make_neuron_card
 from neuronspec.report.neuron_tables import tabulate_measures
-from neuronspec.report.page import simplify, write_report
+from neuronspec.report.page import write_report
+from neuronspec.report.page_values import to_json_values
 from neuronspec.report.payload import make_payload
 from neuronspec.specialization.masking import check_fit
 
@@ -67,9 +75,9 @@ class Subject:
     seed: int
 
     @property
-    def panels(self) -> dict[str, Panel]:
+    def panels(self) -> dict[str, ComparedTasks]:
         """The tasks that are compared in each stack."""
-        return choose_panels(self.masks.tasks, self.masks.layers, self.pivot, self.options.sides)
+        return choose_tasks_by_stack(self.masks.tasks, self.masks.layers, self.pivot, self.options.sides)
 
 
 def find_run_examples(config: Config, layout: Layout) -> None:
@@ -179,11 +187,16 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     total = sum(len(tasks) * (len(tasks) + 1 + options.ablated_draws) for tasks in panels.values())
     with show_progress("switching neurons off", total) as advance:
         for stack, tasks in panels.items():
-            own = choose_own(counts, subject.masks, tasks, stack, options.ablated_share)
-            off = switch_off(own, subject.masks, counts, options.ablated_draws, subject.seed)
+            own = choose_own_neurons(counts, subject.masks, tasks, stack, options.ablated_share)
+            off = make_ablation_masks(own, subject.masks, counts, options.ablated_draws, subject.seed)
             with _measuring(material, off, {task: slice(measured[task]) for task in tasks}, by_chrf) as harm:
                 ablations[stack] = ablation.ablate(
-                    tasks, off, harm, metric=CHRF if by_chrf else LOSS, higher_is_better=by_chrf, advance=advance
+                    tasks,
+                    off,
+                    harm,
+                    metric=CHRF_METRIC if by_chrf else LOSS_METRIC,
+                    higher_is_better=by_chrf,
+                    advance=advance,
                 )
     return ablations
 
@@ -213,8 +226,8 @@ def _record_rest(material: Material, measured: Mapping[str, int]) -> ActivationC
 
 def _measuring(
     material: Material, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
-) -> AbstractContextManager[Measure]:
-    """Return what yields the measure of harm on these parts of the texts."""
+) -> AbstractContextManager[AblationMetric]:
+    """Return what yields the ablation metric for these parts of the texts."""
     if by_chrf:
         pairs = {task: material.read_pairs(task, part) for task, part in parts.items()}
         return measuring_chrf(material.model, off, material.tokenizer, pairs, material.translation)
@@ -239,7 +252,7 @@ def write_analysis(
     """
     masks, counts, options = subject.masks, subject.counts, subject.options
     with show_progress("measuring overlaps", len(masks.layers)) as advance:
-        measures = measure(
+        measures = analyze(
             masks,
             counts,
             pivot=subject.pivot,
@@ -250,16 +263,18 @@ def write_analysis(
             advance=advance,
         )
     panels = list(subject.panels.values())
-    limit = max(3, min(NEURONS, CARDS // sum(len(panel.tasks) for panel in panels)))
-    languages = describe_languages(masks, panels, counts, limit)
+    limit = max(3, min(MAX_CARD_NEURONS, CARDS // sum(len(panel.tasks) for panel in panels)))
+    languages = make_language_cards(masks, panels, counts, limit)
     names = dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons)
     tokenizer = None if material is None else material.tokenizer
-    neurons = [describe_neuron(name, masks, counts, examples, tokenizer) for name in names]
-    payload = simplify(make_payload(measures, subject.name, ablations=ablations, languages=languages, neurons=neurons))
+    neurons = [make_neuron_card(name, masks, counts, examples, tokenizer) for name in names]
+    payload = to_json_values(
+        make_payload(measures, subject.name, ablations=ablations, languages=languages, neurons=neurons)
+    )
     with publish(layout.figures) as temporary:
         temporary.mkdir()
         if options.figures:
-            draw_figures(measures, temporary, ablations, released=options.released)
+            draw_neuron_figures(measures, temporary, ablations, released=options.released)
     with publish(layout.analysis) as temporary:
         temporary.mkdir()
         write_tables(tabulate_measures(measures, ablations), temporary / TABLES)

@@ -21,7 +21,7 @@ from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import COPY, FINE_TUNE
 
 if TYPE_CHECKING:
-    from neuronspec.figures.gains import SharePoint
+    from neuronspec.figures.shares import SharePoint
 
 
 def load_set(text: str) -> tuple[str, Study]:
@@ -51,7 +51,7 @@ def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
     Returns:
         A point for each k, the first run's where several have it.
     """
-    from neuronspec.figures.gains import SharePoint
+    from neuronspec.figures.shares import SharePoint
 
     points: dict[float, SharePoint] = {}
     for text in texts:

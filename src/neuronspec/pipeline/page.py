@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuronspec.comparison.tables import Table
-from neuronspec.figures.study_figures import draw_study
+from neuronspec.figures.score_figures import draw_score_figures
 from neuronspec.files import read_json
 from neuronspec.names import child
 from neuronspec.pipeline.analyzing import ANALYSIS_FILE, REPORT_FILE
@@ -38,7 +38,7 @@ def write_page(
         directory: of the report.
     """
     pairs = {system: report.baseline(system) for system in report.study.results.systems if system in report.trained[1:]}
-    figures = draw_study(report.study, directory / FIGURES, pairs)
+    figures = draw_score_figures(report.study, directory / FIGURES, pairs)
     neurons = read_analysis(layout)
     page = {"title": report.config.name, "summary": [], "panels": {}, "layers": []} | neurons
     page |= {

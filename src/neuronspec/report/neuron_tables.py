@@ -9,12 +9,13 @@ from typing import TypeVar
 import numpy as np
 
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.measures import LayerMeasures, Measures
+from neuronspec.analysis.layer_measures import LayerMeasures
+from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.overlap import above_diagonal
+from neuronspec.analysis.structure import ALPHA
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.tables import ColumnTitle, Table
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.report.findings import LEVEL
 from neuronspec.statistics.corrections import holm_known
 from neuronspec.statistics.correlation import Correlation
 from neuronspec.statistics.separation import Separation
@@ -35,7 +36,7 @@ def tabulate_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
     if any(one.structure.families is not None for one in measures.layers.values()):
         tables["families"] = tabulate_families(measures)
     if any(one.resampled is not None for one in measures.layers.values()):
-        tables["firmness"] = tabulate_firmness(measures)
+        tables["firmness"] = tabulate_reliability(measures)
     if any(not math.isnan(trend.slope) for trend in measures.trends.values()):
         tables["trends"] = tabulate_trends(measures)
     if ablations:
@@ -52,16 +53,16 @@ def tabulate_overlaps(measures: Measures) -> Table:
         *(("IoU", word) for word in ("mean", "lowest", "highest")),
     ]
     header += [("by chance", "mean"), ("by chance", "lowest z")]
-    rows, sections = _list_layers(measures, lambda one: _describe_overlap(measures.masks, one))
+    rows, sections = _list_layers(measures, lambda one: _overlap_row(measures.masks, one))
     notes = [
         "By chance: the IoU of random sets of the same sizes; z: how many standard deviations the lowest pair is above."
     ]
     return Table("Overlap of neurons", header, rows, notes, sections)
 
 
-def _describe_overlap(masks: NeuronMasks, one: LayerMeasures) -> Row:
+def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
     layer = one.layer
-    rows = [masks.task_index(task) for task in one.panel.tasks]
+    rows = [masks.task_index(task) for task in one.compared.tasks]
     off = 1 - float(masks.layer(layer)[rows].double().mean())
     numbers = [math.nan] * 4  # of one task, which overlaps with nothing
     if one.pairs.size:
@@ -93,7 +94,7 @@ def tabulate_distances(measures: Measures) -> Table:
         marked |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
     rows, sections = _list_layers(measures, lambda one: [Cell(one.layer), *marked[one.layer]])
     notes = [
-        f"Mantel's correlation of 1 - IoU with each distance; * p <= {LEVEL} after Holm's correction over the layers "
+        f"Mantel's correlation of 1 - IoU with each distance; * p <= {ALPHA} after Holm's correction over the layers "
         "of a stack. The others fixed: the partial Mantel test, with the others held fixed."
     ]
     return Table("What the overlaps follow", header, rows, notes, sections)
@@ -106,7 +107,7 @@ def _mark(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
     """Return the values of tests of several layers, those with a star that are significant among all of them."""
     corrected = holm_known([math.nan if one is None else one.p_value for one in found])
     return [
-        Cell(None if one is None else value(one), 2, mark="*" if p <= LEVEL else "")
+        Cell(None if one is None else value(one), 2, mark="*" if p <= ALPHA else "")
         for one, p in zip(found, corrected, strict=True)
     ]
 
@@ -116,7 +117,7 @@ def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -
     rows: list[Row] = []
     sections = {}
     for stack, layers in measures.stacks.items():
-        sections[len(rows)] = f"{stack} ({layers[0].panel.title})"
+        sections[len(rows)] = f"{stack} ({layers[0].compared.title})"
         rows += map(describe, layers)
     return rows, sections
 
@@ -145,11 +146,11 @@ def tabulate_families(measures: Measures) -> Table:
         return [Cell(one.layer), *means, *marked[one.layer], Cell(structure.rand, 2), Cell(fit, 2)]
 
     rows, sections = _list_layers(measures, describe)
-    notes = [f"* p <= {LEVEL} against random groups of the same sizes, after Holm's correction over a stack's layers."]
+    notes = [f"* p <= {ALPHA} against random groups of the same sizes, after Holm's correction over a stack's layers."]
     return Table("Families and scripts", header, rows, notes, sections)
 
 
-def tabulate_firmness(measures: Measures) -> Table:
+def tabulate_reliability(measures: Measures) -> Table:
     """Return for each layer how far other sentences would have given the same."""
     header: list[ColumnTitle] = [
         "layer",
@@ -159,11 +160,11 @@ def tabulate_firmness(measures: Measures) -> Table:
         ("two halves", "IoU of masks"),
         ("two halves", "r of overlaps"),
     ]
-    rows, sections = _list_layers(measures, _describe_firmness)
+    rows, sections = _list_layers(measures, _reliability_row)
     return Table("Other sentences of the same languages", header, rows, (), sections)
 
 
-def _describe_firmness(one: LayerMeasures) -> Row:
+def _reliability_row(one: LayerMeasures) -> Row:
     if one.resampled is None:
         return [Cell(one.layer), *[Cell(None)] * 5]
     interval, null, halves = one.resampled.interval, one.resampled.null, one.resampled.halves

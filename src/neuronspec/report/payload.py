@@ -9,43 +9,20 @@ from typing import Any
 from matplotlib import cbook
 
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.measures import LayerMeasures, Measures, overlap_of
+from neuronspec.analysis.compared_tasks import ComparedTasks
+from neuronspec.analysis.layer_measures import LayerMeasures, measure_overlap
+from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.overlap import above_diagonal
-from neuronspec.analysis.panels import Panel
 from neuronspec.analysis.tree import Tree
-from neuronspec.report.cards import LanguageCard, NeuronCard
-from neuronspec.report.findings import describe
+from neuronspec.report.findings import describe_measures
+from neuronspec.report.language_cards import LanguageCard
+from neuronspec.report.method_notes import CITATION, METHOD_NOTES, describe_rule
+from neuronspec.report.neuron_cards import NeuronCard
 from neuronspec.report.neuron_tables import tabulate_measures
-from neuronspec.report.page import pack, pack_floats
+from neuronspec.report.page_values import pack_floats, pack_fractions
 from neuronspec.version import __version__
 
 CHOSEN = "as selected"  # the k of the masks themselves, of which there may be several
-CITATION = """@inproceedings{tan-etal-2024-neuron,
-  title = {Neuron Specialization: Leveraging Intrinsic Task Modularity for Multilingual Machine Translation},
-  author = {Tan, Shaomu and Wu, Di and Monz, Christof},
-  booktitle = {Proceedings of the 2024 Conference on Empirical Methods in Natural Language Processing},
-  year = {2024},
-}"""
-METHODS = (
-    "Overlap is the intersection over union of two tasks' sets of neurons (Eq. 2 of the paper); which tasks are "
-    "compared stands beside the name of each stack.",
-    "Chance is the overlap of random sets of the same sizes (hypergeometric, exact); z counts standard deviations from "
-    "it. Shuffled sentences keep every task's number of sentences and deal the sentences of all tasks out again; the "
-    "p-value is of the mean overlap of a layer, and any difference between tasks counts, that of sentence lengths too. "
-    "The z of a pair against them describes it and is no test of it.",
-    "Intervals are 95 % intervals, by the bootstrap over each task's sentences, of the overlap to expect from as many "
-    "sentences of the same kind; endless text would give a higher one.",
-    "Mantel and partial Mantel tests permute whole tasks; families and scripts are tested by silhouettes against "
-    "random groups of the same sizes; trends leave out one task at a time. p-values are corrected over the layers of a "
-    "stack by Holm's method, each kind of test by itself.",
-    "Trees join tasks by complete linkage on 1 - IoU, with optimal leaf ordering.",
-)
-_RULES = {
-    "coverage": "the smallest set of the most frequent ones that covers k of a layer's activation (Eq. 1 of the paper)",
-    "top": "the share k of a layer's neurons that is most frequent",
-    "released": "the most frequent neurons that cover k, as the released code computes it",
-    "lape": "the neurons that few tasks activate (LAPE)",
-}
 
 
 def make_payload(
@@ -70,11 +47,11 @@ def make_payload(
         "title": title,
         "subtitle": f"The neurons of {len(masks.tasks)} tasks in {len(masks.layers)} layers.",
         "version": f"neuronspec {__version__}",
-        "summary": [asdict(finding) for finding in describe(measures, ablations)],
+        "summary": [asdict(finding) for finding in describe_measures(measures, ablations)],
         "missing": dict(measures.missing),
-        "panels": {stack: _show_panel(layers[0].panel) for stack, layers in measures.stacks.items()},
+        "panels": {stack: _show_panel(layers[0].compared) for stack, layers in measures.stacks.items()},
         "layers": [
-            {"name": layer, "stack": one.panel.stack, "width": masks.widths[layer]}
+            {"name": layer, "stack": one.compared.stack, "width": masks.widths[layer]}
             for layer, one in measures.layers.items()
         ],
         "ks": [*map(str, measures.by_share), CHOSEN],
@@ -93,26 +70,12 @@ def make_payload(
         "ablation": {stack: _show_ablation(ablation) for stack, ablation in (ablations or {}).items()},
         "cards": _show_cards(languages, neurons) if languages else None,
         "signature": masks.signature,
-        "methods": [_describe_selection(masks.signature), *METHODS],
+        "methods": [describe_rule(masks.signature), *METHOD_NOTES],
         "citation": CITATION,
     }
 
 
-def _describe_selection(signature: Mapping[str, str]) -> str:
-    """Say how the neurons came about, from the masks' signature."""
-    rule = signature.get("rule", "by hand")
-    chosen = f"The neurons of a task are {_RULES[rule]}." if rule in _RULES else f"The neurons were selected: {rule}."
-    if "unit" not in signature:
-        return chosen
-    ignored = signature.get("ignored", "padding")
-    rest = "padding" if ignored == "padding" else "padding and some special tokens"
-    return (
-        f"{chosen} A neuron is active where its value is above {signature.get('threshold', '0')}; it is counted by "
-        f"{signature['unit']}, {rest} left out."
-    )
-
-
-def _show_panel(panel: Panel) -> dict[str, Any]:
+def _show_panel(panel: ComparedTasks) -> dict[str, Any]:
     known = bool(panel.languages)
     return {
         "title": panel.title,
@@ -131,14 +94,14 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
     return {
         "iou": {
             layer: {
-                str(k): pack(above_diagonal(overlap_of(other, one.layer, one.panel)))
+                str(k): pack_fractions(above_diagonal(measure_overlap(other, one.layer, one.compared)))
                 for k, other in measures.by_share.items()
             }
-            | {CHOSEN: pack(one.pairs)}
+            | {CHOSEN: pack_fractions(one.pairs)}
             for layer, one in layers
         },
-        "low": {layer: pack(above_diagonal(one.interval.low)) for layer, one in resampled.items()},
-        "high": {layer: pack(above_diagonal(one.interval.high)) for layer, one in resampled.items()},
+        "low": {layer: pack_fractions(above_diagonal(one.interval.low)) for layer, one in resampled.items()},
+        "high": {layer: pack_fractions(above_diagonal(one.interval.high)) for layer, one in resampled.items()},
         "z_chance": {layer: pack_floats(above_diagonal(one.chance.z(one.iou))) for layer, one in layers},
         "z_shuffled": {layer: pack_floats(above_diagonal(one.null.z)) for layer, one in resampled.items()},
     }

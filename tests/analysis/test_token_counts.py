@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuronspec.analysis.words import count_tokens
+from neuronspec.analysis.token_counts import count_tokens
 
 TASKS = ("de-en", "nl-en", "ru-en")
 Text = list[tuple[int, list[int], list[int]]]  # task, source, target

@@ -25,16 +25,16 @@ from neuronspec.specialization.routing import dense, find_router, task, unspecia
 from neuronspec.training.objective import token_losses
 from neuronspec.translation.beam_search import translate_sentences
 
-LOSS, CHRF = "validation loss (nats per token)", "chrF++"
+LOSS_METRIC, CHRF_METRIC = "validation loss (nats per token)", "chrF++"
 Text = TypeVar("Text")
-Measure = Callable[[str, str | None], float]
+AblationMetric = Callable[[str, str | None], float]
 """(task of the text, masks to read it with, or None for none) -> what is measured."""
 
 
 @contextlib.contextmanager
 def measuring_loss(
     model: PreTrainedModel, off: NeuronMasks, batches: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> Iterator[Measure]:
+) -> Iterator[AblationMetric]:
     """Specialise a model for a while, and yield what measures its loss on a task's text under a task's masks.
 
     The loss is the negative log-likelihood per token in nats: of the target for an encoder-decoder, of all tokens
@@ -68,7 +68,7 @@ def measuring_chrf(
     tokenizer: PreTrainedTokenizerBase,
     texts: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     options: Translation | None = None,
-) -> Iterator[Measure]:
+) -> Iterator[AblationMetric]:
     """Yield what measures the chrF++ of a model's translations of a task's text under a task's masks.
 
     Afterwards the model is as it was.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from neuronspec.analysis.states import SentenceStates, add_up
+from neuronspec.analysis.sentence_states import SentenceStates, sum_bits
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
@@ -29,7 +29,7 @@ def test_counts_add_the_sentences_up(states: NDArray[np.bool_]) -> None:
 
 def test_a_neuron_that_is_always_active_counts_beyond_8_bits() -> None:
     bits = np.packbits(np.ones((1_000, 3), dtype=bool), axis=1)
-    assert add_up(bits, 3).tolist() == [1_000] * 3
+    assert sum_bits(bits, 3).tolist() == [1_000] * 3
 
 
 @settings(max_examples=30)

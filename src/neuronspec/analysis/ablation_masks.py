@@ -20,11 +20,11 @@ from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 
-WINDOW = 8  # how many neurons each one of the control is drawn from: those that fire most nearly as often
-EQUAL = 1e-9  # less than the distance of two frequencies that differ
+MATCH_CANDIDATES = 8  # how many neurons each one of the control is drawn from: those that fire most nearly as often
+TIE_JITTER = 1e-9  # less than the distance of two frequencies that differ
 
 
-def choose_own(
+def choose_own_neurons(
     counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str], stack: str, share: float = 0.05
 ) -> NeuronMasks:
     """Choose for each task its own neurons: of those selected, the ones that fire most above the other tasks' mean.
@@ -46,7 +46,7 @@ def choose_own(
     Example:
         >>> values = {"encoder.0": torch.tensor([[9, 9, 8, 0], [9, 1, 8, 7]])}
         >>> counts = ActivationCounts(("de-en", "ru-en"), values, {"encoder": torch.tensor([10, 10])}, "sentence")
-        >>> own = choose_own(counts, NeuronMasks.from_counts(counts, k=0.8), counts.tasks, "encoder")
+        >>> own = choose_own_neurons(counts, NeuronMasks.from_counts(counts, k=0.8), counts.tasks, "encoder")
         >>> own.layer("encoder.0").int().tolist()
         [[0, 1, 0, 0], [0, 0, 0, 1]]
     """
@@ -73,18 +73,18 @@ def choose_own(
     return NeuronMasks(tasks, own, _truly_off(masks.signature) | facts)
 
 
-def switch_off(
+def make_ablation_masks(
     own: NeuronMasks, masks: NeuronMasks, counts: ActivationCounts, random: int = 3, seed: int = 0
 ) -> NeuronMasks:
     """Make the masks of a model without each task's own neurons, and of the control without random ones.
 
     The control of a text is drawn from its own selected neurons, but for those chosen. For each of its own neurons,
-    in random order, one is drawn of the `WINDOW` that are left and fire most nearly as often on this text: neurons
-    that seldom fire on a text are missed by nobody, and would let any choice look good. So each text has random sets
-    of its own; they depend on the seed, the task's name, and what is known of this task alone.
+    in random order, one is drawn of the `MATCH_CANDIDATES` that are left and fire most nearly as often on this text:
+    neurons that seldom fire on a text are missed by nobody, and would let any choice look good. So each text has random
+    sets of its own; they depend on the seed, the task's name, and what is known of this task alone.
 
     Args:
-        own: from `choose_own`.
+        own: from `choose_own_neurons`.
         masks: the neurons that are selected, in all layers of the model.
         counts: how often each neuron was active.
         random: how many sets to draw for each text.
@@ -101,7 +101,7 @@ def switch_off(
         >>> counts = ActivationCounts(("de", "ru"), values, {"decoder": torch.tensor([10, 10])}, "sentence")
         >>> masks = NeuronMasks.from_dict({"de": {"decoder.0": [1, 1, 0, 0]}, "ru": {"decoder.0": [0, 0, 1, 1]}})
         >>> own = NeuronMasks.from_dict({"de": {"decoder.0": [1, 0, 0, 0]}, "ru": {"decoder.0": [0, 0, 0, 1]}})
-        >>> off = switch_off(own, masks, counts, random=1)
+        >>> off = make_ablation_masks(own, masks, counts, random=1)
         >>> off.tasks
         ('without de', 'without ru', 'without random 1 for de', 'without random 1 for ru')
         >>> off.layer("decoder.0").int().tolist()
@@ -120,25 +120,25 @@ def switch_off(
         if layer in own.layers:
             chosen = own.layer(layer)  # (tasks, d_ff)
             pool = selection.layer(layer) & ~chosen
-            _check_pool(layer, own.tasks, pool.sum(1).tolist(), chosen.sum(1).tolist())
+            _check_pool_size(layer, own.tasks, pool.sum(1).tolist(), chosen.sum(1).tolist())
             off[: len(rows)] = chosen
             frequencies = counts.frequencies(layer)[rows].numpy()
             for number, generator in enumerate(generators):
                 row = number % len(rows)
-                drawn = _draw_alike(frequencies[row], chosen[row].numpy(), pool[row].numpy(), generator)
+                drawn = _draw_matched(frequencies[row], chosen[row].numpy(), pool[row].numpy(), generator)
                 off[len(rows) + number, drawn] = True
         values[layer] = ~off
-    names = [name_own(name) for name in own.tasks] + [name_random(name, draw) for draw, name in draws]
+    names = [name_without_own(name) for name in own.tasks] + [name_without_random(name, draw) for draw, name in draws]
     facts = {"random": str(random), "seed": str(seed)}
     return NeuronMasks(names, values, _truly_off(own.signature) | facts)
 
 
-def name_own(task: str) -> str:
+def name_without_own(task: str) -> str:
     """Return the name of the masks without a task's own neurons."""
     return f"without {task}"
 
 
-def name_random(task: str, draw: int) -> str:
+def name_without_random(task: str, draw: int) -> str:
     """Return the name of the masks without random neurons of a task, by the number of the draw from 0."""
     return f"without random {draw + 1} for {task}"
 
@@ -155,7 +155,7 @@ def list_layers(masks: NeuronMasks, stack: str) -> list[str]:
     return layers
 
 
-def _draw_alike(
+def _draw_matched(
     frequencies: NDArray[np.float64],
     chosen: NDArray[np.bool_],
     pool: NDArray[np.bool_],
@@ -169,7 +169,7 @@ def _draw_alike(
         pool: (d_ff,) those to draw from, at least as many.
         generator: of the draws.
     """
-    frequencies = frequencies + EQUAL * generator.random(len(frequencies))  # puts equals in a random order
+    frequencies = frequencies + TIE_JITTER * generator.random(len(frequencies))  # puts equals in a random order
     [wanted], [left] = chosen.nonzero(), pool.nonzero()
     left = left[frequencies[left].argsort()]
     neurons, rates, drawn = left.tolist(), frequencies[left].tolist(), []
@@ -178,15 +178,15 @@ def _draw_alike(
     ):
         # In sorted order, the nearest ones are among as many on either side.
         place = bisect_left(rates, rate)
-        around = range(max(place - WINDOW, 0), min(place + WINDOW, len(rates)))
-        nearest = sorted((abs(rates[position] - rate), position) for position in around)[:WINDOW]
+        around = range(max(place - MATCH_CANDIDATES, 0), min(place + MATCH_CANDIDATES, len(rates)))
+        nearest = sorted((abs(rates[position] - rate), position) for position in around)[:MATCH_CANDIDATES]
         _, position = nearest[int(luck * len(nearest))]
         del rates[position]
         drawn.append(neurons.pop(position))
     return drawn
 
 
-def _check_pool(layer: str, tasks: Sequence[str], there: Sequence[int], wanted: Sequence[int]) -> None:
+def _check_pool_size(layer: str, tasks: Sequence[str], there: Sequence[int], wanted: Sequence[int]) -> None:
     for name, found, expected in zip(tasks, there, wanted, strict=True):
         if found < expected:
             raise NeuronspecError(

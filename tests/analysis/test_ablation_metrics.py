@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from neuronspec.analysis.harm import measuring_chrf
+from neuronspec.analysis.ablation_metrics import measuring_chrf
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import evaluate

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from tests.analysis.planted import BARE, OPTIONS, directions, draw_words, plant_nothing, select
 from tests.report.test_findings import make_ablation
 
-from neuronspec.analysis.measures import measure
-from neuronspec.figures.gallery import draw_figures
+from neuronspec.analysis.measures import analyze
+from neuronspec.figures.neuron_figures import draw_neuron_figures
 from neuronspec.neurons.masks import NeuronMasks
 
 SUFFIXES = ("csv", "png", "svg")
@@ -40,9 +40,9 @@ def names(directory: Path) -> set[str]:
 
 def test_the_tables_beside_the_figures_hold_the_measures(tmp_path: Path) -> None:
     counts = plant_nothing(list(directions(["de", "nl", "ru", "fr"])), ["encoder.0", "decoder.0"])
-    measures = measure(select(counts), counts, options=OPTIONS, tokens=draw_words(8))
-    ablation = make_ablation(measures.layers["encoder.0"].panel.tasks, own=1, near=0)
-    draw_figures(measures, tmp_path, {"encoder": ablation}, released=True)
+    measures = analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(8))
+    ablation = make_ablation(measures.layers["encoder.0"].compared.tasks, own=1, near=0)
+    draw_neuron_figures(measures, tmp_path, {"encoder": ablation}, released=True)
     layers = [*measures.layers]
     by_layer = {f"{kind}.{layer}" for layer in layers for kind in ("iou", "released", "tree")}
     by_layer |= {f"iou.{layer}.by-tree" for layer in layers}
@@ -54,11 +54,11 @@ def test_the_tables_beside_the_figures_hold_the_measures(tmp_path: Path) -> None
         assert tree is not None
         for name, order in ((f"iou.{layer}", range(4)), (f"iou.{layer}.by-tree", tree.leaves)):
             rows = read(tmp_path / f"{name}.csv")
-            assert [row["label"] for row in rows] == [one.panel.labels[i] for i in order]
-            assert [row["group"] for row in rows] == [one.panel.families[i] for i in order]
+            assert [row["label"] for row in rows] == [one.compared.labels[i] for i in order]
+            assert [row["group"] for row in rows] == [one.compared.families[i] for i in order]
             found = [[float(row[other["label"]]) for other in rows] for row in rows]
             np.testing.assert_allclose(found, one.iou[np.ix_([*order], [*order])], rtol=1e-9)
-        assert float(read(tmp_path / f"released.{layer}.csv")[0][one.panel.labels[1]]) == pytest.approx(
+        assert float(read(tmp_path / f"released.{layer}.csv")[0][one.compared.labels[1]]) == pytest.approx(
             100 * (np.floor(100 * one.iou[0, 1] + 1e-9) / 100) ** 1.25
         )
         assert len(read(tmp_path / f"tree.{layer}.csv")) == 3
@@ -117,16 +117,16 @@ TREES = {f"{name}" for layer in LAYERS for name in (f"tree.{layer}", f"iou.{laye
 def test_what_there_is_nothing_of_is_not_drawn(
     tasks: list[str], expected: set[str], lines: set[str], tmp_path: Path
 ) -> None:
-    draw_figures(measure(select(plant_nothing(tasks, LAYERS)), options=BARE), tmp_path)
+    draw_neuron_figures(analyze(select(plant_nothing(tasks, LAYERS)), options=BARE), tmp_path)
     assert names(tmp_path) == HEATMAPS | {"sparsity"} | expected
     assert {row["line"] for row in read(tmp_path / "sparsity.csv")} == lines
 
 
 def test_correlations_that_are_none_are_not_drawn(tmp_path: Path) -> None:
     masks = NeuronMasks.from_dict({one: {"decoder.0": [1] * 8} for one in ("de", "nl", "ru")})
-    draw_figures(measure(masks, options=BARE), tmp_path)
+    draw_neuron_figures(analyze(masks, options=BARE), tmp_path)
     assert "correlations" not in names(tmp_path)
     some = select(plant_nothing(["de", "nl", "ru", "cs"], ["decoder.0"]))
     both = {"decoder.0": some.layer("decoder.0"), "decoder.1": some.layer("decoder.0") | True}
-    draw_figures(measure(NeuronMasks(some.tasks, both), options=BARE), tmp_path)
+    draw_neuron_figures(analyze(NeuronMasks(some.tasks, both), options=BARE), tmp_path)
     assert {row["layer"] for row in read(tmp_path / "correlations.csv")} == {"decoder.0"}

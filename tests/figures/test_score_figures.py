@@ -9,7 +9,7 @@ from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import score_task
-from neuronspec.figures.study_figures import draw_study
+from neuronspec.figures.score_figures import draw_score_figures
 
 TASKS = ("en-de", "en-lb", "de-en", "lb-en")
 UNSEEN = ("de-lb", "lb-de")
@@ -41,7 +41,7 @@ def scored() -> Study:
 
 
 def test_gains_are_differences_of_scores(scored: Study, tmp_path: Path) -> None:
-    drawn = draw_study(scored, tmp_path)
+    drawn = draw_score_figures(scored, tmp_path)
     assert list(drawn) == ["gains.bleu", "zero-shot.bleu", "gains.chrf++", "zero-shot.chrf++"]
     assert {path.name for path in tmp_path.iterdir()} == {f"{n}.{end}" for n in drawn for end in ("svg", "png", "csv")}
     results = scored.results
@@ -62,7 +62,7 @@ def test_gains_are_differences_of_scores(scored: Study, tmp_path: Path) -> None:
 
 
 def test_a_system_can_be_compared_with_another_than_the_baseline(scored: Study, tmp_path: Path) -> None:
-    draw_study(scored, tmp_path, {"ours": "less"})
+    draw_score_figures(scored, tmp_path, {"ours": "less"})
     rows = read(tmp_path / "gains.bleu.csv")
     assert {row["system"] for row in rows} == {"ours over less"}
     results = scored.results
@@ -73,7 +73,7 @@ def test_a_system_can_be_compared_with_another_than_the_baseline(scored: Study, 
 
 
 def test_unseen_directions_are_grouped_by_the_level_of_their_target(scored: Study, tmp_path: Path) -> None:
-    draw_study(scored, tmp_path)
+    draw_score_figures(scored, tmp_path)
     rows = {(row["group"], row["system"]): row for row in read(tmp_path / "zero-shot.bleu.csv")}
     groups = {"to high": ["lb-de"], "to low": ["de-lb"], "all": [*UNSEEN]}
     assert {group for group, _ in rows} == set(groups)
@@ -83,12 +83,12 @@ def test_unseen_directions_are_grouped_by_the_level_of_their_target(scored: Stud
 
 
 def test_what_there_is_nothing_of_is_not_drawn(tmp_path: Path) -> None:
-    assert draw_study(study(score({"base": WORSE}, TASKS)), tmp_path) == {}
-    assert list(draw_study(study(score({"base": WORSE, "ours": GOOD}, TASKS)), tmp_path)) == ["gains.bleu"]
-    assert list(draw_study(study(score({"base": WORSE}, UNSEEN)), tmp_path)) == ["zero-shot.bleu"]
+    assert draw_score_figures(study(score({"base": WORSE}, TASKS)), tmp_path) == {}
+    assert list(draw_score_figures(study(score({"base": WORSE, "ours": GOOD}, TASKS)), tmp_path)) == ["gains.bleu"]
+    assert list(draw_score_figures(study(score({"base": WORSE}, UNSEEN)), tmp_path)) == ["zero-shot.bleu"]
 
 
 def test_a_direction_that_a_system_lacks_has_no_gain(tmp_path: Path) -> None:
     results = merge_results([score({"base": WORSE}, TASKS), score({"ours": GOOD}, TASKS[1:])])
-    draw_study(study(results), tmp_path)
+    draw_score_figures(study(results), tmp_path)
     assert [row["task"] for row in read(tmp_path / "gains.bleu.csv")] == [*TASKS[1:]]

@@ -8,12 +8,13 @@ from pathlib import Path
 from neuronspec.comparison.all_tables import name_table
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.study import Study
-from neuronspec.figures.gains import draw_gains, draw_zero_shot
+from neuronspec.figures.gains import draw_gains
+from neuronspec.figures.zero_shot_scores import draw_zero_shot
 from neuronspec.languages import split_direction
 from neuronspec.names import child
 
 
-def draw_study(study: Study, directory: Path, baselines: Mapping[str, str] | None = None) -> dict[str, str]:
+def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, str] | None = None) -> dict[str, str]:
     """Draw the gains by every metric (paper Figure 3) and the scores of zero-shot directions (paper Figure 4).
 
     Args:

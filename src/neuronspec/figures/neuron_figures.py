@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from neuronspec.analysis.ablation import Ablation
-from neuronspec.analysis.measures import LayerMeasures, Measures
-from neuronspec.analysis.panels import divide
-from neuronspec.figures.checks import LayerCorrelation, draw_ablation, draw_correlations, draw_curve
-from neuronspec.figures.gains import SharePoint, draw_shares
-from neuronspec.figures.heatmap import draw_heatmap, draw_tree
-from neuronspec.figures.layer_curves import draw_progression, draw_sparsity
+from neuronspec.analysis.compared_tasks import split_by_side
+from neuronspec.analysis.layer_measures import LayerMeasures
+from neuronspec.analysis.measures import Measures
+from neuronspec.figures.ablation_matrix import draw_ablation
+from neuronspec.figures.correlations import LayerCorrelation, draw_correlations
+from neuronspec.figures.heatmap import draw_heatmap
+from neuronspec.figures.language_tree import draw_tree
+from neuronspec.figures.learning_curve import draw_learning_curve
+from neuronspec.figures.progression import draw_progression
+from neuronspec.figures.shares import SharePoint, draw_shares
+from neuronspec.figures.sparsity import draw_sparsity
 from neuronspec.names import child
 from neuronspec.statistics.corrections import holm_known
 
 
-def draw_figures(
+def draw_neuron_figures(
     measures: Measures, directory: Path, ablations: Mapping[str, Ablation] | None = None, *, released: bool = False
 ) -> None:
     """Draw heat maps and a tree for every layer, and what there is over layers (paper Figures 1, 2, 6 to 10).
@@ -31,8 +36,8 @@ def draw_figures(
         released: draw the heat maps also as the released code does.
     """
     for one in measures.layers.values():
-        _draw_layer(one, directory, released)
-    draw_sparsity(_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
+        _draw_layer_figures(one, directory, released)
+    draw_sparsity(_list_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
     pairs = {layer: one.pairs for layer, one in measures.layers.items()}
     if all(map(len, pairs.values())):
         draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
@@ -45,8 +50,8 @@ def draw_figures(
         if one.resampled is not None and one.resampled.curve
     }
     if curves:
-        draw_curve(curves, directory / "sentences", title="How many sentences are enough")
-    if correlations := _correct(measures):
+        draw_learning_curve(curves, directory / "sentences", title="How many sentences are enough")
+    if correlations := _correct_correlations(measures):
         draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
     for stack, ablation in (ablations or {}).items():
         draw_ablation(
@@ -59,8 +64,8 @@ def draw_figures(
         )
 
 
-def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
-    panel, layer = one.panel, one.layer
+def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> None:
+    panel, layer = one.compared, one.layer
     what = f"{layer} ({panel.title})"
     draw_heatmap(one.iou, panel.labels, panel.families, child(directory, f"iou.{layer}"), f"IoU of neurons, {what}")
     if released:
@@ -82,7 +87,7 @@ def _draw_layer(one: LayerMeasures, directory: Path, released: bool) -> None:
     draw_tree(tree, panel.families, child(directory, f"tree.{layer}"), f"Language tree, {what}")
 
 
-def _correct(measures: Measures) -> list[LayerCorrelation]:
+def _correct_correlations(measures: Measures) -> list[LayerCorrelation]:
     """Return every correlation, its p-value corrected over the layers of its stack."""
     rows = []
     for layers in measures.stacks.values():
@@ -97,11 +102,11 @@ def _correct(measures: Measures) -> list[LayerCorrelation]:
     return rows
 
 
-def _sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
+def _list_sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
     """Return by the side of the pivot, for each layer, the sparsity of each task."""
     sparsity = measures.masks.sparsity()
     lines = {}
-    for name, tasks in divide(measures.masks.tasks, measures.pivot).items():
+    for name, tasks in split_by_side(measures.masks.tasks, measures.pivot).items():
         rows = [measures.masks.task_index(task) for task in tasks]
         lines[name] = {layer: np.asarray(values)[rows].tolist() for layer, values in sparsity.items()}
     return lines

@@ -13,9 +13,11 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import pairwise_iou
 from neuronspec.statistics.draws import make_generator
 
-Select = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # (..., d_ff) counts -> (..., d_ff)
-Weigh = Callable[[np.random.Generator, int], NDArray[np.number]]  # sentences n -> (..., n) how often each is drawn
-Bits = NDArray[np.uint8]  # (..., ceil(d_ff / 8)) as numpy.packbits packs them
+Selector = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # (..., d_ff) counts -> (..., d_ff)
+DrawWeights = Callable[
+    [np.random.Generator, int], NDArray[np.number]
+]  # sentences n -> (..., n) how often each is drawn
+PackedBits = NDArray[np.uint8]  # (..., ceil(d_ff / 8)) as numpy.packbits packs them
 
 _BLOCK = 4096  # sentences that are unpacked at once
 
@@ -31,7 +33,7 @@ class SentenceStates:
     """
 
     tasks: tuple[str, ...]
-    bits: tuple[Bits, ...]
+    bits: tuple[PackedBits, ...]
     width: int
 
     @classmethod
@@ -60,7 +62,7 @@ class SentenceStates:
                 raise NeuronspecError(f"no states of the task {task!r}{did_you_mean(task, counts.tasks)}")
             row = counts.tasks.index(task)
             bits.append(packed[np.flatnonzero(numbers == row)] if len(packed) == len(numbers) else packed[:0])
-            if not np.array_equal(add_up(bits[-1], width), counts.values[layer][row].numpy()):
+            if not np.array_equal(sum_bits(bits[-1], width), counts.values[layer][row].numpy()):
                 raise NeuronspecError(
                     f"the states of {task} in {layer} do not add up to its counts, so they are not of the same "
                     "sentences: record again with neurons.states=true"
@@ -94,9 +96,9 @@ class SentenceStates:
 
     def counts(self) -> NDArray[np.int64]:
         """Return the (tasks, d_ff) activation counts."""
-        return np.stack([add_up(rows, self.width) for rows in self.bits])
+        return np.stack([sum_bits(rows, self.width) for rows in self.bits])
 
-    def draw(self, select: Select, weigh: Weigh, seed: int) -> Bits:
+    def draw(self, select: Selector, weigh: DrawWeights, seed: int) -> PackedBits:
         """Return the masks of sentences drawn at random.
 
         Args:
@@ -110,30 +112,30 @@ class SentenceStates:
         masks = []
         for task, rows in zip(self.tasks, self.bits, strict=True):
             weights = weigh(make_generator(seed, task), len(rows)).astype(np.float32)
-            masks.append(np.packbits(select(_count(rows, weights, self.width)), axis=-1))
+            masks.append(np.packbits(select(_count_weighted(rows, weights, self.width)), axis=-1))
         return np.stack(masks, axis=-2)
 
-    def iou(self, masks: Bits) -> NDArray[np.float64]:
+    def iou(self, masks: PackedBits) -> NDArray[np.float64]:
         """Return the (draws, tasks, tasks) IoU of (draws, tasks, ceil(d_ff / 8)) packed masks."""
-        return np.stack([pairwise_iou(_unpack(mask, self.width).astype(np.bool_)) for mask in masks])
+        return np.stack([pairwise_iou(_unpack_bits(mask, self.width).astype(np.bool_)) for mask in masks])
 
 
-def add_up(bits: Bits, width: int) -> NDArray[np.int64]:
+def sum_bits(bits: PackedBits, width: int) -> NDArray[np.int64]:
     """Return the (d_ff,) counts of the rows of packed bits."""
     total = np.zeros(width, dtype=np.int64)
     for start in range(0, len(bits), 255):  # as many as 8-bit integers hold, ten times faster than wider ones
-        total += _unpack(bits[start : start + 255], width).sum(axis=0, dtype=np.uint8)
+        total += _unpack_bits(bits[start : start + 255], width).sum(axis=0, dtype=np.uint8)
     return total
 
 
-def _unpack(bits: Bits, width: int) -> NDArray[np.uint8]:
+def _unpack_bits(bits: PackedBits, width: int) -> NDArray[np.uint8]:
     return np.unpackbits(bits, axis=1, count=width)
 
 
-def _count(bits: Bits, weights: NDArray[np.float32], width: int) -> NDArray[np.int64]:
+def _count_weighted(bits: PackedBits, weights: NDArray[np.float32], width: int) -> NDArray[np.int64]:
     """Return the (..., d_ff) counts where each row of packed bits counts (..., rows) times; exact below 2^24."""
     total = np.zeros((*weights.shape[:-1], width), dtype=np.float32)
     for start in range(0, len(bits), _BLOCK):
         block = slice(start, start + _BLOCK)
-        total += weights[..., block] @ _unpack(bits[block], width).astype(np.float32)
+        total += weights[..., block] @ _unpack_bits(bits[block], width).astype(np.float32)
     return total.astype(np.int64)

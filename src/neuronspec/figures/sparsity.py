@@ -1,4 +1,4 @@
-"""Figures over layers: sparsity (paper Figure 6) and the progression of overlaps (paper Figure 2)."""
+"""Sparsity over layers (paper Figure 6)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.lines import Line2D
-from numpy.typing import NDArray
-
 from neuronspec.figures.canvas import (
-    BOX,
-    GREY,
+    GRAY,
     MARKERS,
     PALETTE,
-    STACK_COLORS,
     check_values,
-    draw_boxes,
     draw_legend,
     open_figure,
     save_figure,
     sort_layers,
-    summarize,
 )
+from neuronspec.figures.layer_axis import fit_width
 from neuronspec.layer_names import STACKS, index_of, stack_of
 
 
@@ -48,7 +41,7 @@ def draw_sparsity(
     layers = sort_layers({layer for line in sparsities.values() for layer in line})
     places = {layer: place for place, layer in enumerate(layers)}
     table: list[tuple[object, ...]] = []
-    with open_figure(_fit_width(len(layers), 0.22, 0.35), 3.2) as (figure, axes):
+    with open_figure(fit_width(len(layers), 0.22, 0.35), 3.2) as (figure, axes):
         for index, (name, line) in enumerate(sparsities.items()):
             look = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
             axes.plot([], [], label=name, **look)
@@ -69,52 +62,6 @@ def draw_sparsity(
         return save_figure(figure, path_stem, ["line", "layer", "mean", "min", "max", "tasks"], table)
 
 
-def draw_progression(
-    values_by_layer: Mapping[str, Sequence[float] | NDArray[np.float64]], path_stem: Path, *, title: str = ""
-) -> list[Path]:
-    """Draw the distribution of the pairwise IoU layer by layer, with the means joined (paper Figure 2).
-
-    A box holds the middle half of the pairs, the line in it is the median, the whiskers reach the last value
-    within 1.5 times the box's height.
-
-    Args:
-        values_by_layer: layer name -> the IoU of each pair, as from `above_diagonal`.
-        path_stem: where to write, without the suffix.
-        title: a line above the figure.
-
-    Returns:
-        The paths written: SVG, PNG, CSV.
-
-    Raises:
-        NeuronspecError: nothing to draw, or a layer that is not called `encoder.N` or `decoder.N`.
-    """
-    layers = sort_layers(values_by_layer)
-    values = {layer: check_values(f"the layer {layer!r}", values_by_layer[layer]) for layer in layers}
-    boxes = {layer: summarize(values[layer]) for layer in layers}
-    deepest = max(index_of(layer) for layer in layers)
-    shifts = (-0.19, 0.19) if len({stack_of(layer) for layer in layers}) > 1 else (0, 0)
-    with open_figure(_fit_width(deepest + 1, 0.42, 0.7), 3.6) as (figure, axes):
-        handles = []
-        for (stack, color), shift, marker in zip(STACK_COLORS.items(), shifts, MARKERS[:2], strict=True):
-            own = [layer for layer in layers if stack_of(layer) == stack]
-            if own:
-                places = [index_of(layer) + shift for layer in own]
-                draw_boxes(axes, [boxes[layer] for layer in own], places, color, 0.3)
-                means = [boxes[layer]["mean"] for layer in own]
-                axes.plot(places, means, color=color, marker=marker, zorder=4)
-                handles.append(Line2D([], [], color=color, marker=marker, label=f"{stack} (mean)"))
-        axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
-        axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
-        draw_legend(axes, handles=handles)
-        rows = ([layer, len(values[layer]), *(float(boxes[layer][key]) for key in BOX.values())] for layer in layers)
-        return save_figure(figure, path_stem, ["layer", "pairs", *BOX], rows)
-
-
-def _fit_width(places: int, least: float, most: float) -> float:
-    """Return the width in inches of so many places side by side, each of `least` to `most` inches."""
-    return max(4.0, places * float(np.clip(9 / places, least, most)) + 1)
-
-
 def _name_stacks(axes: Any, layers: Sequence[str]) -> None:
     """Number the layers, name the stacks and draw a divider between them."""
     numbers = [str(index_of(layer)) for layer in layers]
@@ -126,7 +73,7 @@ def _name_stacks(axes: Any, layers: Sequence[str]) -> None:
             middle = (start + end - 1) / 2
             axes.text(middle, 0.97, stack, transform=axes.get_xaxis_transform(), ha="center", va="top")
     if 0 < split < len(layers):
-        axes.axvline(split - 0.5, color=GREY, linestyle="--", linewidth=1)
+        axes.axvline(split - 0.5, color=GRAY, linestyle="--", linewidth=1)
     axes.set_xlim(-0.8, len(layers) - 0.2)
     axes.margins(y=0.15)
     axes.set_ylim(bottom=max(-0.02, axes.get_ylim()[0]))

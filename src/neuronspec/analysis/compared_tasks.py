@@ -10,12 +10,12 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, Language, find_language, find_sides, is_known, names_language
 from neuronspec.layer_names import stack_of
 
-Side = Literal["to", "from"]
-SIDES: dict[str, Side] = {"encoder": "to", "decoder": "from"}
+PivotSide = Literal["to", "from"]
+PAPER_SIDES: dict[str, PivotSide] = {"encoder": "to", "decoder": "from"}
 
 
 @dataclass(frozen=True)
-class Panel:
+class ComparedTasks:
     """The tasks that are compared in a stack, ordered by family and language.
 
     Attributes:
@@ -54,7 +54,7 @@ class Panel:
         return tuple(language.name for language in self.languages) or self.labels
 
 
-def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None = None) -> Panel:
+def choose_tasks(tasks: Sequence[str], pivot: str, stack: str, side: PivotSide | None = None) -> ComparedTasks:
     """Choose which tasks to compare in a stack: x-pivot in the encoder, pivot-x in the decoder, as the paper does.
 
     Tasks that are no directions, but named after languages (as of a decoder-only model that reads one language at
@@ -71,10 +71,10 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
         either, all of them under their own names.
 
     Example:
-        >>> choose_panel(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
+        >>> choose_tasks(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
         ('de', 'nl', 'ru')
     """
-    wanted = side or SIDES[stack]
+    wanted = side or PAPER_SIDES[stack]
     read = [_read_direction(task, pivot) for task in tasks]
     sides = {side for _, _, side in filter(None, read)}
     if wanted not in sides and sides:
@@ -85,25 +85,25 @@ def choose_panel(tasks: Sequence[str], pivot: str, stack: str, side: Side | None
         title = "all tasks"
         rows = [(code, code) for code in tasks] if _are_languages(tasks) else []
     if not rows:
-        return Panel(stack, tuple(tasks), tuple(tasks), (), title)
+        return ComparedTasks(stack, tuple(tasks), tuple(tasks), (), title)
     rows.sort(key=lambda row: (find_language(row[0]).family, *row))
     labels, names = (tuple(column) for column in zip(*rows, strict=True))
-    return Panel(stack, names, labels, tuple(map(find_language, labels)), title)
+    return ComparedTasks(stack, names, labels, tuple(map(find_language, labels)), title)
 
 
-def is_paired(tasks: Sequence[str], pivot: str) -> bool:
+def has_pivot(tasks: Sequence[str], pivot: str) -> bool:
     """Tell whether any task is a direction to or from the pivot, in whatever notation.
 
     Example:
-        >>> is_paired(["en-de", "de-en"], "eng_Latn"), is_paired(["en-de", "news"], "fr")
+        >>> has_pivot(["en-de", "de-en"], "eng_Latn"), has_pivot(["en-de", "news"], "fr")
         (True, False)
     """
     return any(_read_direction(task, pivot) for task in tasks)
 
 
-def choose_panels(
-    tasks: Sequence[str], layers: Iterable[str], pivot: str, sides: Mapping[str, Side]
-) -> dict[str, Panel]:
+def choose_tasks_by_stack(
+    tasks: Sequence[str], layers: Iterable[str], pivot: str, sides: Mapping[str, PivotSide]
+) -> dict[str, ComparedTasks]:
     """Choose which tasks to compare in each stack that there are layers of.
 
     Args:
@@ -113,18 +113,18 @@ def choose_panels(
         sides: by stack, on which side the pivot shall stand.
 
     Example:
-        >>> choose_panels(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", SIDES)["encoder"].tasks
+        >>> choose_tasks_by_stack(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", PAPER_SIDES)["encoder"].tasks
         ('nl-en',)
     """
     stacks = dict.fromkeys(stack_of(layer) for layer in layers)
-    return {stack: choose_panel(tasks, pivot, stack, sides[stack]) for stack in stacks}
+    return {stack: choose_tasks(tasks, pivot, stack, sides[stack]) for stack in stacks}
 
 
-def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
+def split_by_side(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
     """Divide tasks into those from the pivot and those to it; all together where some are neither.
 
     Example:
-        >>> divide(["en-de", "de-en"], "en")
+        >>> split_by_side(["en-de", "de-en"], "en")
         {'from en': ['en-de'], 'to en': ['de-en']}
     """
     sides: dict[str, list[str]] = {}
@@ -136,7 +136,7 @@ def divide(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
     return sides
 
 
-def _read_direction(task: str, pivot: str) -> tuple[str, str, Side] | None:
+def _read_direction(task: str, pivot: str) -> tuple[str, str, PivotSide] | None:
     """Return the language that a direction pairs with the pivot, the task, and on which side the pivot stands."""
     sides = find_sides(task)
     if sides is None:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuronspec.analysis.switching import WINDOW, choose_own, switch_off
+from neuronspec.analysis.ablation_masks import MATCH_CANDIDATES, choose_own_neurons, make_ablation_masks
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
@@ -34,7 +34,7 @@ def test_own_neurons_are_those_that_stand_out_most(seed: int, share: float, task
     counts = draw_counts(seed, tasks)
     masks = NeuronMasks.from_counts(counts, k=0.9)
     names = counts.tasks[::-1]  # a panel's own order
-    own = choose_own(counts, masks, names, "encoder", share)
+    own = choose_own_neurons(counts, masks, names, "encoder", share)
     most = min(int(masks.layer("encoder.0").sum(1).min()) // 2, max(1, round(share * 40)))
     frequencies = {name: counts.frequencies("encoder.0")[counts.tasks.index(name)].tolist() for name in names}
     for name in names:
@@ -52,12 +52,12 @@ def test_a_layer_with_a_mask_of_one_neuron_takes_no_part() -> None:
     values = {"decoder.0": torch.tensor([[9, 0, 0, 0], [5, 6, 7, 8]]), "decoder.1": torch.tensor([[9, 8, 7, 6]] * 2)}
     counts = ActivationCounts(("a", "b"), values, {"decoder": torch.tensor([10, 10])}, "sentence")
     masks = NeuronMasks.from_counts(counts, k=0.8)
-    own = choose_own(counts, masks, ("a", "b"), "decoder", 0.25)
+    own = choose_own_neurons(counts, masks, ("a", "b"), "decoder", 0.25)
     assert not own.layer("decoder.0").any()
     assert own.layer("decoder.1").sum(1).tolist() == [1, 1]
     few = NeuronMasks(masks.tasks, {name: torch.eye(4, dtype=torch.bool)[:2] for name in masks.layers})
     with pytest.raises(NeuronspecError, match="fewer than two selected neurons"):
-        choose_own(counts, few, ("a", "b"), "decoder")
+        choose_own_neurons(counts, few, ("a", "b"), "decoder")
 
 
 @settings(max_examples=30)
@@ -66,8 +66,8 @@ def test_off_is_own_or_random_neurons_of_the_texts_mask_equally_many(seed: int, 
     layers = ("encoder.0", "encoder.1", "decoder.0")
     counts = draw_counts(seed, layers=layers)
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    off = switch_off(own, masks, counts, random, seed)
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.1)
+    off = make_ablation_masks(own, masks, counts, random, seed)
     assert len(off.tasks) == len(counts.tasks) * (1 + random)
     assert bool(off.layer("decoder.0").all())
     for task, layer in itertools.product(counts.tasks, own.layers):
@@ -77,7 +77,7 @@ def test_off_is_own_or_random_neurons_of_the_texts_mask_equally_many(seed: int, 
             drawn = ~off.mask(f"without random {draw + 1} for {task}", layer)
             assert int(drawn.sum()) == int(mine.sum())
             assert bool((drawn <= (selected & ~mine)).all())
-    assert off == switch_off(own, masks, counts, random, seed)
+    assert off == make_ablation_masks(own, masks, counts, random, seed)
 
 
 @settings(max_examples=30)
@@ -86,14 +86,14 @@ def test_random_neurons_fire_as_often_as_own_ones_where_there_are_such(seed: int
     """However unlucky the draws, the neurons that others took are all that keeps one from its nearest ones."""
     counts = draw_counts(seed, width=width)
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
-    off = switch_off(own, masks, counts, seed=seed)
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.1)
+    off = make_ablation_masks(own, masks, counts, seed=seed)
     for row, task in enumerate(counts.tasks):
         frequencies = counts.frequencies("encoder.0")[row]
         mine = own.mask(task, "encoder.0")
         there = frequencies[masks.mask(task, "encoder.0") & ~mine]
         distances = (frequencies[mine][:, None] - there).abs().sort(1).values  # (own, pool)
-        farthest = distances[:, min(len(there), WINDOW + int(mine.sum()) - 1) - 1].mean()
+        farthest = distances[:, min(len(there), MATCH_CANDIDATES + int(mine.sum()) - 1) - 1].mean()
         for draw in range(3):
             drawn = frequencies[~off.mask(f"without random {draw + 1} for {task}", "encoder.0")]
             assert abs(drawn.mean() - frequencies[mine].mean()) <= farthest + 1e-9
@@ -103,8 +103,8 @@ def test_random_neurons_are_not_those_that_fire_less() -> None:
     """Own neurons fire more than the rest of the mask; the control must not."""
     counts = draw_counts(5, width=2000)
     masks = NeuronMasks.from_counts(counts, k=0.95)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.05)
-    off = switch_off(own, masks, counts)
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.05)
+    off = make_ablation_masks(own, masks, counts)
     for row, task in enumerate(counts.tasks):
         frequencies, selected = counts.frequencies("encoder.0")[row], masks.mask(task, "encoder.0")
         mine = float(frequencies[own.mask(task, "encoder.0")].mean())
@@ -118,7 +118,7 @@ def test_each_neuron_of_the_control_is_one_of_the_nearest() -> None:
     counts = ActivationCounts(("a", "b"), values, {"encoder": torch.tensor([40, 40])}, "sentence")
     full = NeuronMasks(counts.tasks, {"encoder.0": torch.ones(2, 40, dtype=torch.bool)})
     own = NeuronMasks(counts.tasks, {"encoder.0": torch.stack([torch.arange(40) == 20, torch.arange(40) == 39])})
-    off = switch_off(own, full, counts, random=200)
+    off = make_ablation_masks(own, full, counts, random=200)
     drawn = {
         name: {int((~off.mask(f"without random {n + 1} for {name}", "encoder.0")).nonzero()) for n in range(200)}
         for name in "ab"
@@ -129,20 +129,20 @@ def test_each_neuron_of_the_control_is_one_of_the_nearest() -> None:
 def test_random_neurons_depend_on_nothing_but_seed_and_task() -> None:
     counts = draw_counts(3, width=200, layers=("encoder.0", "encoder.1"))
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder", 0.1)
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder", 0.1)
     name, layer = "without random 2 for t2", "encoder.1"
-    drawn = switch_off(own, masks, counts).mask(name, layer)
-    assert torch.equal(drawn, switch_off(own.reorder(["t2", "t0"]), masks, counts, 2).mask(name, layer))
-    assert not torch.equal(drawn, switch_off(own, masks, counts, seed=1).mask(name, layer))
-    assert not torch.equal(drawn, switch_off(own, masks, counts).mask("without random 1 for t2", layer))
+    drawn = make_ablation_masks(own, masks, counts).mask(name, layer)
+    assert torch.equal(drawn, make_ablation_masks(own.reorder(["t2", "t0"]), masks, counts, 2).mask(name, layer))
+    assert not torch.equal(drawn, make_ablation_masks(own, masks, counts, seed=1).mask(name, layer))
+    assert not torch.equal(drawn, make_ablation_masks(own, masks, counts).mask("without random 1 for t2", layer))
     others = {layer: values.clone() for layer, values in counts.values.items()}
     for values in others.values():
         values[:2] = 0  # what the other tasks do
-    assert torch.equal(drawn, switch_off(own, masks, replace(counts, values=others)).mask(name, layer))
+    assert torch.equal(drawn, make_ablation_masks(own, masks, replace(counts, values=others)).mask(name, layer))
     full = NeuronMasks(masks.tasks, {name: torch.ones(4, 200, dtype=torch.bool) for name in masks.layers})
     same = NeuronMasks(masks.tasks, {name: (torch.arange(200) < 10).expand(4, -1) for name in masks.layers})
     alike = {name: values[:1].expand(4, -1) for name, values in counts.values.items()}
-    texts = switch_off(same, full, replace(counts, values=alike), random=1).layer(layer)[4:]
+    texts = make_ablation_masks(same, full, replace(counts, values=alike), random=1).layer(layer)[4:]
     assert len({tuple(row) for row in texts.tolist()}) == 4
 
 
@@ -151,7 +151,7 @@ def test_every_neuron_that_may_be_drawn_is() -> None:
     own = NeuronMasks.from_dict({name: {"encoder.0": [1] + [0] * 7} for name in "ab"})
     values = {"encoder.0": torch.tensor([[5, 9, 5, 5, 0, 1, 1, 5], [3, 3, 3, 3, 3, 3, 3, 3]])}
     counts = ActivationCounts(("a", "b"), values, {"encoder": torch.tensor([9, 9])}, "sentence")
-    off = switch_off(own, masks, counts, random=400)
+    off = make_ablation_masks(own, masks, counts, random=400)
     times = {
         name: sum((~off.mask(f"without random {n + 1} for {name}", "encoder.0")).int() for n in range(400))
         for name in "ab"
@@ -171,7 +171,7 @@ def test_equals_are_drawn_alike() -> None:
     )
     full = NeuronMasks(counts.tasks, {"encoder.0": torch.ones(2, 60, dtype=torch.bool)})
     own = NeuronMasks(counts.tasks, {"encoder.0": (torch.arange(60) == 0).expand(2, -1)})
-    off = switch_off(own, full, counts, random=600)
+    off = make_ablation_masks(own, full, counts, random=600)
     times = sum((~off.mask(f"without random {n + 1} for a", "encoder.0")).int() for n in range(600))
     assert int(torch.as_tensor(times)[1:].min()) >= 1  # 10 expected
     assert int(torch.as_tensor(times).max()) < 30
@@ -180,33 +180,33 @@ def test_equals_are_drawn_alike() -> None:
 def test_masks_of_the_released_code_switch_neurons_off_truly() -> None:
     counts = draw_counts(0)
     masks = NeuronMasks.from_counts(counts, k=0.9).keep_bias()
-    own = choose_own(counts, masks, counts.tasks, "encoder")
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder")
     assert not own.keeps_bias
-    assert not switch_off(own, masks, counts).keeps_bias
-    assert not switch_off(own.keep_bias(), masks, counts).keeps_bias
+    assert not make_ablation_masks(own, masks, counts).keeps_bias
+    assert not make_ablation_masks(own.keep_bias(), masks, counts).keeps_bias
 
 
 def test_choices_that_make_no_sense_are_refused() -> None:
     counts = draw_counts(0)
     masks = NeuronMasks.from_counts(counts, k=0.9)
-    own = choose_own(counts, masks, counts.tasks, "encoder")
+    own = choose_own_neurons(counts, masks, counts.tasks, "encoder")
     with pytest.raises(NeuronspecError, match="found 1 tasks"):
-        choose_own(counts, masks, ("t0",), "encoder")
+        choose_own_neurons(counts, masks, ("t0",), "encoder")
     with pytest.raises(NeuronspecError, match=r"share of 1\.5"):
-        choose_own(counts, masks, counts.tasks, "encoder", 1.5)
+        choose_own_neurons(counts, masks, counts.tasks, "encoder", 1.5)
     with pytest.raises(NeuronspecError, match="no layers of the stack 'decoder'"):
-        choose_own(counts, masks, counts.tasks, "decoder")
+        choose_own_neurons(counts, masks, counts.tasks, "decoder")
     with pytest.raises(NeuronspecError, match="no counts for the task 't9'"):
-        choose_own(counts, masks, ("t0", "t9"), "encoder")
+        choose_own_neurons(counts, masks, ("t0", "t9"), "encoder")
     with pytest.raises(NeuronspecError, match="different layers or widths"):
-        choose_own(draw_counts(0, width=41), masks, counts.tasks, "encoder")
+        choose_own_neurons(draw_counts(0, width=41), masks, counts.tasks, "encoder")
     with pytest.raises(NeuronspecError, match="different layers or widths"):
-        switch_off(own, NeuronMasks.from_counts(draw_counts(0, width=41)), counts)
+        make_ablation_masks(own, NeuronMasks.from_counts(draw_counts(0, width=41)), counts)
     with pytest.raises(NeuronspecError, match="different layers or widths"):
-        switch_off(own, masks, draw_counts(0, width=41))
+        make_ablation_masks(own, masks, draw_counts(0, width=41))
     with pytest.raises(NeuronspecError, match="no counts for the task 't3'"):
-        switch_off(own, masks, draw_counts(0, tasks=3))
+        make_ablation_masks(own, masks, draw_counts(0, tasks=3))
     with pytest.raises(NeuronspecError, match="0 random sets"):
-        switch_off(own, masks, counts, random=0)
+        make_ablation_masks(own, masks, counts, random=0)
     with pytest.raises(NeuronspecError, match="too few to draw the control from"):
-        switch_off(masks, masks, counts)
+        make_ablation_masks(masks, masks, counts)

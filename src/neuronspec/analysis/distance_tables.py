@@ -1,0 +1,111 @@
+"""Distances between languages from a CSV table of the user."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.languages import find_language
+
+
+def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
+    """Read distances of one's own from a square CSV table: a first row and a first column of names, the same ones.
+
+    Args:
+        path: of the file, UTF-8, with commas. A name is a language in any notation of `find_language`, or a label as
+            it stands. Further rows with their columns are ignored.
+        labels: whose distances to return, n of them.
+
+    Returns:
+        (n, n) symmetric distances in the order of the labels.
+
+    Raises:
+        NeuronspecError: there is no such file, it is not such a table, a label is missing or named twice, or the
+            distances are not finite, negative, not symmetric, or not 0 on the diagonal.
+    """
+    header, rows = _read_square(path)
+    codes = [] if set(labels) <= set(header) else [_normalize_name(name) for name in header]
+    places = [_find_name(label, header, codes, path) for label in labels]
+    names = [header[place] for place in places]
+    matrix = np.array([[_read_number(rows[i][j], header[i], header[j], path) for j in places] for i in places])
+    matrix = matrix.reshape(len(places), len(places))
+    for found, expected in (
+        (np.eye(len(places), dtype=bool) & (np.abs(matrix) > 1e-9), "0 from a language to itself"),
+        (~np.eye(len(places), dtype=bool) & (matrix < 0), "no distance below 0"),
+        (~np.isclose(matrix, matrix.T, rtol=1e-6, atol=1e-9), "the same distance both ways"),
+    ):
+        if found.any():
+            i, j = np.argwhere(found)[0]
+            there, back = float(matrix[i, j]), float(matrix[j, i])
+            way = f"{there} from {names[i]!r} to {names[j]!r}" + (f" and {back} back" if there != back else "")
+            raise NeuronspecError(f"{path}: found {way}, expected {expected}")
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 0)
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the names of a square table and its cells, still as text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(map(str.strip, line))]
+    except FileNotFoundError as error:
+        raise NeuronspecError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise NeuronspecError(f"{path} cannot be read as a CSV table: {error}") from error
+    header = lines[0][1:] if lines else []
+    if not header:
+        first = ",".join(lines[0])[:40] if lines else ""
+        raise NeuronspecError(f"{path}: found the first row {first!r}, expected an empty cell and names, with commas")
+    repeated = [name for place, name in enumerate(header) if name in header[:place]]
+    if repeated:
+        raise NeuronspecError(f"{path}: found {repeated[0]!r} twice in the first row, expected each name once")
+    names = [line[0] for line in lines[1:]]
+    if names != header:
+        place = next((i for i, pair in enumerate(zip(names, header, strict=False)) if pair[0] != pair[1]), None)
+        wrong = f"{len(names)} rows and {len(header)} columns"
+        if place is not None:
+            wrong = f"{names[place]!r} in the first column where the first row has {header[place]!r}"
+        raise NeuronspecError(f"{path}: found {wrong}, expected the same names in the same order")
+    for line in lines[1:]:
+        if len(line) != len(header) + 1:
+            raise NeuronspecError(f"{path}: found {len(line) - 1} values for {line[0]!r}, expected {len(header)}")
+    return header, [line[1:] for line in lines[1:]]
+
+
+def _find_name(label: str, names: Sequence[str], codes: Sequence[str], path: Path) -> int:
+    """Return where a label stands: as it is, else the one name of the same language."""
+    if label in names:
+        return names.index(label)
+    wanted = _normalize_name(label)
+    places = [place for place, code in enumerate(codes) if code == wanted]
+    if len(places) == 1:
+        return places[0]
+    if not places:
+        raise NeuronspecError(
+            f"{path} has no row for {label!r}{did_you_mean(label, names)}; add it, or leave out the language"
+        )
+    found = " and ".join(repr(names[place]) for place in places)
+    raise NeuronspecError(f"{path}: found {found} for {label!r}, expected one row; name it {label!r} in the file")
+
+
+def _normalize_name(name: str) -> str:
+    try:
+        return find_language(name).code
+    except NeuronspecError:
+        return name  # any string may name a task
+
+
+def _read_number(text: str, row: str, column: str, path: Path) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise NeuronspecError(f"{path}: found {text!r} from {row!r} to {column!r}, expected a finite number")
+    return number

@@ -1,0 +1,141 @@
+"""Reliability of masks and overlaps: two halves of the sentences, and fewer sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.analysis.sentence_states import PackedBits, Selector, SentenceStates
+from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.statistics.correlation import correlate
+from neuronspec.statistics.numbers import check_number
+
+
+@dataclass(frozen=True, eq=False)
+class SplitHalves:
+    """How well one half of the sentences repeats what the other half says.
+
+    Attributes:
+        iou: (tasks,) mean IoU of a task's masks from the two halves.
+        correlation: of the overlaps of all pairs of tasks in one half with those in the other (Pearson); nan with
+            less than three tasks, or where all overlaps are the same.
+    """
+
+    iou: NDArray[np.float64]
+    correlation: float
+
+
+@dataclass(frozen=True)
+class LearningCurvePoint:
+    """One point of a learning curve.
+
+    Attributes:
+        sentences: how many of each task.
+        iou: mean IoU, over tasks and repeats, of a mask from so many sentences with that from all.
+        correlation: of the overlaps of all pairs of tasks with those from all sentences (Pearson); nan with less than
+            three tasks, or where all overlaps are the same.
+    """
+
+    sentences: int
+    iou: float
+    correlation: float
+
+
+def split_halves(states: SentenceStates, select: Selector, splits: int = 20, seed: int = 0) -> SplitHalves:
+    """Compare what two halves of the sentences say: the split-half reliability of masks and of overlaps.
+
+    Noise alone keeps the halves of one task apart: what they overlap is what two tasks without any difference would,
+    with half the sentences.
+
+    Args:
+        states: of one layer, with two sentences of each task at least; of an odd number one is left out.
+        select: the neurons of each row of counts.
+        splits: how many times sentences are split at random; the results are means.
+        seed: from 0 on; the same seed gives the same result.
+
+    Raises:
+        NeuronspecError: a task has one sentence only, or a number or seed that is none.
+
+    Example:
+        >>> same = SentenceStates.from_arrays({"de-en": np.ones((4, 8), dtype=bool)})
+        >>> split_halves(same, lambda counts: counts > 0).iou.tolist()
+        [1.0]
+    """
+    check_number("splits", splits, 1)
+    if states.sizes.min() < 2:
+        raise NeuronspecError(f"{states.tasks[states.sizes.argmin()]} has one sentence, which cannot be split")
+
+    def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+        ranks, half = _draw_ranks(generator, splits, sentences), sentences // 2
+        return np.stack([ranks < half, ranks >= sentences - half]).astype(np.uint8)
+
+    first, second = states.draw(select, weigh, seed)  # (splits, tasks, bytes) each
+    pairs = zip(states.iou(first), states.iou(second), strict=True)
+    return SplitHalves(
+        _compare_packed(first, second).mean(axis=0), float(np.mean([correlate(*pair) for pair in pairs]))
+    )
+
+
+def measure_learning_curve(
+    states: SentenceStates, select: Selector, sizes: Sequence[int] | None = None, repeats: int = 5, seed: int = 0
+) -> list[LearningCurvePoint]:
+    """Return how near masks and overlaps from few sentences come to those from all: how many sentences suffice.
+
+    Where the curve still rises at its end, more sentences would change the masks. A mask from most of the sentences
+    must be near that from all of them, whose part it is: read the curve well below its end.
+
+    Args:
+        states: of one layer.
+        select: the neurons of each row of counts.
+        sizes: numbers of sentences, the same of each task; by default 10, 20, 50, 100 ... below the smallest task's.
+        repeats: how many times sentences are drawn without replacement; the results are means.
+        seed: from 0 on; the same seed gives the same curve.
+
+    Returns:
+        A point for each size; none where no task has more than 10 sentences.
+
+    Raises:
+        NeuronspecError: a size that some task does not have, or a number or seed that is none.
+
+    Example:
+        >>> same = SentenceStates.from_arrays({"de-en": np.ones((30, 8), dtype=bool)})
+        >>> [(point.sentences, point.iou) for point in measure_learning_curve(same, lambda counts: counts > 0)]
+        [(10, 1.0), (20, 1.0)]
+    """
+    check_number("repeats", repeats, 1)
+    smallest = int(states.sizes.min())
+    if sizes is None:
+        sizes = [size for power in range(1, 9) for size in (10**power, 2 * 10**power, 5 * 10**power) if size < smallest]
+    for size in sizes:
+        check_number("sizes", size, 1)
+        if size > smallest:
+            raise NeuronspecError(f"{states.tasks[states.sizes.argmin()]} has {smallest} sentences, not {size}")
+    if not sizes:
+        return []
+
+    def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+        ranks = _draw_ranks(generator, repeats, sentences)
+        return np.stack([ranks < size for size in sizes]).astype(np.uint8)  # (sizes, repeats, sentences)
+
+    masks = states.draw(select, weigh, seed)  # (sizes, repeats, tasks, bytes)
+    whole = select(states.counts())
+    overlaps, near = pairwise_iou(whole), _compare_packed(masks, np.packbits(whole, axis=1)).mean(axis=(1, 2))
+    correlations = [np.mean([correlate(iou, overlaps) for iou in states.iou(drawn)]) for drawn in masks]
+    return [LearningCurvePoint(*point) for point in zip(sizes, near.tolist(), map(float, correlations), strict=True)]
+
+
+def _draw_ranks(generator: np.random.Generator, draws: int, sentences: int) -> NDArray[np.int64]:
+    """Return (draws, sentences) random ranks: those below n are n sentences drawn without replacement."""
+    ranks: NDArray[np.int64] = generator.random((draws, sentences)).argsort(axis=1).argsort(axis=1)
+    return ranks
+
+
+def _compare_packed(first: PackedBits, second: PackedBits) -> NDArray[np.float64]:
+    """Return the (...,) IoU of packed masks (..., bytes) one by one; 1 for two empty ones."""
+    shared, united = (np.bitwise_count(bits).sum(axis=-1, dtype=np.int64) for bits in (first & second, first | second))
+    iou: NDArray[np.float64] = np.divide(shared, united, out=np.ones(shared.shape), where=united > 0)
+    return iou

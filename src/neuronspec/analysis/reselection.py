@@ -1,0 +1,61 @@
+"""Selecting neurons again from other counts, as a set of masks was selected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuronspec.analysis.sentence_states import Selector
+from neuronspec.errors import NeuronspecError
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.rules import RULES
+
+ROW_RULES = ("coverage", "top", "released")  # those that look at one task and one layer at a time
+
+
+def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
+    """Return the function that selected the masks with this signature in one layer, for other counts.
+
+    Args:
+        signature: of `NeuronMasks`.
+        layer: its name; every layer may have its own k.
+
+    Returns:
+        A function from (..., d_ff) int64 counts to (..., d_ff) booleans.
+
+    Raises:
+        NeuronspecError: the masks were not selected for each task and layer by itself, from counts of sentences.
+
+    Example:
+        >>> select = make_selector({"rule": "coverage", "unit": "sentence", "k.encoder": "0.8"}, "encoder.0")
+        >>> select(np.array([[5, 0, 3, 2]])).tolist()
+        [[True, False, True, False]]
+    """
+    rule, unit = signature.get("rule", "by hand"), signature.get("unit", "sentence")
+    if rule not in ROW_RULES or unit != "sentence":
+        raise NeuronspecError(
+            f"masks of the rule {rule!r} and the unit {unit!r} cannot be resampled sentence by sentence: "
+            f"select with {', '.join(ROW_RULES)}, from counts of sentences"
+        )
+    changed = [key for key in ("composed", "stacks") if key in signature]
+    share = signature.get(f"k.{layer}", signature.get(f"k.{layer.partition('.')[0]}"))
+    if changed or share is None:
+        raise NeuronspecError(
+            f"the masks of {layer} are not as they were selected ({', '.join(changed) or 'no k'} in their signature) "
+            "and cannot be resampled: give those that were selected from counts"
+        )
+    try:
+        k = {layer: float(share)}
+    except ValueError as error:
+        raise NeuronspecError(f"the masks' signature gives {layer} the k {share!r}, which is no number") from error
+
+    def select(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        rows = torch.from_numpy(np.ascontiguousarray(values).reshape(-1, values.shape[-1]))
+        counts = ActivationCounts(tuple(map(str, range(len(rows)))), {layer: rows}, {}, "sentence")
+        selected: NDArray[np.bool_] = RULES[rule](counts, k)[layer].numpy()
+        return selected.reshape(values.shape)
+
+    return select
