@@ -1,4 +1,4 @@
-"""What masks cost and what packing saves: one FFN, a whole training step, a whole forward.
+"""The cost of masks and the savings of packing, for one FFN, a training step and a forward pass.
 
 OMP_NUM_THREADS=1 python -m benchmarks.masking --rounds 7 --write
 """
@@ -26,14 +26,14 @@ SPARSITIES = (0.1, 0.2, 0.3, 0.5, 0.7)
 
 
 class OneTask:
-    """All rows are of the first task."""
+    """A batch in which all rows have the first task."""
 
     one_task = 0
     generating = False
 
 
 def make_masks(layers: Sequence[FFNLayer], sparsity: float) -> NeuronMasks:
-    """Return random masks of this sparsity for every task."""
+    """Return random masks with this sparsity for every task."""
     generator = torch.Generator().manual_seed(0)
     return NeuronMasks(
         TASKS,
@@ -42,7 +42,7 @@ def make_masks(layers: Sequence[FFNLayer], sparsity: float) -> NeuronMasks:
 
 
 def time_ffn(width_in: int, width: int, tokens: int, rounds: int) -> Times:
-    """Return the time of one FFN, forward and backward, masked and packed, over the dense one."""
+    """Return the time of one FFN, forward and backward, masked and packed, relative to the dense one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     first, second = nn.Linear(width_in, width).to(device), nn.Linear(width, width_in).to(device)
     block = nn.ModuleList([first, second])
@@ -79,7 +79,7 @@ def time_ffn(width_in: int, width: int, tokens: int, rounds: int) -> Times:
 
 
 def time_model(model: PreTrainedModel, batch: dict[str, Any], rounds: int) -> tuple[Times, Times]:
-    """Return the times of a training step, and of a forward without gradients, over the dense ones."""
+    """Return the times of a training step and of a forward without gradients, relative to the dense ones."""
     layers = find_ffn_layers(model)
     masks = {sparsity: make_masks(layers, sparsity) for sparsity in SPARSITIES}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
@@ -96,7 +96,7 @@ def time_model(model: PreTrainedModel, batch: dict[str, Any], rounds: int) -> tu
         optimizer.zero_grad()
 
     def step_by_task() -> None:
-        """The released way: for each task of the batch the weights of the first matrices times its mask."""
+        """Train as the released code does: multiply the first matrices by each task's mask, one task at a time."""
         model.train()
         for number in mixed.unique().tolist():
             whole = [layer.expansions[0].weight.data for layer in layers]
@@ -122,7 +122,7 @@ def time_model(model: PreTrainedModel, batch: dict[str, Any], rounds: int) -> tu
     masked, by_task = "masked, 8 tasks mixed", "first matrix x mask, task by task"
     packed = {sparsity: f"packed, one task, {100 * sparsity:.0f} % off" for sparsity in SPARSITIES}
     say("training steps")
-    # Alone and more often: what masks cost is less than what two steps differ by.
+    # Measured separately and more often: masks cost less than the difference between two steps.
     masking = take_turns(
         {DENSE: step, masked: lambda: step(tasks=mixed)}, 3 * rounds, {DENSE: plain, masked: mask(0.3, "never")}
     )
@@ -145,8 +145,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what masks cost and what packing saves.")
     parser.add_argument("--preset", default="mT-small")
     parser.add_argument("--vocabulary", type=int, default=8_000)
-    parser.add_argument("--rows", type=int, default=64, help="sentences of a batch")
-    parser.add_argument("--length", type=int, default=25, help="tokens of the longest sentence")
+    parser.add_argument("--rows", type=int, default=64, help="sentences per batch")
+    parser.add_argument("--length", type=int, default=25, help="tokens in the longest sentence")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write results/masking.md and .json")
     options = parser.parse_args()

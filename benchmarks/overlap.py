@@ -1,4 +1,4 @@
-"""What analysis costs with 200 languages, 24 layers of 8,192 neurons: beside Python's sets, step by step, in memory.
+"""The cost of analysis with 200 languages and 24 layers of 8,192 neurons, in time and memory, step by step.
 
 OMP_NUM_THREADS=1 python -m benchmarks.overlap --drawn 4 --write
 """
@@ -44,8 +44,8 @@ from neuronspec.report.payload import make_payload
 from neuronspec.statistics.correlation import mantel
 from neuronspec.statistics.separation import separate
 
-WIDTH, NARROW = 8_192, 4_096  # neurons of a layer; of the layer whose sentences are resampled
-SENTENCES, TASKS = 1_000, 60  # of each task; tasks whose sentences are resampled
+WIDTH, NARROW = 8_192, 4_096  # neurons per layer; neurons of the layer whose sentences are resampled
+SENTENCES, TASKS = 1_000, 60  # sentences per task; tasks whose sentences are resampled
 SHARE = 0.8  # k of the masks
 OURS, PDIST, SETS = "NeuronMasks.iou", "scipy's pdist, Jaccard", "Python's sets, pair by pair"
 ONE, WHOLE, MEASURE = "IoU", "IoU of all layers", "`measure`, 99 permutations"
@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 
 def draw_counts(languages: int, layers: int) -> ActivationCounts:
-    """Draw counts that owe a third each to all languages, to the family and to the language itself."""
+    """Draw counts that depend in equal parts on all languages, on the family and on the language itself."""
     chosen = [language for language in list_languages() if language.code != "en"][:languages]
     numbers = np.unique([language.family for language in chosen], return_inverse=True)[1]
     generator = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def draw_counts(languages: int, layers: int) -> ActivationCounts:
 
 
 def overlap_sets(mask: NDArray[np.bool_]) -> list[float]:
-    """Return the IoU of every pair of rows as one would first write it."""
+    """Return the IoU of every pair of rows, computed in the most direct way."""
     sets = [set(np.flatnonzero(row).tolist()) for row in mask]
     return [len(a & b) / len(a | b) for number, a in enumerate(sets) for b in sets[number + 1 :]]
 
@@ -80,7 +80,7 @@ def overlap_pdist(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def compare_iou(masks: NeuronMasks, rounds: int) -> Times:
-    """Return the seconds that the IoU of all layers takes: the others measure one layer, times the layers."""
+    """Return the seconds for the IoU of all layers; the other ways are timed on one layer and scaled."""
     mask = masks.layer(masks.layers[0]).numpy()
     upper = np.triu_indices(len(mask), k=1)
     for other in (overlap_pdist(mask)[upper], overlap_sets(mask)):
@@ -97,7 +97,7 @@ def compare_iou(masks: NeuronMasks, rounds: int) -> Times:
 
 
 def compare_steps(masks: NeuronMasks, resamples: int, rounds: int) -> Times:
-    """Return the seconds of single steps of the analysis of one layer, and of its IoU."""
+    """Return the seconds that single steps of the analysis of one layer take, and those of its IoU."""
     layer = masks.layers[0]
     panel = choose_tasks(masks.tasks, "en", "encoder")
     ordered = masks.reorder(panel.tasks)
@@ -116,17 +116,17 @@ def compare_steps(masks: NeuronMasks, resamples: int, rounds: int) -> Times:
         resampling: lambda: bootstrap_iou(states, select, resamples),
     }
     times = take_turns(contenders, rounds)
-    times[ONE] = [seconds / len(masks.layers) for seconds in times[ONE]]  # of one layer by itself: too short to time
+    times[ONE] = [seconds / len(masks.layers) for seconds in times[ONE]]  # one layer alone is too fast to time
     return times
 
 
 def run_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]:
-    """Do the whole analysis once, in this process; return what each step took and the memory at its end.
+    """Run the whole analysis once, in this process; return the time of each step and the memory at its end.
 
     Args:
-        languages: how many tasks.
-        layers: of the encoder and the decoder together.
-        drawn: layers of which figures are drawn.
+        languages: Number of tasks.
+        layers: Number of layers, of encoder and decoder together.
+        drawn: Number of layers whose figures are drawn.
     """
     counts = draw_counts(languages, layers)
     masks = NeuronMasks.from_counts(counts, SHARE)
@@ -140,7 +140,7 @@ def run_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]:
 
     def describe() -> tuple[list[LanguageCard], list[NeuronCard]]:
         panels = [ones[0].compared for ones in measures.stacks.values()]
-        cards = make_language_cards(masks, panels, counts, 3)  # as many neurons as the report of so many tasks names
+        cards = make_language_cards(masks, panels, counts, 3)  # as in a report with this many tasks
         names = dict.fromkeys(f"{layer}:{neuron}" for card in cards for layer, neuron in card.neurons)
         return cards, [make_neuron_card(name, masks, counts) for name in names]
 
@@ -164,15 +164,15 @@ def run_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]:
 
 
 def tabulate_steps(found: list[dict[str, Any]]) -> list[str]:
-    """Return a table of the steps: their time over that of the IoU, and memory, which means the same anywhere."""
-    lines = ["| step, in this order | time over the IoU | peak memory so far, MB |", "|---|---:|---:|"]
+    """Return a table of the steps: their time relative to that of the IoU, and their memory."""
+    lines = ["| step, in this order | time relative to the IoU | peak memory so far, MB |", "|---|---:|---:|"]
     lines += [f"| {one['step']} | {one['seconds'] / found[0]['seconds']:.1f} | {one['peak']:,.0f} |" for one in found]
     size = next(one["size"] for one in found if "size" in one)
-    return [*lines, "", f"The IoU took {found[0]['seconds']:.2f} s here. The report has {size:.1f} MB.", ""]
+    return [*lines, "", f"The IoU took {found[0]['seconds']:.2f} s here. The report is {size:.1f} MB in size.", ""]
 
 
 def start_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]:
-    """Run `run_steps` in a process of its own, whose memory nothing else has touched."""
+    """Run `run_steps` in a separate process, so that its memory can be measured."""
     numbers = ["--languages", str(languages), "--layers", str(layers), "--drawn", str(drawn)]
     command = [sys.executable, "-m", "benchmarks.overlap", "--steps", *numbers]
     found: list[dict[str, Any]] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
@@ -180,7 +180,7 @@ def start_steps(languages: int, layers: int, drawn: int) -> list[dict[str, Any]]
 
 
 def _peak() -> float:
-    """Return the most memory that this process ever held, in MB."""
+    """Return the peak memory of this process, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -188,11 +188,13 @@ def _peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what analysis costs.")
     parser.add_argument("--languages", type=int, default=200)
-    parser.add_argument("--layers", type=int, default=24, help="of the encoder and the decoder together")
-    parser.add_argument("--drawn", type=int, default=2, help="layers to draw figures of; the time is scaled to all")
-    parser.add_argument("--resamples", type=int, default=200, help="of the bootstrap")
+    parser.add_argument("--layers", type=int, default=24, help="layers of encoder and decoder together")
+    parser.add_argument(
+        "--drawn", type=int, default=2, help="layers whose figures are drawn; the time is scaled to all"
+    )
+    parser.add_argument("--resamples", type=int, default=200, help="resamples of the bootstrap")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", action="store_true", help="only the whole analysis once, as JSON")
+    parser.add_argument("--steps", action="store_true", help="only run the whole analysis once and print JSON")
     parser.add_argument("--write", action="store_true", help="write results/overlap.md and .json")
     options = parser.parse_args()
     languages, layers = options.languages, options.layers
@@ -200,27 +202,29 @@ def main() -> None:
     if options.steps:
         print(json.dumps(run_steps(languages, layers, options.drawn)))
         return
-    say("the whole analysis, once")  # first: a process starts with the peak of the one that started it
+    say("the whole analysis, once")  # first, because a process inherits the peak of its parent
     steps = start_steps(languages, layers, options.drawn)
     masks = NeuronMasks.from_counts(draw_counts(languages, layers), SHARE)
     on = 1 - float(np.mean(list(masks.sparsity().values())))
     say(f"{options.rounds} rounds")
     found = {
-        f"IoU of all layers, time over {OURS}": ratios(compare_iou(masks, options.rounds), OURS),
-        f"one layer, time over its IoU, {WIDTH:,} neurons": ratios(
+        f"IoU of all layers, time relative to {OURS}": ratios(compare_iou(masks, options.rounds), OURS),
+        f"one layer, time relative to its IoU, {WIDTH:,} neurons": ratios(
             compare_steps(masks, options.resamples, options.rounds), ONE
         ),
     }
     lines = [
-        f"{languages} languages, {layers} layers of {WIDTH:,} neurons, {100 * on:.0f} % of them on. The "
-        f"other two of the first table computed one layer; their time is taken {layers} times. All three agree.",
+        f"{languages} languages, {layers} layers of {WIDTH:,} neurons, {100 * on:.0f} % of them on. In the "
+        f"first table, the other two ways were timed on one layer and scaled by {layers}. All three results are equal.",
         "",
     ]
     for title, one in found.items():
         lines += tabulate(title, one, options.rounds)
-    drawn = f"; figures were drawn of {options.drawn} layers and their time is scaled" if options.drawn < layers else ""
+    drawn = (
+        f"; figures were drawn for {options.drawn} layers and their time is scaled" if options.drawn < layers else ""
+    )
     lines += [
-        f"The whole analysis once, in a process of its own: masks, counts, and six other k to compare{drawn}.",
+        f"The whole analysis once, in a separate process: masks, counts, and six other values of k{drawn}.",
         "",
     ]
     lines += tabulate_steps(steps)

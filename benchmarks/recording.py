@@ -1,4 +1,4 @@
-"""What recording costs: over a forward of encoder and decoder, beside the naive way and beside an output layer.
+"""The cost of recording, relative to a forward of encoder and decoder, to a naive way, and to an output layer.
 
 OMP_NUM_THREADS=1 python -m benchmarks.recording --rounds 7 --write
 """
@@ -22,7 +22,7 @@ PLAIN = "forward without output layer"
 
 
 def make_model(preset: str, vocabulary: int) -> PreTrainedModel:
-    """Return a preset with random weights, on the GPU in bf16 where there is one."""
+    """Return a preset with random weights; in bf16 on the GPU if there is one."""
     config = M2M100Config(vocab_size=vocabulary, **PRESETS[preset].configuration())
     model = M2M100ForConditionalGeneration(config).eval()
     return model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
@@ -45,22 +45,22 @@ def make_batches(model: PreTrainedModel, count: int, rows: int, longest: int) ->
 
 @torch.no_grad()
 def run_forward(model: PreTrainedModel, batches: list[dict[str, Any]], output_layer: bool) -> None:
-    """Send the batches through the model, with or without its output layer."""
+    """Pass the batches through the model, with or without its output layer."""
     body = model if output_layer else model.base_model
     for batch in batches:
         body(**{name: value for name, value in batch.items() if name != "tasks"}, use_cache=False)
 
 
 def run_naive(model: PreTrainedModel, batches: list[dict[str, Any]]) -> None:
-    """Count as the released code does: every activation to the CPU, nonzero, bincount; one direction only."""
+    """Count as the released code does, for one direction: activations to the CPU, then nonzero and bincount."""
     counts: dict[str, torch.Tensor] = {}
 
     def count(name: str, width: int) -> Callable[..., None]:
-        def look(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        def count_active(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
             active = arguments[0].float().cpu().nonzero()[:, -1]
             counts[name] = counts.get(name, 0) + torch.bincount(active, minlength=width)
 
-        return look
+        return count_active
 
     layers = find_ffn_layers(model)
     handles = [layer.projection.register_forward_pre_hook(count(layer.name, layer.width)) for layer in layers]
@@ -73,9 +73,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what recording costs.")
     parser.add_argument("--preset", default="mT-small")
     parser.add_argument("--vocabulary", type=int, default=128_000)
-    parser.add_argument("--batches", type=int, default=2, help="batches in a round")
-    parser.add_argument("--rows", type=int, default=64, help="sentences of a batch")
-    parser.add_argument("--length", type=int, default=25, help="tokens of the longest sentence")
+    parser.add_argument("--batches", type=int, default=2, help="batches per round")
+    parser.add_argument("--rows", type=int, default=64, help="sentences per batch")
+    parser.add_argument("--length", type=int, default=25, help="tokens in the longest sentence")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write results/recording.md and .json")
     options = parser.parse_args()
@@ -87,12 +87,12 @@ def main() -> None:
         "recording, unit token": lambda: record_activations(model, batches, "token", tasks=TASKS),
         "recording, with means": lambda: record_activations(model, batches, tasks=TASKS, means=True),
         "recording, with states": lambda: record_activations(model, batches, tasks=TASKS, states=True),
-        "the naive way": lambda: run_naive(model, batches),
+        "naive counting": lambda: run_naive(model, batches),
         f"forward with {options.vocabulary:,} words": lambda: run_forward(model, batches, output_layer=True),
     }
     found = ratios(take_turns(contenders, options.rounds), PLAIN)
-    shape = f"{options.preset}, {options.rows} sentences of up to {options.length} tokens a batch, 8 tasks mixed"
-    lines = [f"Time over a forward of encoder and decoder ({shape})", ""]
+    shape = f"{options.preset}, {options.rows} sentences of up to {options.length} tokens per batch, 8 tasks mixed"
+    lines = [f"Time relative to a forward of encoder and decoder ({shape})", ""]
     publish("recording", lines + tabulate("", found, options.rounds), found, options.write)
 
 

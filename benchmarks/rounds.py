@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders that take turns, ratios of their times, and the committed table."""
+"""Shared code of the benchmarks: contenders that take turns, ratios of their times, and the committed table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from neuronspec.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
-Times = dict[str, list[float]]  # contender -> seconds, one a round
+Times = dict[str, list[float]]  # contender -> seconds, one per round
 
 
 def take_turns(
@@ -24,16 +24,16 @@ def take_turns(
     rounds: int,
     prepare: Mapping[str, Callable[[], object]] | None = None,
 ) -> Times:
-    """Return the CPU seconds (on a GPU: the seconds) of each contender in each round; the first round is not kept.
+    """Return the CPU seconds (on a GPU: seconds) of each contender in each round; the first round is discarded.
 
     Args:
-        contenders: what is timed.
-        rounds: how often.
-        prepare: what comes before some of them, without the clock.
+        contenders: Functions to time, by name.
+        rounds: Number of rounds that are kept.
+        prepare: Functions that run before some of the contenders and are not timed.
     """
     times: Times = {name: [] for name in contenders}
     for number in range(rounds + 1):
-        # Every other round backwards, so that nobody always follows the same one.
+        # Every second round goes backwards, so that no contender always follows the same one.
         for name, run in list(contenders.items())[:: 1 if number % 2 == 0 else -1]:
             if prepare and name in prepare:
                 prepare[name]()
@@ -46,7 +46,7 @@ def take_turns(
 
 
 def ratios(times: Times, base: str) -> Times:
-    """Return the time of each contender over that of `base`, round by round."""
+    """Return the time of each contender relative to that of `base`, round by round."""
     return {name: [one / other for one, other in zip(mine, times[base], strict=True)] for name, mine in times.items()}
 
 
@@ -58,7 +58,7 @@ def tabulate(title: str, found: Times, rounds: int) -> list[str]:
 
 
 def describe_machine() -> dict[str, str]:
-    """Return the processor and the versions that a figure depends on."""
+    """Return the processor and the versions that the numbers depend on."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -69,7 +69,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def publish(name: str, lines: Sequence[str], figures: object, write: bool) -> None:
-    """Print a report, and write it to results/ where asked to."""
+    """Print a report, and write it to results/ if asked to."""
     machine = describe_machine()
     report = "\n".join([*lines, "; ".join(f"{key} {value}" for key, value in machine.items())]) + "\n"
     print(report)
@@ -79,7 +79,7 @@ def publish(name: str, lines: Sequence[str], figures: object, write: bool) -> No
 
 
 def say(text: str) -> None:
-    """Tell how far it is, on stderr."""
+    """Print a progress message to stderr."""
     print(text, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""What paired approximate randomisation costs, beside sacrebleu's command line (`--paired-ar`).
+"""The cost of paired approximate randomization, compared with sacrebleu's command line (`--paired-ar`).
 
 OMP_NUM_THREADS=1 python -m benchmarks.significance --rounds 7 --write
 """
@@ -28,11 +28,11 @@ from neuronspec.statistics.paired import paired_approximate_randomization
 OURS, THEIRS, ONE = "ours", "sacrebleu's command line", "the same with 1 trial"
 TRIALS, THEIR_TRIALS = "ours, the trials alone", "sacrebleu's, the trials alone"
 ARGUMENTS = {"bleu": ["-m", "bleu"], "chrf": ["-m", "chrf", "--chrf-word-order", "2"]}
-SYSTEMS = {"baseline": 0.40, "system": 0.385}  # the share of words that each gets wrong
+SYSTEMS = {"baseline": 0.40, "system": 0.385}  # share of words that each system gets wrong
 
 
 def write_texts(directory: Path, sentences: int) -> dict[str, Path]:
-    """Write generated references and two systems that garble them, as files."""
+    """Write generated references, and the outputs of two systems that garble them, to files."""
     draw = random.Random(0)
     letters = "etaoinshrdlu"
     vocabulary = ["".join(draw.choices(letters, k=draw.randint(2, 9))) for _ in range(5_000)]
@@ -100,16 +100,16 @@ def compare(paths: dict[str, Path], name: str, trials: int, rounds: int) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what a test of significance costs.")
+    parser = argparse.ArgumentParser(description="Measure the cost of a significance test.")
     parser.add_argument("--sentences", type=int, default=2_000)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write results/significance.md and .json")
     options = parser.parse_args()
     lines = [
-        f"Time of a paired approximate randomisation test over ours: {options.trials:,} trials on "
+        f"Time of a paired approximate randomization test relative to ours: {options.trials:,} trials on "
         f"{options.sentences:,} generated sentences. Counting the statistics is sacrebleu's code in both, and both "
-        "count the references once for the two systems.",
+        "count the references only once for the two systems.",
         "",
     ]
     found: dict[str, Times] = {}

@@ -1,11 +1,11 @@
-"""How fast the training loop is: target tokens per CPU-second, beside transformers' Seq2SeqTrainer, in one run.
+"""The speed of the training loop in target tokens per CPU-second, compared with the Seq2SeqTrainer of transformers.
 
     make bench                                                    # a few minutes
     OMP_NUM_THREADS=1 python -m benchmarks.training_loop --rounds 4 --write
 
 Every contender starts from the same weights of the demo's model and trains on the same examples of the demo's text:
-those that our loop draws for `--updates` updates. The Trainer has its own way of batching them, in as many updates.
-The contenders take turns, and each round gives one ratio; benchmarks/README.md says what is held equal.
+those that our loop draws for `--updates` updates. The Trainer batches them in its own way, for the same number of
+updates. The contenders take turns, and each round gives one ratio; benchmarks/README.md lists what is equal for all.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ COMPARISONS = {"ours / random": (OURS, RANDOM), "ours / grouped": (OURS, GROUPED
 
 @dataclass
 class Meter:
-    """The CPU time at the start of each update, and the tokens of each batch."""
+    """Records the CPU time at the start of each update, and the tokens of each batch."""
 
     starts: list[float] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Meter:
 
 
 class MeteredDataset(BatchDataset):
-    """Our training data, watched: the loop asks for one batch at the start of each update."""
+    """Our training data with a meter: the loop asks for one batch at the start of each update."""
 
     def __init__(self, store: TokenStore, tasks: Sequence[TaskData]) -> None:
         super().__init__(store, tasks)
@@ -104,7 +104,7 @@ class MeteredDataset(BatchDataset):
         return self.meter.count(super().__getitem__(batch))
 
     def examples(self) -> list[dict[str, list[int]]]:
-        """Return the sentence pairs drawn so far, in the form that the Trainer takes."""
+        """Return the sentence pairs drawn so far, in the form that the Trainer needs."""
         return [
             {
                 "input_ids": task.format.source(self.store.sequence(task.pair, task.source_side, number).tolist()),
@@ -125,7 +125,7 @@ class UpdateStarts(TrainerCallback):  # type: ignore[misc]
 
 @dataclass
 class Bench:
-    """What all contenders share."""
+    """Settings that all contenders share."""
 
     config: Config
     layout: Layout
@@ -137,7 +137,7 @@ class Bench:
         return build_model(self.config.model.preset, self.tokenizer, dropout=0.0, seed=self.config.seed)
 
     def run_loop(self, method: str) -> Meter:
-        """Train with our loop; its one validation comes after the last reading of the clock."""
+        """Train with our loop; its only validation comes after the clock is last read."""
         config, model = self.config, self.model()
         tasks = [
             TaskData(task, pair, side, TextCodec(self.tokenizer, model.config).format(task))
@@ -146,7 +146,7 @@ class Bench:
         data = MeteredDataset(TokenStore(self.layout.tokens("train")), tasks)
         valid = BatchDataset(TokenStore(self.layout.tokens("valid")), tasks)
         torch.manual_seed(config.seed)
-        # What the masks hold does not matter for the speed: half of the neurons, at random.
+        # Which neurons the masks hold does not change the speed: half of them, at random.
         masks = {layer.name: torch.rand(len(tasks), layer.width) < 0.5 for layer in find_ffn_layers(model)}
         with tempfile.TemporaryDirectory() as folder:
             train(
@@ -162,14 +162,14 @@ class Bench:
         return data.meter
 
     def run_trainer(self, strategy: str) -> Meter:
-        """Train with transformers' Seq2SeqTrainer, once through the examples that our loop drew."""
+        """Train with the Seq2SeqTrainer of transformers, for one epoch of the examples that our loop drew."""
         model, meter, training = self.model(), Meter(), self.config.training
         pad_rows = DataCollatorForSeq2Seq(self.tokenizer)
 
         def collate(rows: list[dict[str, list[int]]]) -> Tensors:
             batch: Tensors = meter.count(pad_rows(rows))
-            # With label smoothing the Trainer keeps the labels from the model, and M2M-100 offers the collator no way
-            # to make the decoder's input from them.
+            # With label smoothing, the Trainer does not pass the labels to the model, and M2M-100 has no function with
+            # which the collator could derive the decoder's input from them.
             start = model.config.decoder_start_token_id
             batch["decoder_input_ids"] = shift_tokens_right(batch["labels"], model.config.pad_token_id, start)
             return batch
@@ -202,22 +202,22 @@ class Bench:
                 processing_class=self.tokenizer,
                 callbacks=[UpdateStarts(meter)],
             )
-            trainer.remove_callback(PrinterCallback)  # it prints to where the table goes
+            trainer.remove_callback(PrinterCallback)  # it prints to stdout, where the table goes
             trainer.train()
         return meter
 
 
 def run_rounds(bench: Bench, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """Let the contenders take turns; return, for each, one summary a round."""
+    """Run the contenders in turns; return one summary per round for each of them."""
     contenders: dict[str, Callable[[], Meter]] = {
-        OURS: lambda: bench.run_loop("fine_tune"),  # the first: it draws the examples
+        OURS: lambda: bench.run_loop("fine_tune"),  # first, because it draws the examples
         MASKED: lambda: bench.run_loop("neuron_specialization"),
         RANDOM: lambda: bench.run_trainer("random"),
         GROUPED: lambda: bench.run_trainer("group_by_length"),
     }
     summaries: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for number in range(rounds):
-        # Every other round backwards, so that nobody always follows the same one.
+        # Every second round goes backwards, so that no contender always follows the same one.
         for name, run in list(contenders.items())[:: 1 if number % 2 == 0 else -1]:
             summaries[name].append(run().summary())
             speed = summaries[name][-1]["target_tokens_per_cpu_second"]
@@ -254,7 +254,7 @@ def format_report(summaries: dict[str, list[dict[str, float]]], machine: dict[st
 
 @contextmanager
 def prepared(out: Path | None, updates: int, unfiltered: bool) -> Iterator[Bench]:
-    """Prepare the demo's text, in `out` or in a directory that is gone afterwards."""
+    """Prepare the demo's text, in `out` or in a temporary directory."""
     corpus = {"path": f"{fetch_text()}!{MEMBERS}", "format": "catalog"}
     length = [f"training.updates={updates}", f"training.validate_every={updates}"]
     length += ["data.max_words=null", "data.drop_matching=null"] if unfiltered else []
@@ -269,10 +269,10 @@ def prepared(out: Path | None, updates: int, unfiltered: bool) -> Iterator[Bench
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the training loop with transformers' Seq2SeqTrainer.")
     parser.add_argument("--updates", type=int, default=200, help="updates of each contender in each round")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the contenders take turns")
-    parser.add_argument("--out", type=Path, help="keep the prepared text here, and take it from here the next time")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
+    parser.add_argument("--out", type=Path, help="directory that keeps the prepared text for the next time")
     parser.add_argument(
-        "--unfiltered", action="store_true", help="all sentences of the catalogs, not only those of 3 to 12 words"
+        "--unfiltered", action="store_true", help="use all sentences of the catalogs, not only those of 3 to 12 words"
     )
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}.md and .json to results/")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What beam search takes with CTranslate2 beside transformers, whole and specialised.
+"""The time of beam search with CTranslate2, compared with transformers, for dense and specialized models.
 
 OMP_NUM_THREADS=1 python -m benchmarks.translation --rounds 5 --write
 """
@@ -33,12 +33,14 @@ def write_sentences(count: int, words: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what the engines of translation take.")
+    parser = argparse.ArgumentParser(description="Measure the time of the translation engines.")
     parser.add_argument("--preset", default="mT-small")
     parser.add_argument("--vocabulary", type=int, default=8_000)
     parser.add_argument("--sentences", type=int, default=48)
     parser.add_argument("--words", type=int, default=24)
-    parser.add_argument("--tokens", type=int, default=30, help="of every translation: an untrained model never ends")
+    parser.add_argument(
+        "--tokens", type=int, default=30, help="tokens per translation: an untrained model never ends one"
+    )
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--sparsity", type=float, default=0.3)
     parser.add_argument("--rounds", type=int, default=5)
@@ -73,7 +75,7 @@ def main() -> None:
         }
         found = ratios(take_turns(contenders, options.rounds), BASE)
     shape = f"{options.preset}, {options.sentences} sentences, beam {options.beams}, {options.tokens} tokens each"
-    lines = [f"Time of translating over transformers' ({shape}; conversions not counted)", ""]
+    lines = [f"Time of translation relative to transformers ({shape}; conversions not counted)", ""]
     publish("translation", lines + tabulate("", found, options.rounds), found, options.write)
 
 
