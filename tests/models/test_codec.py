@@ -321,7 +321,7 @@ def test_a_prefix_that_leaves_no_room_for_text_is_refused(tmp_path: Path) -> Non
     tokenizer = FAMILIES["mbart-50"].make(tmp_path)
     config = MBartConfig(max_position_embeddings=16, decoder_start_token_id=2)
     assert TextCodec(tokenizer, config, "a b: ").format("en-de").room == (9, 14)
-    with pytest.raises(NeuronspecError, match=r"en-de: no token of text fits beside the \d+ tokens.*source_prefix"):
+    with pytest.raises(NeuronspecError, match=r"en-de: no token of text fits next to the \d+ tokens.*source_prefix"):
         TextCodec(tokenizer, config, "a b c a b c a b c: ").format("en-de")
     config.max_position_embeddings = 2
     with pytest.raises(NeuronspecError, match="too few positions"):

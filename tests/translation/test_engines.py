@@ -18,7 +18,9 @@ from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, Decode, Engi
 
 
 @contextmanager
-def open_shouting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, options: Translation) -> Iterator[Decode]:
+def open_shouting(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, options: Translation, *, source_prefix: Any = None
+) -> Iterator[Decode]:
     yield lambda sentences, tasks, options=None, **more: [sentence.upper() for sentence in sentences]
 
 

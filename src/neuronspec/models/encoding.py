@@ -12,6 +12,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.special_tokens import target_language_set
 
 Side = Literal["source", "target"]
+PROBE_WORD = "word"  # a text that shows how a tokenizer treats what stands in front of it
 
 
 def encode(

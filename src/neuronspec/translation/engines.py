@@ -6,7 +6,7 @@ Importing this module imports no engine: each one's libraries are imported when 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from neuronspec.config.sections import Translation
+    from neuronspec.models.source_prefixes import SourcePrefix
     from neuronspec.progress import Advance
 
 DEFAULT_ENGINE = "transformers"
@@ -45,7 +46,18 @@ class Decode(Protocol):
         """
 
 
-OpenEngine = Callable[["PreTrainedModel", "PreTrainedTokenizerBase", "Translation"], AbstractContextManager[Decode]]
+class OpenEngine(Protocol):
+    """A function that opens an engine."""
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        options: Translation,
+        *,
+        source_prefix: SourcePrefix | None = None,
+    ) -> AbstractContextManager[Decode]:
+        """Return a context manager that yields a `Decode`, and frees at its end what the engine holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +65,7 @@ class Engine:
     """A way of translating with a model.
 
     Attributes:
-        open: Function of a model, its tokenizer and options: a context manager that yields a `Decode`, and frees at
-            its end what the engine holds. It imports the engine's libraries.
+        open: Function that opens the engine. It imports the engine's libraries.
         summary: One line about the engine, for help and documentation.
         aliases: Other names of the engine.
         library: Python library that the engine needs in addition to those of neuronspec; empty for none.
@@ -97,13 +108,20 @@ def resolve_engine(name: str) -> str:
 
 
 @contextmanager
-def open_engine(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Translation) -> Iterator[Decode]:
+def open_engine(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    options: Translation,
+    *,
+    source_prefix: SourcePrefix | None = None,
+) -> Iterator[Decode]:
     """Open the engine that the options name.
 
     Args:
         model: Encoder-decoder; if it is specialized, each sentence is decoded with the neurons of its task.
         tokenizer: Tokenizer of the model.
         options: Engine, beam size and lengths.
+        source_prefix: Words in front of each source, for a model without language tags: see `TextCodec`.
 
     Yields:
         The function that translates.
@@ -112,22 +130,30 @@ def open_engine(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, opti
         NeuronspecError: If there is no such engine, it is not installed, or it cannot run the model.
     """
     engine = ENGINES[resolve_engine(options.engine)]
-    with engine.open(model, tokenizer, options) as decode:
+    with engine.open(model, tokenizer, options, source_prefix=source_prefix) as decode:
         yield decode
 
 
 @contextmanager
 def _open_transformers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Translation
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    options: Translation,
+    *,
+    source_prefix: SourcePrefix | None = None,
 ) -> Iterator[Decode]:
     from neuronspec.translation.beam_search import translate_sentences
 
-    yield functools.partial(translate_sentences, model, tokenizer, options=options)
+    yield functools.partial(translate_sentences, model, tokenizer, options=options, source_prefix=source_prefix)
 
 
 @contextmanager
 def _open_ctranslate2(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Translation
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    options: Translation,
+    *,
+    source_prefix: SourcePrefix | None = None,
 ) -> Iterator[Decode]:
     import torch
 
@@ -141,6 +167,7 @@ def _open_ctranslate2(
         device,
         threads=torch.get_num_threads(),
         device_index=model.device.index or 0,
+        source_prefix=source_prefix,
     )
     with translator:
         yield functools.partial(translator, options=options)

@@ -1,0 +1,131 @@
+"""Placement of language tags: which tags a model reads, and where they stand around a source and a target."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from transformers import PreTrainedTokenizerBase
+
+from neuronspec.languages import split_direction
+from neuronspec.models.encoding import PROBE_WORD, encode
+from neuronspec.models.special_tokens import SpecialTokens, read_special_tokens
+from neuronspec.models.tags import Notation, has_tag, read_tags, tag_id
+
+
+class TagPlacement:
+    """Finds the tags of a task's languages and places them where the model expects them.
+
+    Args:
+        tokenizer: Tokenizer of the model.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    @functools.cached_property
+    def layout(self) -> SpecialTokens:
+        """The tokens that the tokenizer puts around text by itself."""
+        return read_special_tokens(self.tokenizer)
+
+    @functools.cached_property
+    def own_notation(self) -> Notation | None:
+        """Notation of the tags that the tokenizer puts around text by itself; None if it puts none."""
+        layout = self.layout
+        added = {*layout.source_prefix, *layout.source_suffix, *layout.target_prefix, *layout.target_suffix}
+
+        tags = read_tags(self.tokenizer).values()
+        return next((tag.notation for tag in tags if tag.number in added), None)
+
+    @functools.cached_property
+    def notation(self) -> Notation | None:
+        """Notation of the tags that the model reads; None for a model without tags."""
+        if self.own_notation is not None:
+            return self.own_notation
+
+        tags = read_tags(self.tokenizer).values()
+        return next((tag.notation for tag in tags if tag.notation.place != "tokenizer"), None)
+
+    def has_tags(self, task: str) -> bool:
+        """Return whether the vocabulary has all tags that a task needs.
+
+        Args:
+            task: Direction `src-tgt`.
+        """
+        notation = self.notation
+        if notation is None:
+            return False
+
+        source, target = split_direction(task)
+        needed = [target] if notation.place == "source" else [source, target]
+        return all(has_tag(language, self.tokenizer, notation) for language in needed)
+
+    def find(self, task: str) -> tuple[int | None, int | None]:
+        """Return the ids of the tags of source and target; None for a side whose tag the model does not read.
+
+        Args:
+            task: Direction `src-tgt`.
+
+        Raises:
+            NeuronspecError: If the vocabulary has no tag for a language.
+        """
+        notation = self.notation
+        if notation is None:
+            return None, None
+
+        source, target = split_direction(task)
+        target_tag = tag_id(target, self.tokenizer, notation)
+        if notation.place == "source":
+            return None, target_tag
+        return tag_id(source, self.tokenizer, notation), target_tag
+
+    def place(self, source_tag: int | None, target_tag: int | None) -> SpecialTokens:
+        """Return the tokens around text, with these tags where the model expects them.
+
+        Args:
+            source_tag: Id of the source's tag; None for none.
+            target_tag: Id of the target's tag; None for none.
+        """
+        layout = self.layout
+        if self.own_notation is not None:
+            return self._exchange_tags(source_tag, target_tag)
+
+        if source_tag is not None and target_tag is not None:
+            return dataclasses.replace(
+                layout,
+                source_prefix=(source_tag, *layout.source_prefix),
+                target_prefix=(target_tag, *layout.target_prefix),
+            )
+
+        if target_tag is not None:
+            in_front = self._encode_tag(target_tag)
+            return dataclasses.replace(layout, source_prefix=(*in_front, *layout.source_prefix))
+        return layout
+
+    def _exchange_tags(self, source_tag: int | None, target_tag: int | None) -> SpecialTokens:
+        """Return the tokenizer's layout with the tags of other languages in place of its own."""
+        layout = self.layout
+        tags = {tag.number for tag in read_tags(self.tokenizer).values()}
+
+        return SpecialTokens(
+            source_prefix=_replace_tags(layout.source_prefix, tags, source_tag),
+            source_suffix=_replace_tags(layout.source_suffix, tags, source_tag),
+            target_prefix=_replace_tags(layout.target_prefix, tags, target_tag),
+            target_suffix=_replace_tags(layout.target_suffix, tags, target_tag),
+        )
+
+    def _encode_tag(self, number: int) -> tuple[int, ...]:
+        """Return the ids that the tokenizer makes of a tag in front of a text, such as those of `▁ <2de>`."""
+        token = self.tokenizer.convert_ids_to_tokens(number)
+        alone, tagged = encode(self.tokenizer, "source", [PROBE_WORD, f"{token} {PROBE_WORD}"], reads_special=True)
+
+        in_front = tagged[: -len(alone)]
+        stands_in_front = number in in_front and tagged == [*in_front, *alone]
+        return tuple(in_front) if stands_in_front else (number,)
+
+
+def _replace_tags(ids: tuple[int, ...], tags: set[int], tag: int | None) -> tuple[int, ...]:
+    """Return ids with `tag` in place of the tag of another language among them."""
+    if tag is None:
+        return ids
+    return tuple(tag if number in tags else number for number in ids)
