@@ -22,7 +22,7 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.pruning import prune
-from neuronspec.translation import ct2_translator
+from neuronspec.translation import ct2_models
 from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.ct2_conversion import CONVERTIBLE
 from neuronspec.translation.ct2_translator import CT2Translator
@@ -272,7 +272,7 @@ def test_tasks_with_the_same_neurons_share_a_conversion(
         pruned.append(task)
         return prune(model, masks, task)
 
-    monkeypatch.setattr(ct2_translator, "prune", count)
+    monkeypatch.setattr(ct2_models, "prune", count)
     engine = CT2Translator(model, tokenizer, device="cpu")
     assert engine(SENTENCES, MIXED, OPTIONS) == engine(SENTENCES, MIXED, OPTIONS)
     assert len(pruned) == 2
@@ -281,15 +281,15 @@ def test_tasks_with_the_same_neurons_share_a_conversion(
 def test_few_models_are_kept_in_memory_and_on_disk(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ct2_translator, "LOADED", 2)
+    monkeypatch.setattr(ct2_models, "MAX_IN_MEMORY", 2)
     specialize(model, make_masks(model))
     expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
     with CT2Translator(model, tokenizer, device="cpu") as engine:
-        root = Path(engine._directory.name)
+        root = engine._converted.root
         assert engine(SENTENCES, MIXED, OPTIONS) == expected
-        assert (len(engine._loaded), len(list(root.iterdir()))) == (2, 4)
-        monkeypatch.setattr(ct2_translator, "STORED", 1)
-        engine._loaded.clear()
+        assert (len(engine._converted._loaded), len(list(root.iterdir()))) == (2, 4)
+        monkeypatch.setattr(ct2_models, "MAX_ON_DISK", 1)
+        engine._converted._loaded.clear()
         for path in list(root.iterdir())[:2]:
             (path / "model.bin").unlink()
             path.rename(root / path.name[::-1])

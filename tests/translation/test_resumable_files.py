@@ -92,7 +92,7 @@ def test_line_breaks_within_a_translation_do_not_make_lines(tmp_path: Path) -> N
 def test_a_stranger_in_its_place_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     partial(path).write_text("somebody's notes\n")
-    with pytest.raises(NeuronspecError, match="is damaged: remove it to begin anew"):
+    with pytest.raises(NeuronspecError, match="is damaged: remove it to start again"):
         translate_file(Translator(), SENTENCES, TASKS, path, {})
     partial(path).write_text(json.dumps({"made_from": "something else"}) + "\n")
     translate_file(Translator(), SENTENCES, TASKS, path, {})

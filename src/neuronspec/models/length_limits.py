@@ -1,4 +1,4 @@
-"""How many tokens a model can read: the one rule about text that is longer than its positions."""
+"""Limits of length: how many tokens a model can read, and the warning about text that is longer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EXPANDING = frozenset({"m2m_100", "nllb-moe", "fsmt"})
 # Their positions are relative.
 UNLIMITED = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma"})
 
-_NAMED = 10  # lines that a message names
+_NAMED = 10  # line numbers in a message
 
 
 def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tuple[int | None, int | None]:
-    """Return how many tokens the encoder and the decoder of a model can read; None where there is no limit.
+    """Return how many tokens the encoder and the decoder of a model can read; None for no limit.
 
     Args:
         config: Configuration of the model.
-        fixed_tables: Whether positions beyond the configured number do not exist, as in CTranslate2, although
-            transformers would compute them.
+        fixed_tables: Whether positions beyond the configured number do not exist, as in CTranslate2. Transformers
+            computes them for some architectures.
     """
     if config.model_type in UNLIMITED or (config.model_type in EXPANDING and not fixed_tables):
         return None, None
@@ -36,26 +36,31 @@ def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tupl
     return encoder or positions, decoder or positions
 
 
-def announce_too_long(numbers: Sequence[int], total: int, limit: int | None, too_long: TooLong, name: str = "") -> None:
-    """Say that some lines are longer than a model can read, and what becomes of them.
+def announce_too_long(
+    numbers: Sequence[int], *, total: int, limit: int | None, too_long: TooLong, name: str = ""
+) -> None:
+    """Warn that some lines are longer than a model can read, and say what happens to them.
 
     Args:
         numbers: Numbers of these lines, from 1.
-        total: Number of lines in all.
+        total: Number of all lines.
         limit: Number of tokens that the model can read.
-        too_long: Fate of these lines: cut, left out, or refused.
+        too_long: Treatment of these lines: `cut`, `skip` or `error`.
         name: Name of the text.
 
     Raises:
-        NeuronspecError: They are refused.
+        NeuronspecError: If `too_long` is `error`.
     """
+    listed = ", ".join(map(str, numbers[:_NAMED]))
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    lines = ("line " if len(numbers) == 1 else "lines ") + ", ".join(map(str, numbers[:_NAMED])) + more
-    are = "is" if len(numbers) == 1 else "are"
+    lines, are = ("line", "is") if len(numbers) == 1 else ("lines", "are")
+
     place = f"{name}: " if name else ""
-    found = f"{place}{len(numbers)} of {total} {are} longer than {limit} tokens, the most that are read ({lines})"
+    found = f"{place}{len(numbers)} of {total} {are} longer than {limit} tokens, the most that are read"
+    found = f"{found} ({lines} {listed}{more})"
     if too_long == "error":
         raise NeuronspecError(f"{found}: shorten them, or choose cut or skip for what is too long")
+
     outcome = "cut to that length" if too_long == "cut" else "left out"
     logger.warning(f"{found}: {outcome}")
 

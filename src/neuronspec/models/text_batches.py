@@ -146,7 +146,13 @@ def _choose_rows(task: str, widths: Sequence[int], budget: int, limit: int, too_
     """
     long_rows = [row for row, width in enumerate(widths) if width > limit]
     if long_rows:
-        announce_too_long([row + 1 for row in long_rows], len(widths), limit, too_long, name=f"the text of {task}")
+        announce_too_long(
+            [row + 1 for row in long_rows],
+            total=len(widths),
+            limit=limit,
+            too_long=too_long,
+            name=f"the text of {task}",
+        )
     fitted = [min(width, limit) if too_long == "cut" or width <= limit else 0 for width in widths]
     order = np.argsort(fitted, kind="stable")
     kept = [int(row) for row in order if fitted[row] > 0]

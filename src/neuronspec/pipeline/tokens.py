@@ -76,7 +76,13 @@ def announce_lengths(config: Config, layout: Layout, texts: Texts, codec: TextCo
         limits = [limit for limit in (task.format.longest_source, task.format.longest_target) if limit is not None]
         if len(numbers):
             name = f"validation text of {task.name}"
-            announce_too_long(numbers.tolist(), len(too_long), min(limits), config.data.too_long, name)
+            announce_too_long(
+                numbers.tolist(),
+                total=len(too_long),
+                limit=min(limits),
+                too_long=config.data.too_long,
+                name=name,
+            )
         if valid.skips_too_long and len(too_long) and too_long.all():
             raise NeuronspecError(
                 f"nothing is left of the validation text of {task.name}: give shorter sentences as data.valid, or "

@@ -1,4 +1,4 @@
-"""Translating sentences with a model, specialised or not, any mix of directions in a batch."""
+"""Beam search of transformers over sentences of any mix of directions, with a model that is specialized or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.specialization.routing import find_router
-from neuronspec.translation.nonfinite_scores import FiniteScores
+from neuronspec.translation.nonfinite_scores import RefuseNaN
 from neuronspec.translation.sources import Sources, prepare_sources
 
 
@@ -31,25 +31,26 @@ def translate_sentences(
     source_prefix: SourcePrefix | None = None,
     quiet: bool = False,
 ) -> list[str]:
-    """Translate sentences, in the order in which they were given.
+    """Translate sentences and return the translations in the same order.
 
     Args:
-        model: an encoder-decoder; where it is specialised, each sentence is decoded with the neurons of its task.
-        tokenizer: the model's.
-        sentences: (n,) plain text; the translation of an empty one is empty.
-        tasks: (n,) the direction of each sentence.
-        options: beam size and lengths; the paper's where not given.
-        advance: is called with the number of sentences after each batch.
-        source_prefix: words in front of each source, for a model without language tags: see `TextCodec`.
-        quiet: whether to say nothing about sentences that are too long.
+        model: Encoder-decoder; if it is specialized, each sentence is decoded with the neurons of its task. It is put
+            into evaluation mode.
+        tokenizer: Tokenizer of the model.
+        sentences: (n,) plain text; the translation of an empty sentence is empty.
+        tasks: (n,) direction of each sentence.
+        options: Beam size and lengths; by default the paper's.
+        advance: Function that is called with the number of sentences after each batch.
+        source_prefix: Words in front of each source, for a model without language tags: see `TextCodec`.
+        quiet: Whether to print no warning about sentences that are too long.
 
     Returns:
         (n,) plain text.
 
     Raises:
-        NeuronspecError: a language has no tag in the vocabulary, tasks look the same to a model without tags, a task
-            has no masks, a sentence is too long and `options.too_long` is `error`, or the lengths of the arguments
-            differ.
+        NeuronspecError: If a language has no tag in the vocabulary, tasks look the same to a model without tags, a
+            task has no masks, a sentence is too long and `options.too_long` is `error`, or the lengths of the
+            arguments differ.
     """
     options = options or Translation()
     codec = TextCodec(tokenizer, model.config, source_prefix)
@@ -57,8 +58,8 @@ def translate_sentences(
     translations = [""] * len(sentences)
     model.eval()
 
-    for rows in _cut(sources, options):
-        output = _decode(model, sources, rows, [tasks[row] for row in rows], options)
+    for rows in _cut_batches(sources, options):
+        output = _generate(model, sources, rows, tasks=[tasks[row] for row in rows], options=options)
         for row, text in zip(rows, codec.decode(output.tolist()), strict=True):
             translations[row] = text
         if advance is not None:
@@ -69,39 +70,39 @@ def translate_sentences(
     return translations
 
 
-def _cut(sources: Sources, options: Translation) -> list[list[int]]:
+def _cut_batches(sources: Sources, options: Translation) -> list[list[int]]:
     """Return the rows of each batch, short sentences first."""
     rows = np.array(sources.rows, dtype=np.int64)
     widths = np.array([len(sources.ids[row]) for row in sources.rows])
     order = np.argsort(-widths, kind="stable")[::-1]
+
     budget = max(1, options.tokens_per_batch // options.beams)
     return [batch.tolist() for batch in cut_by_tokens(rows[order], widths[order].tolist(), budget)]
 
 
-def _decode(
-    model: PreTrainedModel,
-    sources: Sources,
-    rows: list[int],
-    tasks: list[str],
-    options: Translation,
+def _generate(
+    model: PreTrainedModel, sources: Sources, rows: Sequence[int], *, tasks: Sequence[str], options: Translation
 ) -> torch.Tensor:
     """Return the ids (batch, target) that the model writes."""
     ids = [sources.ids[row] for row in rows]
+    starts = [sources.starts[row] for row in rows]  # all of one length
+
     more: dict[str, Any] = {}
     if find_router(model) is not None:
         more["tasks"] = tasks
     if options.early_stopping is not None and options.beams > 1:
         more["early_stopping"] = options.early_stopping
+
     output: torch.Tensor = model.generate(
-        input_ids=pad(ids, sources.pad).to(model.device),
+        input_ids=pad(ids, sources.pad).to(model.device),  # (batch, source)
         attention_mask=pad([[1] * len(row) for row in ids], 0).to(model.device),
-        decoder_input_ids=torch.tensor([sources.starts[row] for row in rows], device=model.device),  # (batch, start)
+        decoder_input_ids=torch.tensor(starts, device=model.device),  # (batch, start)
         num_beams=options.beams,
         length_penalty=options.length_penalty,
         max_new_tokens=sources.cap(options.max_tokens),
         pad_token_id=sources.target_pad,
         do_sample=False,
-        logits_processor=LogitsProcessorList([FiniteScores()]),
+        logits_processor=LogitsProcessorList([RefuseNaN()]),
         **more,
     )
-    return output[:, len(sources.starts[rows[0]]) :]
+    return output[:, len(starts[0]) :]

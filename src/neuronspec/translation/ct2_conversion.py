@@ -1,4 +1,4 @@
-"""Converting a model to CTranslate2's format, with the conversions of its library set right where they fall short."""
+"""Conversion of a model to CTranslate2's format, with corrections where the library's own conversion falls short."""
 
 from __future__ import annotations
 
@@ -14,82 +14,114 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.layer_names import STACKS
 from neuronspec.libraries import import_library
 
-# The architectures whose conversions are compared with transformers, output by output.
+# Architectures whose conversions are compared with transformers in tests, output by output.
 CONVERTIBLE = ("m2m_100", "mbart", "bart", "marian", "pegasus", "t5", "mt5", "umt5")
-INSTEAD = "translate with the default engine instead"
+USE_DEFAULT_ENGINE = "translate with the default engine instead"
+
+# These are made as Bart is. As itself, Marian would lose its last token and the start of the decoder.
+_LIKE_BART = ("marian", "mbart", "pegasus")
 
 
 def check_convertible(model: PreTrainedModel) -> None:
     """Refuse a model that cannot be converted.
 
     Raises:
-        NeuronspecError: it is no encoder-decoder, or its architecture is not known.
+        NeuronspecError: If it is no encoder-decoder, or its architecture is not among the tested ones.
     """
     config = model.config
     if not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with a {config.model_type!r} model: it is no encoder-decoder")
+
     if config.model_type not in CONVERTIBLE:
         known = ", ".join(CONVERTIBLE)
-        raise NeuronspecError(f"CTranslate2 cannot convert a {config.model_type!r} model, only {known}: {INSTEAD}")
-    if len({getattr(config, f"{stack}_attention_heads", None) for stack in STACKS}) > 1:
-        raise NeuronspecError(f"CTranslate2 needs as many attention heads in the decoder as the encoder: {INSTEAD}")
+        raise NeuronspecError(
+            f"CTranslate2 cannot convert a {config.model_type!r} model, only {known}: {USE_DEFAULT_ENGINE}"
+        )
+
+    heads = {getattr(config, f"{stack}_attention_heads", None) for stack in STACKS}
+    if len(heads) > 1:
+        raise NeuronspecError(
+            f"CTranslate2 needs as many attention heads in the decoder as in the encoder: {USE_DEFAULT_ENGINE}"
+        )
 
 
 def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, compute_type: str) -> None:
-    """Convert a model, which is spoilt by it: int8 conversion writes to the weights.
+    """Convert a model, which must be a copy: conversion changes its configuration, and to int8 also its weights.
 
     Args:
-        model: an encoder-decoder that `check_convertible` lets pass; give a copy.
-        tokenizer: the model's; in the conversion every token is called by its number.
-        directory: where to write.
-        compute_type: the precision to store the weights in, `default` for float32.
+        model: Copy of an encoder-decoder that passes `check_convertible`.
+        tokenizer: Tokenizer of the model; in the conversion every token is called by its number.
+        directory: Directory to write.
+        compute_type: Precision to store the weights in; `default` for float32.
 
     Raises:
-        NeuronspecError: CTranslate2 refuses the model.
+        NeuronspecError: If CTranslate2 refuses the model.
     """
     converters = import_library("ctranslate2.converters", "converting", "ct2")
     config = model.to("cpu", torch.float32).config
     config.dtype = torch.float32
-    special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk")}
-    tokens = SimpleNamespace(  # every token is called by its number: no two alike, none lost
-        get_vocab=lambda: {str(number): number for number in range(config.vocab_size)},
-        convert_ids_to_tokens=lambda _: None,  # what decoding starts with is given with each sentence
-        special_tokens_map={},
-        unk_token_id=special["unk"],
-        **{f"{name}_token": str(special["eos"] if number is None else number) for name, number in special.items()},
-    )
+    tokens = _number_tokens(tokenizer, config.vocab_size)
+    stored = None if compute_type in ("default", "auto") else compute_type
+
     with tempfile.TemporaryDirectory() as source:
-        # These are made as Bart is. As itself, Marian would lose its last token and what decoding starts from.
-        (BartConfig() if config.model_type in ("marian", "mbart", "pegasus") else config).save_pretrained(source)
-        # Transformers decides these by the class, the converter by the configuration.
-        config.normalize_before = hasattr(model.get_encoder(), "layer_norm")
-        config.normalize_embedding = hasattr(model.get_encoder(), "layernorm_embedding")
-        for part in model.modules():
-            if hasattr(part, "make_weights"):  # M2M-100's table, in which padding decides where positions begin
-                part.offset = part.padding_idx + 1
-        scales = config.model_type == "umt5" and config.tie_word_embeddings
-        config.tie_word_embeddings = getattr(config, "scale_decoder_outputs", scales)
+        read_as = BartConfig() if config.model_type in _LIKE_BART else config
+        read_as.save_pretrained(source)
+        _prepare(model)
+
         converter = converters.TransformersConverter(source)
-        converter.load_model, converter.load_tokenizer = lambda *_, **__: model, lambda *_, **__: tokens
+        converter.load_model = lambda *_, **__: model
+        converter.load_tokenizer = lambda *_, **__: tokens
         _number_targets(converter, model)
         try:
-            stored = None if compute_type in ("default", "auto") else compute_type
             converter.convert(str(directory), quantization=stored, force=True)
         except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
             reason = f"{config.model_type!r} model: {first_line(error)}"
-            raise NeuronspecError(f"CTranslate2 cannot convert this {reason}; {INSTEAD}") from error
+            raise NeuronspecError(f"CTranslate2 cannot convert this {reason}; {USE_DEFAULT_ENGINE}") from error
+
+
+def _number_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> SimpleNamespace:
+    """Return a tokenizer for the converter that calls every token by its number: no two are alike, none is lost."""
+    special: dict[str, str] = {}
+    for name in ("bos", "eos", "pad", "unk"):
+        number = getattr(tokenizer, f"{name}_token_id")
+        special[f"{name}_token"] = str(tokenizer.eos_token_id if number is None else number)
+
+    return SimpleNamespace(
+        get_vocab=lambda: {str(number): number for number in range(size)},
+        convert_ids_to_tokens=lambda _: None,  # the start of the decoder is given with each sentence
+        special_tokens_map={},
+        unk_token_id=tokenizer.unk_token_id,
+        **special,
+    )
+
+
+def _prepare(model: PreTrainedModel) -> None:
+    """Give a model what the converter reads from it."""
+    config = model.config
+
+    # Transformers decides these by the class, the converter by the configuration.
+    config.normalize_before = hasattr(model.get_encoder(), "layer_norm")
+    config.normalize_embedding = hasattr(model.get_encoder(), "layernorm_embedding")
+    scales = config.model_type == "umt5" and config.tie_word_embeddings
+    config.tie_word_embeddings = getattr(config, "scale_decoder_outputs", scales)
+
+    # In M2M-100's table, the padding token decides where positions begin.
+    for part in model.modules():
+        if hasattr(part, "make_weights"):
+            part.offset = part.padding_idx + 1
 
 
 def _number_targets(converter: Any, model: PreTrainedModel) -> None:
-    """Let a converter give the decoder a vocabulary of its own where its size differs from the encoder's."""
+    """Let a converter give the decoder a vocabulary of its own if its size differs from the encoder's."""
     size = getattr(model.config, "decoder_vocab_size", None)
     if size in (None, model.config.vocab_size):
         return
-    load = converter._load  # what each kind of converter defines
+
+    load = converter._load  # defined by each kind of converter
 
     def load_with_targets() -> Any:
         specification = load()
-        specification._vocabularies["target"].clear()  # which holds the source's tokens
+        specification._vocabularies["target"].clear()  # it holds the source's tokens
         specification.register_target_vocabulary([str(number) for number in range(size)])
         return specification
 

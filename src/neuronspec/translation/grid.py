@@ -13,25 +13,24 @@ from neuronspec.translation.resumable_files import translate_file
 def translate_grid(
     decode: Decode, sources: Mapping[str, Sequence[str]], targets: Mapping[str, Path], settings: object
 ) -> None:
-    """Translate the sentences of many directions into a file each.
+    """Translate the sentences of many directions, one file for each direction.
 
-    Direction by direction; what an interrupted call finished, from the same sentences and settings, is left alone,
-    and the direction that it was at goes on.
+    After an interruption, the same call leaves finished files alone and resumes within the unfinished one.
 
     Args:
-        decode: translates sentences, each in the direction of its task.
-        sources: of each direction, the sentences to translate.
-        targets: of each direction, the file to write.
-        settings: JSON values that decide the translations beside the sentences: model, masks, beam size.
+        decode: Function that translates sentences, each in the direction of its task.
+        sources: Sentences of each direction.
+        targets: File to write for each direction.
+        settings: JSON values that decide the translations in addition to the sentences: model, masks, beam size.
 
     Raises:
-        NeuronspecError: a file cannot be written.
+        NeuronspecError: If a file cannot be written.
     """
+
+    def translate_window(window: Sequence[str], names: Sequence[str]) -> list[str]:
+        return decode(window, names, advance=advance, quiet=True)
+
     with show_progress("translating", sum(map(len, sources.values()))) as advance:
         for task, sentences in sources.items():
             tasks = [task] * len(sentences)
-
-            def translate(window: Sequence[str], names: Sequence[str]) -> list[str]:
-                return decode(window, names, advance=advance, quiet=True)
-
-            translate_file(translate, sentences, tasks, targets[task], settings, advance, remember=True)
+            translate_file(translate_window, sentences, tasks, targets[task], settings, advance=advance, remember=True)

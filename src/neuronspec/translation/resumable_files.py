@@ -1,10 +1,10 @@
-"""Translating files: window by window, so that an interrupted translation goes on where it stopped."""
+"""Translating into a file, window by window, so that an interrupted translation resumes where it stopped."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
@@ -12,11 +12,11 @@ from neuronspec.files import explained, hash_json, hash_path, write_text
 
 WINDOW = 1_000  # sentences that are sorted by length together, and written together
 
-Translate = Callable[[Sequence[str], Sequence[str]], list[str]]  # sentences, tasks -> translations
+TranslateWindow = Callable[[Sequence[str], Sequence[str]], list[str]]  # sentences, tasks -> translations
 
 
 def translate_file(
-    translate: Translate,
+    translate: TranslateWindow,
     sentences: Sequence[str],
     tasks: Sequence[str],
     path: Path,
@@ -24,70 +24,91 @@ def translate_file(
     advance: Callable[[int], None] | None = None,
     remember: bool = False,
 ) -> None:
-    """Translate sentences into a file, a line each, in their order.
+    """Translate sentences into a file, one line each, in their order.
 
-    After every window the translations so far are safe beside `path`; the file itself appears whole. The same call
-    after an interruption goes on with the next window, where sentences, tasks and settings are the same.
+    After every window the translations so far are safe in a hidden file next to `path`; `path` itself appears whole.
+    The same call after an interruption resumes with the next window, if sentences, tasks and settings are the same.
 
     Args:
-        translate: translates some sentences, each in the direction of its task.
+        translate: Function that translates sentences, each in the direction of its task.
         sentences: (n,) plain text.
-        tasks: (n,) the direction of each sentence.
-        path: the file to write.
-        settings: JSON values that decide the translations beside the sentences: model, beam size.
-        advance: is called with the number of sentences that were translated before.
-        remember: keep beside `path`, in a hidden file, what it was made from, and leave it alone when called again
-            with the same.
+        tasks: (n,) direction of each sentence.
+        path: File to write.
+        settings: JSON values that decide the translations in addition to the sentences: model, beam size.
+        advance: Function that is called with the number of sentences that were translated before.
+        remember: Whether to record in another hidden file what `path` was made from, and to leave `path` alone if it
+            was made from the same.
 
     Raises:
-        NeuronspecError: the translations cannot be written, or something else lies where they are kept.
+        NeuronspecError: If the translations cannot be written, or the hidden file is not one of these.
     """
     partial = path.with_name(f".{path.name}.part")
-    header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
     record = path.with_name(f".{path.name}.made_from")
-    if remember and path.is_file() and record.is_file() and record.read_bytes() == _describe(header, path):
+    header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
+
+    if remember and _is_finished(path, record, header):
         if advance is not None:
             advance(len(sentences))
         return
+
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = list(_read_done(partial, header, len(sentences)))
+        done = _read_done(partial, header, most=len(sentences))
         if not done:
             partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
     if done and advance is not None:
         advance(len(done))
+
     with explained(path), partial.open("a", encoding="utf-8") as file:
         for start in range(len(done), len(sentences), WINDOW):
             window = slice(start, start + WINDOW)
             lines = [" ".join(line.split()) for line in translate(sentences[window], tasks[window])]
+
             file.write("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
             done += lines
+
+    # The record goes first and comes last: it never describes another file than the one that is there.
     record.unlink(missing_ok=True)
     write_text(path, "".join(f"{line}\n" for line in done))
     if remember:
-        write_text(record, _describe(header, path).decode())
+        write_text(record, _describe_output(header, path))
     partial.unlink()
 
 
-def _describe(header: dict[str, str], path: Path) -> bytes:
-    """Return what a finished file was made from, and what it holds."""
-    return json.dumps(header | {"output": hash_path(path)}).encode()
+def _is_finished(path: Path, record: Path, header: dict[str, str]) -> bool:
+    """Return whether a file is there and was made from the same."""
+    if not path.is_file() or not record.is_file():
+        return False
+    return record.read_bytes() == _describe_output(header, path).encode()
 
 
-def _read_done(path: Path, header: dict[str, str], most: int) -> Iterator[str]:
-    """Yield the translations that an interrupted call left, without a last line that was not written whole."""
-    if not path.is_file():
-        return
-    raw = path.read_bytes()
+def _describe_output(header: dict[str, str], path: Path) -> str:
+    """Return a description of what a finished file was made from, and of its content."""
+    return json.dumps(header | {"output": hash_path(path)})
+
+
+def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
+    """Return the translations that an interrupted call left, if it translated the same.
+
+    A last line that was not written whole is removed from the file.
+
+    Raises:
+        NeuronspecError: If the file is damaged.
+    """
+    if not partial.is_file():
+        return []
+
+    raw = partial.read_bytes()
     whole = raw[: raw.rfind(b"\n") + 1]
     try:
-        first, *lines = [json.loads(line) for line in whole.decode("utf-8").splitlines()] or [None]
+        values = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
     except ValueError as error:
-        raise NeuronspecError(f"{path} is damaged: remove it to begin anew") from error
-    if first != header or len(lines) > most:
-        return
+        raise NeuronspecError(f"{partial} is damaged: remove it to start again") from error
+
+    if not values or values[0] != header or len(values) - 1 > most:
+        return []
     if len(whole) < len(raw):
-        path.write_bytes(whole)
-    yield from lines
+        partial.write_bytes(whole)
+    return values[1:]

@@ -1,9 +1,9 @@
-"""Sentences made ready for decoding: empty ones left out, long ones fitted to the model, each with its direction."""
+"""Sources: sentences made ready for decoding, empty ones left out and long ones fitted to the model."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuronspec.config.sections import TooLong
@@ -14,16 +14,16 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.length_limits import announce_too_long
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Sentences ready for decoding.
 
     Attributes:
         rows: Positions of the sentences that are decoded; the translation of every other one is empty.
-        ids: Encoder's input of each sentence; empty where it is not decoded.
+        ids: Encoder input of each sentence; empty if it is not decoded.
         starts: First tokens of each sentence's decoder.
-        pad: Token that fills up the encoder's input.
-        target_pad: Token that fills up translations that end before others of their batch.
+        pad: Token that pads the encoder's input.
+        target_pad: Token that pads translations that end before others of their batch.
         room: Number of tokens that the decoder can write; None for no limit.
     """
 
@@ -35,7 +35,7 @@ class Sources:
     room: int | None
 
     def cap(self, max_tokens: int) -> int:
-        """Return how many tokens to write at most: `max_tokens`, or as many as the decoder has positions for."""
+        """Return the largest number of tokens to write: `max_tokens`, or less if the decoder has fewer positions."""
         return max_tokens if self.room is None else max(1, min(max_tokens, self.room))
 
 
@@ -46,19 +46,17 @@ def prepare_sources(
 
     Args:
         codec: Codec of the model.
-        sentences: (n,) plain text; one without a visible character is not decoded.
-        tasks: (n,) the direction of each sentence.
-        too_long: Fate of a sentence that is longer than the model can read.
-        quiet: Whether to say nothing about sentences that are too long, because it was said before.
+        sentences: (n,) plain text; a sentence without a visible character is not decoded.
+        tasks: (n,) direction of each sentence.
+        too_long: Treatment of a sentence that is longer than the model can read.
+        quiet: Whether to print no warning about sentences that are too long.
 
     Raises:
-        NeuronspecError: The lengths of the arguments differ; the model cannot do a task, or cannot tell some apart; or
-            a sentence is too long and `too_long` is `error`.
+        NeuronspecError: If the lengths of the arguments differ, the model cannot translate a task or cannot tell tasks
+            apart, or a sentence is too long and `too_long` is `error`.
     """
-    for given, name in ((sentences, "sentences"), (tasks, "tasks")):
-        strange = [given] if isinstance(given, str) else [one for one in given if not isinstance(one, str)]
-        if strange:
-            raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
+    _check_texts(sentences, "sentences")
+    _check_texts(tasks, "tasks")
     if len(sentences) != len(tasks):
         raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
 
@@ -67,9 +65,8 @@ def prepare_sources(
     texts = dict(zip(rows, codec.encode_sources([sentences[row] for row in rows]), strict=True))
 
     long_rows = [row for row in rows if _exceeds(formats[tasks[row]], len(texts[row]))]
-    if long_rows and (not quiet or too_long == "error"):
-        limit = formats[tasks[long_rows[0]]].longest_source
-        announce_too_long([row + 1 for row in long_rows], len(sentences), limit, too_long)
+    if not quiet or too_long == "error":
+        _announce_rows(long_rows, formats, tasks, too_long)
     if too_long == "skip":
         left_out = set(long_rows)
         rows = [row for row in rows if row not in left_out]
@@ -77,9 +74,7 @@ def prepare_sources(
     ids: list[list[int]] = [[] for _ in sentences]
     for row in rows:
         ids[row] = formats[tasks[row]].source(texts[row])
-    rooms = [
-        form.longest_target - len(form.decoding_start) for form in formats.values() if form.longest_target is not None
-    ]
+
     pad = codec.tokenizer.pad_token_id
     target_pad = codec.target_pad
     return Sources(
@@ -88,50 +83,75 @@ def prepare_sources(
         starts=[formats[task].decoding_start for task in tasks],
         pad=pad,
         target_pad=pad if target_pad is None else target_pad,
-        room=min(rooms, default=None),
+        room=_find_room(formats.values()),
     )
 
 
 def check_sources(
     codec: TextCodec, sentences: Sequence[str], tasks: Sequence[str], too_long: TooLong, name: str
 ) -> None:
-    """Say once, before a file is translated, which of its lines are too long, and whether the model can do its tasks.
+    """Check a file before it is translated: can the model translate its directions, and which lines are too long?
 
     Args:
         codec: Codec of the model.
         sentences: (n,) lines of the file.
-        tasks: (n,) the direction of each line.
-        too_long: Fate of lines that are longer than the model can read.
-        name: The file's name, for the message.
+        tasks: (n,) direction of each line.
+        too_long: Treatment of lines that are longer than the model can read.
+        name: Name of the file, for the message.
 
     Raises:
         NeuronspecError: As for `prepare_sources`.
     """
     formats = codec.formats(tasks)
-    limited = any(form.longest_source is not None for form in formats.values())
-    suspects = [
-        row
-        for row, (sentence, task) in enumerate(zip(sentences, tasks, strict=True))
-        if limited and _exceeds(formats[task], _bound_tokens(sentence)) and not is_empty(sentence)
-    ]
+    if all(form.longest_source is None for form in formats.values()):
+        return
+
+    # Encoding takes long, so only lines that could be too long are encoded.
+    suspects = []
+    for row, (sentence, task) in enumerate(zip(sentences, tasks, strict=True)):
+        if _exceeds(formats[task], _bound_tokens(sentence)) and not is_empty(sentence):
+            suspects.append(row)
+
     encoded = codec.encode_sources([sentences[row] for row in suspects])
     long_rows = [row for row, ids in zip(suspects, encoded, strict=True) if _exceeds(formats[tasks[row]], len(ids))]
-    if long_rows:
-        limit = formats[tasks[long_rows[0]]].longest_source
-        announce_too_long([row + 1 for row in long_rows], len(sentences), limit, too_long, name)
+    _announce_rows(long_rows, formats, tasks, too_long, name)
+
+
+def _check_texts(texts: Sequence[str], name: str) -> None:
+    strange = [texts] if isinstance(texts, str) else [text for text in texts if not isinstance(text, str)]
+    if strange:
+        raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
+
+
+def _announce_rows(
+    rows: Sequence[int], formats: Mapping[str, TaskFormat], tasks: Sequence[str], too_long: TooLong, name: str = ""
+) -> None:
+    """Announce the rows that are too long, if there are any."""
+    if not rows:
+        return
+
+    first = formats[tasks[rows[0]]]
+    numbers = [row + 1 for row in rows]
+    announce_too_long(numbers, total=len(tasks), limit=first.longest_source, too_long=too_long, name=name)
+
+
+def _find_room(formats: Iterable[TaskFormat]) -> int | None:
+    """Return how many tokens the decoder can write in every one of these formats; None for no limit."""
+    rooms = [form.longest_target - len(form.decoding_start) for form in formats if form.longest_target is not None]
+    return min(rooms, default=None)
 
 
 def _exceeds(form: TaskFormat, tokens: int) -> bool:
-    """Return whether a source of so many tokens of text is longer than the model can read."""
+    """Return whether a source with this many tokens of text is longer than the model can read."""
     room = form.room[0]
     return room is not None and tokens > room
 
 
 def _bound_tokens(sentence: str) -> int:
-    """Return a number of tokens that no tokenizer exceeds, found without one.
+    """Return an upper bound of a sentence's number of tokens with any tokenizer, found without one.
 
-    No token stands for less than a byte of what becomes of the text first: a tokenizer may replace a character by
-    several (an Arabic ligature by eighteen), put a space in front, and special tokens in the text are broken by spaces.
+    A token stands for at least one byte of the normalized text. Normalizing may replace a character by several (an
+    Arabic ligature by eighteen) and put a space in front, and spaces are put into special tokens in the text.
     """
     normal = unicodedata.normalize("NFKC", sentence).casefold()
     most = max(len(text.encode("utf-8", "replace")) for text in (sentence, normal))

@@ -1,0 +1,98 @@
+"""CTranslate2's beam search, with the results that transformers' search would choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from neuronspec.config.sections import Translation
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.translation.ct2_conversion import USE_DEFAULT_ENGINE
+from neuronspec.translation.nonfinite_scores import NAN_SCORES
+from neuronspec.translation.sources import Sources
+
+# Transformers continues a search while a better hypothesis may come. CTranslate2 ends it at this many times `beams`.
+_SEARCH_PATIENCE = 2
+
+
+def find_best(
+    translator: Any, model: PreTrainedModel, sources: Sources, rows: Sequence[int], *, end: str, options: Translation
+) -> list[list[int]]:
+    """Return the ids of the best translation of each row.
+
+    Args:
+        translator: Translator of CTranslate2 with the converted model, whose tokens are called by their numbers.
+        model: Model before its conversion; its generation configuration is obeyed in addition to the options.
+        sources: Sentences ready for decoding.
+        rows: Positions of the sentences to translate.
+        end: Token that ends a sentence.
+        options: Beam size and lengths.
+
+    Raises:
+        NeuronspecError: If CTranslate2 cannot translate a sentence, or a score is NaN.
+    """
+    settings: Any = model.generation_config
+    starts = [sources.starts[row] for row in rows]
+    given = len(starts[0]) - 1  # CTranslate2 counts these tokens as new ones, transformers does not
+    if settings.forced_bos_token_id is not None and not given:
+        starts = [[*start, settings.forced_bos_token_id] for start in starts]
+
+    forces_end = settings.forced_eos_token_id is not None
+    patience = _find_patience(options, settings)
+    forbidden = [_name_tokens(words) for words in settings.bad_words_ids or ()]
+
+    try:
+        results = translator.translate_batch(
+            [_name_tokens(sources.ids[row]) for row in rows],
+            [_name_tokens(start) for start in starts],
+            beam_size=options.beams,
+            patience=patience,
+            num_hypotheses=options.beams * patience,
+            length_penalty=options.length_penalty,
+            max_decoding_length=max(1, sources.cap(options.max_tokens) + given - forces_end),
+            min_decoding_length=0,
+            max_input_length=0,
+            repetition_penalty=settings.repetition_penalty or 1,
+            no_repeat_ngram_size=settings.no_repeat_ngram_size or 0,
+            suppress_sequences=forbidden or None,
+            return_end_token=True,
+            return_scores=True,
+        )
+    except (RuntimeError, ValueError) as error:  # such as a source that is longer than the table of positions
+        reason = first_line(error)
+        raise NeuronspecError(f"CTranslate2 cannot translate this: {reason}; {USE_DEFAULT_ENGINE}") from error
+
+    if any(np.isnan(result.scores).any() for result in results):
+        raise NeuronspecError(NAN_SCORES)
+    forced_end = end if forces_end else None
+    return [
+        _choose_best(result, given=given, forced_end=forced_end, length_penalty=options.length_penalty)
+        for result in results
+    ]
+
+
+def _find_patience(options: Translation, settings: Any) -> int:
+    """Return how many times `beams` finished hypotheses end a search."""
+    early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
+    return 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
+
+
+def _name_tokens(ids: Sequence[int]) -> list[str]:
+    """Return the names of tokens in a converted model: their numbers."""
+    return [*map(str, ids)]
+
+
+def _choose_best(result: Any, *, given: int, forced_end: str | None, length_penalty: float) -> list[int]:
+    """Return the ids of the hypothesis with the highest score, normalized by the length that transformers counts."""
+    lengths = np.array([len(tokens) for tokens in result.hypotheses])
+
+    # Transformers does not count the given tokens, and counts a forced end that CTranslate2 has left out.
+    lacks_end = [forced_end is not None and tokens[-1] != forced_end for tokens in result.hypotheses]
+    counted = np.maximum(lengths - given + lacks_end, 1)
+
+    scores = np.array(result.scores) * (lengths / counted) ** length_penalty
+    best = result.hypotheses[int(scores.argmax())]
+    return [int(token) for token in best]
