@@ -192,7 +192,9 @@ def test_one_and_two_tasks_are_measured_as_far_as_they_go(tasks: list[str]) -> N
 def test_tasks_that_stand_for_no_languages_have_no_families() -> None:
     counts = plant_nothing(["news", "law", "talks", "mail"])
     measures = analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(4))
-    assert measures.missing == {"families": "the tasks stand for no languages, so there are no families to compare"}
+    assert measures.missing == {
+        "families": "the tasks are not named after languages, so there are no families to compare"
+    }
     for one in measures.layers.values():
         assert one.compared.tasks == counts.tasks
         assert one.structure.families is None
@@ -240,3 +242,34 @@ def test_words_are_those_of_the_panels_tasks() -> None:
     words["encoder"][masks.task_index("de-en")] = 0
     with pytest.raises(NeuronspecError, match="has no tokens"):
         analyze(masks, options=BARE, tokens=words)
+
+
+# Measures are printed as a table.
+
+
+def test_printed_measures_are_a_table_of_the_layers() -> None:
+    measures = measure_families()
+    blocks = str(measures).split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == [
+        f"{stack}, {layers[0].compared.title}: {len(layers[0].compared.tasks)} tasks"
+        for stack, layers in measures.stacks.items()
+    ]
+    for block, layers in zip(blocks, measures.stacks.values(), strict=True):
+        _, header, *rows = block.splitlines()
+        assert header.split() == ["layer", "sparsity", "IoU", "chance", "lowest", "z", "family", "r", "p"]
+        assert len({len(line) for line in [header, *rows]}) == 1
+        for row, one in zip(rows, layers, strict=True):
+            name, sparsity, iou, chance, z, r, p = row.split()
+            assert name == one.layer
+            mask = measures.masks.layer(name)[[measures.masks.task_index(task) for task in one.compared.tasks]]
+            assert float(sparsity) == pytest.approx(1 - mask.double().mean().item(), abs=0.0051)
+            assert float(iou) == pytest.approx(one.pairs.mean(), abs=0.0051)
+            assert float(chance) == pytest.approx(one.chance.mean[np.triu_indices(len(one.iou), 1)].mean(), abs=0.0051)
+            assert float(z) == pytest.approx(np.nanmin(one.chance.z(one.iou)), abs=0.051)
+            assert float(r) == pytest.approx(one.structure.correlations["family"].r, abs=0.0051)
+            assert one.structure.correlations["family"].p_value - 0.0005 <= float(p) <= 1
+
+
+def test_printed_measures_of_one_task_have_no_overlap() -> None:
+    measures = analyze(NeuronMasks.from_dict({"news": {"decoder.0": [1, 0, 0, 0]}}))
+    assert str(measures).splitlines()[2].split() == ["decoder.0", "0.75", "-", "-", "-", "-", "-"]

@@ -32,7 +32,7 @@ def overlap(near: Matrix, noise: float = 0.1, seed: int = 0) -> Matrix:
 def find(iou: Matrix, panel: ComparedTasks = PANEL, words: Matrix | None = None) -> Structure:
     counts = None if words is None else words.astype(np.int64)
     sizes = np.full(len(iou), 40)  # all alike: nothing to hold fixed
-    return find_structure(iou, panel, find_distances(panel, counts, Analysis()), sizes, permutations=299, seed=0)
+    return find_structure(iou, panel, find_distances(panel, counts, Analysis()), sizes=sizes, permutations=299, seed=0)
 
 
 def test_overlaps_of_families_are_found_to_follow_families() -> None:
@@ -79,7 +79,9 @@ def test_sizes_take_over_what_families_only_seem_to_explain() -> None:
     groups = np.unique(PANEL.families, return_inverse=True)[1]
     sizes = 20 + 10 * groups  # every family has masks of its own size, and overlaps follow the sizes alone
     iou = overlap(1 - np.abs(sizes[:, None] - sizes) / 40, noise=0.05)
-    structure = find_structure(iou, PANEL, find_distances(PANEL, None, Analysis()), sizes, 299, 0)
+    structure = find_structure(
+        iou, PANEL, find_distances(PANEL, None, Analysis()), sizes=sizes, permutations=299, seed=0
+    )
     assert structure.correlations["family"].p_value <= 0.01
     assert structure.partial["mask size"].p_value <= 0.01
     assert structure.partial["family"].r < 0.5 * structure.correlations["family"].r
@@ -95,7 +97,7 @@ def test_tasks_without_languages_have_words_and_own_distances_alone(tmp_path: Pa
     assert list(distances) == ["vocabulary", "style"]
     assert distances["style"].tolist() == [[0, 3, 2], [3, 0, 1], [2, 1, 0]]  # in the order of the panel
     sizes = np.array([9, 9, 9])
-    structure = find_structure(1 - distances["style"] / 4, panel, distances, sizes, permutations=99, seed=0)
+    structure = find_structure(1 - distances["style"] / 4, panel, distances, sizes=sizes, permutations=99, seed=0)
     assert structure.correlations["style"].r == pytest.approx(1)
     assert structure.families is structure.scripts is None
     assert not structure.partial  # words have no rivals here

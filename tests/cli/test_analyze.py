@@ -191,7 +191,7 @@ def test_tasks_that_are_no_languages_are_compared_under_their_names(call: Call, 
     found = read_found("found")
     assert found["panels"]["decoder"]["names"] == ["reviews in 2020", "contracts"]
     assert found["panels"]["decoder"]["families"] == []
-    assert "stand for no languages" in found["missing"]["families"]
+    assert "not named after languages" in found["missing"]["families"]
     assert "no activation counts" not in json.dumps(found["missing"])
     assert "neurons.states=true" in found["missing"]["intervals"]
     assert {card["label"] for card in found["cards"]["languages"]} == {"reviews in 2020", "contracts"}

@@ -1,1 +1,5 @@
-"""Measuring what the neuron masks say about languages: overlaps, chance, trees, distances, ablation."""
+"""Measuring masks: overlaps, chance, trees, what overlaps follow, reliability, and ablation."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

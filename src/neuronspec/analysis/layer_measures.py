@@ -19,15 +19,15 @@ from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
 Matrix = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resampled:
-    """What other sentences of the same tasks would have given in one layer.
+    """Measures of one layer from resampled sentences.
 
     Attributes:
-        interval: of the IoU of each pair of tasks.
-        null: the IoU of each pair if the task of a sentence made no difference.
-        halves: two random halves of the sentences against each other.
-        curve: fewer sentences against all.
+        interval: Confidence interval of the IoU of each pair of tasks.
+        null: IoU of each pair after sentences were shuffled over the tasks.
+        halves: Agreement of two random halves of the sentences.
+        curve: Agreement of fewer sentences with all of them.
     """
 
     interval: OverlapInterval
@@ -36,18 +36,18 @@ class Resampled:
     curve: Sequence[LearningCurvePoint]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerMeasures:
-    """What is measured of one layer.
+    """Measures of one layer.
 
     Attributes:
-        layer: its name.
-        compared: the tasks that are compared in it.
+        layer: Name of the layer.
+        compared: Tasks that are compared in the layer.
         iou: (tasks, tasks) IoU of their masks.
-        chance: the IoU of random sets of the same sizes.
-        structure: what the overlaps follow.
-        shares: for other k, the correlation of the overlaps there with these.
-        resampled: where the sentences' states were recorded.
+        chance: IoU of random sets of the same sizes.
+        structure: Distances and groups that the overlaps follow.
+        shares: For each other k, the correlation of the overlaps there with the overlaps here.
+        resampled: Measures from resampled sentences; None without the states of single sentences.
     """
 
     layer: str
@@ -60,9 +60,9 @@ class LayerMeasures:
 
     @property
     def above_chance(self) -> Matrix:
-        """The (tasks, tasks) IoU without what is chance: 0 for random sets of the same sizes, 1 for equal ones."""
-        rest = 1 - self.chance.mean
-        return np.divide(self.iou - self.chance.mean, rest, out=np.zeros_like(self.iou), where=rest > 0)
+        """The (tasks, tasks) IoU corrected for chance: 0 for random sets of the same sizes, 1 for equal sets."""
+        possible = 1 - self.chance.mean
+        return np.divide(self.iou - self.chance.mean, possible, out=np.zeros_like(self.iou), where=possible > 0)
 
     @property
     def pairs(self) -> Matrix:
@@ -70,7 +70,7 @@ class LayerMeasures:
         return above_diagonal(self.iou)
 
 
-def measure_overlap(masks: NeuronMasks, layer: str, panel: ComparedTasks) -> Matrix:
-    """Return the (tasks, tasks) IoU that masks have in a layer between the tasks of a panel."""
-    rows = [masks.task_index(task) for task in panel.tasks]
+def measure_overlap(masks: NeuronMasks, layer: str, compared: ComparedTasks) -> Matrix:
+    """Return the (tasks, tasks) IoU of masks in one layer, between the compared tasks."""
+    rows = [masks.task_index(task) for task in compared.tasks]
     return pairwise_iou(masks.layer(layer)[rows].numpy())

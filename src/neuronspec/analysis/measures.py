@@ -1,4 +1,4 @@
-"""Everything that is measured of a set of masks, layer by layer."""
+"""Measures of a set of masks: overlaps and what they follow, layer by layer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuronspec.analysis.chance import chance_overlap
 from neuronspec.analysis.compared_tasks import ComparedTasks, choose_tasks_by_stack
 from neuronspec.analysis.layer_measures import LayerMeasures, Matrix, Resampled, measure_overlap
+from neuronspec.analysis.measures_summary import summarize_layers
 from neuronspec.analysis.missing_measures import find_missing
 from neuronspec.analysis.reliability import measure_learning_curve, split_halves
 from neuronspec.analysis.resampling import bootstrap_iou, shuffle_null
@@ -26,19 +27,20 @@ from neuronspec.statistics.correlation import correlate
 from neuronspec.statistics.trends import Trend, find_trend
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Everything that is measured of a set of masks.
+    """Measures of a set of masks; printed, they are a table of the overlaps in every layer.
 
     Attributes:
-        masks: the masks.
-        pivot: the language that the others are paired with.
-        layers: by name, in their order.
-        trends: by stack, whether the overlaps rise or fall from layer to layer.
-        corrected: the same of the overlaps above chance: larger masks overlap more, whatever their tasks.
-        by_share: the masks that other k select from the same counts.
-        against: by the name of other masks, for each layer the correlation of their overlaps with these.
-        missing: by the name of a part that could not be measured, why.
+        masks: Masks that were measured.
+        pivot: Language that the others are paired with.
+        layers: Measures of each layer by its name, in the order of the masks.
+        trends: For each stack, the trend of the overlaps over its layers.
+        corrected: For each stack, the trend of the overlaps corrected for chance: larger masks overlap more,
+            whatever their tasks.
+        by_share: Masks that other k select from the same counts.
+        against: For each set of other masks, the correlation of its overlaps with these, layer by layer.
+        missing: Reason why a part could not be measured, by the name of the part.
     """
 
     masks: NeuronMasks
@@ -52,11 +54,11 @@ class Measures:
 
     @property
     def stacks(self) -> dict[str, list[LayerMeasures]]:
-        """The layers of each stack, in their order."""
-        stacks: dict[str, list[LayerMeasures]] = {}
-        for one in self.layers.values():
-            stacks.setdefault(one.compared.stack, []).append(one)
-        return stacks
+        """The measured layers of each stack, in their order."""
+        return _group_by_stack(self.layers)
+
+    def __str__(self) -> str:
+        return summarize_layers(self.masks, self.stacks)
 
 
 def analyze(
@@ -70,93 +72,161 @@ def analyze(
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Measures:
-    """Measure what masks say about their tasks, and how firmly they say it (paper, 3.2, A.8, A.9, and beyond).
+    """Measure how far the masks of tasks overlap, and what the overlaps follow (paper 3.2, A.8, A.9).
+
+    In the encoder the tasks x-pivot are compared, in the decoder pivot-x. With counts, the measures say how the
+    choice of k changes the overlaps; with counts that hold the states of single sentences, also how reliable they are.
 
     Args:
-        masks: of any tasks.
-        counts: that the masks were selected from; where they hold `states`, sentences are resampled.
-        pivot: the language that the others are paired with.
-        options: which tasks to compare, how often to resample, other distances: see docs/configuration.md.
-        tokens: by stack, (masks.tasks, vocabulary) how often each token stands in each task's text, on the side that
-            the stack reads. Without it nobody can tell whether languages share neurons because they share words.
-        against: other masks with the same layers and tasks, such as those of another seed, by a name.
-        seed: of everything that is drawn.
-        advance: called after each layer.
+        masks: Masks of any tasks.
+        counts: Activation counts that the masks were selected from.
+        pivot: Language that the others are paired with, in any spelling.
+        options: Settings of the analysis, as in the section `analysis` of a configuration; by default its defaults.
+        tokens: For each stack, (masks.tasks, vocabulary) how often each token occurs in each task's text, on the side
+            that the stack reads. Without it, shared words cannot be tested as an explanation of the overlaps.
+        against: Other masks with the same layers and tasks, such as those of another seed, by a name.
+        seed: Seed of everything that is drawn at random.
+        advance: Function that is called after each layer.
 
     Returns:
-        The measures.
+        The measures; `print` shows them as a table.
 
     Raises:
-        NeuronspecError: counts, masks or distances that do not belong together.
+        NeuronspecError: If counts, masks or distances do not belong together.
 
     Example:
         >>> masks = NeuronMasks.from_dict({"en-de": {"decoder.0": [1, 1, 0, 0]}, "en-nl": {"decoder.0": [1, 0, 0, 1]}})
-        >>> round(analyze(masks).layers["decoder.0"].structure.within, 2)
-        0.33
+        >>> measures = analyze(masks)
+        >>> measures.layers["decoder.0"].iou.round(2).tolist()
+        [[1.0, 0.33], [0.33, 1.0]]
+        >>> print(measures)
+        decoder, en to x: 2 tasks
+        layer      sparsity    IoU  chance  lowest z  family r      p
+        decoder.0      0.50   0.33    0.39      -0.2         -      -
     """
     options = options or Analysis()
     pivot = spell_pivot(masks.tasks, pivot)
-    panels = choose_tasks_by_stack(masks.tasks, masks.layers, pivot, options.sides)
-    distances = {}
-    for stack, panel in panels.items():
-        words = None if tokens is None else tokens[stack][[masks.task_index(task) for task in panel.tasks]]
-        distances[stack] = find_distances(panel, words, options)
-    missing = find_missing(masks, counts, panels, options) | (
-        {} if tokens is not None else {"vocabulary": "there was no text to compare the languages' words in"}
-    )
-    by_share = {} if counts is None or "shares" in missing else _select_shares(masks, counts, options.shares)
+    compared = choose_tasks_by_stack(masks.tasks, masks.layers, pivot, options.sides)
+
+    # What can be measured
+    missing = find_missing(masks, counts, compared, options)
+    if tokens is None:
+        missing["vocabulary"] = "there was no text to compare the languages' words in"
+    by_share = {}
+    if counts is not None and "shares" not in missing:
+        by_share = _select_shares(masks, counts, options.shares)
+    resampled_counts = None if "intervals" in missing else counts
+
+    # Every layer by itself
+    distances = _find_distances(masks, compared, tokens, options)
     layers = {}
     for layer in masks.layers:
-        panel = panels[stack_of(layer)]
-        chosen = masks.layer(layer)[[masks.task_index(task) for task in panel.tasks]].numpy()  # (tasks, d_ff)
-        iou = pairwise_iou(chosen)
-        layers[layer] = LayerMeasures(
-            layer,
-            panel,
-            iou,
-            chance_overlap(chosen.sum(1), chosen.shape[1]),
-            find_structure(iou, panel, distances[panel.stack], chosen.sum(1), options.permutations, seed),
-            {k: correlate(iou, measure_overlap(other, layer, panel)) for k, other in by_share.items()},
-            None if counts is None or "intervals" in missing else _resample(masks, counts, layer, panel, options, seed),
+        tasks = compared[stack_of(layer)]
+        layers[layer] = _measure_layer(
+            masks, layer, tasks, distances=distances[tasks.stack], by_share=by_share, options=options, seed=seed
         )
+        if resampled_counts is not None:
+            resampled = _resample(masks, resampled_counts, layer, tasks, resamples=options.resamples, seed=seed)
+            layers[layer] = replace(layers[layer], resampled=resampled)
         advance()
-    measures = Measures(masks, pivot, layers, {}, {}, by_share, {}, missing)
-    return replace(
-        measures,
-        trends={
-            stack: find_trend(_average([one.iou for one in ordered])) for stack, ordered in measures.stacks.items()
-        },
-        corrected={
-            stack: find_trend(_average([one.above_chance for one in ordered]))
-            for stack, ordered in measures.stacks.items()
-        },
-        against={
-            name: {
-                layer: correlate(one.iou, measure_overlap(other, layer, one.compared)) for layer, one in layers.items()
-            }
-            for name, other in (against or {}).items()
-        },
+
+    # All layers of a stack together
+    stacks = _group_by_stack(layers)
+    trends = {stack: _find_trend([one.iou for one in ordered]) for stack, ordered in stacks.items()}
+    corrected = {stack: _find_trend([one.above_chance for one in ordered]) for stack, ordered in stacks.items()}
+
+    return Measures(
+        masks=masks,
+        pivot=pivot,
+        layers=layers,
+        trends=trends,
+        corrected=corrected,
+        by_share=by_share,
+        against={name: _correlate_layers(layers, other) for name, other in (against or {}).items()},
+        missing=missing,
     )
+
+
+def _measure_layer(
+    masks: NeuronMasks,
+    layer: str,
+    compared: ComparedTasks,
+    *,
+    distances: Mapping[str, Matrix],
+    by_share: Mapping[float, NeuronMasks],
+    options: Analysis,
+    seed: int,
+) -> LayerMeasures:
+    """Measure one layer without resampling its sentences."""
+    rows = [masks.task_index(task) for task in compared.tasks]
+    selected = masks.layer(layer)[rows].numpy()  # (tasks, d_ff)
+    sizes, width = selected.sum(1), selected.shape[1]
+    iou = pairwise_iou(selected)
+
+    return LayerMeasures(
+        layer=layer,
+        compared=compared,
+        iou=iou,
+        chance=chance_overlap(sizes, width),
+        structure=find_structure(iou, compared, distances, sizes=sizes, permutations=options.permutations, seed=seed),
+        shares={k: correlate(iou, measure_overlap(other, layer, compared)) for k, other in by_share.items()},
+        resampled=None,
+    )
+
+
+def _find_distances(
+    masks: NeuronMasks,
+    compared: Mapping[str, ComparedTasks],
+    tokens: Mapping[str, NDArray[np.int64]] | None,
+    options: Analysis,
+) -> dict[str, dict[str, Matrix]]:
+    """Return for each stack the distances between its languages, by name."""
+    distances = {}
+    for stack, tasks in compared.items():
+        words = None
+        if tokens is not None:
+            words = tokens[stack][[masks.task_index(task) for task in tasks.tasks]]
+        distances[stack] = find_distances(tasks, words, options)
+    return distances
 
 
 def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequence[float]) -> dict[float, NeuronMasks]:
+    """Return the masks that each k selects by the rule of these masks."""
     rule = masks.signature["rule"]
     return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
 
 
 def _resample(
-    masks: NeuronMasks, counts: ActivationCounts, layer: str, panel: ComparedTasks, options: Analysis, seed: int
+    masks: NeuronMasks, counts: ActivationCounts, layer: str, compared: ComparedTasks, *, resamples: int, seed: int
 ) -> Resampled:
-    states, select = SentenceStates.from_counts(counts, layer, panel.tasks), make_selector(masks.signature, layer)
+    """Measure how reliable the overlaps of one layer are."""
+    states = SentenceStates.from_counts(counts, layer, compared.tasks)
+    select = make_selector(masks.signature, layer)
     return Resampled(
-        bootstrap_iou(states, select, resamples=options.resamples, seed=seed),
-        shuffle_null(states, select, shuffles=options.resamples, seed=seed),
-        split_halves(states, select, seed=seed),
-        measure_learning_curve(states, select, seed=seed),
+        interval=bootstrap_iou(states, select, resamples=resamples, seed=seed),
+        null=shuffle_null(states, select, shuffles=resamples, seed=seed),
+        halves=split_halves(states, select, seed=seed),
+        curve=measure_learning_curve(states, select, seed=seed),
     )
 
 
-def _average(matrices: Sequence[Matrix]) -> Matrix:
-    """Return (tasks, layers) the mean overlap of each task with the others: pairs are no sample, tasks rather are."""
-    others = ~np.eye(len(matrices[0]), dtype=bool)
-    return np.stack([np.mean(one, axis=1, where=others) if len(one) > 1 else one[0] for one in matrices], axis=1)
+def _find_trend(overlaps: Sequence[Matrix]) -> Trend:
+    """Return the trend over layers of (tasks, tasks) overlaps.
+
+    Pairs share tasks and are no independent sample; so each task counts once, by its mean overlap with the others.
+    """
+    others = ~np.eye(len(overlaps[0]), dtype=bool)
+    means = [one.mean(axis=1, where=others) if len(one) > 1 else one[0] for one in overlaps]
+    return find_trend(np.stack(means, axis=1))  # (tasks, layers)
+
+
+def _correlate_layers(layers: Mapping[str, LayerMeasures], other: NeuronMasks) -> dict[str, float]:
+    """Return for each layer the correlation of its overlaps with those of other masks."""
+    return {layer: correlate(one.iou, measure_overlap(other, layer, one.compared)) for layer, one in layers.items()}
+
+
+def _group_by_stack(layers: Mapping[str, LayerMeasures]) -> dict[str, list[LayerMeasures]]:
+    stacks: dict[str, list[LayerMeasures]] = {}
+    for one in layers.values():
+        stacks.setdefault(one.compared.stack, []).append(one)
+    return stacks

@@ -18,31 +18,53 @@ RULES_WITH_K = ("coverage", "top", "released", "random")
 
 
 def find_missing(
-    masks: NeuronMasks, counts: ActivationCounts | None, panels: Mapping[str, ComparedTasks], options: Analysis
+    masks: NeuronMasks, counts: ActivationCounts | None, compared: Mapping[str, ComparedTasks], options: Analysis
 ) -> dict[str, str]:
-    """Return why parts cannot be measured, by their names."""
+    """Return the parts that cannot be measured, with the reason.
+
+    Args:
+        masks: Masks of any tasks.
+        counts: Activation counts that the masks were selected from.
+        compared: Tasks that are compared in each stack.
+        options: Settings of the analysis.
+
+    Returns:
+        The reason for each missing part: `families`, `shares` (other k), `intervals` (everything that resamples).
+
+    Raises:
+        NeuronspecError: If the counts belong to another model or other tasks.
+    """
     missing = {}
-    if not any(panel.languages for panel in panels.values()):
-        missing["families"] = "the tasks stand for no languages, so there are no families to compare"
+    if not any(tasks.languages for tasks in compared.values()):
+        missing["families"] = "the tasks are not named after languages, so there are no families to compare"
     if masks.signature.get("rule") not in RULES_WITH_K:
         missing["shares"] = f"the rule {masks.signature.get('rule', 'by hand')!r} has no k to vary"
     if not options.resamples:
         missing["intervals"] = "resampling was switched off (analysis.resamples=0)"
+
     if counts is None:
-        none = "there are no activation counts beside the masks"
-        return {"shares": none, "intervals": none} | missing
+        reason = "there are no activation counts next to the masks"
+        return {"shares": reason, "intervals": reason} | missing
+
     if counts.widths != masks.widths or not set(masks.tasks) <= set(counts.tasks):
         raise NeuronspecError(
             "the activation counts are of another model or of other tasks than the masks: give those that the masks "
             "were selected from, or none"
         )
-    rows = [counts.tasks.index(task) for task in masks.tasks]
     try:
-        for layer in masks.layers:
-            select = make_selector(masks.signature, layer)
-            if not np.array_equal(select(counts.values[layer].numpy()[rows]), masks.layer(layer).numpy()):
-                raise NeuronspecError("these masks are not what their signature selects from the counts")
-            SentenceStates.from_counts(counts, layer, masks.tasks)
+        _check_resampling(masks, counts)
     except NeuronspecError as error:
         missing.setdefault("intervals", str(error))
     return missing
+
+
+def _check_resampling(masks: NeuronMasks, counts: ActivationCounts) -> None:
+    """Check that the masks can be selected again from single sentences."""
+    rows = [counts.tasks.index(task) for task in masks.tasks]
+    for layer in masks.layers:
+        select = make_selector(masks.signature, layer)
+        reselected = select(counts.values[layer].numpy()[rows])
+        if not np.array_equal(reselected, masks.layer(layer).numpy()):
+            raise NeuronspecError("these masks are not what their signature selects from the counts")
+
+        SentenceStates.from_counts(counts, layer, masks.tasks)  # refuses counts without the states of sentences

@@ -1,4 +1,10 @@
-"""Overlaps of resampled sentences: confidence intervals, and whether tasks differ at all."""
+"""Overlaps of resampled sentences: confidence intervals, and whether tasks differ at all.
+
+Everything here draws sentences of one layer again, selects neurons from them, and compares the masks. Neurons are
+selected row by row: those of a task by its own counts (`make_selector` selects as a set of masks was selected). The
+draws of a task depend on the seed and its name alone; so the same sentences are drawn in every layer, whatever other
+tasks there are. Tasks that translate the same sentences still draw their own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +26,12 @@ from neuronspec.statistics.permutation import count_reached, find_p_value
 
 @dataclass(frozen=True, eq=False)
 class OverlapInterval:
-    """The lower and the upper end of a confidence interval for every pair of tasks, (tasks, tasks) each."""
+    """Confidence interval of the IoU of every pair of tasks.
+
+    Attributes:
+        low: (tasks, tasks) lower ends.
+        high: (tasks, tasks) upper ends.
+    """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -28,14 +39,14 @@ class OverlapInterval:
 
 @dataclass(frozen=True, eq=False)
 class ShuffledOverlap:
-    """The overlaps of tasks, and what they would be if it made no difference whose a sentence is.
+    """Overlaps of tasks, and overlaps after their sentences were shuffled over the tasks.
 
     Attributes:
         iou: (tasks, tasks) IoU of the tasks as they are.
         mean: (tasks, tasks) mean IoU after shuffling.
-        sd: (tasks, tasks) its standard deviation over shuffles.
-        p_value: how probable a mean IoU of all pairs as low as that of the tasks is if no task differs; at least
-            1 / (1 + shuffles); nan of one task.
+        sd: (tasks, tasks) standard deviation of the IoU over shuffles.
+        p_value: Probability of a mean IoU of all pairs as low as that of the tasks if no task differs; at least
+            1 / (1 + shuffles); nan for one task.
     """
 
     iou: NDArray[np.float64]
@@ -47,8 +58,8 @@ class ShuffledOverlap:
     def z(self) -> NDArray[np.float64]:
         """How many standard deviations each IoU is above the shuffled ones: far below 0 where tasks differ.
 
-        It describes a pair beside the others, and is no test of it: with sentences of all tasks shuffled, two tasks
-        that are alike are told from the mixture, too.
+        It compares pairs with each other and does not test a single pair: since sentences of all tasks are shuffled,
+        two tasks that are alike also differ from the mixture.
         """
         return standardize(self.iou, self.mean, self.sd)
 
@@ -56,30 +67,33 @@ class ShuffledOverlap:
 def bootstrap_iou(
     states: SentenceStates, select: Selector, resamples: int = 200, level: float = 0.95, seed: int = 0
 ) -> OverlapInterval:
-    """Return how far the overlaps would move with other sentences: an interval around each pair's IoU.
+    """Return a confidence interval of each pair's IoU: how far the overlaps would move with other sentences.
 
-    It is an interval of the IoU to expect from as many sentences of the same kind: IoU plus and minus the bootstrap's
-    standard deviation times the normal quantile, about nominal in simulations, for languages alike and unlike. Not of
-    the IoU that endless text would give: masks from few sentences are noisy, and noise makes masks differ, so an
-    observed IoU lies below that one (two equal languages do not reach 1), and that of resampled sentences, noisier
-    still, below the observed one. Percentile intervals therefore may not even hold the IoU, and neither they nor basic
-    or bias-corrected ones hold the endless text's IoU as often as they promise. Compare pairs whose tasks have about
-    the same number of sentences.
+    It is an interval of the IoU to expect from as many sentences of the same kind: the IoU plus and minus the
+    bootstrap's standard deviation times the normal quantile. In simulations its coverage is about nominal, for similar
+    and for different languages.
+
+    It is not an interval of the IoU with unlimited text. Masks from few sentences are noisy, and noise makes masks
+    differ; so an observed IoU lies below the IoU with unlimited text (two equal languages do not reach 1), and the IoU
+    of resampled sentences, which are noisier still, below the observed one. Therefore percentile intervals may not
+    even contain the observed IoU, and neither they nor basic or bias-corrected intervals cover the IoU with unlimited
+    text as often as they promise. Compare pairs whose tasks have about the same number of sentences.
 
     Args:
-        states: of one layer.
-        select: the neurons of each row of counts.
-        resamples: how many times sentences are drawn with replacement, each task's by themselves.
-        level: the share of such intervals that hold what they are for.
-        seed: from 0 on; the same seed gives the same interval.
+        states: States of the sentences in one layer.
+        select: Function that selects the neurons of each row of counts.
+        resamples: Number of times that sentences are drawn with replacement, for each task by itself.
+        level: Confidence level of the interval, between 0 and 1.
+        seed: Seed of the draws, from 0; the same seed gives the same interval.
 
     Returns:
-        (tasks, tasks) ends, within 0..1; both 1 on the diagonal.
+        (tasks, tasks) ends, within 0..1; both are 1 on the diagonal.
 
     Raises:
-        NeuronspecError: less than 2 resamples, or a level or seed that is none.
+        NeuronspecError: If there are fewer than 2 resamples, or the level or the seed is invalid.
 
     Example:
+        >>> from neuronspec.analysis.reselection import make_selector
         >>> rng = np.random.default_rng(0)
         >>> texts = {task: rng.random((40, 60)) < rng.random(60) for task in ("de-en", "ja-en")}
         >>> select = make_selector({"rule": "top", "k.encoder": "0.5"}, "encoder.0")
@@ -91,32 +105,34 @@ def bootstrap_iou(
     if not 0 < level < 1:
         raise NeuronspecError(f"level is {level}, but must lie between 0 and 1; 0.95 is usual")
 
-    def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+    def draw_with_replacement(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
         return generator.multinomial(sentences, np.full(sentences, 1 / sentences), resamples)
 
-    reach = norm.ppf((1 + level) / 2) * states.iou(states.draw(select, weigh, seed)).std(axis=0, ddof=1)
+    drawn = states.iou(states.draw(select, draw_with_replacement, seed))  # (resamples, tasks, tasks)
+    reach = norm.ppf((1 + level) / 2) * drawn.std(axis=0, ddof=1)
     iou = pairwise_iou(select(states.counts()))
     return OverlapInterval(np.clip(iou - reach, 0, 1), np.clip(iou + reach, 0, 1))
 
 
 def shuffle_null(states: SentenceStates, select: Selector, shuffles: int = 100, seed: int = 0) -> ShuffledOverlap:
-    """Ask whether tasks differ at all: deal all their sentences out again and see how much more they overlap.
+    """Test whether tasks differ at all: shuffle their sentences over the tasks and see how much more they overlap.
 
-    A permutation test of all tasks together: where neurons do not care whose a sentence is, dealing the sentences of
-    all tasks out at random, as many to each as it had, changes nothing but the noise. The noise of few sentences,
-    which alone keeps masks apart, is the same on both sides. The p-value is one-sided: of a mean overlap that low. Any
-    difference counts, that of sentence lengths or of domains as well as that of languages.
+    This is a permutation test of all tasks together. If neurons do not depend on the task of a sentence, then shuffling
+    the sentences of all tasks, as many to each as it had, changes nothing but the noise. The noise of few sentences,
+    which alone keeps masks apart, is the same on both sides. The p-value is one-sided: the probability of a mean
+    overlap that low. Any difference counts: of languages, but also of sentence lengths or domains.
 
     Args:
-        states: of one layer.
-        select: the neurons of each row of counts.
-        shuffles: how many times; the smallest p-value there can be is 1 / (1 + shuffles).
-        seed: from 0 on; the same seed gives the same result.
+        states: States of the sentences in one layer.
+        select: Function that selects the neurons of each row of counts.
+        shuffles: Number of shuffles; the smallest possible p-value is 1 / (1 + shuffles).
+        seed: Seed of the shuffles, from 0; the same seed gives the same result.
 
     Raises:
-        NeuronspecError: less than 2 shuffles, or a seed that is none.
+        NeuronspecError: If there are fewer than 2 shuffles, or the seed is invalid.
 
     Example:
+        >>> from neuronspec.analysis.reselection import make_selector
         >>> rng = np.random.default_rng(0)
         >>> texts = {task: rng.random((40, 60)) < rng.random(60) for task in ("de-en", "ja-en")}
         >>> select = make_selector({"rule": "top", "k.encoder": "0.5"}, "encoder.0")
@@ -126,15 +142,27 @@ def shuffle_null(states: SentenceStates, select: Selector, shuffles: int = 100, 
     """
     check_number("shuffles", shuffles, 2)
     generator = make_generator(seed)
-    pooled, ends = np.concatenate(states.bits), np.cumsum(states.sizes)
-    ious = np.empty((shuffles, len(ends), len(ends)))
+    pooled = np.concatenate(states.bits)  # (sentences of all tasks, bytes)
+    ends = np.cumsum(states.sizes)
+    tasks = len(ends)
+
+    ious = np.empty((shuffles, tasks, tasks))
     for iou in ious:
         dealt = np.split(generator.permutation(len(pooled)), ends[:-1])
-        iou[:] = pairwise_iou(select(np.stack([sum_bits(pooled[rows], states.width) for rows in dealt])))
+        counts = [sum_bits(pooled[rows], states.width) for rows in dealt]
+        iou[:] = pairwise_iou(select(np.stack(counts)))
+
+    # One-sided: how many shuffles have a mean overlap as low as the observed one
     observed = pairwise_iou(select(states.counts()))
-    above = np.triu_indices(len(ends), k=1)
     lower = math.nan
-    if len(ends) > 1:
+    if tasks > 1:
+        above = np.triu_indices(tasks, k=1)
         means = ious[:, *above].mean(axis=1)  # (shuffles,)
-        lower = count_reached(-means, -observed[above].mean())  # as low as the observed one
-    return ShuffledOverlap(observed, ious.mean(axis=0), ious.std(axis=0, ddof=1), find_p_value(lower, shuffles))
+        lower = count_reached(-means, -observed[above].mean())
+
+    return ShuffledOverlap(
+        iou=observed,
+        mean=ious.mean(axis=0),
+        sd=ious.std(axis=0, ddof=1),
+        p_value=find_p_value(lower, shuffles),
+    )

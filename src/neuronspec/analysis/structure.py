@@ -1,4 +1,4 @@
-"""What the overlaps of one layer follow: families, scripts, shared words, and distances of the user's own."""
+"""Structure of overlaps: whether they follow families, scripts, shared words, or other distances."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ Matrix = NDArray[np.float64]
 ALPHA = 0.05  # tests with a p-value of at most this count as significant
 FAMILY, SCRIPT, VOCABULARY, SIZE = "family", "script", "vocabulary", "mask size"
 CONFOUNDERS = (FAMILY, SCRIPT, VOCABULARY, SIZE)
-"""Explanations of an overlap that go together in the world: each is also tested with the others held fixed. Masks of
-unlike sizes cannot overlap fully, whatever their languages."""
+"""Explanations of an overlap that usually occur together: each is also tested with the others held fixed. Masks of
+different sizes cannot overlap fully, whatever their languages."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Structure:
-    """What the overlaps of one layer follow.
+    """Groups and distances that the overlaps of one layer follow.
+
+    Languages of unknown family are left out of `within`, `across`, `families` and `rand`, languages in an unknown
+    script out of `scripts`.
 
     Attributes:
-        within: mean IoU of two languages of one family; nan where there is no such pair.
-        across: mean IoU of two languages of two families.
-        tree: of the tasks, by complete linkage; None of one task.
-        families: how far families keep apart; None where the tasks stand for no languages. Languages of unknown
-            family are left out of this, of `within`, `across` and `rand`, and those in an unknown script of `scripts`.
-        scripts: how far scripts keep apart.
-        rand: adjusted Rand index between the families and the tree cut into as many groups.
-        correlations: by the name of a distance between languages, its Mantel correlation with 1 - IoU.
-        partial: the same for each of `CONFOUNDERS` that differs between tasks at all, with the other ones held fixed.
+        within: Mean IoU of two languages of one family; nan without such a pair.
+        across: Mean IoU of two languages of two families; nan without such a pair.
+        tree: Tree of the tasks by complete linkage; None for one task.
+        families: Separation of the families; None where the tasks are not named after languages.
+        scripts: Separation of the scripts; None where the tasks are not named after languages.
+        rand: Adjusted Rand index between the families and the tree, cut into as many groups.
+        correlations: For each distance between languages, its Mantel correlation with 1 - IoU.
+        partial: The same for each of `CONFOUNDERS` that differs between tasks, with the others held fixed.
     """
 
     within: float
@@ -55,86 +57,102 @@ class Structure:
     partial: Mapping[str, Correlation] = field(default_factory=dict)
 
 
-def find_distances(panel: ComparedTasks, words: NDArray[np.int64] | None, options: Analysis) -> dict[str, Matrix]:
-    """Return every distance between the languages of a panel that there is, by name.
+def find_distances(compared: ComparedTasks, words: NDArray[np.int64] | None, options: Analysis) -> dict[str, Matrix]:
+    """Return every known distance between the languages of tasks, by name.
 
     Args:
-        panel: the tasks.
-        words: (tasks, vocabulary) how often each token stands in each task's text; None where that is not known.
-        options: which distances of URIEL and of files to take.
+        compared: Tasks that are compared.
+        words: (tasks, vocabulary) how often each token occurs in each task's text; None where that is not known.
+        options: Settings of the analysis, which choose distances from URIEL and from files.
 
     Returns:
-        For each name a (tasks, tasks) matrix; where the tasks stand for no languages, of words and files alone.
+        For each name a (tasks, tasks) matrix. Tasks that are not named after languages only have distances of words
+        and from files.
 
     Raises:
-        NeuronspecError: a file cannot be read or lacks a language, or URIEL is not installed.
+        NeuronspecError: If a file cannot be read or lacks a language, or URIEL is not installed.
     """
+    languages = compared.languages
     distances: dict[str, Matrix] = {}
-    if panel.languages:
-        distances[FAMILY] = family_distances(panel.languages)
-        distances[SCRIPT] = script_distances(panel.languages)
+    if languages:
+        distances[FAMILY] = family_distances(languages)
+        distances[SCRIPT] = script_distances(languages)
     if words is not None:
         distances[VOCABULARY] = vocabulary_distances(words)
-    if panel.languages:
-        distances |= {kind: uriel_distances(panel.languages, kind) for kind in options.uriel}
-    return distances | {name: read_distances(path, panel.labels) for name, path in options.distances.items()}
+    if languages:
+        distances |= {kind: uriel_distances(languages, kind) for kind in options.uriel}
+
+    return distances | {name: read_distances(path, compared.labels) for name, path in options.distances.items()}
 
 
 def find_structure(
     iou: Matrix,
-    panel: ComparedTasks,
+    compared: ComparedTasks,
     distances: Mapping[str, Matrix],
+    *,
     sizes: NDArray[np.int64],
     permutations: int,
     seed: int,
 ) -> Structure:
-    """Test what the overlaps of a layer follow.
+    """Test which groups and distances the overlaps of a layer follow.
 
     Args:
-        iou: (tasks, tasks) IoU, in the order of the panel.
-        panel: the tasks.
-        distances: from `find_distances`.
-        sizes: (tasks,) how many neurons each mask holds.
-        permutations: of each test.
-        seed: of the permutations.
+        iou: (tasks, tasks) IoU.
+        compared: Tasks of the rows.
+        distances: Distances between the tasks, from `find_distances`.
+        sizes: (tasks,) number of neurons in each mask.
+        permutations: Number of permutations of each test.
+        seed: Seed of the permutations.
     """
-    tree = language_tree(iou, panel.labels) if len(iou) > 1 else None
-    apart = 1.0 - iou
     distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
-    rivals = {name: distances[name] for name in CONFOUNDERS if name in distances and _varies(distances[name])}
-    partial = {}
-    for name, distance in rivals.items():
-        controls = [other for rival, other in rivals.items() if rival != name and _is_mostly_known(other)]
-        if controls:
-            partial[name] = mantel(apart, distance, controls=controls, permutations=permutations, seed=seed)
     correlations = {
-        name: mantel(apart, distance, permutations=permutations, seed=seed) for name, distance in distances.items()
+        name: mantel(1.0 - iou, distance, permutations=permutations, seed=seed) for name, distance in distances.items()
     }
-    if not panel.languages:
-        return Structure(math.nan, math.nan, tree, correlations=correlations, partial=partial)
+    partial = _hold_others_fixed(iou, distances, permutations, seed)
+    tree = language_tree(iou, compared.labels) if len(iou) > 1 else None
 
-    related, relatives = _choose_known(iou, panel.relatives, panel.families)
-    written, scripts = _choose_known(iou, panel.scripts, panel.scripts)
-    within, across = within_and_across(related, relatives) if relatives else (math.nan, math.nan)
+    if not compared.languages:
+        return Structure(within=math.nan, across=math.nan, tree=tree, correlations=correlations, partial=partial)
+
+    # Families and scripts, among the languages whose facts are known
+    iou_related, relatives = _choose_known(iou, compared.relatives, compared.families)
+    iou_written, scripts = _choose_known(iou, compared.scripts, compared.scripts)
+    within, across = within_and_across(iou_related, relatives) if relatives else (math.nan, math.nan)
+
     return Structure(
-        within,
-        across,
-        tree,
-        _separate(related, relatives, permutations, seed),
-        _separate(written, scripts, permutations, seed),
-        _compare_with_tree(related, relatives),
-        correlations,
-        partial,
+        within=within,
+        across=across,
+        tree=tree,
+        families=_separate_groups(iou_related, relatives, permutations, seed),
+        scripts=_separate_groups(iou_written, scripts, permutations, seed),
+        rand=_compare_with_tree(iou_related, relatives),
+        correlations=correlations,
+        partial=partial,
     )
 
 
+def _hold_others_fixed(
+    iou: Matrix, distances: Mapping[str, Matrix], permutations: int, seed: int
+) -> dict[str, Correlation]:
+    """Return for each confounder that varies its partial correlation, with the others held fixed."""
+    varying = {name: distances[name] for name in CONFOUNDERS if name in distances and _varies(distances[name])}
+    partial = {}
+    for name, distance in varying.items():
+        others = [other for rival, other in varying.items() if rival != name]
+        controls = [other for other in others if _is_mostly_known(other)]
+        if controls:
+            partial[name] = mantel(1.0 - iou, distance, controls=controls, permutations=permutations, seed=seed)
+    return partial
+
+
 def _choose_known(iou: Matrix, groups: Sequence[str], facts: Sequence[str]) -> tuple[Matrix, list[str]]:
-    """Return the overlaps and the groups of the languages of which a fact is known."""
+    """Return the overlaps and the groups of the languages whose fact is known."""
     known = [place for place, fact in enumerate(facts) if fact != UNKNOWN]
     return iou[np.ix_(known, known)], [groups[place] for place in known]
 
 
-def _separate(iou: Matrix, groups: Sequence[str], permutations: int, seed: int) -> Separation:
+def _separate_groups(iou: Matrix, groups: Sequence[str], permutations: int, seed: int) -> Separation:
+    """Test how far groups keep apart; nan where there are none."""
     if not groups:
         return Separation(math.nan, math.nan)
     return separate(1 - iou, groups, permutations=permutations, seed=seed)
@@ -149,7 +167,7 @@ def _compare_with_tree(iou: Matrix, relatives: Sequence[str]) -> float:
 
 
 def _is_mostly_known(distance: Matrix) -> bool:
-    """Tell whether a distance is known of most languages: a test with it as a control leaves out all others."""
+    """Return whether a distance is known for most languages: a test that controls for it leaves out all others."""
     return 2 * int(np.isnan(np.diagonal(distance)).sum()) < len(distance)
 
 

@@ -1,1 +1,5 @@
-"""The report: findings in words, cards of neurons, the HTML page."""
+"""The report: findings in words, cards of languages and neurons, tables, and the interactive page."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
