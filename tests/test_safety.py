@@ -29,7 +29,18 @@ GROUND = (
     "progress",
 )
 ROOMS = (
-    *("config", "statistics", "data", "models", "neurons", "specialization", "training", "methods", "translation"),
+    *(
+        "config",
+        "statistics",
+        "artifacts",
+        "data",
+        "models",
+        "neurons",
+        "specialization",
+        "training",
+        "methods",
+        "translation",
+    ),
     *("evaluation", "comparison", "analysis", "figures", "report", "pipeline", "cli"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from neuronspec.errors import NeuronspecError
 
@@ -65,7 +65,7 @@ def place_of(layer: str) -> tuple[int, int]:
 
     if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
         raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
-    return STACKS.index(cast(Stack, stack)), int(index)
+    return STACKS.index(stack), int(index)
 
 
 def is_expert(layer: str) -> bool:

@@ -19,7 +19,8 @@ from neuronspec.files import hash_path
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.text_batches import make_batches
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.recording import record_activations
 
 RECIPE = """

@@ -24,8 +24,8 @@ from neuronspec.data.store import TokenStore
 from neuronspec.methods import method_options
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
-from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
 from neuronspec.neurons.mask_comparison import compare_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout

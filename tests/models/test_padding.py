@@ -13,7 +13,7 @@ from neuronspec.analysis.ablation_metrics import _sum_losses
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.transformers_internals import shift_labels
-from neuronspec.neurons.examples import find_examples
+from neuronspec.neurons.example_search import find_examples
 from neuronspec.neurons.recording import record_activations
 
 SmallModel = Callable[..., PreTrainedModel]

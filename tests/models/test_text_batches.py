@@ -18,7 +18,7 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
 from neuronspec.models.tags import tag_id
 from neuronspec.models.text_batches import make_batches
-from neuronspec.neurons.counts import Unit
+from neuronspec.neurons.activity import Unit
 from neuronspec.neurons.recording import record_activations
 
 Build = Callable[..., PreTrainedModel]

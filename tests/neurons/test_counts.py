@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts, Unit
+from neuronspec.neurons.activity import Unit
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 
@@ -80,7 +82,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_tensors_that_do_not_fit_their_header_are_refused(tensors: dict[str, Any], tmp_path: Path) -> None:
     header = {"tasks": ["de-en", "en-fr"], "layers": ["encoder.0"], "unit": "token", "signature": {}}
     save_file(tensors, tmp_path / COUNTS_FILE, {"neuronspec": json.dumps(header)})
-    with pytest.raises(NeuronspecError, match="is damaged: expected int64 rows for 2 tasks"):
+    with pytest.raises(NeuronspecError, match=r"is damaged .*: expected int64 rows for 2 tasks"):
         ActivationCounts.load(tmp_path)
 
 

@@ -20,9 +20,12 @@ from transformers import ByT5Tokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.text_batches import make_batches
-from neuronspec.neurons.examples import EXAMPLES_FILE, Examples, find_examples, read_tokens
+from neuronspec.neurons.activity import GatedAt
+from neuronspec.neurons.example_search import find_examples
+from neuronspec.neurons.examples import Examples
+from neuronspec.neurons.filenames import EXAMPLES_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.observing import GatedAt
+from neuronspec.neurons.token_display import show_tokens
 
 SmallModel = Callable[..., PreTrainedModel]
 Places = dict[str, list[list[tuple[int, int]]]]  # layer -> neuron -> (sentence, position), the best first
@@ -333,7 +336,7 @@ def test_tensors_that_do_not_fit_together_are_refused(
     save_file(tensors, path, {"neuronspec": json.dumps(header)})
     assert_same(Examples.load(path), found)  # it is the change that is refused
     save_file(tensors | {name: change(tensors[name])}, path, {"neuronspec": json.dumps(header)})
-    with pytest.raises(NeuronspecError, match=f"{EXAMPLES_FILE} is damaged"):
+    with pytest.raises(NeuronspecError, match=f"{EXAMPLES_FILE}: it is damaged"):
         Examples.load(path)
 
 
@@ -408,19 +411,19 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 def test_tokens_of_sentencepiece_are_named_as_they_are(tokenizer: PreTrainedTokenizerFast) -> None:
     ids = tokenizer("__de__ abc défg")["input_ids"]
-    assert read_tokens(tokenizer, ids) == tokenizer.convert_ids_to_tokens(ids)
+    assert show_tokens(tokenizer, ids) == tokenizer.convert_ids_to_tokens(ids)
 
 
 def test_tokens_of_byte_level_tokenizers_can_be_read(byte_level: PreTrainedTokenizerFast) -> None:
     ids = byte_level("the Wört")["input_ids"]
     assert "Ã" in "".join(byte_level.convert_ids_to_tokens(ids)), "it is no mojibake: proves nothing"
-    assert "".join(read_tokens(byte_level, ids)).replace("<0xC3>", "") == "the Wört"
+    assert "".join(show_tokens(byte_level, ids)).replace("<0xC3>", "") == "the Wört"
     special = byte_level.convert_tokens_to_ids("<|fin é|>")
-    assert read_tokens(byte_level, [special, *byte_level("ü<|fin é|>")["input_ids"]]) == [
+    assert show_tokens(byte_level, [special, *byte_level("ü<|fin é|>")["input_ids"]]) == [
         *("<|fin é|>", "<0xC3>", "ü", "<|fin é|>")
     ]
     half = byte_level("ü")["input_ids"][0]  # a character that never ends
-    assert read_tokens(byte_level, [half, special, *byte_level("a")["input_ids"]]) == ["<0xC3>", "<|fin é|>", "a"]
+    assert show_tokens(byte_level, [half, special, *byte_level("a")["input_ids"]]) == ["<0xC3>", "<|fin é|>", "a"]
 
 
 @settings(max_examples=100, derandomize=True)
@@ -428,7 +431,7 @@ def test_tokens_of_byte_level_tokenizers_can_be_read(byte_level: PreTrainedToken
 def test_whole_characters_come_back_from_bytes(text: str, byte_level: PreTrainedTokenizerFast) -> None:
     for tokenizer in (byte_level, ByT5Tokenizer()):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        tokens = read_tokens(tokenizer, ids)
+        tokens = show_tokens(tokenizer, ids)
         assert len(tokens) == len(ids)
         assert all(tokens)
         assert "".join(token for token in tokens if not token.startswith("<0x")) == text
@@ -436,4 +439,4 @@ def test_whole_characters_come_back_from_bytes(text: str, byte_level: PreTrained
 
 def test_a_tokenizer_that_lacks_a_token_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(NeuronspecError, match="the tokenizer has no token 5000"):
-        read_tokens(tokenizer, [4, 5000])
+        show_tokens(tokenizer, [4, 5000])

@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 
 import neuronspec
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.counts import ActivationCounts, read_tensors
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.mask_files import MASKS
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
 
@@ -58,8 +59,8 @@ def test_comes_back_as_it_was_saved(masks: NeuronMasks, tmp_path: Path, to_file:
 
 
 def test_the_header_says_which_version_wrote_it(masks: NeuronMasks, tmp_path: Path) -> None:
-    _, header = read_tensors(masks.save_pretrained(tmp_path), "neuron masks")
-    assert header["version"] == neuronspec.__version__
+    _, header = MASKS.load(masks.save_pretrained(tmp_path))
+    assert header.version == neuronspec.__version__
 
 
 def test_sixty_tasks_of_mt_big_take_less_than_0_4_mb(tmp_path: Path) -> None:

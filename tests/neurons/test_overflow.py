@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.examples import find_examples
+from neuronspec.neurons.example_search import find_examples
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations

@@ -19,11 +19,12 @@ from transformers.activations import ACT2FN
 from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.neurons.activity import GatedAt, Unit
 from neuronspec.neurons.architectures import ARCHITECTURES
-from neuronspec.neurons.counts import ActivationCounts, Unit
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.neurons.recording import GatedAt, record_activations
+from neuronspec.neurons.recording import record_activations
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import dense, task
 

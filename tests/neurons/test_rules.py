@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.counts import ActivationCounts, Unit
+from neuronspec.neurons.activity import Unit
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.rules import RULES
 from neuronspec.neurons.selection import select_neurons

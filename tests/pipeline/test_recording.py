@@ -24,7 +24,8 @@ from neuronspec.files import hash_path, read_json
 from neuronspec.methods import method_options
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.models.text_batches import make_batches
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline import work

@@ -96,7 +96,8 @@ def _load_subject(
     from neuronspec.analysis.compared_tasks import has_pivot
     from neuronspec.config.loading import load_analysis
     from neuronspec.config.sections import Neurons
-    from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+    from neuronspec.neurons.counts import ActivationCounts
+    from neuronspec.neurons.filenames import COUNTS_FILE
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.pipeline.analyzing import Subject
     from neuronspec.pipeline.plan import RECORDING

@@ -95,7 +95,7 @@ def _record_model(
     neurons = load_neurons(words)
     check_texts(texts)
     check_directory(name)
-    from neuronspec.neurons.counts import COUNTS_FILE
+    from neuronspec.neurons.filenames import COUNTS_FILE
     from neuronspec.processes import join_processes
 
     if (out / COUNTS_FILE).exists() and not force:

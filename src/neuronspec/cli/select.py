@@ -86,8 +86,8 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
         raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
     if not path.is_dir() and path.suffix != ".safetensors":
         return None
-    from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
-    from neuronspec.neurons.filenames import MASKS_FILE
+    from neuronspec.neurons.counts import ActivationCounts
+    from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
     from neuronspec.neurons.masks import NeuronMasks
 
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import torch
 from accelerate.utils import reduce
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import publish
 from neuronspec.layer_names import stack_of
 from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.names import check_layers, check_names
+from neuronspec.neurons.activity import Unit
+from neuronspec.neurons.count_files import COUNTS, read_counts, write_counts
 from neuronspec.processes import join_processes
-
-Unit = Literal["sentence", "token"]
-COUNTS_FILE = "activation_counts.safetensors"
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,56 +74,25 @@ class ActivationCounts:
         return self.values[layer][:, neurons or slice(None)] / totals.clamp(min=1).to(torch.float64)[:, None]
 
     def save(self, directory: Path) -> Path:
-        """Write `activation_counts.safetensors` into `directory` and return its path."""
-        path = directory / COUNTS_FILE
-        groups = {"counts": self.values, "totals": self.totals, "means": self.means, "states": self.states}
-        tensors = {f"{group}.{name}": t.contiguous() for group, named in groups.items() for name, t in named.items()}
-        if self.state_tasks is not None:
-            tensors["state_tasks"] = self.state_tasks
-        header = {"tasks": list(self.tasks), "layers": list(self.layers), "unit": self.unit}
-        with publish(path) as temporary:
-            save_file(tensors, temporary, {"neuronspec": json.dumps(header | {"signature": dict(self.signature)})})
-        return path
+        """Write `activation_counts.safetensors` into a directory and return its path.
+
+        Args:
+            directory: Directory of the file, created if it does not exist.
+        """
+        return write_counts(directory, self)
 
     @classmethod
     def load(cls, source: str | Path) -> ActivationCounts:
         """Read counts from a directory or a file.
 
+        Args:
+            source: Path of the directory or of the file.
+
         Raises:
-            NeuronspecError: the file is missing or holds no counts.
+            NeuronspecError: If the file is missing, damaged, or holds no counts.
         """
-        path = Path(source) / COUNTS_FILE if Path(source).is_dir() else Path(source)
-        tensors, header = read_tensors(path, "activation counts")
-
-        def group(name: str) -> dict[str, torch.Tensor]:
-            return {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-
-        try:
-            layers, means, states = header["layers"], group("means"), group("states")
-            if problem := _find_odd_header(header["tasks"], layers, header["unit"], header["signature"]):
-                raise NeuronspecError(f"{path} is damaged: {problem}")
-            check_names(header["tasks"], "task", path)
-            check_layers(layers, path)
-            counts = cls(
-                tuple(header["tasks"]),
-                {layer: tensors[f"counts.{layer}"] for layer in layers},
-                group("totals"),
-                header["unit"],
-                header["signature"],
-                {layer: means[layer] for layer in layers if means},
-                {layer: states[layer] for layer in layers if states},
-                tensors.get("state_tasks"),
-            )
-            whole = (*counts.values.values(), *counts.totals.values())
-            good = all(t.dtype == torch.int64 and t.ndim > 0 and len(t) == len(counts.tasks) for t in whole)
-            good = good and all(t.ndim == 2 for t in counts.values.values())
-            good = good and all(t.ndim == 1 for t in counts.totals.values())
-            for stack in {stack_of(layer) for layer in layers}:
-                counts.totals[stack]  # a KeyError says that it is missing
-        except (KeyError, TypeError) as error:
-            raise NeuronspecError(f"{path} holds no activation counts: {error} is missing in its header") from error
-        if not good:
-            raise NeuronspecError(f"{path} is damaged: expected int64 rows for {len(counts.tasks)} tasks")
+        path = COUNTS.path_in(source)
+        counts = cls(**read_counts(path))
         counts.check(str(path))
         return counts
 
@@ -218,42 +180,3 @@ class ActivationCounts:
 
         values, totals = total(self.values), total(self.totals)
         return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
-
-
-def _find_odd_header(tasks: Any, layers: Any, unit: Any, signature: Any) -> str | None:
-    """Return what is wrong with the header of a file of counts; names are checked apart."""
-    if not isinstance(tasks, list) or not tasks or any(tasks.count(task) > 1 for task in tasks):
-        return "its tasks are not a list of different names"
-    if not isinstance(layers, list) or not layers or any(layers.count(layer) > 1 for layer in layers):
-        return "its layers are not a list of different names"
-    if unit not in get_args(Unit):
-        return f"its unit is {unit!r}, expected {' or '.join(get_args(Unit))}"
-    if not isinstance(signature, dict) or not all(isinstance(value, str) for value in signature.values()):
-        return "its signature is not a mapping to strings"
-    return None
-
-
-def read_tensors(path: Path, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a safetensors file of ours with its JSON header.
-
-    Args:
-        path: the file.
-        what: what it should hold, for messages.
-
-    Returns:
-        The tensors and the header.
-
-    Raises:
-        NeuronspecError: the file is missing, damaged, or of another kind.
-    """
-    if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
-        raise NeuronspecError(f"{path} does not exist: expected {what}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("neuronspec", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, ValueError, RuntimeError, OverflowError, OSError, TypeError, RecursionError) as error:
-        raise NeuronspecError(f"{path} is damaged or no safetensors file: {error}") from error
-    if not isinstance(header, dict):
-        raise NeuronspecError(f"{path} holds no {what}: its header has no 'neuronspec' entry")
-    return tensors, header

@@ -1,5 +1,9 @@
-"""Names of the files that hold neurons, for those who look for files and do not read them."""
+"""Names of the files of this room, for those who look for files without reading them."""
 
 from __future__ import annotations
 
-MASKS_FILE = "neuron_masks.safetensors"
+from typing import Final
+
+MASKS_FILE: Final = "neuron_masks.safetensors"
+COUNTS_FILE: Final = "activation_counts.safetensors"
+EXAMPLES_FILE: Final = "activation_examples.safetensors"

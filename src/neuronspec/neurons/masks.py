@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuronspec.artifacts import hub
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import match_direction, spell_pivot
 from neuronspec.layer_names import STACKS, is_expert, stack_of
 from neuronspec.names import check_layers, check_names
-from neuronspec.neurons import storage
 from neuronspec.neurons.composition import compose_direction, name_composed
 from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.mask_card import make_mask_card
+from neuronspec.neurons.mask_files import read_masks, write_masks
 from neuronspec.neurons.rules import RULES, check_options, draw_like
 
 logger = logging.getLogger(__name__)
@@ -297,7 +300,7 @@ class NeuronMasks:
 
     def save_pretrained(self, directory: str | Path) -> Path:
         """Write `neuron_masks.safetensors` (one bit a neuron) into `directory` and return its path."""
-        return storage.write(Path(directory), self.tasks, self._values, self.signature)
+        return write_masks(Path(directory), self.tasks, self._values, self.signature)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> NeuronMasks:
@@ -310,7 +313,7 @@ class NeuronMasks:
         Raises:
             NeuronspecError: the file is missing, damaged, or not a mask file; nothing in it is executed (R7, R10).
         """
-        return cls(*storage.read(storage.locate(source, revision)))
+        return cls(*read_masks(hub.fetch(source, MASKS_FILE, revision)))
 
     def push_to_hub(
         self, repository: str, *, private: bool | None = None, token: str | None = None, revision: str | None = None
@@ -326,8 +329,16 @@ class NeuronMasks:
         Raises:
             NeuronspecError: the hub refuses or cannot be reached.
         """
-        card = storage.make_card(repository, self.tasks, self.sparsity(), self.signature)
-        return storage.upload(self.save_pretrained, card, repository, private, token, revision)
+        card = make_mask_card(repository, self.tasks, self.sparsity(), self.signature)
+        return hub.upload(
+            self.save_pretrained,
+            repository,
+            card=card,
+            message="Upload neuron masks",
+            private=private,
+            token=token,
+            revision=revision,
+        )
 
     @property
     def keeps_bias(self) -> bool:

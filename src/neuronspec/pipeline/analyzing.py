@@ -30,9 +30,10 @@ from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.neuron_figures import draw_neuron_figures
 from neuronspec.files import publish, read_json, write_json
-from neuronspec.neurons import examples as neuron_examples
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
+from neuronspec.neurons import example_search
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
+from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
@@ -154,7 +155,7 @@ def find_examples(material: Material, top: int) -> Examples:
                 yield from material.read(task, EVERYTHING)
                 advance()
 
-        return neuron_examples.find_examples(material.model, read(), top, **material.watching)
+        return example_search.find_examples(material.model, read(), top, **material.watching)
 
 
 def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:

@@ -31,8 +31,8 @@ from neuronspec.models.building import build_model, configure_model, count_param
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.names import child
-from neuronspec.neurons.counts import COUNTS_FILE, ActivationCounts
-from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import PRETRAINED, Layout

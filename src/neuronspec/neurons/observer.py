@@ -1,4 +1,4 @@
-"""Observing: what hands the neurons of every layer over, sentence by sentence, while a model reads batches."""
+"""The observer: hands over the neurons of every layer, sentence by sentence, while a model reads batches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
@@ -17,53 +18,40 @@ from neuronspec.models.nonfinite import check_finite
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.models.transformers_internals import evaluating, without_output_layer
+from neuronspec.neurons.activity import Activity
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import SPECIALIZATION
 from neuronspec.neurons.overflow import LastStates, find_bad_row
 from neuronspec.neurons.positions import Positions
 
-GatedAt = Literal["gate", "product"]
-
 
 class Observer:
-    """Reads batches with a model; a subclass says in `observe` what becomes of the neurons.
+    """Reads batches with a model; a subclass decides in `observe` what becomes of the neurons.
 
     Args:
-        model: as `neuronspec.record_activations` takes it, and so are the others.
-        threshold: active means greater than this.
-        gated_at: where gated units are looked at, `gate` or `product`.
-        ignore: token ids that do not count.
-        tasks: every task's name, where the batches carry numbers; else they are found as they appear.
+        model: Model, as `neuronspec.record_activations` takes it.
+        activity: Definition of what counts as active.
+        tasks: Names of all tasks, if the batches carry numbers; otherwise tasks are added as they appear.
 
     Raises:
-        NeuronspecError: `gated_at` or `ignore` is nothing of the kind, or the model has no FFN blocks.
+        NeuronspecError: If the model has no FFN blocks.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        threshold: float = 0.0,
-        gated_at: GatedAt = "gate",
-        ignore: Sequence[int] = (),
-        tasks: Sequence[str] | None = None,
-    ) -> None:
-        if gated_at not in get_args(GatedAt):
-            raise NeuronspecError(f"gated_at must be gate or product, not {gated_at!r}")
-        if not all(isinstance(number, int) for number in ignore):
-            raise NeuronspecError(f"ignore takes ids of tokens, not {list(ignore)}")
+    def __init__(self, model: PreTrainedModel, activity: Activity, tasks: Sequence[str] | None = None) -> None:
         model = unwrap_model(model)
         self.model = model
         self.layers = find_ffn_layers(model)
-        self.threshold = threshold
-        self.gated_at = gated_at
-        self.ignore = torch.tensor(list(ignore), dtype=torch.int64, device=model.device)
+        self.activity = activity
         self.tasks = list(tasks or [])
-        self.rows = torch.empty(0)  # (batch,) task numbers of the batch that is read
+        self.rows = torch.empty(0)  # (batch,) indices of the tasks of the batch that is read
         self.real: dict[str, torch.Tensor] = {}  # stack -> (batch, seq) true at the tokens that count
-        # stack -> what stands before the names of its inputs
+
+        # stack -> prefix of the names of its inputs
         both = model.config.is_encoder_decoder
         self.prefixes = {layer.stack: "decoder_" if both and layer.stack == "decoder" else "" for layer in self.layers}
-        self._fixed = tasks is not None
+
+        self._ignored = torch.tensor(list(activity.ignore), dtype=torch.int64, device=model.device)
+        self._tasks_are_given = tasks is not None
         self._positions = Positions(self.layers)
         self._last_states = LastStates(self.layers)
         self._locating = False  # whether a batch is read once more, to find where it stops being finite
@@ -72,7 +60,7 @@ class Observer:
         """Prepare for a batch; `rows` and `real` are those of its sentences.
 
         Args:
-            inputs: what the model will read, on its device: each stack's under `prefixes[stack] + "input_ids"` and
+            inputs: What the model will read, on its device: for each stack `prefixes[stack] + "input_ids"` and
                 `prefixes[stack] + "attention_mask"`, (batch, seq).
         """
 
@@ -80,8 +68,8 @@ class Observer:
         """Look at the neurons of a layer, once a batch; an expert that no token was sent to is not shown.
 
         Args:
-            layer: where they are.
-            neurons: (batch, seq, d_ff); what stands at tokens that do not count has no meaning.
+            layer: Layer of the neurons.
+            neurons: (batch, seq, d_ff) activations; those at tokens that do not count have no meaning.
             real: (batch, seq) true at the tokens that count: neither padding nor ignored, and read by this expert.
         """
         raise NotImplementedError
@@ -89,54 +77,72 @@ class Observer:
     def watch(self, batches: Iterable[Mapping[str, Any]]) -> None:
         """Read all batches, in evaluation mode and without the output layer.
 
+        Args:
+            batches: Batches, as `neuronspec.record_activations` takes them.
+
         Raises:
-            NeuronspecError: no batches, batches without tasks or padding, a gate whose activation is no module, or
-                weights or activations that are not finite.
+            NeuronspecError: If there are no batches, batches have no tasks or no padding, the activation of a gate is
+                no module, or weights or activations are not finite.
         """
         if isinstance(batches, Mapping):
             raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
         check_finite(self.model)
+
         with torch.no_grad(), evaluating(self.model), self._attached(), without_output_layer(self.model):
             for batch in batches:
                 self.read(batch)
+
         if not self.real:
             raise NeuronspecError("there was nothing to record from: no batches were given")
 
     def read(self, batch: Mapping[str, Any]) -> None:
-        """Send a batch through the model; the hooks observe."""
-        model = self.model
-        tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
-        inputs = {key: value.to(model.device) for key, value in tensors.items()}
+        """Send a batch through the model; the hooks observe.
+
+        Args:
+            batch: One batch, as `neuronspec.record_activations` takes it.
+        """
         if batch.get("tasks") is None:
             raise NeuronspecError("a batch has no 'tasks': give the task of every row, as names or numbers")
-        inputs = complete_batch(model, inputs)
-        inputs.pop("labels", None)
-        if not model.config.is_encoder_decoder and "position_ids" in _parameters(model):
-            # A hole in the middle of a sentence must not move what comes after it.
-            inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
-        numbers = self._numbers(batch["tasks"])
+        inputs = self._prepare_inputs(batch)
+
+        # The task of every row, and the tokens that count
+        numbers = self._number_tasks(batch["tasks"])
         if len(numbers) != len(inputs["input_ids"]):
             raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
-        self.rows = numbers.to(model.device)
-        self.real = {stack: self._counting(prefix, inputs) for stack, prefix in self.prefixes.items()}
+        self.rows = numbers.to(self.model.device)
+        self.real = {stack: self._find_counting(prefix, inputs) for stack, prefix in self.prefixes.items()}
         self.begin(inputs)
-        specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(model, SPECIALIZATION) else {}
-        without_cache = {"use_cache": False} if "use_cache" in _parameters(model) else {}
-        model(**inputs, **specialized, **without_cache)
 
+        # The forward pass
+        specialized = {"tasks": [self.tasks[n] for n in numbers]} if hasattr(self.model, SPECIALIZATION) else {}
+        without_cache = {"use_cache": False} if "use_cache" in _list_parameters(self.model) else {}
+        forward = functools.partial(self.model, **inputs, **specialized, **without_cache)
+        forward()
+
+        # Where a state is not finite, the batch is read once more to find the layer and the task
         there: dict[str, torch.Tensor] = {
             stack: inputs[f"{prefix}attention_mask"].ne(0) for stack, prefix in self.prefixes.items()
         }
         if (bad := self._last_states.bad_row(there)) is not None:
             self.real, self._locating = there, True
-            model(**inputs, **specialized, **without_cache)  # raises at the first layer that is not finite
+            forward()  # raises at the first layer that is not finite
             raise self._not_finite(f"the hidden states of the {bad[0]}", bad[1])
 
     def facts(self) -> dict[str, str]:
         """Return what decides which neurons are active, for a signature."""
-        ignored = " ".join(map(str, sorted(set(self.ignore.tolist())))) or "padding"
-        gated_at = {"gated_at": self.gated_at} if any(layer.gated for layer in self.layers) else {}
-        return {"threshold": str(self.threshold), "ignored": ignored, **gated_at}
+        return self.activity.signature(gated=any(layer.gated for layer in self.layers))
+
+    def _prepare_inputs(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return what the model reads of a batch, on its device, with attention masks and without labels."""
+        tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
+        on_device = {key: value.to(self.model.device) for key, value in tensors.items()}
+        inputs = dict(complete_batch(self.model, on_device))
+        inputs.pop("labels", None)
+
+        if not self.model.config.is_encoder_decoder and "position_ids" in _list_parameters(self.model):
+            # A hole in the middle of a sentence must not move what comes after it.
+            inputs.setdefault("position_ids", (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
+        return inputs
 
     @contextlib.contextmanager
     def _attached(self) -> Iterator[None]:
@@ -145,38 +151,43 @@ class Observer:
             for handle in (*self._positions.attach(), *self._last_states.attach()):
                 hooks.callback(handle.remove)
             for layer in self.layers:
-                if layer.gated and self.gated_at == "gate":
-                    if layer.activation is None:
-                        raise NeuronspecError(
-                            f"the gate of {layer.name} is activated by no module of its own: record with "
-                            "gated_at='product', or register the architecture with the gate's name"
-                        )
-                    handle = layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
-                else:
-                    handle = layer.entrance.register_forward_pre_hook(functools.partial(self._before, layer))
-                hooks.callback(handle.remove)
+                hooks.callback(self._hook_layer(layer).remove)
             yield
 
-    def _numbers(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
-        """Return the (batch,) task numbers; names that are new get the next ones."""
+    def _hook_layer(self, layer: FFNLayer) -> RemovableHandle:
+        """Hook the place at which the neurons of a layer are observed."""
+        if not layer.gated or self.activity.gated_at == "product":
+            return layer.entrance.register_forward_pre_hook(functools.partial(self._before, layer))
+
+        if layer.activation is None:
+            raise NeuronspecError(
+                f"the gate of {layer.name} is activated by no module of its own: record with gated_at='product', or "
+                "register the architecture with the gate's name"
+            )
+        return layer.activation.register_forward_hook(functools.partial(self._after_gate, layer))
+
+    def _number_tasks(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
+        """Return the (batch,) indices of tasks; names that are new get the next ones."""
         if isinstance(tasks, torch.Tensor):
-            if not self._fixed:
+            if not self._tasks_are_given:
                 raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
             if tasks.device.type == "cpu" and any(not 0 <= number < len(self.tasks) for number in tasks.tolist()):
                 raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
             return tasks
+
         for task in tasks:
-            if task not in self.tasks:
-                if self._fixed:
-                    raise NeuronspecError(f"unknown task {task!r}; known: {', '.join(self.tasks)}")
-                self.tasks.append(task)
+            if task in self.tasks:
+                continue
+            if self._tasks_are_given:
+                raise NeuronspecError(f"unknown task {task!r}; known: {', '.join(self.tasks)}")
+            self.tasks.append(task)
         return torch.tensor([self.tasks.index(task) for task in tasks])
 
-    def _counting(self, prefix: str, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _find_counting(self, prefix: str, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return which tokens of a stack's input count, (batch, seq)."""
         real = inputs[f"{prefix}attention_mask"].ne(0)
-        if len(self.ignore):
-            real = real & ~torch.isin(inputs[f"{prefix}input_ids"], self.ignore)
+        if len(self._ignored):
+            real = real & ~torch.isin(inputs[f"{prefix}input_ids"], self._ignored)
         return real
 
     def _before(self, layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -187,7 +198,7 @@ class Observer:
 
     def _hand_over(self, layer: FFNLayer, vectors: torch.Tensor) -> None:
         """Let the neurons of a layer be observed, or look for one that is not finite."""
-        neurons, real = self._by_sentence(layer, vectors)
+        neurons, real = self._sort_by_sentence(layer, vectors)
         if not self._locating:
             self.observe(layer, neurons, real)
         elif (row := find_bad_row(neurons, real)) is not None:
@@ -200,9 +211,10 @@ class Observer:
             "Nothing can be counted so; load the model in float32 or bfloat16 (dtype=torch.float32)"
         )
 
-    def _by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sort_by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""
         real = self.real[layer.stack]
+
         routed = self._positions.tokens(layer, vectors)
         if routed is not None:  # an expert sees some tokens only
             everywhere = vectors.new_zeros(real.numel(), layer.width)
@@ -210,6 +222,7 @@ class Observer:
             vectors, seen = everywhere, torch.zeros_like(real).flatten()
             seen[routed] = True
             real = real & seen.view_as(real)
+
         if vectors.numel() != real.numel() * layer.width:
             raise NeuronspecError(
                 f"{layer.name} computes {vectors.numel() // layer.width} vectors of neurons for {real.numel()} tokens: "
@@ -221,5 +234,6 @@ class Observer:
         return vectors.reshape(*real.shape, layer.width), real
 
 
-def _parameters(model: PreTrainedModel) -> Collection[str]:
+def _list_parameters(model: PreTrainedModel) -> Collection[str]:
+    """Return the names of the arguments that a model takes."""
     return inspect.signature(model.forward).parameters

@@ -20,8 +20,8 @@ import yaml
 from huggingface_hub import constants
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons import storage
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.neurons.mask_card import make_mask_card
 from neuronspec.neurons.masks import NeuronMasks
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -410,7 +410,7 @@ def test_a_name_that_no_repository_can_have_is_not_pushed_to(hub: Hub, masks: Ne
 def test_a_card_of_any_names_is_sound() -> None:
     tasks, signature = ['say "hi"-en', "back\\slash", "two | columns"], {"model": "a | b", "note": "one\ntwo"}
     masks = NeuronMasks(tasks, {"encoder.0": torch.zeros(3, 4)}, signature)
-    card = storage.make_card("ann/masks", masks.tasks, masks.sparsity(), masks.signature)
+    card = make_mask_card("ann/masks", masks.tasks, masks.sparsity(), masks.signature)
     assert set(front_matter(card)) == {"library_name", "tags"}
     (snippet,) = snippets(card)
     compile(snippet, "<card>", "exec")

@@ -1,0 +1,105 @@
+"""The container of everything that is written with tensors: one safetensors file with a typed header.
+
+A kind of file is a `Container`: its name, its header, and what to do where a file of it is damaged. Masks, counts,
+examples, adapters, LoRA, weight masks and branches all are such kinds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from neuronspec.artifacts.headers import check_header_names, describe_problem
+from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.files import publish
+
+if TYPE_CHECKING:
+    import torch
+
+HEADER: Final = "neuronspec"  # the entry of the metadata that holds the header
+MAX_HEADER: Final = 32 << 20  # characters; the header of 60 tasks and 100 layers has some thousands
+
+HeaderType = TypeVar("HeaderType", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container(Generic[HeaderType]):
+    """A kind of file: named tensors with a typed header.
+
+    Args:
+        file: Name of the file in its directory.
+        holds: What such a file holds, in the plural, for messages: `neuron masks`.
+        header: Pydantic model of the header.
+        remedy: What to do about a damaged file, for messages: `select them again`.
+        ascii: Whether the header is written in ASCII; otherwise in UTF-8.
+    """
+
+    file: str
+    holds: str
+    header: type[HeaderType]
+    remedy: str
+    ascii: bool = True
+
+    def path_in(self, place: str | Path) -> Path:
+        """Return the path of the file in a directory; the path of a file is returned as it is."""
+        path = Path(place)
+        return path / self.file if path.is_dir() else path
+
+    def save(self, path: Path, tensors: Mapping[str, torch.Tensor], header: HeaderType) -> Path:
+        """Publish tensors and a header as one file and return its path.
+
+        Args:
+            path: Path of the file.
+            tensors: Tensors by name, on any device.
+            header: Header to write.
+        """
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        text = json.dumps(header.model_dump(), ensure_ascii=self.ascii)
+
+        with publish(path) as temporary:
+            write_tensors(temporary, kept, {HEADER: text})
+        return path
+
+    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], HeaderType]:
+        """Read the tensors and the header of a file.
+
+        Args:
+            path: Path of the file.
+
+        Raises:
+            NeuronspecError: If the file is missing, damaged, or of another kind.
+        """
+        tensors, metadata = read_tensors(path, holds=self.holds)
+        raw = self._parse(path, metadata.get(HEADER, "null"))
+        if not isinstance(raw, dict):
+            raise self.damaged(path, f"its header has no '{HEADER}' entry")
+
+        try:
+            header = self.header.model_validate(raw, strict=True)
+        except ValidationError as error:
+            raise self.damaged(path, describe_problem(error)) from error
+        check_header_names(header, path)
+        return tensors, header
+
+    def damaged(self, path: Path, problem: str) -> NeuronspecError:
+        """Return the error for a file that is damaged or of another kind.
+
+        Args:
+            path: Path of the file.
+            problem: What is wrong with it.
+        """
+        return NeuronspecError(f"cannot read {path}: it is damaged or holds no {self.holds}: {problem}; {self.remedy}")
+
+    def _parse(self, path: Path, text: str) -> Any:
+        if len(text) > MAX_HEADER:
+            raise self.damaged(path, f"its header has {len(text):,} characters, at most {MAX_HEADER:,} are expected")
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(path, first_line(error)) from error

@@ -1,0 +1,80 @@
+"""Files on the Hugging Face hub: found in a repository, or uploaded with a card."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.version import __version__
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:
+    """Return the path of a file: in a directory, the file itself, or a copy from a repository of the hub.
+
+    Args:
+        source: Path of a directory or a file; where there is none, `owner/name` on the hub.
+        file: Name of the file in its directory or repository.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        NeuronspecError: If the hub has no such repository or file, or cannot be reached.
+    """
+    path = Path(source)
+    here = os.path.exists(path)  # noqa: PTH110 - of a name that is too long, Path.exists raises
+    if here or not _REPOSITORY.fullmatch(str(source)) or str(source).startswith("."):
+        return path / file if here and path.is_dir() else path
+
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(str(source), file, revision=revision))
+    except Exception as error:  # each version of the hub's client has errors of its own
+        raise NeuronspecError(
+            f"{source}: no such file or directory here, and none from the hub: {first_line(error)}"
+        ) from error
+
+
+def upload(
+    save: Callable[[Path], object],
+    repository: str,
+    *,
+    card: str,
+    message: str,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+) -> str:
+    """Upload files to the hub, with a card unless there is one, and return the address.
+
+    Args:
+        save: Function that writes the files into a directory.
+        repository: `owner/name`; created if it does not exist.
+        card: Text of `README.md`. A card that is there already stays.
+        message: Message of the commit.
+        private: Whether a new repository is private; by default as its owner's settings say.
+        token: Token of the hub; by default that of the user who is logged in.
+        revision: Branch to upload to.
+
+    Raises:
+        NeuronspecError: If the hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token, library_name="neuronspec", library_version=__version__)
+    try:
+        address = api.create_repo(repository, private=private, exist_ok=True)
+
+        with tempfile.TemporaryDirectory() as directory:
+            save(Path(directory))
+            if not api.file_exists(repository, "README.md", revision=revision):
+                (Path(directory) / "README.md").write_text(card, encoding="utf-8")
+            api.upload_folder(repo_id=repository, folder_path=directory, revision=revision, commit_message=message)
+    except Exception as error:  # each version of the hub's client has errors of its own
+        raise NeuronspecError(f"cannot upload to {repository}: {first_line(error)}") from error
+    return str(address)

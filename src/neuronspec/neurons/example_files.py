@@ -1,0 +1,144 @@
+"""Files of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from neuronspec.artifacts.container import Container
+from neuronspec.artifacts.headers import Header, LayerNames, Names, Signature
+from neuronspec.layer_names import stack_of
+from neuronspec.neurons.filenames import EXAMPLES_FILE
+
+if TYPE_CHECKING:
+    from neuronspec.neurons.examples import Examples
+
+Fields = Mapping[str, Any]  # the fields of `Examples` by name
+
+_OF_LAYERS: Final = ("values", "sentences", "positions")
+_OF_STACKS: Final = ("lengths", "tokens")
+
+
+class ExampleHeader(Header):
+    """Header of a file of examples."""
+
+    tasks: Names
+    """Names of the tasks."""
+    layers: LayerNames
+    """Names of the layers."""
+    top: int
+    """Largest number of sentences of a neuron."""
+    signature: Signature
+    """What else the examples depend on."""
+
+
+EXAMPLES: Final = Container(
+    file=EXAMPLES_FILE, holds="examples", header=ExampleHeader, remedy="find the examples again"
+)
+
+
+def write_examples(directory: Path, examples: Examples) -> Path:
+    """Write examples into a directory and return the path of the file.
+
+    Args:
+        directory: Directory of the file, created if it does not exist.
+        examples: Examples to write.
+    """
+    tensors = {
+        f"{group}.{name}": tensor
+        for group in (*_OF_LAYERS, *_OF_STACKS)
+        for name, tensor in getattr(examples, group).items()
+    }
+    tensors |= {"numbers": examples.numbers, "sentence_tasks": examples.sentence_tasks}
+
+    header = ExampleHeader.model_construct(
+        tasks=list(examples.tasks),
+        layers=list(examples.layers),
+        top=examples.top,
+        signature=dict(examples.signature),
+    )
+    return EXAMPLES.save(directory / EXAMPLES_FILE, tensors, header)
+
+
+def read_examples(path: Path) -> dict[str, Any]:
+    """Return the fields of the examples in a file, by the names that `Examples` has for them.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        NeuronspecError: If the file is missing, damaged, or holds no examples.
+    """
+    tensors, header = EXAMPLES.load(path)
+    stacks = list(dict.fromkeys(stack_of(layer) for layer in header.layers))
+
+    fields: dict[str, Any] = {"tasks": tuple(header.tasks), "top": header.top, "signature": header.signature}
+    try:
+        for group in _OF_LAYERS:
+            fields[group] = {layer: tensors[f"{group}.{layer}"] for layer in header.layers}
+        for group in _OF_STACKS:
+            fields[group] = {stack: tensors[f"{group}.{stack}"] for stack in stacks}
+        for name in ("numbers", "sentence_tasks"):
+            fields[name] = tensors[name]
+    except KeyError as error:
+        raise EXAMPLES.damaged(path, f"the tensor {error} is missing") from error
+
+    fits = _sentences_fit(fields) and all(_neurons_fit(fields, layer) for layer in header.layers)
+    if not fits:
+        raise EXAMPLES.damaged(path, "its neurons and sentences do not fit together")
+    return fields
+
+
+def _sentences_fit(fields: Fields) -> bool:
+    """Return whether the sentences in a file belong together."""
+    numbers, tasks = fields["numbers"], fields["sentence_tasks"]
+    lengths, tokens = fields["lengths"], fields["tokens"]
+    columns = (numbers, tasks, *lengths.values())
+
+    # Shapes and types
+    if any(column.dtype != torch.int64 or column.shape != (numbers.numel(),) for column in columns):
+        return False
+    if any(ids.dtype != torch.int32 or ids.dim() != 1 for ids in tokens.values()):
+        return False
+
+    # Values
+    if any((column < 0).any() for column in (*columns, *tokens.values())):
+        return False
+    for stack, of_sentences in lengths.items():
+        available = len(tokens[stack])
+        if (of_sentences > available).any() or of_sentences.sum() != available:  # the sum alone may wrap around
+            return False
+    known = (tasks < len(fields["tasks"])).all()
+    ascending = (numbers[1:] > numbers[:-1]).all()
+    return bool(known and ascending)
+
+
+def _neurons_fit(fields: Fields, layer: str) -> bool:
+    """Return whether the neurons of a layer refer to sentences that are there, and to tokens of these."""
+    values, sentences, positions = (fields[group][layer] for group in _OF_LAYERS)
+    numbers = fields["numbers"]
+
+    # Shapes and types
+    if (values.dtype, sentences.dtype, positions.dtype) != (torch.float32, torch.int64, torch.int64):
+        return False
+    if values.dim() != 2 or values.shape[1] != fields["top"]:
+        return False
+    if not values.shape == sentences.shape == positions.shape:
+        return False
+
+    # Places without a sentence
+    some = sentences >= 0
+    if not (values.isnan() == ~some).all():
+        return False
+    if not ((sentences[~some] == -1).all() and (positions[~some] == -1).all()):
+        return False
+
+    # Places with one
+    if not torch.isin(sentences[some], numbers).all():
+        return False
+    rows = torch.searchsorted(numbers, sentences[some])
+    lengths = fields["lengths"][stack_of(layer)][rows]
+    return bool((positions[some] >= 0).all() and (positions[some] < lengths).all())
