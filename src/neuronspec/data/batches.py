@@ -1,4 +1,4 @@
-"""From token sequences to padded tensors: tags, labels, and the task of every row."""
+"""Batches: from token sequences to padded tensors with tags, labels, and the task of every row."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from neuronspec.data.sampling import Batch, cut_by_tokens
 from neuronspec.data.store import TokenStore
 from neuronspec.data.task_format import Ids, TaskFormat
 
-IGNORED = -100  # the label that no loss counts
-EVERYTHING = slice(None)  # of a text
+IGNORED = -100  # label that the loss ignores
+EVERYTHING = slice(None)  # all examples of a text
 
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The examples of one task: a pair of the store, read in one of its two directions."""
+    """The examples of one task: a pair of languages in the store, read in one of its two directions.
+
+    Attributes:
+        name: Name of the task.
+        pair: Pair of languages in the store.
+        source_side: Side (0 or 1) that is the source.
+        format: Tokens around the text of the task.
+    """
 
     name: str
     pair: str
@@ -34,10 +41,10 @@ class BatchDataset(Dataset[Tensors]):
     """Builds the tensors of a batch; indexed by `Batch`, so that a `DataLoader` can build them in its workers.
 
     Args:
-        store: the token store.
-        tasks: in the order of the numbers in `Batch.tasks`.
-        skips_too_long: whether examples that are longer than the model can read are left out of `in_order`; they are
-            cut otherwise.
+        store: Token store.
+        tasks: Tasks, in the order of the numbers in `Batch.tasks`.
+        skips_too_long: Whether `in_order` leaves out examples that are longer than the model can read; otherwise they
+            are cut.
     """
 
     def __init__(self, store: TokenStore, tasks: Sequence[TaskData], *, skips_too_long: bool = False) -> None:
@@ -46,17 +53,20 @@ class BatchDataset(Dataset[Tensors]):
         self.skips_too_long = skips_too_long
 
     def lengths(self) -> list[NDArray[np.int32]]:
-        """Return, for each task, the (pairs, 2) tokens of source and target, tags and end of sentence included."""
+        """Return the lengths of source and target in tokens, including tags and end of sentence, (pairs, 2) each."""
         return [self._measure(task) for task in self.tasks]
 
     def find_too_long(self) -> list[NDArray[np.bool_]]:
-        """Return, for each task, which of its (pairs,) are longer than the model can read on either side."""
+        """Return which pairs are longer than the model can read on either side, for each task (pairs,)."""
         return [_exceeds(task.format, self._measure(task)) for task in self.tasks]
 
     def limit(self, max_tokens: int) -> int:
-        """Return the most tokens of a training example on a side: `max_tokens`, or what the model can read."""
-        limits = [limit for task in self.tasks for limit in (task.format.longest_source, task.format.longest_target)]
-        return min([max_tokens, *(limit for limit in limits if limit is not None)])
+        """Return the greatest length of a training example on a side: `max_tokens`, or less if the model reads less."""
+        limits = [max_tokens]
+        for task in self.tasks:
+            longest = (task.format.longest_source, task.format.longest_target)
+            limits += [limit for limit in longest if limit is not None]
+        return min(limits)
 
     def __getitem__(self, batch: Batch) -> Tensors:
         """Return the tensors of `batch`: see `collate`."""
@@ -72,29 +82,32 @@ class BatchDataset(Dataset[Tensors]):
         """Yield every example once, task by task, by length: for validation and for recording.
 
         Args:
-            tokens_per_batch: the most padded tokens of a batch on either side; a longer example comes alone.
-            task: the number of the only task to yield.
-            part: of the examples of each task, in the order of its text.
+            tokens_per_batch: Greatest number of padded tokens of a batch on either side; a longer example comes alone.
+            task: Number of the only task to yield.
+            part: Slice of the examples of each task, in the order of its text.
         """
         for number, data in enumerate(self.tasks):
             if task not in (None, number):
                 continue
+
             lengths = self._measure(data)
             widths = lengths.max(axis=1)
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:
                 examples = examples[~_exceeds(data.format, lengths)[examples]]
+
             examples = examples[np.argsort(widths[examples], kind="stable")]
             for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]
 
     def _measure(self, task: TaskData) -> NDArray[np.int32]:
-        """Return the (pairs, 2) tokens of source and target of a task, with those that its format adds."""
-        return self.store.lengths(task.pair, task.source_side) + np.array(task.format.overhead, dtype=np.int32)
+        """Return the number of tokens of source and target of a task, (pairs, 2), with those that its format adds."""
+        text = self.store.lengths(task.pair, task.source_side)
+        return text + np.array(task.format.overhead, dtype=np.int32)
 
 
 def _exceeds(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return which pairs, of (pairs, 2) lengths, are longer than the model can read on either side."""
+    """Return which pairs are longer than the model can read on either side, given their lengths (pairs, 2)."""
     exceeds = np.zeros(len(lengths), dtype=np.bool_)
     for side, limit in enumerate((form.longest_source, form.longest_target)):
         if limit is not None:
@@ -119,7 +132,7 @@ def collate(rows: Sequence[tuple[int, TaskFormat, Ids, Ids]]) -> Tensors:
     """Return one padded batch.
 
     Args:
-        rows: (task number, format, source ids, target ids) of each sentence pair, without tags.
+        rows: Task number, format, source ids and target ids of each sentence pair, without tags.
 
     Returns:
         `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`, `labels`
@@ -130,6 +143,7 @@ def collate(rows: Sequence[tuple[int, TaskFormat, Ids, Ids]]) -> Tensors:
     sources = [form.source(source) for _, form, source, _ in rows]
     targets = [form.labels(target) for _, form, _, target in rows]
     decoder_inputs = [form.decoder_input(target) for _, form, _, target in rows]
+
     return {
         "input_ids": pad(sources, first.pad),
         "attention_mask": pad([[1] * len(source) for source in sources], 0),

@@ -1,13 +1,47 @@
-"""Cleaning sentence pairs, and holding some out for validation and test."""
+"""Cleaning sentence pairs: what is dropped before training, and why."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from neuronspec.data.corpus_formats import Pair
 from neuronspec.data.normalization import comparison_form, hash_forms, normalize_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    """What a pair must be like to be kept; see `clean_pairs`."""
+
+    min_words: int
+    min_source_words: int
+    max_words: float
+    max_ratio: float
+    unwanted: re.Pattern[str] | None
+
+    def find_fault(self, texts: tuple[str, str], forms: tuple[str, str]) -> str | None:
+        """Return why a pair is dropped, or None.
+
+        Args:
+            texts: Normalized source and target.
+            forms: Their `comparison_form`.
+        """
+        if not all(forms):
+            return "empty"
+
+        words = [len(form.split(" ")) for form in forms]
+        if min(words) < self.min_words or words[0] < self.min_source_words:
+            return "too short"
+        if max(words) > self.max_words:
+            return "too long"
+        if max(words) > self.max_ratio * min(words):
+            return "length ratio"
+        if self.unwanted is not None and any(map(self.unwanted.search, texts)):
+            return "pattern"
+        return None
 
 
 def clean_pairs(
@@ -21,22 +55,22 @@ def clean_pairs(
     drop_matching: str | None = None,
     counts: Counter[str],
 ) -> Iterator[tuple[str, str]]:
-    """Yield the normalised pairs that are fit for training, in their order.
+    """Yield the normalized pairs that are fit for training, in their order.
 
     A word is what stands between white space, so the limits mean little for languages written without it.
-    `neuronspec.data.normalization` defines which texts are empty and which are the same. Duplicates are recognised by a
-    64-bit hash of the pair: memory holds a set of numbers, not of sentences.
+    `neuronspec.data.normalization` defines which texts are empty and which are the same. Duplicates are recognized by
+    a 64-bit hash of the pair: memory holds a set of numbers, not of sentences.
 
     Args:
-        pairs: what `read_pairs` yields.
-        min_words: the least number of words on either side.
-        max_words: the greatest number of words on either side.
-        max_ratio: the greatest number of words of one side for a word of the other.
-        min_source_words: the least number of words on the source side.
-        deduplicate: whether to drop a pair that came before.
-        drop_matching: a regular expression; a pair is dropped where it is found on either side.
-        counts: what happened is added here: `"read"`, `"kept"`, and for each dropped pair one of `"empty"`,
-            `"too short"`, `"too long"`, `"length ratio"`, `"pattern"`, `"duplicate"`.
+        pairs: Pairs that `read_pairs` yields.
+        min_words: Least number of words on either side.
+        max_words: Greatest number of words on either side.
+        max_ratio: Greatest number of words of one side for a word of the other.
+        min_source_words: Least number of words on the source side.
+        deduplicate: Whether to drop a pair that came before.
+        drop_matching: Regular expression; a pair is dropped where it is found on either side.
+        counts: Counter to which this adds what happened: `"read"`, `"kept"`, and for each dropped pair one of
+            `"empty"`, `"too short"`, `"too long"`, `"length ratio"`, `"pattern"`, `"duplicate"`.
 
     Yields:
         Source and target text.
@@ -47,29 +81,25 @@ def clean_pairs(
         >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
         ([('Good day', 'Guten Tag')], 1)
     """
+    limits = _Limits(
+        min_words=min_words,
+        min_source_words=min_source_words,
+        max_words=math.inf if max_words is None else max_words,
+        max_ratio=math.inf if max_ratio is None else max_ratio,
+        unwanted=None if drop_matching is None else re.compile(drop_matching),
+    )
     seen: set[int] = set()
-    unwanted = re.compile(drop_matching) if drop_matching is not None else None
     for pair in pairs:
         counts["read"] += 1
-        source, target = normalize_text(pair.source), normalize_text(pair.target)
-        forms = (comparison_form(source), comparison_form(target))
-        words = (len(forms[0].split(" ")), len(forms[1].split(" ")))
-        key = hash_forms(*forms) if deduplicate else 0
-        if not all(forms):
-            reason = "empty"
-        elif min(words) < min_words or words[0] < min_source_words:
-            reason = "too short"
-        elif max_words is not None and max(words) > max_words:
-            reason = "too long"
-        elif max_ratio is not None and max(words) > max_ratio * min(words):
-            reason = "length ratio"
-        elif unwanted is not None and (unwanted.search(source) or unwanted.search(target)):
-            reason = "pattern"
-        elif deduplicate and key in seen:
-            reason = "duplicate"
-        else:
-            reason = "kept"
-            seen.add(key)
-        counts[reason] += 1
-        if reason == "kept":
-            yield source, target
+        texts = (normalize_text(pair.source), normalize_text(pair.target))
+        forms = (comparison_form(texts[0]), comparison_form(texts[1]))
+
+        fault = limits.find_fault(texts, forms)
+        if fault is None and deduplicate:
+            number = hash_forms(*forms)
+            fault = "duplicate" if number in seen else None
+            seen.add(number)
+
+        counts[fault or "kept"] += 1
+        if fault is None:
+            yield texts

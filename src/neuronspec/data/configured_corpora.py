@@ -1,60 +1,81 @@
-"""The corpora of a configuration: whether their names tell directions apart, and which files they may read."""
+"""The corpora of a configuration: whether their names distinguish directions, and which files they may read."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from neuronspec.config.sections import Corpus, Data
-from neuronspec.data.corpora import guess_format
+from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, names_no_file
 from neuronspec.data.zip_files import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders
 
 
 def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
-    """Refuse tables whose names and columns do not tell pairs of languages apart.
+    """Refuse tables whose names and columns do not distinguish pairs of languages.
+
+    Args:
+        data: Corpora of the configuration.
+        pairs: Pairs of languages whose text is read, such as `en-de`.
+        pivot: Code of the language that most pairs have in common.
 
     Raises:
-        NeuronspecError: such a template would give the pivot's text for another language's, or one text for several
+        NeuronspecError: If a template would give the pivot's text for another language's, or one text for several
             languages.
     """
     for corpus in (*data.train, *data.valid, *data.test):
-        if not _is_table(corpus):
-            continue
-        named = " ".join([corpus.path, *map(str, corpus.columns or [])])
-        if "{src}" in named or "{tgt}" in named:
-            continue
-        if "{lang}" not in named and len(pairs) > 1:
+        if _is_table(corpus):
+            _check_table(corpus, pairs, pivot)
+
+
+def _check_table(corpus: Corpus, pairs: Sequence[str], pivot: str) -> None:
+    named = " ".join([corpus.path, *map(str, corpus.columns or [])])
+    if "{src}" in named or "{tgt}" in named:
+        return
+
+    if "{lang}" not in named:
+        if len(pairs) > 1:
             raise NeuronspecError(
                 f"{corpus.path} is one table for {', '.join(pairs[:3])}, which would all get the same text: "
                 "write {lang}, or {src} and {tgt}, in its name or in its columns"
             )
-        alone = next((pair for pair in pairs if pivot not in split_direction(pair)), None)
-        if "{lang}" in named and alone is not None:
-            raise NeuronspecError(
-                f"{corpus.path} names one language only, which pairs it with {pivot}: for {alone} write "
-                "{src} and {tgt} in the name"
-            )
+        return
+
+    # With {lang} alone, the other language is the pivot.
+    without_pivot = [pair for pair in pairs if pivot not in split_direction(pair)]
+    if without_pivot:
+        raise NeuronspecError(
+            f"{corpus.path} names one language only, which pairs it with {pivot}: for {without_pivot[0]} write "
+            "{src} and {tgt} in the name"
+        )
 
 
 def _is_table(corpus: Corpus) -> bool:
-    by_name = corpus.format == "auto" and guess_format(corpus.path) == "tsv"
-    return corpus.format == "tsv" or corpus.columns is not None or by_name
+    if corpus.columns is not None:
+        return True
+    name = guess_format(corpus.path) if corpus.format == "auto" else corpus.format
+    return name is not None and CORPUS_FORMATS[name].takes_columns
 
 
-def list_corpus_files(corpora: list[Corpus]) -> list[Path]:
-    """Return the files that corpora may read from, for telling whether one has changed."""
+def list_corpus_files(corpora: Sequence[Corpus]) -> list[Path]:
+    """Return the files that corpora may read from, sorted. A change in one of them changes the prepared text."""
     files: set[Path] = set()
     for corpus in corpora:
-        if corpus.path.startswith("hub:"):
-            continue
-        parts = ARCHIVE_PATH.fullmatch(corpus.path)
-        assert parts is not None  # a path is never empty
-        pattern = Path(re.sub(r"\{\w+\}", "*", parts[1] or parts[2]))
-        fixed = [part for part in pattern.parts if "*" not in part]
-        root = Path(*fixed[: next((n for n, part in enumerate(pattern.parts) if "*" in part), len(fixed))])
-        found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))
-        files.update(path for path in found if path.exists())
+        if not names_no_file(corpus.path):
+            files.update(_find_candidates(corpus.path))
     return sorted(files)
+
+
+def _find_candidates(template: str) -> list[Path]:
+    """Return the files that fit a template for some languages; of a member of an archive, the archive."""
+    parts = ARCHIVE_PATH.fullmatch(template)
+    assert parts is not None  # a path is never empty
+    pattern = Path(fill_placeholders(parts[1] or parts[2], dict.fromkeys(CORPUS_PLACEHOLDERS, "*")))
+
+    # Only the part of the path after the last fixed folder is searched.
+    root = Path(*itertools.takewhile(lambda part: "*" not in part, pattern.parts))
+    found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))
+    return [path for path in found if path.exists()]

@@ -93,7 +93,7 @@ def names_no_file(path: str) -> bool:
 def _read_columns(
     chosen: CorpusFormat, format: str, path: str, source: str, target: str, columns: Sequence[int | str]
 ) -> Iterator[Pair]:
-    """Read two columns of a table.
+    """Return an iterator over the pairs in two columns of a table.
 
     Raises:
         NeuronspecError: If the format has no columns, or these are not two of them.

@@ -6,7 +6,7 @@ import re
 
 from neuronspec.data.normalization import comparison_form, hash_forms
 
-_PLACEHOLDER = re.compile(
+_IN_PROGRAM_TEXT = re.compile(
     r"""
     </?\w[^<>]*>                                        # <b>, </b>, <link href="...">
     | \$?\{[^{}]*\}+                                    # {name}, ${name}, {{name}}
@@ -28,7 +28,7 @@ def held_out_share(text: str) -> float:
     digits, white space or placeholders (`{name}`, `%1$s`, `$1`, `<tag>`).
 
     Args:
-        text: the English side of a pair.
+        text: English side of a pair.
 
     Returns:
         The share, uniform over different sentences and the same on every machine.
@@ -37,8 +37,9 @@ def held_out_share(text: str) -> float:
         >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
         True
     """
-    words = _PLACEHOLDER.sub(" ", comparison_form(text)).lower()
-    words = _PUNCTUATION.sub("", _DIGIT.sub("0", words))
+    words = _IN_PROGRAM_TEXT.sub(" ", comparison_form(text)).lower()
+    words = _DIGIT.sub("0", words)
+    words = _PUNCTUATION.sub("", words)
 
     number = hash_forms(comparison_form(words))
     return (number >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached

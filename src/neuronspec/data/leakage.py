@@ -16,20 +16,22 @@ from neuronspec.languages import split_direction
 logger = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
-Place = Callable[[str, str], Path]  # part, pair -> the file of prepared text
+
+TextPath = Callable[[str, str], Path]
+"""Function from a part and a pair of languages to the file of prepared text, such as `Texts.path`."""
 
 
 @dataclass
-class _Known:
+class _HeldOutText:
     """The sentences of the held-out text as 64-bit numbers, and those of them that the training text has.
 
     Memory grows with the validation and test text, never with the training text.
 
     Attributes:
-        sentences: held-out sentences, by language.
-        pairs: held-out pairs, by pair of languages.
-        met_sentences: those of the sentences that the training text has.
-        met_pairs: those of the pairs that the training text has.
+        sentences: Held-out sentences, by language.
+        pairs: Held-out pairs, by pair of languages.
+        met_sentences: Those of the sentences that the training text has.
+        met_pairs: Those of the pairs that the training text has.
     """
 
     sentences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -40,7 +42,7 @@ class _Known:
     def add(self, pair: str, path: Path) -> None:
         """Learn the sentences of a file of held-out text."""
         first, second = split_direction(pair)
-        for left, right, both in _number(path):
+        for left, right, both in _hash_lines(path):
             self.sentences[first].add(left)
             self.sentences[second].add(right)
             self.pairs[pair].add(both)
@@ -48,7 +50,9 @@ class _Known:
     def meet(self, pair: str, left: int, right: int, both: int) -> bool:
         """Note a training pair; return whether one of its sentences is known."""
         first, second = split_direction(pair)
-        knows_left, knows_right = left in self.sentences[first], right in self.sentences[second]
+        knows_left = left in self.sentences[first]
+        knows_right = right in self.sentences[second]
+
         if knows_left:
             self.met_sentences[first].add(left)
         if knows_right:
@@ -57,93 +61,93 @@ class _Known:
             self.met_pairs[pair].add(both)
         return knows_left or knows_right
 
+    def count_met(self, pair: str, path: Path) -> dict[str, int]:
+        """Return how many lines of a held-out file the training text shares: `either`, `first`, `second`, `both`."""
+        first, second = split_direction(pair)
+        counts = Counter(either=0, first=0, second=0, both=0)
+        for left, right, both in _hash_lines(path):
+            met_left = left in self.met_sentences[first]
+            met_right = right in self.met_sentences[second]
+            met_both = both in self.met_pairs[pair]
+            counts.update(either=met_left or met_right, first=met_left, second=met_right, both=met_both)
+        return dict(counts)
 
-def drop_held_out(pairs: Sequence[str], place: Place) -> dict[str, int]:
+
+def drop_held_out(pairs: Sequence[str], path_of: TextPath) -> dict[str, int]:
     """Take out of the training text every pair with a sentence that the held-out text has, too.
 
     A sentence is known in its own language, whatever pair of languages it comes with, and on either side: an English
-    test sentence of `en-de` is not trained on in `en-fr` either. What is the same says `comparison_form`.
+    test sentence of `en-de` is not trained on in `en-fr` either. Two sentences with one `comparison_form` are the same.
 
     Args:
-        pairs: all pairs of languages.
-        place: function from a part and a pair to its file; those of `train` are rewritten.
+        pairs: All pairs of languages.
+        path_of: Function from a part and a pair to its file; those of `train` are rewritten.
 
     Returns:
-        For each pair, how many training pairs were taken out.
+        The number of training pairs that were taken out, for each pair of languages.
     """
-    known = _learn(pairs, place)
+    held_out = _read_held_out(pairs, path_of)
     dropped = {}
     for pair in pairs:
-        path, count = place("train", pair), 0
+        path = path_of("train", pair)
+        count = 0
         with publish(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for columns, numbers in zip(read_columns(path), _number(path), strict=True):
-                if known.meet(pair, *numbers):
+            for columns, numbers in zip(read_columns(path), _hash_lines(path), strict=True):
+                if held_out.meet(pair, *numbers):
                     count += 1
                 else:
                     file.write("\t".join(columns) + "\n")
         dropped[pair] = count
+
     logger.info("train: %d pairs with a sentence of valid or test are left out", sum(dropped.values()))
     return dropped
 
 
-def measure_overlap(pairs: Sequence[str], place: Place) -> Overlap:
+def measure_overlap(pairs: Sequence[str], path_of: TextPath) -> Overlap:
     """Count the sentences of the held-out text that the training text has, too.
 
     Args:
-        pairs: all pairs of languages.
-        place: function from a part and a pair to its file.
+        pairs: All pairs of languages.
+        path_of: Function from a part and a pair to its file.
     """
-    known = _learn(pairs, place)
+    held_out = _read_held_out(pairs, path_of)
     for pair in pairs:
-        for numbers in _number(place("train", pair)):
-            known.meet(pair, *numbers)
-    return {pair: {part: _count(known, pair, place(part, pair)) for part in HELD_OUT} for pair in pairs}
+        for numbers in _hash_lines(path_of("train", pair)):
+            held_out.meet(pair, *numbers)
+
+    return {pair: {part: held_out.count_met(pair, path_of(part, pair)) for part in HELD_OUT} for pair in pairs}
 
 
 def report_overlap(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> None:
-    """Say in the log how much of the held-out text is also in the training text, if any is.
+    """Log how much of the held-out text is also in the training text, if any is.
 
     Args:
-        overlap: counts of `measure_overlap`.
-        sizes: for each part and pair, the number of pairs of sentences.
+        overlap: Counts of `measure_overlap`.
+        sizes: Number of sentence pairs, for each part and pair of languages.
     """
     for part in HELD_OUT:
-        counts = {pair: parts[part] for pair, parts in overlap.items()}
-        either = sum(count["either"] for count in counts.values())
-        if not either:
+        either = {pair: parts[part]["either"] for pair, parts in overlap.items()}
+        both = {pair: parts[part]["both"] for pair, parts in overlap.items()}
+        if not any(either.values()):
             continue
-        both = sum(count["both"] for count in counts.values())
-        most = max(counts, key=lambda pair: counts[pair]["either"])
+
+        most = max(either, key=lambda pair: either[pair])
         logger.warning(
-            "%s: %d of %d pairs have a sentence that is also in train, %d of them as the same pair (most in %s: %d); "
-            "data.drop_held_out=true leaves such pairs out of train",
-            part,
-            either,
-            sum(sizes[part].values()),
-            both,
-            most,
-            counts[most]["either"],
+            f"{part}: {sum(either.values())} of {sum(sizes[part].values())} pairs have a sentence that is also in "
+            f"train, {sum(both.values())} of them as the same pair (most in {most}: {either[most]}); "
+            "data.drop_held_out=true leaves such pairs out of train"
         )
 
 
-def _learn(pairs: Sequence[str], place: Place) -> _Known:
-    known = _Known()
+def _read_held_out(pairs: Sequence[str], path_of: TextPath) -> _HeldOutText:
+    held_out = _HeldOutText()
     for pair in pairs:
         for part in HELD_OUT:
-            known.add(pair, place(part, pair))
-    return known
+            held_out.add(pair, path_of(part, pair))
+    return held_out
 
 
-def _count(known: _Known, pair: str, path: Path) -> dict[str, int]:
-    first, second = split_direction(pair)
-    counts = Counter(either=0, first=0, second=0, both=0)
-    for left, right, both in _number(path):
-        sides = (left in known.met_sentences[first], right in known.met_sentences[second])
-        counts.update(either=any(sides), first=sides[0], second=sides[1], both=both in known.met_pairs[pair])
-    return dict(counts)
-
-
-def _number(path: Path) -> Iterator[tuple[int, int, int]]:
+def _hash_lines(path: Path) -> Iterator[tuple[int, int, int]]:
     """Yield a number for each side of each pair of a file, and one for both together."""
     for columns in read_columns(path):
         left, right = map(comparison_form, columns)

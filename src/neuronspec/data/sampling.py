@@ -1,4 +1,4 @@
-"""Which examples make up each batch: temperature over tasks, token budgets, an order that is a pure function."""
+"""Sampling of batches: temperature over tasks, token budgets, an order that is a pure function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ ROUND_SIZE = 1 << 17  # examples sorted by length together; larger pads less, sm
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of one batch: `tasks[i]` (n,) numbers the task and `examples[i]` (n,) the pair of row i."""
+    """The examples of one batch.
+
+    Attributes:
+        tasks: Number of each row's task, (rows,).
+        examples: Number of each row's sentence pair within its task, (rows,).
+    """
 
     tasks: NDArray[np.int64]
     examples: NDArray[np.int64]
@@ -26,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the endless sequence of batches: batch number `batch` of round `round`."""
+    """A position in the endless sequence of batches: batch number `batch` of round `round`."""
 
     round: int = 0
     batch: int = 0
@@ -36,8 +41,8 @@ def temperature_weights(sizes: Sequence[int], temperature: float) -> NDArray[np.
     """Return the probability of each task, in proportion to (its share of the pairs)^(1/T).
 
     Args:
-        sizes: pairs of each task.
-        temperature: T; 1 keeps the proportions, larger is flatter (the paper: 2 for IWSLT, 5 for EC30).
+        sizes: Number of sentence pairs of each task.
+        temperature: Temperature T: 1 keeps the proportions, larger is flatter (the paper: 2 for IWSLT, 5 for EC30).
 
     Example:
         >>> temperature_weights([100, 1], 1).round(2).tolist(), temperature_weights([100, 1], 2).round(2).tolist()
@@ -49,18 +54,18 @@ def temperature_weights(sizes: Sequence[int], temperature: float) -> NDArray[np.
 
 
 def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDArray[np.int64]:
-    """Map positions of 0..size-1 through a pseudo-random permutation, without building it.
+    """Map positions in 0..size-1 through a pseudo-random permutation, without building it.
 
     A four-round Feistel network over the next power of four, walked until the value falls below `size`; it costs
     no memory and starts anywhere, so that a pass over any corpus can be entered in the middle.
 
     Args:
-        positions: (n,) values below `size`.
-        size: length of the permutation.
-        key: the numbers that name this permutation (seed, task, pass).
+        positions: Values below `size`, (n,).
+        size: Length of the permutation.
+        key: Numbers that name this permutation (seed, task, pass).
 
     Returns:
-        (n,) values below `size`, distinct for distinct positions.
+        Values below `size`, (n,), distinct for distinct positions.
 
     Example:
         >>> sorted(permute(np.arange(7), 7, [1, 2]).tolist())
@@ -69,6 +74,7 @@ def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDAr
     half = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
     low = np.uint64((1 << int(half)) - 1)
     keys = np.random.default_rng(list(key)).integers(1, 1 << 63, size=4, dtype=np.uint64)
+
     values = positions.astype(np.uint64)
     pending = np.arange(len(values))
     while len(pending):
@@ -77,6 +83,8 @@ def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDAr
             mixed = (right + round_key) * np.uint64(0x9E3779B97F4A7C15)  # wraps around
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
             left, right = right, left ^ ((mixed >> np.uint64(32)) & low)
+
+        # Values that are still too large walk on.
         values[pending] = (left << half) | right
         pending = pending[values[pending] >= np.uint64(size)]
     return values.astype(np.int64)
@@ -86,9 +94,9 @@ def cut_by_tokens(order: NDArray[np.int64], widths: Iterable[int], tokens: int) 
     """Cut a sequence of examples that grow longer into groups of at most `tokens` padded tokens.
 
     Args:
-        order: (n,) the examples, shortest first.
-        widths: (n,) their lengths.
-        tokens: the budget; an example over it makes a group of its own.
+        order: Numbers of the examples, shortest first, (n,).
+        widths: Lengths of the examples in tokens, (n,).
+        tokens: Greatest number of padded tokens of a group; a longer example makes a group of its own.
 
     Example:
         >>> [group.tolist() for group in cut_by_tokens(np.arange(4), [2, 2, 3, 9], 6)]
@@ -111,16 +119,16 @@ class BatchSampler:
     `tokens_per_batch` padded tokens on either side, and the batches are shuffled.
 
     Args:
-        lengths: for each task, the (pairs, 2) tokens of source and target, tags and end of sentence included.
-        temperature: T of the sampling over tasks.
-        tokens_per_batch: the most padded tokens of a batch on either side.
-        homogeneous: one task a batch.
-        max_tokens: pairs with more tokens on a side are left out.
-        seed: what the order follows from.
-        names: the tasks' names, for messages.
+        lengths: Lengths of source and target in tokens, with tags and end of sentence, for each task (pairs, 2).
+        temperature: Temperature T of the sampling over tasks.
+        tokens_per_batch: Greatest number of padded tokens of a batch on either side.
+        homogeneous: Whether each batch holds one task only.
+        max_tokens: Greatest number of tokens of a pair on either side; longer pairs are left out.
+        seed: Seed of the order.
+        names: Names of the tasks, for messages.
 
     Raises:
-        NeuronspecError: a task has no pair that fits.
+        NeuronspecError: If a task has no pair that fits.
     """
 
     def __init__(
@@ -139,11 +147,13 @@ class BatchSampler:
         self.fitting = [np.flatnonzero(task.max(axis=1, initial=0) <= limit) for task in self.lengths]
         for number, fitting in enumerate(self.fitting):
             if not len(fitting):
+                name = names[number] if names else number
                 raise NeuronspecError(
-                    f"{names[number] if names else number} has no training pair of at most {limit} tokens a side "
+                    f"{name} has no training pair of at most {limit} tokens a side "
                     f"({len(self.lengths[number])} pairs in all): give it shorter text, or raise sampling.max_tokens "
                     "and sampling.tokens_per_batch as far as the model can read"
                 )
+
         self.tokens_per_batch = tokens_per_batch
         self.homogeneous = homogeneous
         self.seed = seed
@@ -153,18 +163,21 @@ class BatchSampler:
     def round(self, number: int) -> list[Batch]:
         """Return all batches of one round, in order."""
         tasks, examples = self._draw(number)
+        present = np.unique(tasks)
         lengths = np.empty((len(tasks), 2), dtype=np.int64)
-        for task in np.unique(tasks):
+        for task in present:
             lengths[tasks == task] = self.lengths[task][examples[tasks == task]]
-        generator = np.random.default_rng([self.seed, 1, number])
+        widths = lengths.max(axis=1)
+
         # Longer side first, then the source; ties in random order.
-        order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], lengths.max(axis=1)))
-        groups = [order[tasks[order] == task] for task in np.unique(tasks)] if self.homogeneous else [order]
-        batches = [
-            Batch(tasks[rows], examples[rows])
-            for group in groups
-            for rows in cut_by_tokens(group, lengths[group].max(axis=1).tolist(), self.tokens_per_batch)
-        ]
+        generator = np.random.default_rng([self.seed, 1, number])
+        order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], widths))
+
+        groups = [order[tasks[order] == task] for task in present] if self.homogeneous else [order]
+        batches = []
+        for group in groups:
+            for rows in cut_by_tokens(group, widths[group].tolist(), self.tokens_per_batch):
+                batches.append(Batch(tasks[rows], examples[rows]))
         return [batches[position] for position in generator.permutation(len(batches))]
 
     def batches(self, start: Cursor | None = None) -> Iterator[tuple[Batch, Cursor]]:
@@ -178,12 +191,16 @@ class BatchSampler:
             number, first = number + 1, 0
 
     def _draw(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the tasks and the examples of a round, (examples in the round,) each, task by task."""
         tasks, examples = [], [np.empty(0, dtype=np.int64)]  # rounded down, the shares of a tiny round may all be 0
         for task, fitting in enumerate(self.fitting):
+            # A task's positions go on from round to round, through one shuffled pass over its pairs after another.
             share = self.round_size * self.weights[task]
-            start, stop = (int(np.floor((number + offset) * share)) for offset in (0, 1))
+            start = int(np.floor(number * share))
+            stop = int(np.floor((number + 1) * share))
             positions = np.arange(start, stop)
             passes, within = positions // len(fitting), positions % len(fitting)
+
             for one in np.unique(passes):
                 chosen = permute(within[passes == one], len(fitting), [self.seed, 0, task, int(one)])
                 examples.append(fitting[chosen])

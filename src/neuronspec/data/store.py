@@ -20,7 +20,7 @@ from neuronspec.files import publish, read_json, write_json
 from neuronspec.names import child
 
 CHUNK = 8_192  # pairs encoded at a time
-PARALLEL_FROM = 64 << 20  # bytes of text that make worth starting processes
+PARALLEL_FROM = 64 << 20  # bytes of text from which on it pays to start processes
 
 Encode = Callable[[list[str]], list[list[int]]]
 MakeEncoder = Callable[[], Encode]
@@ -34,10 +34,10 @@ class TokenStore:
     has other ids as a target than as a source, `{pair}.{side}.target.tokens` and `.offsets` hold those.
 
     Args:
-        directory: where `build_store` wrote it.
+        directory: Directory that `build_store` wrote.
 
     Raises:
-        NeuronspecError: there is no token store.
+        NeuronspecError: If there is no token store.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,7 +49,7 @@ class TokenStore:
         self._sides: dict[tuple[str, int, bool], tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def lengths(self, pair: str, source_side: int = 0) -> NDArray[np.int32]:
-        """Return the (pairs, 2) numbers of tokens of source and target.
+        """Return the number of tokens of source and target, (pairs, 2).
 
         Args:
             pair: Pair of languages.
@@ -68,13 +68,18 @@ class TokenStore:
         return {**self.__dict__, "_sides": {}}
 
     def _side(self, pair: str, side: int, as_target: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the ids of one side, and where each of its sequences starts."""
         if pair not in self.pairs:
             raise NeuronspecError(f"{self.directory} holds no pair {pair!r}; it has {', '.join(self.pairs)}")
-        key = (pair, side, as_target and self._has_targets)
+        as_target = as_target and self._has_targets
+        key = (pair, side, as_target)
         if key not in self._sides:
-            name = _name_side(side, key[2])
-            offsets = _map(child(self.directory, pair, f"{name}.offsets"), np.dtype(np.int64), self.pairs[pair] + 1)
-            tokens = _map(child(self.directory, pair, f"{name}.tokens"), self._dtype, int(offsets[-1]))
+            suffix = _name_side(side, as_target)
+            offsets_file = child(self.directory, pair, f"{suffix}.offsets")
+            tokens_file = child(self.directory, pair, f"{suffix}.tokens")
+
+            offsets = _map_file(offsets_file, np.dtype(np.int64), self.pairs[pair] + 1)
+            tokens = _map_file(tokens_file, self._dtype, int(offsets[-1]))
             self._sides[key] = tokens, offsets
         return self._sides[key]
 
@@ -89,29 +94,32 @@ def build_store(
     """Encode text files into a token store, in parallel where there is much to do.
 
     Args:
-        directory: where to put it; it appears whole or not at all.
-        texts: for each pair of languages, a file of `first<TAB>second` lines.
-        make_encoder: returns the function that turns sentences into ids without special tokens; picklable, since
-            it is called once in every process.
-        vocabulary_size: decides whether ids take two bytes or four.
-        make_target_encoder: the same for targets, where they are encoded in another way than sources.
+        directory: Directory to write; it appears whole or not at all.
+        texts: File of `first<TAB>second` lines, for each pair of languages.
+        make_encoder: Function that returns the function from sentences to ids without special tokens. It must be
+            picklable, since it is called once in every process.
+        vocabulary_size: Number of ids, which decides whether an id takes two bytes or four.
+        make_target_encoder: The same for targets, where they are encoded in another way than sources.
 
     Returns:
         The store.
     """
     dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
-    encoders = (
-        {False: make_encoder} if make_target_encoder is None else {False: make_encoder, True: make_target_encoder}
-    )
+    encoders = {False: make_encoder}  # by whether they encode targets
+    if make_target_encoder is not None:
+        encoders[True] = make_target_encoder
+
     with publish(directory) as temporary:
         temporary.mkdir()
+        jobs = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
         workers = min(len(texts), os.cpu_count() or 1)
-        columns = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
-        if workers > 1 and sum(path.stat().st_size for path in texts.values()) >= PARALLEL_FROM:
+        size = sum(path.stat().st_size for path in texts.values())
+        if workers > 1 and size >= PARALLEL_FROM:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                counts = list(pool.map(_encode_pair, *zip(*columns, strict=True)))
+                counts = list(pool.map(_encode_pair, *zip(*jobs, strict=True)))
         else:
-            counts = [_encode_pair(*column) for column in columns]
+            counts = [_encode_pair(*job) for job in jobs]
+
         description: dict[str, Any] = {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))}
         if make_target_encoder is not None:
             description["targets"] = True
@@ -120,7 +128,7 @@ def build_store(
 
 
 def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:
-    """Encode both sides of a file, each as a source and, where that differs, as a target; return its lines."""
+    """Encode both sides of a file, each as a source and, where that differs, as a target; return their number."""
     encoders = {as_target: make() for as_target, make in make_encoders.items()}
     lines = read_columns(path)
     count = 0
@@ -149,7 +157,7 @@ class _SideWriter:
         self._offsets.write(np.zeros(1, dtype=np.int64).tobytes())
 
     def write(self, sequences: Sequence[Sequence[int]]) -> None:
-        ids, lengths = _flatten(sequences, self._dtype)
+        ids, lengths = _concatenate(sequences, self._dtype)
         self._tokens.write(ids.tobytes())
         self._offsets.write((self._end + np.cumsum(lengths)).tobytes())
         self._end += int(lengths.sum())
@@ -159,14 +167,22 @@ def _name_side(side: int, as_target: bool) -> str:
     return f".{side}.target" if as_target else f".{side}"
 
 
-def _flatten(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _concatenate(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return all ids one after the other, and the length of each sequence."""
     lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
-    return np.fromiter(itertools.chain.from_iterable(sequences), dtype=dtype, count=int(lengths.sum())), lengths
+    ids = itertools.chain.from_iterable(sequences)
+    return np.fromiter(ids, dtype=dtype, count=int(lengths.sum())), lengths
 
 
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+def _map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Return the numbers in a file, mapped into memory.
+
+    Raises:
+        NeuronspecError: If the file is missing or has another size.
+    """
+    expected = count * dtype.itemsize
     size = path.stat().st_size if path.is_file() else None
-    if size != count * dtype.itemsize:
-        found = "is missing" if size is None else f"has {size} bytes, not {count * dtype.itemsize}"
+    if size != expected:
+        found = "is missing" if size is None else f"has {size} bytes, not {expected}"
         raise NeuronspecError(f"{path} {found}: the token store is damaged; run prepare again with --force")
     return np.memmap(path, dtype=dtype, mode="r") if count else np.empty(0, dtype=dtype)

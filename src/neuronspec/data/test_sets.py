@@ -19,40 +19,49 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
     the whole of it, in its order.
 
     Args:
-        texts: the prepared text.
-        task: the direction.
-        trained: the directions that the text was prepared for.
-        pivot: the language that the text is joined over.
+        texts: Prepared text.
+        task: Direction.
+        trained: Directions that the text was prepared for.
+        pivot: Language that the text is joined over.
 
     Returns:
         The sources and the references, (sentences,) each.
 
     Raises:
-        NeuronspecError: the two languages' test texts share no sentence of the pivot.
+        NeuronspecError: If the two languages' test texts share no sentence of the pivot.
     """
     pairs = assign_pairs(list(trained), pivot)
 
     def read(direction: str) -> Iterator[tuple[str, str]]:
         pair, side = pairs[direction]
-        return ((columns[side], columns[1 - side]) for columns in read_columns(texts.path("test", pair)))
+        for columns in read_columns(texts.path("test", pair)):
+            yield columns[side], columns[1 - side]
 
     if task in pairs:
         rows = list(read(task))
     else:
         source, target = split_direction(task)
-        spoken = dict(_number(read(join_direction(pivot, target))))
-        heard = _number((shared, own) for own, shared in read(join_direction(source, pivot)))
-        rows = [(own, spoken[shared]) for shared, own in heard if shared in spoken]
+        from_pivot = read(join_direction(pivot, target))
+        into_pivot = read(join_direction(source, pivot))
+        rows = _join(into_pivot, from_pivot)
         if not rows:
             raise NeuronspecError(
                 f"{task} has no test sentences: the test texts of {source} and {target} share no sentence in {pivot}; "
                 "give multi-parallel text as data.test, or take the direction out of zero_shot"
             )
+
     return [source for source, _ in rows], [reference for _, reference in rows]
 
 
-def _number(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, int], str]]:
-    """Yield ((sentence, how many times it came before), partner): a sentence that comes twice meets its own partner."""
+def _join(into_pivot: Iterable[tuple[str, str]], from_pivot: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the sources of the one text with the references of the other that translate the same pivot sentence."""
+    references = dict(_number_repeats(from_pivot))
+    sources = _number_repeats((shared, source) for source, shared in into_pivot)
+    return [(source, references[shared]) for shared, source in sources if shared in references]
+
+
+def _number_repeats(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, int], str]]:
+    """Yield ((sentence, how often it came before), partner): a sentence that comes twice meets its own partner."""
     seen: Counter[str] = Counter()
     for sentence, partner in rows:
         form = comparison_form(sentence)

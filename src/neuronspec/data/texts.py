@@ -11,8 +11,8 @@ from neuronspec.languages import join_direction, split_direction
 from neuronspec.names import child
 
 Overlap = dict[str, dict[str, dict[str, int]]]
-"""By pair of languages and part, how many pairs of sentences of that part have something in common with the training
-text: `either` side, the `first` or the `second` one, or `both` as the same pair."""
+"""By pair of languages and part, the number of sentence pairs of that part that are also in the training text, by
+what they share with it: `either` side, the `first` or the `second` one, or `both` as the same pair."""
 
 PARTS = ("train", "valid", "test")
 STATISTICS_FILE = "statistics.json"
@@ -22,12 +22,11 @@ STATISTICS_FILE = "statistics.json"
 class Texts:
     """The prepared text of a run: `{part}.{pair}.tsv` files of `first<TAB>second` lines.
 
-    Args:
-        directory: where they are.
-        sizes: for each part and pair, the number of pairs of sentences.
-        dropped: for each pair, how many pairs were read, kept, and dropped for which reason.
-        overlap: for each pair and for `valid` and `test`, how many pairs have a sentence that is also in `train`: on
-            `either` side, on the `first` or the `second`, or on `both` as the same pair; empty if not counted.
+    Attributes:
+        directory: Directory of the files.
+        sizes: Number of sentence pairs, for each part and pair of languages.
+        dropped: For each pair of languages, how many sentence pairs were read, kept, and dropped for which reason.
+        overlap: Sentences of `valid` and `test` that are also in `train`; empty if they were not counted.
     """
 
     directory: Path
@@ -41,7 +40,11 @@ class Texts:
 
     @classmethod
     def load(cls, directory: Path) -> Texts:
-        """Open prepared text."""
+        """Open prepared text.
+
+        Raises:
+            NeuronspecError: If there is none.
+        """
         return cls(directory, **read_json(directory / STATISTICS_FILE))
 
 
@@ -49,22 +52,24 @@ def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
     """Return, for each task, the pair of languages that holds its text and the side of its source.
 
     Args:
-        tasks: directions.
-        pivot: comes first in its pairs.
+        tasks: Directions.
+        pivot: Language that comes first in its pairs.
 
     Example:
         >>> assign_pairs(["en-de", "de-en"], "en")
         {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
     """
-    pairs: dict[str, tuple[str, int]] = {}
+    assigned: dict[str, tuple[str, int]] = {}
     known: set[str] = set()
     for task in tasks:
         source, target = split_direction(task)
         backward = join_direction(target, source)
+
         turned = backward in known or target == pivot
-        pairs[task] = (backward, 1) if turned else (task, 0)
-        known.add(pairs[task][0])
-    return pairs
+        pair, side = (backward, 1) if turned else (task, 0)
+        assigned[task] = (pair, side)
+        known.add(pair)
+    return assigned
 
 
 def read_columns(path: Path) -> Iterator[list[str]]:

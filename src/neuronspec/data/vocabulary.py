@@ -35,21 +35,21 @@ def learn_vocabulary(
 ) -> PreTrainedTokenizerFast:
     """Learn a SentencePiece unigram vocabulary.
 
-    One thread, because SentencePiece's sums depend on the number of threads and the run's seed would no longer
-    decide the result.
+    SentencePiece runs in one thread: its sums depend on the number of threads, so with several of them the seed of
+    the run would no longer determine the result.
 
     Args:
-        sentences: the sample to learn from.
-        size: pieces, special tokens included, language tags not.
-        languages: codes; each becomes one special token `__xx__` after the pieces, in this order.
-        character_coverage: share of the characters to cover.
+        sentences: Sample to learn from.
+        size: Number of pieces, including special tokens but not language tags.
+        languages: Language codes; each becomes one special token `__xx__` after the pieces, in this order.
+        character_coverage: Share of the characters to cover.
 
     Returns:
         A tokenizer that `AutoTokenizer` loads without custom code. It adds `</s>` only: a tag is written in front
         of the text (`"__de__ Guten Tag"`).
 
     Raises:
-        NeuronspecError: there is too little text, or it has more characters than `size` pieces.
+        NeuronspecError: If there is too little text, or it has more characters than `size` pieces.
     """
     model = io.BytesIO()
     try:
@@ -87,11 +87,11 @@ def sample_sentences(
     """Yield a sample of sentences, balanced over languages by temperature.
 
     Args:
-        texts: for each language, the prepared files that hold it and the column it stands in.
-        sizes: sentences of each language in all of its files.
-        temperature: T of the balance.
-        count: sentences in all, about; fewer where a language has less than its share.
-        seed: decides which sentences.
+        texts: Prepared files that hold each language, with the column that it is in.
+        sizes: Number of sentences of each language in all of its files.
+        temperature: Temperature T of the balance.
+        count: Approximate number of sentences in total; fewer where a language has less than its share.
+        seed: Seed of the random draw.
     """
     weights = temperature_weights(list(sizes.values()), temperature)
     for number, (language, weight) in enumerate(zip(sizes, weights, strict=True)):
@@ -99,16 +99,28 @@ def sample_sentences(
         if sizes[language] > wanted:
             # Keep each sentence with equal probability: one pass, nothing held in memory.
             generator = np.random.default_rng([seed, 2, number])
-            keep: Iterator[bool] = (bool(generator.random() < wanted / sizes[language]) for _ in itertools.count())
+            share = wanted / sizes[language]
+            keep: Iterator[bool] = _draw_endlessly(generator, share)
         else:
             keep = itertools.repeat(True)
+
         for path, column in texts[language]:
-            yield from (columns[column] for columns, kept in zip(read_columns(path), keep, strict=False) if kept)
+            for columns, kept in zip(read_columns(path), keep, strict=False):
+                if kept:
+                    yield columns[column]
+
+
+def _draw_endlessly(generator: np.random.Generator, share: float) -> Iterator[bool]:
+    """Yield True with probability `share`, again and again."""
+    while True:
+        yield bool(generator.random() < share)
 
 
 def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
+    """Return a SentencePiece model as a tokenizer of Hugging Face, with language tags."""
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -123,6 +135,7 @@ def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", pieces.eos_id())]
     )
+
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **SPECIAL_TOKENS,

@@ -29,12 +29,14 @@ def read_two_files(template: str, source: str, target: str) -> Iterator[Pair]:
     if "{lang}" not in template:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
 
-    paths = [_find_side(fill_codes(template, lang, source, target)) for lang in (source, target)]
+    paths, swapped = [], []
+    for lang in (source, target):
+        paths.append(_find_side(fill_codes(template, lang=lang, source=source, target=target)))
+        swapped.append(_find_side(fill_codes(template, lang=lang, source=target, target=source)))
+
     # Files that are named after the other direction serve this one as well.
-    swapped = [_find_side(fill_codes(template, lang, target, source)) for lang in (source, target)]
     if not all(map(exists, paths)) and all(map(exists, swapped)):
         paths = swapped
-
     yield from read_aligned(*paths)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
-import itertools
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -25,13 +24,15 @@ from neuronspec.data.zip_files import ARCHIVE_PATH, open_archive, open_member
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_only_spelling, same_language
 
-Key = tuple[str, ...]  # gettext: (context, English text); JSON: the path of keys
+Key = tuple[str, ...]
+"""Key of a message. In gettext's catalogs: its context and its English text. In JSON: the path of keys."""
+
+Messages = dict[Key, str]
 
 # polib splits a catalog at every line break that Unicode knows; gettext knows one
 _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
-
 
 # The name of something in a program: no white space, and no marks but those that join words.
 _NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
@@ -49,52 +50,58 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     code only. Messages that are empty, fuzzy, obsolete or plural are left out.
 
     Args:
-        template: a glob with `{lang}`, ending in `.po`, `.mo` or `.json`; `ARCHIVE!GLOB` looks into a zip
-            file (a wheel is one). `{lang}` matches the language's code, or the only other
-            spelling of it that there are files of: `pt_BR` for `pt-BR`, `zh_Hans` for `cmn_Hans`.
-        source: code of the source language.
-        target: code of the target language.
+        template: Glob with `{lang}`, ending in `.po`, `.mo` or `.json`; `ARCHIVE!GLOB` looks into a zip
+            file (a wheel is one). `{lang}` matches the language's code, or another spelling of it if that is the
+            only one with files: `pt_BR` for `pt-BR`, `zh_Hans` for `cmn_Hans`.
+        source: Code of the source language.
+        target: Code of the target language.
 
     Yields:
         A pair for every key with a text on both sides.
 
     Raises:
-        NeuronspecError: no file fits, one is damaged or not in the charset that it declares, or the keys of a catalog
-            are identifiers and English has no file.
+        NeuronspecError: If no file fits, if one is damaged or not in the charset that it declares, or if the keys of
+            a catalog are identifiers and English has no file.
     """
     suffix = PurePath(template).suffix
     if suffix not in _PARSERS or "{lang}" not in template:
         raise NeuronspecError(f"{template} must hold {{lang}} and end in {', '.join(_PARSERS)}")
     template = template.replace("{src}", source).replace("{tgt}", target)
-    keyed = [suffix != ".json" and same_language(code, "en") for code in (source, target)]
+
     with contextlib.ExitStack() as stack:
-        sides = [
-            stack.enter_context(_opened(template, code, in_keys))
-            for code, in_keys in zip((source, target), keyed, strict=True)
-        ]
-        needed = [side for side, in_keys in zip(sides, keyed, strict=True) if not in_keys]
+        sides = []
+        for code in (source, target):
+            in_keys = suffix != ".json" and same_language(code, "en")
+            sides.append(stack.enter_context(_opened(template, code, in_keys=in_keys)))
+
+        needed = [side for side in sides if not side.in_keys]
         shared = set.intersection(*(set(side.files) for side in needed))
         if not shared:
             raise NeuronspecError(f"{template}: no file stands on both sides of {source}-{target}")
+
         for wildcards in sorted(shared):
             name = needed[-1].files[wildcards]
-            texts = [side.parse(wildcards) for side in sides]
-            if any(keyed):
-                english = keyed.index(True)
-                texts[english] = _find_english(texts[1 - english], texts[english], name, template)
-            for key in sorted(texts[0].keys() & texts[1].keys()):
-                place = " ".join(".".join(filter(None, key)).split())[:60]
-                yield Pair(texts[0][key], texts[1][key], f"{name}:{place}")
+            left, right = _parse_sides(sides, wildcards, name, template)
+            for key in sorted(left.keys() & right.keys()):
+                shown = " ".join(".".join(filter(None, key)).split())[:60]
+                yield Pair(left[key], right[key], f"{name}:{shown}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Catalogs:
-    """The catalogs of one language."""
+    """The catalogs of one language.
 
-    files: dict[Key, str]  # what the template's wildcards stand for -> the file's name
+    Attributes:
+        files: Names of the files, by what the template's wildcards stand for.
+        read: Function from a name to the content of that file.
+        in_keys: Whether the texts of this language are the keys of the other one's catalogs.
+    """
+
+    files: dict[Key, str]
     read: Callable[[str], bytes]
+    in_keys: bool
 
-    def parse(self, wildcards: Key) -> dict[Key, str]:
+    def parse(self, wildcards: Key) -> Messages:
         """Return the messages of a file; none where this language has no such file."""
         name = self.files.get(wildcards)
         if name is None:
@@ -102,17 +109,27 @@ class _Catalogs:
         return _PARSERS[PurePath(name).suffix](self.read(name), name)
 
 
-def _find_english(other: dict[Key, str], own: dict[Key, str], name: str, template: str) -> dict[Key, str]:
+def _parse_sides(sides: Sequence[_Catalogs], wildcards: Key, name: str, template: str) -> tuple[Messages, Messages]:
+    """Return the messages of both languages in the files with these wildcards."""
+    left, right = (side.parse(wildcards) for side in sides)
+    if sides[0].in_keys:
+        left = _find_english(right, left, name, template)
+    elif sides[1].in_keys:
+        right = _find_english(left, right, name, template)
+    return left, right
+
+
+def _find_english(other: Messages, own: Messages, name: str, template: str) -> Messages:
     """Return the English texts of a gettext catalog: those of a file of their own, else the keys, if they are texts.
 
     Args:
-        other: the messages of the other language.
-        own: the messages of the English catalog; empty if there is none.
-        name: the other language's file, for messages.
-        template: the template of both.
+        other: Messages of the other language.
+        own: Messages of the English catalog; empty if there is none.
+        name: Name of the other language's file, for error messages.
+        template: Template of both.
 
     Raises:
-        NeuronspecError: the keys are identifiers, and there is no English catalog.
+        NeuronspecError: If the keys are identifiers and there is no English catalog.
     """
     texts = {key[-1] for key in other}
     if not _are_identifiers(texts):
@@ -126,30 +143,37 @@ def _find_english(other: dict[Key, str], own: dict[Key, str], name: str, templat
 
 
 def _are_identifiers(keys: Collection[str]) -> bool:
-    """Tell whether the keys of a catalog are names (`menu.file.open`, `fileOpen`, `FILE_OPEN`) and not texts.
+    """Return whether the keys of a catalog are names (`menu.file.open`, `fileOpen`, `FILE_OPEN`) and not texts.
 
     Of 6,126 catalogs of free software, none that is keyed by English text is taken for one by these shares.
     """
     names = [key for key in keys if _NAME.fullmatch(key)]
     composed = [name for name in names if _COMPOSED.search(name)]
-    return bool(keys) and len(names) >= 0.9 * len(keys) and len(composed) >= 0.5 * len(keys)
+
+    mostly_names = len(names) >= 0.9 * len(keys)
+    often_composed = len(composed) >= 0.5 * len(keys)
+    return bool(keys) and mostly_names and often_composed
 
 
 @contextlib.contextmanager
-def _opened(template: str, code: str, optional: bool) -> Iterator[_Catalogs]:
-    """Find the catalogs of the language `code`, in a directory or in an archive; if they are optional, perhaps none."""
+def _opened(template: str, code: str, *, in_keys: bool) -> Iterator[_Catalogs]:
+    """Find the catalogs of a language, in a directory or in an archive; those of a language in keys may be missing."""
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None, "a template is never empty"
     archive_name, pattern = parts.groups()
-    place = Path(archive_name.replace("{lang}", code)) if archive_name else None
-    if optional and place is not None and not place.exists():  # an archive for each language, and none for this one
-        yield _Catalogs({}, _read_file)
+    path = Path(archive_name.replace("{lang}", code)) if archive_name else None
+
+    # An archive for each language, and none for this one.
+    if in_keys and path is not None and not path.exists():
+        yield _Catalogs(files={}, read=_read_file, in_keys=True)
         return
-    with open_archive(place) if place is not None else contextlib.nullcontext() as archive:
+
+    with open_archive(path) if path is not None else contextlib.nullcontext() as archive:
         files = _find_files(pattern, code, archive)
-        if not files and not optional:
-            raise _nothing_found(pattern.replace("{lang}", code), archive)
-        yield _Catalogs(files, _read_file if archive is None else functools.partial(_read_member, archive))
+        if not files and not in_keys:
+            raise _explain_nothing_found(pattern.replace("{lang}", code), archive)
+        read = _read_file if archive is None else functools.partial(_read_member, archive)
+        yield _Catalogs(files=files, read=read, in_keys=in_keys)
 
 
 def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dict[Key, str]:
@@ -159,40 +183,60 @@ def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dic
     """
     found: dict[Key, str] = {}
     for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
-        expression = re.escape(spelling)
-        for match in _find_matches(pattern, glob.escape(spelling), (expression, expression), archive):
-            found.setdefault(match.groups(), f"{archive.filename}!{match[0]}" if archive else match[0])
+        escaped = re.escape(spelling)
+        regex = _make_regex(pattern, first=escaped, again=escaped)
+        for match in _find_matches(pattern, glob.escape(spelling), regex, archive):
+            name = f"{archive.filename}!{match[0]}" if archive else match[0]
+            found.setdefault(match.groups(), name)
     if found:
         return found
 
-    others = {match["lang"] for match in _find_matches(pattern, "*", ("(?P<lang>[^/]+)", "(?P=lang)"), archive)}
+    regex = _make_regex(pattern, first="(?P<lang>[^/]+)", again="(?P=lang)")
+    others = {match["lang"] for match in _find_matches(pattern, "*", regex, archive)}
     other = find_only_spelling(code, sorted(others))
     return _find_files(pattern, other, archive) if other else {}
 
 
 def _find_matches(
-    pattern: str, wildcard: str, expressions: tuple[str, str], archive: zipfile.ZipFile | None
+    pattern: str, language: str, regex: re.Pattern[str], archive: zipfile.ZipFile | None
 ) -> Iterator[re.Match[str]]:
-    """Yield the matches of a pattern with the language as a wildcard and regular expressions say: first, and again."""
-    globbed = pattern.replace("{lang}", wildcard)
+    """Yield the matches of a pattern, in an archive or on disk.
+
+    Args:
+        pattern: Glob with `{lang}`.
+        language: Glob of the language's code.
+        regex: Regular expression of the pattern.
+        archive: Archive to look into, if any.
+    """
+    globbed = pattern.replace("{lang}", language)
     names = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
-    regex = re.compile(_regex(pattern, *expressions), re.DOTALL)
     yield from filter(None, map(regex.fullmatch, names))
 
 
-def _regex(pattern: str, first: str, again: str) -> str:
-    """Return the regular expression of a glob; its groups are the wildcards, and the language where it has a group."""
-    languages = itertools.chain([first], itertools.repeat(again))
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)
-    parts[1::2] = [
-        next(languages) if part == "{lang}" else _REGEX.get(part, f"({part.replace('[!', '[^')})")
-        for part in parts[1::2]
-    ]
-    parts[::2] = map(re.escape, parts[::2])
-    return "".join(parts)
+def _make_regex(pattern: str, *, first: str, again: str) -> re.Pattern[str]:
+    """Return the regular expression of a glob with `{lang}`. Its groups are the wildcards.
+
+    Args:
+        pattern: Glob with `{lang}`.
+        first: Regular expression of the language where it comes first.
+        again: Regular expression of the language where it comes again.
+    """
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)
+    language = first
+    expressions = []
+    for number, piece in enumerate(pieces):
+        if number % 2 == 0:
+            expressions.append(re.escape(piece))
+        elif piece == "{lang}":
+            expressions.append(language)
+            language = again
+        else:
+            # A set of characters is written as in a glob, but for the sign of its complement.
+            expressions.append(_REGEX.get(piece, f"({piece.replace('[!', '[^')})"))
+    return re.compile("".join(expressions), re.DOTALL)
 
 
-def _nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecError:
+def _explain_nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecError:
     if archive is not None:
         return explain_missing_member(str(archive.filename), pattern, archive.namelist())
     if not glob.has_magic(pattern):
@@ -213,30 +257,32 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
         return stream.read()
 
 
-def _parse_json(raw: bytes, name: str) -> dict[Key, str]:
-    return dict(_flatten(decode_json(decode_text(raw, name), name), ()))
+def _parse_json(raw: bytes, name: str) -> Messages:
+    value = decode_json(decode_text(raw, name), name)
+    return dict(_list_texts(value, ()))
 
 
-def _flatten(value: object, key: Key) -> Iterator[tuple[Key, str]]:
+def _list_texts(value: object, key: Key) -> Iterator[tuple[Key, str]]:
+    """Yield the texts in a JSON value, each with the path of keys to it."""
     if isinstance(value, str) and value:
         yield key, value
     elif isinstance(value, dict):
         for name, child in value.items():
-            yield from _flatten(child, (*key, name))
+            yield from _list_texts(child, (*key, name))
 
 
-def _parse_po(raw: bytes, name: str) -> dict[Key, str]:
+def _parse_po(raw: bytes, name: str) -> Messages:
     text = decode_text(raw, name, encoding=find_charset(raw, name))
     text = text.translate(_NOT_LINE_BREAKS) + "\n"  # no path ends so: polib takes it for content
-    return _messages(name, lambda: polib.pofile(text, encoding="utf-8"))
+    return _list_messages(name, lambda: polib.pofile(text, encoding="utf-8"))
 
 
-def _parse_mo(raw: bytes, name: str) -> dict[Key, str]:
+def _parse_mo(raw: bytes, name: str) -> Messages:
     def parse() -> polib.MOFile:
         _refuse_truncated(raw)
         return polib.mofile(raw)  # it decodes by the charset that the catalog declares
 
-    return _messages(name, parse)
+    return _list_messages(name, parse)
 
 
 def _refuse_truncated(raw: bytes) -> None:
@@ -249,11 +295,17 @@ def _refuse_truncated(raw: bytes) -> None:
                 raise ValueError("it ends within a message")
 
 
-def _messages(name: str, parse: Callable[[], polib.POFile | polib.MOFile]) -> dict[Key, str]:
+def _list_messages(name: str, parse: Callable[[], polib.POFile | polib.MOFile]) -> Messages:
+    """Return the translated messages of a catalog.
+
+    Raises:
+        NeuronspecError: If it cannot be parsed.
+    """
     try:
         entries = parse()
     except Exception as error:  # whatever a damaged file makes the parser stumble over
         raise NeuronspecError(f"{name} is not a sound catalog ({error}); check it with msgfmt -c") from error
+
     return {(entry.msgctxt or "", entry.msgid): entry.msgstr for entry in entries if _is_translated(entry)}
 
 
@@ -262,7 +314,7 @@ def _is_translated(entry: polib.POEntry | polib.MOEntry) -> bool:
     return bool(entry.msgid and entry.msgstr and not unfinished)  # a plural has its texts elsewhere
 
 
-_PARSERS: dict[str, Callable[[bytes, str], dict[Key, str]]] = {
+_PARSERS: dict[str, Callable[[bytes, str], Messages]] = {
     ".po": _parse_po,
     ".mo": _parse_mo,
     ".json": _parse_json,

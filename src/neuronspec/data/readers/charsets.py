@@ -32,14 +32,14 @@ def find_charset(raw: bytes, name: str) -> str:
     `CHARSET`: gettext takes these for ASCII, of which UTF-8 is an extension.
 
     Args:
-        raw: the file.
-        name: the file's name, for messages.
+        raw: Content of the file.
+        name: Name of the file, for messages.
 
     Returns:
         The name of a Python codec.
 
     Raises:
-        NeuronspecError: the character set is unknown.
+        NeuronspecError: If the character set is unknown.
 
     Example:
         >>> find_charset(b'msgid ""\\nmsgstr "Content-Type: text/plain; charset=KOI8-R\\\\n"', "ru.po")
@@ -48,6 +48,7 @@ def find_charset(raw: bytes, name: str) -> str:
     declared = _find_declared(raw)
     if raw.startswith(codecs.BOM_UTF8) or declared is None or declared == "CHARSET":
         return "utf-8"
+
     try:
         codec = codecs.lookup(declared).name
         is_charset = not _NO_CHARSETS.fullmatch(codec) and _ASCII.decode(codec) == _ASCII.decode("ascii")
@@ -61,7 +62,7 @@ def find_charset(raw: bytes, name: str) -> str:
 
 
 def _find_declared(raw: bytes) -> str | None:
-    """Return what stands after `charset=` in the header of a catalog."""
+    """Return the character set after `charset=` in the header of a catalog, or None."""
     for found in _HEADER.finditer(raw):
         if _CONTEXT.search(raw, 0, found.start()):
             continue  # a message that is empty in some context

@@ -48,7 +48,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
     """Open `NAME[:CONFIG[:SPLIT]]`; where the configuration `en-de` is unknown, `de-en` is tried."""
 
     def load(first: str, second: str) -> Iterable[Any]:
-        filled = fill_codes(name, second, first, second)
+        filled = fill_codes(name, lang=second, source=first, target=second)
         repository, config, split, *_ = [*filled.split(":"), "", ""]
         rows: Iterable[Any] = datasets.load_dataset(repository, config or None, split=split or "train", streaming=True)
         return rows

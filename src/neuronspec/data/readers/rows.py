@@ -10,6 +10,8 @@ from neuronspec.data.corpus_formats import Pair
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_only_spelling
 
+_MISSING = object()  # where a row has no such field; null is an empty text
+
 
 def decode_json(text: str, place: str) -> Any:
     """Return the JSON value in `text`.
@@ -41,23 +43,22 @@ def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -
         raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")
 
     if source in texts and target in texts:
-        left, right = texts[source], texts[target]
+        fields = (source, target)
     else:
-        left, right = texts.get("source", 0), texts.get("target", 0)
-        left, right = (right, left) if reverse else (left, right)
+        fields = ("target", "source") if reverse else ("source", "target")
 
-    for text in (left, right):
-        if text is not None and not isinstance(text, str):
-            raise _refuse_fields(texts, source, target, place)
+    left, right = (texts.get(field, _MISSING) for field in fields)
+    if not _is_text(left) or not _is_text(right):
+        names = ", ".join(map(str, texts)) or "none"
+        raise NeuronspecError(
+            f"{place} has the fields {names}; expected texts under {source!r} and {target!r}, or under 'source' and "
+            f"'target'{_suggest_fields(texts, source, target)}"
+        )
     return Pair(left or "", right or "", place)
 
 
-def _refuse_fields(texts: Mapping[Any, Any], source: str, target: str, place: str) -> NeuronspecError:
-    fields = ", ".join(map(str, texts)) or "none"
-    return NeuronspecError(
-        f"{place} has the fields {fields}; expected texts under {source!r} and {target!r}, or under 'source' and "
-        f"'target'{_suggest_fields(texts, source, target)}"
-    )
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
 
 
 def _suggest_fields(texts: Mapping[Any, Any], source: str, target: str) -> str:

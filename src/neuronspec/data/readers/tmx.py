@@ -15,6 +15,7 @@ from neuronspec.languages import match_variant
 
 _BLOCK = 1 << 16  # bytes that are parsed at a time
 _HEAD = 1 << 20  # bytes within which the root element has begun
+_ROOT_BEGINS, _UNIT_ENDS = "start tmx", "end tu"
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 # Elements within a segment whose content is code of the original format, not text.
@@ -31,19 +32,19 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of a TMX file, in its order; memory holds one translation unit at a time.
 
     Languages are found in whatever spelling the file has (`DE-DE`, `deu`). A unit without one of the two is left out;
-    of several texts in one language, that in the nearest variant counts, then the first. Formatting codes within a
-    text are left out, the text that they format stays.
+    if several texts are in one language, the one in the nearest variant is used, then the first. Formatting codes
+    within a text are left out, the text that they format stays.
 
     Nothing outside the file is read, and it may declare no entities: a stranger's file can neither look at other
     files nor fill the memory.
 
     Args:
-        template: the file, compressed or not, with the placeholders of `read_pairs`.
-        source: code of the source language.
-        target: code of the target language.
+        template: File, compressed or not, with the placeholders of `read_pairs`.
+        source: Code of the source language.
+        target: Code of the target language.
 
     Raises:
-        NeuronspecError: the file is missing, damaged, no TMX, or has no text in one of the languages.
+        NeuronspecError: If the file is missing, damaged, not TMX, or has no text in one of the languages.
     """
     path, _ = locate(template, source, target)
     languages: set[str] = set()
@@ -55,13 +56,38 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
             if left is not None and right is not None and left != right:
                 count += 1
                 yield Pair(texts[left], texts[right], f"{path}:unit {number}")
+
     if not count:
         found = ", ".join(sorted(languages)[:10]) or "none"
         raise NeuronspecError(f"{path} has no unit with texts in {source} and {target}; its languages: {found}")
 
 
 def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
-    """Yield the text of each unit by the language, as the file spells it."""
+    """Yield the texts of each unit, by their languages as the file spells them.
+
+    Raises:
+        NeuronspecError: If the file is not TMX, not well-formed, or declares entities.
+    """
+    begun = False
+    try:
+        for kind, element in _parse_elements(stream):
+            if kind == _ROOT_BEGINS:
+                begun = True
+                _refuse_entities(element, name)
+            elif kind == _UNIT_ENDS:
+                yield _read_unit(element, name)
+                _forget(element)
+    except etree.XMLSyntaxError as error:
+        raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or mend it") from None
+    if not begun:
+        raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
+
+
+def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield each root element and unit when it begins and when it ends: `start tmx`, `start tu`, `end tu`, `end tmx`.
+
+    The parser neither loads anything nor expands entities. Parsing stops early where no root element is in sight.
+    """
     parser = etree.XMLPullParser(
         events=("start", "end"),
         tag=["{*}tmx", "{*}tu"],
@@ -73,26 +99,18 @@ def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
         remove_pis=True,
     )
     begun, size = False, 0
-    try:
-        while block := stream.read(_BLOCK):
-            parser.feed(block)
-            for event, element in parser.read_events():
-                is_root = _local(element.tag) == "tmx"
-                if is_root and event == "start":
-                    begun = True
-                    _refuse_entities(element, name)
-                elif not is_root and event == "end":
-                    yield _read_unit(element, name)
-                    _forget(element)
-            size += len(block)
-            if not begun and size > _HEAD:
-                break
-        if begun:
-            parser.close()
-    except etree.XMLSyntaxError as error:
-        raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or mend it") from None
-    if not begun:
-        raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
+    while block := stream.read(_BLOCK):
+        parser.feed(block)
+        for event, element in parser.read_events():
+            kind = f"{event} {_local(element.tag)}"
+            begun = begun or kind == _ROOT_BEGINS
+            yield kind, element
+
+        size += len(block)
+        if not begun and size > _HEAD:
+            return
+    if begun:
+        parser.close()
 
 
 def _refuse_entities(root: Any, name: str) -> None:
@@ -106,7 +124,7 @@ def _refuse_entities(root: Any, name: str) -> None:
 
 
 def _forget(unit: Any) -> None:
-    """Free the memory of a unit that has been read, and of what stands before it."""
+    """Free the memory of a unit that has been read, and of everything before it."""
     unit.clear()
     parent = unit.getparent()
     while parent is not None and unit.getprevious() is not None:
@@ -128,7 +146,7 @@ def _children(element: Any, name: str) -> Iterator[Any]:
 
 
 def _find_language(variant: Any) -> str:
-    """Return the language of a text: `xml:lang`, or `lang`, as TMX 1.1 has it."""
+    """Return the language of a text: `xml:lang`, or `lang`, as in TMX 1.1."""
     others = (value for key, value in variant.attrib.items() if _local(key).lower() == "lang")
     return str(variant.get(_XML_LANG) or next(others, "")).strip()
 

@@ -18,10 +18,10 @@ from neuronspec.languages import find_only_spelling, find_sides, names_language
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS
 
 JUDGED = 1_000  # lines that decide whether a column holds text
-_SHARE = 0.9  # of the lines: a column of numbers may have gaps and a remark
-_MANY = 10  # values of a column next to two others that decide whether they are identifiers or codes of languages
+_SHARE = 0.9  # share of the lines that decides: a column of numbers may have gaps and a remark
+_MANY = 10  # values that a column next to two others needs before it is taken for identifiers or language codes
 
-# What stands in a column of numbers where there is none.
+# What a column of numbers holds where a number is missing.
 _GAPS = frozenset({"-", "--", "?", "n/a", "na", "nan", "none", "null", "inf", "-inf", "infinity", "\\n"})
 _IDENTIFIER = re.compile(r"(?=\S*[0-9])[!-~]+")
 _ADDRESS = re.compile(r"(?:https?|ftp|file)://\S+|www\.\S+")
@@ -56,26 +56,32 @@ def _read_rows(template: str, source: str, target: str, columns: Columns | None)
     if columns is not None and any(isinstance(column, str) for column in columns):
         header = next(lines, (1, ""))[1].split("\t")
         lang = source if reverse else target
-        first, second = (_find_column(fill_codes(str(name), lang, source, target), header, path) for name in columns)
-        # Columns that are named after source and target are in that order already.
-        named = " ".join(map(str, columns))
-        reverse = reverse and "{src}" not in named and "{tgt}" not in named
+        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in columns]
+        numbers = [_find_column(name, header, path) for name in names]
     else:
-        first, second = map(int, columns or (1, 2))
+        numbers = list(map(int, columns or (1, 2)))
 
     # The first lines show whether these columns hold text at all.
     start = list(itertools.islice(lines, JUDGED))
     rows = [line.split("\t") for _, line in start]
-    for column in (first, second):
-        _check_text(column, rows, path)
+    for number in numbers:
+        _check_text(number, rows, path)
 
-    left, right = (second, first) if reverse else (first, second)
-    count = max(left, right)
+    if reverse and not _names_sides(columns):
+        numbers.reverse()
+    left, right = numbers
+    count = max(numbers)
     for number, line in itertools.chain(start, lines):
         fields = line.split("\t", count)
         if len(fields) < count:
             raise _refuse_short_line(line, place=f"{path}:{number}", found=len(fields), expected=count, columns=columns)
         yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
+
+
+def _names_sides(columns: Columns | None) -> bool:
+    """Return whether columns are named after source and target, and so are in that order already."""
+    named = " ".join(map(str, columns or ()))
+    return "{src}" in named or "{tgt}" in named
 
 
 def _refuse_other_direction(path: str, source: str, target: str, columns: Columns) -> None:
@@ -96,17 +102,21 @@ def _refuse_other_direction(path: str, source: str, target: str, columns: Column
 
 
 def _find_column(name: str, header: Sequence[str], path: Path) -> int:
-    """Return the number of the column that has a name, or is named by a number after all."""
+    """Return the number of the column with this name, or the number that the name is.
+
+    Raises:
+        NeuronspecError: If no column has this name, or several have it.
+    """
     if name.isdecimal():
         return int(name)
-    if header.count(name) != 1:
-        found = "several columns" if name in header else "no column"
-        spelled = find_only_spelling(name, header) if name not in header else None
-        hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
-        raise NeuronspecError(
-            f"{path} has {found} {name!r}{hint}; its first line is {', '.join(map(repr, header[:8])) or 'missing'}"
-        )
-    return header.index(name) + 1
+    if header.count(name) == 1:
+        return header.index(name) + 1
+
+    found = "several columns" if name in header else "no column"
+    spelled = None if name in header else find_only_spelling(name, header)
+    hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
+    first_line = ", ".join(map(repr, header[:8])) or "missing"
+    raise NeuronspecError(f"{path} has {found} {name!r}{hint}; its first line is {first_line}")
 
 
 def _refuse_short_line(line: str, *, place: str, found: int, expected: int, columns: Columns | None) -> NeuronspecError:
@@ -120,23 +130,26 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     """Refuse a column that holds no text.
 
     Raises:
-        NeuronspecError: it does not; the message names columns that may.
+        NeuronspecError: If it holds none; the message names columns that may hold text.
     """
     found = _describe(column, rows)
     if found is None:
         return
+    kind, is_such = found
+    example = next(value for value in _values(column, rows) if is_such(value))
+
     width = max(map(len, rows))
     texts = [number for number in range(1, width + 1) if _describe(number, rows) is None]
-    advice = f"expected two columns of text, but of its {width} columns {len(texts)} may be text"
     if len(texts) >= 2:
         named = f"{texts[0]}, {texts[1]}"
         advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
-    example = next(value for value in _values(column, rows) if found[1](value))
-    raise NeuronspecError(f"column {column} of {path} holds {found[0]} ({example[:40]!r}), not text; {advice}")
+    else:
+        advice = f"expected two columns of text, but of its {width} columns {len(texts)} may be text"
+    raise NeuronspecError(f"column {column} of {path} holds {kind} ({example[:40]!r}), not text; {advice}")
 
 
 def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], bool]] | None:
-    """Return what stands in a column that holds no text, and what tells it; None for text."""
+    """Return what a column without text holds, and the function that recognizes it; None for a column of text."""
     values = _values(column, rows)
     if not values:
         return None
@@ -149,7 +162,12 @@ def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable
         if not any(map(str.isspace, values[0])):
             kinds.append(("one and the same word", values[0].__eq__))
         kinds.append(("a few words over and over", _find_labels(values).__contains__))
-    return next((kind for kind in kinds if sum(map(kind[1], values)) >= _SHARE * len(values)), None)
+
+    enough = _SHARE * len(values)
+    for kind, is_such in kinds:
+        if sum(map(is_such, values)) >= enough:
+            return kind, is_such
+    return None
 
 
 def _find_labels(values: Sequence[str]) -> frozenset[str]:
@@ -159,13 +177,13 @@ def _find_labels(values: Sequence[str]) -> frozenset[str]:
 
 
 def _values(column: int, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return what stands in a column, without empty fields and gaps."""
+    """Return the values of a column, without empty fields and gaps."""
     fields = (row[column - 1].strip() for row in rows if len(row) >= column)
     return [field for field in fields if not is_empty(field) and field.casefold() not in _GAPS]
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a text is a score, an identifier of digits, a share, a date, a time: digits and no letters."""
+    """Return whether a text is a score, an identifier of digits, a share, a date, a time: digits and no letters."""
     if any(map(str.isdigit, text)) and not any(map(str.isalpha, text)):
         return True
     try:
