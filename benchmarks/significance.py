@@ -20,7 +20,7 @@ import sacrebleu.sacrebleu
 
 from benchmarks.rounds import Times, publish, ratios, say, tabulate, take_turns
 from neuronspec.data.streams import read_lines
-from neuronspec.evaluation import metrics
+from neuronspec.evaluation import sacrebleu_metrics
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.statistics.numbers import FloatArray
 from neuronspec.statistics.paired import paired_approximate_randomization
@@ -88,7 +88,7 @@ def compare(paths: dict[str, Path], name: str, trials: int, rounds: int) -> tupl
     }
     say(f"{metric}: {rounds} rounds")
     # Each round counts the references once, as sacrebleu does.
-    times = take_turns(contenders, rounds, {OURS: metrics._count_references.cache_clear})
+    times = take_turns(contenders, rounds, {OURS: sacrebleu_metrics._count_references.cache_clear})
     # sacrebleu reads, counts and tests in one go; what it takes with one trial is the reading and counting.
     times[THEIR_TRIALS] = [whole - one for whole, one in zip(times[THEIRS], times[ONE], strict=True)]
     found = {

@@ -27,7 +27,8 @@ from neuronspec.config.loading import load_config
 from neuronspec.config.sections import Data
 from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import CORPUS_FORMATS
-from neuronspec.evaluation.metrics import METRICS, evaluate
+from neuronspec.evaluation.metrics import METRICS
+from neuronspec.evaluation.scoring import score
 from neuronspec.methods import METHODS, method_options
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.counts import ActivationCounts
@@ -123,8 +124,8 @@ def test_the_recipes_of_contributing_run(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "talks.de-en.bars").write_text("Hallo|Hello\n", encoding="utf-8")
     (pair,) = CORPUS_FORMATS["bars"].read(str(tmp_path / "talks.{src}-{tgt}.bars"), "de", "en")
     assert (pair.source, pair.target) == ("Hallo", "Hello")
-    (score,) = evaluate(["a b", "c"], ["a b", "d"], "de", metrics=["exact"])
-    assert (score.metric, score.value) == ("exact match", 50.0)
+    (found,) = score(["a b", "c"], ["a b", "d"], "de", metrics=["exact"])
+    assert (found.metric, found.value) == ("exact match", 50.0)
     totals = {stack: torch.tensor([4]) for stack in ("encoder", "decoder")}
     values = {"decoder.0": torch.tensor([[1, 2, 4]])}
     counts = ActivationCounts(tasks=("de-en",), values=values, totals=totals, unit="sentence")

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from neuronspec.analysis.ablation_metrics import measuring_chrf
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import evaluate
+from neuronspec.evaluation.scoring import score
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
@@ -62,7 +62,7 @@ def test_with_masks_it_is_the_specialised_model(
             specialize(model, NeuronMasks([text], values))
             lines = translate_sentences(model, tokenizer, SOURCES, [text] * len(SOURCES), SMALL)
             unspecialize(model)
-            expected[text, without] = evaluate(lines, texts[text][1], "en", ["chrf"])[0].value
+            expected[text, without] = score(lines, texts[text][1], "en", ["chrf"])[0].value
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with measuring_chrf(model, off, tokenizer, texts, SMALL) as measure:
         found = {pair: measure(*pair) for pair in expected}

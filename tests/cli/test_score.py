@@ -71,7 +71,10 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["-t", "out.{lang}", "-r", "ref"], "error: out.{lang} cannot tell directions apart: write {task}"),
         (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "comet"], "COMET needs an environment of its own"),
         (["-t", "hyp", "-l", "en"], "error: hyp holds no references: give a configuration, or --references FILE"),
-        (["-t", "hyp", "-r", "ref", "-l", "en", "-m", "blue"], "error: unknown metric 'blue' (did you mean 'bleu'?)"),
+        (
+            ["-t", "hyp", "-r", "ref", "-l", "en", "-m", "blue"],
+            "error: unknown metric 'blue' (did you mean 'bleu' or 'spbleu'?)",
+        ),
         (
             ["-t", "hyp", "-r", "short", "-l", "en"],
             "hyp has 2 sentences, but short has 1 line",

@@ -255,7 +255,7 @@ def compared() -> Study:
     }
     metrics = [METRICS["bleu"], METRICS["ter"]]
     parts = [
-        score_task(system, task, texts, REFERENCES, metrics, SOURCES, zero_shot=task == "de-nl")
+        score_task(system, task, texts, REFERENCES, metrics, sources=SOURCES, zero_shot=task == "de-nl")
         for system, own in outputs.items()
         for task, texts in own.items()
     ]

@@ -20,7 +20,7 @@ from tests.patience import PATIENCE
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import comet as module
 from neuronspec.evaluation.comet import Comet, CometMetric, CometScores, comet_scores
-from neuronspec.evaluation.metrics import mean_score, mean_statistics
+from neuronspec.evaluation.metric import mean_score, mean_statistics
 from neuronspec.statistics.paired import paired_approximate_randomization
 
 BUILDER = Path(__file__).with_name("tiny_comet.py")

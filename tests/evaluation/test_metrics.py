@@ -22,14 +22,10 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.evaluation import tokenizers as module
-from neuronspec.evaluation.metrics import (
-    METRICS,
-    Score,
-    evaluate,
-    mean_score,
-    mean_statistics,
-    sentencepiece_bleu,
-)
+from neuronspec.evaluation.metric import mean_score, mean_statistics
+from neuronspec.evaluation.metrics import METRICS, find_scoring
+from neuronspec.evaluation.sacrebleu_metrics import CHRF_BETA, sentencepiece_bleu
+from neuronspec.evaluation.scoring import Score, score
 from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.evaluation.writing import split_letters
 from neuronspec.statistics.paired import paired_approximate_randomization
@@ -53,6 +49,38 @@ def make_corpus(script: str, sentences: int, seed: int, noise: float = 0.3) -> t
         garbled = [draw.choice(words) if draw.random() < noise else w for w in reference.split()]
         hypotheses.append(" ".join(w for w in garbled if draw.random() > noise / 2))
     return hypotheses, references
+
+
+def test_listing_metrics_imports_none_of_their_libraries() -> None:
+    program = "import sys; from neuronspec.evaluation.metrics import METRICS; print(*METRICS)"
+    libraries = ("torch", "sacrebleu", "sentencepiece", "sacremoses", "scipy")
+    shown = f"{program}; print(*(name for name in {libraries} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["bleu chrf ter tokenized_bleu spbleu comet", ""]
+
+
+def test_every_metric_says_what_it_measures_and_scores_statistics_without_being_opened() -> None:
+    for metric in METRICS.values():
+        assert metric.description
+        assert find_scoring(metric.name) is metric
+        assert CHRF_BETA == CHRF.BETA
+
+
+def test_a_metric_that_lacks_something_says_so_before_any_text_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    METRICS["bleu"].check()
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    with pytest.raises(NeuronspecError, match=r"tokenised BLEU needs sacremoses, .*'neuronspec\[moses\]'"):
+        METRICS["tokenized_bleu"].check()
+    monkeypatch.setenv("NEURONSPEC_COMET_PYTHON", "/nowhere/python")
+    with pytest.raises(NeuronspecError, match="COMET needs an environment of its own"):
+        METRICS["comet"].check()
+    with pytest.raises(NeuronspecError, match="COMET has no model yet"):
+        METRICS["comet"].signature("de")
+
+
+def test_one_string_is_no_list_of_sentences() -> None:
+    with pytest.raises(NeuronspecError, match="one string; give a list of sentences"):
+        score("a cat", ["a cat"], "en")
 
 
 def score_corpus(name: str, hypotheses: list[str], references: list[str], language: str = "de") -> float:
@@ -184,10 +212,10 @@ def test_without_mecab_characters_are_scored_with_a_note(
     monkeypatch.setattr(sys.modules[name], "MeCab", None)
     hypotheses, references = ["猫がマットに座った。"], ["猫は椅子に座った。"]
     with pytest.warns(NeuronspecWarning, match=rf"'{tokenizer}' is not installed.*pip install 'sacrebleu\["):
-        [score] = evaluate(hypotheses, references, language, metrics=["bleu"])
+        [found] = score(hypotheses, references, language, metrics=["bleu"])
     golden = BLEU(tokenize="char").corpus_score(hypotheses, [references]).score
-    assert score.value == pytest.approx(golden, rel=1e-13)
-    assert "|tok:char|" in score.signature
+    assert found.value == pytest.approx(golden, rel=1e-13)
+    assert "|tok:char|" in found.signature
 
 
 @pytest.mark.parametrize(("language", "module"), [("ja", "MeCab"), ("ko", "mecab_ko")])
@@ -198,22 +226,22 @@ def test_with_mecab_words_are_scored(language: str, module: str) -> None:
 
 def test_evaluate_gives_one_score_a_metric_in_the_asked_order() -> None:
     hypotheses, references = make_corpus("latin", 12, seed=3)
-    scores = evaluate(hypotheses, references, "en", metrics=["ter", "bleu"])
-    for score, metric, name in zip(scores, ["TER", "BLEU"], ["ter", "bleu"], strict=True):
+    scores = score(hypotheses, references, "en", metrics=["ter", "bleu"])
+    for found, metric, name in zip(scores, ["TER", "BLEU"], ["ter", "bleu"], strict=True):
         golden = SACREBLEU[name].corpus_score(hypotheses, [references]).score
         signature = METRICS[name].signature("en")
-        assert score == Score(metric, score.value, signature, sentences=12)
-        assert score.value == pytest.approx(golden, rel=1e-13)
-    assert [score.metric for score in evaluate(hypotheses, references, "en")] == ["BLEU", "chrF++"]
+        assert found == Score(metric, found.value, signature, sentences=12)
+        assert found.value == pytest.approx(golden, rel=1e-13)
+    assert [one.metric for one in score(hypotheses, references, "en")] == ["BLEU", "chrF++"]
 
 
 def test_evaluate_refuses_what_does_not_fit() -> None:
     with pytest.raises(NeuronspecError, match=r"2 hypotheses for 1 references"):
-        evaluate(["a", "b"], ["a"], "de")
+        score(["a", "b"], ["a"], "de")
     with pytest.raises(NeuronspecError, match="no sentences to score"):
-        evaluate([], [], "de")
-    with pytest.raises(NeuronspecError, match=r"unknown metric 'blue' \(did you mean 'bleu'\?\)"):
-        evaluate(["a"], ["a"], "de", metrics=["blue"])
+        score([], [], "de")
+    with pytest.raises(NeuronspecError, match=r"unknown metric 'blue' \(did you mean 'bleu' or 'spbleu'\?\)"):
+        score(["a"], ["a"], "de", metrics=["blue"])
 
 
 ASIAN_TER = ["--ter-asian-support", "--ter-normalized"]
@@ -244,7 +272,7 @@ def run_sacrebleu(folder: Path, hypotheses: list[str], references: list[str], *o
 @pytest.mark.parametrize("language", UNSPACED)
 def test_ter_of_a_language_without_spaces_counts_characters(language: str) -> None:
     hypothesis, reference = UNSPACED[language]
-    [one] = evaluate([hypothesis], [reference], language, ["ter"])
+    [one] = score([hypothesis], [reference], language, ["ter"])
     assert 5 < one.value < 50  # one word of the sentence is wrong; as one word the sentence would be wrong altogether
     assert "|norm:yes|punct:yes|asian:yes|" in one.signature
     assert score_corpus("ter", [reference], [reference], language) == 0
@@ -256,7 +284,7 @@ def test_ter_of_a_language_without_spaces_counts_characters(language: str) -> No
 def test_ter_of_chinese_and_japanese_is_that_of_sacrebleus_command_line(language: str, tmp_path: Path) -> None:
     hypotheses, references = (list(lines) for lines in zip(*UNSPACED.values(), strict=True))
     [golden] = run_sacrebleu(tmp_path, hypotheses, references, "-m", "ter", *ASIAN_TER)
-    [one] = evaluate(hypotheses, references, language, ["ter"])
+    [one] = score(hypotheses, references, language, ["ter"])
     assert (round(one.value, 9), one.signature) == (golden["score"], golden["signature"])
 
 
@@ -265,7 +293,7 @@ def test_ter_of_other_languages_without_spaces_is_sacrebleus_of_letters(language
     hypotheses, references = (list(lines) for lines in zip(*UNSPACED.values(), strict=True))
     apart, expected = ([split_letters(line) for line in lines] for lines in (hypotheses, references))
     [golden] = run_sacrebleu(tmp_path, apart, expected, "-m", "ter", *ASIAN_TER)
-    [one] = evaluate(hypotheses, references, language, ["ter"])
+    [one] = score(hypotheses, references, language, ["ter"])
     assert round(one.value, 9) == golden["score"]
     assert one.signature == golden["signature"].replace("tok:tercom", "tok:tercom-letters")
 
@@ -312,12 +340,12 @@ def test_scores_equal_the_command_line_of_sacrebleu_to_the_last_digit(
     command = [sys.executable, "-m", "sacrebleu", str(paths[1]), "-i", str(paths[0]), *options]
     command += ["-m", "bleu", "chrf", "ter", "--chrf-word-order", "2", "-w", "9", "-f", "json"]
     golden = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    scores = {score.metric: score for score in evaluate(hypotheses, references, language, list(SACREBLEU))}
+    scores = {one.metric: one for one in score(hypotheses, references, language, list(SACREBLEU))}
     assert len(golden) == 3
     for one in golden:
-        score = scores[{"chrF2++": "chrF++"}.get(one["name"], one["name"])]
-        assert round(score.value, 9) == one["score"]
-        assert score.signature == one["signature"]
+        found = scores[{"chrF2++": "chrF++"}.get(one["name"], one["name"])]
+        assert round(found.value, 9) == one["score"]
+        assert found.signature == one["signature"]
 
 
 @pytest.fixture(scope="module")
@@ -341,12 +369,12 @@ def test_spbleu_is_bleu_of_the_pieces(script: str, pieces: Path) -> None:
     split = SentencePieceProcessor(model_file=str(pieces))
     encoded = [[" ".join(split.encode_as_pieces(line)) for line in side] for side in (hypotheses, references)]
     golden = BLEU(tokenize="none", force=True).corpus_score(encoded[0], [encoded[1]]).score
-    [score] = evaluate(hypotheses, references, "unknown", ["spbleu"], sentencepiece=pieces)
-    assert score.value == pytest.approx(golden, rel=1e-13)
+    [found] = score(hypotheses, references, "unknown", ["spbleu"], sentencepiece=pieces)
+    assert found.value == pytest.approx(golden, rel=1e-13)
     assert 0 < golden < 100
     digits = hashlib.sha256(pieces.read_bytes()).hexdigest()[:8]
-    assert f"|tok:spm-my_pieces_1.model-{digits}|" in score.signature
-    assert score.metric == "spBLEU"
+    assert f"|tok:spm-my_pieces_1.model-{digits}|" in found.signature
+    assert found.metric == "spBLEU"
 
 
 def test_spbleu_is_a_metric_like_the_others(pieces: Path) -> None:
@@ -354,8 +382,8 @@ def test_spbleu_is_a_metric_like_the_others(pieces: Path) -> None:
     spbleu = sentencepiece_bleu(str(pieces))
     rows = spbleu.statistics(hypotheses, references, "hi")
     assert rows.shape == (20, 10)
-    by_name = evaluate(hypotheses, references, "hi", ["chrf", "spbleu"], sentencepiece=str(pieces))
-    as_object = evaluate(hypotheses, references, "hi", ["chrf", spbleu])
+    by_name = score(hypotheses, references, "hi", ["chrf", "spbleu"], sentencepiece=str(pieces))
+    as_object = score(hypotheses, references, "hi", ["chrf", spbleu])
     assert by_name == as_object
     assert as_object[1].value == float(spbleu.score(rows.sum(axis=0)))
     assert spbleu.higher_is_better
@@ -369,9 +397,9 @@ def test_spbleu_is_a_metric_like_the_others(pieces: Path) -> None:
 
 def test_spbleu_says_what_it_lacks(pieces: Path, tmp_path: Path) -> None:
     with pytest.raises(NeuronspecError, match=r"needs a SentencePiece model.*sentencepiece=PATH"):
-        evaluate(["a"], ["a"], "de", ["spbleu"])
-    with pytest.raises(NeuronspecError, match="'spbleu' is not among the metrics"):
-        evaluate(["a"], ["a"], "de", sentencepiece=pieces)
+        score(["a"], ["a"], "de", ["spbleu"])
+    with pytest.raises(NeuronspecError, match="is the model of the metric spbleu, which is not asked for"):
+        score(["a"], ["a"], "de", sentencepiece=pieces)
     for content in [b"", b"no model", pieces.read_bytes()[:100]]:
         broken = tmp_path / "broken.model"
         broken.write_bytes(content)
@@ -392,8 +420,8 @@ def _fresh_moses() -> Iterator[None]:
 def test_tokenized_bleu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     with pytest.raises(NeuronspecError, match="pip install sacremoses"):
-        evaluate(["a"], ["a"], "de", ["tokenized_bleu"])
-    assert evaluate(["a b c d"], ["a b c d"], "de")[0].value == pytest.approx(100)  # the others do without
+        score(["a"], ["a"], "de", ["tokenized_bleu"])
+    assert score(["a b c d"], ["a b c d"], "de")[0].value == pytest.approx(100)  # the others do without
 
 
 @pytest.mark.usefixtures("_fresh_moses")
@@ -415,11 +443,11 @@ def test_tokenized_bleu_is_bleu_of_what_the_tokenizer_splits(
 
     monkeypatch.setitem(sys.modules, "sacremoses", SimpleNamespace(MosesTokenizer=Tokenizer))
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.8.7")
-    [score] = evaluate(["a b c d."], ["a b c d"], language, ["tokenized_bleu"])
+    [found] = score(["a b c d."], ["a b c d"], language, ["tokenized_bleu"])
     golden = BLEU(tokenize="none", force=True).corpus_score(["a b c d ."], [["a b c d"]]).score
-    assert score.value == pytest.approx(golden, rel=1e-13)
-    assert score.metric == "tokenised BLEU"
-    assert f"|tok:moses-{code}-sacremoses-9.8.7|" in score.signature
+    assert found.value == pytest.approx(golden, rel=1e-13)
+    assert found.metric == "tokenised BLEU"
+    assert f"|tok:moses-{code}-sacremoses-9.8.7|" in found.signature
 
 
 def test_tokenized_bleu_splits_as_moses_does() -> None:

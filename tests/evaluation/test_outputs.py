@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import evaluate
 from neuronspec.evaluation.outputs import OUTPUT_FORMATS, Outputs, read_outputs
+from neuronspec.evaluation.scoring import score
 
 PIECES = """\
 2024-05-01 10:00:00 | INFO | fairseq_cli.generate | {'_name': None, 'common': {'seed': 222}}
@@ -273,8 +273,8 @@ def test_files_stand_in_place_of_what_the_log_holds(tmp_path: Path) -> None:
 def test_what_was_read_can_be_scored(tmp_path: Path) -> None:
     outputs = read(tmp_path, PIECES)
     assert outputs.references is not None
-    [score] = evaluate(outputs.hypotheses, outputs.references, "de", ["chrf"])
-    assert 0 < score.value < 100
+    [found] = score(outputs.hypotheses, outputs.references, "de", ["chrf"])
+    assert 0 < found.value < 100
 
 
 @pytest.mark.usefixtures("moses")

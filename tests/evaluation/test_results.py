@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import METRICS, Metric, evaluate, find_scoring, mean_score, mean_statistics
+from neuronspec.evaluation.metric import Metric, mean_score, mean_statistics
+from neuronspec.evaluation.metrics import METRICS, find_scoring
 from neuronspec.evaluation.results import Results, merge_results
-from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.evaluation.scoring import open_metrics, score, score_task
 from neuronspec.statistics.numbers import FloatArray
 
 REFERENCES = ["The cat sat on the mat.", "A dog ran far away.", "Nobody was at home."]
@@ -23,15 +24,17 @@ WORSE = ["The cat sat on a mat.", "A dog ran away.", "Nobody was home."]
 SOURCES = ["Die Katze saß auf der Matte.", "Ein Hund lief weit weg.", "Niemand war zu Hause."]
 
 
-def score(system: str, task: str, hypotheses: list[str], references: list[str] = REFERENCES) -> Results:
+def score_system(system: str, task: str, hypotheses: list[str], references: list[str] = REFERENCES) -> Results:
     with open_metrics(["bleu", "chrf", "ter"]) as metrics:
-        return score_task(system, task, hypotheses, references, metrics, SOURCES[: len(references)], task == "de-fr")
+        return score_task(
+            system, task, hypotheses, references, metrics, sources=SOURCES[: len(references)], zero_shot=task == "de-fr"
+        )
 
 
 @pytest.fixture
 def results() -> Results:
     parts = [
-        score(system, task, lines)
+        score_system(system, task, lines)
         for system, lines in (("base", WORSE), ("ours", REFERENCES))
         for task in ("de-en", "de-fr")
     ]
@@ -77,18 +80,32 @@ def test_one_system_is_taken_out_under_another_name(results: Results, tmp_path: 
 def test_results_that_do_not_compare_are_not_merged(results: Results) -> None:
     with pytest.raises(NeuronspecError, match="two results of base on de-en: give them other names"):
         merge_results([results, results])
-    other = score("new", "de-en", WORSE, [*REFERENCES[:2], "Nobody was at home!"])
+    other = score_system("new", "de-en", WORSE, [*REFERENCES[:2], "Nobody was at home!"])
     with pytest.raises(NeuronspecError, match="base and new were scored against different references of de-en"):
         merge_results([results, other])
-    shorter = score("new", "de-en", WORSE[:2], REFERENCES[:2])
+    shorter = score_system("new", "de-en", WORSE[:2], REFERENCES[:2])
     with pytest.raises(NeuronspecError, match=r"de-en \(3 and 2 sentences\)"):
         merge_results([results, shorter])
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\\b"])
-def test_a_system_that_cannot_name_a_directory_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", " ", "a\x1b[2Jb", "x" * 401])
+def test_a_name_that_nobody_can_read_cannot_name_a_system(name: str) -> None:
     with pytest.raises(NeuronspecError, match="cannot name a system"):
-        score(name, "de-en", WORSE)
+        score_system(name, "de-en", WORSE)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a\\b", "../../etc"])
+def test_any_other_name_of_a_system_stays_in_the_directory_of_the_results(name: str, tmp_path: Path) -> None:
+    found = score_system(name, "de-en", WORSE)
+    directory = tmp_path / "results"
+    directory.mkdir()
+    found.save(directory)
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    [statistics] = directory.rglob("*.safetensors")
+    assert statistics.parent.parent == directory / "statistics"
+    loaded = Results.load(directory)
+    assert (loaded.systems, loaded.scores) == ([name], found.scores)
+    assert loaded.statistics(name, "BLEU", "de-en").tolist() == found.statistics(name, "BLEU", "de-en").tolist()
 
 
 def test_damaged_results_are_refused(results: Results, tmp_path: Path) -> None:
@@ -132,7 +149,7 @@ class Rated(Metric):
 
 
 def test_a_metric_of_single_sentences_is_kept_exactly(tmp_path: Path) -> None:
-    found = score_task("s", "de-en", WORSE, REFERENCES, [Rated("COMET", True, mean_score)], SOURCES)
+    found = score_task("s", "de-en", WORSE, REFERENCES, [Rated("COMET", True, mean_score)], sources=SOURCES)
     found.save(tmp_path)
     assert Results.load(tmp_path).statistics("s", "COMET", "de-en")[:, 0].tolist() == [-0.5, 0.25, 1 / 3]
     assert found.score("s", "COMET", ["de-en"]) == pytest.approx((-0.25 + 1 / 3) / 3)
@@ -148,7 +165,7 @@ def test_without_sources_copies_are_not_told() -> None:
 def test_counts_of_any_size_are_kept_exactly(values: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("counts")
     rows = np.array(values, dtype=np.float64)[:, None]
-    base = score("s", "de-en", WORSE).select("s")
+    base = score_system("s", "de-en", WORSE).select("s")
     replace(base, counted={("s", "de-en"): {"BLEU": rows}}).save(folder)
     np.testing.assert_array_equal(Results.load(folder).statistics("s", "BLEU", "de-en"), rows)
 
@@ -191,7 +208,7 @@ def test_numbers_that_are_none_are_refused_where_they_are_read_and_made(
     with pytest.raises(NeuronspecError, match=r"the broken score of ours on de-en is -?(nan|inf), not a number"):
         score_task("ours", "de-en", WORSE, REFERENCES, [metric])
     with pytest.raises(NeuronspecError, match="the broken score is"):
-        evaluate(WORSE, REFERENCES, "en", [metric])
+        score(WORSE, REFERENCES, "en", [metric])
 
 
 def test_scores_that_are_no_numbers_are_refused(results: Results, tmp_path: Path) -> None:
@@ -209,7 +226,7 @@ def test_references_of_nothing_are_refused() -> None:
     with pytest.raises(NeuronspecError, match="all 2 references of de-en are empty"):
         score_task("ours", "de-en", ["a", "b"], ["", "\u200b"], [METRICS["bleu"]])
     with pytest.raises(NeuronspecError, match="all 1 references are empty"):
-        evaluate(["a"], [" "], "de")
+        score(["a"], [" "], "de")
 
 
 def test_results_from_before_notes_are_read(results: Results, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from scipy.stats import kstest, ttest_1samp
 
 from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.metrics import METRICS, mean_score, mean_statistics
+from neuronspec.evaluation.metric import mean_score, mean_statistics
+from neuronspec.evaluation.metrics import METRICS
 from neuronspec.statistics import trials as trials_module
 from neuronspec.statistics.corrections import benjamini_hochberg, holm
 from neuronspec.statistics.numbers import FloatArray

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.config.sections import Translation
 from neuronspec.data.batches import Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.evaluation.metrics import evaluate
+from neuronspec.evaluation.scoring import score
 from neuronspec.languages import split_direction
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.transformers_internals import evaluating
@@ -97,7 +97,7 @@ def measuring_chrf(
             lines = translate_sentences(model, tokenizer, sources, [text] * len(sources), options)
         finally:
             unspecialize(model)
-        return evaluate(lines, references, split_direction(text)[1], ["chrf"])[0].value
+        return score(lines, references, split_direction(text)[1], ["chrf"])[0].value
 
     with evaluating(model):
         yield measure

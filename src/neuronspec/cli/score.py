@@ -19,10 +19,11 @@ from neuronspec.processes import work_alone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from neuronspec.evaluation.metrics import Metric, Score
+    from neuronspec.evaluation.metric import Metric
     from neuronspec.evaluation.outputs import Outputs
     from neuronspec.evaluation.quality import Quality
     from neuronspec.evaluation.results import Results
+    from neuronspec.evaluation.scoring import Score
 
 logger = logging.getLogger(__name__)
 
@@ -103,15 +104,15 @@ class How:
 
     def open(self) -> AbstractContextManager[list[Metric]]:
         """Return the metrics, loaded as long as the context is open."""
-        from neuronspec.evaluation.comet import MODEL
+        from neuronspec.evaluation.metric import MetricOptions
         from neuronspec.evaluation.scoring import open_metrics
 
-        return open_metrics(self.metrics, self.sentencepiece, self.comet_model or MODEL)
+        return open_metrics(self.metrics, MetricOptions(sentencepiece=self.sentencepiece, comet_model=self.comet_model))
 
 
 def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> None:
-    from neuronspec.evaluation.metrics import evaluate
     from neuronspec.evaluation.quality import assess
+    from neuronspec.evaluation.scoring import score
     from neuronspec.evaluation.tokenizers import warn_of_words
     from neuronspec.languages import expect_language
 
@@ -119,7 +120,7 @@ def _score_file(hypotheses: Path, how: How, language: str, as_json: bool) -> Non
     read = _read(hypotheses, how.references, how.sources, language if how.detokenize else None)
     references = read.references or ()
     with how.open() as metrics:
-        scores = evaluate(read.hypotheses, references, language, metrics, sources=read.sources)
+        scores = score(read.hypotheses, references, language, metrics, sources=read.sources)
     for warning in filter(None, (warn_of_words(one.metric, one.signature, language) for one in scores)):
         logger.warning(warning)
     _show(scores, assess(read.hypotheses, read.sources, references, language), as_json)
@@ -154,7 +155,9 @@ def _score_grid(
                 sides[1] if how.detokenize else None,
             )
             references, unseen = read.references or (), pivot not in sides
-            parts.append(score_task(system, task, read.hypotheses, references, metrics, read.sources, unseen))
+            parts.append(
+                score_task(system, task, read.hypotheses, references, metrics, sources=read.sources, zero_shot=unseen)
+            )
             advance()
     results = merge_results(parts)
     for warning in results.warnings:

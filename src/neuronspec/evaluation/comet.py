@@ -1,11 +1,11 @@
-"""COMET, a metric learnt from human ratings, through unbabel-comet in a Python environment of its own.
+"""COMET, a metric learned from human ratings, run by unbabel-comet in a Python environment of its own.
 
-unbabel-comet 2.2 needs numpy 1, transformers 4 and protobuf 4, so it cannot be installed beside neuronspec. It
-gets a virtual environment, and a process there (`comet_worker.py`) loads the model and scores. Its interpreter is
-the argument `python`, else the environment variable `NEURONSPEC_COMET_PYTHON`, else that of
-`~/.cache/neuronspec/comet` (or below `XDG_CACHE_HOME`).
+unbabel-comet 2.2 needs numpy 1, transformers 4 and protobuf 4, so it cannot be installed together with neuronspec. It
+gets a virtual environment, and a process there (`comet_worker.py`) loads the model and scores. The interpreter is
+the argument `python`, or else the environment variable `NEURONSPEC_COMET_PYTHON`, or else that of
+`~/.cache/neuronspec/comet` (under `XDG_CACHE_HOME` if it is set).
 
-A COMET checkpoint is a pickle: COMET's own loader opens it, in that process. Give it only what you trust.
+A COMET checkpoint is a pickle: COMET's own loader opens it, in that process. Use only checkpoints that you trust.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any, Literal
 
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.evaluation.metrics import Metric, find_scoring, mean_statistics
+from neuronspec.evaluation.metric import Metric, MetricOptions, mean_score, mean_statistics
 from neuronspec.statistics.numbers import FloatArray
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -40,8 +41,8 @@ class CometScores:
     """COMET's scores of one set of translations.
 
     Attributes:
-        scores: (sentences,) float64; `mean_statistics(scores)` takes them to a significance test.
-        signature: how they were computed, to be reported with them: the model, the first 8 digits of the SHA-256
+        scores: Score of each sentence, (sentences,) float64; `mean_statistics(scores)` prepares a significance test.
+        signature: How they were computed, to be reported with them: the model, the first 8 digits of the SHA-256
             hash of its checkpoint, the precision, and the version of unbabel-comet.
     """
 
@@ -58,14 +59,14 @@ class Comet:
     """A loaded COMET model, which scores one test set after another; use it in a `with` statement.
 
     Args:
-        model: a name on the hub, downloaded at its first use; or a checkpoint on this machine: a directory that
-            holds `checkpoints/model.ckpt` and `hparams.yaml`, or the `.ckpt` file in such a directory.
-        python: the interpreter of the environment that has unbabel-comet; see the module.
-        batch_size: sentences scored at once. Padding differs with it, and with it the scores' last digits.
-        device: `auto` is a GPU where that environment's torch finds one.
+        model: Name of the model on the hub, downloaded at its first use; or a checkpoint on this machine: a directory
+            with `checkpoints/model.ckpt` and `hparams.yaml`, or the `.ckpt` file in such a directory.
+        python: Interpreter of the environment that has unbabel-comet; see the module.
+        batch_size: Number of sentences scored at once. It changes the padding, and so the last digits of scores.
+        device: Device of the model; `auto` is a GPU if the environment's torch finds one.
 
     Raises:
-        NeuronspecError: the environment, the device or the model is missing or does not work.
+        NeuronspecError: If the environment, the device or the model is missing or does not work.
 
     Example:
         >>> with Comet() as comet:  # doctest: +SKIP
@@ -87,11 +88,11 @@ class Comet:
             raise NeuronspecError(f"{device=}, {batch_size=}; give 'auto', 'cpu' or 'cuda', and a batch of 1 or more")
         self._batch_size = batch_size
         interpreter = find_interpreter(python)
-        # In a job of Slurm's, lightning would take the worker for one process of many and refuse to run.
+        # In a Slurm job, lightning would treat the worker as one process of many and refuse to run.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         try:
-            # -I keeps PYTHONPATH out, and the folder of the worker, where this very file would pass for COMET.
+            # -I keeps out PYTHONPATH and the folder of the worker, where this very file would be imported as COMET.
             command = (interpreter, "-I", WORKER)
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._chatter, env=environment)
         except OSError as error:
@@ -106,15 +107,16 @@ class Comet:
         """Score a set of translations, as COMET's Python API does (the command `comet-score` rounds to fp16).
 
         Args:
-            sources: the sentences that were translated.
-            hypotheses: the detokenized translations in the same order; any may be empty.
-            references: the detokenized reference translations in the same order.
+            sources: Sentences that were translated.
+            hypotheses: Detokenized translations in the same order; any may be empty.
+            references: Detokenized reference translations in the same order.
 
         Returns:
             A score for each sentence, in the same order, and the signature.
 
         Raises:
-            NeuronspecError: there are no sentences, not as many of each, a score is not finite, or the process died.
+            NeuronspecError: If there are no sentences, not as many of each, a score is not finite, or the process
+                died.
         """
         if not len(sources) == len(hypotheses) == len(references) > 0:
             raise NeuronspecError(
@@ -139,7 +141,7 @@ class Comet:
         self.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and return its answer; a process that gives none, or is interrupted, is ended."""
+        """Send a request and return its answer; end a process that does not answer or is interrupted."""
         if self._chatter.closed:
             raise NeuronspecError("this COMET process has ended; start another")
         assert self._process.stdin
@@ -150,7 +152,7 @@ class Comet:
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
-            pass  # it died before it read all
+            pass  # it died before it read everything
         except BaseException:
             self.close()
             raise
@@ -162,7 +164,7 @@ class Comet:
         return answer
 
     def _bury(self) -> str:
-        """Return what a dead process said last and how it ended."""
+        """Return the last line that a dead process printed, and how it ended."""
         code = self._process.wait()
         self._chatter.seek(0)
         said = self._chatter.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
@@ -173,23 +175,33 @@ class Comet:
 
 @dataclass(frozen=True)
 class CometMetric(Metric):
-    """COMET among the metrics: each sentence's score, times 100, is its statistic, so tests and averages take it.
+    """COMET as a metric: the statistic of a sentence is 100 times its score, so tests and averages work as for others.
 
     Attributes:
-        comet: the loaded model.
+        comet: Loaded model; None until the metric is opened.
     """
 
-    comet: Comet
+    comet: Comet | None = None
 
     @classmethod
     def of(cls, comet: Comet) -> CometMetric:
         """Return the metric of a loaded model."""
-        scoring = find_scoring("COMET")
-        return cls(scoring.name, scoring.higher_is_better, scoring.score, comet)
+        return replace(COMET, comet=comet)
+
+    def check(self) -> None:
+        """Refuse COMET without its environment."""
+        find_interpreter()
+
+    @contextmanager
+    def open(self, options: MetricOptions) -> Iterator[Metric]:
+        """Load COMET's model, and end its process with the context."""
+        device: Device = "cpu" if options.cpu else "auto"
+        with Comet(options.comet_model or MODEL, device=device) as comet:
+            yield self.of(comet)
 
     def signature(self, target_language: str) -> str:
         """Return the model, its checkpoint's hash, the precision, and the version of unbabel-comet."""
-        return self.comet.signature
+        return self._loaded.signature
 
     def statistics(
         self,
@@ -201,7 +213,21 @@ class CometMetric(Metric):
         """Score with COMET, which needs the sources."""
         if sources is None:
             raise NeuronspecError("COMET reads the sources, too: give them (--sources)")
-        return mean_statistics(100 * self.comet.score(sources, hypotheses, references).scores)
+        return mean_statistics(100 * self._loaded.score(sources, hypotheses, references).scores)
+
+    @property
+    def _loaded(self) -> Comet:
+        if self.comet is None:
+            raise NeuronspecError('COMET has no model yet; use the metric in a `with open_metrics(["comet"])` block')
+        return self.comet
+
+
+COMET = CometMetric(
+    name="COMET",
+    higher_is_better=True,
+    score=mean_score,
+    description="a neural metric learned from human ratings; needs an environment of its own",
+)
 
 
 def comet_scores(
@@ -216,7 +242,7 @@ def comet_scores(
 ) -> CometScores:
     """Score one test set with COMET; for several, `Comet` loads the model only once.
 
-    Args and errors are those of `Comet` and `Comet.score`.
+    Arguments and errors are those of `Comet` and `Comet.score`.
 
     Example:
         >>> result = comet_scores(["A cat."], ["Eine Katze."], ["Eine Katze."])  # doctest: +SKIP
@@ -230,7 +256,7 @@ def find_interpreter(given: str | Path | None = None) -> Path:
     """Return the interpreter of the environment that has unbabel-comet.
 
     Raises:
-        NeuronspecError: it does not exist.
+        NeuronspecError: If it does not exist.
     """
     path = Path(given or os.environ.get("NEURONSPEC_COMET_PYTHON") or HOME / "bin" / "python").expanduser()
     if not path.is_file():

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 
 class WorkerError(Exception):
-    """What the user can mend, in a sentence; `setup` tells that the environment is what is wrong."""
+    """An error that the user can mend, in a sentence; `setup` is True if the environment is wrong."""
 
     def __init__(self, message: str, setup: bool = False) -> None:
         super().__init__(message)
@@ -36,8 +36,8 @@ class Scorer:
     """A COMET model on its device.
 
     Args:
-        model: a directory or a checkpoint on this machine, else a name on the hub.
-        device: `auto`, `cpu` or `cuda`.
+        model: Directory or checkpoint on this machine, or else a name on the hub.
+        device: Device of the model: `auto`, `cpu` or `cuda`.
     """
 
     def __init__(self, model: str, device: str) -> None:
@@ -87,7 +87,7 @@ class Scorer:
 
 
 def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
-    """Return a model's name for the signature, and its checkpoint, downloaded where it is on the hub."""
+    """Return a model's name for the signature, and its checkpoint, downloaded if it is on the hub."""
     path = Path(model).expanduser()
     checkpoint = path / "checkpoints" / "model.ckpt" if path.is_dir() else path
     if checkpoint.is_file():
@@ -96,7 +96,7 @@ def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
             raise WorkerError(
                 f"{folder / 'hparams.yaml'} does not exist; COMET saves it with a checkpoint and needs it"
             )
-        return re.sub(r"[|:\s]", "_", folder.name), checkpoint.resolve()  # what separates a signature's fields
+        return re.sub(r"[|:\s]", "_", folder.name), checkpoint.resolve()  # these separate the fields of a signature
     if path.is_dir() or path.suffix == ".ckpt" or path.is_absolute():
         raise WorkerError(f"the COMET checkpoint {checkpoint} does not exist; give its directory or the .ckpt file")
     try:
@@ -112,7 +112,7 @@ def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
 
 
 def describe(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
+    """Return the class of an error and the first line of its message."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
@@ -127,9 +127,10 @@ def hash_file(path: Path) -> str:
 
 def serve() -> None:
     """Answer requests until the process that sends them is gone."""
+    # Libraries may read from stdin and print to stdout: neither must reach the requests and the answers.
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody else reads the requests
-    os.dup2(2, 1)  # and what anybody prints is no answer
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
     scorer = None
@@ -149,7 +150,7 @@ def serve() -> None:
 
 
 def _read(requests: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
-    """Pass requests on, and end the process with the last, even in the middle of a test set."""
+    """Pass requests on, and end the process when they end, even in the middle of a test set."""
     for line in requests:
         lines.put(line)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Which language a text is in, and whether that can be told at all (see `neuronspec.evaluation.quality.assess`)."""
+"""Identification of the language of a text, where it is possible (see `neuronspec.evaluation.quality.assess`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from neuronspec.languages import Language, match_language
 from neuronspec.libraries import import_library
 
 Identify = Callable[[str], str]
-"""What returns the label of the language that a text is in."""
+"""A function from a text to the label of its language."""
 
 # A sentence with fewer letters is not identified (see `assess`).
 MIN_LETTERS = 40
 
-# Off-target cannot be told where more than this share of the references is called another language, surely so: by
-# the lower end of an interval of this confidence, for one odd reference among few shows nothing. Below it, a share that
-# is still worth a caution.
-MAX_REFERENCE_ERROR, CONFIDENCE, CAUTION = 0.2, 0.95, 0.05
+# Off-target cannot be told if more than this share of the references is called another language. What counts is the
+# lower end of an interval of this confidence, because one odd reference among few shows nothing.
+MAX_REFERENCE_ERROR, CONFIDENCE = 0.2, 0.95
+# A smaller share that is still mentioned in a note.
+NOTED_REFERENCE_ERROR = 0.05
 
-# What counts as the language of the row where it is not simply py3langid's label of the same code. Labels that
-# py3langid cannot keep apart, or which are one written language, stand together. `hbs` is Croatian, Bosnian and
+# The labels that count as a language, if it is not simply py3langid's label of the same code. Labels that py3langid
+# cannot distinguish, or which are one written language, are listed together. `hbs` is Croatian, Bosnian and
 # Serbian in Latin script; `sr` remains for Cyrillic; `sd` and `ti` are ours (see `_OWN_LETTERS`).
 _ACCEPTED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("ar", "acm", "acq", "aeb", "ajp", "apc", "ars", "ary", "arz"), ("ar", "ary", "arz")),
@@ -52,13 +53,13 @@ _NOTES: Mapping[tuple[str, ...], str] = {
     ("fa",): "Persian and Dari are not told apart",
 }
 
-# Letters that a language unknown to py3langid has and its neighbours lack: one makes a sentence Sindhi or
-# Tigrinya, which py3langid calls Pashto or Arabic, and Amharic.
+# Letters that identify a language unknown to py3langid, because its neighbors lack them: py3langid calls Sindhi Pashto
+# or Arabic, and Tigrinya Amharic.
 _OWN_LETTERS: Mapping[str, re.Pattern[str]] = {
     "sd": re.compile("[ٻڀٺٿڦڄڃڇڊڌڏڍڳڱڻ۽۾ڪ]"),
     "ti": re.compile("[ኣሓቐ-ቝኾኽኸዀ-ዅ]"),
 }
-# Scripts of languages of which py3langid knows none.
+# Scripts without any language that py3langid knows.
 _SCRIPTS: Mapping[str, re.Pattern[str]] = {
     "Olck": re.compile("[\u1c50-\u1c7f]"),
     "Tfng": re.compile("[\u2d30-\u2d7f]"),
@@ -69,14 +70,25 @@ _SYLLABLE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U0
 
 
 def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, ...], str]:
-    """Return what identifies the language, the labels that count as it, and a note; None where nothing can."""
+    """Return the function that identifies a language, the labels that count as it, and a note.
+
+    Args:
+        language: Language that texts should be in.
+
+    Returns:
+        The function, or None if the language cannot be identified; the labels; the note, which may be empty.
+
+    Raises:
+        NeuronspecError: If py3langid is needed and not installed.
+    """
     if language.script in _SCRIPTS:
-        pattern, script = _SCRIPTS[language.script], language.script
         note = f"any text in the script of {language.name} counts, for py3langid does not know the language"
-        return lambda text: script if 2 * len(pattern.findall(text)) > _count_letters(text) else "", (script,), note
+        return functools.partial(_identify_script, language.script), (language.script,), note
+
     identify, labels = _load_identifier()
     row = match_language(language.code, _ACCEPTED)
     accepted = _ACCEPTED[row] if row else (match_language(language.code, labels) or language.code,)
+
     if row in _OWN_LETTERS:
         return identify, accepted, f"py3langid does not know {language.name}, so its own letters identify it"
     if not {*labels, "hbs"}.issuperset(accepted):
@@ -84,9 +96,18 @@ def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, .
     return identify, accepted, _NOTES.get(accepted, "")
 
 
+def _identify_script(script: str, text: str) -> str:
+    """Return the script if most of the letters of a text are in it, else an empty string."""
+    own = len(_SCRIPTS[script].findall(text))
+    return script if 2 * own > _count_letters(text) else ""
+
+
 @functools.cache
 def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
-    """Return a function from a sentence to a label, and py3langid's labels; an own copy, never restricted."""
+    """Return a function from a sentence to a label, and py3langid's labels.
+
+    The identifier is a copy of our own, because others may restrict the languages of the shared one.
+    """
     requirement = "py3langid>=0.4"
     module = import_library("py3langid.langid", "identifying languages", requirement=requirement)
     try:
@@ -110,8 +131,8 @@ def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """How many texts were long enough to judge, and how many of those are in another language.
+class LanguageCounts:
+    """The number of texts that were long enough to judge, and of those in another language.
 
     Attributes:
         judged: Number of texts that were judged.
@@ -123,29 +144,42 @@ class Judged:
 
     @property
     def share(self) -> float | None:
-        """The share in another language; None without a text to judge."""
+        """The share in another language; None if no text was judged."""
         return self.foreign / self.judged if self.judged else None
 
     @property
-    def surely(self) -> float:
-        """The lower end of Wilson's interval of the share; 0 without a text to judge."""
+    def lower_bound(self) -> float:
+        """The lower end of Wilson's interval of the share; 0 if no text was judged."""
         if not self.judged:
             return 0.0
-        z, n, share = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), self.judged, self.foreign / self.judged
+        z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+        n, share = self.judged, self.foreign / self.judged
         center = share + z * z / (2 * n)
         half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
         return max(0.0, (center - half) / (1 + z * z / n))
 
 
-def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -> Judged:
-    """Count the texts in another language."""
+def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -> LanguageCounts:
+    """Count the texts in another language.
+
+    Args:
+        texts: Sentences; short ones are not judged.
+        identify: Function from a text to the label of its language.
+        accepted: Labels that count as the language they should be in.
+    """
     labels = [identify(text) for text in texts if _count_letters(text) >= MIN_LETTERS]
     labels = [label for label in labels if label != "zxx"]  # "not a language": numbers, markup
-    return Judged(len(labels), sum(label not in accepted for label in labels))
+    return LanguageCounts(len(labels), sum(label not in accepted for label in labels))
 
 
-def add_notes(note: str, off_target: Judged, of_references: Judged) -> str:
-    """Return what to know of the shares: why they cannot be told, or what to be cautious of."""
+def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCounts) -> str:
+    """Return the note about the shares: why they cannot be told, or what limits them.
+
+    Args:
+        note: Note about the language, which may be empty.
+        off_target: Counts of the hypotheses.
+        of_references: Counts of the references.
+    """
     if off_target.share is None:
         return f"no hypothesis has the {MIN_LETTERS} letters that identification needs"
 
@@ -154,9 +188,9 @@ def add_notes(note: str, off_target: Judged, of_references: Judged) -> str:
         return "; ".join(filter(None, [note, check]))
 
     called = f"py3langid calls {100 * of_references.share:.0f} % of the references another language, too"
-    if of_references.surely > MAX_REFERENCE_ERROR:
+    if of_references.lower_bound > MAX_REFERENCE_ERROR:
         return called
-    if of_references.share > CAUTION:
+    if of_references.share > NOTED_REFERENCE_ERROR:
         return "; ".join(filter(None, [note, f"{called}: only what exceeds that is the system's"]))
     return note
 

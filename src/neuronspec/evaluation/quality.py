@@ -19,7 +19,13 @@ import numpy.typing as npt
 
 from neuronspec.data.normalization import comparison_form
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.identification import MAX_REFERENCE_ERROR, Judged, add_notes, choose_identifier, judge
+from neuronspec.evaluation.identification import (
+    MAX_REFERENCE_ERROR,
+    LanguageCounts,
+    add_notes,
+    choose_identifier,
+    judge,
+)
 from neuronspec.languages import find_language
 
 BoolArray = npt.NDArray[np.bool_]
@@ -31,7 +37,7 @@ LOOP_TIMES, LOOP_CHARACTERS, LOOP_PERIOD = 3, 16, 60
 LOOP_WORDS, LOOP_COUNT, LOOP_EXCESS = 4, 3, 2
 # Over-long: more than twice the characters of the reference, and ten.
 LONG_RATIO, LONG_SLACK = 2.0, 10
-# Tokenized: half the commas and final full stops have a space before, or one line in fifty has a trace.
+# Tokenized: half of the commas and final full stops have a space before them, or one line in fifty has a trace.
 TOKENIZED_SHARE, TRACE_SHARE = 0.5, 0.02
 
 
@@ -40,20 +46,21 @@ class Quality:
     """The shares of broken sentences in one set of translations, each 0..1.
 
     Attributes:
-        sentences: how many sentences were looked at.
-        identified: how many hypotheses were long enough for their language to be identified.
-        off_target: the share of those whose language is not the target; None where it cannot be told.
-        off_target_references: the same share of the references, the identifier's own error rate on this text; None
-            where none is long enough. An `off_target` near it says nothing; one far above it is real.
-        off_target_note: why `off_target` is None, what counts as the target language too, or what to be cautious of;
-            often empty.
-        empty: nothing but white space and invisible characters, where the reference has something.
-        copied: equal to the source but for case, white space and punctuation, where the reference is not; None where
-            the sources are not known.
-        repeated: caught in a loop, where the reference is not.
-        over_long: more than twice as long as the reference, and ten characters.
-        length_ratio: the mean over sentences of hypothesis characters by reference characters, where the
-            reference is not empty; None where every reference is. A few loops raise it: read it beside `repeated`.
+        sentences: Number of sentences.
+        identified: Number of hypotheses that were long enough to identify their language.
+        off_target: Share of those whose language is not the target; None if it cannot be told.
+        off_target_references: Share of the references that are called another language, which is the identifier's
+            own error rate on this text; None if no reference is long enough. An `off_target` near it means nothing;
+            one far above it is real.
+        off_target_note: Reason why `off_target` is None, other languages that count as the target, or a limit of the
+            result; often empty.
+        empty: Share with nothing but white space and invisible characters, where the reference has something.
+        copied: Share equal to the source apart from case, white space and punctuation, where the reference is not;
+            None if the sources are not known.
+        repeated: Share caught in a loop, where the reference is not.
+        over_long: Share more than twice as long as the reference, plus ten characters.
+        length_ratio: Mean over sentences of hypothesis characters divided by reference characters, where the
+            reference is not empty; None if every reference is. A few loops raise it: compare it with `repeated`.
     """
 
     sentences: int
@@ -73,34 +80,34 @@ def assess(
 ) -> Quality:
     """Count the sentences that are broken in a way that BLEU and chrF++ do not show.
 
-    Use it beside the scores, above all for zero-shot directions, where a model may answer in the wrong
+    Use it together with the scores, above all for zero-shot directions, where a model may answer in the wrong
     language, and for low-resource ones, where it may loop or copy.
 
-    The language is that which py3langid finds most probable, over sentences of at least 40 letters (a Chinese
+    The language is the one that py3langid finds most probable, for sentences of at least 40 letters (a Chinese
     character, kana or Hangul syllable counts as three, a guess that was not measured). Of the FLORES and NTREX
-    references with so many letters 0.2 % are called off-target: at worst 2.3 % (Tigrinya) and 1.5 % (Amharic),
-    elsewhere 0.7 % at most; of those with 40 to 60 letters 0.6 %. Of sentences cut at 40 letters it is 1.3 %, at 16
-    letters it would be 9 %. Where more than a fifth of the references is called another language, the identifier does
-    not know this language well enough and off-target cannot be told (95 % confidence, by Wilson's interval: 1
-    reference of 1 or 4 of 8, but not 1 of 2); where it is more than 5 %, the note says so. The other way, of 300
-    FLORES sentences in each other language at least 99.3 % are found off-target, but 97.6 % where Amharic is the
-    target and Tigrinya came out. Numbers and markup are not counted either way. Languages outside the paper's thirty
-    were not measured: compare `off_target_references`.
+    references of that length, 0.2 % are called off-target: at worst 2.3 % (Tigrinya) and 1.5 % (Amharic), elsewhere
+    at most 0.7 %; of those with 40 to 60 letters, 0.6 %. Of sentences cut at 40 letters it is 1.3 %; at 16 letters it
+    would be 9 %. If more than a fifth of the references is called another language, the identifier does not know this
+    language well enough and off-target cannot be told (95 % confidence, by Wilson's interval: 1 reference of 1 or 4
+    of 8, but not 1 of 2); if it is more than 5 %, the note says so. Conversely, of 300 FLORES sentences in each other
+    language at least 99.3 % are found off-target, but 97.6 % if Amharic is the target and the output is Tigrinya.
+    Numbers and markup are not counted either way. Languages other than the paper's thirty were not measured: compare
+    `off_target_references`.
 
-    Two translations of one sentence differ in length too: of NTREX sentences in two languages, brought to the
-    same mean length, 0.05 % would be over-long, of FLORES sentences 0.01 %.
+    Two translations of one sentence differ in length, too: of NTREX sentences in two languages, scaled to the same
+    mean length, 0.05 % would be over-long; of FLORES sentences, 0.01 %.
 
     Args:
-        hypotheses: the detokenized translations, one a sentence; may be empty strings.
-        sources: the sentences that were translated, in the same order; None where they are not known.
-        references: the reference translations in the same order.
-        target_language: the language they should be in, in any spelling.
+        hypotheses: Detokenized translations, one for each sentence; may be empty strings.
+        sources: Sentences that were translated, in the same order; None if they are not known.
+        references: Reference translations in the same order.
+        target_language: Language they should be in, in any spelling.
 
     Returns:
         The shares.
 
     Raises:
-        NeuronspecError: there are no sentences, the numbers of lines differ, something is not text, the target
+        NeuronspecError: If there are no sentences, the numbers of lines differ, something is not text, the target
             language cannot be a code, or py3langid is needed and not installed.
 
     Example:
@@ -110,23 +117,25 @@ def assess(
         >>> quality.off_target is None, quality.off_target_note
         (True, 'no hypothesis has the 40 letters that identification needs')
     """
-    _check(hypotheses, sources, references)
-    language = find_language(target_language)
-    identify, accepted, note = choose_identifier(language)
-    off_target, of_references = Judged(), Judged()
-    can_be_told = identify is not None
+    _check_texts(hypotheses, sources, references)
+    identify, accepted, note = choose_identifier(find_language(target_language))
+    off_target, of_references = LanguageCounts(), LanguageCounts()
+    is_known = False
     if identify is not None:
-        off_target, of_references = (judge(texts, identify, accepted) for texts in (hypotheses, references))
-        can_be_told = of_references.surely <= MAX_REFERENCE_ERROR
+        off_target = judge(hypotheses, identify, accepted)
+        of_references = judge(references, identify, accepted)
+        is_known = of_references.lower_bound <= MAX_REFERENCE_ERROR
         note = add_notes(note, off_target, of_references)
+
     lengths, expected = _measure(hypotheses), _measure(references)  # (sentences,) each
     filled = expected > 0
     over_long = filled & (lengths > LONG_RATIO * expected + LONG_SLACK)
     ratios = lengths[filled] / expected[filled]
+
     return Quality(
         sentences=len(hypotheses),
         identified=off_target.judged,
-        off_target=off_target.share if can_be_told else None,
+        off_target=off_target.share if is_known else None,
         off_target_references=of_references.share,
         off_target_note=note,
         empty=float((filled & (lengths == 0)).mean()),
@@ -138,13 +147,13 @@ def assess(
 
 
 def find_copies(hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str]) -> BoolArray:
-    """Tell which hypotheses equal their source but for case, white space and punctuation.
+    """Return which hypotheses equal their source apart from case, white space and punctuation.
 
     A sentence whose reference equals the source too (a name, a number), or without letters and digits, is no
-    copy. Sentences copied in part are not found here; `off_target` sees most of them.
+    copy. Partial copies are not found here; `off_target` counts most of them.
 
     Returns:
-        A boolean a sentence, (sentences,).
+        A boolean for each sentence, (sentences,).
 
     Example:
         >>> find_copies(["ok , go!", "Berlin"], ["OK, go!", "Berlin"], ["Gut, los!", "Berlin"]).tolist()
@@ -155,19 +164,19 @@ def find_copies(hypotheses: Sequence[str], sources: Sequence[str], references: S
 
 
 def find_loops(hypotheses: Sequence[str], references: Sequence[str]) -> BoolArray:
-    """Tell which hypotheses repeat themselves as no natural sentence does.
+    """Return which hypotheses repeat themselves as no natural sentence does.
 
     A hypothesis is a loop if it has a stretch of at least 16 characters in which the same up to 60 characters
     come three or more times in a row; or if the same four words come three or more times, and two times more
-    often than in the reference. Where the reference has such a stretch too ("no, no, no, no, no!"), a stretch in
-    the hypothesis is none.
+    often than in the reference. If the reference has such a stretch too ("no, no, no, no, no!"), a stretch in
+    the hypothesis does not count.
 
     Of 92,814 references of FLORES and NTREX 0.03 % have such a stretch and 0.04 % such words, most of them
     translations of the same few lists; so the reference hardly ever excuses a real loop.
     Of 2,500 FLORES sentences cut off by a loop of one to six words, four to twelve times, 99.4 % are found.
 
     Returns:
-        A boolean a sentence, (sentences,).
+        A boolean for each sentence, (sentences,).
 
     Example:
         >>> find_loops(["a dog a dog a dog a dog", "a big dog"], ["a dog", "a big dog"]).tolist()
@@ -179,29 +188,29 @@ def find_loops(hypotheses: Sequence[str], references: Sequence[str]) -> BoolArra
 
 
 def looks_tokenized(lines: Iterable[str]) -> bool:
-    """Tell whether a text looks as if a tokenizer such as Moses had taken it apart.
+    """Return whether a text looks as if a tokenizer such as Moses had split it.
 
     Scores of tokenized text cannot be compared with those of plain text: the paper's released references keep
     Indic words broken at their combining marks, which more than doubles BLEU for some languages. Two kinds of
-    evidence count: at least half of the commas and final full stops have a space before; or at least one line
+    evidence count: at least half of the commas and final full stops have a space before them; or at least one line
     in fifty (always at least one) has a trace that no language writes: `@-@`, `&apos;` and `&quot;` that stand
     alone or where a word was split, an apostrophe between spaces, a split elision (`l' homme`, `d 'un`), a split
     English ending (`do n't`), a combining mark of an Indic or South-East Asian script after a space. French
     spacing before `! ? : ;` and Hindi spacing before the danda count as neither.
 
-    Of the 31 NTREX texts tokenized with sacremoses (with and without escapes) all are recognised, of those texts
-    as they are none is called tokenized. Three of 31 FLORES texts are (Luxembourgish, Maltese, Occitan): the
-    copy that was tried does write `d 'un`.
+    Of the 31 NTREX texts tokenized with sacremoses (with and without escapes) all are recognized; of the original
+    texts, none is called tokenized. Three of 31 FLORES texts are (Luxembourgish, Maltese, Occitan): the copy that
+    was tried does write `d 'un`.
 
-    The answer for a text of a few lines rests on a few marks. Text without commas and full stops, such as
-    titles, shows nothing; and a Chinese, Japanese or Thai text that was cut into words is not recognised by
-    its words, only by its punctuation.
+    The answer for a text of a few lines depends on a few marks. Text without commas and full stops, such as titles,
+    gives no evidence; and a Chinese, Japanese or Thai text that was split into words is not recognized by its words,
+    only by its punctuation.
 
     Args:
-        lines: the text, one sentence a line.
+        lines: Text, one sentence for each line.
 
     Returns:
-        Whether it looks tokenized.
+        True if it looks tokenized.
 
     Example:
         >>> looks_tokenized(["Well , it is a state @-@ of @-@ the @-@ art car ."])
@@ -244,7 +253,7 @@ _SPACED = re.compile(rf"\S[ ][{_COMMAS}](?=\s|$)|\w[ ][.。](?=\s*$)")
 _ATTACHED = re.compile(rf"\S[{_COMMAS}](?!\d)|\w[.。](?=\s*$)")
 
 
-def _check(hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]) -> None:
+def _check_texts(hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]) -> None:
     texts = {"hypotheses": hypotheses, "references": references}
     if sources is not None:
         texts = {"hypotheses": hypotheses, "sources": sources, "references": references}
@@ -267,7 +276,7 @@ def _check(hypotheses: Sequence[str], sources: Sequence[str] | None, references:
 
 
 def _measure(texts: Sequence[str]) -> IntArray:
-    """Return the characters of each text that a reader sees, runs of white space as one."""
+    """Return the number of visible characters of each text, with runs of white space as one."""
     return np.array([len(comparison_form(text)) for text in texts], dtype=np.int64)
 
 
@@ -277,7 +286,7 @@ def _fold(text: str) -> str:
 
 
 def _find_stretches(texts: Sequence[str]) -> BoolArray:
-    """Tell which texts have a stretch that repeats itself, for all texts and one period at a time."""
+    """Return which texts have a stretch that repeats itself, for all texts and one period at a time."""
     tidied = [comparison_form(text) for text in texts]
     # One array of all characters; each text ends in a number of its own, so no stretch runs from text to text.
     parts = [[*map(ord, text), -number] for number, text in enumerate(tidied, start=1)]

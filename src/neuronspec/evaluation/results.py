@@ -1,8 +1,8 @@
-"""What systems scored on the test sets of tasks, kept so that any two can be compared later from files alone.
+"""Results of systems on the test sets of tasks, stored so that any two can be compared later from files alone.
 
-A result set is a directory: `scores.jsonl` with a line for each system, task and metric; `quality.jsonl` with what no
-metric shows; `statistics/SYSTEM/TASK.safetensors` with what each metric counted in each sentence, from which any
-score, and any significance test, follows without the text.
+A result set is a directory: `scores.jsonl` with a line for each system, task and metric; `quality.jsonl` with the
+shares of broken translations; `statistics/SYSTEM/TASK.safetensors` with what each metric counted in each sentence,
+from which any score, and any significance test, can be computed without the text.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class SystemScore:
     """A score of a system on the test set of a task.
 
     Attributes:
-        system: its name.
-        task: the direction.
-        metric: the display name (`"BLEU"`).
-        score: the corpus score.
-        signature: how it was computed; report it with the score.
-        sentences: how many were scored.
-        test_set: a hash of the references: scores of the same task compare only where it is the same.
-        zero_shot: whether the system was not trained for the task.
+        system: Name of the system.
+        task: Direction.
+        metric: Display name of the metric (`"BLEU"`).
+        score: Corpus score.
+        signature: Signature of the metric, which says how the score was computed; report it with the score.
+        sentences: Number of sentences that were scored.
+        test_set: Hash of the references: scores of the same task are comparable only if it is the same.
+        zero_shot: True if the system was not trained for the task.
     """
 
     system: str
@@ -64,7 +64,7 @@ class SystemScore:
 
 @dataclass(frozen=True)
 class SystemQuality:
-    """What no metric shows of a system on the test set of a task: shares of broken translations, 0..1.
+    """The shares of broken translations, 0..1, of a system on the test set of a task.
 
     The fields are those of `neuronspec.evaluation.quality.Quality`; the note says why `off_target` is None.
     """
@@ -87,9 +87,9 @@ class Results:
     """The scores of systems on tasks, with the statistics that they were computed from.
 
     Attributes:
-        scores: one a system, task and metric.
-        qualities: one a system and task.
-        counted: what each metric counted, (sentences, S) a metric, of a system and task; or the file that holds it.
+        scores: Score of each system, task and metric.
+        qualities: Shares of broken translations of each system and task.
+        counted: Statistics of each metric, (sentences, S), by system and task; or the file that holds them.
     """
 
     scores: tuple[SystemScore, ...]
@@ -118,7 +118,7 @@ class Results:
 
     @property
     def warnings(self) -> list[str]:
-        """What to know before scores are believed: words that a language does not separate."""
+        """Warnings about scores: metrics that count words in a language that does not separate them."""
         found = (warn_of_words(one.metric, one.signature, split_direction(one.task)[1]) for one in self.scores)
         return list(dict.fromkeys(warning for warning in found if warning))
 
@@ -128,20 +128,20 @@ class Results:
         return sorted({f"{score.metric}: `{score.signature}`" for score in self.scores})
 
     def score(self, system: str, metric: str, tasks: Sequence[str]) -> float:
-        """Return a system's mean score over tasks; nan where it lacks one of them."""
+        """Return a system's mean score over tasks; nan if it lacks one of them."""
         found = [self._scores.get((system, metric, task)) for task in tasks]
         values = [one.score for one in found if one is not None]
         return fmean(values) if values and len(values) == len(tasks) else math.nan
 
     def has(self, system: str, metric: str, task: str) -> bool:
-        """Tell whether a system was scored on a task."""
+        """Return whether a system was scored on a task."""
         return (system, metric, task) in self._scores
 
     def statistics(self, system: str, metric: str, task: str) -> FloatArray:
         """Return what a metric counted in each sentence, (sentences, S).
 
         Raises:
-            NeuronspecError: the file of the statistics is missing or damaged.
+            NeuronspecError: If the file of the statistics is missing or damaged.
         """
         counted = self.counted[system, task]
         if isinstance(counted, Mapping):
@@ -165,10 +165,14 @@ class Results:
         return {(score.system, score.metric, score.task): score for score in self.scores}
 
     def select(self, system: str, name: str | None = None) -> Results:
-        """Return the results of one system, under another name where one is given.
+        """Return the results of one system.
+
+        Args:
+            system: Name of the system.
+            name: New name of the system, by default the same.
 
         Raises:
-            NeuronspecError: there is no such system.
+            NeuronspecError: If there is no such system.
         """
         if system not in self.systems:
             raise NeuronspecError(
@@ -182,7 +186,7 @@ class Results:
         )
 
     def save(self, directory: Path) -> None:
-        """Write a result set into a directory, which is there already."""
+        """Write a result set into a directory that exists."""
         for (system, task), counted in self.counted.items():
             path = _statistics_file(directory, system, task)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +202,7 @@ class Results:
         """Open a result set.
 
         Raises:
-            NeuronspecError: the directory holds none, or a file of it is damaged.
+            NeuronspecError: If the directory holds none, or a file of it is damaged.
         """
         scores = read_lines(directory / SCORES_FILE, SystemScore)
         qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
@@ -211,7 +215,7 @@ class Results:
         for task in dict.fromkeys(score.task for score in scores):
             _check_direction(task, directory / SCORES_FILE)
         places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
-        return merge_results([cls(tuple(scores), tuple(qualities), places)])  # which tells of lines that do not fit
+        return merge_results([cls(tuple(scores), tuple(qualities), places)])  # refuses lines that contradict each other
 
 
 def _check_direction(task: str, path: Path) -> None:
@@ -229,8 +233,8 @@ def merge_results(parts: Iterable[Results]) -> Results:
     """Return several results as one.
 
     Raises:
-        NeuronspecError: two of them hold the same system and task, or were scored on other references or in another
-            way.
+        NeuronspecError: If two of them hold the same system and task, or were scored against different references or
+            in different ways.
     """
     parts = list(parts)
     merged = Results(
@@ -305,7 +309,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _compact(rows: FloatArray) -> npt.NDArray[Any]:
-    """Return counts as the smallest whole numbers that hold them; other numbers as they are."""
+    """Return counts as the smallest type of whole numbers that holds them; other numbers unchanged."""
     if not (rows >= 0).all() or not (rows == np.floor(rows)).all() or rows.max(initial=0) >= 2**32:
         return rows
     return rows.astype(np.min_scalar_type(int(rows.max(initial=0))))

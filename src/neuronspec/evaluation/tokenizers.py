@@ -1,4 +1,4 @@
-"""How BLEU and TER split text: as sacrebleu does for the language, as Moses does, or into pieces of SentencePiece."""
+"""Tokenizers of BLEU and TER: those of sacrebleu for a language, Moses, or the pieces of a SentencePiece model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from sacrebleu.metrics import BLEU, TER
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.evaluation.writing import find_writing, split_letters
@@ -30,7 +28,9 @@ LETTERS = "tercom-letters"  # the signature of TER's tokens where `split_letters
 
 
 def build_bleu(target_language: str) -> Any:
-    """Return BLEU with the tokenizer of a language; on characters, with a warning, where that is not installed."""
+    """Return BLEU with the tokenizer of a language; on characters, with a warning, if it is not installed."""
+    from sacrebleu.metrics import BLEU
+
     tokenizer = TOKENIZERS[find_writing(target_language)]
     try:
         return BLEU(tokenize=tokenizer)
@@ -50,10 +50,12 @@ def build_ter(target_language: str) -> Any:
     """Return TER with the words of a language, or its characters where it puts no spaces between words.
 
     Chinese and Japanese are split as sacrebleu's `--ter-asian-support --ter-normalized` does: each Chinese character
-    is a word. That leaves the letters of Thai, Lao, Khmer, Burmese, Tibetan and their like in one piece, so a sentence
-    would be one word, right or wrong as a whole; here each letter with its marks is a word. The signature says which
-    it was.
+    is a word. That option does not split Thai, Lao, Khmer, Burmese, Tibetan and similar scripts, so a sentence would
+    be one word, right or wrong as a whole; here each letter with its marks is a word. The signature names the
+    tokenizer.
     """
+    from sacrebleu.metrics import TER
+
     writing = find_writing(target_language)
     if writing in ("spaced", "korean"):
         return TER()
@@ -65,8 +67,15 @@ def build_ter(target_language: str) -> Any:
     return scorer
 
 
+def build_chrf(target_language: str) -> Any:
+    """Return chrF++, which splits every language in the same way."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF(word_order=2)
+
+
 def warn_of_words(metric: str, signature: str, target_language: str) -> str:
-    """Return a sentence where a score counts words that a language does not separate; else an empty string.
+    """Return a warning if a score counts words that the language does not separate; else an empty string.
 
     Args:
         metric: Display name of the metric.
@@ -88,7 +97,14 @@ def warn_of_words(metric: str, signature: str, target_language: str) -> str:
 
 
 def build_bleu_of(split: Split, signature: str) -> Any:
-    """Return BLEU over what `split` puts spaces between."""
+    """Return BLEU over the tokens of a function that puts spaces between them.
+
+    Args:
+        split: Function from a text to its tokens, with spaces between them.
+        signature: Name of the tokenizer in the metric's signature.
+    """
+    from sacrebleu.metrics import BLEU
+
     scorer = BLEU(tokenize="none")
     scorer.tokenizer, scorer.tokenizer_signature = split, signature
     return scorer
@@ -98,7 +114,7 @@ def build_tokenized_bleu(target_language: str) -> Any:
     """Return BLEU on Moses tokens.
 
     Raises:
-        NeuronspecError: sacremoses is not installed.
+        NeuronspecError: If sacremoses is not installed.
     """
     return build_bleu_of(*_load_moses(read_code(target_language).language))  # pt of pt-BR
 
@@ -117,16 +133,16 @@ def _load_moses(language: str) -> tuple[Split, str]:
 
 
 def load_sentencepiece(path: Path) -> tuple[Split, str]:
-    """Return what splits a text into the pieces of a model, and its part of a signature.
+    """Return the function that splits a text into the pieces of a model, and its part of a signature.
 
     Raises:
-        NeuronspecError: the file cannot be read or is no SentencePiece model.
+        NeuronspecError: If the file cannot be read or is no SentencePiece model.
     """
     from sentencepiece import SentencePieceProcessor
 
     try:
         model = path.read_bytes()
-        if not model:  # SentencePiece takes no bytes for no argument
+        if not model:  # SentencePiece treats no bytes as no argument
             raise ValueError("it is empty")
         pieces = SentencePieceProcessor(model_proto=model)
     except (OSError, RuntimeError, ValueError) as error:
@@ -138,6 +154,6 @@ def load_sentencepiece(path: Path) -> tuple[Split, str]:
     def split(text: str) -> str:
         return " ".join(pieces.encode_as_pieces(text))
 
-    name = re.sub(r"[|:\s]", "_", path.name)  # what separates the fields of a signature
+    name = re.sub(r"[|:\s]", "_", path.name)  # these separate the fields of a signature
     signature = f"spm-{name}-{hashlib.sha256(model).hexdigest()[:8]}"
     return split, signature

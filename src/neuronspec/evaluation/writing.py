@@ -1,4 +1,4 @@
-"""Whether a language is written with spaces between words, which decides what metrics of words can count."""
+"""Spaces between words: whether a language is written with them, which decides what metrics of words can count."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BREAK: Final = "\u200b"  # the zero-width space, an invisible hint where a line
 
 
 def find_writing(language: str) -> Writing:
-    """Return how a language is written, by the script that its code names or that it usually has.
+    """Return how a language is written, by the script in its code or by its usual script.
 
     Args:
         language: Code of the language, in any spelling.
 
     Raises:
-        NeuronspecError: The text cannot be a language code.
+        NeuronspecError: If the text cannot be a language code.
 
     Example:
         >>> [find_writing(code) for code in ("cmn_Hans", "zh-TW", "jpn_Jpan", "kor", "th", "bod_Tibt", "de")]
@@ -48,10 +48,10 @@ def find_writing(language: str) -> Writing:
 
 
 def split_letters(text: str) -> str:
-    """Return a text with spaces around each letter, its marks included, of the scripts that put none between words.
+    """Return a text with spaces around each letter (with its marks) of the scripts that put none between words.
 
-    Letters of other scripts and digits stay together: they are words among them. Zero-width spaces go, for only some
-    writers set them.
+    Letters of other scripts and digits stay together, as words. Zero-width spaces are removed, because only some
+    writers use them.
 
     Example:
         >>> split_letters("ใช้ iPhone 15").split()

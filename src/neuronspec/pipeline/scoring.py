@@ -10,7 +10,7 @@ from neuronspec.comparison.study import Study, compare_study
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
-from neuronspec.evaluation.metrics import Metric
+from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.results import Results, merge_results, write_lines
 from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.files import publish
@@ -39,11 +39,12 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     texts = Texts.load(layout.text)
     tasks = share_tasks(config)
     how, cpu = config.evaluation, config.device == "cpu"
+    options = MetricOptions(sentencepiece=how.sentencepiece, comet_model=how.comet_model, cpu=cpu)
     processes = join_processes(cpu)
     if missing := [task for task in tasks if not child(layout.scoring, task).is_dir()]:
         with (
             show_progress("scoring", len(tasks), len(tasks) - len(missing)) as advance,
-            open_metrics(how.metrics, how.sentencepiece, how.comet_model, cpu) as metrics,
+            open_metrics(how.metrics, options) as metrics,
         ):
             for task in missing:
                 results = _score_task(config, layout, texts, task, systems, metrics)
@@ -74,7 +75,8 @@ def _score_task(
     unseen = task not in config.directions()
     hypotheses = {COPY: sources} | {system: _read_translations(layout, system, task) for system in systems}
     return merge_results(
-        score_task(system, task, lines, references, metrics, sources, unseen) for system, lines in hypotheses.items()
+        score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen)
+        for system, lines in hypotheses.items()
     )
 
 

@@ -20,7 +20,7 @@ from neuronspec.data.task_format import special_ids
 from neuronspec.data.texts import Texts
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.comet import find_interpreter
+from neuronspec.evaluation.metrics import METRICS
 from neuronspec.files import hash_path, publish, write_json
 from neuronspec.languages import split_direction
 from neuronspec.libraries import find_library, import_library
@@ -217,7 +217,6 @@ def check_needs(config: Config) -> None:
     converts = config.translation.engine == "ctranslate2"
     needed = {
         ("ctranslate2", "ct2"): converts,
-        ("sacremoses", "moses"): "tokenized_bleu" in config.evaluation.metrics,
         ("peft", "lora"): any(kind.name == "lora" for kind in kinds.values()),
     }
     for (library, extra), asked in needed.items():
@@ -229,8 +228,8 @@ def check_needs(config: Config) -> None:
         for name, path in getattr(config.analysis, key).items():
             if not path.exists():
                 raise NeuronspecError(f"analysis.{key}.{name}: {path} does not exist")
-    if "comet" in config.evaluation.metrics:
-        find_interpreter()
+    for metric in config.evaluation.metrics:
+        METRICS[metric].check()
     routed = [name for name, kind in kinds.items() if kind.routes or kind.name == "lass"]
     if converts and routed:
         raise NeuronspecError(f"translation.engine: ctranslate2 cannot translate with {routed[0]}; use transformers")
