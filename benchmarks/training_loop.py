@@ -152,7 +152,7 @@ class Bench:
             train(
                 *(model, self.tokenizer, Corpora(data, valid), make_method(method)),
                 Resources(tuple(config.directions()), NeuronMasks(config.directions(), masks), config.seed),
-                training=config.training,
+                training=config.train,
                 sampling=config.sampling,
                 directory=Path(folder),
                 title=method,
@@ -163,7 +163,7 @@ class Bench:
 
     def run_trainer(self, strategy: str) -> Meter:
         """Train with the Seq2SeqTrainer of transformers, for one epoch of the examples that our loop drew."""
-        model, meter, training = self.model(), Meter(), self.config.training
+        model, meter, training = self.model(), Meter(), self.config.train
         pad_rows = DataCollatorForSeq2Seq(self.tokenizer)
 
         def collate(rows: list[dict[str, list[int]]]) -> Tensors:
@@ -256,8 +256,8 @@ def format_report(summaries: dict[str, list[dict[str, float]]], machine: dict[st
 def prepared(out: Path | None, updates: int, unfiltered: bool) -> Iterator[Bench]:
     """Prepare the demo's text, in `out` or in a temporary directory."""
     corpus = {"path": f"{fetch_text()}!{MEMBERS}", "format": "catalog"}
-    length = [f"training.updates={updates}", f"training.validate_every={updates}"]
-    length += ["data.max_words=null", "data.drop_matching=null"] if unfiltered else []
+    length = [f"train.updates={updates}", f"train.validate_every={updates}"]
+    length += ["prepare.max_words=null", "prepare.drop_matching=null"] if unfiltered else []
     config = load_config("demo", [f"data.train={json.dumps([corpus])}", *length])
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout(out or Path(folder))

@@ -16,7 +16,7 @@ PAGE = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """# Configuration
 
 A run is described by one YAML file, such as `src/neuronspec/recipes/demo.yaml`. `neuronspec run FILE key=value ...`
-overrides single keys: `neuronspec run demo training.updates=500 neurons.k=0.9`. Unknown keys are refused, and the
+overrides single keys: `neuronspec run demo train.updates=500 select.k=0.9`. Unknown keys are refused, and the
 message suggests the most similar known key. The whole configuration is checked before any work begins. This page is
 generated from the code.
 """

@@ -80,7 +80,7 @@ def test_a_script_of_the_same_name_is_not_taken_for_the_library(place: Path, mon
     scripts.mkdir()
     (scripts / "oddlib.py").write_text("raise RuntimeError")
     monkeypatch.syspath_prepend(scripts)
-    assert find_library("oddlib", "analysis.uriel", "uriel").submodule_search_locations == [str(place / "oddlib")]
+    assert find_library("oddlib", "analyze.uriel", "uriel").submodule_search_locations == [str(place / "oddlib")]
 
 
 def test_every_extra_that_a_message_names_is_one() -> None:

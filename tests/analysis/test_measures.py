@@ -135,14 +135,14 @@ def test_nothing_is_resampled_without_what_it_takes() -> None:
     none = "no activation counts"
     cases = {
         "no counts": (masks, None, OPTIONS, none, none),
-        "no states": (masks, bare, OPTIONS, "record with neurons.states=true", None),
+        "no states": (masks, bare, OPTIONS, "record with record.states=true", None),
         "tokens": (NeuronMasks.from_counts(token, K), token, OPTIONS, "'token' cannot be resampled", None),
         "restricted": (restricted, FEW, OPTIONS, "not what their signature selects", None),
         "by hand": (by_hand, FEW, OPTIONS, "'by hand'", "'by hand' has no k to vary"),
         "random": (NeuronMasks.random(masks), FEW, OPTIONS, "random, sizes as: coverage", "has no k to vary"),
         "composed": (composed, FEW, OPTIONS, "not as they were selected", None),
         "lape": (lape, FEW, OPTIONS, "'lape'", "'lape' has no k to vary"),
-        "off": (masks, FEW, BARE, "analysis.resamples=0", None),
+        "off": (masks, FEW, BARE, "analyze.resamples=0", None),
     }
     for name, (these, counts, options, intervals, shares) in cases.items():
         measures = analyze(these, counts, options=options)

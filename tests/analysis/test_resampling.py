@@ -320,8 +320,8 @@ def test_states_that_do_not_serve_are_refused() -> None:
     flipped = {layer: bits ^ 128 for layer, bits in counts.states.items()}
     shorter = {layer: bits[1:] for layer, bits in counts.states.items()}
     cases: dict[str, tuple[ActivationCounts, str, list[str]]] = {
-        "record with neurons.unit=sentence": (replace(counts, unit="token"), "encoder.0", ["x0-en"]),
-        "neurons.states=true": (replace(counts, states={}, state_tasks=None), "encoder.0", ["x0-en"]),
+        "record with record.unit=sentence": (replace(counts, unit="token"), "encoder.0", ["x0-en"]),
+        "record.states=true": (replace(counts, states={}, state_tasks=None), "encoder.0", ["x0-en"]),
         "x0-en in encoder.0 do not add up": (replace(counts, states=flipped), "encoder.0", ["x0-en"]),
         "x1-en in encoder.0 do not add up": (replace(counts, states=shorter), "encoder.0", ["x1-en"]),
         "did you mean 'encoder.0'": (counts, "encoder.1", ["x0-en"]),

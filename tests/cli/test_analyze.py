@@ -30,12 +30,12 @@ languages: [de, sv]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.2, test: 0.2}
-vocabulary: {size: 64}
+prepare: {vocabulary: {size: 64}}
 model: {preset: tiny}
-training: {updates: 0}
+train: {updates: 0}
 """
 LANGUAGES = ("de", "fr", "sv")
-FAST = ("analysis.permutations=99", "analysis.resamples=20", "analysis.shares=[0.9]")
+FAST = ("analyze.permutations=99", "analyze.resamples=20", "analyze.shares=[0.9]")
 TEXTS = tuple(word for code in LANGUAGES for word in ("--text", f"{code}={code}.txt"))
 PAIRS = tuple(word for task in ("de-en", "sv-en") for word in ("--text", f"{task}={task}.tsv"))
 
@@ -82,14 +82,14 @@ def folder(
     save_model(build_model("tiny", tokenizer), folder / "translator", tokenizer)
     save_model(small_model("llama", vocab_size=size).float(), folder / "reader", tokenizer)
     save_model(small_model("llama", vocab_size=size, intermediate_size=16).float(), folder / "narrow", tokenizer)
-    kept = ("neurons.states=true", "neurons.ignore=[end_of_sentence]")
+    kept = ("record.states=true", "record.ignore=[end_of_sentence]")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run_offline("record", "--model", "reader", *TEXTS, *kept, "-o", "counts") == 0
         words = (f"--text=reviews in 2020={LANGUAGES[0]}.txt", f"--text=contracts={LANGUAGES[1]}.txt")
         assert run_offline("record", "--model", "reader", *words, "-o", "genres") == 0
         assert run_offline("record", "--model", "translator", *PAIRS, "-o", "pairs") == 0
-        assert run_offline("select", "counts", "neurons.k=0.6", "--to", "masks") == 0
+        assert run_offline("select", "counts", "select.k=0.6", "--to", "masks") == 0
     return folder
 
 
@@ -134,7 +134,7 @@ def assert_overlaps(found: dict[str, Any], masks: NeuronMasks) -> None:
 
 
 def test_counts_of_a_decoder_only_model_are_analysed_as_languages(call: Call, capsys: Said) -> None:
-    command = ("analyze", "counts", "neurons.k=0.6", *FAST, "--model", "reader", *TEXTS)
+    command = ("analyze", "counts", "select.k=0.6", *FAST, "--model", "reader", *TEXTS)
     assert call(*command, "--ablate", "--neuron", "decoder.0:3", "--neuron", "decoder.1:0", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     found = read_found()
@@ -173,7 +173,7 @@ def _check_neuron(card: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_a_neuron_is_shown_for_people(call: Call, capsys: Said) -> None:
     command = ("analyze", "counts", *FAST, "--model", "reader", *TEXTS, "-o", "found", "--neuron", "decoder.0:3")
-    assert call(*command, "analysis.examples=2") == 0
+    assert call(*command, "analyze.examples=2") == 0
     lines = capsys.readouterr().out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("decoder.0:3: selected by "))
     assert lines[start + 1].startswith("active: ")
@@ -193,7 +193,7 @@ def test_tasks_that_are_no_languages_are_compared_under_their_names(call: Call, 
     assert found["panels"]["decoder"]["families"] == []
     assert "not named after languages" in found["missing"]["families"]
     assert "no activation counts" not in json.dumps(found["missing"])
-    assert "neurons.states=true" in found["missing"]["intervals"]
+    assert "record.states=true" in found["missing"]["intervals"]
     assert {card["label"] for card in found["cards"]["languages"]} == {"reviews in 2020", "contracts"}
     assert "decoder.1:1: selected by " in said
     assert "reviews in 2020 " in said
@@ -217,7 +217,7 @@ def test_masks_alone_are_analysed(call: Call, capsys: Said) -> None:
 def test_masks_of_ones_own_go_with_the_counts(call: Call) -> None:
     masks = NeuronMasks.from_pretrained("masks")
     masks.random(masks, 3).save_pretrained(Path("others"))
-    assert call("analyze", "counts", "--masks", "others", *FAST, "analysis.against={selected: masks}") == 0
+    assert call("analyze", "counts", "--masks", "others", *FAST, "analyze.against={selected: masks}") == 0
     found = read_found()
     others = NeuronMasks.from_pretrained("others")
     assert_overlaps(found, others)
@@ -227,8 +227,8 @@ def test_masks_of_ones_own_go_with_the_counts(call: Call) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_directions_of_a_model_that_translates_are_compared_by_stack(call: Call) -> None:
-    command = ("analyze", "pairs", *FAST, "--model", "translator", *PAIRS, "--ablate", "analysis.decoder=to")
-    assert call(*command, "analysis.ablated_draws=1", "analysis.examples=0", "--pivot", "en") == 0
+    command = ("analyze", "pairs", *FAST, "--model", "translator", *PAIRS, "--ablate", "analyze.decoder=to")
+    assert call(*command, "ablate.draws=1", "analyze.examples=0", "--pivot", "en") == 0
     found = read_found()
     for stack in ("encoder", "decoder"):
         assert found["panels"][stack]["tasks"] == ["de-en", "sv-en"]
@@ -259,7 +259,7 @@ def test_text_that_is_too_long_for_the_model_is_refused_on_request(call: Call, c
 @pytest.mark.usefixtures("undrawn")
 def test_the_seed_decides_what_is_drawn(call: Call) -> None:
     for out, seed in (("one", "1"), ("two", "1"), ("three", "2")):
-        assert call("analyze", "counts", "neurons.k=0.6", *FAST, "--seed", seed, "--out", out) == 0
+        assert call("analyze", "counts", "select.k=0.6", *FAST, "--seed", seed, "--out", out) == 0
     first, same, other = (read_found(out) for out in ("one", "two", "three"))
     assert first == same
     assert first["low"] != other["low"]
@@ -287,7 +287,7 @@ def test_an_analysis_is_replaced_with_force_alone_and_other_things_never(call: C
 
 
 def test_a_run_is_analysed_and_its_neurons_are_shown(call: Call, capsys: Said) -> None:
-    small = ("analysis.ablated_sentences=4", "analysis.ablated_draws=1")
+    small = ("ablate.sentences=4", "ablate.draws=1")
     command = ("analyze", "small.yaml", *FAST, *small)
     assert call(*command, "--ablate", "--neuron", "encoder.1:4", "--json") == 0
     said = json.loads(capsys.readouterr().out)
@@ -337,7 +337,7 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["counts", "--model", "missing/model/of/mine", *TEXTS], "is not a model directory"),
         (["counts", "--model", "narrow", *TEXTS], "24 neurons in decoder.0, the model has 16"),
         (
-            ["counts", "--model", "reader", *TEXTS, "--ablate", "analysis.ablated_metric=chrf"],
+            ["counts", "--model", "reader", *TEXTS, "--ablate", "ablate.metric=chrf"],
             "a model that does not translate has no chrF++; use loss",
         ),
         (["small.yaml", "--seed", "-1"], "the seed must be a whole number from 0 on, not -1"),
@@ -353,23 +353,26 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["small.yaml", "--masks", "masks"], "a configuration says its masks, model, text and pivot itself"),
         (["small.yaml", "--model", "reader", *TEXTS], "leave these options out"),
         (["small.yaml", "--pivot", "de"], "leave these options out"),
-        (["counts", "neurons.unit=token"], "neurons.unit changes nothing in counts and masks that are there"),
-        (["counts", "--masks", "masks", "neurons.k=0.5"], "neurons.k changes nothing"),
+        (["counts", "record.unit=token"], "record.unit changes nothing in counts and masks that are there"),
+        (["counts", "--masks", "masks", "select.k=0.5"], "select.k changes nothing"),
         (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
-        (["counts", "analysis.distances={trade: missing.csv}"], "missing.csv does not exist"),
-        (["counts", "analysis.distances={trade: words.csv}"], "words.csv has no row for 'sv'"),
-        (["counts", "analysis.against={seed2: missing}"], "missing does not exist: expected neuron masks"),
-        (["counts", "analysis.against={seed2: others}"], "no masks for the task 'fr'; known: de, sv"),
+        (["counts", "analyze.distances={trade: missing.csv}"], "missing.csv does not exist"),
+        (["counts", "analyze.distances={trade: words.csv}"], "words.csv has no row for 'sv'"),
+        (["counts", "analyze.against={seed2: missing}"], "missing does not exist: expected neuron masks"),
+        (["counts", "analyze.against={seed2: others}"], "no masks for the task 'fr'; known: de, sv"),
         (["counts", "--masks", "narrower"], "of another model or of other tasks than the masks"),
         (["counts", "--masks", "missing"], "missing does not exist: expected neuron masks"),
         (["masks", "--masks", "masks"], "masks holds no activation counts to go with --masks"),
         (["reader"], "neuron_masks.safetensors does not exist"),
         (["missing"], "no configuration 'missing'"),
         (["missing.safetensors"], "missing.safetensors does not exist"),
-        (["counts", "training.updates=3"], "only neurons.*, analysis.*, translation.* can be changed, not training"),
-        (["counts", "neurons.k=auto"], "neurons.k: auto needs a configuration"),
-        (["counts", "analysis.permutation=99"], "unknown key analysis.permutation (did you mean 'permutations'?)"),
-        (["counts", "analysis.ablated_share=1"], "analysis.ablated_share"),
+        (
+            ["counts", "train.updates=3"],
+            "only record.*, select.*, analyze.*, ablate.*, translate.* can be changed, not train",
+        ),
+        (["counts", "select.k=auto"], "select.k: auto needs a configuration"),
+        (["counts", "analyze.permutation=99"], "unknown key analyze.permutation (did you mean 'permutations'?)"),
+        (["counts", "ablate.share=1"], "ablate.share"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(

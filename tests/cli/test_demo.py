@@ -39,8 +39,8 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("demo")
-    changes = ("training.updates=600", "continued.updates=200", "vocabulary.size=300", "translation.max_tokens=8")
-    quick = ("analysis.figures=false", "analysis.resamples=20", "analysis.permutations=99")
+    changes = ("train.updates=600", "continued.updates=200", "prepare.vocabulary.size=300", "translate.max_tokens=8")
+    quick = ("analyze.figures=false", "analyze.resamples=20", "analyze.permutations=99")
     done = neuronspec(
         "demo", *changes, *quick, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=folder
     )
@@ -79,8 +79,8 @@ def test_the_command_it_suggests_translates_a_sentence(demo: tuple[Path, subproc
 def test_demo_is_done_when_it_is_asked_again(
     demo: tuple[Path, subprocess.CompletedProcess[str]], catalogs: Path
 ) -> None:
-    changes = ("training.updates=600", "continued.updates=200", "vocabulary.size=300", "translation.max_tokens=8")
-    quick = ("analysis.figures=false", "analysis.resamples=20", "analysis.permutations=99")
+    changes = ("train.updates=600", "continued.updates=200", "prepare.vocabulary.size=300", "translate.max_tokens=8")
+    quick = ("analyze.figures=false", "analyze.resamples=20", "analyze.permutations=99")
     again = neuronspec(
         "demo", *changes, *quick, "--minutes", "0.1", "--text", str(catalogs), "--out", "runs/small", cwd=demo[0]
     )

@@ -13,7 +13,7 @@ from tests.command import run_command
 
 from neuronspec.neurons.masks import NeuronMasks
 
-FAST = ("analysis.permutations=99", "analysis.resamples=20", "analysis.shares=[0.9]")
+FAST = ("analyze.permutations=99", "analyze.resamples=20", "analyze.shares=[0.9]")
 
 
 def list_files(folder: Path) -> dict[str, str]:

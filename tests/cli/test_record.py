@@ -32,10 +32,10 @@ languages: [de]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.2, test: 0.2}
-vocabulary: {size: 64}
+prepare: {vocabulary: {size: 64}}
 model: {preset: tiny}
-training: {updates: 0}
-analysis: {figures: false, resamples: 0, permutations: 99}
+train: {updates: 0}
+analyze: {figures: false, resamples: 0, permutations: 99}
 """
 PAIRS = [("abc def", "gh"), ("a", "bcd efg hij klm"), ("mno pab cde", "f"), ("lop", "ponm")]
 LINES = ["abc def", "", "ghi", "   ", "jkl mno p"]
@@ -177,7 +177,7 @@ def test_a_run_is_recorded_again_with_force_or_where_what_is_counted_changes(
     assert capsys.readouterr().out == done.stdout
     assert file.stat().st_mtime_ns != stamp
     assert file.read_bytes() == before
-    assert call("record", str(folder / "small.yaml"), "neurons.unit=token", "--json") == 0
+    assert call("record", str(folder / "small.yaml"), "record.unit=token", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["unit"] == "token"
     assert said["tokens"]["encoder"]["en-de"] == int(ActivationCounts.load(file).totals["encoder"][0])
@@ -240,7 +240,7 @@ def test_overrides_say_how_to_count(model: str, call: Call, capsys: pytest.Captu
     text, pairs = ("de-en=news.tsv", PAIRS) if model == "translator" else ("de=de.txt", ["abc def", "ghi", "jkl mno p"])
     keys = ("unit=token", "threshold=0.1", "means=true", "states=true", "ignore=[tags, end_of_sentence]")
     overrides = [f"neurons.{key}" for key in keys]
-    assert call("record", "--model", model, "--text", text, *overrides, "neurons.tokens_per_batch=10", "--json") == 0
+    assert call("record", "--model", model, "--text", text, *overrides, "record.tokens_per_batch=10", "--json") == 0
     said, tokenizer = json.loads(capsys.readouterr().out), load_tokenizer(model)
     tags = [tokenizer.convert_tokens_to_ids(tag) for tag in ("__de__", "__en__")] if model == "translator" else []
     ignored = sorted([*tags, tokenizer.eos_token_id])
@@ -267,10 +267,10 @@ def test_counts_that_are_there_stay_unless_one_insists(call: Call, capsys: pytes
     capsys.readouterr()
     file = Path("counts") / COUNTS_FILE
     before = file.read_bytes()
-    assert_refused(call(*command, "neurons.unit=token"), capsys, f"{file} exists: choose another --out, or --force")
+    assert_refused(call(*command, "record.unit=token"), capsys, f"{file} exists: choose another --out, or --force")
     assert file.read_bytes() == before
-    assert call(*command, "neurons.unit=token", "--out", "other") == 0
-    assert call(*command, "neurons.unit=token", "--force") == 0
+    assert call(*command, "record.unit=token", "--out", "other") == 0
+    assert call(*command, "record.unit=token", "--force") == 0
     assert file.read_bytes() == (Path("other") / COUNTS_FILE).read_bytes() != before
 
 
@@ -295,8 +295,8 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         ([], "give a configuration, or --model MODEL --text TASK=FILE"),
         (["small.yaml", "--text", "de-en=news.tsv"], "give a configuration, or --model MODEL --text TASK=FILE"),
         (["missing.yaml"], "no configuration 'missing.yaml'"),
-        (["small.yaml", "neurons.unit=word"], "neurons.unit"),
-        (["small.yaml", "neurons.ignore=[tags, tags]"], "neurons.ignore: tags given more than once"),
+        (["small.yaml", "record.unit=word"], "record.unit"),
+        (["small.yaml", "record.ignore=[tags, tags]"], "record.ignore: tags given more than once"),
         (["--model", "translator"], "give --text TASK=FILE, once for each task"),
         (["--model", "translator", "--text", "de-en=news.tsv", "--text", "de-en=news.tsv"], "once for each task"),
         (["--model", "translator", "--text", "news.tsv"], "cannot read --text 'news.tsv': expected TASK=FILE"),
@@ -324,9 +324,9 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         (["--model", "nowhere", "--text", "de=de.txt"], "cannot load 'nowhere'"),
         (["--model", "de.txt", "--text", "de=de.txt"], "de.txt is not a model directory"),
         (["--model", "reader", "--text", "de=de.txt", "small.yaml"], "cannot read the override 'small.yaml'"),
-        (["--model", "reader", "--text", "de=de.txt", "training.updates=3"], "only neurons.* can be changed"),
+        (["--model", "reader", "--text", "de=de.txt", "train.updates=3"], "only record.* can be changed"),
         (["--model", "reader", "--text", "de=de.txt", "neurons.unti=token"], "(did you mean 'unit'?)"),
-        (["--model", "reader", "--text", "de=de.txt", "neurons.unit=word"], "neurons.unit"),
+        (["--model", "reader", "--text", "de=de.txt", "record.unit=word"], "record.unit"),
         (["--model", "reader", "--text", "de=de.txt", "neurons"], "cannot read the override 'neurons'"),
         (["--model", "reader", "--text", "de=de.txt", "neurons=5"], "neurons"),
         (["--model", "reader", "--text", "de=de.txt", "--out", "de.txt"], "a part of this path is a file"),
@@ -355,7 +355,7 @@ def test_a_tokenizer_without_an_end_of_sentence_has_none_to_ignore(
     tokenizer.eos_token = None
     tokenizer.save_pretrained("endless")
     assert load_tokenizer("endless").eos_token_id is None
-    code = call("record", "--model", "endless", "--text", "de=de.txt", "neurons.ignore=[end_of_sentence]")
+    code = call("record", "--model", "endless", "--text", "de=de.txt", "record.ignore=[end_of_sentence]")
     assert code in (0, 2), capsys.readouterr().err
 
 

@@ -18,12 +18,12 @@ languages: [de]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.2, test: 0.2}
-vocabulary: {size: 64}
+prepare: {vocabulary: {size: 64}}
 model: {preset: tiny}
-training: {updates: 0}
-analysis: {figures: false, resamples: 0, permutations: 99}
-translation: {beams: 1, max_tokens: 4}
-evaluation: {trials: 100}
+train: {updates: 0}
+analyze: {figures: false, resamples: 0, permutations: 99}
+translate: {beams: 1, max_tokens: 4}
+score: {trials: 100}
 """
 ENGLISH = ["one", "two", "three", "four", "five", "six", "seven"]
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
@@ -124,9 +124,9 @@ def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFi
         (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
         (["small.yaml", "languages=[de, sv]"], "corpus.sv.tsv does not exist (did you mean 'corpus.de.tsv'?)"),
         (["small.yaml", "data.train=[{path: 'text.{lang}', format: lines}]"], "text.en has 2 lines, but "),
-        (["small.yaml", "data.min_words=9"], "error: en-de has no train pairs: 49 were read, 0 kept"),
+        (["small.yaml", "prepare.min_words=9"], "error: en-de has no train pairs: 49 were read, 0 kept"),
         (["small.yaml", "data.train=[{path: 'empty.{lang}.tsv'}]"], "error: en-de has no train pairs: 0 were read"),
-        (["small.yaml", "vocabulary.size=9999", "vocabulary.sample=100"], None),
+        (["small.yaml", "prepare.vocabulary.size=9999", "prepare.vocabulary.sample=100"], None),
         (
             ["small.yaml", "--out", "small.yaml"],
             "error: cannot write small.yaml/stages/config.yaml: a part of this path is a file",

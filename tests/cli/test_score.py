@@ -84,7 +84,7 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["nope"], "error: no configuration 'nope'"),
         (
             ["demo", "-m", "comet"],
-            "error: these options need --translations; for a run, change its configuration: evaluation.metrics",
+            "error: these options need --translations; for a run, change its configuration: score.metrics",
         ),
     ],
 )

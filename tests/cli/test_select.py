@@ -43,11 +43,11 @@ languages: [de, sv]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.2, test: 0.2}
-vocabulary: {size: 80}
+prepare: {vocabulary: {size: 80}}
 model: {preset: tiny}
-training: {updates: 0}
-analysis: {figures: false, resamples: 0, permutations: 99}
-neurons: {k: 0.9}
+train: {updates: 0}
+analyze: {figures: false, resamples: 0, permutations: 99}
+select: {k: 0.9}
 """
 WORDS = {
     "en": ["one", "two", "three", "four", "five", "six", "seven"],
@@ -151,7 +151,7 @@ def test_the_masks_of_a_run(call: Call, capsys: Said, masks: NeuronMasks, counts
 
 def test_another_k_selects_again_from_the_same_counts(call: Call, capsys: Said, counts: ActivationCounts) -> None:
     stamp = Path("run/counts", COUNTS_FILE).stat().st_mtime_ns
-    assert call("small.yaml", "neurons.k=0.5", "neurons.decoder_k=0.7", "--json") == 0
+    assert call("small.yaml", "select.k=0.5", "select.decoder_k=0.7", "--json") == 0
     expected = NeuronMasks.from_counts(counts, 0.5, decoder_k=0.7)
     assert_shown(read_json(capsys), expected)
     assert NeuronMasks.from_pretrained("run/masks") == expected
@@ -176,7 +176,7 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
     )
     assert done.returncode == 0, done.stderr
     assert [line.partition(";")[0] for line in done.stderr.splitlines() if "again" in line] == [
-        "select again: neurons.k: 0.9 -> auto"
+        "select again: select.k: 0.9 -> auto"
     ]
     said = json.loads(done.stdout)
     curve = said["auto_k"]
@@ -200,7 +200,7 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
 
 
 def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said, masks: NeuronMasks) -> None:
-    assert call("small.yaml", "--auto-k", "neurons.auto_k_tolerance=0.05") == 0
+    assert call("small.yaml", "--auto-k", "select.auto_k_tolerance=0.05") == 0
     printed = capsys.readouterr().out
     curve = json.loads(Path("run/masks/auto_k.json").read_text(encoding="utf-8"))
     assert curve["tolerance"] == 0.05
@@ -230,7 +230,7 @@ def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said
 def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
     call: Call, capsys: Said, counts: ActivationCounts
 ) -> None:
-    assert call("small.yaml", "neurons.k=auto", "neurons.encoder_k=1", "neurons.rule=top", "--json") == 0
+    assert call("small.yaml", "select.k=auto", "select.encoder_k=1", "select.rule=top", "--json") == 0
     said = read_json(capsys)
     expected = NeuronMasks.from_counts(counts, said["auto_k"]["chosen"], encoder_k=1, rule="top")
     assert NeuronMasks.from_pretrained("run/masks") == expected
@@ -242,11 +242,11 @@ def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
 
 @pytest.mark.parametrize("place", ["run/counts", f"run/counts/{COUNTS_FILE}"])
 def test_masks_of_counts(place: str, call: Call, capsys: Said, counts: ActivationCounts) -> None:
-    assert call(place, "neurons.rule=top", "neurons.k=0.25", "neurons.layer_k={decoder.1: 0.5}", "--json") == 0
+    assert call(place, "select.rule=top", "select.k=0.25", "select.layer_k={decoder.1: 0.5}", "--json") == 0
     said = read_json(capsys)
     expected = NeuronMasks.from_counts(counts, 0.25, rule="top", layer_k={"decoder.1": 0.5})
     assert_shown(said, expected)
-    assert call(place, "neurons.rule=top", "neurons.k=0.25", "neurons.layer_k={decoder.1: 0.5}", "--to", "made") == 0
+    assert call(place, "select.rule=top", "select.k=0.25", "select.layer_k={decoder.1: 0.5}", "--to", "made") == 0
     assert capsys.readouterr().out.endswith("the masks are in made\n")
     assert NeuronMasks.from_pretrained("made") == expected
     assert NeuronMasks.from_pretrained("run/masks") != expected  # those of the run stay
@@ -262,7 +262,7 @@ def test_nothing_is_written_unless_one_says_where(place: str, call: Call, capsys
 
 
 def test_options_of_a_rule(call: Call, capsys: Said, counts: ActivationCounts) -> None:
-    overrides = ("neurons.rule=random", "neurons.k=0.7", "neurons.options={seed: 3}")
+    overrides = ("select.rule=random", "select.k=0.7", "select.options={seed: 3}")
     assert call("run/counts", *overrides, "--to", "made", "--json") == 0
     expected = NeuronMasks.from_counts(counts, 0.7, rule="random", seed=3)
     assert_shown(read_json(capsys), expected)
@@ -284,7 +284,7 @@ def test_masks_are_shown(place: str, call: Call, capsys: Said, masks: NeuronMask
 def test_masks_are_compared(source: str, call: Call, capsys: Said, masks: NeuronMasks) -> None:
     other = masks.random(masks, 5).reorder(["de-en", "en-de", "sv-en"])
     other.save_pretrained("other")
-    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/counts" else []
     assert call(source, *changes, "--compare", "other", "--json") == 0
     said = read_json(capsys)
     assert said == compare_masks(masks, other).as_dict()
@@ -314,7 +314,7 @@ def test_masks_are_the_same_as_themselves(call: Call, capsys: Said) -> None:
 def test_zero_shot_masks_are_composed(
     source: str, directions: str, call: Call, capsys: Said, masks: NeuronMasks
 ) -> None:
-    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/counts" else []
     assert call(source, *changes, "--compose", directions, "--to", "zero", "--json") == 0
     said = read_json(capsys)
     composed = NeuronMasks.from_pretrained("zero")
@@ -340,7 +340,7 @@ def test_another_pivot(call: Call, capsys: Said, masks: NeuronMasks) -> None:
 def test_random_masks_have_the_same_sizes_and_follow_from_the_seed(
     source: str, call: Call, capsys: Said, masks: NeuronMasks
 ) -> None:
-    changes = ["neurons.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/counts" else []
     for out, seed in (("a", ["--seed", "3"]), ("b", ["--seed", "3"]), ("c", ["--seed", "4"]), ("d", [])):
         assert call(source, *changes, "--random", *seed, "--to", out, "--json") == 0
         assert_shown(read_json(capsys), NeuronMasks.from_pretrained(out))
@@ -374,17 +374,17 @@ def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, ma
         (["run/masks", "--compose", "all", "--random", "--to", "x"], "give one of --compare"),
         (["run/masks", "--compose", "all"], "say where to write the masks: --to DIR"),
         (["run/masks", "--random"], "say where to write the masks: --to DIR"),
-        (["run/masks", "neurons.k=0.5"], "run/masks holds masks, which are selected already: neurons.k=0.5 changes"),
+        (["run/masks", "select.k=0.5"], "run/masks holds masks, which are selected already: select.k=0.5 changes"),
         (["run/masks", "--auto-k"], "--auto-k needs a configuration: its model and its validation text"),
         (["run/counts", "--auto-k"], "--auto-k needs a configuration"),
         ([f"run/counts/{COUNTS_FILE}", "--auto-k"], "--auto-k needs a configuration"),
-        (["run/counts", "neurons.k=auto"], "k: auto needs a configuration"),
-        (["run/counts", "neurons.k=2"], "neurons.k: must be a share from 0 to 1, or auto, not 2"),
-        (["run/counts", "neurons.rule=topp"], "neurons.rule"),
-        (["run/counts", "neurons.rule=lape", "neurons.decoder_k=0.5"], "the rule 'lape' has no k"),
-        (["run/counts", "neurons.options={seed: 3}"], "the rule 'coverage' has no option 'seed'; it has none"),
-        (["run/counts", "neurons.layer_k={decoder.7: 0.5}"], "no layer 'decoder.7' (did you mean "),
-        (["run/counts", "training.updates=3"], "only neurons.* can be changed, not training"),
+        (["run/counts", "select.k=auto"], "k: auto needs a configuration"),
+        (["run/counts", "select.k=2"], "select.k: must be a share from 0 to 1, or auto, not 2"),
+        (["run/counts", "select.rule=topp"], "select.rule"),
+        (["run/counts", "select.rule=lape", "select.decoder_k=0.5"], "the rule 'lape' has no k"),
+        (["run/counts", "select.options={seed: 3}"], "the rule 'coverage' has no option 'seed'; it has none"),
+        (["run/counts", "select.layer_k={decoder.7: 0.5}"], "no layer 'decoder.7' (did you mean "),
+        (["run/counts", "train.updates=3"], "only record.*, select.* can be changed, not train"),
         (["run/counts", "k"], "cannot read the override 'k'"),
         (["run/masks", "--compose", "de-fr", "--to", "x"], "no masks for the task 'en-fr'"),
         (["run/masks", "--compose", "german", "--to", "x"], "no masks for the task 'german-en'"),
@@ -429,7 +429,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
 
 def test_auto_k_with_a_rule_that_has_no_k_is_refused(call: Call, capsys: Said) -> None:
     """Whatever k, the masks would be the same: the smallest one would be chosen, and mean nothing."""
-    code = call("small.yaml", "--auto-k", "neurons.rule=lape", "neurons.unit=token", "neurons.options={bar: 0.5}")
+    code = call("small.yaml", "--auto-k", "select.rule=lape", "record.unit=token", "select.options={bar: 0.5}")
     assert code == 2, capsys.readouterr().out
     assert "lape" in capsys.readouterr().err
 
@@ -437,12 +437,12 @@ def test_auto_k_with_a_rule_that_has_no_k_is_refused(call: Call, capsys: Said) -
 def test_searching_for_k_does_not_say_that_the_model_has_changed(call: Call, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="neuronspec")
     assert call("small.yaml", "--auto-k") == 0
-    assert [line for line in caplog.messages if "again" in line] == ["select again: neurons.k: 0.9 -> auto"]
+    assert [line for line in caplog.messages if "again" in line] == ["select again: select.k: 0.9 -> auto"]
 
 
 def test_a_configuration_that_does_not_fit_is_refused_before_any_work(call: Call, capsys: Said) -> None:
-    assert call("small.yaml", "neurons.auto_k_tolerance=-1", "neurons.rule=covrage") == 2
+    assert call("small.yaml", "select.auto_k_tolerance=-1", "select.rule=covrage") == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "neurons.auto_k_tolerance" in said.err
-    assert "neurons.rule" in said.err
+    assert "select.auto_k_tolerance" in said.err
+    assert "select.rule" in said.err

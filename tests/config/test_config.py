@@ -45,8 +45,8 @@ def path(tmp_path: Path) -> Path:
 def test_the_smallest_configuration_has_the_papers_values(path: Path) -> None:
     config = load_config(path)
     assert config.directions() == ["en-de", "en-sv", "de-en", "sv-en"]
-    assert (config.neurons.k, config.neurons.unit) == (0.95, "sentence")
-    assert (config.translation.beams, config.training.adam_betas) == (5, (0.9, 0.98))
+    assert (config.select.k, config.record.unit) == (0.95, "sentence")
+    assert (config.translate.beams, config.train.adam_betas) == (5, (0.9, 0.98))
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "sed": 3,
         "pivot": "e/n",
         "languages": ["ger man", "", "sv"],
-        "training": {"updates": -1, "learning_rate": 0, "schedule": "cosine"},
-        "neurons": {"k": 95},
-        "vocabulary": {"size": "many"},
-        "evaluation": {"metrics": ["blue"]},
+        "train": {"updates": -1, "learning_rate": 0, "schedule": "cosine"},
+        "select": {"k": 95},
+        "prepare": {"vocabulary": {"size": "many"}},
+        "score": {"metrics": ["blue"]},
         "methods": {"fine_tuned": {}, "neuron_specialization": {"stack": "encoder"}},
     }
     message = complain(tmp_path, broken)
@@ -68,12 +68,12 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "pivot: 'e/n' cannot be a language code",
         "languages.0: 'ger man' cannot be a language code",
         "languages.1: '' cannot be a language code",
-        "training.updates: input should be greater than or equal to 0, not -1",
-        "training.learning_rate: input should be greater than 0, not 0",
-        "training.schedule: input should be 'inverse_sqrt' or 'constant', not 'cosine'",
-        "neurons.k: must be a share from 0 to 1, or auto, not 95",
-        "vocabulary.size: input should be a valid integer",
-        "evaluation.metrics.0: input should be 'bleu', 'chrf', 'ter', 'spbleu', 'tokenized_bleu' or 'comet', not 'b",
+        "train.updates: input should be greater than or equal to 0, not -1",
+        "train.learning_rate: input should be greater than 0, not 0",
+        "train.schedule: input should be 'inverse_sqrt' or 'constant', not 'cosine'",
+        "select.k: must be a share from 0 to 1, or auto, not 95",
+        "prepare.vocabulary.size: input should be a valid integer",
+        "score.metrics.0: input should be 'bleu', 'chrf', 'ter', 'spbleu', 'tokenized_bleu' or 'comet', not 'b",
         "unknown method 'fine_tuned' (did you mean 'fine_tune'?)",
         "unknown key methods.neuron_specialization.stack (did you mean 'stacks'?)",
     ):
@@ -85,7 +85,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     ("key", "nearest"),
     [
         ("sede", "seed"),
-        ("trainig", "training"),
+        ("trainig", "train"),
         ("data.trian", "train"),
         ("data.hold_out.valdi", "valid"),
         ("model.pre_set", "preset"),
@@ -125,12 +125,12 @@ def test_an_unknown_key_within_a_list_is_refused(tmp_path: Path) -> None:
         (["data.hold_out.valid=0"], "exactly one of data.valid and data.hold_out.valid"),
         (["data.test=[{path: t.tsv}]"], "exactly one of data.test and data.hold_out.test"),
         (["data.train=[]"], "data.train: List should have at least 1 item"),
-        (["data.drop_matching='['"], "data.drop_matching: not a regular expression"),
+        (["prepare.drop_matching='['"], "prepare.drop_matching: not a regular expression"),
         (["methods=[fine_tune]"], "methods: Input should be a valid dictionary"),
         (["methods={fine_tune: 3}"], "methods.fine_tune: input should be a valid dictionary"),
         (["methods={neuron_specialization: {stacks: decodr}}"], "'both', 'encoder' or 'decoder', not 'decodr'"),
-        (["training.learning_rate=.nan"], "training.learning_rate: input should be "),
-        (["evaluation.metrics=[]"], "evaluation.metrics: List should have at least 1 item"),
+        (["train.learning_rate=.nan"], "train.learning_rate: input should be "),
+        (["score.metrics=[]"], "score.metrics: List should have at least 1 item"),
         (["model=tiny"], "model: input should be a valid dictionary"),
     ],
 )
@@ -175,19 +175,19 @@ def test_overrides_are_typed_nested_and_the_last_one_wins(path: Path) -> None:
     config = load_config(
         path,
         [
-            "training.updates=7",
-            "training.patience=null",
+            "train.updates=7",
+            "train.patience=null",
             "sampling.homogeneous=true",
-            "training.adam_betas=[0.5, 0.9]",
+            "train.adam_betas=[0.5, 0.9]",
             "name=a b=c",
             "continued.learning_rate=1e-3",
             "methods={neuron_specialization: {stacks: encoder}}",
-            "training.updates=8",
+            "train.updates=8",
         ],
     )
-    assert (config.training.updates, config.training.patience) == (8, None)
+    assert (config.train.updates, config.train.patience) == (8, None)
     assert config.sampling.homogeneous is True
-    assert config.training.adam_betas == (0.5, 0.9)
+    assert config.train.adam_betas == (0.5, 0.9)
     assert config.name == "a b=c"
     assert config.continued.learning_rate == 1e-3
     assert config.methods == {"neuron_specialization": {"stacks": "encoder"}}
@@ -196,12 +196,12 @@ def test_overrides_are_typed_nested_and_the_last_one_wins(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "found"),
     [
-        ("training", "expected key=value, as in training.updates=500"),
+        ("training", "expected key=value, as in train.updates=500"),
         ("=3", "expected key=value"),
-        ("training.updates=[1", "cannot read the value of the override 'training.updates=[1'"),
+        ("train.updates=[1", "cannot read the value of the override 'train.updates=[1'"),
         ("languages.first=de", "'languages' is not a section"),
-        ("training.updates=many", "training.updates: input should be a valid integer"),
-        ("training.updates=1.5", "training.updates: input should be a valid integer"),
+        ("train.updates=many", "train.updates: input should be a valid integer"),
+        ("train.updates=1.5", "train.updates: input should be a valid integer"),
     ],
 )
 def test_a_bad_override_is_quoted(tmp_path: Path, override: str, found: str) -> None:
@@ -210,9 +210,9 @@ def test_a_bad_override_is_quoted(tmp_path: Path, override: str, found: str) -> 
 
 def test_a_pretrained_model_is_taken_as_it_is_unless_its_training_is_given(path: Path) -> None:
     pretrained = ["model={pretrained: some/model}"]
-    assert load_config(path, pretrained).training.updates == 0
-    assert load_config(path, [*pretrained, "training.updates=5"]).training.updates == 5
-    assert load_config(path).training.updates > 0
+    assert load_config(path, pretrained).train.updates == 0
+    assert load_config(path, [*pretrained, "train.updates=5"]).train.updates == 5
+    assert load_config(path).train.updates > 0
 
 
 def test_a_language_is_spelled_as_the_user_wrote_it(path: Path) -> None:
@@ -295,12 +295,12 @@ def test_the_resolved_yaml_loads_as_the_same_configuration(
         "seed": seed,
         "name": name,
         "languages": languages,
-        "neurons": {"k": k},
-        "translation": {"beams": beams, "length_penalty": penalty},
+        "select": {"k": k},
+        "translate": {"beams": beams, "length_penalty": penalty},
         "methods": {"fine_tune": {}},
     }
     first = load_config(write(folder, values))
-    assert first.translation == Translation(beams=beams, length_penalty=penalty)
+    assert first.translate == Translation(beams=beams, length_penalty=penalty)
     resolved = yaml.safe_dump(first.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     assert load_config(write(folder / "..", resolved)) == first
 
@@ -319,7 +319,7 @@ def test_every_preset_can_be_named_in_a_configuration() -> None:
     ("change", "said"),
     [
         ("languages=[de, no]", 'write "no" in quotes'),
-        ("training.adam_betas=[2, 3]", "adam_betas.0"),
+        ("train.adam_betas=[2, 3]", "adam_betas.0"),
         ("data.train=[{path: 'x.{lagn}.tsv'}]", "unknown placeholder {lagn}"),
         ("data.train=[{path: x, format: tvs}]", "format"),
         ("data.train=[{path: x, columns: [2]}]", "expected two columns: numbers from 1 on, as in 2,3"),

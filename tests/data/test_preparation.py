@@ -90,7 +90,7 @@ def test_statistics_add_up_and_are_what_is_on_disk(tmp_path: Path) -> None:
     bad = [("", "leer"), ("short", "kurz"), ("word " * 9, "zu lang"), ("see www now", "Muster"), pairs[0]]
     template = write_corpora(tmp_path, {"de": [*pairs, *bad]})
     limits = {"min_words": 2, "max_words": 8, "drop_matching": "www"}
-    config = make_config(template, tasks=["de-en"], data=limits)
+    config = make_config(template, tasks=["de-en"], prepare=limits)
     texts = prepare_text(config, tmp_path / "text")
     reasons = {"empty": 1, "too short": 1, "too long": 1, "pattern": 1, "duplicate": 1}
     assert texts.dropped == {"en-de": {"read": 101, "kept": 96, **reasons}}
@@ -109,9 +109,10 @@ def test_given_valid_and_test_corpora_are_kept_whole(tmp_path: Path, template: s
         "valid": [{"path": write_corpora(tmp_path / "valid", {"de": special})}],
         "test": [{"path": write_corpora(tmp_path / "test", {"de": special[:2]})}, {"path": template}],
         "hold_out": {},
-        "max_words": 20,
     }
-    texts = prepare_text(make_config(template, data=data, tasks=["en-de"]), tmp_path / "text")
+    texts = prepare_text(
+        make_config(template, data=data, prepare={"max_words": 20}, tasks=["en-de"]), tmp_path / "text"
+    )
     assert read_part(texts, "valid", "en-de") == [(("long " * 50).strip(), "lang"), ("a", "b"), ("a", "b")]
     assert texts.sizes == {"train": {"en-de": 96}, "valid": {"en-de": 3}, "test": {"en-de": 98}}
     assert texts.dropped == {"en-de": {"read": 96, "kept": 96}}  # of the training text
@@ -161,13 +162,13 @@ def test_held_out_sentences_that_are_also_in_train_are_counted_and_said(
         "valid: 1 of 3 pairs have a sentence that is also in train, 0 of them as the same pair (most in en-de: 1)",
         "test: 4 of 6 pairs have a sentence that is also in train, 1 of them as the same pair (most in en-de: 3)",
     ]
-    assert "data.drop_held_out=true" in said[0]
+    assert "prepare.drop_held_out=true" in said[0]
 
 
 def test_held_out_sentences_are_dropped_from_train_on_request(
     tmp_path: Path, overlapping: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    texts = prepare_text(make_config("", data={**overlapping, "drop_held_out": True}), tmp_path / "text")
+    texts = prepare_text(make_config("", data=overlapping, prepare={"drop_held_out": True}), tmp_path / "text")
     assert read_part(texts, "train", "en-de") == [("rain", "Regen")]
     assert read_part(texts, "train", "en-fr") == [("a boat", "un bateau"), ("the wind", "le vent")]
     assert texts.sizes == {
@@ -185,9 +186,9 @@ def test_held_out_sentences_are_dropped_from_train_on_request(
 
 
 def test_a_direction_that_loses_all_its_text_is_named(tmp_path: Path, overlapping: dict[str, Any]) -> None:
-    data = {**overlapping, "test": overlapping["train"], "drop_held_out": True}
+    data = {**overlapping, "test": overlapping["train"]}
     with pytest.raises(NeuronspecError, match=r"en-de has no train pairs: .* 4 held out\); .*drop_held_out"):
-        prepare_text(make_config("", data=data), tmp_path / "text")
+        prepare_text(make_config("", data=data, prepare={"drop_held_out": True}), tmp_path / "text")
 
 
 def test_text_that_was_prepared_before_overlap_was_counted_opens(tmp_path: Path, template: str) -> None:
@@ -220,27 +221,31 @@ def test_several_corpora_are_joined(tmp_path: Path, template: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "data", "mend"),
+    ("part", "values", "mend"),
     [
         (
             "train",
-            {"min_words": 99},
-            r"read, 0 kept \(dropped: 4 too short\); give more text, or relax data\.min_words",
+            {"prepare": {"min_words": 99}},
+            r"read, 0 kept \(dropped: 4 too short\); give more text, or relax prepare\.min_words",
         ),
         (
             "valid",
-            {"hold_out": {"valid": 1e-9, "test": 0.4}},
+            {"data": {"hold_out": {"valid": 1e-9, "test": 0.4}}},
             r"give data\.valid, more text, or a larger data\.hold_out",
         ),
-        ("test", {"hold_out": {"valid": 0.4, "test": 1e-9}}, r"give data\.test, more text, or a larger data\.hold_out"),
+        (
+            "test",
+            {"data": {"hold_out": {"valid": 0.4, "test": 1e-9}}},
+            r"give data\.test, more text, or a larger data\.hold_out",
+        ),
     ],
 )
 def test_an_empty_direction_is_named_with_the_mend_and_nothing_stays(
-    part: str, data: dict[str, Any], mend: str, tmp_path: Path, template: str
+    part: str, values: dict[str, Any], mend: str, tmp_path: Path, template: str
 ) -> None:
     write_corpora(tmp_path, {"fr": translate("fr")[:4]})
     before = sorted(path.name for path in tmp_path.iterdir())
-    config = make_config(template, data=data, languages=["fr"])
+    config = make_config(template, languages=["fr"], **values)
     with pytest.raises(NeuronspecError, match=rf"en-fr has no {part} pairs: 4 were .*{mend}"):
         prepare_text(config, tmp_path / "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == before

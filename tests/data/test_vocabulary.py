@@ -142,7 +142,7 @@ def test_character_coverage_leaves_rare_characters_out() -> None:
 )
 def test_text_that_does_not_fit_the_size_is_a_clear_error(sentences: list[str]) -> None:
     with pytest.raises(
-        NeuronspecError, match=r"a vocabulary of 64 pieces .*; give more text or another vocabulary\.size"
+        NeuronspecError, match=r"a vocabulary of 64 pieces .*; give more text or another prepare\.vocabulary\.size"
     ):
         learn_vocabulary(iter(sentences), 64, ["de"])
 

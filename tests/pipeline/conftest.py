@@ -35,16 +35,16 @@ languages: [de, sv]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.1, test: 0.1}
-vocabulary: {size: 100}
+prepare: {vocabulary: {size: 100}}
 sampling: {tokens_per_batch: 300}
 model: {preset: tiny}
-training: {updates: 16, learning_rate: 3.0e-3, warmup: 4, schedule: constant, validate_every: 4, select: last}
-neurons: {k: 0.9}
-analysis: {permutations: 99, examples: 2}
+train: {updates: 16, learning_rate: 3.0e-3, warmup: 4, schedule: constant, validate_every: 4, select: last}
+select: {k: 0.9}
+analyze: {permutations: 99, examples: 2}
 continued: {updates: 8, learning_rate: 2.0e-3, warmup: 0, schedule: constant, validate_every: 4, select: last}
 methods: {fine_tune: {}, neuron_specialization: {}}
-translation: {beams: 1, max_tokens: 8}
-evaluation: {trials: 100}
+translate: {beams: 1, max_tokens: 8}
+score: {trials: 100}
 """
 COMMAND = [sys.executable, "-m", "neuronspec.cli.main"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -37,7 +37,7 @@ from neuronspec.pipeline.plan import run
 from neuronspec.report.page_values import unpack_fractions
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-FAST = ("methods={}", "training.updates=0", "analysis.permutations=99", "analysis.shares=[0.9]")
+FAST = ("methods={}", "train.updates=0", "analyze.permutations=99", "analyze.shares=[0.9]")
 # `neuronspec analyze` that is killed by SIGKILL, not to be caught, in the middle of what it writes.
 KILLED = """
 import os, signal, sys
@@ -132,13 +132,13 @@ def test_the_numbers_are_those_of_the_masks_and_the_counts(finished: Config) -> 
         assert unpack_fractions(found["iou"][layer]["as selected"]) == pytest.approx([iou], abs=1e-4)
         assert np.ravel(found["sparsity"][layer]["values"]) == pytest.approx(1 - masks.layer(layer).double().mean(1))
     assert "vocabulary" not in found["missing"]  # a run has the text to count words in
-    assert "neurons.states=true" in found["missing"]["intervals"]
+    assert "record.states=true" in found["missing"]["intervals"]
 
 
 def test_the_examples_are_sentences_of_the_validation_text(finished: Config) -> None:
     layout = Layout(finished.out)
     examples, found = Examples.load(layout.examples), read_found(layout)
-    assert examples.top == finished.analysis.examples
+    assert examples.top == finished.analyze.examples
     assert set(examples.tasks) == {"en-de", "en-sv", "de-en", "sv-en"}
     texts: dict[str, set[str]] = {}
     for pair in ("en-de", "en-sv"):
@@ -158,7 +158,7 @@ def test_the_examples_are_sentences_of_the_validation_text(finished: Config) -> 
 
 @pytest.mark.usefixtures("undrawn")
 def test_states_give_intervals(analyze: Analyze, project: Path) -> None:
-    assert list(analyze("neurons.states=true", "analysis.resamples=20")) == ["record", "select", "analyze"]
+    assert list(analyze("record.states=true", "analyze.resamples=20")) == ["record", "select", "analyze"]
     found = read_found(Layout(project / "run"))
     assert "intervals" not in found["missing"]
     for layer, packed in found["low"].items():
@@ -176,7 +176,7 @@ def test_what_is_analysed_is_not_analysed_again(analyze: Analyze) -> None:
 def test_permutations_decide_the_analysis_alone(analyze: Analyze, project: Path) -> None:
     figures = Layout(project / "run").figures / "iou.encoder.0.csv"
     before = figures.read_bytes()
-    assert analyze("analysis.permutations=120") == {"analyze": "analysis.permutations: 99 -> 120"}
+    assert analyze("analyze.permutations=120") == {"analyze": "analyze.permutations: 99 -> 120"}
     assert figures.read_bytes() == before
 
 
@@ -184,11 +184,11 @@ def test_permutations_decide_the_analysis_alone(analyze: Analyze, project: Path)
 def test_another_number_of_examples_finds_them_again(analyze: Analyze, project: Path) -> None:
     layout = Layout(project / "run")
     before = Examples.load(layout.examples).top
-    ran = analyze("analysis.examples=3")
-    assert ran["examples"] == f"analysis.examples: {before} -> 3"
+    ran = analyze("analyze.examples=3")
+    assert ran["examples"] == f"analyze.examples: {before} -> 3"
     assert list(ran) == ["examples", "analyze"]
     assert Examples.load(layout.examples).top == 3
-    assert list(analyze("analysis.examples=0")) == ["analyze"]
+    assert list(analyze("analyze.examples=0")) == ["analyze"]
     found = read_found(layout)
     assert all(not neuron["examples"] for neuron in found["cards"]["neurons"].values())  # though they are still there
 
@@ -196,12 +196,12 @@ def test_another_number_of_examples_finds_them_again(analyze: Analyze, project: 
 @pytest.mark.usefixtures("undrawn")
 def test_a_switched_off_share_decides_the_ablation_and_the_analysis(analyze: Analyze, project: Path) -> None:
     layout = Layout(project / "run")
-    few = ("analysis.ablated_sentences=3", "analysis.ablated_draws=1")
-    assert list(analyze("analysis.ablate=true", *few)) == ["ablate", "analyze"]
+    few = ("ablate.sentences=3", "ablate.draws=1")
+    assert list(analyze("ablate=true", *few)) == ["ablate", "analyze"]
     first = load_ablations(layout.ablation)
     assert set(first) == {"encoder", "decoder"} == set(read_found(layout)["ablation"])
-    ran = analyze("analysis.ablate=true", *few, "analysis.ablated_share=0.2")
-    assert ran["ablate"] == "analysis.ablated_share: 0.05 -> 0.2"
+    ran = analyze("ablate=true", *few, "ablate.share=0.2")
+    assert ran["ablate"] == "ablate.share: 0.05 -> 0.2"
     assert list(ran) == ["ablate", "analyze"]
     second = load_ablations(layout.ablation)
     for stack, ablation in second.items():
@@ -216,7 +216,7 @@ def test_a_switched_off_share_decides_the_ablation_and_the_analysis(analyze: Ana
 
 @pytest.mark.usefixtures("undrawn")
 def test_another_k_selects_again_and_the_examples_stay(analyze: Analyze) -> None:
-    assert analyze("neurons.k=0.5") == {"select": "neurons.k: 0.9 -> 0.5", "analyze": "masks has changed"}
+    assert analyze("select.k=0.5") == {"select": "select.k: 0.9 -> 0.5", "analyze": "masks has changed"}
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -225,7 +225,7 @@ def test_the_files_of_the_analysis_decide_it(analyze: Analyze, project: Path) ->
     trade = project / "trade.csv"
     trade.write_text(",de,sv\nde,0,1\nsv,1,0\n", encoding="utf-8")
     masks.random(masks, 1).save_pretrained(project / "seed2")
-    changes = (f"analysis.distances={{trade: {trade}}}", f"analysis.against={{seed2: {project / 'seed2'}}}")
+    changes = (f"analyze.distances={{trade: {trade}}}", f"analyze.against={{seed2: {project / 'seed2'}}}")
     assert list(analyze(*changes)) == ["analyze"]
     assert analyze(*changes) == {}
     trade.write_text(",de,sv\nde,0,2\nsv,2,0\n", encoding="utf-8")
@@ -249,7 +249,7 @@ def test_a_report_that_was_edited_is_written_again(analyze: Analyze, project: Pa
 @pytest.mark.usefixtures("undrawn")
 def test_switching_neurons_off_changes_the_loss_unless_they_say_nothing(project: Path, analyze: Analyze) -> None:
     layout = Layout(project / "run")
-    few = ("analysis.ablate=true", "analysis.ablated_sentences=3", "analysis.ablated_draws=2")
+    few = ("ablate=true", "ablate.sentences=3", "ablate.draws=2")
     analyze(*few)
     usual = load_ablations(layout.ablation)["decoder"]
     assert usual.metric == "validation loss (nats per token)"
@@ -268,7 +268,7 @@ def test_switching_neurons_off_changes_the_loss_unless_they_say_nothing(project:
 
 @pytest.fixture
 def subject(project: Path) -> Subject:
-    config = load(project, "analysis.ablated_sentences=3", "analysis.ablated_draws=1")
+    config = load(project, "ablate.sentences=3", "ablate.draws=1")
     return analyzing.load_subject(config, Layout(config.out))
 
 
@@ -338,8 +338,8 @@ def test_a_small_text_is_halved_and_one_sentence_refused(subject: Subject, mater
 
 
 def test_chrf_is_measured_where_it_is_asked_for(project: Path, analyze: Analyze) -> None:
-    few = ("analysis.ablated_sentences=2", "analysis.ablated_draws=1", "translation.max_tokens=4")
-    ran = analyze("analysis.ablate=true", "analysis.ablated_metric=chrf", *few)
+    few = ("ablate.sentences=2", "ablate.draws=1", "translate.max_tokens=4")
+    ran = analyze("ablate=true", "ablate.metric=chrf", *few)
     assert list(ran) == ["ablate", "analyze"]
     ablations = load_ablations(Layout(project / "run").ablation)
     assert {one.metric for one in ablations.values()} == {"chrF++"}
@@ -347,8 +347,8 @@ def test_chrf_is_measured_where_it_is_asked_for(project: Path, analyze: Analyze)
     assert all(0 <= value <= 100 for one in ablations.values() for value in np.ravel(one.values))
     figure = Layout(project / "run").figures / "ablation.encoder.csv"
     assert "de-en" in figure.read_text(encoding="utf-8")
-    ran = analyze("analysis.ablate=true", "analysis.ablated_metric=chrf", *few[:2], "translation.max_tokens=5")
-    assert ran["ablate"] == "translation.max_tokens: 4 -> 5"  # how it translates decides chrF++
+    ran = analyze("ablate=true", "ablate.metric=chrf", *few[:2], "translate.max_tokens=5")
+    assert ran["ablate"] == "translate.max_tokens: 4 -> 5"  # how it translates decides chrF++
 
 
 # Interruption

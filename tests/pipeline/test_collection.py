@@ -96,7 +96,7 @@ def test_runs_say_what_their_k_gains(finished: Config, tmp_path: Path) -> None:
     (point,) = collect_shares([f"mine={finished.out}", str(finished.out)], "BLEU")
     results = load_set(str(finished.out))[1].results
     ours, theirs = (results.score(one, "BLEU", results.tasks) for one in ("neuron_specialization", "fine_tune"))
-    assert point.k == finished.neurons.k
+    assert point.k == finished.select.k
     assert point.gain == pytest.approx(ours - theirs)
     masks = NeuronMasks.from_pretrained(Layout(finished.out).masks)
     assert point.sparsity == {layer: pytest.approx(values.mean()) for layer, values in masks.sparsity().items()}

@@ -53,7 +53,7 @@ def write(folder: Path, write_project: Callable[..., None]) -> None:
     write_project(folder, sentences=120)
     values = yaml.safe_load((folder / "toy.yaml").read_text(encoding="utf-8"))
     values |= {"methods": WAYS, "continued": CONTINUED, "zero_shot": "all"}
-    values["training"] |= {"updates": 6}
+    values["train"] |= {"updates": 6}
     values["analysis"] = {"figures": False, "permutations": 99, "examples": 0}  # nothing of this is looked at here
     (folder / "toy.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

@@ -37,12 +37,12 @@ languages: [de, sv]
 data:
   train: [{path: "corpus.{lang}.tsv"}]
   hold_out: {valid: 0.2, test: 0.2}
-vocabulary: {size: 100}
+prepare: {vocabulary: {size: 100}}
 model: {preset: tiny}
-training: {updates: 0}
-analysis: {permutations: 99, shares: [0.9]}
-translation: {beams: 1, max_tokens: 4}
-evaluation: {trials: 100}
+train: {updates: 0}
+analyze: {permutations: 99, shares: [0.9]}
+translate: {beams: 1, max_tokens: 4}
+score: {trials: 100}
 """
 
 

@@ -79,26 +79,26 @@ def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load
     ("change", "direct"),
     [
         ("name=other", {"analyze", "report"}),
-        ("neurons.k=0.5", {"select"}),
-        ("neurons.decoder_k=0.5", {"select"}),
-        ("neurons.unit=token", {"record"}),
-        ("neurons.threshold=0.1", {"record", "examples"}),
-        ("analysis.permutations=200", {"analyze"}),
-        ("analysis.examples=3", {"examples", "analyze"}),
-        ("training.updates=17", {"train"}),
+        ("select.k=0.5", {"select"}),
+        ("select.decoder_k=0.5", {"select"}),
+        ("record.unit=token", {"record"}),
+        ("record.threshold=0.1", {"record", "examples"}),
+        ("analyze.permutations=200", {"analyze"}),
+        ("analyze.examples=3", {"examples", "analyze"}),
+        ("train.updates=17", {"train"}),
         ("continued.updates=9", TRAIN),
         ("sampling.temperature=1", {"train"} | TRAIN),
         ("model.activation=gelu", {"train"}),
-        ("vocabulary.size=90", {"prepare"}),
-        ("data.max_words=5", {"prepare"}),
-        ("translation.beams=2", TRANSLATE),
-        ("evaluation.trials=200", {"score", "report"}),
+        ("prepare.vocabulary.size=90", {"prepare"}),
+        ("prepare.max_words=5", {"prepare"}),
+        ("translate.beams=2", TRANSLATE),
+        ("score.trials=200", {"score", "report"}),
         ("methods.neuron_specialization.stacks=encoder", {"train.neuron_specialization", "score", "report"}),
         ("threads=2", set()),
         ("device=auto", set()),
-        ("training.report_to=[tensorboard]", set()),
+        ("train.report_to=[tensorboard]", set()),
         ("continued.keep_checkpoints=5", set()),
-        ("neurons.tokens_per_batch=100", set()),  # R5: the counts do not depend on it
+        ("record.tokens_per_batch=100", set()),  # R5: the counts do not depend on it
     ],
 )
 def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: str, direct: set[str]) -> None:
@@ -112,17 +112,17 @@ def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: st
 @pytest.mark.parametrize(
     ("change", "direct"),
     [
-        ("analysis.ablated_share=0.1", {"ablate", "analyze"}),
-        ("analysis.ablated_metric=chrf", {"ablate", "analyze"}),
-        ("analysis.decoder=to", {"ablate", "analyze"}),
-        ("analysis.shares=[0.5]", {"analyze"}),
-        ("translation.beams=2", TRANSLATE),  # the loss does not depend on it
+        ("ablate.share=0.1", {"ablate", "analyze"}),
+        ("ablate.metric=chrf", {"ablate", "analyze"}),
+        ("analyze.decoder=to", {"ablate", "analyze"}),
+        ("analyze.shares=[0.5]", {"analyze"}),
+        ("translate.beams=2", TRANSLATE),  # the loss does not depend on it
     ],
 )
 def test_a_key_of_the_ablation_changes_it_where_it_is_asked_for(load: Load, change: str, direct: set[str]) -> None:
     before, after = (
         {stage.name: stage.settings for stage in plan_stages(config, Layout(config.out))}
-        for config in (load("analysis.ablate=true"), load("analysis.ablate=true", change))
+        for config in (load("ablate=true"), load("ablate=true", change))
     )
     assert {name for name in before if before[name] != after[name]} == direct
 
@@ -130,11 +130,11 @@ def test_a_key_of_the_ablation_changes_it_where_it_is_asked_for(load: Load, chan
 def test_examples_and_ablation_are_stages_where_they_are_asked_for(load: Load) -> None:
     names = [
         {stage.name for stage in plan_stages(config, Layout(config.out))}
-        for config in (load(), load("analysis.examples=0"), load("analysis.ablate=true"))
+        for config in (load(), load("analyze.examples=0"), load("ablate=true"))
     ]
     assert names[0] - names[1] == {"examples"}
     assert names[2] - names[0] == {"ablate"}
-    before = depends(load("analysis.ablate=true"))
+    before = depends(load("ablate=true"))
     assert before["ablate"] >= {"record", "select", "train"}
     assert not before["examples"] & {"record", "select"}
     assert before["analyze"] >= {"examples", "ablate"}
@@ -188,23 +188,23 @@ def test_a_second_run_does_nothing_and_the_record_of_the_configuration_loads(
     assert said() == {}
     kept = load_config(Layout(copied.out).config)
     assert kept.model_dump(exclude={"data"}) == copied.model_dump(exclude={"data"})
-    assert yaml.safe_load(Layout(copied.out).config.read_text(encoding="utf-8"))["training"]["updates"] == 16
+    assert yaml.safe_load(Layout(copied.out).config.read_text(encoding="utf-8"))["train"]["updates"] == 16
 
 
 def test_a_change_redoes_what_depends_on_it_and_says_why(copied: Config, said: Callable[[], dict[str, str]]) -> None:
     out = f"out={Layout(copied.out).out}"
-    run(load_config(copied.out.parent / "toy.yaml", [out, "neurons.k=0.5", "threads=1"]), until="analyze")
-    assert said() == {"select": "neurons.k: 0.9 -> 0.5", "analyze": "masks has changed"}
+    run(load_config(copied.out.parent / "toy.yaml", [out, "select.k=0.5", "threads=1"]), until="analyze")
+    assert said() == {"select": "select.k: 0.9 -> 0.5", "analyze": "masks has changed"}
 
 
 def test_a_stage_whose_keys_and_inputs_are_the_same_is_left_alone(
     copied: Config, said: Callable[[], dict[str, str]]
 ) -> None:
     out = f"out={Layout(copied.out).out}"
-    run(load_config(copied.out.parent / "toy.yaml", [out, "evaluation.trials=150"]))
+    run(load_config(copied.out.parent / "toy.yaml", [out, "score.trials=150"]))
     assert said() == {
-        "score": "evaluation.trials: 100 -> 150",
-        "report": "evaluation.trials: 100 -> 150; scores has changed",
+        "score": "score.trials: 100 -> 150",
+        "report": "score.trials: 100 -> 150; scores has changed",
     }
 
 
@@ -244,7 +244,7 @@ def test_until_runs_what_is_needed_and_nothing_else(
     load: Load, said: Callable[[], dict[str, str]], tmp_path: Path, write_project: WriteProject
 ) -> None:
     write_project(tmp_path, sentences=100)
-    config = load("training.updates=0")
+    config = load("train.updates=0")
     layout = run(config, until="select")
     assert list(said()) == ["prepare", "train", "record", "select"]
     assert not layout.figures.exists()
@@ -254,10 +254,10 @@ def test_until_runs_what_is_needed_and_nothing_else(
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"translation": {"engine": "ctranslate2"}}, r"needs ctranslate2, .*pip install 'neuronspec\[ct2\]'"),
-        ({"evaluation": {"metrics": ["tokenized_bleu"]}}, r"needs sacremoses, .*'neuronspec\[moses\]'"),
+        ({"translate": {"engine": "ctranslate2"}}, r"needs ctranslate2, .*pip install 'neuronspec\[ct2\]'"),
+        ({"score": {"metrics": ["tokenized_bleu"]}}, r"needs sacremoses, .*'neuronspec\[moses\]'"),
         ({"methods": {"mine": {"method": "lora"}}}, r"needs peft, .*'neuronspec\[lora\]'"),
-        ({"evaluation": {"metrics": ["comet"]}}, "COMET needs an environment of its own"),
+        ({"score": {"metrics": ["comet"]}}, "COMET needs an environment of its own"),
     ],
 )
 def test_what_a_late_stage_needs_is_missed_before_any_work(
@@ -274,21 +274,21 @@ def test_what_a_late_stage_needs_is_missed_before_any_work(
 
 def test_an_engine_that_cannot_translate_with_a_method_is_refused(tmp_path: Path) -> None:
     values = {"data": {"train": [{"path": "x"}], "hold_out": {"valid": 0.1, "test": 0.1}}, "model": {"preset": "tiny"}}
-    changes = {"translation": {"engine": "ctranslate2"}, "methods": {"fine_tune": {}, "lass": {}}}
+    changes = {"translate": {"engine": "ctranslate2"}, "methods": {"fine_tune": {}, "lass": {}}}
     config = Config.model_validate(values | {"languages": ["de"], "out": tmp_path / "run"} | changes)
     with pytest.raises(NeuronspecError, match="ctranslate2 cannot translate with lass"):
         run(config)
     with pytest.raises(ValueError, match="compute_type is for engine: ctranslate2"):
-        Config.model_validate(values | {"languages": ["de"], "translation": {"compute_type": "int8"}})
+        Config.model_validate(values | {"languages": ["de"], "translate": {"compute_type": "int8"}})
 
 
 def test_processes_that_cannot_share_the_batches_are_refused_before_any_work(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "count_processes", lambda: 2)
-    config = load("training.batches_per_update=2", "continued.batches_per_update=3")
+    config = load("train.batches_per_update=2", "continued.batches_per_update=3")
     with pytest.raises(NeuronspecError, match=r"^continued\.batches_per_update is 3: .*_per_update=2"):
         run(config)
     assert not (config.out / "text").exists()
-    with pytest.raises(NeuronspecError, match=r"^training\.batches_per_update is 1"):
+    with pytest.raises(NeuronspecError, match=r"^train\.batches_per_update is 1"):
         run(load(), until="train")

@@ -20,7 +20,7 @@ from transformers import (
 
 from neuronspec.neurons.masks import NeuronMasks
 
-CHANGES = ("continued.updates=4", "neurons.k=0.8", "methods={neuron_specialization: {}}", "analysis.figures=false")
+CHANGES = ("continued.updates=4", "select.k=0.8", "methods={neuron_specialization: {}}", "analyze.figures=false")
 
 
 @pytest.fixture(scope="module")

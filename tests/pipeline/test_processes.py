@@ -34,7 +34,7 @@ def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Cal
     weights, said = [], []
     for name, command in (("alone", ALONE), ("together", TOGETHER)):
         done = subprocess.run(
-            [*command, "train", "toy.yaml", "training.batches_per_update=2", "--out", name],
+            [*command, "train", "toy.yaml", "train.batches_per_update=2", "--out", name],
             cwd=tmp_path,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -62,12 +62,12 @@ def _commands(out: str) -> list[list[str]]:
     model = f"{out}/models/pretrained"
     text = [f"--text={source}-{target}=corpus.{lang}.tsv" for source, target, lang in (("en", "de", "de"),)]
     text += ["--text=sv-en=corpus.sv.tsv", "--text=en-sv=corpus.sv.tsv"]
-    run = ["toy.yaml", "device=auto", "training.updates=2", "training.batches_per_update=2", "--out", out]
+    run = ["toy.yaml", "device=auto", "train.updates=2", "train.batches_per_update=2", "--out", out]
     grid = ["en-de", "sv-en", "en-sv", "--input", "input.{src}", "--to", f"{out}/{{task}}.txt", "--beams", "1"]
     return [
         ["prepare", *run],
         ["record", *run],
-        ["record", "--model", model, *text, "neurons.means=true", "--out", f"{out}/counted"],
+        ["record", "--model", model, *text, "record.means=true", "--out", f"{out}/counted"],
         ["translate", "--model", model, *grid],
         ["select", f"{out}/counted", "--to", f"{out}/selected"],
     ]

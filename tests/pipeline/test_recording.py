@@ -34,7 +34,7 @@ from neuronspec.pipeline.plan import run
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-OVERRIDES = ["training.updates=0", "methods={}"]
+OVERRIDES = ["train.updates=0", "methods={}"]
 # `neuronspec record` that is killed by SIGKILL, not to be caught, after the first batch of its third task.
 KILLED = """
 import os, signal, sys
@@ -143,7 +143,7 @@ def test_r1_recording_goes_on_after_sigkill_and_ends_with_the_same_bits(
 ) -> None:
     layout = Layout(project / "run")
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, "toy.yaml", "neurons.tokens_per_batch=90", *OVERRIDES],
+        [sys.executable, "-c", KILLED, "toy.yaml", "record.tokens_per_batch=90", *OVERRIDES],
         cwd=project,
         env=ENVIRONMENT,
         capture_output=True,
@@ -199,9 +199,9 @@ def test_the_files_of_finished_tasks_are_untouched_until_all_are_there(
 @pytest.mark.parametrize(
     ("change", "options"),
     [
-        ("neurons.unit=token", {"unit": "token"}),
-        ("neurons.threshold=0.2", {"threshold": 0.2}),
-        ("neurons.ignore=[end_of_sentence]", {"ignore": [2]}),
+        ("record.unit=token", {"unit": "token"}),
+        ("record.threshold=0.2", {"threshold": 0.2}),
+        ("record.ignore=[end_of_sentence]", {"ignore": [2]}),
     ],
 )
 def test_unfinished_counts_of_another_kind_are_thrown_away(
@@ -217,26 +217,26 @@ def test_unfinished_counts_serve_whatever_will_be_selected_from_them(
     project: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt(monkeypatch, load(project), 2)
-    run(load(project, "neurons.k=0.5", "neurons.rule=top"), until="record")
+    run(load(project, "select.k=0.5", "select.rule=top"), until="record")
     assert made == TASKS[2:]
 
 
 @pytest.mark.parametrize(
     ("change", "again"),
     [
-        ("neurons.unit=token", True),
-        ("neurons.ignore=[tags]", True),
-        ("neurons.ignore=[end_of_sentence]", True),
-        ("neurons.threshold=0.1", True),
-        ("neurons.gated_at=product", True),
-        ("neurons.means=true", True),
-        ("neurons.states=true", True),
-        ("neurons.k=0.5", False),
-        ("neurons.k=auto", False),
-        ("neurons.decoder_k=0.5", False),
-        ("neurons.layer_k={decoder.0: 0.5}", False),
-        ("neurons.rule=top", False),
-        ("neurons.tokens_per_batch=64", False),
+        ("record.unit=token", True),
+        ("record.ignore=[tags]", True),
+        ("record.ignore=[end_of_sentence]", True),
+        ("record.threshold=0.1", True),
+        ("record.gated_at=product", True),
+        ("record.means=true", True),
+        ("record.states=true", True),
+        ("select.k=0.5", False),
+        ("select.k=auto", False),
+        ("select.decoder_k=0.5", False),
+        ("select.layer_k={decoder.0: 0.5}", False),
+        ("select.rule=top", False),
+        ("record.tokens_per_batch=64", False),
         ("continued.updates=3", False),
     ],
 )
@@ -292,13 +292,13 @@ def test_two_processes_search_for_k_as_one_does(
     assert said.count("the masks are in together/masks") == 1
     shutil.rmtree(project / "run")
     shutil.copytree(recorded.out, project / "run")
-    alone = run(load(project, "neurons.k=auto"), until="select")
+    alone = run(load(project, "select.k=auto"), until="select")
     assert read_json(layout.curve)["chosen"] == read_json(alone.curve)["chosen"]
     assert NeuronMasks.from_pretrained(layout.masks) == NeuronMasks.from_pretrained(alone.masks)
 
 
 def test_means_and_states_of_every_task_are_put_together(project: Path) -> None:
-    layout = run(load(project, "neurons.means=true", "neurons.states=true"), until="record")
+    layout = run(load(project, "record.means=true", "record.states=true"), until="record")
     counts, expected = ActivationCounts.load(layout.counts), record_by_hand(layout, means=True, states=True)
     assert_same(counts, expected)
     assert counts.state_tasks is not None

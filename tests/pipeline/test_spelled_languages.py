@@ -34,10 +34,10 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
             "train": [{"path": f"{folder}/{{lang}}.dev", "format": "lines"}],
             "hold_out": {"valid": 0.2, "test": 0.2},
         },
-        **{"vocabulary": {"size": 100}, "model": {"preset": "tiny"}},
-        **{"training": {"updates": 1, "warmup": 1}, "continued": {"updates": 1, "warmup": 1}},
+        **{"prepare": {"vocabulary": {"size": 100}}, "model": {"preset": "tiny"}},
+        **{"train": {"updates": 1, "warmup": 1}, "continued": {"updates": 1, "warmup": 1}},
         "methods": {"neuron_specialization": {}},
-        **{"translation": {"beams": 1, "max_tokens": 4}, "evaluation": {"trials": 100}},
+        **{"translate": {"beams": 1, "max_tokens": 4}, "score": {"trials": 100}},
     }
     return Layout(run(Config.model_validate(values), until="score").out)
 

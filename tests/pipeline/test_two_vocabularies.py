@@ -151,13 +151,13 @@ def configure(folder: Path, pretrained: Path, out: Path, **changes: Any) -> Any:
         "tasks": ["en-de"],
         "data": {"train": [{"path": "{lang}.txt", "format": "lines"}], "hold_out": {"valid": 0.15, "test": 0.1}},
         "model": {"pretrained": str(pretrained)},
-        "training": {"updates": 0},
+        "train": {"updates": 0},
         "continued": {"updates": 4, "warmup": 1, "validate_every": 2},
         "sampling": {"tokens_per_batch": 200},
-        "translation": {"beams": 2, "max_tokens": 8},
-        "evaluation": {"trials": 100},
+        "translate": {"beams": 2, "max_tokens": 8},
+        "score": {"trials": 100},
         "methods": {"neuron_specialization": {}},
-        "analysis": {"figures": False, "resamples": 0, "permutations": 99, "examples": 2},
+        "analyze": {"figures": False, "resamples": 0, "permutations": 99, "examples": 2},
         "out": str(out),
     }
     path = folder / "run.yaml"
@@ -220,7 +220,7 @@ def test_long_validation_and_test_text_is_said_once_by_prepare(
     run(config, until="prepare")
     said = [record.message for record in caplog.records if "longer than 5 tokens" in record.message]
     assert [message.split(":")[0] for message in said] == ["validation text of en-de", "test text of en-de"]
-    stopping = configure(corpus, tmp_path / "short", tmp_path / "other", translation={"too_long": "error"})
+    stopping = configure(corpus, tmp_path / "short", tmp_path / "other", translate={"too_long": "error"})
     with pytest.raises(NeuronspecError, match=r"test text of en-de: .*shorten them"):
         run(stopping, until="prepare")
 

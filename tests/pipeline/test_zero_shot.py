@@ -30,7 +30,7 @@ from neuronspec.translation.beam_search import translate_sentences
 
 UNSEEN = ["de-sv", "sv-de"]
 SYSTEMS = ["pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
-COMMAND = ("-m", "neuronspec.cli.main", "run", "toy.yaml", "zero_shot=all", "analysis.figures=false")
+COMMAND = ("-m", "neuronspec.cli.main", "run", "toy.yaml", "zero_shot=all", "analyze.figures=false")
 TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
@@ -145,7 +145,7 @@ def test_a_grid_of_a_finished_run_leaves_the_trainings_alone(
         tokenizer,
         sources,
         list(masks.compose(encoder="de-en", decoder="en-sv").tasks) * len(sources),
-        config.translation,
+        config.translate,
     )
     assert after["translations/neuron_specialization/de-sv.txt"].splitlines() == expected
     results = Results.load(layout.scores)

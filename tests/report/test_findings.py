@@ -187,7 +187,7 @@ def test_tasks_without_languages_have_no_families_but_words() -> None:
     masks = select(counts)
     found = describe_measures(analyze(masks, without_states(counts), options=OPTIONS, tokens=draw_words(4)))
     find(found, "^Nothing is said of families and scripts: the tasks are not named after languages", "caveat")
-    find(found, "^The overlaps have no intervals.*record with neurons.states=true", "caveat")
+    find(found, "^The overlaps have no intervals.*record with record.states=true", "caveat")
     find(found, "in the encoder|of the encoder shows that overlaps follow vocabulary", "caveat")
     assert not any("anguages" in one.text and "not named after languages" not in one.text for one in found)
     assert not any("script (" in one.text or "in the paper" in one.text for one in found)

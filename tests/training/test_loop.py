@@ -552,7 +552,7 @@ def test_r2_batches_must_divide_among_the_processes(start: Path, toy_corpora: Co
     assert launch_group(start, toy_corpora, tmp_path, records, batches_per_update=3) == [0, 0]
     for rank in (0, 1):
         message = (tmp_path / f"error.{rank}").read_text("utf-8")
-        assert "training.batches_per_update is 3: it must be a multiple of the 2 processes" in message
+        assert "train.batches_per_update is 3: it must be a multiple of the 2 processes" in message
 
 
 # R3: a damaged checkpoint

@@ -40,7 +40,7 @@ def find_missing(
     if masks.signature.get("rule") not in RULES_WITH_K:
         missing["shares"] = f"the rule {masks.signature.get('rule', 'by hand')!r} has no k to vary"
     if not options.resamples:
-        missing["intervals"] = "resampling was switched off (analysis.resamples=0)"
+        missing["intervals"] = "resampling was switched off (analyze.resamples=0)"
 
     if counts is None:
         reason = "there are no activation counts next to the masks"

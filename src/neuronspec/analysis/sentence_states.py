@@ -41,7 +41,7 @@ class SentenceStates:
         """Take the states of one layer from activation counts.
 
         Args:
-            counts: recorded with `states=True` (`neurons.states: true` of the configuration) and unit `sentence`.
+            counts: recorded with `states=True` (`record.states: true` of the configuration) and unit `sentence`.
             layer: its name.
             tasks: those to take, in this order; all where not given.
 
@@ -50,9 +50,9 @@ class SentenceStates:
                 or the states do not add up to the counts.
         """
         if counts.unit != "sentence":
-            raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with neurons.unit=sentence")
+            raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with record.unit=sentence")
         if counts.state_tasks is None or not counts.states:
-            raise NeuronspecError("the counts say nothing of single sentences: record with neurons.states=true")
+            raise NeuronspecError("the counts say nothing of single sentences: record with record.states=true")
         if layer not in counts.states:
             raise NeuronspecError(f"no states of the layer {layer!r}{did_you_mean(layer, counts.states)}")
         packed, numbers, width = counts.states[layer].numpy(), counts.state_tasks.numpy(), counts.widths[layer]
@@ -65,7 +65,7 @@ class SentenceStates:
             if not np.array_equal(sum_bits(bits[-1], width), counts.values[layer][row].numpy()):
                 raise NeuronspecError(
                     f"the states of {task} in {layer} do not add up to its counts, so they are not of the same "
-                    "sentences: record again with neurons.states=true"
+                    "sentences: record again with record.states=true"
                 )
         return cls(counts.tasks if tasks is None else tuple(tasks), tuple(bits), width)
 

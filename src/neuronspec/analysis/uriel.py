@@ -72,7 +72,7 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
 
 def _read_uriel(file: str, prefix: str, codes: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """Return the names of the features, and their values (codes, features), nan for an unknown code."""
-    found = find_library("lang2vec", "analysis.uriel (or give distances of your own as a CSV file)", "uriel")
+    found = find_library("lang2vec", "analyze.uriel (or give distances of your own as a CSV file)", "uriel")
     path = Path((found.submodule_search_locations or [""])[0]) / "data" / file
     try:
         with zipfile.ZipFile(path) as archive:

@@ -69,7 +69,7 @@ def analyze(
         source, out = str(Layout(place).config), out or place
     elif place.is_dir() or place.suffix == ".safetensors":
         work_alone()
-        words = [*(overrides or []), *(["analysis.ablate=true"] if ablate else [])]
+        words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         subject, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
         _check(subject, layout, names, model, text or [], force)
@@ -81,7 +81,7 @@ def analyze(
     if given or text or too_long != TooLongChoice.cut:
         raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
 
-    config = load(source, overrides, out, seed, changes={"analysis.ablate": True} if ablate else {})
+    config = load(source, overrides, out, seed, changes={"ablate": True} if ablate else {})
     from neuronspec.pipeline.analyzing import load_subject
     from neuronspec.pipeline.plan import run
 
@@ -94,32 +94,35 @@ def _load_subject(
 ) -> tuple[Subject, Translation]:
     """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
     from neuronspec.analysis.compared_tasks import has_pivot
-    from neuronspec.config.loading import load_analysis
-    from neuronspec.config.sections import Neurons
+    from neuronspec.config.loading import load_sections
     from neuronspec.neurons.counts import ActivationCounts
     from neuronspec.neurons.filenames import COUNTS_FILE
     from neuronspec.neurons.masks import NeuronMasks
     from neuronspec.pipeline.analyzing import Subject
-    from neuronspec.pipeline.plan import RECORDING
     from neuronspec.pipeline.work import choose
 
-    neurons, options, translation = load_analysis(words)
+    sections = load_sections(words, "record", "select", "analyze", "ablate", "translate")
+    selection = sections.select
     counts = ActivationCounts.load(place) if COUNTS_FILE in (place.name, *_list(place)) else None
     if counts is None and masks is not None:
         raise NeuronspecError(f"{place} holds no activation counts to go with --masks")
     selects = counts is not None and masks is None
-    if fixed := sorted(neurons.model_fields_set & ({*RECORDING} if selects else {*Neurons.model_fields})):
-        raise NeuronspecError(f"neurons.{fixed[0]} changes nothing in counts and masks that are there")
+    fixed = [f"record.{key}" for key in sections.record.model_fields_set]
+    fixed += [f"select.{key}" for key in selection.model_fields_set if not selects]
+    if fixed:
+        raise NeuronspecError(f"{sorted(fixed)[0]} changes nothing in counts and masks that are there")
     if not selects:
         selected = NeuronMasks.from_pretrained(masks or place)
-    elif neurons.k == "auto":
-        raise NeuronspecError("neurons.k: auto needs a configuration: its model and its validation text")
+    elif selection.k == "auto":
+        raise NeuronspecError("select.k: auto needs a configuration: its model and its validation text")
     else:
         assert counts is not None
-        selected = choose(neurons, counts, neurons.k)
+        selected = choose(selection, counts, selection.k)
     if pivot is not None and not has_pivot(selected.tasks, pivot):
         raise NeuronspecError(f"no task is from or to the pivot {pivot!r}; there are {', '.join(selected.tasks)}")
-    return Subject(place.name, selected, counts, pivot or "en", options, seed), translation
+    return Subject(
+        place.name, selected, counts, pivot or "en", sections.analyze, sections.ablate, seed
+    ), sections.translate
 
 
 def _list(place: Path) -> list[str]:
@@ -134,7 +137,7 @@ def _check(
 
     if (model is None) != (not texts):
         raise NeuronspecError("give --model and --text together")
-    if subject.options.ablate and model is None:
+    if subject.ablation is not None and model is None:
         raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
     for name in names:
         make_neuron_card(name, subject.masks)

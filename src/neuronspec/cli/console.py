@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: training.updates=500")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: train.updates=500")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it again even if it is done.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Everything random follows from it.")]

@@ -39,7 +39,7 @@ def demo(
 
     changes: dict[str, Any] = {
         f"{key}.updates": max(1, round(section.updates * minutes / DEFAULT_MINUTES))
-        for key, section in (("training", recipe.training), ("continued", recipe.continued))
+        for key, section in (("train", recipe.train), ("continued", recipe.continued))
     }
     corpus = f"{(text or fetch_text()).absolute()}!{MEMBERS}"
     changes["data.train"] = [{"path": corpus, "format": "catalog"}]

@@ -25,7 +25,7 @@ from neuronspec.models.directories import check_directory
 
 if TYPE_CHECKING:
     from neuronspec.cli.reading import Reading
-    from neuronspec.config.sections import Neurons
+    from neuronspec.config.sections import Recording
     from neuronspec.neurons.counts import ActivationCounts
 
 
@@ -89,10 +89,10 @@ def _record_model(
 ) -> ActivationCounts:
     """Record a model on text files, outside of any run; several processes share the tasks."""
     quiet_libraries()
-    from neuronspec.config.loading import load_neurons
+    from neuronspec.config.loading import load_sections
     from neuronspec.files import hash_json, hash_path
 
-    neurons = load_neurons(words)
+    recording = load_sections(words, "record").record
     check_texts(texts)
     check_directory(name)
     from neuronspec.neurons.filenames import COUNTS_FILE
@@ -105,15 +105,17 @@ def _record_model(
     weights = sorted(Path(name).glob("*.safetensors"))
     signature = {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(reading.texts)}
     if processes.num_processes == 1:
-        counts = _count(reading, list(reading.texts), neurons, signature)
+        counts = _count(reading, list(reading.texts), recording, signature)
     else:
-        counts = _count_together(reading, neurons, signature, out)
+        counts = _count_together(reading, recording, signature, out)
     if processes.is_main_process:
         counts.save(out)
     return counts
 
 
-def _count(reading: Reading, tasks: Sequence[str], neurons: Neurons, signature: Mapping[str, str]) -> ActivationCounts:
+def _count(
+    reading: Reading, tasks: Sequence[str], recording: Recording, signature: Mapping[str, str]
+) -> ActivationCounts:
     """Count what the neurons do on the text of some tasks."""
     from neuronspec.models.text_batches import make_batches
     from neuronspec.neurons.recording import record_activations
@@ -125,20 +127,22 @@ def _count(reading: Reading, tasks: Sequence[str], neurons: Neurons, signature: 
             reading.model,
             reading.tokenizer,
             texts,
-            tokens_per_batch=neurons.tokens_per_batch,
+            tokens_per_batch=recording.tokens_per_batch,
             too_long=reading.too_long,
         ),
-        neurons.unit,
-        threshold=neurons.threshold,
-        gated_at=neurons.gated_at,
-        ignore=reading.find_special(neurons.ignore),
-        means=neurons.means,
-        states=neurons.states,
+        recording.unit,
+        threshold=recording.threshold,
+        gated_at=recording.gated_at,
+        ignore=reading.find_special(recording.ignore),
+        means=recording.means,
+        states=recording.states,
         signature=signature,
     )
 
 
-def _count_together(reading: Reading, neurons: Neurons, signature: Mapping[str, str], out: Path) -> ActivationCounts:
+def _count_together(
+    reading: Reading, recording: Recording, signature: Mapping[str, str], out: Path
+) -> ActivationCounts:
     """Count this process' share of the tasks, and return the counts of all of them."""
     from neuronspec.neurons.counts import ActivationCounts
     from neuronspec.processes import join_processes
@@ -151,7 +155,7 @@ def _count_together(reading: Reading, neurons: Neurons, signature: Mapping[str, 
 
     # A file for each task: the counts then are those of one process, whoever counted what.
     for number in range(processes.process_index, len(tasks), processes.num_processes):
-        _count(reading, [tasks[number]], neurons, signature).save(place / str(number))
+        _count(reading, [tasks[number]], recording, signature).save(place / str(number))
     processes.wait_for_everyone()
 
     counts = ActivationCounts.concatenate([ActivationCounts.load(place / str(n)) for n in range(len(tasks))])

@@ -66,7 +66,7 @@ def score(
     if config is not None:
         if hypotheses or references or sources or metric or sentencepiece or comet_model or detokenize or language:
             raise NeuronspecError(
-                "these options need --translations; for a run, change its configuration: evaluation.metrics=[bleu, ter]"
+                "these options need --translations; for a run, change its configuration: score.metrics=[bleu, ter]"
             )
         from neuronspec.evaluation.results import Results
         from neuronspec.pipeline.plan import run

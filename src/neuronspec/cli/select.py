@@ -50,7 +50,7 @@ def select(
         masks, already = made
         place = Path(source) if already else None
     else:
-        changes = {"neurons.k": "auto"} if auto_k else {}
+        changes = {"select.k": "auto"} if auto_k else {}
         # The seed of a random control is not the run's, which would be trained again.
         config = load(source, overrides, out, None if random else seed, changes=changes)
         from neuronspec.neurons.masks import NeuronMasks
@@ -91,16 +91,16 @@ def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronM
     from neuronspec.neurons.masks import NeuronMasks
 
     if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
-        from neuronspec.config.loading import load_neurons
-        from neuronspec.pipeline.plan import RECORDING
+        from neuronspec.config.loading import load_sections
         from neuronspec.pipeline.work import choose
 
-        neurons = load_neurons(overrides)
-        if fixed := sorted(neurons.model_fields_set & set(RECORDING)):
-            raise NeuronspecError(f"neurons.{fixed[0]} decides what is counted: it changes nothing in {path}")
-        if neurons.k == "auto":
+        sections = load_sections(overrides, "record", "select")
+        if fixed := sorted(sections.record.model_fields_set):
+            raise NeuronspecError(f"record.{fixed[0]} decides what is counted: it changes nothing in {path}")
+        selection = sections.select
+        if selection.k == "auto":
             raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
-        return choose(neurons, ActivationCounts.load(path), neurons.k), False
+        return choose(selection, ActivationCounts.load(path), selection.k), False
     if (path / MASKS_FILE).is_file() or path.suffix == ".safetensors":
         if overrides:
             raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")

@@ -116,8 +116,8 @@ def translate(
         changed = (beams, engine, compute_type, early_stopping, too_long, source_prefix)
         if masks or dense or source or target or changed != (5, ENGINES[0], "default", None, TooLongChoice.cut, None):
             raise NeuronspecError(
-                "these options need --model; for a run, change its configuration: translation.beams=5, "
-                "translation.too_long=skip, model.source_prefix=..."
+                "these options need --model; for a run, change its configuration: translate.beams=5, "
+                "translate.too_long=skip, model.source_prefix=..."
             )
         from neuronspec.pipeline.plan import run
 

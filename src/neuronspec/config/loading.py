@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config.schema import METHOD, SEED, Config, own_options
-from neuronspec.config.sections import Analysis, Corpus, Neurons, Section, Translation
+from neuronspec.config.schema import METHOD, SEED, Ablate, Config, own_options
+from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import split_direction, suggest_language
 
@@ -67,7 +67,7 @@ def load_config(
 def _warn_of_mistyped(config: Config) -> None:
     """Say which codes look like mistyped ones: any code is allowed, so that nothing else would notice."""
     tasks = config.tested_directions()
-    levels = [code for members in config.evaluation.levels.values() for code in members]
+    levels = [code for members in config.score.levels.values() for code in members]
     for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
         if hint := suggest_language(code):
             logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
@@ -97,46 +97,39 @@ def _sweep(values: dict[str, Any]) -> None:
     }
 
 
-def load_neurons(overrides: Iterable[str]) -> Neurons:
-    """Return the `neurons` part of a configuration from its overrides alone: `neurons.k=0.9`.
+class NeuronSections(Section):
+    """The sections that can be set without the configuration of a run, where counts or masks are given instead."""
+
+    record: Recording = Recording()
+    select: Selection = Selection()
+    analyze: Analysis = Analysis()
+    ablate: Ablate = None
+    translate: Translation = Translation()
+
+
+def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
+    """Return the sections that overrides such as `select.k=0.9` set, without a configuration.
+
+    Args:
+        overrides: Changes, `section.key=value` each.
+        allowed: Names of the sections that may be changed.
 
     Raises:
-        NeuronspecError: one cannot be read, is of another part, or does not fit.
+        NeuronspecError: If an override cannot be read, belongs to another section, or does not fit.
     """
-    (neurons,) = _load_sections(overrides, {"neurons": Neurons})
-    assert isinstance(neurons, Neurons)
-    return neurons
-
-
-def load_analysis(overrides: Iterable[str]) -> tuple[Neurons, Analysis, Translation]:
-    """Return the parts `neurons`, `analysis` and `translation` of a configuration from its overrides alone.
-
-    Raises:
-        NeuronspecError: one cannot be read, is of another part, or does not fit.
-    """
-    kinds: dict[str, type[Section]] = {"neurons": Neurons, "analysis": Analysis, "translation": Translation}
-    neurons, analysis, translation = _load_sections(overrides, kinds)
-    assert isinstance(neurons, Neurons)
-    assert isinstance(analysis, Analysis)
-    assert isinstance(translation, Translation)
-    return neurons, analysis, translation
-
-
-def _load_sections(overrides: Iterable[str], kinds: Mapping[str, type[Section]]) -> list[Section]:
     values: dict[str, Any] = {}
     for override in overrides:
         _apply_override(values, *_parse_override(override))
-    others = [key for key in values if key not in kinds]
+
+    others = [key for key in values if key not in allowed]
     if others:
-        known = ", ".join(f"{name}.*" for name in kinds)
+        known = ", ".join(f"{name}.*" for name in allowed)
         raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
-    sections = []
-    for name, kind in kinds.items():
-        try:
-            sections.append(kind.model_validate(values.get(name, {})))
-        except ValidationError as error:
-            raise NeuronspecError("; ".join(_explain(error, kind, prefix=f"{name}."))) from error
-    return sections
+
+    try:
+        return NeuronSections.model_validate(values)
+    except ValidationError as error:
+        raise NeuronspecError("; ".join(_explain(error, NeuronSections))) from error
 
 
 def find_recipe(source: Path | str) -> Path:
@@ -183,7 +176,7 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
 def _parse_override(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in training.updates=500")
+        raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in train.updates=500")
     if key == "out":
         return key, text  # a path is text, whatever YAML would make of it
     try:
@@ -196,11 +189,13 @@ def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
-        if inner is None:
+        if inner is None or isinstance(inner, bool):  # an option of a section that was only switched on or off
             inner = values[parent] = {}
         if not isinstance(inner, dict):
             raise NeuronspecError(f"cannot read the override of {key}: {parent!r} is not a section")
         values = inner
+    if value is True and isinstance(values.get(last), dict):  # a section is switched on: it keeps its options
+        return
     values[last] = value
 
 

@@ -7,20 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from neuronspec.config.codes import Direction, LanguageCode, check_directions_once, check_languages_once
 from neuronspec.config.sections import (
+    AblationOptions,
     Analysis,
     Data,
-    Evaluation,
     Model,
-    Neurons,
+    Preparation,
+    Recording,
+    Reporting,
     Sampling,
+    Scoring,
     Section,
+    Selection,
     Training,
     Translation,
-    Vocabulary,
 )
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_sides, join_direction, same_language, spell_as, split_direction
@@ -71,6 +74,16 @@ def _spell_direction(task: Any, codes: Sequence[str]) -> Any:
         return task
 
 
+def _on_or_off(ablate: Any) -> Any:
+    """Read `ablate: true` as the section with its defaults, and `ablate: false` as none."""
+    if isinstance(ablate, bool):
+        return {} if ablate else None
+    return ablate
+
+
+Ablate = Annotated[AblationOptions | None, BeforeValidator(_on_or_off)]
+
+
 class Config(Section):
     """A whole run, from corpora to report."""
 
@@ -94,28 +107,34 @@ class Config(Section):
     """Directions to test without training them, `src-tgt`, or `all` between two of the languages: encoded with the
     neurons of src-pivot, decoded with those of pivot-tgt."""
     data: Data
-    vocabulary: Vocabulary = Vocabulary()
+    prepare: Preparation = Preparation()
     sampling: Sampling = Sampling()
     model: Model
-    training: Training = Training()
-    """The training of the model that is then specialised; of a pretrained one no update unless given."""
-    neurons: Neurons = Neurons()
+    train: Training = Training()
+    """Training of the model that is then specialized. Defaults to 0 updates with `model.pretrained`."""
+    record: Recording = Recording()
+    select: Selection = Selection()
+    analyze: Analysis = Analysis()
+    ablate: Ablate = None
+    """Switching off each language's own neurons, and the other languages', to see what its text loses: `true` or
+    `false`, or the options below."""
     continued: Training = Training()
-    """The continued training, the same for every method: optimiser and schedule start anew."""
+    """The continued training, the same for every method: optimizer and schedule start anew."""
     methods: dict[str, dict[str, Any]] = Field(default={})
-    """The methods to compare, each with its options. One method in several ways has names of its own, and says
-    which: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`. `seed` gives a training a seed of its own;
-    `seed: [1, 2, 3]` at the top trains every method once with each, from one pretrained model."""
-    analysis: Analysis = Analysis()
-    translation: Translation = Translation()
-    evaluation: Evaluation = Evaluation()
+    """The methods to compare, each with its options. To compare several variants of one method, give each a name of its
+    own that says which method it is: `{ours_enc: {method: neuron_specialization, stacks: encoder}}`. `seed` gives a
+    training a seed of its own; `seed: [1, 2, 3]` at the top trains every method once with each seed, from one
+    pretrained model."""
+    translate: Translation = Translation()
+    score: Scoring = Scoring()
+    report: Reporting = Reporting()
 
     @model_validator(mode="before")
     @classmethod
     def _pretrained_as_it_is(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("model"), dict) and values["model"].get("pretrained"):
-            given = values.get("training")
-            return values | {"training": {"updates": 0} | (given if isinstance(given, dict) else {})}
+            given = values.get("train")
+            return values | {"train": {"updates": 0} | (given if isinstance(given, dict) else {})}
         return values
 
     @model_validator(mode="before")
@@ -165,7 +184,7 @@ class Config(Section):
     @property
     def trains(self) -> bool:
         """Whether any model of the run is trained."""
-        return self.training.updates > 0 or bool(self.methods)
+        return self.train.updates > 0 or bool(self.methods)
 
     def zero_shot_directions(self) -> list[str]:
         """Return the directions that are tested without having been trained."""

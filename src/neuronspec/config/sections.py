@@ -79,7 +79,7 @@ class HoldOut(Section):
 
 
 class Data(Section):
-    """The text."""
+    """Training, validation and test text."""
 
     train: list[Corpus] = Field(min_length=1)
     """The corpora to train on."""
@@ -89,31 +89,9 @@ class Data(Section):
     """The corpora to test on; empty: held out of `train`."""
     hold_out: HoldOut = HoldOut()
     """How much of `train` to hold out."""
-    min_words: int = Field(default=1, ge=1)
-    """Drop pairs with fewer words than this on the pivot's side."""
-    max_words: int | None = Field(default=None, ge=1)
-    """Drop training pairs with more words than this on either side."""
-    max_length_ratio: float | None = Field(default=None, gt=1)
-    """Drop training pairs where one side has more than this many times the words of the other."""
-    deduplicate: bool = True
-    """Keep each training pair once."""
-    drop_held_out: bool = False
-    """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
-    counted only."""
     too_long: TooLong = "cut"
     """What becomes of a validation pair with a side that is longer than the model can read: its end is cut off, the
     pair is left out, or the run stops before any work. Training pairs of that length are always left out."""
-    drop_matching: str | None = None
-    """Drop training pairs where this regular expression is found on either side."""
-
-    @field_validator("drop_matching")
-    @classmethod
-    def _valid_pattern(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from error
-        return pattern
 
 
 class Vocabulary(Section):
@@ -127,6 +105,34 @@ class Vocabulary(Section):
     """Balance of the languages in the sample: 1 as they come, larger is flatter."""
     sample: int = Field(default=2_000_000, ge=100)
     """How many sentences to learn from."""
+
+
+class Preparation(Section):
+    """How text is cleaned, and the vocabulary that it is encoded with."""
+
+    min_words: int = Field(default=1, ge=1)
+    """Drop pairs with fewer words than this on the pivot's side."""
+    max_words: int | None = Field(default=None, ge=1)
+    """Drop training pairs with more words than this on either side."""
+    max_length_ratio: float | None = Field(default=None, gt=1)
+    """Drop training pairs where one side has more than this many times the words of the other."""
+    deduplicate: bool = True
+    """Keep each training pair once."""
+    drop_held_out: bool = False
+    """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
+    counted only."""
+    drop_matching: str | None = None
+    """Drop training pairs where this regular expression is found on either side."""
+    vocabulary: Vocabulary = Vocabulary()
+
+    @field_validator("drop_matching")
+    @classmethod
+    def _valid_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from error
+        return pattern
 
 
 class Sampling(Section):
@@ -144,7 +150,7 @@ class Sampling(Section):
 
 
 class Model(Section):
-    """Which model to train."""
+    """The model to train: a preset or a pretrained model."""
 
     preset: PresetName | None = None
     """A model built from scratch: `tiny`, `mT-shallow`, `mT-small`, `mT-big`, `mT-wide`, `mT-large`,
@@ -221,26 +227,34 @@ def _share_or_auto(k: Any) -> Any:
     return k
 
 
-class Neurons(Section):
-    """Which neurons are specialised (paper, section 3.1)."""
+class Recording(Section):
+    """How activations are counted on the validation text (paper, section 3.1)."""
 
     unit: Literal["sentence", "token"] = "sentence"
-    """Count sentences in which a neuron is active (the paper's text) or token positions (the released code)."""
+    """Unit of the counts: sentences in which a neuron is active (the paper's text) or token positions (the released
+    code)."""
     threshold: float = 0.0
-    """A neuron is active where its value is greater than this."""
+    """Threshold of activity: a neuron is active where its value is greater."""
     gated_at: Literal["gate", "product"] = "gate"
-    """Of gated units (mT5, LLaMA ...): look at the gate's activation, or at the product that enters the second
-    matrix."""
+    """Value that decides in gated units (mT5, LLaMA ...): the gate's activation, or the product that enters the
+    second matrix."""
     ignore: Annotated[list[Literal["tags", "end_of_sentence"]], AfterValidator(check_once)] = []
     """Tokens that do not count: language tags, ends of sentences (which the decoder also starts with)."""
     means: bool = False
     """Keep each neuron's mean activation, too."""
     states: bool = False
     """Keep which neurons each sentence activated, too (an eighth of a byte each)."""
+    tokens_per_batch: int = Field(default=8_192, ge=8)
+    """Padded tokens of one batch; counts depend on it only through rounding."""
+
+
+class Selection(Section):
+    """Which neurons are specialized (paper, section 3.1)."""
+
     rule: Literal["coverage", "top", "random", "lape", "released"] = "coverage"
-    """How neurons are selected: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as
-    many as `coverage` at random, `lape` those that few tasks use (Tang et al., 2024), `released` as the released
-    code computes Eq. 1."""
+    """Selection rule: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as many as
+    `coverage` at random, `lape` those that few tasks use (Tang et al., 2024), `released` as the released code computes
+    Eq. 1."""
     k: Annotated[float | Literal["auto"], BeforeValidator(_share_or_auto)] = 0.95
     """Share of the activation that the selected neurons must cover (Eq. 1); `auto`: the smallest one with which the
     masked, untrained model loses no more than `auto_k_tolerance` on the validation text."""
@@ -253,15 +267,12 @@ class Neurons(Section):
     auto_k_tolerance: float = Field(default=0.01, ge=0)
     """Share by which the validation loss may rise with `k: auto`."""
     options: dict[str, int | float] = {}
-    """The rule's own: `seed` of `random`; `share` and `bar` of `lape`."""
-
-    tokens_per_batch: int = Field(default=8_192, ge=8)
-    """Padded tokens of one batch while recording; counts depend on it only through rounding."""
+    """Options of the rule: `seed` of `random`; `share` and `bar` of `lape`."""
 
     @model_validator(mode="after")
-    def _search_where_there_is_a_k(self) -> Neurons:
+    def _search_where_there_is_a_k(self) -> Selection:
         if self.k == "auto" and self.rule == "lape":
-            raise ValueError("neurons.k: the rule lape has no k to search for")
+            raise ValueError("select.k: the rule lape has no k to search for")
         return self
 
 
@@ -296,12 +307,12 @@ class Translation(Section):
     @model_validator(mode="after")
     def _precision_of_an_engine(self) -> Translation:
         if self.engine == "transformers" and self.compute_type != "default":
-            raise ValueError("translation.compute_type is for engine: ctranslate2")
+            raise ValueError("translate.compute_type is for engine: ctranslate2")
         return self
 
 
-class Evaluation(Section):
-    """How to score."""
+class Scoring(Section):
+    """How translations are scored, and how systems are compared."""
 
     metrics: Annotated[
         list[Literal["bleu", "chrf", "ter", "spbleu", "tokenized_bleu", "comet"]], AfterValidator(check_once)
@@ -317,8 +328,6 @@ class Evaluation(Section):
     given, those of EC30, if all languages are among its thirty."""
     trials: int = Field(default=10_000, ge=100)
     """Trials of the paired approximate randomisation test."""
-    significance: float = Field(default=0.05, gt=0, lt=1)
-    """The p-value up to which a difference is marked, after the correction."""
     correction: Literal["none", "holm", "bh"] = "holm"
     """The correction of p-values for the number of tests of a family: `holm` (no single claim is chance), `bh`
     (Benjamini-Hochberg: a share of the claims may be) or `none`."""
@@ -330,10 +339,17 @@ class Evaluation(Section):
         return levels
 
     @model_validator(mode="after")
-    def _pieces_where_they_are_needed(self) -> Evaluation:
+    def _pieces_where_they_are_needed(self) -> Scoring:
         if ("spbleu" in self.metrics) != (self.sentencepiece is not None):
-            raise ValueError("evaluation.sentencepiece: give it with the metric spbleu, and only with it")
+            raise ValueError("score.sentencepiece: give it with the metric spbleu, and only with it")
         return self
+
+
+class Reporting(Section):
+    """How results are shown."""
+
+    significance: float = Field(default=0.05, gt=0, lt=1)
+    """The p-value up to which a difference is marked, after the correction."""
 
 
 def _none_or_enough(resamples: int) -> int:
@@ -354,7 +370,7 @@ class Analysis(Section):
     permutations: int = Field(default=1_999, ge=99)
     """Permutations of each test of what the overlaps follow."""
     resamples: Annotated[int, AfterValidator(_none_or_enough)] = 200
-    """Resamples of the sentences, for intervals and nulls, 20 or more; 0: none. Needs `neurons.states`."""
+    """Resamples of the sentences, for intervals and nulls, 20 or more; 0: none. Needs `record.states`."""
     uriel: Annotated[
         list[Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]],
         AfterValidator(check_once),
@@ -371,18 +387,21 @@ class Analysis(Section):
     """Draw the figures: a few seconds for each layer of 200 languages. The report shows the overlaps in any case."""
     released: bool = False
     """Draw the heat maps also as the released code does (IoU ** 1.25), under that name."""
-    ablate: bool = False
-    """Switch off the own neurons of each language, and of the others, and measure what its text loses."""
-    ablated_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """How many neurons to switch off: this share of each layer."""
-    ablated_draws: int = Field(default=3, ge=1)
-    """Random sets of as many neurons to compare with."""
-    ablated_sentences: int = Field(default=200, ge=1)
-    """Sentences of each task to measure it on, of the validation text."""
-    ablated_metric: Literal["loss", "chrf"] = "loss"
-    """What is measured: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""
 
     @property
     def sides(self) -> dict[str, Literal["to", "from"]]:
         """On which side the pivot stands in the tasks that are compared in each stack."""
         return {"encoder": self.encoder, "decoder": self.decoder}
+
+
+class AblationOptions(Section):
+    """Switching off each language's own neurons, and the other languages', to see what its text loses."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of each layer's neurons to switch off."""
+    draws: int = Field(default=3, ge=1)
+    """Random sets of as many neurons to compare with."""
+    sentences: int = Field(default=200, ge=1)
+    """Sentences of each task's validation text to measure the loss on."""
+    metric: Literal["loss", "chrf"] = "loss"
+    """Measure: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""

@@ -135,7 +135,7 @@ def report_overlap(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
         logger.warning(
             f"{part}: {sum(either.values())} of {sum(sizes[part].values())} pairs have a sentence that is also in "
             f"train, {sum(both.values())} of them as the same pair (most in {most}: {either[most]}); "
-            "data.drop_held_out=true leaves such pairs out of train"
+            "prepare.drop_held_out=true leaves such pairs out of train"
         )
 
 

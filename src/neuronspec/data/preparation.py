@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from neuronspec.config.schema import Config
-from neuronspec.config.sections import Corpus, Data, HoldOut
+from neuronspec.config.sections import Corpus, Data, HoldOut, Preparation
 from neuronspec.data.cleaning import clean_pairs
 from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import read_pairs
@@ -48,11 +48,11 @@ def prepare_text(config: Config, directory: Path) -> Texts:
         temporary.mkdir()
         texts = Texts(temporary, sizes={part: {} for part in PARTS})
         for pair in pairs:
-            _write_pair(data, pair, texts)
+            _write_pair(config, pair, texts)
             _refuse_empty(data, pair, texts)
             advance(note=pair)
 
-        if data.drop_held_out:
+        if config.prepare.drop_held_out:
             _drop_held_out(data, pairs, texts)
         overlap = measure_overlap(pairs, texts.path)
         report_overlap(overlap, texts.sizes)
@@ -62,7 +62,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
     return Texts(directory, texts.sizes, texts.dropped, overlap)
 
 
-def _write_pair(data: Data, pair: str, texts: Texts) -> None:
+def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     """Write the files of a pair of languages, and count in `texts` what was written and dropped."""
     written = dict.fromkeys(PARTS, 0)
     counts: Counter[str] = Counter()
@@ -72,7 +72,7 @@ def _write_pair(data: Data, pair: str, texts: Texts) -> None:
         for part in PARTS:
             file = texts.path(part, pair).open("w", encoding="utf-8", newline="\n")
             files[part] = stack.enter_context(file)
-        for part, sides in _divide(data, pair, counts):
+        for part, sides in _divide(config.data, config.prepare, pair, counts):
             files[part].write("\t".join(sides) + "\n")
             written[part] += 1
 
@@ -81,21 +81,22 @@ def _write_pair(data: Data, pair: str, texts: Texts) -> None:
     texts.dropped[pair] = dict(counts)
 
 
-def _divide(data: Data, pair: str, counts: Counter[str]) -> Iterator[tuple[str, Sides]]:
+def _divide(data: Data, cleaning: Preparation, pair: str, counts: Counter[str]) -> Iterator[tuple[str, Sides]]:
     """Yield the clean sentences of a pair of languages, each with the part that it belongs to.
 
     Args:
-        data: Corpora, limits and shares to hold out.
+        data: Corpora and shares to hold out.
+        cleaning: Limits on what the training text may hold.
         pair: Pair of languages.
         counts: Counts of what happened to the training text; see `clean_pairs`.
     """
     training = clean_pairs(
         _read_corpora(data.train, pair),
-        min_source_words=data.min_words,
-        max_words=data.max_words,
-        max_ratio=data.max_length_ratio,
-        deduplicate=data.deduplicate,
-        drop_matching=data.drop_matching,
+        min_source_words=cleaning.min_words,
+        max_words=cleaning.max_words,
+        max_ratio=cleaning.max_length_ratio,
+        deduplicate=cleaning.deduplicate,
+        drop_matching=cleaning.drop_matching,
         counts=counts,
     )
     for sides in training:
@@ -147,5 +148,5 @@ def _explain_empty(data: Data, part: str, counts: Mapping[str, int]) -> str:
     if part != "train" and not getattr(data, part):
         return f"{found}; give data.{part}, more text, or a larger data.hold_out.{part}"
     if counts.get("held out"):
-        return f"{found}; give more text, or leave data.drop_held_out out"
-    return f"{found}; give more text, or relax data.min_words and data.max_words"
+        return f"{found}; give more text, or leave prepare.drop_held_out out"
+    return f"{found}; give more text, or relax prepare.min_words and prepare.max_words"

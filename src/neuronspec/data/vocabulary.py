@@ -72,7 +72,7 @@ def learn_vocabulary(
     except (RuntimeError, OSError) as error:
         raise NeuronspecError(
             f"cannot learn a vocabulary of {size} pieces from this text: {error}; "
-            "give more text or another vocabulary.size"
+            "give more text or another prepare.vocabulary.size"
         ) from error
     return _as_tokenizer(model.getvalue(), [tag_token(language) for language in languages])
 

@@ -97,7 +97,7 @@ class SentencePieceBleu(SacrebleuMetric):
 def _require_sentencepiece(target_language: str) -> Any:
     raise NeuronspecError(
         "spbleu needs a SentencePiece model to split with; give its file: --sentencepiece, "
-        "evaluation.sentencepiece, or score(..., sentencepiece=PATH)"
+        "score.sentencepiece, or score(..., sentencepiece=PATH)"
     )
 
 

@@ -25,7 +25,7 @@ from neuronspec.analysis.measures import analyze
 from neuronspec.analysis.token_counts import count_tokens
 from neuronspec.comparison.tables import write_tables
 from neuronspec.config.schema import Config
-from neuronspec.config.sections import Analysis
+from neuronspec.config.sections import AblationOptions, Analysis
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.neuron_figures import draw_neuron_figures
@@ -65,6 +65,7 @@ class Subject:
         counts: that they were selected from.
         pivot: the language that the others are paired with.
         options: of the analysis.
+        ablation: what to switch off; None for nothing.
         seed: of everything that is drawn.
     """
 
@@ -73,6 +74,7 @@ class Subject:
     counts: ActivationCounts | None
     pivot: str
     options: Analysis
+    ablation: AblationOptions | None
     seed: int
 
     @property
@@ -83,7 +85,7 @@ class Subject:
 
 def find_run_examples(config: Config, layout: Layout) -> None:
     """Find the sentences of a run's validation text that activate each neuron most."""
-    find_examples(open_run(config, layout), config.analysis.examples).save(layout.examples)
+    find_examples(open_run(config, layout), config.analyze.examples).save(layout.examples)
 
 
 def ablate_run(config: Config, layout: Layout) -> None:
@@ -96,8 +98,8 @@ def analyze_run(config: Config, layout: Layout) -> None:
     """Measure what a run's masks say, draw it, and write the report of its neurons."""
     subject, material = load_subject(config, layout), open_run(config, layout)
     # What an earlier configuration asked for may still be there, of an earlier model.
-    examples = Examples.load(layout.examples) if config.analysis.examples else None
-    ablations = load_ablations(layout.ablation) if config.analysis.ablate else {}
+    examples = Examples.load(layout.examples) if config.analyze.examples else None
+    ablations = load_ablations(layout.ablation) if config.ablate is not None else {}
     write_analysis(subject, layout, material, examples, ablations)
 
 
@@ -115,7 +117,7 @@ def analyze_subject(subject: Subject, layout: Layout, material: Material | None)
         subject.masks.task_index(task)  # which says so where it is unknown
     options = subject.options
     examples = find_examples(material, options.examples) if options.examples else None
-    ablations = ablate(subject, material) if options.ablate else {}
+    ablations = ablate(subject, material) if subject.ablation is not None else {}
     write_analysis(subject, layout, material, examples, ablations)
     if examples is not None:
         examples.save(layout.examples)  # last: where something is amiss, nothing is written
@@ -128,7 +130,8 @@ def load_subject(config: Config, layout: Layout) -> Subject:
         NeuronMasks.from_pretrained(layout.masks),
         ActivationCounts.load(layout.counts) if (layout.counts / COUNTS_FILE).is_file() else None,
         config.pivot,
-        config.analysis,
+        config.analyze,
+        config.ablate,
         config.seed,
     )
 
@@ -165,7 +168,7 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     sentences that they are measured on would look better there than they are.
 
     Args:
-        subject: what is analysed; its options say how many neurons, and what is measured.
+        subject: what is analysed; its ablation says how many neurons, and what is measured.
         material: the model and the text.
 
     Returns:
@@ -174,22 +177,21 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     Raises:
         NeuronspecError: a task has no text, or too little to split, or a model that cannot translate is to be scored.
     """
-    options, by_chrf = subject.options, subject.options.ablated_metric == "chrf"
+    options = subject.ablation or AblationOptions()
+    by_chrf = options.metric == "chrf"
     if by_chrf and not material.model.config.is_encoder_decoder:
-        raise NeuronspecError("analysis.ablated_metric: a model that does not translate has no chrF++; use loss")
+        raise NeuronspecError("ablate.metric: a model that does not translate has no chrF++; use loss")
     panels = {stack: panel.tasks for stack, panel in subject.panels.items() if len(panel.tasks) > 1}
     if not panels:
         return {}
-    measured = {
-        task: _count_measured(material, task, options.ablated_sentences) for tasks in panels.values() for task in tasks
-    }
+    measured = {task: _count_measured(material, task, options.sentences) for tasks in panels.values() for task in tasks}
     counts = _record_rest(material, measured)
     ablations = {}
-    total = sum(len(tasks) * (len(tasks) + 1 + options.ablated_draws) for tasks in panels.values())
+    total = sum(len(tasks) * (len(tasks) + 1 + options.draws) for tasks in panels.values())
     with show_progress("switching neurons off", total) as advance:
         for stack, tasks in panels.items():
-            own = choose_own_neurons(counts, subject.masks, tasks, stack, options.ablated_share)
-            off = make_ablation_masks(own, subject.masks, counts, options.ablated_draws, subject.seed)
+            own = choose_own_neurons(counts, subject.masks, tasks, stack, options.share)
+            off = make_ablation_masks(own, subject.masks, counts, options.draws, subject.seed)
             with _measuring(material, off, {task: slice(measured[task]) for task in tasks}, by_chrf) as harm:
                 ablations[stack] = ablation.ablate(
                     tasks,

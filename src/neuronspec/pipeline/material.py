@@ -73,10 +73,10 @@ def open_run(config: Config, layout: Layout) -> Material:
     valid = open_dataset(config, layout, "valid", TextCodec(tokenizer, model.config))
     texts, pairs = Texts.load(layout.text), assign_pairs(config.directions(), config.pivot)
     numbers = {task.name: number for number, task in enumerate(valid.tasks)}
-    formats, neurons = [task.format for task in valid.tasks], config.neurons
+    formats, recording = [task.format for task in valid.tasks], config.record
 
     def read(task: str, part: slice) -> Batches:
-        return work.name_tasks(valid.in_order(neurons.tokens_per_batch, numbers[task], part), task)
+        return work.name_tasks(valid.in_order(recording.tokens_per_batch, numbers[task], part), task)
 
     def read_pairs(task: str, part: slice) -> Pairs:
         pair, side = pairs[task]
@@ -84,13 +84,13 @@ def open_run(config: Config, layout: Layout) -> Material:
         return [row[side] for row in rows], [row[1 - side] for row in rows]
 
     watching = {
-        "threshold": neurons.threshold,
-        "gated_at": neurons.gated_at,
-        "ignore": special_ids(formats, neurons.ignore),
+        "threshold": recording.threshold,
+        "gated_at": recording.gated_at,
+        "ignore": special_ids(formats, recording.ignore),
     }
     special = special_ids(formats, ("tags", "end_of_sentence"))
     sizes = {task: len(lengths) for task, lengths in zip(numbers, valid.lengths(), strict=True)}
-    return Material(model, tokenizer, sizes, read, read_pairs, special, watching, config.translation)
+    return Material(model, tokenizer, sizes, read, read_pairs, special, watching, config.translate)
 
 
 def open_texts(

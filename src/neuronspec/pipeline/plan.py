@@ -21,21 +21,10 @@ from neuronspec.pipeline.stages import Stage, run_stages
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.processes import count_processes, join_processes
 
-# The keys of `neurons` that decide what is counted, and those that decide what is selected from the counts.
-RECORDING = ("unit", "threshold", "gated_at", "ignore", "means", "states")
-_ABLATION = (
-    "encoder",
-    "decoder",
-    "ablated_share",
-    "ablated_draws",
-    "ablated_sentences",
-    "ablated_metric",
-)
-_SELECTION = ("rule", "k", "encoder_k", "decoder_k", "layer_k", "auto_k_tolerance", "options")
 # What decides the batches of a run beside its encoded text.
 _READING = ("languages", "tasks", "data.too_long")
 # Keys that change how the work is done and shown, not its result.
-_WITHOUT_EFFECT = {"report_to", "keep_checkpoints"}
+_WITHOUT_EFFECT = {"report_to", "keep_checkpoints", "record.tokens_per_batch"}
 
 
 def list_systems(config: Config) -> list[str]:
@@ -71,11 +60,11 @@ def _plan_prepare(config: Config, layout: Layout) -> Stage:
             "languages",
             "tasks",
             "data",
-            "vocabulary",
+            "prepare",
             "model.pretrained",
             "model.revision",
             "model.source_prefix",
-            "translation.too_long",
+            "translate.too_long",
             "seed",
         ),
         [*list_corpus_files([*config.data.train, *config.data.valid, *config.data.test]), *_local_model(config)],
@@ -87,7 +76,7 @@ def _plan_training(config: Config, layout: Layout) -> Stage:
     return Stage(
         "train",
         functools.partial(work.pretrain, config, layout),
-        _settings(config, *_READING, "model", "training", "sampling", "seed"),
+        _settings(config, *_READING, "model", "train", "sampling", "seed"),
         [layout.tokens("train"), layout.tokens("valid"), layout.vocabulary, *_local_model(config)],
         [layout.model(PRETRAINED), layout.summary(PRETRAINED)],
         [layout.training(PRETRAINED)],
@@ -101,7 +90,7 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "record",
             functools.partial(work.record, config, layout),
-            _settings(config, *_READING, *(f"neurons.{key}" for key in RECORDING)),
+            _settings(config, *_READING, "record"),
             [layout.model(PRETRAINED), layout.tokens("valid")],
             [layout.counts],
             [layout.recording],
@@ -110,8 +99,8 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "select",
             functools.partial(work.select, config, layout),
-            _settings(config, *(f"neurons.{key}" for key in _SELECTION)),
-            [layout.counts, *(searched if config.neurons.k == "auto" else ())],
+            _settings(config, "select"),
+            [layout.counts, *(searched if config.select.k == "auto" else ())],
             [layout.masks],
         ),
         *_plan_analysis(config, layout),
@@ -120,7 +109,7 @@ def _plan_neurons(config: Config, layout: Layout) -> list[Stage]:
 
 def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
     model, valid = layout.model(PRETRAINED), layout.tokens("valid")
-    analysis, stages = config.analysis, []
+    analysis, stages = config.analyze, []
     if analysis.examples:
         stages.append(
             Stage(
@@ -129,15 +118,15 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
                 _settings(
                     config,
                     *_READING,
-                    "analysis.examples",
-                    *(f"neurons.{key}" for key in ("threshold", "gated_at", "ignore")),
+                    "analyze.examples",
+                    *(f"record.{key}" for key in ("threshold", "gated_at", "ignore")),
                 ),
                 [model, valid],
                 [layout.examples],
             )
         )
-    if analysis.ablate:
-        translation = ("translation",) if analysis.ablated_metric == "chrf" else ()
+    if config.ablate is not None:
+        translation = ("translate",) if config.ablate.metric == "chrf" else ()
         stages.append(
             Stage(
                 "ablate",
@@ -146,7 +135,9 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
                     config,
                     "pivot",
                     "data.too_long",
-                    *(f"analysis.{key}" for key in _ABLATION),
+                    "ablate",
+                    "analyze.encoder",
+                    "analyze.decoder",
                     "sampling",
                     *translation,
                     "seed",
@@ -160,7 +151,7 @@ def _plan_analysis(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "analyze",
             functools.partial(analyzing.analyze_run, config, layout),
-            _settings(config, "name", "pivot", "analysis", "seed"),
+            _settings(config, "name", "pivot", "analyze", "ablate", "seed"),
             [layout.masks, layout.counts, valid, model, *(path for stage in stages for path in stage.outputs), *files],
             [layout.figures, layout.analysis],
         )
@@ -193,7 +184,7 @@ def _plan_translation(config: Config, layout: Layout, system: str) -> Stage:
     return Stage(
         f"translate.{system}",
         functools.partial(translating.translate_test, config, layout, system),
-        _settings(config, "pivot", "languages", "tasks", "zero_shot", "translation", "seed"),
+        _settings(config, "pivot", "languages", "tasks", "zero_shot", "translate", "seed"),
         [*([layout.model(system)] if trained else [layout.model(PRETRAINED), layout.masks]), layout.text],
         [layout.translations(system)],
         parallel=True,
@@ -207,7 +198,7 @@ def _plan_results(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "score",
             functools.partial(scoring.score, config, layout, systems),
-            _settings(config, "pivot", "languages", "tasks", "zero_shot", "methods", "evaluation", "seed"),
+            _settings(config, "pivot", "languages", "tasks", "zero_shot", "methods", "score", "seed"),
             [layout.text, *(layout.translations(system) for system in systems)],
             [layout.scores],
             [layout.scoring],
@@ -216,7 +207,7 @@ def _plan_results(config: Config, layout: Layout) -> list[Stage]:
         Stage(
             "report",
             functools.partial(summary.write, config, layout),
-            _settings(config, "name", "pivot", "zero_shot", "methods", "evaluation"),
+            _settings(config, "name", "pivot", "zero_shot", "methods", "score", "report"),
             [layout.text, layout.scores, *neurons, *(layout.summary(name) for name in (PRETRAINED, *config.methods))],
             [layout.report],
         ),
@@ -276,8 +267,8 @@ def _check_processes(config: Config, stages: list[Stage]) -> None:
     for stage in stages:
         if stage.name.partition(".")[0] != "train" or all(path.exists() for path in stage.outputs):
             continue
-        key = "training" if stage.name == "train" else "continued"
-        section = config.training if stage.name == "train" else config.continued
+        key = "train" if stage.name == "train" else "continued"
+        section = config.train if stage.name == "train" else config.continued
         if section.updates and section.batches_per_update % launched:
             raise NeuronspecError(
                 f"{key}.batches_per_update is {section.batches_per_update}: it must be a multiple of the {launched} "
@@ -321,6 +312,6 @@ def _settings(config: Config, *keys: str) -> dict[str, Any]:
         for part in key.split("."):
             value = value[part]
         if isinstance(value, dict):
-            value = {name: inner for name, inner in value.items() if name not in _WITHOUT_EFFECT}
+            value = {name: inner for name, inner in value.items() if not {name, f"{key}.{name}"} & _WITHOUT_EFFECT}
         settings[key] = value
     return settings

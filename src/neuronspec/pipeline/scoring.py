@@ -38,7 +38,7 @@ def score(config: Config, layout: Layout, systems: Sequence[str]) -> None:
     """
     texts = Texts.load(layout.text)
     tasks = share_tasks(config)
-    how, cpu = config.evaluation, config.device == "cpu"
+    how, cpu = config.score, config.device == "cpu"
     options = MetricOptions(sentencepiece=how.sentencepiece, comet_model=how.comet_model, cpu=cpu)
     processes = join_processes(cpu)
     if missing := [task for task in tasks if not child(layout.scoring, task).is_dir()]:

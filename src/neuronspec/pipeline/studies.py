@@ -28,14 +28,14 @@ def load_study(config: Config, layout: Layout) -> Study:
 
 def open_study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
     """Return the study of a run's results, compared as its configuration says."""
-    how = config.evaluation
+    how = config.score
     return make_study(
         results,
         PRETRAINED,
         pivot=config.pivot,
         levels=how.levels,
         comparisons=comparisons,
-        significance=how.significance,
+        significance=config.report.significance,
         trials=how.trials,
         correction=how.correction,
     )

@@ -92,7 +92,7 @@ def announce_lengths(config: Config, layout: Layout, texts: Texts, codec: TextCo
     for task_name in config.tested_directions():
         sources, _ = read_test_set(texts, task_name, config.directions(), config.pivot)
         tasks = [task_name] * len(sources)
-        check_sources(codec, sources, tasks, config.translation.too_long, f"test text of {task_name}")
+        check_sources(codec, sources, tasks, config.translate.too_long, f"test text of {task_name}")
 
 
 def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: Side) -> Encode:

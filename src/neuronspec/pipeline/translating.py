@@ -39,7 +39,7 @@ def translate_test(config: Config, layout: Layout, system: str) -> None:
         TextCodec(tokenizer, model.config).formats(config.tested_directions())
         with (
             show_progress(f"translating: {system}", sum(map(len, sources.values()))) as advance,
-            open_engine(model, tokenizer, config.translation) as decode,
+            open_engine(model, tokenizer, config.translate) as decode,
         ):
             for task, sentences in sources.items():
                 lines = decode(sentences, [task] * len(sentences), advance=advance, quiet=True)

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.schema import SEED, Config
-from neuronspec.config.sections import Neurons, Training
+from neuronspec.config.sections import Selection, Training
 from neuronspec.data.batches import Tensors
 from neuronspec.data.preparation import prepare_text
 from neuronspec.data.task_format import special_ids
@@ -61,7 +61,7 @@ def prepare(config: Config, layout: Layout) -> None:
 
 
 def pretrain(config: Config, layout: Layout) -> None:
-    """Train the model from its preset, or take the pretrained one as it is (`training.updates` more)."""
+    """Train the model from its preset, or take the pretrained one as it is (`train.updates` more)."""
     tokenizer = load_tokenizer(layout.vocabulary)
     if config.model.pretrained is not None:
         model = load_model(config.model.pretrained, config.model.revision, translates=True)
@@ -77,7 +77,7 @@ def pretrain(config: Config, layout: Layout) -> None:
             dropout=config.model.dropout,
             seed=config.seed,
         )
-    _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.training, None, config.seed)
+    _train(config, layout, PRETRAINED, model, tokenizer, Method(), config.train, None, config.seed)
 
 
 def search(config: Config, layout: Layout, method: str) -> None:
@@ -121,7 +121,7 @@ def record(config: Config, layout: Layout) -> None:
     model = to_device(load_model(layout.model(PRETRAINED)), config)
     tokenizer = load_tokenizer(layout.vocabulary)
     valid = open_dataset(config, layout, "valid", TextCodec(tokenizer, model.config))
-    neurons, processes = config.neurons, join_processes(config.device == "cpu")
+    recording, processes = config.record, join_processes(config.device == "cpu")
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
@@ -137,13 +137,13 @@ def record(config: Config, layout: Layout) -> None:
                 continue
             counts = record_activations(
                 model,
-                name_tasks(valid.in_order(neurons.tokens_per_batch, number), task, advance),
-                neurons.unit,
-                threshold=neurons.threshold,
-                gated_at=neurons.gated_at,
-                ignore=special_ids((task.format for task in valid.tasks), neurons.ignore),
-                means=neurons.means,
-                states=neurons.states,
+                name_tasks(valid.in_order(recording.tokens_per_batch, number), task, advance),
+                recording.unit,
+                threshold=recording.threshold,
+                gated_at=recording.gated_at,
+                ignore=special_ids((task.format for task in valid.tasks), recording.ignore),
+                means=recording.means,
+                states=recording.states,
                 signature=signature,
             )
             counts.save(part)
@@ -167,8 +167,8 @@ def name_tasks(
 def select(config: Config, layout: Layout) -> None:
     """Select the specialised neurons of every task, and with `k: auto` first the k."""
     counts = ActivationCounts.load(layout.counts)
-    neurons = config.neurons
-    if neurons.k == "auto":
+    selection = config.select
+    if selection.k == "auto":
         model = to_device(load_model(layout.model(PRETRAINED)), config)
         codec = TextCodec(load_tokenizer(layout.vocabulary), model.config)
         valid = open_dataset(config, layout, "valid", codec)
@@ -180,24 +180,24 @@ def select(config: Config, layout: Layout) -> None:
                 advance()
                 return loss
 
-            curve = search_k(model, counts, measure, neurons.auto_k_tolerance, functools.partial(choose, neurons))
+            curve = search_k(model, counts, measure, selection.auto_k_tolerance, functools.partial(choose, selection))
         write_json(layout.curve, curve.as_dict())
-        masks = choose(neurons, counts, curve.chosen)
+        masks = choose(selection, counts, curve.chosen)
     else:
-        masks = choose(neurons, counts, neurons.k)
+        masks = choose(selection, counts, selection.k)
     masks.save_pretrained(layout.masks)
 
 
-def choose(neurons: Neurons, counts: ActivationCounts, k: float) -> NeuronMasks:
+def choose(selection: Selection, counts: ActivationCounts, k: float) -> NeuronMasks:
     """Return the masks that a configuration selects with this k."""
     return NeuronMasks.from_counts(
         counts,
         k,
-        encoder_k=neurons.encoder_k,
-        decoder_k=neurons.decoder_k,
-        layer_k=neurons.layer_k,
-        rule=neurons.rule,
-        **neurons.options,
+        encoder_k=selection.encoder_k,
+        decoder_k=selection.decoder_k,
+        layer_k=selection.layer_k,
+        rule=selection.rule,
+        **selection.options,
     )
 
 
@@ -214,7 +214,7 @@ def check_needs(config: Config) -> None:
             f"device: {config.device} is asked for, but torch sees none; use device=cpu or device=auto"
         )
     kinds = {name: find_method(name, options) for name, options in config.methods.items()}
-    converts = config.translation.engine == "ctranslate2"
+    converts = config.translate.engine == "ctranslate2"
     needed = {
         ("ctranslate2", "ct2"): converts,
         ("peft", "lora"): any(kind.name == "lora" for kind in kinds.values()),
@@ -225,14 +225,14 @@ def check_needs(config: Config) -> None:
         if asked and library != "peft":  # which takes seconds, and a finished run needs it no more
             import_library(library, "this run", extra)
     for key in ("distances", "against"):
-        for name, path in getattr(config.analysis, key).items():
+        for name, path in getattr(config.analyze, key).items():
             if not path.exists():
                 raise NeuronspecError(f"analysis.{key}.{name}: {path} does not exist")
-    for metric in config.evaluation.metrics:
+    for metric in config.score.metrics:
         METRICS[metric].check()
     routed = [name for name, kind in kinds.items() if kind.routes or kind.name == "lass"]
     if converts and routed:
-        raise NeuronspecError(f"translation.engine: ctranslate2 cannot translate with {routed[0]}; use transformers")
+        raise NeuronspecError(f"translate.engine: ctranslate2 cannot translate with {routed[0]}; use transformers")
 
 
 def to_device(model: PreTrainedModel, config: Config) -> PreTrainedModel:
@@ -247,7 +247,7 @@ def _learn(config: Config, texts: Texts) -> PreTrainedTokenizerBase:
         for column, language in enumerate(split_direction(pair)):
             files.setdefault(language, []).append((texts.path("train", pair), column))
             sizes[language] = sizes.get(language, 0) + size
-    vocabulary = config.vocabulary
+    vocabulary = config.prepare.vocabulary
     with show_progress("learning the vocabulary", 1) as advance:
         sample = sample_sentences(files, sizes, vocabulary.temperature, vocabulary.sample, config.seed)
         tokenizer = learn_vocabulary(sample, vocabulary.size, sorted(sizes), vocabulary.character_coverage)

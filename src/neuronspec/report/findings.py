@@ -49,7 +49,7 @@ def describe_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
             Finding(
                 "caveat",
                 "Language tags and ends of sentences count as tokens: a neuron that looks for a tag passes for one of "
-                "the language (neurons.ignore: [tags, end_of_sentence] leaves them out).",
+                "the language (record.ignore: [tags, end_of_sentence] leaves them out).",
             )
         )
     if not measures.against:
@@ -57,7 +57,7 @@ def describe_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
             Finding(
                 "caveat",
                 "One training of one model: another seed may show other overlaps. Compare with its masks "
-                "(analysis.against) before building on a detail.",
+                "(analyze.against) before building on a detail.",
             )
         )
     return findings

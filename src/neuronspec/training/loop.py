@@ -84,7 +84,7 @@ def train(
         workers: processes that build batches; the data do not depend on it (R2).
 
     Returns:
-        The directory of the checkpoint that `training.select` asks for, and the final state.
+        The directory of the checkpoint that `train.select` asks for, and the final state.
 
     Raises:
         NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
@@ -306,7 +306,7 @@ def _make_accelerator(
     model: PreTrainedModel, training: Training, directory: Path, cpu: bool, method: Method
 ) -> Accelerator:
     for name in training.report_to:
-        find_library(name, "training.report_to", "tracking" if name == "tensorboard" else "")
+        find_library(name, "train.report_to", "tracking" if name == "tensorboard" else "")
     # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
     unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
     joined = join_processes(cpu)
@@ -319,7 +319,7 @@ def _make_accelerator(
     )
     if training.batches_per_update % accelerator.num_processes:
         raise NeuronspecError(
-            f"training.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
+            f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
             f"{accelerator.num_processes} processes"
         )
     if training.report_to:

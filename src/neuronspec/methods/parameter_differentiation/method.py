@@ -167,7 +167,7 @@ def _find_conflicts(branches: Branches, shared: Sequence[Copy], gradients: Gradi
                 if not bool(vector.isfinite().all()):
                     raise NeuronspecError(
                         f"the validation gradient of {branches.trained[task]} in {copy.unit.name} is not finite: lower "
-                        "the learning rate, lengthen the warm-up, or set training.max_gradient_norm"
+                        "the learning rate, lengthen the warm-up, or set train.max_gradient_norm"
                     )
                 of_tasks[task] = vector
     for copy, of_tasks in zip(shared, found, strict=True):
