@@ -3,6 +3,7 @@ from .all_tables import tabulate_all as tabulate_all
 from .all_tables import tabulate_tests as tabulate_tests
 from .cells import Cell as Cell
 from .differences import SystemComparison as SystemComparison
+from .fair_comparison import compare as compare
 from .outcomes import Outcomes as Outcomes
 from .outcomes import count_outcomes as count_outcomes
 from .paper_tables import tabulate_interference as tabulate_interference
@@ -25,6 +26,7 @@ __all__ = [
     "SystemComparison",
     "Table",
     "TableFormat",
+    "compare",
     "compare_study",
     "count_outcomes",
     "make_study",
