@@ -30,8 +30,8 @@ def test_the_difference_and_its_test_are_those_of_the_metric() -> None:
     assert found is not None
     assert found.difference == pytest.approx(100 - worse.value)
     bleu = METRICS["bleu"]
-    rows = [bleu.statistics(lines, REFERENCES, "en") for lines in (WORSE, REFERENCES)]
-    golden = paired_approximate_randomization(*rows, bleu.score, trials=200, seed=3)
+    theirs, ours = (bleu.statistics(lines, REFERENCES, "en") for lines in (WORSE, REFERENCES))
+    golden = paired_approximate_randomization(theirs, ours, bleu.score, trials=200, seed=3)
     assert found.p_value == golden.p_value
     assert found.interval is not None
     assert found.interval[0] > 0
