@@ -25,17 +25,15 @@ def tabulate_outcomes(study: Study) -> Table:
     corrected over the directions of the set; the directions with the worst and the best change.
     """
     rows = []
-    for system, metric in product(list_systems(study), study.results.metrics):
-        for name, tasks in _list_sets(study).items():
-            found = [study.comparison(system, metric, task) for task in tasks]
-            compared = [one for one in found if one is not None]
-            if compared:
-                names = [Cell(study.title(system)), Cell(metric), Cell(name)]
-                rows.append([*names, *_count(study, metric, compared)])
+    for system, metric, (name, tasks) in product(list_systems(study), study.results.metrics, _list_sets(study).items()):
+        compared = _list_comparisons(study, system, metric, tasks)
+        if compared:
+            names = [Cell(study.title(system)), Cell(metric), Cell(name)]
+            rows.append([*names, *_count(study, metric, compared)])
 
     header: list[ColumnTitle] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
-    header += [("significantly", "better"), ("significantly", "worse")]
-    header += [(end, part) for end in ("worst", "best") for part in ("change", "direction")]
+    header += product(["significantly"], ["better", "worse"])
+    header += product(["worst", "best"], ["change", "direction"])
 
     correction = CORRECTIONS[study.correction].wording
     notes = [f"Significantly: p <= {study.significance:g} {correction} over the directions of the set."]
@@ -53,6 +51,12 @@ def _list_sets(study: Study) -> Mapping[str, Sequence[str]]:
     return {**sides, ALL: study.results.tasks} if len(sides) > 1 else sides
 
 
+def _list_comparisons(study: Study, system: str, metric: str, tasks: Sequence[str]) -> list[SystemComparison]:
+    """Return the comparisons of a system with the baseline on single tasks, where there are any."""
+    found = [study.comparison(system, metric, task) for task in tasks]
+    return [one for one in found if one is not None]
+
+
 def _count(study: Study, metric: str, compared: Sequence[SystemComparison]) -> list[Cell]:
     """Return the numbers of better and worse directions, and the worst and the best change."""
     outcomes = count_outcomes(
@@ -65,6 +69,7 @@ def _count(study: Study, metric: str, compared: Sequence[SystemComparison]) -> l
     counts += [outcomes.significantly_better, outcomes.significantly_worse]
     cells = [Cell(count, 0) for count in counts]
 
+    # The ends of the list, by the gain: for error rates, a fall is a gain.
     worst = min(compared, key=lambda one: one.gain)
     best = max(compared, key=lambda one: one.gain)
     for one in (worst, best):
@@ -116,7 +121,7 @@ def tabulate_significance(study: Study, metric: str) -> Table:
 def _show_comparison(study: Study, one: SystemComparison) -> list[Cell]:
     """Return the row of one test."""
     names = (study.title(one.system), study.title(one.baseline), one.family, one.tasks)
-    mark = study.mark(one.system, one.metric, one.tasks, one.baseline)
+    mark = study.mark(one.system, one.metric, one.tasks, baseline=one.baseline)
     low, high = one.interval or (None, None)
     return [
         *(Cell(name) for name in names),

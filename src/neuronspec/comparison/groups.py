@@ -105,24 +105,16 @@ def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
         ['high from en: en-de', 'high to en: de-en', 'high: en-de, de-en', 'low from en: en-lb', 'low: en-lb', \
 'all from en: en-de, en-lb', 'all to en: de-en', 'all: en-de, de-en, en-lb']
     """
+    sides = {task: split_direction(task) for task in tasks}
+    central = {task: pair for task, pair in sides.items() if pivot in pair}
+    everyone = {language for pair in central.values() for language in pair}
+
     groups: Groups = {}
-    for level in [*levels, ALL]:
-        for label in (f"{level} from {pivot}", f"{level} to {pivot}", level):
-            groups[label] = []
-
-    for task in dict.fromkeys(tasks):
-        source, target = split_direction(task)
-        if pivot not in (source, target):
-            continue
-
-        others = {source, target} - {pivot}
-        own = [level for level, members in levels.items() if level != ALL and others <= {*members}]
-        for level in [*own, ALL]:
-            if source == pivot:
-                groups[f"{level} from {pivot}"].append(task)
-            if target == pivot:
-                groups[f"{level} to {pivot}"].append(task)
-            groups[level].append(task)
+    for level, members in {**levels, ALL: everyone}.items():
+        own = {task: pair for task, pair in central.items() if {*pair} - {pivot} <= {*members}}
+        groups[f"{level} from {pivot}"] = [task for task, (source, _) in own.items() if source == pivot]
+        groups[f"{level} to {pivot}"] = [task for task, (_, target) in own.items() if target == pivot]
+        groups[level] = list(own)
     return _without_empty(groups)
 
 

@@ -34,18 +34,9 @@ _MARKS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
 
 def format_latex(table: Table) -> str:
     """Return a table as a LaTeX environment; its first line names the packages it needs."""
-    width = len(table.header)
-    lines = [*_format_header(table.header), r"\midrule"]
-    for number, (section, rows) in enumerate(table.blocks):
-        if number:
-            lines.append(r"\midrule")
-        if section:
-            lines += [rf"\multicolumn{{{width}}}{{l}}{{{_escape_latex(section)}}} \\", r"\midrule"]
-        for row in rows:
-            lines.append(" & ".join(_format_cell(cell) for cell in row) + r" \\")
-
-    alignment = "".join("l" if table.is_text(column) else "r" for column in range(width))
-    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", *lines, r"\bottomrule", r"\end{tabular}"]
+    alignment = "".join("l" if table.is_text(column) else "r" for column in range(len(table.header)))
+    lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines += [*_format_header(table.header), r"\midrule", *_format_body(table), r"\bottomrule", r"\end{tabular}"]
 
     if table.title:
         lines.append(rf"\caption{{{_escape_latex(table.title)}}}")
@@ -53,8 +44,23 @@ def format_latex(table: Table) -> str:
         notes = "\\par\n".join(_format_note(note) for note in table.notes)
         lines += [r"\begin{minipage}{\linewidth}\footnotesize", notes, r"\end{minipage}"]
 
-    lines = [r"\begin{table}", r"\centering", *lines, r"\end{table}"]
+    lines.append(r"\end{table}")
     return "\n".join([f"% needs {_list_needs(table, lines)}", *lines]) + "\n"
+
+
+def _format_body(table: Table) -> list[str]:
+    """Return the rows, section by section, with rules between sections and below their subtitles."""
+    width = len(table.header)
+    lines = []
+    for number, (section, rows) in enumerate(table.blocks):
+        if number:
+            lines.append(r"\midrule")
+        if section:
+            lines += [rf"\multicolumn{{{width}}}{{l}}{{{_escape_latex(section)}}} \\", r"\midrule"]
+        for row in rows:
+            cells = [_format_cell(cell) for cell in row]
+            lines.append(" & ".join(cells) + r" \\")
+    return lines
 
 
 def _list_needs(table: Table, lines: Sequence[str]) -> str:

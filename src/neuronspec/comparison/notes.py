@@ -62,13 +62,19 @@ def explain_p_values(comparisons: Sequence[SystemComparison]) -> str:
 
 def cite(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
     """Return the notes with the warnings about metrics and with their signatures."""
-    signatures = dict.fromkeys(signature for study in studies for signature in study.results.signatures)
-    warnings = dict.fromkeys(warning for study in studies for warning in study.results.warnings)
+    signatures: dict[str, None] = {}
+    warnings: dict[str, None] = {}
+    for study in studies:
+        signatures |= dict.fromkeys(study.results.signatures)
+        warnings |= dict.fromkeys(study.results.warnings)
 
+    # Both begin with the name of their metric; an empty signature says nothing.
     notes, cited = [], []
     for metric in metrics:
         notes += [f"{warning}." for warning in warnings if warning.startswith(f"{metric} ")]
-        cited += [one for one in signatures if one.startswith(f"{metric}: ") and not one.endswith(" ``")]
+        cited += [signature for signature in signatures if signature.startswith(f"{metric}: ")]
+    cited = [signature for signature in cited if not signature.endswith(" ``")]
+
     if cited:
         notes.append(f"Signatures: {'; '.join(cited)}.")
     return notes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import chain, product
+
+import numpy as np
 
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.groups import ALL, BETWEEN_LEVELS, BY_LEVEL
@@ -61,6 +62,7 @@ def tabulate_levels(study: Study, metric: str) -> Table:
     """
     groups, pivot = study.families[BY_LEVEL], study.pivot
 
+    # A column for each group that has directions.
     columns: dict[tuple[str, str], ScoreColumn] = {}
     for level in [*study.levels, ALL]:
         for kind, label in {"O2M": f"{level} from {pivot}", "M2O": f"{level} to {pivot}", "Avg": level}.items():
@@ -84,6 +86,7 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
         A row for each system, by its title; a group of columns for each metric, a column for each study. All cells
         are scores, none differences.
     """
+    # Systems of several studies are the same system if they have the same title.
     titles = dict.fromkeys(study.title(system) for study in studies.values() for system in study.results.systems)
     columns = [_average_systems(study, metric, list(titles)) for metric in metrics for study in studies.values()]
     rows = [[Cell(title), *cells] for title, *cells in zip(titles, *columns, strict=True) if has_content(cells)]
@@ -125,21 +128,20 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
     """
     study.results.select(bilingual)  # raises an error if it does not exist
 
-    # The directions of each side that have a bilingual model, and their languages.
+    # The directions of each side that have a bilingual model.
     sides: dict[str, list[str]] = {}
     for side in list_sides(study):
         sides[side.title] = [task for task in side.tasks if study.results.has(bilingual, metric, task)]
-    modeled = {find_other_language(study, task) for tasks in sides.values() for task in tasks}
-    known = [language for language in list_languages(study) if language in modeled]
 
+    # Their languages, level by level; at the end those without a level.
+    modeled = {find_other_language(study, task) for task in chain(*sides.values())}
+    known = [language for language in list_languages(study) if language in modeled]
     levels = _find_known_levels(study, known)
-    languages = list(dict.fromkeys([*chain.from_iterable(levels.values()), *known]))
+    languages = list(dict.fromkeys([*chain(*levels.values()), *known]))
 
     blocks = {}
     for title, tasks in sides.items():
-        columns = split_by_language(study, tasks, languages)
-        for members in levels.values():
-            columns.append(ScoreColumn([task for task in tasks if find_other_language(study, task) in members]))
+        columns = split_by_language(study, tasks, languages) + _average_levels(study, tasks, levels)
         blocks[title] = compare_rows(study, metric, columns, baseline=bilingual, bold=False)
 
     intro = "Red: worse for sharing a model with other languages; blue: better; the darker, the more."
@@ -147,6 +149,15 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
     title = f"{metric}: {study.title(bilingual)}, and differences to it"
     notes = explain([study], [metric], intro, baseline=bilingual)
     return stack(title, header, shade_differences(blocks, metric), notes=notes)
+
+
+def _average_levels(study: Study, tasks: Sequence[str], levels: Mapping[str, Sequence[str]]) -> list[ScoreColumn]:
+    """Return a column for each level: the mean over its directions."""
+    columns = []
+    for members in levels.values():
+        own = [task for task in tasks if find_other_language(study, task) in members]
+        columns.append(ScoreColumn(own))
+    return columns
 
 
 def _find_known_levels(study: Study, known: Sequence[str]) -> dict[str, list[str]]:
@@ -163,6 +174,7 @@ def tabulate_zero_shot(study: Study, metric: str) -> Table:
     """Return average scores of the directions without the pivot, by level of either side (the paper's Table 15)."""
     groups = study.families[BETWEEN_LEVELS]
 
+    # A column for each pair of levels that has directions, and one for all directions.
     labels: dict[ColumnTitle, str] = {}
     for source, target in product(study.levels, repeat=2):
         if f"{source} to {target}" in groups:
@@ -182,15 +194,15 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
 
     rows = []
     for system in list_systems(study):
-        found = [study.results.score(system, metric, [task]) for task in tasks]
-        scores = [score for score in found if not math.isnan(score)]
-        if not scores:
+        found = np.array([study.results.score(system, metric, [task]) for task in tasks])
+        scores = found[~np.isnan(found)]
+        if not len(scores):
             continue
 
         row = [Cell(study.title(system)), Cell(len(scores), 0)]
         for limit in thresholds:
-            reached = sum(score >= limit if higher_is_better else score <= limit for score in scores)
-            row.append(Cell(reached, 0))
+            reached = scores >= limit if higher_is_better else scores <= limit
+            row.append(Cell(int(reached.sum()), 0))
         rows.append(row)
 
     sign = "≥" if higher_is_better else "≤"

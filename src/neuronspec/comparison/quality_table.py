@@ -25,14 +25,9 @@ def tabulate_quality(study: Study) -> Table:
 
     blocks: dict[str, TableRows] = {}
     for title, qualities in _divide(study).items():
-        for system in study.results.systems:
-            own = [one for one in qualities if one.system == system]
-            if not own:
-                continue
-            row = [Cell(study.title(system)), *_show_off_target(own), *_show_shares(own)]
-            if has_unknown:
-                row.append(Cell(_list_unknown([one for one in own if _is_unknown(one)])))
-            blocks.setdefault(title, []).append(row)
+        rows = _show_systems(study, qualities, has_unknown=has_unknown)
+        if rows:
+            blocks[title] = rows
 
     header: list[ColumnTitle] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
     header += ["empty %", "copied %", "repeated %", "over-long %"]
@@ -44,6 +39,21 @@ def tabulate_quality(study: Study) -> Table:
         header.append(f"off-target {UNKNOWN}")
         notes += _explain_unknown(found)
     return stack("Translations that are broken", header, blocks, notes=notes)
+
+
+def _show_systems(study: Study, qualities: Sequence[SystemQuality], *, has_unknown: bool) -> TableRows:
+    """Return a row for each system that has some of the qualities."""
+    rows = []
+    for system in study.results.systems:
+        own = [one for one in qualities if one.system == system]
+        if not own:
+            continue
+
+        row = [Cell(study.title(system)), *_show_off_target(own), *_show_shares(own)]
+        if has_unknown:
+            row.append(Cell(_list_unknown([one for one in own if _is_unknown(one)])))
+        rows.append(row)
+    return rows
 
 
 def _divide(study: Study) -> dict[str, list[SystemQuality]]:
@@ -60,18 +70,15 @@ def _divide(study: Study) -> dict[str, list[SystemQuality]]:
 def _show_off_target(qualities: Sequence[SystemQuality]) -> list[Cell]:
     """Return the off-target shares of a system's hypotheses and of the references, and of how many sentences."""
     judged = [quality for quality in qualities if quality.off_target is not None]
-    unknown = [quality for quality in qualities if _is_unknown(quality)]
-    identified = sum(quality.identified for quality in judged)
-
-    text = UNKNOWN if unknown and not judged else None
-    share = _average([(one.identified, one.off_target) for one in judged])
-
-    # Weighted as the hypotheses are; where none could be judged, by sentences.
     if judged:
-        references = [(one.identified, one.off_target_references) for one in judged]
-    else:
-        references = [(one.sentences, one.off_target_references) for one in unknown]
-    return [Cell(share, text=text), Cell(_average(references)), Cell(identified, 0)]
+        # Every share is one of the sentences that were long enough.
+        share = _average([(one.identified, one.off_target) for one in judged])
+        references = _average([(one.identified, one.off_target_references) for one in judged])
+        return [Cell(share), Cell(references), Cell(sum(one.identified for one in judged), 0)]
+
+    unknown = [quality for quality in qualities if _is_unknown(quality)]
+    references = _average([(one.sentences, one.off_target_references) for one in unknown])
+    return [Cell(None, text=UNKNOWN if unknown else None), Cell(references), Cell(0, 0)]
 
 
 def _show_shares(qualities: Sequence[SystemQuality]) -> list[Cell]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from neuronspec.comparison.cells import Cell
@@ -49,23 +49,20 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
     Returns:
         A row for each system with two seeds or more. The p-value is that of a t-test of the differences, seed by seed.
     """
-    seeds: dict[str, list[int | None]] = {}
-    for system in study.results.systems:
-        base, seed = split_seed(system)
-        seeds.setdefault(base, []).append(seed)
-    repeated = {base: own for base, own in seeds.items() if len(own) > 1}
-
+    repeated = _find_repeated(study.results.systems)
     wanted = baseline or study.fine_tuned
     against = wanted if wanted in repeated else study.baseline
 
     rows = []
-    for base, own in repeated.items():
-        row = [Cell(study.title(base)), Cell(len(own), 0)]
-        ours = [join_seed(base, seed) for seed in own]
-        theirs = [join_seed(against, seed) if against in repeated else against for seed in own]
+    for base, seeds in repeated.items():
+        ours = [join_seed(base, seed) for seed in seeds]
+        # A baseline with one seed is compared with every seed of a system.
+        theirs = [join_seed(against, seed) for seed in seeds] if against in repeated else [against] * len(seeds)
+
+        row = [Cell(study.title(base)), Cell(len(seeds), 0)]
         for tasks in study.families[BY_SIDE].values():
-            scores = [study.results.score(system, metric, tasks) for system in ours]
-            others = [study.results.score(system, metric, tasks) for system in theirs]
+            scores = _list_scores(study, metric, ours, tasks)
+            others = _list_scores(study, metric, theirs, tasks)
             row += [Cell(fmean(scores), 2), Cell(stdev(scores), 2), *_compare_seeds(scores, others)]
         rows.append(row)
 
@@ -75,6 +72,19 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
         header += [(group, column) for column in ("mean", "sd", f"- {title}", "p")]
     note = f"p: a t-test of the differences to {title}, seed by seed, uncorrected. Few seeds show large effects only."
     return Table(f"{metric} over seeds", header, rows, notes=[note])
+
+
+def _find_repeated(systems: Iterable[str]) -> dict[str, list[int | None]]:
+    """Return the seeds of each system that has several, by its name without a seed."""
+    seeds: dict[str, list[int | None]] = {}
+    for system in systems:
+        base, seed = split_seed(system)
+        seeds.setdefault(base, []).append(seed)
+    return {base: own for base, own in seeds.items() if len(own) > 1}
+
+
+def _list_scores(study: Study, metric: str, systems: Iterable[str], tasks: Sequence[str]) -> list[float]:
+    return [study.results.score(system, metric, tasks) for system in systems]
 
 
 def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
