@@ -27,11 +27,15 @@ from neuronspec.config.loading import load_config
 from neuronspec.config.sections import Data
 from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import CORPUS_FORMATS
+from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.scoring import score
 from neuronspec.methods import METHODS, method_options
+from neuronspec.models.building import build_model
+from neuronspec.models.loading import save_model
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.rules import RULES
 from neuronspec.registry import Registry
@@ -141,6 +145,23 @@ def test_the_page_on_analysis_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     found = names["layer"].structure.correlations["family"]
     assert found.r > 0.3
     assert found.p_value <= 0.05
+
+
+def test_the_page_on_evaluation_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = Path("runs/mine/models/neuron_specialization")
+    tokenizer = learn_vocabulary(iter(["der hund schläft", "the dog sleeps"] * 9), 30, ["de", "en"])
+    model = build_model("tiny", tokenizer)
+    save_model(model, directory, tokenizer)
+    halves = {layer.name: [index % 2 == 0 for index in range(layer.width)] for layer in find_ffn_layers(model)}
+    NeuronMasks.from_dict(dict.fromkeys(("en-de", "de-en"), halves)).save_pretrained(directory)
+
+    names: dict[str, Any] = {}
+    *runnable, comet = snippets(ROOT / "docs" / "evaluation.md", "python")
+    assert "Comet()" in comet
+    for snippet in runnable:
+        exec(compile(snippet, "evaluation.md", "exec"), names)
+    assert {task: len(lines) for task, lines in names["outputs"].items()} == {"en-de": 2, "de-en": 1}
 
 
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:

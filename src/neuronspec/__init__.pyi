@@ -1,3 +1,4 @@
+from .analysis.measures import analyze as analyze
 from .errors import NeuronspecError as NeuronspecError
 from .models.loading import load_model as load_model
 from .models.text_batches import make_batches as make_batches
@@ -14,6 +15,7 @@ from .specialization.pruning import prune as prune
 from .specialization.routing import dense as dense
 from .specialization.routing import task as task
 from .specialization.routing import unspecialize as unspecialize
+from .translation.by_direction import translate as translate
 from .version import __version__ as __version__
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "NeuronspecError",
     "TaskCollator",
     "__version__",
+    "analyze",
     "dense",
     "find_ffn_layers",
     "hold_absent_neurons",
@@ -33,5 +36,6 @@ __all__ = [
     "select_neurons",
     "specialize",
     "task",
+    "translate",
     "unspecialize",
 ]
