@@ -1,5 +1,6 @@
 from .analysis.measures import analyze as analyze
 from .errors import NeuronspecError as NeuronspecError
+from .evaluation.scoring import score as score
 from .models.loading import load_model as load_model
 from .models.text_batches import make_batches as make_batches
 from .neurons.counts import ActivationCounts as ActivationCounts
@@ -33,6 +34,7 @@ __all__ = [
     "make_batches",
     "prune",
     "record_activations",
+    "score",
     "select_neurons",
     "specialize",
     "task",
