@@ -26,14 +26,14 @@ def test_every_task_of_every_panel_has_a_card() -> None:
     cards = make_language_cards(MASKS, PANELS, COUNTS)
     assert [(card.stack, card.task) for card in cards] == [(one.stack, t) for one in PANELS for t in one.tasks]
     assert [card.name for card in cards[:4]] == ["German", "Dutch", "Russian", "Finnish"]
-    assert [place.layer for place in cards[0].places] == [*ENCODER]
-    assert [place.layer for place in cards[-1].places] == [*DECODER]
+    assert [place.layer for place in cards[0].layer_shares] == [*ENCODER]
+    assert [place.layer for place in cards[-1].layer_shares] == [*DECODER]
 
 
 def test_own_exclusive_and_shared_neurons_are_counted() -> None:
     for card in make_language_cards(MASKS, PANELS):
         panel = next(one for one in PANELS if one.stack == card.stack)
-        for place in card.places:
+        for place in card.layer_shares:
             own = neurons_of(MASKS, card.task, place.layer)
             others = [neurons_of(MASKS, task, place.layer) for task in panel.tasks if task != card.task]
             found = (place.own, place.exclusive, place.shared)
@@ -78,7 +78,7 @@ def test_a_card_names_ten_neurons_at_most_and_a_single_task_none() -> None:
     counts = plant_nothing(["law"])
     (card,) = make_language_cards(select(counts), [choose_tasks(["law"], "en", "decoder")], counts)
     assert list(card.neurons) == []
-    for place in card.places:
+    for place in card.layer_shares:
         assert place.own == place.exclusive == place.shared > 0
 
 

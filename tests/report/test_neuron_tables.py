@@ -58,8 +58,8 @@ def test_the_numbers_are_those_of_the_measures() -> None:
         assert at("overlaps", "off %") == pytest.approx(100 * np.mean(measures.masks.sparsity()[one.layer][rows]))
         assert at("overlaps", "IoU mean") == pytest.approx(one.pairs.mean())
         assert (at("overlaps", "IoU lowest"), at("overlaps", "IoU highest")) == (one.pairs.min(), one.pairs.max())
-        assert at("overlaps", "by chance mean") == pytest.approx(one.chance.mean[upper].mean())
-        assert at("overlaps", "by chance lowest z") == pytest.approx(one.chance.z(one.iou)[upper].min())
+        assert at("overlaps", "chance mean IoU") == pytest.approx(one.chance.mean[upper].mean())
+        assert at("overlaps", "lowest z over chance") == pytest.approx(one.chance.z(one.iou)[upper].min())
         assert at("distances", "script r") == structure.correlations["script"].r
         assert at("distances", "vocabulary, the others fixed r") == structure.partial["vocabulary"].r
         assert (at("families", "IoU within families"), at("families", "IoU across")) == (
@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_measures() -> None:
         )
         assert at("firmness", "two halves r of overlaps") == found.halves.correlation
     trends = [kind[stack] for stack in measures.stacks for kind in (measures.trends, measures.corrected)]
-    assert values(tables["trends"], "a layer") == [trend.slope for trend in trends]
+    assert values(tables["trends"], "per layer") == [trend.slope for trend in trends]
     assert values(tables["trends"], "p") == [trend.p_value for trend in trends]
 
 
@@ -111,7 +111,7 @@ def test_full_masks_have_no_z() -> None:
     masks = NeuronMasks.from_dict({one: {"decoder.0": [1] * 8} for one in ("de", "nl", "ru", "fi")})
     measures: Measures = analyze(masks, options=BARE)
     tables = tabulate_measures(measures)
-    assert values(tables["overlaps"], "by chance lowest z") == [None]
+    assert values(tables["overlaps"], "lowest z over chance") == [None]
     assert values(tables["overlaps"], "IoU lowest") == [1.0]
     assert values(tables["distances"], "family r") == [None]
 
@@ -121,7 +121,7 @@ def test_ablations_are_tabulated() -> None:
     table = tabulate_measures(measure_families(), {"encoder": ablation})["ablation"]
     (row,) = table.to_json()
     test = ablation.test()
-    found = [row[f"harm without {name}"] for name in ("own", "others'", "random")]
+    found = [row[f"worse without {name}"] for name in ("own", "others'", "random")]
     assert found == pytest.approx([np.diagonal(ablation.changes).mean(), test.others, ablation.random_changes.mean()])
     assert row["own is worst"] == 4
     assert not math.isnan(row["p own > random"])

@@ -208,7 +208,7 @@ def test_the_keyboard_reads_the_values_of_cells(show: Opener, payload: dict[str,
         iou = read_iou(payload, "encoder.0", first, second)
         assert f"{iou:.3f}IoU" in reading
         assert f"interval {iou - 0.02:.3f}" in reading
-        assert f"z = {iou * 100:.1f} against sets" in reading
+        assert f"z = {iou * 100:.1f} compared with random sets" in reading
         for language in (first, second):
             assert payload["panels"]["encoder"]["names"][language] in reading
     assert page.locator("#nearest .name").count() == 5

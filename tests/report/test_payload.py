@@ -119,9 +119,9 @@ def test_cards_and_ablations_are_shown_and_each_sentence_written_once() -> None:
     assert first["frequencies"] == pytest.approx(dict(neurons[0].frequencies))
     assert cards["languages"][0]["layers"][0] == {
         "layer": "encoder.0",
-        "own": languages[0].places[0].own,
-        "exclusive": languages[0].places[0].exclusive,
-        "shared_by_all": languages[0].places[0].shared,
+        "own": languages[0].layer_shares[0].own,
+        "exclusive": languages[0].layer_shares[0].exclusive,
+        "shared_by_all": languages[0].layer_shares[0].shared,
     }
     shown = payload["ablation"]["encoder"]
     assert shown["switched"] == [*shown["texts"], "random"]

@@ -81,7 +81,7 @@ def analyze(
         masks: Masks of any tasks.
         counts: Activation counts that the masks were selected from.
         pivot: Language that the others are paired with, in any spelling.
-        options: Settings of the analysis, as in the section `analysis` of a configuration; by default its defaults.
+        options: Settings of the analysis, as in the section `analyze` of a configuration; by default its defaults.
         tokens: For each stack, (masks.tasks, vocabulary) how often each token occurs in each task's text, on the side
             that the stack reads. Without it, shared words cannot be tested as an explanation of the overlaps.
         against: Other masks with the same layers and tasks, such as those of another seed, by a name.

@@ -1,4 +1,4 @@
-"""Findings of ablations."""
+"""Findings of ablations: which languages are hurt when neurons are removed."""
 
 from __future__ import annotations
 
@@ -12,40 +12,57 @@ from neuronspec.report.finding import Finding
 from neuronspec.statistics.correlation import mantel
 
 
-def describe_ablation(stack: str, ablation: Ablation, panel: ComparedTasks) -> list[Finding]:
-    """Say whether texts suffer most from the loss of their own neurons, and next from that of relatives' ones."""
+def describe_ablation(stack: str, ablation: Ablation, compared: ComparedTasks) -> list[Finding]:
+    """Say whether removing own neurons hurts a language most, and next the neurons of related languages."""
     test = ablation.test()
+    one, many = ("language", "languages") if compared.languages else ("task", "tasks")
+    removing = f"Removing a {one}'s own neurons ({100 * ablation.share:.2g} % of the {stack})"
     numbers = (
-        f"harm in {ablation.metric}: own {test.own:.3g}, others' {test.others:.3g} (p = {test.p_others:.2g}), random "
-        f"ones that fire as often {test.random:.3g} (p = {test.p_random:.2g})"
+        f"{ablation.metric} worse by {test.own:.3g}; without other {many}' neurons by {test.others:.3g}, p = "
+        f"{test.p_others:.2g}; without random ones that fire as often by {test.random:.3g}, p = {test.p_random:.2g}"
     )
-    what = f"With {100 * ablation.share:.2g} % of the {stack}'s neurons off"
+
     if max(test.p_others, test.p_random) <= ALPHA:
-        text = f"{what}, {test.strongest} of {test.tasks} texts suffer most where they are their own ({numbers})."
-        return [Finding("finding", text), *_describe_relatives(stack, ablation, panel)]
-    few = f"; {test.tasks} tasks are too few to show it" * (max(test.least_p_others, test.least_p_random) > ALPHA)
-    text = f"{what}, it is not shown that texts suffer more where they are their own ({numbers}){few}."
-    return [Finding("caveat", text)]
+        text = f"{removing} hurts that {one} most, for {test.strongest} of {test.tasks} {many} ({numbers})."
+        return [Finding("finding", text), *_describe_relatives(stack, ablation, compared)]
+
+    text = f"{removing} does not hurt that {one} significantly more than removing other neurons ({numbers})"
+    if max(test.least_p_others, test.least_p_random) > ALPHA:
+        text += f"; {test.tasks} {many} are too few for a significant result"
+    return [Finding("caveat", f"{text}.")]
 
 
-def _describe_relatives(stack: str, ablation: Ablation, panel: ComparedTasks) -> list[Finding]:
-    """Say whether texts suffer from the loss of related languages' neurons more than from that of others'."""
-    relatives = dict(zip(panel.tasks, panel.relatives, strict=False))
-    unknown = {task for task, family in zip(panel.tasks, panel.families, strict=True) if family == UNKNOWN}
-    known = [place for place, task in enumerate(ablation.tasks) if task not in unknown]
-    changes = ablation.changes[np.ix_(known, known)]
-    groups = np.array([relatives.get(ablation.tasks[place], ablation.tasks[place]) for place in known])
-    same = (groups[:, None] == groups[None]) & ~np.eye(len(groups), dtype=bool)
-    other = groups[:, None] != groups[None]
-    if not same.any() or not other.any():
+def _describe_relatives(stack: str, ablation: Ablation, compared: ComparedTasks) -> list[Finding]:
+    """Say whether removing the neurons of related languages hurts more than removing those of unrelated ones."""
+    changes, groups = _choose_known_relatives(ablation, compared)
+    is_other = groups[:, None] != groups[None]
+    is_related = ~is_other & ~np.eye(len(groups), dtype=bool)
+    if not is_related.any() or not is_other.any():
         return []
-    near, far = (float(changes[pairs].mean()) for pairs in (same, other))
-    harm = (changes + changes.T) / 2
-    test = mantel(-harm, groups[:, None] != groups[None])
-    numbers = f"harm without those of related languages {near:.3g}, of unrelated ones {far:.3g}; p = {test.p_value:.2g}"
+
+    test = mantel(-(changes + changes.T) / 2, is_other)
+    near, far = float(changes[is_related].mean()), float(changes[is_other].mean())
+    numbers = f"{ablation.metric} worse by {near:.3g} and {far:.3g}; p = {test.p_value:.2g}"
+
+    where = f"In the {stack}, removing the own neurons of related languages"
     if test.p_value <= ALPHA:
-        text = f"In the {stack} texts also need the own neurons of related languages more than others' ({numbers})."
+        text = f"{where} also hurts more than removing those of unrelated ones ({numbers})."
         return [Finding("finding", text)]
-    few = f": no p-value of so few languages could be below {test.least_p_value:.2g}" * (test.least_p_value > ALPHA)
-    text = f"That texts of the {stack} need the own neurons of related languages is not shown{few} ({numbers})."
-    return [Finding("caveat", text)]
+
+    text = f"{where} does not hurt significantly more than removing those of unrelated ones ({numbers})"
+    if test.least_p_value > ALPHA:
+        text += f"; with so few languages, no p-value could be below {test.least_p_value:.2g}"
+    return [Finding("caveat", f"{text}.")]
+
+
+def _choose_known_relatives(
+    ablation: Ablation, compared: ComparedTasks
+) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.str_]]]:
+    """Return the changes among languages of known family, and the group of relatives that each belongs to."""
+    relatives = dict(zip(compared.tasks, compared.relatives, strict=False))
+    unknown = {task for task, family in zip(compared.tasks, compared.families, strict=True) if family == UNKNOWN}
+    known = [place for place, task in enumerate(ablation.tasks) if task not in unknown]
+    names = [ablation.tasks[place] for place in known]
+
+    changes = ablation.changes[np.ix_(known, known)]
+    return changes, np.array([relatives.get(name, name) for name in names])

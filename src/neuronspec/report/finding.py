@@ -12,10 +12,8 @@ from neuronspec.statistics.corrections import holm_known
 from neuronspec.statistics.correlation import Correlation
 from neuronspec.statistics.separation import Separation
 
-HIGH_Z = 3  # standard deviations above chance
-MIN_HALVES_CORRELATION = 0.5  # the correlation of two halves below which nothing is claimed of a layer
-RELIABLE_CORRELATION = 0.8  # the correlation of two halves from which on overlaps are well measured
-MIN_TASKS = 3  # tasks: with fewer there is one pair, and nothing to correlate
+MIN_HALVES_CORRELATION = 0.5  # two halves of the sentences must agree so far for any claim about a layer
+MIN_TASKS = 3  # with fewer there is one pair, and nothing to correlate
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,8 @@ class Finding:
     """A sentence about the neurons.
 
     Attributes:
-        kind: `finding` for what the numbers support, `caveat` for what they do not, or what limits them.
-        text: the sentence.
+        kind: `finding` for what the numbers support, `caveat` for what they do not support, or what limits them.
+        text: The sentence.
     """
 
     kind: Literal["finding", "caveat"]
@@ -34,26 +32,30 @@ class Finding:
 def find_different_layers(layers: Sequence[LayerMeasures]) -> list[str]:
     """Return the layers in which the tasks differ by more than the noise of their sentences.
 
-    The p-values are not corrected: a hundred shuffles give none that would survive it over a dozen layers.
+    The p-values are not corrected: a hundred shuffles cannot give a p-value that survives the correction over a dozen
+    layers.
     """
-    nulls = {one.layer: one.resampled.null for one in layers if one.resampled is not None}
-    return [layer for layer, null in nulls.items() if null.p_value <= ALPHA]
+    resampled = {one.layer: one.resampled for one in layers if one.resampled is not None}
+    return [layer for layer, one in resampled.items() if one.null.p_value <= ALPHA]
 
 
 def find_reliable_layers(layers: Sequence[LayerMeasures]) -> list[str]:
-    """Return the layers in which the tasks differ and two halves of the sentences agree, or nobody knows."""
-    differ = find_different_layers(layers)
-    return [
-        one.layer
-        for one in layers
-        if one.resampled is None or (one.layer in differ and one.resampled.halves.correlation >= MIN_HALVES_CORRELATION)
-    ]
+    """Return the layers in which the tasks differ and two halves of the sentences agree, as far as that is known."""
+    different = find_different_layers(layers)
+
+    reliable = []
+    for one in layers:
+        if one.resampled is None or (
+            one.layer in different and one.resampled.halves.correlation >= MIN_HALVES_CORRELATION
+        ):
+            reliable.append(one.layer)
+    return reliable
 
 
 def find_significant_layers(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
-    """Return the layers whose corrected p-value is small."""
+    """Return the layers whose p-value, corrected over all of them by Holm's method, is at most `ALPHA`."""
     corrected = holm_known([one.p_value for one in tests.values()])
-    return [layer for layer, p in zip(tests, corrected, strict=True) if p <= ALPHA]
+    return [layer for layer, p_value in zip(tests, corrected, strict=True) if p_value <= ALPHA]
 
 
 def name_layers(chosen: Sequence[str], known: Collection[str], stack: str) -> str:

@@ -1,4 +1,4 @@
-"""Findings: what the measures say, in plain sentences, and what they do not say."""
+"""Findings: sentences about what the measures show, and caveats about what they do not show."""
 
 from __future__ import annotations
 
@@ -14,64 +14,73 @@ from neuronspec.report.overlap_findings import describe_overlap
 from neuronspec.report.reliability_findings import describe_reliability
 from neuronspec.report.trend_findings import describe_trend
 
+MISSING_PARTS = {
+    "families": "Families and scripts were not tested",
+    "vocabulary": "Shared words were not tested as an explanation of the overlaps",
+    "intervals": "The overlaps have no confidence intervals and no comparison with shuffled sentences",
+}
+
 
 def describe_measures(measures: Measures, ablations: Mapping[str, Ablation] | None = None) -> list[Finding]:
-    """Say in sentences what the measures show and what they do not.
+    """Describe in sentences what the measures show and what they do not show.
 
     p-values of several layers are corrected by Holm's method before a layer is named.
 
     Args:
-        measures: of a set of masks.
-        ablations: by stack, where neurons were switched off.
+        measures: Measures of a set of masks.
+        ablations: Ablation of each stack whose neurons were switched off.
     """
-    findings, signature = [_describe_sparsity(measures)], measures.masks.signature
+    findings = [_describe_sparsity(measures)]
+
     for stack, layers in measures.stacks.items():
-        if len(layers[0].compared.tasks) < 2:
-            findings.append(Finding("caveat", f"In the {stack} there is one task, and nothing to compare it with."))
+        compared = layers[0].compared
+        if len(compared.tasks) < 2:
+            findings.append(Finding("caveat", f"The {stack} has one task, so there is nothing to compare."))
             continue
+
         findings += describe_overlap(stack, layers)
         findings += describe_distances(stack, layers)
         findings += describe_trend(measures, stack, layers)
         findings += describe_reliability(measures, stack, layers)
         if ablations and stack in ablations:
-            findings += describe_ablation(stack, ablations[stack], layers[0].compared)
-    findings += [
-        Finding("caveat", f"{title}: {measures.missing[part]}.")
-        for part, title in (
-            ("families", "Nothing is said of families and scripts"),
-            ("vocabulary", "Whether shared words explain the overlaps is not tested"),
-            ("intervals", "The overlaps have no intervals, and no null of shuffled sentences"),
-        )
-        if part in measures.missing
-    ]
-    if signature.get("ignored") == "padding":
-        findings.append(
-            Finding(
-                "caveat",
-                "Language tags and ends of sentences count as tokens: a neuron that looks for a tag passes for one of "
-                "the language (record.ignore: [tags, end_of_sentence] leaves them out).",
-            )
-        )
-    if not measures.against:
-        findings.append(
-            Finding(
-                "caveat",
-                "One training of one model: another seed may show other overlaps. Compare with its masks "
-                "(analyze.against) before building on a detail.",
-            )
-        )
-    return findings
+            findings += describe_ablation(stack, ablations[stack], compared)
+
+    return [*findings, *_list_general_caveats(measures)]
 
 
 def _describe_sparsity(measures: Measures) -> Finding:
-    off = {stack: measures.masks.mean_sparsity(stack) for stack in measures.stacks}
-    told = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in off.items())
+    """Say how many neurons are switched off in each stack."""
     signature = measures.masks.signature
-    ks = (signature.get(f"k.{stack}", "") for stack in off)
-    shares = " / ".join(dict.fromkeys(f"{100 * float(k):g} %" for k in ks if re.fullmatch(r"[0-9.]+", k)))
-    if signature.get("rule") == "coverage" and shares:
-        how = f"The neurons that cover {shares} of the activation leave"
+    sparsity = {stack: measures.masks.mean_sparsity(stack) for stack in measures.stacks}
+    off = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in sparsity.items())
+
+    # How they were selected, with k where the signature has one number for a stack
+    ks = [signature.get(f"k.{stack}", "") for stack in sparsity]
+    percents = [f"{100 * float(k):g} %" for k in ks if re.fullmatch(r"[0-9.]+", k)]
+    if signature.get("rule") == "coverage" and percents:
+        selected = f"The neurons that cover {' / '.join(dict.fromkeys(percents))} of the activation"
     else:
-        how = f"The neurons that were selected ({signature.get('rule', 'by hand')}) leave"
+        selected = f"The selected neurons ({signature.get('rule', 'by hand')})"
+
     size = len(measures.masks.tasks)
-    return Finding("finding", f"{how} {told} neurons off{f', on average over {size} tasks' * (size > 1)}.")
+    mean = f", on average over {size} tasks" if size > 1 else ""
+    return Finding("finding", f"{selected} leave {off} neurons off{mean}.")
+
+
+def _list_general_caveats(measures: Measures) -> list[Finding]:
+    """Return the caveats that hold for the whole model."""
+    caveats = [
+        f"{title}: {measures.missing[part]}." for part, title in MISSING_PARTS.items() if part in measures.missing
+    ]
+
+    if measures.masks.signature.get("ignored") == "padding":
+        caveats.append(
+            "Language tags and end-of-sentence tokens are counted: a neuron that reacts to a tag looks like a neuron "
+            "of the language (record.ignore: [tags, end_of_sentence] leaves them out)."
+        )
+    if not measures.against:
+        caveats.append(
+            "This is one training of one model: another seed may show other overlaps. Compare with the masks of "
+            "another seed (analyze.against) before relying on a detail."
+        )
+    return [Finding("caveat", text) for text in caveats]

@@ -14,18 +14,18 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 
 MAX_CARD_NEURONS = 10
-"""Neurons on the card of a language, at most."""
+"""Largest number of neurons on the card of a language."""
 
 
 @dataclass(frozen=True)
 class LayerShare:
-    """How many neurons of one layer are a task's own.
+    """Numbers of a task's neurons in one layer.
 
     Attributes:
-        layer: its name.
-        own: neurons in the task's mask.
-        exclusive: of these, those in no other mask of the panel.
-        shared: those in every mask of the panel.
+        layer: Name of the layer.
+        own: Neurons in the task's mask.
+        exclusive: Neurons of its mask that are in no other compared mask.
+        shared: Neurons that are in every compared mask.
     """
 
     layer: str
@@ -34,87 +34,102 @@ class LayerShare:
     shared: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageCard:
-    """Where the neurons of one task of a panel sit, and which of them are most its own.
+    """Neurons of one compared task: how many there are in each layer, and which are the most specific.
 
     Attributes:
-        task: its name.
-        label: the language, or the task's name.
-        name: the language's English name, or the task's name.
+        task: Name of the task.
+        label: Code of the language, or the task's name.
+        name: English name of the language, or the task's name.
         stack: `encoder` or `decoder`.
-        places: layer by layer.
-        neurons: (layer, neuron) of those selected neurons that it activates more often than any other task does,
-            the largest difference first; without counts, those that the fewest others have selected.
+        layer_shares: Numbers of neurons, layer by layer.
+        neurons: (layer, neuron) of those selected neurons that the task activates more often than any other task does,
+            the largest difference first; without counts, those that the fewest other tasks have selected.
     """
 
     task: str
     label: str
     name: str
     stack: str
-    places: Sequence[LayerShare]
+    layer_shares: Sequence[LayerShare]
     neurons: Sequence[tuple[str, int]]
 
 
 def make_language_cards(
     masks: NeuronMasks,
-    panels: Sequence[ComparedTasks],
+    compared: Sequence[ComparedTasks],
     counts: ActivationCounts | None = None,
     limit: int = MAX_CARD_NEURONS,
 ) -> list[LanguageCard]:
-    """Return a card for every task of every panel.
+    """Return a card for every compared task of every stack.
 
     Args:
-        masks: of the tasks.
-        panels: one a stack.
-        counts: that the masks were selected from.
-        limit: of the neurons that a card names.
+        masks: Masks of the tasks.
+        compared: Tasks that are compared in each stack.
+        counts: Activation counts that the masks were selected from.
+        limit: Largest number of neurons that a card names.
     """
+    return [card for tasks in compared for card in _make_stack_cards(masks, tasks, counts, limit)]
+
+
+def _make_stack_cards(
+    masks: NeuronMasks, compared: ComparedTasks, counts: ActivationCounts | None, limit: int
+) -> list[LanguageCard]:
+    rows = [masks.task_index(task) for task in compared.tasks]
+    layers = [layer for layer in masks.layers if stack_of(layer) == compared.stack]
+    neurons = [(layer, neuron) for layer in layers for neuron in range(masks.widths[layer])]
+
+    shares, margins = [], []
+    for layer in layers:
+        selected = masks.layer(layer).numpy()[rows]  # (tasks, d_ff)
+        shares.append(_count_neurons(layer, selected))
+        margins.append(_find_margins(selected, _find_rates(counts, layer, compared)))
+    all_margins = np.concatenate(margins, axis=1)  # (tasks, neurons of all layers)
+
     cards = []
-    for panel in panels:
-        rows = [masks.task_index(task) for task in panel.tasks]
-        layers = [layer for layer in masks.layers if stack_of(layer) == panel.stack]
-        chosen = {layer: masks.layer(layer).numpy()[rows] for layer in layers}  # (tasks, d_ff) each
-        margins = np.concatenate([_margins(chosen[layer], _rates(counts, layer, panel)) for layer in layers], axis=1)
-        places = [(layer, neuron) for layer in layers for neuron in range(masks.widths[layer])]
-        counted = [_count_neurons(layer, chosen[layer]) for layer in layers]
-        for row, task in enumerate(panel.tasks):
-            ranked = np.argsort(-margins[row].round(12), kind="stable")[:limit]  # equal ones: the lower index first
-            cards.append(
-                LanguageCard(
-                    task,
-                    panel.labels[row],
-                    panel.names[row],
-                    panel.stack,
-                    [tasks[row] for tasks in counted],
-                    [places[index] for index in ranked if margins[row, index] > 0],
-                )
+    for row, task in enumerate(compared.tasks):
+        ranked = np.argsort(-all_margins[row].round(12), kind="stable")[:limit]  # equal ones: the lower index first
+        cards.append(
+            LanguageCard(
+                task=task,
+                label=compared.labels[row],
+                name=compared.names[row],
+                stack=compared.stack,
+                layer_shares=[tasks[row] for tasks in shares],
+                neurons=[neurons[index] for index in ranked if all_margins[row, index] > 0],
             )
+        )
     return cards
 
 
-def _rates(counts: ActivationCounts | None, layer: str, panel: ComparedTasks) -> NDArray[np.float64] | None:
+def _find_rates(counts: ActivationCounts | None, layer: str, compared: ComparedTasks) -> NDArray[np.float64] | None:
+    """Return (tasks, d_ff) how often each neuron is active, as a share; None without counts."""
     if counts is None:
         return None
-    rows = [counts.tasks.index(task) for task in panel.tasks]
+    rows = [counts.tasks.index(task) for task in compared.tasks]
     return np.asarray(counts.frequencies(layer)[rows].numpy())
 
 
-def _margins(chosen: NDArray[np.bool_], rates: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _find_margins(selected: NDArray[np.bool_], rates: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Return (tasks, d_ff) how far each task stands out at its own neurons; 0 elsewhere."""
-    if len(chosen) < 2:
-        return np.zeros(chosen.shape)
+    if len(selected) < 2:
+        return np.zeros(selected.shape)
     if rates is None:
-        return np.where(chosen, 1 - chosen.mean(0), 0.0)
+        return np.where(selected, 1 - selected.mean(0), 0.0)
+
+    # The highest rate of the other tasks: the second highest for the task that has the highest one
     ranked = np.sort(rates, axis=0)
     first, second = ranked[-1], ranked[-2]
     highest_of_others = np.where(rates == first, second, first)
-    return np.where(chosen, np.maximum(rates - highest_of_others, 0.0), 0.0)
+    return np.where(selected, np.maximum(rates - highest_of_others, 0.0), 0.0)
 
 
-def _count_neurons(layer: str, chosen: NDArray[np.bool_]) -> list[LayerShare]:
-    """Return for each task how many of a layer's neurons are its own."""
-    owners = chosen.sum(0)  # (d_ff,)
-    shared = int((owners == len(chosen)).sum())
-    own, exclusive = chosen.sum(1).tolist(), (chosen & (owners == 1)).sum(1).tolist()
+def _count_neurons(layer: str, selected: NDArray[np.bool_]) -> list[LayerShare]:
+    """Return for each task the numbers of its neurons in one layer."""
+    owners = selected.sum(0)  # (d_ff,)
+    shared = int((owners == len(selected)).sum())
+    own = selected.sum(1).tolist()
+    exclusive = (selected & (owners == 1)).sum(1).tolist()
+
     return [LayerShare(layer, *numbers, shared) for numbers in zip(own, exclusive, strict=True)]

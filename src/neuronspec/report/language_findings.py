@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,106 +20,150 @@ from neuronspec.report.finding import (
     join_names,
     name_layers,
 )
+from neuronspec.statistics.correlation import Correlation
+from neuronspec.statistics.separation import Separation
+
+Tests = Mapping[str, Correlation] | Mapping[str, Separation]
 
 
 def describe_distances(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
-    """Say which distances between languages the overlaps follow, alone and beside their rivals."""
+    """Say which distances between languages the overlaps follow, alone and with the other explanations held fixed."""
     found = _describe_unknown(stack, layers[0].compared)
-    who = "languages" if layers[0].compared.languages else "tasks"
+
     for name in layers[0].structure.correlations:
         correlations = {one.layer: one.structure.correlations[name] for one in layers}
         known = {layer: one for layer, one in correlations.items() if not math.isnan(one.p_value)}
+
         if name == SIZE and not find_significant_layers(known):
-            continue  # as it should be
+            continue  # masks of different sizes should not explain anything
         if not known:
-            few = max(one.n for one in correlations.values()) < MIN_TASKS
-            of_known = f" of known {name}" if name in (FAMILY, SCRIPT) else ""
-            why = (
-                f"it takes {MIN_TASKS} {who}{of_known}"
-                if few
-                else f"the {who} are all as far apart in it, or overlap as much"
-            )
-            text = f"Whether overlaps follow {name} in the {stack} is not tested: {why}."
-            found.append(Finding("caveat", text))
+            reason = _explain_untested(name, layers[0].compared, correlations)
+            found.append(Finding("caveat", f"{name.capitalize()} was not tested ({stack}): {reason}."))
             continue
-        numbers = f"Mantel r {format_range([one.r for one in known.values()])}, layers tested: {len(known)}"
-        least = min(1.0, max(one.least_p_value for one in known.values()) * len(known))
-        significant = find_significant_layers(known)
-        if significant:
-            firm = [layer for layer in significant if layer in find_reliable_layers(layers)]
-            where = name_layers(firm or significant, known, stack)
-            text = f"{who.capitalize()} closer in {name} share more neurons in {where} ({numbers})"
-            text += _describe_confounders(name, layers, firm or significant)
-            noisy = "" if firm else "; but there overlaps are hardly more than noise"
-            found.append(Finding("finding" if firm and name != SIZE else "caveat", f"{text}{noisy}."))
-        elif least > ALPHA:
-            size = max(one.n for one in known.values())
-            text = (
-                f"{size} {who} are too few to tell whether overlaps follow {name} in the {stack}: no corrected p-value "
-                f"could be below {least:.2g} ({numbers})."
-            )
-            found.append(Finding("caveat", text))
-        else:
-            found.append(Finding("caveat", f"No layer of the {stack} shows that overlaps follow {name} ({numbers})."))
+
+        found.append(_describe_distance(name, stack, layers, known))
         if name == FAMILY:
             found += _describe_families(stack, layers)
     return found
 
 
-def _describe_unknown(stack: str, panel: ComparedTasks) -> list[Finding]:
+def _describe_unknown(stack: str, compared: ComparedTasks) -> list[Finding]:
     """Say which languages are left out of the tests of families and of scripts."""
     found = []
-    for name, facts in ((FAMILY, panel.families), (SCRIPT, panel.scripts)):
-        unknown = [label for label, fact in zip(panel.labels, facts, strict=True) if fact == UNKNOWN]
+    for name, plural, facts in ((FAMILY, "families", compared.families), (SCRIPT, "scripts", compared.scripts)):
+        unknown = [label for label, fact in zip(compared.labels, facts, strict=True) if fact == UNKNOWN]
         if unknown:
-            text = f"The {name} of {join_names(unknown)} is unknown: tests of it in the {stack} leave them out."
+            text = f"The {name} of {join_names(unknown)} is unknown: tests of {plural} in the {stack} leave them out."
             found.append(Finding("caveat", text))
     return found
 
 
-def _describe_confounders(name: str, layers: Sequence[LayerMeasures], alone: Sequence[str]) -> str:
-    """Return what is left of a distance when the other explanations are held fixed."""
+def _explain_untested(name: str, compared: ComparedTasks, correlations: Mapping[str, Correlation]) -> str:
+    """Return why a distance was tested in no layer."""
+    who = _name_members(compared)
+    facts = {FAMILY: compared.relatives, SCRIPT: compared.scripts}.get(name, ())
+
+    if max(one.n for one in correlations.values()) < MIN_TASKS:
+        of_known = f" of known {name}" if name in (FAMILY, SCRIPT) else ""
+        return f"the test needs {MIN_TASKS} {who}{of_known}"
+    if len({fact for fact in facts if fact != UNKNOWN}) == 1:
+        return f"all {who} use the same script" if name == SCRIPT else f"all {who} belong to the same family"
+    return f"all {who} are equally far apart in {name}, or all overlaps are equal"
+
+
+def _describe_distance(
+    name: str, stack: str, layers: Sequence[LayerMeasures], known: Mapping[str, Correlation]
+) -> Finding:
+    """Say in which layers the overlaps follow one distance."""
+    who = _name_members(layers[0].compared)
+    numbers = f"Mantel r {format_range([one.r for one in known.values()])}, layers tested: {len(known)}"
+    significant = find_significant_layers(known)
+
+    if not significant:
+        least = _find_least_corrected(known)
+        if least > ALPHA:
+            size = max(one.n for one in known.values())
+            return Finding(
+                "caveat",
+                f"{size} {who} are too few to test whether overlaps follow {name} in the {stack}: no corrected p-value "
+                f"could be below {least:.2g} ({numbers}).",
+            )
+        text = f"Overlaps do not significantly follow {name} in any layer of the {stack} ({numbers})."
+        return Finding("caveat", text)
+
+    # Layers that are more than noise are named, where there are some.
+    reliable = [layer for layer in significant if layer in find_reliable_layers(layers)]
+    chosen = reliable or significant
+    text = f"{who.capitalize()} closer in {name} share more neurons in {name_layers(chosen, known, stack)} ({numbers})"
+    text += _describe_confounders(name, layers, chosen)
+    if not reliable:
+        text += "; but there the overlaps are hardly more than noise"
+    is_finding = bool(reliable) and name != SIZE
+    return Finding("finding" if is_finding else "caveat", f"{text}.")
+
+
+def _describe_confounders(name: str, layers: Sequence[LayerMeasures], chosen: Sequence[str]) -> str:
+    """Return what is left of a distance in the chosen layers when the other explanations are held fixed."""
     partial = {one.layer: one.structure.partial[name] for one in layers if name in one.structure.partial}
-    rivals = dict.fromkeys(rival for one in layers for rival in one.structure.partial if rival != name)
-    others = join_names(rivals) if rivals else ""
+    others = dict.fromkeys(other for one in layers for other in one.structure.partial if other != name)
     if not partial or not others:
         return ""
-    if all(math.isnan(partial[layer].p_value) for layer in alone):
-        return f"; with {others} held fixed there is nothing left to test"
-    held = [layer for layer in find_significant_layers(partial) if layer in alone]
-    if not held:
-        return f", but not clearly with {others} held fixed"
-    r = float(np.mean([partial[layer].r for layer in held]))
-    return f", and with {others} held fixed still in {join_names(held)} (partial r {r:.2f})"
+
+    fixed = f"with {join_names(others)} held fixed"
+    if all(math.isnan(partial[layer].p_value) for layer in chosen):
+        return f"; {fixed}, nothing is left to test"
+
+    still = [layer for layer in find_significant_layers(partial) if layer in chosen]
+    if not still:
+        return f", but not significantly {fixed}"
+    r = float(np.mean([partial[layer].r for layer in still]))
+    return f", and {fixed} still in {join_names(still)} (partial r {r:.2f})"
 
 
 def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
     """Say where families keep apart more than random groups, and how much larger overlaps are within them."""
     separations = {one.layer: one.structure.families for one in layers if one.structure.families is not None}
     significant = find_significant_layers(separations)
-    known = [one for one in layers if not math.isnan(one.structure.within - one.structure.across)]
-    best = max(
-        (one for one in known if one.layer in significant or not significant),
-        key=lambda one: one.structure.within - one.structure.across,
-        default=None,
-    )
+
+    best = _find_best_separated(layers, significant)
     if best is None:
         return []
     structure = best.structure
     numbers = f"most in {best.layer}: mean IoU {structure.within:.2f} within, {structure.across:.2f} across"
-    least = min(1.0, max((one.least_p_value for one in separations.values()), default=1.0) * len(separations))
-    if not significant and least > ALPHA:
+
+    if significant:
+        if not math.isnan(structure.rand):
+            numbers += f"; adjusted Rand index of families and its tree, cut into as many groups: {structure.rand:.2f}"
+        names = name_layers(significant, separations, stack)
+        return [Finding("finding", f"Families keep apart more than random groups in {names} ({numbers}).")]
+
+    least = _find_least_corrected(separations)
+    if least > ALPHA:
         text = (
-            f"The languages are too few to tell whether families keep apart in the {stack}: no corrected p-value could "
+            f"The languages are too few to test whether families keep apart in the {stack}: no corrected p-value could "
             f"be below {least:.2g} ({numbers})."
         )
         return [Finding("caveat", text)]
-    if not significant:
-        text = f"That families keep apart more than random groups is not shown in any layer of the {stack} ({numbers})."
-        return [Finding("caveat", text)]
-    text = f"Families keep apart more than random groups in {name_layers(significant, separations, stack)} ({numbers}"
-    if not math.isnan(structure.rand):
-        text += (
-            f"; its tree, cut into as many groups, agrees with them by {structure.rand:.2f}, the adjusted Rand index"
-        )
-    return [Finding("finding", f"{text}).")]
+    text = f"Families do not keep apart significantly more than random groups in any layer of the {stack} ({numbers})."
+    return [Finding("caveat", text)]
+
+
+def _find_best_separated(layers: Sequence[LayerMeasures], significant: Sequence[str]) -> LayerMeasures | None:
+    """Return the layer whose overlaps differ most within and across families, of the significant ones if any."""
+
+    def difference(one: LayerMeasures) -> float:
+        return one.structure.within - one.structure.across
+
+    candidates = [one for one in layers if not significant or one.layer in significant]
+    known = [one for one in candidates if not math.isnan(difference(one))]
+    return max(known, key=difference, default=None)
+
+
+def _find_least_corrected(tests: Tests) -> float:
+    """Return the smallest p-value that is possible after the correction over all layers."""
+    least = max((one.least_p_value for one in tests.values()), default=1.0)
+    return min(1.0, least * len(tests))
+
+
+def _name_members(compared: ComparedTasks) -> str:
+    return "languages" if compared.languages else "tasks"

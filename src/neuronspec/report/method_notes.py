@@ -11,17 +11,17 @@ CITATION = """@inproceedings{tan-etal-2024-neuron,
   year = {2024},
 }"""
 METHOD_NOTES = (
-    "Overlap is the intersection over union of two tasks' sets of neurons (Eq. 2 of the paper); which tasks are "
-    "compared stands beside the name of each stack.",
-    "Chance is the overlap of random sets of the same sizes (hypergeometric, exact); z counts standard deviations from "
-    "it. Shuffled sentences keep every task's number of sentences and deal the sentences of all tasks out again; the "
-    "p-value is of the mean overlap of a layer, and any difference between tasks counts, that of sentence lengths too. "
-    "The z of a pair against them describes it and is no test of it.",
-    "Intervals are 95 % intervals, by the bootstrap over each task's sentences, of the overlap to expect from as many "
-    "sentences of the same kind; endless text would give a higher one.",
-    "Mantel and partial Mantel tests permute whole tasks; families and scripts are tested by silhouettes against "
-    "random groups of the same sizes; trends leave out one task at a time. p-values are corrected over the layers of a "
-    "stack by Holm's method, each kind of test by itself.",
+    "Overlap is the intersection over union of two tasks' sets of neurons (Eq. 2 of the paper). The tasks that "
+    "are compared are named next to each stack.",
+    "Chance is the overlap of random sets of the same sizes (hypergeometric, exact); z counts standard deviations "
+    "above it. Shuffled sentences: the sentences of all tasks are pooled and dealt out again, as many to each "
+    "task as it had. The p-value tests the mean overlap of a layer; any difference between tasks counts, also "
+    "that of sentence lengths. The z of a single pair against shuffled sentences is descriptive and not a test.",
+    "Intervals are 95 % bootstrap intervals, over each task's sentences, of the overlap to expect from as many "
+    "sentences of the same kind; unlimited text would give a higher overlap.",
+    "Mantel and partial Mantel tests permute whole tasks. Families and scripts are tested by silhouettes against "
+    "random groups of the same sizes. Trends leave out one task at a time. p-values are corrected over the layers "
+    "of a stack by Holm's method, separately for each kind of test.",
     "Trees join tasks by complete linkage on 1 - IoU, with optimal leaf ordering.",
 )
 _RULES = {
@@ -33,14 +33,15 @@ _RULES = {
 
 
 def describe_rule(signature: Mapping[str, str]) -> str:
-    """Say how the neurons came about, from the masks' signature."""
+    """Say how the neurons were selected, from the signature of their masks."""
     rule = signature.get("rule", "by hand")
-    chosen = f"The neurons of a task are {_RULES[rule]}." if rule in _RULES else f"The neurons were selected: {rule}."
+    selected = f"The neurons of a task are {_RULES[rule]}." if rule in _RULES else f"The neurons were selected: {rule}."
     if "unit" not in signature:
-        return chosen
-    ignored = signature.get("ignored", "padding")
-    rest = "padding" if ignored == "padding" else "padding and some special tokens"
+        return selected
+
+    is_padding_only = signature.get("ignored", "padding") == "padding"
+    ignored = "padding" if is_padding_only else "padding and some special tokens"
     return (
-        f"{chosen} A neuron is active where its value is above {signature.get('threshold', '0')}; it is counted by "
-        f"{signature['unit']}, {rest} left out."
+        f"{selected} A neuron is active where its value is above {signature.get('threshold', '0')}; activations are "
+        f"counted by {signature['unit']}, without {ignored}."
     )

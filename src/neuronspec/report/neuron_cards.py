@@ -15,14 +15,14 @@ from neuronspec.neurons.masks import NeuronMasks
 
 @dataclass(frozen=True)
 class NeuronCard:
-    """One neuron.
+    """One neuron: the tasks that selected it, how often they activate it, and the sentences that activate it most.
 
     Attributes:
-        layer: its name.
-        neuron: its index.
-        owners: the tasks that have selected it.
-        frequencies: for each task, the share of its sentences (or tokens) that activate it; empty without counts.
-        examples: the sentences that activate it most.
+        layer: Name of the layer.
+        neuron: Index of the neuron in the layer.
+        owners: Tasks that have selected the neuron.
+        frequencies: For each task, the share of its sentences (or tokens) that activate it; empty without counts.
+        examples: Sentences that activate it most.
     """
 
     layer: str
@@ -33,7 +33,7 @@ class NeuronCard:
 
     @property
     def name(self) -> str:
-        """`decoder.0:117`."""
+        """Name of the neuron, such as `decoder.0:117`."""
         return f"{self.layer}:{self.neuron}"
 
 
@@ -47,15 +47,32 @@ def make_neuron_card(
     """Return the card of one neuron.
 
     Args:
-        name: `decoder.0:117`, the layer and the neuron's index from 0.
-        masks: of any tasks.
-        counts: that the masks were selected from, for frequencies.
-        examples: from `find_examples`, for sentences.
-        tokenizer: the model's, to read the sentences.
+        name: Name of the neuron: the layer and the index from 0, such as `decoder.0:117`.
+        masks: Masks of any tasks.
+        counts: Activation counts that the masks were selected from, for frequencies.
+        examples: Example sentences from `find_examples`.
+        tokenizer: Tokenizer of the model, to read the sentences.
 
     Raises:
-        NeuronspecError: there is no such neuron.
+        NeuronspecError: If there is no such neuron.
     """
+    layer, neuron = _read_name(name, masks)
+    selected = masks.layer(layer)[:, neuron].tolist()
+    owners = [task for task, is_on in zip(masks.tasks, selected, strict=True) if is_on]
+
+    frequencies = {}
+    if counts is not None:
+        rates = counts.frequencies(layer, slice(neuron, neuron + 1))[:, 0].tolist()
+        frequencies = dict(zip(counts.tasks, rates, strict=True))
+
+    shown: Sequence[Example] = []
+    if examples is not None and tokenizer is not None:
+        shown = examples.show(layer, neuron, tokenizer)
+    return NeuronCard(layer, neuron, owners, frequencies, shown)
+
+
+def _read_name(name: str, masks: NeuronMasks) -> tuple[str, int]:
+    """Return the layer and the index of a neuron that masks have."""
     layer, _, index = name.rpartition(":")
     if layer not in masks.layers:
         raise NeuronspecError(
@@ -63,8 +80,4 @@ def make_neuron_card(
         )
     if not index.isdecimal() or int(index) >= masks.widths[layer]:
         raise NeuronspecError(f"no neuron {index!r} in {layer}: its neurons are 0 to {masks.widths[layer] - 1}")
-    neuron = int(index)
-    owners = [task for task, on in zip(masks.tasks, masks.layer(layer)[:, neuron].tolist(), strict=True) if on]
-    rates = counts.frequencies(layer, slice(neuron, neuron + 1))[:, 0].tolist() if counts is not None else []
-    shown = examples.show(layer, neuron, tokenizer) if examples is not None and tokenizer is not None else []
-    return NeuronCard(layer, neuron, owners, dict(zip(counts.tasks if counts else (), rates, strict=True)), shown)
+    return layer, int(index)

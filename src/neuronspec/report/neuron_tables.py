@@ -1,4 +1,4 @@
-"""Tables of what was measured of the neurons, layer by layer."""
+"""Tables of the measures of neurons, layer by layer."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.statistics.corrections import holm_known
 from neuronspec.statistics.correlation import Correlation
 from neuronspec.statistics.separation import Separation
+from neuronspec.statistics.trends import Trend
 
 Row = list[Cell]
 
 
 def tabulate_measures(measures: Measures, ablations: Mapping[str, Ablation] | None = None) -> dict[str, Table]:
-    """Return every table of the measures, by name.
+    """Return every table of the measures by its name.
 
     Args:
-        measures: of a set of masks.
-        ablations: by stack, where neurons were switched off.
+        measures: Measures of a set of masks.
+        ablations: Ablation of each stack whose neurons were switched off.
     """
+    layers = list(measures.layers.values())
     tables = {"overlaps": tabulate_overlaps(measures)}
-    if any(one.structure.correlations for one in measures.layers.values()):
+
+    if any(one.structure.correlations for one in layers):
         tables["distances"] = tabulate_distances(measures)
-    if any(one.structure.families is not None for one in measures.layers.values()):
+    if any(one.structure.families is not None for one in layers):
         tables["families"] = tabulate_families(measures)
-    if any(one.resampled is not None for one in measures.layers.values()):
+    if any(one.resampled is not None for one in layers):
         tables["firmness"] = tabulate_reliability(measures)
     if any(not math.isnan(trend.slope) for trend in measures.trends.values()):
         tables["trends"] = tabulate_trends(measures)
@@ -45,17 +48,21 @@ def tabulate_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
 
 
 def tabulate_overlaps(measures: Measures) -> Table:
-    """Return for each layer how large the masks are and how far they overlap, beside chance."""
+    """Return for each layer the size of the masks and their overlap, compared with chance."""
     header: list[ColumnTitle] = [
         "layer",
         "neurons",
         "off %",
-        *(("IoU", word) for word in ("mean", "lowest", "highest")),
+        ("IoU", "mean"),
+        ("IoU", "lowest"),
+        ("IoU", "highest"),
+        ("chance", "mean IoU"),
+        ("lowest z", "over chance"),
     ]
-    header += [("by chance", "mean"), ("by chance", "lowest z")]
     rows, sections = _list_layers(measures, lambda one: _overlap_row(measures.masks, one))
     notes = [
-        "By chance: the IoU of random sets of the same sizes; z: how many standard deviations the lowest pair is above."
+        "Chance: the IoU of random sets of the same sizes. Lowest z: how many standard deviations the pair that "
+        "overlaps least is above chance."
     ]
     return Table("Overlap of neurons", header, rows, notes, sections)
 
@@ -64,38 +71,46 @@ def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
     layer = one.layer
     rows = [masks.task_index(task) for task in one.compared.tasks]
     off = 1 - float(masks.layer(layer)[rows].double().mean())
-    numbers = [math.nan] * 4  # of one task, which overlaps with nothing
+
+    overlaps = [math.nan] * 4  # a single task overlaps with nothing
     if one.pairs.size:
-        numbers = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), above_diagonal(one.chance.mean).mean()]
+        chance = above_diagonal(one.chance.mean)
+        overlaps = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), chance.mean()]
+
     z = above_diagonal(one.chance.z(one.iou))
-    finite = z[np.isfinite(z)]
+    known = z[np.isfinite(z)]
     return [
         Cell(layer),
         Cell(masks.widths[layer], 0),
         Cell(100 * off),
-        *(Cell(float(number), 3) for number in numbers),
-        Cell(float(finite.min()) if finite.size else None),
+        *(Cell(float(overlap), 3) for overlap in overlaps),
+        Cell(float(known.min()) if known.size else None),
     ]
 
 
 def tabulate_distances(measures: Measures) -> Table:
-    """Return for each layer how its overlaps go with distances between languages."""
-    names = list(dict.fromkeys(name for one in measures.layers.values() for name in one.structure.correlations))
-    rivals = list(dict.fromkeys(name for one in measures.layers.values() for name in one.structure.partial))
-    columns = [(name, "correlations", "") for name in names]
-    columns += [(name, "partial", ", the others fixed") for name in rivals]
-    header: list[ColumnTitle] = ["layer", *((f"{name}{rest}", "r") for name, _, rest in columns)]
-    marked: dict[str, Row] = {}
+    """Return for each layer the correlation of its overlaps with distances between languages."""
+    structures = [one.structure for one in measures.layers.values()]
+    names = dict.fromkeys(name for structure in structures for name in structure.correlations)
+    controlled = dict.fromkeys(name for structure in structures for name in structure.partial)
+    header: list[ColumnTitle] = [
+        "layer",
+        *((name, "r") for name in names),
+        *((f"{name}, the others fixed", "r") for name in controlled),
+    ]
+
+    # Tests are corrected over the layers of a stack, column by column.
+    rows_by_layer: dict[str, Row] = {}
     for layers in measures.stacks.values():
-        cells = [
-            _mark([getattr(one.structure, kind).get(name) for one in layers], lambda one: one.r)
-            for name, kind, _ in columns
-        ]
-        marked |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
-    rows, sections = _list_layers(measures, lambda one: [Cell(one.layer), *marked[one.layer]])
+        columns = [[one.structure.correlations.get(name) for one in layers] for name in names]
+        columns += [[one.structure.partial.get(name) for one in layers] for name in controlled]
+        cells = [_mark_significant(column, lambda test: test.r) for column in columns]
+        rows_by_layer |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
+
+    rows, sections = _list_layers(measures, lambda one: [Cell(one.layer), *rows_by_layer[one.layer]])
     notes = [
-        f"Mantel's correlation of 1 - IoU with each distance; * p <= {ALPHA} after Holm's correction over the layers "
-        "of a stack. The others fixed: the partial Mantel test, with the others held fixed."
+        f"Mantel correlation of 1 - IoU with each distance; * p <= {ALPHA} after Holm's correction over the layers of "
+        "a stack. The others fixed: partial Mantel test."
     ]
     return Table("What the overlaps follow", header, rows, notes, sections)
 
@@ -103,17 +118,19 @@ def tabulate_distances(measures: Measures) -> Table:
 Test = TypeVar("Test", Correlation, Separation)
 
 
-def _mark(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
-    """Return the values of tests of several layers, those with a star that are significant among all of them."""
+def _mark_significant(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
+    """Return the values of tests in several layers, with a star where they are significant among all of them."""
     corrected = holm_known([math.nan if one is None else one.p_value for one in found])
-    return [
-        Cell(None if one is None else value(one), 2, mark="*" if p <= ALPHA else "")
-        for one, p in zip(found, corrected, strict=True)
-    ]
+
+    cells = []
+    for one, p_value in zip(found, corrected, strict=True):
+        mark = "*" if p_value <= ALPHA else ""
+        cells.append(Cell(None if one is None else value(one), 2, mark=mark))
+    return cells
 
 
 def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -> tuple[list[Row], dict[int, str]]:
-    """Return a row for every layer, and the title above those of each stack."""
+    """Return a row for every layer, and the title above the rows of each stack."""
     rows: list[Row] = []
     sections = {}
     for stack, layers in measures.stacks.items():
@@ -133,25 +150,36 @@ def tabulate_families(measures: Measures) -> Table:
         ("tree", "families, adjusted Rand"),
         ("tree", "cophenetic r"),
     ]
-    marked: dict[str, Row] = {}
+
+    # Tests are corrected over the layers of a stack.
+    silhouettes: dict[str, Row] = {}
     for layers in measures.stacks.values():
-        found = [[one.structure.families for one in layers], [one.structure.scripts for one in layers]]
-        cells = (_mark(column, lambda one: one.silhouette) for column in found)
-        marked |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
+        families = _mark_significant([one.structure.families for one in layers], lambda test: test.silhouette)
+        scripts = _mark_significant([one.structure.scripts for one in layers], lambda test: test.silhouette)
+        silhouettes |= {one.layer: row for one, *row in zip(layers, families, scripts, strict=True)}
 
     def describe(one: LayerMeasures) -> Row:
         structure = one.structure
         fit = None if structure.tree is None else structure.tree.cophenetic_correlation
-        means = [Cell(structure.within, 3), Cell(structure.across, 3)]
-        return [Cell(one.layer), *means, *marked[one.layer], Cell(structure.rand, 2), Cell(fit, 2)]
+        return [
+            Cell(one.layer),
+            Cell(structure.within, 3),
+            Cell(structure.across, 3),
+            *silhouettes[one.layer],
+            Cell(structure.rand, 2),
+            Cell(fit, 2),
+        ]
 
     rows, sections = _list_layers(measures, describe)
-    notes = [f"* p <= {ALPHA} against random groups of the same sizes, after Holm's correction over a stack's layers."]
+    notes = [
+        f"* p <= {ALPHA} compared with random groups of the same sizes, after Holm's correction over the layers of a "
+        "stack."
+    ]
     return Table("Families and scripts", header, rows, notes, sections)
 
 
 def tabulate_reliability(measures: Measures) -> Table:
-    """Return for each layer how far other sentences would have given the same."""
+    """Return for each layer how far other sentences would show the same."""
     header: list[ColumnTitle] = [
         "layer",
         ("95 % interval", "mean width"),
@@ -161,50 +189,63 @@ def tabulate_reliability(measures: Measures) -> Table:
         ("two halves", "r of overlaps"),
     ]
     rows, sections = _list_layers(measures, _reliability_row)
-    return Table("Other sentences of the same languages", header, rows, (), sections)
+    return Table("Reliability with other sentences", header, rows, (), sections)
 
 
 def _reliability_row(one: LayerMeasures) -> Row:
     if one.resampled is None:
         return [Cell(one.layer), *[Cell(None)] * 5]
+
     interval, null, halves = one.resampled.interval, one.resampled.null, one.resampled.halves
-    width = above_diagonal(interval.high - interval.low)
-    numbers = [width.mean(), above_diagonal(null.mean).mean()] if width.size else [math.nan, math.nan]
-    numbers += [null.p_value, float(np.mean(halves.iou)), halves.correlation]
+    widths = above_diagonal(interval.high - interval.low)
+    shuffled = above_diagonal(null.mean)
+    numbers = [
+        widths.mean() if widths.size else math.nan,
+        shuffled.mean() if shuffled.size else math.nan,
+        null.p_value,
+        float(np.mean(halves.iou)),
+        halves.correlation,
+    ]
     return [Cell(one.layer), *(Cell(float(number), 3) for number in numbers)]
 
 
 def tabulate_trends(measures: Measures) -> Table:
-    """Return for each stack whether overlaps rise or fall over its layers."""
-    header: list[ColumnTitle] = ["stack", "of", "a layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
-    rows: list[Row] = [
-        [
-            Cell(stack),
-            Cell(what),
-            Cell(trend.slope, 4, signed=True),
-            Cell(trend.interval[0], 4, signed=True),
-            Cell(trend.interval[1], 4, signed=True),
-            Cell(trend.p_value, 3),
-            Cell(trend.rising, 0),
-            Cell(trend.units, 0),
-        ]
-        for stack in measures.trends
-        for what, trend in (("IoU", measures.trends[stack]), ("IoU above chance", measures.corrected[stack]))
-    ]
+    """Return for each stack the trend of its overlaps over the layers."""
+    header: list[ColumnTitle] = ["stack", "of", "per layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
+    rows: list[Row] = []
+    for stack in measures.trends:
+        rows.append(_trend_row(stack, "IoU", measures.trends[stack]))
+        rows.append(_trend_row(stack, "IoU corrected for chance", measures.corrected[stack]))
+
     notes = [
-        "The slope over layers; its interval leaves out one task at a time (jackknife). Above chance: (IoU - chance) / "
-        "(1 - chance), since larger masks overlap more, whatever their tasks."
+        "Slope over layers; its interval leaves out one task at a time (jackknife). Rising: number of tasks whose "
+        "overlaps rise. Corrected for chance: (IoU - chance) / (1 - chance), since larger masks overlap more, whatever "
+        "their tasks."
     ]
-    return Table("Do overlaps rise or fall", header, rows, notes)
+    return Table("Trends over layers", header, rows, notes)
+
+
+def _trend_row(stack: str, what: str, trend: Trend) -> Row:
+    low, high = trend.interval
+    return [
+        Cell(stack),
+        Cell(what),
+        Cell(trend.slope, 4, signed=True),
+        Cell(low, 4, signed=True),
+        Cell(high, 4, signed=True),
+        Cell(trend.p_value, 3),
+        Cell(trend.rising, 0),
+        Cell(trend.units, 0),
+    ]
 
 
 def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
-    """Return for each stack what texts lose without their own neurons, others' and random ones."""
+    """Return for each stack how much worse texts get without their own neurons, others' and random ones."""
     header: list[ColumnTitle] = [
         "stack",
-        ("harm without", "own"),
-        ("harm without", "others'"),
-        ("harm without", "random"),
+        ("worse without", "own"),
+        ("worse without", "others'"),
+        ("worse without", "random"),
         ("p own >", "others'"),
         ("p own >", "random"),
         "own is worst",
@@ -217,13 +258,17 @@ def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
         rows.append(
             [
                 Cell(stack),
-                *(Cell(value, 4, signed=True) for value in (test.own, test.others, test.random)),
-                *(Cell(value, 3) for value in (test.p_others, test.p_random)),
+                Cell(test.own, 4, signed=True),
+                Cell(test.others, 4, signed=True),
+                Cell(test.random, 4, signed=True),
+                Cell(test.p_others, 3),
+                Cell(test.p_random, 3),
                 Cell(test.strongest, 0),
                 Cell(test.tasks, 0),
             ]
         )
         notes.append(
-            f"{stack}: {100 * ablation.share:.3g} % of the neurons off; harm: how much worse {ablation.metric} gets."
+            f"{stack}: {100 * ablation.share:.3g} % of the neurons off; worse: increase of the loss or decrease of the "
+            f"score, {ablation.metric}."
         )
-    return Table("Switching neurons off", header, rows, notes)
+    return Table("Ablation", header, rows, notes)

@@ -1,4 +1,4 @@
-"""The payload of the report: everything that was measured, as the values that its page shows."""
+"""The payload of the report: all measures as the values that its page shows."""
 
 from __future__ import annotations
 
@@ -33,41 +33,33 @@ def make_payload(
     languages: Sequence[LanguageCard] = (),
     neurons: Sequence[NeuronCard] = (),
 ) -> dict[str, Any]:
-    """Return what the report shows of the neurons: see `write_report` for its parts.
+    """Return the values that the report shows; `write_report` describes its parts.
 
     Args:
-        measures: of a set of masks.
-        title: of the report.
-        ablations: by stack, where neurons were switched off.
-        languages: their cards.
-        neurons: the cards of the neurons that those name.
+        measures: Measures of a set of masks.
+        title: Title of the report.
+        ablations: Ablation of each stack whose neurons were switched off.
+        languages: Cards of the languages.
+        neurons: Cards of the neurons that the cards of languages name.
     """
     masks = measures.masks
+    ablations = ablations or {}
     return {
         "title": title,
         "subtitle": f"The neurons of {len(masks.tasks)} tasks in {len(masks.layers)} layers.",
         "version": f"neuronspec {__version__}",
         "summary": [asdict(finding) for finding in describe_measures(measures, ablations)],
         "missing": dict(measures.missing),
-        "panels": {stack: _show_panel(layers[0].compared) for stack, layers in measures.stacks.items()},
-        "layers": [
-            {"name": layer, "stack": one.compared.stack, "width": masks.widths[layer]}
-            for layer, one in measures.layers.items()
-        ],
+        "panels": {stack: _show_compared(layers[0].compared) for stack, layers in measures.stacks.items()},
+        "layers": _show_layers(measures),
         "ks": [*map(str, measures.by_share), CHOSEN],
         "k": CHOSEN,
         **_show_overlaps(measures),
-        "sparsity": {
-            layer: {"tasks": masks.tasks, "values": values.tolist()} for layer, values in masks.sparsity().items()
-        },
-        "trees": {
-            layer: _show_tree(one.structure.tree)
-            for layer, one in measures.layers.items()
-            if one.structure.tree is not None
-        },
+        "sparsity": _show_sparsity(measures),
+        "trees": _show_trees(measures),
         "progression": {layer: _show_box(one) for layer, one in measures.layers.items() if one.pairs.size},
         "tables": {"statistics": list(tabulate_measures(measures, ablations).values())},
-        "ablation": {stack: _show_ablation(ablation) for stack, ablation in (ablations or {}).items()},
+        "ablation": {stack: _show_ablation(ablation) for stack, ablation in ablations.items()},
         "cards": _show_cards(languages, neurons) if languages else None,
         "signature": masks.signature,
         "methods": [describe_rule(masks.signature), *METHOD_NOTES],
@@ -75,36 +67,53 @@ def make_payload(
     }
 
 
-def _show_panel(panel: ComparedTasks) -> dict[str, Any]:
-    known = bool(panel.languages)
+def _show_compared(compared: ComparedTasks) -> dict[str, Any]:
+    are_languages = bool(compared.languages)
     return {
-        "title": panel.title,
-        "tasks": panel.tasks,
-        "labels": panel.labels,
-        "names": panel.names,
-        "families": panel.families if known else [],
-        "scripts": panel.scripts if known else [],
+        "title": compared.title,
+        "tasks": compared.tasks,
+        "labels": compared.labels,
+        "names": compared.names,
+        "families": compared.families if are_languages else [],
+        "scripts": compared.scripts if are_languages else [],
     }
+
+
+def _show_layers(measures: Measures) -> list[dict[str, Any]]:
+    widths = measures.masks.widths
+    return [
+        {"name": layer, "stack": one.compared.stack, "width": widths[layer]} for layer, one in measures.layers.items()
+    ]
 
 
 def _show_overlaps(measures: Measures) -> dict[str, Any]:
-    layers = measures.layers.items()
-    resampled = {layer: one.resampled for layer, one in layers if one.resampled is not None}
+    """Return the pairs above the diagonal for each layer: IoU for each k, intervals, and z."""
+    iou, z_chance, low, high, z_shuffled = {}, {}, {}, {}, {}
 
-    return {
-        "iou": {
-            layer: {
-                str(k): pack_fractions(above_diagonal(measure_overlap(other, one.layer, one.compared)))
-                for k, other in measures.by_share.items()
-            }
-            | {CHOSEN: pack_fractions(one.pairs)}
-            for layer, one in layers
-        },
-        "low": {layer: pack_fractions(above_diagonal(one.interval.low)) for layer, one in resampled.items()},
-        "high": {layer: pack_fractions(above_diagonal(one.interval.high)) for layer, one in resampled.items()},
-        "z_chance": {layer: pack_floats(above_diagonal(one.chance.z(one.iou))) for layer, one in layers},
-        "z_shuffled": {layer: pack_floats(above_diagonal(one.null.z)) for layer, one in resampled.items()},
-    }
+    for layer, one in measures.layers.items():
+        iou[layer] = {
+            str(k): pack_fractions(above_diagonal(measure_overlap(masks, layer, one.compared)))
+            for k, masks in measures.by_share.items()
+        }
+        iou[layer][CHOSEN] = pack_fractions(one.pairs)
+        z_chance[layer] = pack_floats(above_diagonal(one.chance.z(one.iou)))
+
+        if one.resampled is not None:
+            low[layer] = pack_fractions(above_diagonal(one.resampled.interval.low))
+            high[layer] = pack_fractions(above_diagonal(one.resampled.interval.high))
+            z_shuffled[layer] = pack_floats(above_diagonal(one.resampled.null.z))
+
+    return {"iou": iou, "low": low, "high": high, "z_chance": z_chance, "z_shuffled": z_shuffled}
+
+
+def _show_sparsity(measures: Measures) -> dict[str, Any]:
+    masks = measures.masks
+    return {layer: {"tasks": masks.tasks, "values": values.tolist()} for layer, values in masks.sparsity().items()}
+
+
+def _show_trees(measures: Measures) -> dict[str, Any]:
+    trees = {layer: one.structure.tree for layer, one in measures.layers.items()}
+    return {layer: _show_tree(tree) for layer, tree in trees.items() if tree is not None}
 
 
 def _show_tree(tree: Tree) -> dict[str, Any]:
@@ -123,48 +132,43 @@ def _show_box(one: LayerMeasures) -> dict[str, float]:
 
 
 def _show_ablation(ablation: Ablation) -> dict[str, Any]:
-    off = f"{100 * ablation.share:.3g} % of each {ablation.stack} layer's neurons off"
+    off = f"{100 * ablation.share:.3g} % of each {ablation.stack} layer's neurons are off"
     return {
         "texts": ablation.tasks,
         "switched": [*ablation.tasks, "random"],
         "changes": ablation.matrix.tolist(),
         "metric": ablation.metric,
-        "note": f"{off}: of the column's task, or random ones of the row's own; positive is worse.",
+        "note": f"{off}: those of the column's task, or random ones of the row's own task; positive is worse.",
     }
 
 
 def _show_cards(languages: Sequence[LanguageCard], neurons: Sequence[NeuronCard]) -> dict[str, Any]:
-    sentences: dict[tuple[str, tuple[str, ...]], int] = {}  # each is written once
+    """Return the cards; every example sentence is written once, and cards refer to its number."""
+    numbers: dict[tuple[str, tuple[str, ...]], int] = {}
     shown = {}
     for card in neurons:
-        examples = [
-            {
-                "sentence": sentences.setdefault((one.task, tuple(one.tokens)), len(sentences)),
-                "position": one.position,
-                "value": one.value,
-            }
-            for one in card.examples
-        ]
+        examples = []
+        for one in card.examples:
+            number = numbers.setdefault((one.task, tuple(one.tokens)), len(numbers))
+            examples.append({"sentence": number, "position": one.position, "value": one.value})
         shown[card.name] = {"owners": card.owners, "frequencies": card.frequencies, "examples": examples}
+
     return {
-        "sentences": [{"task": task, "tokens": tokens} for task, tokens in sentences],
-        "languages": [
-            {
-                "name": card.name,
-                "label": card.label,
-                "stack": card.stack,
-                "layers": [
-                    {
-                        "layer": place.layer,
-                        "own": place.own,
-                        "exclusive": place.exclusive,
-                        "shared_by_all": place.shared,
-                    }
-                    for place in card.places
-                ],
-                "neurons": [{"id": f"{layer}:{neuron}"} for layer, neuron in card.neurons],
-            }
-            for card in languages
-        ],
+        "sentences": [{"task": task, "tokens": tokens} for task, tokens in numbers],
+        "languages": [_show_language(card) for card in languages],
         "neurons": shown,
+    }
+
+
+def _show_language(card: LanguageCard) -> dict[str, Any]:
+    layers = [
+        {"layer": one.layer, "own": one.own, "exclusive": one.exclusive, "shared_by_all": one.shared}
+        for one in card.layer_shares
+    ]
+    return {
+        "name": card.name,
+        "label": card.label,
+        "stack": card.stack,
+        "layers": layers,
+        "neurons": [{"id": f"{layer}:{neuron}"} for layer, neuron in card.neurons],
     }

@@ -1,4 +1,4 @@
-"""Findings about reliability: other sentences, and other seeds."""
+"""Findings about reliability: whether other sentences, or another seed, would show the same."""
 
 from __future__ import annotations
 
@@ -9,32 +9,53 @@ import numpy as np
 
 from neuronspec.analysis.layer_measures import LayerMeasures
 from neuronspec.analysis.measures import Measures
-from neuronspec.report.finding import RELIABLE_CORRELATION, Finding, format_range
+from neuronspec.report.finding import Finding, format_range
+
+RELIABLE_CORRELATION = 0.8  # overlaps that agree so far are well measured
 
 
 def describe_reliability(measures: Measures, stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
-    """Say how far other sentences, or another seed, would give the same."""
-    found = []
+    """Say how far the overlaps agree between halves of the sentences, and with other masks."""
+    return [*_describe_halves(stack, layers), *_describe_other_masks(measures, stack, layers)]
+
+
+def _describe_halves(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
+    """Say how well two halves of the sentences agree, and how many sentences are enough."""
     resampled = [one.resampled for one in layers if one.resampled is not None]
     correlations = [one.halves.correlation for one in resampled if not math.isnan(one.halves.correlation)]
-    if correlations:
-        text = f"Overlaps of two halves of the sentences correlate by {min(correlations):.2f} or more in the {stack}"
-        if resampled[0].curve:
-            place = len(resampled[0].curve) // 2  # near its end a mask must be near that of all, whose part it is
-            size = resampled[0].curve[place].sentences
-            near = float(np.mean([one.curve[place].iou for one in resampled]))
-            text += f"; masks of {size} sentences a task have an IoU of {near:.2f} with those of all"
-        firm = min(correlations) >= RELIABLE_CORRELATION
-        rest = "" if firm else ": there are too few sentences, or the overlaps hardly differ"
-        found.append(Finding("finding" if firm else "caveat", f"{text}{rest}."))
+    if not correlations:
+        return []
+
+    least = min(correlations)
+    text = f"Overlaps of two halves of the sentences correlate at r = {least:.2f} or more in the {stack}"
+    curve = resampled[0].curve
+    if curve:
+        middle = len(curve) // 2  # near its end, a mask must be close to the mask of all sentences
+        near = float(np.mean([one.curve[middle].iou for one in resampled]))
+        text += (
+            f"; masks from {curve[middle].sentences} sentences per task have an IoU of {near:.2f} with those from all"
+        )
+
+    if least >= RELIABLE_CORRELATION:
+        return [Finding("finding", f"{text}.")]
+    return [Finding("caveat", f"{text}: there are too few sentences, or the overlaps hardly differ.")]
+
+
+def _describe_other_masks(measures: Measures, stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
+    """Say how well the overlaps agree with those of each set of other masks."""
+    found = []
     for name, by_layer in measures.against.items():
-        values = [by_layer[one.layer] for one in layers if not math.isnan(by_layer[one.layer])]
-        if not values:
-            text = f"The {stack}'s overlaps are not compared with those of {name}: they are too few, or all the same."
+        known = [by_layer[one.layer] for one in layers if not math.isnan(by_layer[one.layer])]
+        if not known:
+            text = (
+                f"The {stack}'s overlaps were not compared with those of {name}: there are too few, or they are equal."
+            )
             found.append(Finding("caveat", text))
             continue
-        firm = min(values) >= RELIABLE_CORRELATION
-        rest = "" if firm else ": what differs is not of the languages alone"
-        text = f"The {stack}'s overlaps correlate with those of {name} by {format_range(values)}{rest}."
-        found.append(Finding("finding" if firm else "caveat", text))
+
+        text = f"The {stack}'s overlaps correlate with those of {name} at r = {format_range(known)}"
+        if min(known) >= RELIABLE_CORRELATION:
+            found.append(Finding("finding", f"{text}."))
+        else:
+            found.append(Finding("caveat", f"{text}: the differences are not due to the languages alone."))
     return found

@@ -29,7 +29,7 @@ const views = [];
 let theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 let printing = false;
 
-// ---- elements, numbers, colours
+// ---- elements, numbers, colors
 
 const find = (id) => document.getElementById(id);
 
@@ -163,7 +163,7 @@ function showOverlap() {
   addStackAndLayer(controls);
   if (ks.length > 1) addSlider(controls, "Coverage k", ks, "k");
   addChoice(controls, "Order", "order", () => orders());
-  addChoice(controls, "Colours span", "scale", () => [
+  addChoice(controls, "Color scale", "scale", () => [
     ["layer", "this layer"],
     ["all", "all layers"],
   ]);
@@ -197,7 +197,7 @@ function drawOverlap(matrix) {
     rows: items,
     columns: items,
     value: (a, b) => pick(pairs, a.i, b.i, items.length),
-    colour: (value) => ramp((value - low) / (high - low)),
+    color: (value) => ramp((value - low) / (high - low)),
   });
   find("overlap-caption").replaceChildren(
     make("strong", {}, say(layer.name)),
@@ -212,7 +212,7 @@ function drawOverlap(matrix) {
   );
   find("heatmap").setAttribute(
     "aria-label",
-    `Heat map of ${items.length} languages in ${layer.name}: IoU ${formatShare(low)} to ${formatShare(high)}. Arrow keys move between cells; Enter keeps one.`,
+    `Heat map of ${items.length} languages in ${layer.name}: IoU ${formatShare(low)} to ${formatShare(high)}. Arrow keys move between cells; Enter pins one.`,
   );
   const present = families.filter((family) => items.some((item) => item.family === family));
   find("families").replaceChildren(...present.map((family) => make("span", {}, makeSwatch(family), say(family))));
@@ -248,8 +248,8 @@ function readDoubts(read) {
   const [low, high, chance, shuffled] = ["low", "high", "z_chance", "z_shuffled"].map((part) => read(part));
   const lines = [];
   if (low !== null && high !== null) lines.push(`95 % interval ${formatShare(low)} to ${formatShare(high)}`);
-  if (chance !== null) lines.push(`z = ${formatScore(chance)} against sets drawn by chance`);
-  if (shuffled !== null) lines.push(`z = ${formatScore(shuffled)} against shuffled sentences`);
+  if (chance !== null) lines.push(`z = ${formatScore(chance)} compared with random sets of the same sizes`);
+  if (shuffled !== null) lines.push(`z = ${formatScore(shuffled)} compared with shuffled sentences`);
   return lines.map((line) => make("p", { class: "quiet" }, line));
 }
 
@@ -347,7 +347,7 @@ function makeAblation(stack, { texts, switched, changes, metric, note }) {
       rows: items(texts),
       columns: items(switched),
       value: (a, b) => changes[a.i]?.[b.i] ?? null,
-      colour: (value) => ramp(0.5 + value / widest / 2),
+      color: (value) => ramp(0.5 + value / widest / 2),
     });
   });
   addTable(table, () =>
@@ -493,7 +493,7 @@ function addCopying(button, read) {
       .then(() => navigator.clipboard.writeText(read()))
       .then(
         () => tell("Copied"),
-        () => tell("Please select and copy it by hand"),
+        () => tell("Please select and copy it manually"),
       ),
   );
 }

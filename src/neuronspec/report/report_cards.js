@@ -244,11 +244,11 @@ function showNeuron() {
     make(
       "div",
       { class: "columns" },
-      make("div", {}, make("p", { class: "quiet" }, "Share of units in which it is active"), bars, rest),
+      make("div", {}, make("p", { class: "quiet" }, `Share of ${data.signature?.unit ?? "sentence"}s in which it is active`), bars, rest),
       make(
         "div",
         {},
-        make("p", { class: "quiet" }, sentences.length ? "What activates it most" : "No example sentences were kept."),
+        make("p", { class: "quiet" }, sentences.length ? "Sentences that activate it most" : "No example sentences were kept."),
         make("ul", { class: "examples" }, ...sentences),
       ),
     ),

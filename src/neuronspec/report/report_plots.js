@@ -77,7 +77,7 @@ function locate(place, event) {
   return i >= 0 && j >= 0 && i < place.rows && j < place.columns ? [i, j] : null;
 }
 
-function paintCells({ rows, columns, value, colour }) {
+function paintCells({ rows, columns, value, color }) {
   const image = make("canvas", { width: columns.length || 1, height: rows.length || 1 });
   const context = image.getContext("2d");
   const pixels = context.createImageData(image.width, image.height);
@@ -86,7 +86,7 @@ function paintCells({ rows, columns, value, colour }) {
     for (const column of columns) {
       const found = value(row, column);
       if (found !== null)
-        [pixels.data[at], pixels.data[at + 1], pixels.data[at + 2], pixels.data[at + 3]] = [...colour(found), 255];
+        [pixels.data[at], pixels.data[at + 1], pixels.data[at + 2], pixels.data[at + 3]] = [...color(found), 255];
       at += 4;
     }
   }

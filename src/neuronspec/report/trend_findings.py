@@ -1,4 +1,4 @@
-"""Findings about trends of the overlaps over layers."""
+"""Findings about trends of the overlaps over the layers of a stack."""
 
 from __future__ import annotations
 
@@ -11,30 +11,47 @@ from neuronspec.analysis.structure import ALPHA
 from neuronspec.report.finding import MIN_TASKS, Finding
 from neuronspec.statistics.trends import Trend
 
-_PAPER = {"encoder": "x to {}", "decoder": "{} to x"}  # what the paper compares
+_PAPER_TITLES = {"encoder": "x to {}", "decoder": "{} to x"}  # the tasks that the paper compares
+_PAPER_TRENDS = {"encoder": "rise", "decoder": "fall"}
 
 
 def describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
-    """Say whether overlaps rise or fall over the layers; the paper: rise in the encoder, fall in the decoder."""
-    trend = measures.trends[stack]
+    """Say whether overlaps rise or fall over the layers; in the paper they rise in the encoder, fall in the decoder."""
+    trend, corrected = measures.trends[stack], measures.corrected[stack]
     if math.isnan(trend.p_value):
-        text = f"Whether overlaps rise or fall over the {stack} is not tested: it takes 2 layers and {MIN_TASKS} tasks."
+        text = f"The trend over the {stack} was not tested: the test needs 2 layers and {MIN_TASKS} tasks."
         return [Finding("caveat", text)]
-    corrected = measures.corrected[stack]
-    numbers = f"{_format_slope(trend)}; above chance {_format_slope(corrected)}; IoU a layer, 95 % over tasks"
-    if trend.p_value > ALPHA and corrected.p_value > ALPHA:
-        return [Finding("caveat", f"Overlaps neither rise nor fall for certain over the {stack} ({numbers}).")]
-    way = "rise" if trend.slope > 0 else "fall"
-    if max(trend.p_value, corrected.p_value) > ALPHA or (trend.slope > 0) != (corrected.slope > 0):
-        told = f"{way} with the masks' sizes" if trend.p_value <= ALPHA else "neither rise nor fall for certain"
-        above = f"{'rise' if corrected.slope > 0 else 'fall'}" if corrected.p_value <= ALPHA else "show no trend"
-        text = f"Overlaps {told} over the {stack}; above what masks of such sizes share by chance they {above}"
-        return [Finding("caveat", f"{text} ({numbers}).")]
-    paper = "rise" if stack == "encoder" else "fall"
-    as_there = ", as in the paper" if way == paper else f", where the paper finds that they {paper}"
-    if layers[0].compared.title != _PAPER[stack].format(measures.pivot):
-        as_there = ""  # the paper compares other tasks there
-    return [Finding("finding", f"Overlaps {way} over the {stack}, above chance too{as_there} ({numbers}).")]
+
+    numbers = f"{_format_slope(trend)}; corrected for chance {_format_slope(corrected)}; IoU per layer, 95 % over tasks"
+    is_significant, is_corrected_significant = trend.p_value <= ALPHA, corrected.p_value <= ALPHA
+    way, corrected_way = _name_way(trend), _name_way(corrected)
+
+    if not is_significant and not is_corrected_significant:
+        text = f"Overlaps neither rise nor fall significantly over the {stack} ({numbers})."
+        return [Finding("caveat", text)]
+
+    if is_significant and is_corrected_significant and way == corrected_way:
+        paper = _compare_with_paper(measures, stack, layers, way)
+        text = f"Overlaps {way} over the {stack}, also when corrected for chance{paper} ({numbers})."
+        return [Finding("finding", text)]
+
+    # Only the overlaps or only those corrected for chance have a trend, or they contradict each other.
+    raw = f"{way} with the masks' sizes" if is_significant else "neither rise nor fall significantly"
+    above = corrected_way if is_corrected_significant else "show no trend"
+    text = f"Overlaps {raw} over the {stack}; corrected for what masks of these sizes share by chance, they {above}"
+    return [Finding("caveat", f"{text} ({numbers}).")]
+
+
+def _compare_with_paper(measures: Measures, stack: str, layers: Sequence[LayerMeasures], way: str) -> str:
+    """Return how a trend compares with the paper's; nothing where the paper compares other tasks."""
+    if layers[0].compared.title != _PAPER_TITLES[stack].format(measures.pivot):
+        return ""
+    paper = _PAPER_TRENDS[stack]
+    return ", as in the paper" if way == paper else f", whereas in the paper they {paper}"
+
+
+def _name_way(trend: Trend) -> str:
+    return "rise" if trend.slope > 0 else "fall"
 
 
 def _format_slope(trend: Trend) -> str:
