@@ -15,15 +15,15 @@ class NeuronspecError(Exception):
 
 
 class NeuronspecWarning(UserWarning):
-    """Something the user should look at, but which does not stop the work."""
+    """Something that the user should look at, but that does not stop the work."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the known names nearest to `name`.
 
     Args:
-        name: what was given.
-        known: every valid name.
+        name: Name that was given.
+        known: All valid names.
 
     Returns:
         `" (did you mean 'de'?)"`, or an empty string where nothing is near.
@@ -38,14 +38,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         near = [candidate for candidate in names if candidate.lower() == name.lower()]
     if not near:
         return ""
-    return f" (did you mean {' or '.join(repr(candidate) for candidate in near)}?)"
+
+    suggested = " or ".join(map(repr, near))
+    return f" (did you mean {suggested}?)"
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error, or its name where it says nothing.
+    """Return the first line of another library's error, or the name of the error if it has no message.
 
     Example:
         >>> first_line(ValueError("no such thing\\nmore about it")), first_line(KeyError())
         ('no such thing', 'KeyError')
     """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    message = str(error).strip() or type(error).__name__
+    return message.splitlines()[0]

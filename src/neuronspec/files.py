@@ -23,48 +23,62 @@ from neuronspec.terminal import escape
 
 @contextlib.contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path` in one rename.
+    """Yield a temporary path next to `path`; on success it replaces `path` in one rename.
 
     Whatever the body writes there, a file or a directory, is flushed to disk before the rename (promise R3);
     if the body fails, nothing is left behind and an earlier `path` is untouched.
 
     Args:
-        path: the file or directory to publish. Missing parents are created.
+        path: File or directory to publish. Missing parents are created.
 
     Yields:
         The path to write to. The body creates it, as a file or as a directory.
 
     Raises:
-        NeuronspecError: the disk is full or read-only, or something else than a file or directory is in the way.
+        NeuronspecError: If the disk is full or read-only, or something other than a file or directory is in the way.
     """
     if path.is_symlink():
-        path = path.resolve()  # what it points to is written, and it stays
+        path = path.resolve()  # what it points to is written, and the link stays
     if not path.name or (path.exists() and not path.is_file() and not path.is_dir()):
         raise NeuronspecError(f"cannot write {path}: it is no place for a file; choose another")
-    temporary = path.with_name(f".{path.name}.tmp")  # the same each time: what a killed run left is cleared
+
+    temporary = path.with_name(f".{path.name}.tmp")  # the same each time, so that leftovers of a killed run are cleared
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
         try:
             yield temporary
-            for file in [temporary] if temporary.is_file() else filter(Path.is_file, temporary.rglob("*")):
-                file.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner may read
+            _allow_reading(temporary)
             _sync(temporary)
-            if temporary.is_dir() and path.exists():  # a directory cannot be renamed over a full one
-                old = path.with_name(f".{path.name}.old")
-                _remove(old)
-                path.rename(old)
-                temporary.rename(path)
-                _remove(old)
-            else:
-                temporary.replace(path)
+            _replace(path, temporary)
             _sync_entry(path.parent)
         finally:
             _remove(temporary)
 
 
+def _allow_reading(path: Path) -> None:
+    """Give files the usual permissions: safetensors writes files that only their owner may read."""
+    files = [path] if path.is_file() else filter(Path.is_file, path.rglob("*"))
+    for file in files:
+        file.chmod(0o666 & ~_umask())
+
+
+def _replace(path: Path, temporary: Path) -> None:
+    """Rename a temporary file or directory to `path`."""
+    if not (temporary.is_dir() and path.exists()):
+        temporary.replace(path)
+        return
+
+    # A directory cannot be renamed over a full one.
+    old = path.with_name(f".{path.name}.old")
+    _remove(old)
+    path.rename(old)
+    temporary.rename(path)
+    _remove(old)
+
+
 def refuse_links(directory: Path) -> None:
-    """Refuse a directory of results in which a link leads out of it: what is written there would land elsewhere.
+    """Refuse a directory of results with a link that leads out of it, since results would be written elsewhere.
 
     Archives and repositories can carry such links, and `publish` writes what a link points to. The directory itself
     may be a link.
@@ -73,7 +87,7 @@ def refuse_links(directory: Path) -> None:
         directory: Directory that results will be written into; it need not exist.
 
     Raises:
-        NeuronspecError: It holds such a link.
+        NeuronspecError: If it holds such a link.
     """
     root = directory.resolve()
     for folder, folders, files in os.walk(directory):
@@ -93,7 +107,7 @@ def _is_inside(link: Path, root: Path) -> bool:
 
 
 def _umask() -> int:
-    """Return the process' mask of file permissions, which can only be read by setting it."""
+    """Return the mask of file permissions of this process, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -115,6 +129,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EISDIR: "a directory is in its place; choose another name",
             errno.EEXIST: "a part of this path is a file, not a directory; choose another place with --out",
         }
+
         number = error.errno if isinstance(error, OSError) else _error_number(error)
         if number not in reasons:
             raise
@@ -136,7 +151,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        NeuronspecError: the file is missing or is not JSON.
+        NeuronspecError: If the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -147,10 +162,11 @@ def read_json(path: Path) -> Any:
 
 
 def format_csv(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV in which no cell is a formula to a spreadsheet; every CSV file of ours is made here.
+    """Return rows as CSV in which no cell is a formula to a spreadsheet; all our CSV files are made here.
 
-    Names come from strangers, and spreadsheets compute what begins with `=`, `+`, `-` or `@`: such text gets an
-    apostrophe in front. Numbers stay numbers, negative ones too. Control characters are escaped: no cell ends a row.
+    Names come from strangers, and spreadsheets evaluate text that begins with `=`, `+`, `-` or `@`: such text gets an
+    apostrophe in front. Numbers stay numbers, including negative ones. Control characters are escaped, so that no
+    cell ends a row.
 
     Example:
         >>> print(format_csv([["name", "gain"], ["=1+1", -0.3], ["-0.3", None]]), end="")
@@ -159,19 +175,23 @@ def format_csv(rows: Iterable[Iterable[object]]) -> str:
         -0.3,
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_defuse(cell) for cell in row] for row in rows)
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow(map(_defuse, row))
     return text.getvalue()
 
 
 def _defuse(cell: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet evaluates as a formula."""
     if not isinstance(cell, str):
         return cell
+
     text = escape(cell)
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    is_formula = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
-# What spreadsheets look at first: white space may stand before it, and East Asian ones know wide signs too.
+# The beginning of a formula. White space may come first, and East Asian spreadsheets accept wide signs as well.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]\s*\S")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -188,10 +208,11 @@ def hash_json(value: Any) -> str:
 
 
 def hash_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a directory's file names and contents."""
+    """Return the SHA-256 of a file, or of the names and contents of the files in a directory."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return hash_json({file.relative_to(path).as_posix(): hash_path(file) for file in files})
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""Libraries that not everyone has: imported when they are needed, and what to install where they are missing."""
+"""Optional libraries: imported when they are needed, with advice on what to install if they are missing."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def import_library(module: str, needed_for: str, extra: str = "", requirement: s
 
     Args:
         module: Name of the module to import, such as `ctranslate2.converters`.
-        needed_for: What needs it, as the beginning of a sentence: `"LoRA"`.
-        extra: Extra of neuronspec that brings it; empty where it comes with neuronspec itself.
-        requirement: What pip calls it, where that is not the module's name: `"py3langid>=0.4"`.
+        needed_for: Feature that needs it, as the beginning of a sentence: `"LoRA"`.
+        extra: Extra of neuronspec that includes it; empty if it comes with neuronspec itself.
+        requirement: Requirement for pip, if that differs from the module's name: `"py3langid>=0.4"`.
 
     Returns:
         The module.
 
     Raises:
-        NeuronspecError: It is not installed, or it is, but cannot be imported because of something else.
+        NeuronspecError: If it is not installed, or is installed but cannot be imported for another reason.
 
     Example:
         >>> import_library("json", "reading", requirement="json").loads("1")
@@ -39,7 +39,8 @@ def import_library(module: str, needed_for: str, extra: str = "", requirement: s
     except ModuleNotFoundError as error:
         library, lacking = module.partition(".")[0], (error.name or "").partition(".")[0]
         if lacking in ("", library):
-            raise NeuronspecError(_advise(library, needed_for, extra, requirement)) from error
+            advice = _advise(library, needed_for, extra=extra, requirement=requirement)
+            raise NeuronspecError(advice) from error
         raise NeuronspecError(
             f"{needed_for} needs {library}, which is installed, but {library} itself needs {lacking}, which is not: "
             f"pip install {lacking}"
@@ -59,25 +60,26 @@ def find_library(module: str, needed_for: str, extra: str = "", requirement: str
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # a module that is half imported has no specification
         found = None
+
     if found is not None and not found.submodule_search_locations:
         found = _find_package(module) or found
     if found is None:
-        raise NeuronspecError(_advise(module, needed_for, extra, requirement))
+        raise NeuronspecError(_advise(module, needed_for, extra=extra, requirement=requirement))
     return found
 
 
 def _find_package(module: str) -> ModuleSpec | None:
-    """Return where the package of a name is: a script of that name may come before it.
+    """Return where the package with this name is, even if a script of the same name comes first.
 
-    Python puts the folder of a command, `bin`, first on its path, and some libraries install a script there that is
-    called like themselves.
+    Python puts the folder of a command, `bin`, first on its path, and some libraries install a script there that has
+    their own name.
     """
     specs = (PathFinder.find_spec(module, [place]) for place in sys.path)
     return next((spec for spec in specs if spec is not None and spec.submodule_search_locations), None)
 
 
-def _advise(library: str, needed_for: str, extra: str, requirement: str) -> str:
-    """Return what to install."""
+def _advise(library: str, needed_for: str, *, extra: str, requirement: str) -> str:
+    """Return a sentence that says what to install."""
     quoted = f"'{requirement}'" if requirement else library
     ways = [f"pip install 'neuronspec[{extra}]'"] if extra else []
     advice = ", or ".join([*ways, f"pip install {quoted}"])

@@ -1,4 +1,4 @@
-"""Names of layers, tasks and systems: what a file may call them, and how they become paths.
+"""Names of layers, tasks and systems: which names a file may use, and how names become paths.
 
 Mask files, counts and results come from strangers too. Their names end up in paths, tables and on terminals, so they
 are checked where a file is loaded, and `child` makes paths of them that stay in their folder.

@@ -19,17 +19,17 @@ _PRIVATE = re.compile(r"[xX]-[A-Za-z0-9-]+")
 
 @functools.lru_cache(maxsize=4096)
 def split_direction(task: str) -> tuple[str, str]:
-    """Return the source and target language of a translation direction, each as it is written there.
+    """Return the source and target language of a translation direction, spelled as in the direction.
 
-    With one hyphen, the sides are what it separates, even if nobody knows them. Codes may hold hyphens of their own:
-    with several hyphens, the sides are those that are known languages and written as usual (`zh-Hant`, `pt-BR`),
-    then those that are known at all, then those that begin with a known language (`gsw-bern`).
+    A single hyphen separates the two sides, even if nobody knows them. Codes can contain hyphens themselves: of the
+    ways to split at one of several hyphens, the best has two known languages that are written as usual (`zh-Hant`,
+    `pt-BR`), then two known languages in any form, then two sides that begin with a known language (`gsw-bern`).
 
     Args:
-        task: `src-tgt`, each side in any spelling.
+        task: Direction `src-tgt`, each side in any spelling.
 
     Raises:
-        NeuronspecError: the text is no direction, or it can be read in several ways.
+        NeuronspecError: If the text is no direction, or can be read in several ways.
 
     Example:
         >>> split_direction("de-en"), split_direction("zh-Hant-pt-BR"), split_direction("hsb-x-foo")
@@ -37,7 +37,9 @@ def split_direction(task: str) -> tuple[str, str]:
     """
     readings = _list_readings(task)
     if _is_variety(task) or not readings:
-        raise NeuronspecError(f"{_explain(task)}; expected two languages joined by a hyphen, such as 'de-en'")
+        raise NeuronspecError(
+            f"{_explain_no_direction(task)}; expected two languages joined by a hyphen, such as 'de-en'"
+        )
 
     ranks = [_rank(reading) for reading in readings]
     best = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == min(ranks)]
@@ -54,7 +56,7 @@ def join_direction(source: str, target: str) -> str:
     """Return the direction `source-target`, which `split_direction` takes apart again.
 
     Raises:
-        NeuronspecError: a side cannot be a code, or the direction would not read back as these two.
+        NeuronspecError: If a side cannot be a code, or the direction would not read back as these two.
 
     Example:
         >>> join_direction("zh-Hant", "en")
@@ -84,6 +86,7 @@ def find_sides(task: str) -> tuple[str, str] | None:
 
 
 def _list_readings(task: str) -> list[tuple[str, str]]:
+    """Return all ways to split a text at a hyphen into two codes."""
     cuts = [place for place, letter in enumerate(task) if letter == "-"]
     readings = [(task[:cut], task[cut + 1 :]) for cut in cuts]
     return [reading for reading in readings if all(map(_is_code, reading))]
@@ -98,6 +101,7 @@ def _is_code(text: str) -> bool:
 
 
 def _is_variety(text: str) -> bool:
+    """Return whether a text with hyphens is one known language in a script or region, such as `zh-Hant`."""
     return "-" in text and _VARIETY.fullmatch(text) is not None and read_code(text).registered
 
 
@@ -119,8 +123,8 @@ def _rank_side(side: str) -> int:
     return 3 if read_code(side.partition("-")[0]).registered else 4
 
 
-def _explain(task: str) -> str:
-    """Say why a text is no direction."""
+def _explain_no_direction(task: str) -> str:
+    """Return why a text is no direction."""
     if _is_code(task) and find_language(task).family != UNKNOWN:
         return f"{task!r} is one language, {find_language(task).name}, not a direction"
     hyphenated = task.replace("_", "-", 1)
@@ -139,12 +143,12 @@ def _is_known(text: str) -> bool:
 def match_direction(task: str, tasks: Iterable[str]) -> str | None:
     """Return the task that means the direction `task`, or None: the same name first, then the same two languages.
 
-    Use it where a direction that somebody wrote meets the names of masks, counts or adapters.
+    Use it to look up a direction that somebody wrote among the names of masks, counts or adapters.
 
     Args:
-        task: a direction in any spelling, or any other name of a task.
-        tasks: names of tasks; names that are no directions match only themselves. Of several that mean the same, the
-            shortest is taken, then the first in alphabetical order.
+        task: Direction in any spelling, or any other name of a task.
+        tasks: Names of tasks; names that are no directions match only themselves. If several mean the same, the
+            shortest is chosen, then the first in alphabetical order.
 
     Example:
         >>> match_direction("deu_Latn-eng_Latn", ["de-en", "en-de"]), match_direction("law", ["de-en"])
@@ -154,18 +158,18 @@ def match_direction(task: str, tasks: Iterable[str]) -> str | None:
     if task in names:
         return task
     meanings = _read_direction(task)
-    return None if meanings is None else _index(names).get(meanings)
+    return None if meanings is None else _index_directions(names).get(meanings)
 
 
 def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
-    """Return the pivot as tasks write it, in whatever spelling it is given.
+    """Return the pivot in the spelling that the tasks use.
 
     Args:
-        tasks: names of tasks; names that are no directions count for nothing.
-        pivot: code of the language that most directions have in common.
+        tasks: Names of tasks; names that are no directions are ignored.
+        pivot: Code, in any spelling, of the language that most directions have in common.
 
     Raises:
-        NeuronspecError: the pivot cannot be a language code.
+        NeuronspecError: If the pivot cannot be a language code.
 
     Example:
         >>> spell_pivot(["eng_Latn-deu_Latn"], "en")
@@ -176,7 +180,7 @@ def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _index(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
+def _index_directions(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
     found: dict[tuple[Meaning, Meaning], str] = {}
     for name in sorted(names, key=lambda name: (len(name), name)):
         meanings = _read_direction(name)

@@ -1,4 +1,4 @@
-"""Finding languages by their codes, in every spelling, and telling whether two codes mean the same one."""
+"""Looking up languages by their codes in every spelling, and comparing what codes mean."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def find_language(code: str) -> Language:
     the code names one.
 
     Args:
-        code: any code, one of your own included.
+        code: Any code, including one of your own.
 
     Raises:
-        NeuronspecError: the text cannot be a code: it is empty, or holds white space, slashes or control characters.
+        NeuronspecError: If the text cannot be a code: it is empty, or holds white space, slashes or control
+            characters.
 
     Example:
         >>> find_language("deu_Latn").name, find_language("__de__").family, find_language("srp-Latn").script
@@ -64,7 +65,7 @@ def expect_language(code: str) -> Language:
     Use it where nothing else would notice the mistake, such as for an option that only chooses a tokenizer.
 
     Raises:
-        NeuronspecError: nobody knows the code, and it is near the name or the code of a language, or is a direction.
+        NeuronspecError: If the code is unknown and resembles the name or the code of a language, or is a direction.
 
     Example:
         >>> expect_language("hsb").code, expect_language("gsw-bern").code
@@ -81,7 +82,7 @@ def expect_language(code: str) -> Language:
 
 
 def is_known(code: str) -> bool:
-    """Tell whether a code names a language of the table or of ISO 639, in any script and region that exist.
+    """Return whether a code names a language of the table or of ISO 639, in any script and region that exist.
 
     Example:
         >>> is_known("hsb"), is_known("srp-Latn"), is_known("german"), is_known("x-foo")
@@ -91,7 +92,7 @@ def is_known(code: str) -> bool:
 
 
 def same_language(first: str, second: str) -> bool:
-    """Tell whether two codes mean the same written language, however they are spelled.
+    """Return whether two codes mean the same written language, however they are spelled.
 
     A language in another script or region is another one: `zh-Hans` and `zh-Hant`, `sr-Latn` and `sr-Cyrl`, `pt` and
     `pt-BR`, `en-GB` and `en-US` differ. A code without a script means the language's usual one, and a code without a
@@ -105,7 +106,7 @@ def same_language(first: str, second: str) -> bool:
 
 
 def names_language(text: str, code: str) -> bool:
-    """Tell whether a text is a code of the language `code`; a text that cannot be a code is none.
+    """Return whether a text is a code of the language `code`; a text that cannot be a code is not.
 
     Use it for names that strangers chose, such as those of files and columns; codes are compared by `same_language`.
 
@@ -120,7 +121,7 @@ def names_language(text: str, code: str) -> bool:
 
 
 def is_english(code: str) -> bool:
-    """Tell whether a code means English, of any region.
+    """Return whether a code means English, of any region.
 
     Example:
         >>> [is_english(code) for code in ("en", "eng_Latn", "en_XX", "eng-GB", "enm")]
@@ -133,14 +134,14 @@ def resource_level(code: str) -> Level | None:
     """Return how much training data EC30 has for a language, the grouping of the paper's result tables.
 
     Args:
-        code: any spelling that `find_language` understands.
+        code: Code in any spelling that `find_language` understands.
 
     Returns:
-        The level, that of the language in any script and region, or None for a language that is not one of EC30's
-        thirty (English, their common pair, too).
+        The level of the language, whatever its script and region, or None if the language is not one of EC30's
+        thirty. English, which they are all paired with, is not one of them.
 
     Raises:
-        NeuronspecError: the text cannot be a code.
+        NeuronspecError: If the text cannot be a code.
 
     Example:
         >>> resource_level("de"), resource_level("amh_Ethi"), resource_level("en")
@@ -151,7 +152,7 @@ def resource_level(code: str) -> Level | None:
 
 
 def suggest_language(code: str) -> str:
-    """Return a hint that names the language that a mistyped code or a name may mean, or an empty string.
+    """Return a hint with the language that a mistyped code or a name may mean, or an empty string.
 
     Example:
         >>> suggest_language("german"), suggest_language("jp"), suggest_language("srp-Latn")
@@ -182,13 +183,16 @@ def _find_nearest_row(meaning: Meaning) -> Language | None:
 
 def _describe_variety(row: Language, meaning: Meaning) -> Language:
     """Return a language in a script or region that the table lacks, from the row of its main form."""
+    # The row may be that of the macrolanguage: the code then names the language itself.
     is_own = read_code(row.code).language == meaning.language
     base = row.code if is_own else meaning.language
     script = "" if meaning.script == row.script else meaning.script
-    details = [base if not is_own else "", script, meaning.region, meaning.variant]
+
+    parts = [script, meaning.region, meaning.variant]
+    details = parts if is_own else [base, *parts]
     return replace(
         row,
-        code="-".join(filter(None, [base, script, meaning.region, meaning.variant])),
+        code="-".join(filter(None, [base, *parts])),
         name=f"{row.name} ({', '.join(filter(None, details))})",
         iso3=row.iso3 if is_own else _find_iso3(meaning.language),
         script=meaning.script,
@@ -215,27 +219,42 @@ def _find_iso3(language: str) -> str:
 
 
 def _find_nearest(text: str) -> list[Language]:
-    """Return up to two languages that a text may mean: by name, by a code but for a letter, or by country."""
+    """Return up to two languages that a text may mean: by country, by name, or by a mistyped name or code."""
     folded = fold(text)
     if len(folded) == 2:
         return _find_by_country(folded)
+    return _find_by_name(folded) or _find_by_typing_mistake(folded)
 
-    names = {language.name.casefold(): language for language in list_languages()}
+
+def _find_by_name(folded: str) -> list[Language]:
+    """Return the language of this name, or up to two languages whose names begin with it."""
+    names = _languages_by_name()
     if folded in names:
         return [names[folded]]
+    if len(folded) <= 3:
+        return []
 
-    starting = [language for name, language in names.items() if len(folded) > 3 and name.startswith(folded)]
-    if starting:
-        return sorted(starting, key=lambda language: len(language.name))[:2]
+    starting = [language for name, language in names.items() if name.startswith(folded)]
+    return sorted(starting, key=lambda language: len(language.name))[:2]
 
-    codes = {fold(code): language for language in list_languages() for code in (language.nllb, language.mbart) if code}
-    labels = names | codes
+
+def _find_by_typing_mistake(folded: str) -> list[Language]:
+    """Return the language whose name or long code is nearest, if any is near."""
+    labels = _languages_by_name()
+    for language in list_languages():
+        for code in filter(None, (language.nllb, language.mbart)):
+            labels[fold(code)] = language
+
     near = difflib.get_close_matches(folded, labels, n=1, cutoff=0.8)
     return [labels[label] for label in near]
 
 
+def _languages_by_name() -> dict[str, Language]:
+    return {language.name.casefold(): language for language in list_languages()}
+
+
 def _find_by_country(code: str) -> list[Language]:
-    """Return the main language of a country whose code was taken for a language's, as `jp` and `cz` are."""
+    """Return the main language of a country whose code was used as a language code, such as `jp` or `cz`."""
     country = langcodes.Language.make(territory=code.upper())
     if code.upper() in NO_REGION or not country.is_valid():
         return []

@@ -1,11 +1,11 @@
 """Choosing among spellings of a language: the tags of a model, the names of files, the columns of a table.
 
-Four rules, from the most generous to the strictest; they differ in what else than the same language will do:
+There are four rules, from the most generous to the strictest:
 
 - `match_variant`: the language, its main form or macrolanguage, or any variant of it (files in a corpus).
 - `match_language`: the language, its main form or macrolanguage (the tags of a model).
-- `spell_as`: the language itself; the first spelling of several, and the code unchanged without any (the pivot).
-- `find_only_spelling`: the language itself, if exactly one text names it (names that strangers chose).
+- `spell_as`: the language itself, in the first spelling that means it, else unchanged (the pivot).
+- `find_only_spelling`: the language itself, if exactly one text means it (names that strangers chose).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from neuronspec.languages.meaning import Meaning, check_code, find_macrolanguage
 def match_language(code: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that means the language `code`, or None.
 
-    What counts, in this order: the same spelling; the same but for case, hyphens and underscores; the same written
+    These are tried in order: the same spelling; the same except for case, hyphens and underscores; the same written
     language (see `same_language`); the language's main form for a variant or a region that no candidate has (`pt` for
     `pt-BR`); the macrolanguage of which it is a standard form (`aka` for `twi`), or the other way round. A script that
-    `code` asks for, or that its language is usually written in, is never replaced by another one. Of several
-    candidates in one of these steps, the shortest is taken, then the first in alphabetical order.
+    `code` asks for, or that its language is usually written in, is never replaced by another one. If several
+    candidates fit in one of these steps, the shortest is chosen, then the first in alphabetical order.
 
     Args:
-        code: any code.
-        candidates: codes in any spelling. Texts that cannot be codes match only themselves.
+        code: Any code.
+        candidates: Codes in any spelling. Texts that cannot be codes match only themselves.
 
     Raises:
-        NeuronspecError: `code` cannot be a code.
+        NeuronspecError: If `code` cannot be a code.
 
     Example:
         >>> match_language("zh", ["zho_Hans", "zho_Hant"]), match_language("pt-BR", ["por_Latn", "spa_Latn"])
@@ -70,7 +70,7 @@ def _is_variant(name: str, code: str) -> bool:
 
 
 def spell_as(code: str, codes: Iterable[str]) -> str:
-    """Return a language in the spelling that other codes have for it, or as it is where none of them means it.
+    """Return the first of `codes` that means the language `code`, or `code` itself if none of them does.
 
     Example:
         >>> spell_as("en", ["deu_Latn", "eng_Latn"]), spell_as("fr", ["deu_Latn"])
@@ -99,10 +99,11 @@ def _match(code: str, candidates: tuple[str, ...]) -> str | None:
     if code in candidates:
         return code
 
-    spellings, meanings = _index(candidates)
+    spellings, meanings = _index_candidates(candidates)
     if fold(code) in spellings:
         return spellings[fold(code)]
 
+    # From the language itself to ever more general forms of it.
     wanted = [meaning, replace(meaning, variant=""), replace(meaning, variant="", region="")]
     main = wanted[-1]
     macro = find_macrolanguage(main.language)
@@ -114,17 +115,17 @@ def _match(code: str, candidates: tuple[str, ...]) -> str | None:
 
 
 def _match_part(main: Meaning, meanings: dict[Meaning, str]) -> str | None:
-    """Return the only candidate that is a standard form of the macrolanguage that is asked for."""
-    parts = [
-        name
-        for one, name in meanings.items()
-        if find_macrolanguage(one.language) == main.language and replace(one, language=main.language) == main
-    ]
+    """Return the only candidate that is a standard form of this macrolanguage, or None."""
+    parts = []
+    for one, name in meanings.items():
+        is_part = find_macrolanguage(one.language) == main.language
+        if is_part and replace(one, language=main.language) == main:
+            parts.append(name)
     return parts[0] if len(parts) == 1 else None
 
 
 def _match_without_script(code: str, main: Meaning, meanings: dict[Meaning, str]) -> str | None:
-    """Return the only candidate of a language that nobody knows the script of, where the code names none."""
+    """Return the only candidate for a language whose script is unknown, if the code names none; else None."""
     if main.registered or main.script:
         return None
     same = [name for one, name in meanings.items() if one.language == main.language]
@@ -132,7 +133,7 @@ def _match_without_script(code: str, main: Meaning, meanings: dict[Meaning, str]
 
 
 @functools.lru_cache(maxsize=256)
-def _index(candidates: tuple[str, ...]) -> tuple[dict[str, str], dict[Meaning, str]]:
+def _index_candidates(candidates: tuple[str, ...]) -> tuple[dict[str, str], dict[Meaning, str]]:
     """Return the best candidate of each folded spelling and of each meaning."""
     spellings: dict[str, str] = {}
     meanings: dict[Meaning, str] = {}

@@ -1,4 +1,4 @@
-"""What a code says: the language, script, region and variant behind every spelling that people use."""
+"""What a code means: the language, script, region and variant behind every spelling that people use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langcodes.data_dicts import ALL_SCRIPTS, MACROLANGUAGES, NORMALIZED_MACROLA
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages.table import Language, list_languages
 
-# Letters, digits and what joins them: nothing that a file name, a glob, a template or a list would take apart.
+# Letters, digits and what joins them: nothing that has a meaning in a file name, a glob, a template or a list.
 _CODE = re.compile(r"_*[^\W_](?:[\w.+@-]*\w)?")
 LONGEST_CODE = 64
 
@@ -34,7 +34,7 @@ FORMER_ROWS = ("sh",)
 _REGIONAL = {("fa", "AF"): "prs", ("prs", "AF"): "prs"}
 # "XX" is mBART-50's "no region", "ZZ" is Unicode's.
 NO_REGION = ("XX", "ZZ")
-# The main form of Portuguese is the European one: the table and Django have Brazilian Portuguese beside it.
+# The main form of Portuguese is the European one: the table and Django have Brazilian Portuguese next to it.
 _MAIN_REGIONS = {"pt": "PT"}
 
 
@@ -43,12 +43,12 @@ class Meaning:
     """What a code means: two codes with equal meanings name the same written language.
 
     Attributes:
-        language: the shortest code of the language (`de`, `ceb`), or the whole code, folded, where it is no language
+        language: Shortest code of the language (`de`, `ceb`), or the whole code, folded, if it is not a language
             of ISO 639.
-        script: the script that the code names, else the one that the language is usually written in; may be empty.
-        region: the region that the code names, empty for that of the language's main form.
-        variant: registered variants and extensions, joined by hyphens.
-        registered: whether ISO 639 and its neighbors know every part of the code.
+        script: Script that the code names, else the one that the language is usually written in; may be empty.
+        region: Region that the code names; empty for the region of the language's main form.
+        variant: Registered variants and extensions, joined by hyphens.
+        registered: Whether ISO 639 and related standards have every part of the code.
     """
 
     language: str
@@ -62,7 +62,7 @@ def check_code(code: str) -> str:
     """Return a language code unchanged if it can name files, columns and tasks.
 
     Raises:
-        NeuronspecError: the code is empty or too long, or holds white space, path separators or other such characters.
+        NeuronspecError: If the code is empty or too long, or holds white space, path separators or other such characters.
     """
     if not isinstance(code, str) or not _CODE.fullmatch(code) or len(code) > LONGEST_CODE:
         raise NeuronspecError(
@@ -77,7 +77,7 @@ def read_code(code: str) -> Meaning:
     """Return what a code means, whatever its spelling.
 
     Raises:
-        NeuronspecError: the text cannot be a code.
+        NeuronspecError: If the text cannot be a code.
 
     Example:
         >>> read_code("cmn_Hans") == read_code("zh-CN") == read_code("zho") == read_code("ZH")
@@ -97,7 +97,7 @@ def find_row(code: str) -> Language | None:
 
 
 def fold(code: str) -> str:
-    """Return a code without regard to case, and to whether its parts are joined by hyphens or underscores.
+    """Return a code in lower case, with hyphens in place of underscores.
 
     Example:
         >>> fold("zh_Hant"), fold("__de__")
@@ -135,7 +135,7 @@ def _main_codes() -> dict[str, str]:
 
 
 def _undress(code: str) -> str:
-    """Return a code as a BCP 47 tag: `__de__`, `de_DE.UTF-8` and `sr_RS@latin` without what does not belong to it."""
+    """Return a code as a BCP 47 tag: `__de__`, `de_DE.UTF-8` and `sr_RS@latin` without their decoration."""
     tag = _strip_underscores(code.replace("_", "-"))
     tag, _, modifier = tag.partition("@")
     tag = tag.partition(".")[0]
@@ -171,7 +171,7 @@ def _read_tag(tag: str) -> Meaning:
 
 
 def _parse(tag: str) -> Any:
-    """Return the parts of a tag that BCP 47 has, or None."""
+    """Return the parts of a BCP 47 tag, or None if it is not a valid one."""
     try:
         parsed = langcodes.Language.get(tag)
     except ValueError:
@@ -207,7 +207,7 @@ def _read_unregistered(tag: str) -> Meaning:
 
 
 def _shorten(language: str, written: str) -> str:
-    """Return the shortest code of a language, that of its macrolanguage where it alone stands for it."""
+    """Return the shortest code of a language: its macrolanguage's if it is the only standard form of that."""
     codes = _main_codes()
     main = codes.get(written) or codes.get(language)
     return main or _standard_forms().get(language, language)
@@ -215,7 +215,7 @@ def _shorten(language: str, written: str) -> str:
 
 @functools.cache
 def _standard_forms() -> dict[str, str]:
-    """Return the macrolanguage of each language that alone is meant by it, where the table does not say it."""
+    """Return the macrolanguage of each language that is its only standard form, where the table does not say so."""
     rows = {language.code: language for language in list_languages()}
     forms = Counter(NORMALIZED_MACROLANGUAGES.values())
     found = {}
@@ -256,7 +256,7 @@ def _find_main_region(language: str, script: str) -> str:
 
 
 def _is_in_cldr(language: str) -> bool:
-    """Tell whether Unicode's data know the language: others get the script and the region of English."""
+    """Return whether Unicode's data have the language: others get the script and the region of English."""
     found = _expand(language)
     return language == "en" or (found.script, found.territory) != ("Latn", "US")
 

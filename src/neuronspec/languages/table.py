@@ -1,7 +1,7 @@
 """The table of languages: names, families, scripts, and the codes of NLLB, mBART-50 and M2M-100.
 
 The table, `languages.tsv`, covers every language of FLORES-200, NLLB-200, M2M-100, mBART-50 and OPUS-100.
-It says what is true of a language, which is not always what the paper's Table 7 prints:
+It states facts, which do not always agree with the paper's Table 7:
 
 - Kannada is Dravidian; EC30 groups it under Indo-Aryan.
 - Kannada and Gujarati have scripts of their own; Table 7 gives both Devanagari.
@@ -28,9 +28,9 @@ INDO_EUROPEAN = frozenset(
 )
 """The branches that stand for Indo-European in the column `family`."""
 UNRELATED = frozenset({"Isolate", "Constructed", "Creole"})
-"""What that column says of languages that have no family: two of them are not related."""
+"""Values of that column for languages without a family: two of them are not related."""
 UNKNOWN = "unknown"
-"""Family or script of a language that the table lacks."""
+"""Family or script of a language that is not in the table."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Language:
     """A language in one script or regional variety: a row of the table, or one without facts.
 
     Attributes:
-        code: the canonical short code (`de`, `ceb`, `zh-Hant`), or the code as written where the table lacks the
-            language.
-        name: the English name, or the code as written where the table lacks the language.
-        iso3: the ISO 639-3 code, the macrolanguage's where `code` is one (`ara`, not `arb`).
-        script: the ISO 15924 code of the script it is written in, or `unknown`.
-        family: the branch for Indo-European languages (`Germanic`), else the family (`Uralic`), or `unknown`.
-        nllb: the FLORES-200 and NLLB-200 code (`deu_Latn`), or an empty string.
-        mbart: the mBART-50 code (`de_DE`), or an empty string.
-        m2m: the M2M-100 code (`de`), or an empty string.
+        code: Canonical short code (`de`, `ceb`, `zh-Hant`), or the code as written if the language is not in the
+            table.
+        name: English name, or the code as written if the language is not in the table.
+        iso3: ISO 639-3 code; that of the macrolanguage if `code` is one (`ara`, not `arb`).
+        script: ISO 15924 code of the script, or `unknown`.
+        family: Branch of an Indo-European language (`Germanic`), else the family (`Uralic`), or `unknown`.
+        nllb: FLORES-200 and NLLB-200 code (`deu_Latn`), or an empty string.
+        mbart: mBART-50 code (`de_DE`), or an empty string.
+        m2m: M2M-100 code (`de`), or an empty string.
     """
 
     code: str
