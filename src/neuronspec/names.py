@@ -22,19 +22,19 @@ _SHOWN: Final = 80  # characters of a refused name in its message
 _UNSAFE: Final = re.compile(rf"[%/\\:*?\"<>|]|{CONTROL.pattern}")
 _UNSAFE_OR_FOREIGN: Final = re.compile(rf"{_UNSAFE.pattern}|[^\x00-\x7f]")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
-_LONGEST_NAME: Final = 200  # bytes: file systems allow 255, and what is published has a name that is longer for a while
+_LONGEST_NAME: Final = 200  # bytes: file systems allow 255, and temporary files have longer names
 _KEPT_OF_LONG: Final = 80
 
 
 def check_layers(names: Iterable[Any], where: object = "") -> None:
-    """Refuse what does not name an FFN layer: `encoder.0`, `decoder.11`, `encoder.3.expert.7`.
+    """Refuse names that are not those of FFN layers: `encoder.0`, `decoder.11`, `encoder.3.expert.7`.
 
     Args:
         names: Names of layers.
         where: File that they come from, for the message.
 
     Raises:
-        NeuronspecError: A name is no such name.
+        NeuronspecError: If one of them is not such a name.
 
     Example:
         >>> check_layers(["encoder.0", "decoder.11", "encoder.3.expert.7"])
@@ -46,13 +46,13 @@ def check_layers(names: Iterable[Any], where: object = "") -> None:
     for name in names:
         if not isinstance(name, str) or not _LAYER.fullmatch(name):
             raise NeuronspecError(
-                f"{_place(where)}a layer is called encoder.N or decoder.N, not {_show(name)}; an expert is called "
-                "encoder.N.expert.N"
+                f"{_introduce(where)}a layer is called encoder.N or decoder.N, not {_shorten_refused(name)}; "
+                "an expert is called encoder.N.expert.N"
             )
 
 
 def check_names(names: Iterable[Any], kind: str = "task", where: object = "") -> None:
-    """Refuse what cannot name a task, a system or a metric; any text that people can read can.
+    """Refuse names that no task, system or metric can have; any readable text is allowed.
 
     Args:
         names: Names, as a file gives them.
@@ -60,7 +60,7 @@ def check_names(names: Iterable[Any], kind: str = "task", where: object = "") ->
         where: File that they come from, for the message.
 
     Raises:
-        NeuronspecError: A name is no text, empty, too long, or holds control characters.
+        NeuronspecError: If a name is not text, is empty or too long, or holds control characters.
 
     Example:
         >>> check_names(["de-en", "any name / at all", "فارسی"])
@@ -69,16 +69,17 @@ def check_names(names: Iterable[Any], kind: str = "task", where: object = "") ->
         neuronspec.errors.NeuronspecError: 'de-en\\x1b[2J' cannot name a task: it holds control characters
     """
     for name in names:
-        if (wrong := _find_wrong(name)) is not None:
-            raise NeuronspecError(f"{_place(where)}{_show(name)} cannot name a {kind}: {wrong}")
+        fault = _find_fault(name)
+        if fault is not None:
+            raise NeuronspecError(f"{_introduce(where)}{_shorten_refused(name)} cannot name a {kind}: {fault}")
 
 
 def child(folder: Path, name: str, suffix: str = "") -> Path:
-    """Return the path of what a name stands for: always an entry of the folder itself, and another for every name.
+    """Return the path of the file for a name: always an entry of the folder itself, and a different one for every name.
 
-    This is the one place where names of tasks, layers, systems and methods become file names. An ordinary name stays
-    as it is. What a file system reads in another way is percent-encoded: separators, `..` and other leading dots,
-    control characters, names that Windows keeps for itself; of a very long name a hash stands for the rest.
+    This is the one place where names of tasks, layers, systems and methods become file names. An ordinary name is
+    unchanged. Anything that has a meaning for a file system is percent-encoded: separators, `..` and other leading
+    dots, control characters, names that Windows reserves. A very long name is cut, and a hash replaces the rest.
 
     Args:
         folder: Folder of the file.
@@ -92,18 +93,21 @@ def child(folder: Path, name: str, suffix: str = "") -> Path:
     encoded = _encode_name(name)
     if len(encoded.encode()) > _LONGEST_NAME:
         start = encoded.encode()[:_KEPT_OF_LONG].decode(errors="ignore")
-        encoded = f"{start}%~{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"  # no encoding holds %~
+        digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+        encoded = f"{start}%~{digest}"  # no encoded name holds %~
+
     path = folder / f"{encoded}{suffix}"
     assert path.parent == folder
     return path
 
 
 def _encode_name(name: str) -> str:
-    """Return a name as a file may be called on every system, another for every name."""
-    unsafe = _UNSAFE if unicodedata.is_normalized("NFC", name) else _UNSAFE_OR_FOREIGN  # a Mac makes one of both forms
+    """Return a file name that every system allows, a different one for every name."""
+    # A Mac takes the composed and the decomposed form of a name for the same file.
+    unsafe = _UNSAFE if unicodedata.is_normalized("NFC", name) else _UNSAFE_OR_FOREIGN
     encoded = unsafe.sub(lambda found: _percent(found[0]), name)
     if not encoded:
-        return "%"  # which nothing else becomes
+        return "%"  # no other name is encoded like this
     if encoded[0] in ". " or _RESERVED.fullmatch(encoded):
         encoded = _percent(encoded[0]) + encoded[1:]
     if encoded[-1] in ". ":
@@ -115,8 +119,8 @@ def _percent(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogatepass"))
 
 
-def _find_wrong(name: Any) -> str | None:
-    """Return what is wrong with a name, None where nothing is."""
+def _find_fault(name: Any) -> str | None:
+    """Return what is wrong with a name, or None."""
     if not isinstance(name, str):
         return "expected text"
     if not name.strip():
@@ -128,11 +132,11 @@ def _find_wrong(name: Any) -> str | None:
     return None
 
 
-def _place(where: object) -> str:
+def _introduce(where: object) -> str:
     return f"{where}: " if str(where) else ""
 
 
-def _show(name: Any) -> str:
-    """Return the beginning of a refused name, with its control characters escaped."""
+def _shorten_refused(name: Any) -> str:
+    """Return the beginning of a refused name, with control characters escaped."""
     text = repr(name)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

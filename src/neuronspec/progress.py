@@ -1,4 +1,4 @@
-"""One progress bar at a time, on stderr, with the time that is left; none where logs are silenced."""
+"""One progress bar at a time, on stderr, with the remaining time; none if logs are silenced."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neuronspec.terminal import escape
 
 Advance = Callable[..., None]
-LINE_EVERY = 20.0  # seconds between lines where stderr is no terminal
+LINE_EVERY = 20.0  # seconds between lines if stderr is not a terminal
 
 
 def is_quiet() -> bool:
-    """Tell whether the user wants results only: the logger `neuronspec` has a level above INFO (`--quiet`)."""
+    """Return whether the user wants results only: the logger `neuronspec` has a level above INFO (`--quiet`)."""
     return logging.getLogger("neuronspec").level > logging.INFO
 
 
 @contextmanager
 def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """Show how far a stage is: a bar on a terminal, a line now and then elsewhere.
+    """Show the progress of a stage: a bar on a terminal, a line now and then elsewhere.
 
     Args:
-        title: what is being done.
-        total: steps of the whole stage.
-        done: steps done before, in an earlier run.
+        title: Title of the stage.
+        total: Number of steps of the whole stage.
+        done: Number of steps that an earlier run has done.
 
     Yields:
         `advance(steps=1, note="")`, to call after each step.
@@ -41,6 +41,7 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _Lines(title, total, done)
         return
+
     columns = (
         TextColumn("{task.description:<34}", markup=False),
         BarColumn(),
@@ -74,11 +75,11 @@ class _Lines:
     def __call__(self, steps: int = 1, note: str | None = None) -> None:
         self.done += steps
         self.note = self.note if note is None else escape(note)
+
         now = time.monotonic()
         if now - self.printed >= LINE_EVERY and self.done > self.first:
             self.printed = now
-            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
-            sys.stderr.write(
-                f"{self.title}: {self.done}/{self.total}, {int(left) // 60}:{int(left) % 60:02d} left {self.note}\n"
-            )
+            seconds_per_step = (now - self.start) / (self.done - self.first)
+            minutes, seconds = divmod(int(seconds_per_step * (self.total - self.done)), 60)
+            sys.stderr.write(f"{self.title}: {self.done}/{self.total}, {minutes}:{seconds:02d} left {self.note}\n")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Text of others on a terminal: names, paths and lines that may hold control characters."""
+"""Safe output on a terminal of names, paths and lines from other people, which may hold control characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 # C0 and C1 controls, line and paragraph separators, embeddings, overrides and isolates that reorder what is read, and
-# surrogates (bytes of a file's name that are no UTF-8). Direction marks and joiners belong to ordinary text and stay.
+# surrogates (bytes of a file name that are not UTF-8). Direction marks and joiners belong to ordinary text and stay.
 _CONTROLS: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _ALL_BUT_NEWLINES: Final = re.compile(f"(?!\n)[{_CONTROLS}]")
@@ -16,7 +16,7 @@ _UNINDENTED: Final = re.compile(f"\n(?!{INDENT})")
 
 
 def escape(text: str) -> str:
-    r"""Return text on one line whose control characters can be seen and do nothing.
+    r"""Return text on one line, with control characters escaped so that they are visible and have no effect.
 
     Example:
         >>> print(escape("de-en\x1b[2J\nerror: forged"))
@@ -24,29 +24,29 @@ def escape(text: str) -> str:
         >>> escape("می‌خواهم") == "می‌خواهم"
         True
     """
-    return CONTROL.sub(_show, text)
+    return CONTROL.sub(_escape_match, text)
 
 
 def escape_lines(text: str) -> str:
-    r"""Return text of several lines whose control characters do nothing.
+    r"""Return text of several lines, with control characters escaped.
 
-    Every line but the first is indented, so that a name with a line break cannot pass for a message of ours.
+    Every line but the first is indented, so that a name with a line break cannot look like a message of ours.
 
     Example:
         >>> print(escape_lines("no file a\x07\nerror: forged"))
         no file a\x07
           error: forged
     """
-    return _UNINDENTED.sub(f"\n{INDENT}", _ALL_BUT_NEWLINES.sub(_show, text).rstrip("\n"))
+    return _UNINDENTED.sub(f"\n{INDENT}", _ALL_BUT_NEWLINES.sub(_escape_match, text).rstrip("\n"))
 
 
 def escape_text(text: str) -> str:
-    r"""Return text whose line breaks and tabs stay and whose other control characters do nothing."""
-    return _ALL_BUT_BREAKS.sub(_show, text)
+    r"""Return text with control characters escaped, except for line breaks and tabs."""
+    return _ALL_BUT_BREAKS.sub(_escape_match, text)
 
 
 def escape_json(text: str) -> str:
-    r"""Return JSON with the control characters that JSON itself allows in strings written as escapes.
+    r"""Return JSON in which the control characters that strings may hold are written as escapes.
 
     Example:
         >>> escape_json('{"name": "a\u2028b"}')
@@ -55,5 +55,5 @@ def escape_json(text: str) -> str:
     return _ALL_BUT_NEWLINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _show(found: re.Match[str]) -> str:
+def _escape_match(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")

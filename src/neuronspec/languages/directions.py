@@ -37,9 +37,8 @@ def split_direction(task: str) -> tuple[str, str]:
     """
     readings = _list_readings(task)
     if _is_variety(task) or not readings:
-        raise NeuronspecError(
-            f"{_explain_no_direction(task)}; expected two languages joined by a hyphen, such as 'de-en'"
-        )
+        found = _explain_no_direction(task)
+        raise NeuronspecError(f"{found}; expected two languages joined by a hyphen, such as 'de-en'")
 
     ranks = [_rank(reading) for reading in readings]
     best = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == min(ranks)]

@@ -62,7 +62,7 @@ def check_code(code: str) -> str:
     """Return a language code unchanged if it can name files, columns and tasks.
 
     Raises:
-        NeuronspecError: If the code is empty or too long, or holds white space, path separators or other such characters.
+        NeuronspecError: If the code is empty or too long, or holds white space, path separators or the like.
     """
     if not isinstance(code, str) or not _CODE.fullmatch(code) or len(code) > LONGEST_CODE:
         raise NeuronspecError(
