@@ -267,7 +267,7 @@ def test_options_that_cannot_be_kept_are_refused(
 ) -> None:
     with pytest.raises(NeuronspecError, match=r"too_long is 'drop'; expected one of cut, skip, error"):
         next(make_batches(translator, tokenizer, PAIRS, too_long="drop"))  # type: ignore[arg-type]
-    with pytest.raises(NeuronspecError, match="no token of text fits into max_tokens=2 beside the 2 that stand"):
+    with pytest.raises(NeuronspecError, match="no token of text fits into max_tokens=2 next to the 2 that stand"):
         next(make_batches(translator, tokenizer, PAIRS, max_tokens=2))
     (batch,) = make_batches(translator, tokenizer, {"de-en": (pair for pair in PAIRS["de-en"])})  # type: ignore[dict-item]
     assert len(batch["tasks"]) == len(PAIRS["de-en"])

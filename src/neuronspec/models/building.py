@@ -26,22 +26,22 @@ def build_model(
     dropout: float | None = None,
     seed: int = 0,
 ) -> PreTrainedModel:
-    """Build a randomly initialised model: M2M-100's architecture, which is the paper's.
+    """Build a randomly initialized model with the paper's architecture, that of M2M-100.
 
     Args:
-        preset: a name of `PRESETS`.
-        tokenizer: gives the vocabulary's size and the special tokens.
-        activation: of the FFN.
-        embeddings: `separate`: the decoder's input and output share one matrix and the encoder has its own (the
-            paper, A.2.1); `shared`: one matrix for all.
-        dropout: instead of the preset's.
-        seed: of the initialisation.
+        preset: Name of an entry of `PRESETS`.
+        tokenizer: Tokenizer that decides the vocabulary's size and the special tokens.
+        activation: Activation function of the FFN.
+        embeddings: Sharing of the embeddings. `separate`: the decoder's input and output share one matrix, and the
+            encoder has its own (the paper, section A.2.1). `shared`: one matrix for all.
+        dropout: Dropout in place of the preset's.
+        seed: Seed of the initialization.
 
     Returns:
-        The model, with the kind of its embeddings in `model.config.embeddings`.
+        The model, with the sharing of its embeddings in `model.config.embeddings`.
 
     Raises:
-        NeuronspecError: unknown preset.
+        NeuronspecError: If the preset is unknown.
     """
     config = configure_model(preset, tokenizer)
     config.activation_function = activation
@@ -49,6 +49,7 @@ def build_model(
     config.tie_word_embeddings = embeddings == "shared"
     if dropout is not None:
         config.dropout = config.attention_dropout = dropout
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = M2M100ForConditionalGeneration(config)
@@ -61,11 +62,11 @@ def configure_model(preset: str, tokenizer: PreTrainedTokenizerBase) -> M2M100Co
     """Return the configuration of a preset's model.
 
     Args:
-        preset: a name of `PRESETS`.
-        tokenizer: gives the vocabulary's size and the special tokens.
+        preset: Name of an entry of `PRESETS`.
+        tokenizer: Tokenizer that decides the vocabulary's size and the special tokens.
 
     Raises:
-        NeuronspecError: unknown preset.
+        NeuronspecError: If the preset is unknown.
     """
     return M2M100Config(
         vocab_size=len(tokenizer),
@@ -79,21 +80,23 @@ def configure_model(preset: str, tokenizer: PreTrainedTokenizerBase) -> M2M100Co
 
 @torch.no_grad()
 def initialize(model: PreTrainedModel) -> None:
-    """Draw the weights as the paper's toolkit does: Xavier uniform matrices, embeddings of deviation d_model^-0.5.
+    """Draw the weights like fairseq: Xavier uniform matrices, embeddings with standard deviation d_model^-0.5.
 
-    Transformers' own start, a deviation of 0.02 everywhere, is made for large models: a small one hardly learns
-    from it, since its embeddings drown in the positions.
+    The initialization of transformers, a standard deviation of 0.02 everywhere, is made for large models. A small model
+    hardly learns from it, since its embeddings are small compared with the positions.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module is not model.lm_head:
+            # Fairseq's smaller gain for the projections of attention.
             gain = 2**-0.5 if name.endswith(("q_proj", "k_proj", "v_proj")) else 1.0
             nn.init.xavier_uniform_(module.weight, gain)
             nn.init.zeros_(module.bias)
+
     for table in (model.base_model.shared, model.lm_head):
         nn.init.normal_(table.weight, std=model.config.d_model**-0.5)
         table.weight[model.config.pad_token_id] = 0
 
 
 def count_parameters(model: PreTrainedModel) -> int:
-    """Return the number of parameters, each tied matrix once."""
+    """Return the number of parameters of a model; tied matrices count once."""
     return sum(parameter.numel() for parameter in model.parameters())

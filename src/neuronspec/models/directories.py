@@ -1,4 +1,4 @@
-"""Directories of models, looked at before the libraries that load them are imported."""
+"""Directories of models, checked before the libraries that load them are imported."""
 
 from __future__ import annotations
 
@@ -10,28 +10,38 @@ ADAPTER_FILE = "adapter_config.json"
 
 
 def check_directory(source: str | Path, weights: bool = True) -> None:
-    """Refuse a path that is no directory of a model; a name on the hub passes.
+    """Refuse a path that is not the directory of a model; a name on the hub passes.
 
     Args:
         source: Directory, or name on the hub.
-        weights: Whether it must be a model's directory; a tokenizer's otherwise.
+        weights: Whether it must be the directory of a model; otherwise that of a tokenizer.
 
     Raises:
-        NeuronspecError: The path does not exist, is a file, lacks the configuration of a model or tokenizer,
-            or holds an adapter for another model.
+        NeuronspecError: If the path does not exist, is a file, lacks the configuration of a model or tokenizer, or
+            holds an adapter for another model.
     """
-    path = Path(source)
-    local = path.is_absolute() or path.exists() or str(source).startswith((".", "~")) or str(source).count("/") > 1
-    if not local:
+    if not _is_local(source):
         return
+
+    path = Path(source)
     if not path.is_dir():
         raise NeuronspecError(f"{path} is not a model directory: it does not exist or is a file")
-    needed = "config.json" if weights else "tokenizer_config.json"
+
+    kind, needed = ("model", "config.json") if weights else ("tokenizer", "tokenizer_config.json")
     if not (path / needed).is_file():
-        raise NeuronspecError(f"{path} is not a {'model' if weights else 'tokenizer'} directory: no {needed} in it")
-    if weights and (path / ADAPTER_FILE).is_file():  # transformers would load another model, which that file names
+        raise NeuronspecError(f"{path} is not a {kind} directory: no {needed} in it")
+
+    # Transformers would load another model, which the adapter's file names.
+    if weights and (path / ADAPTER_FILE).is_file():
         raise NeuronspecError(
             f"{path} holds an adapter of PEFT ({ADAPTER_FILE}), which names its base model: merge them first, "
             "peft.AutoPeftModelForSeq2SeqLM.from_pretrained(DIRECTORY).merge_and_unload().save_pretrained(OTHER), and "
             "give the other directory"
         )
+
+
+def _is_local(source: str | Path) -> bool:
+    """Return whether a source can only be a path, or is one; a name on the hub looks like `facebook/nllb-200`."""
+    path, text = Path(source), str(source)
+    looks_like_path = path.is_absolute() or text.startswith((".", "~")) or text.count("/") > 1
+    return looks_like_path or path.exists()

@@ -12,7 +12,7 @@ from neuronspec.models.encoding import Side, name_tokens
 
 Embeddings = Literal["separate", "shared"]
 
-# Where configurations keep the number of embeddings of a side with a vocabulary of its own: FSMT and Marian.
+# Keys of configurations with the number of embeddings of a side that has its own vocabulary: FSMT and Marian.
 _SIZES: dict[Side, tuple[str, ...]] = {
     "source": ("src_vocab_size",),
     "target": ("tgt_vocab_size", "decoder_vocab_size"),
@@ -20,24 +20,25 @@ _SIZES: dict[Side, tuple[str, ...]] = {
 
 
 def tie_embeddings(model: PreTrainedModel) -> None:
-    """Tie the embeddings as `model.config.embeddings` says; nothing to do for models that are not of our building.
+    """Tie the embeddings as `model.config.embeddings` says; other models than those of `build_model` stay as they are.
 
-    Stock loading gives a model with separate embeddings three matrices of which two are equal; training must keep
-    them one.
+    Plain transformers loads a model with separate embeddings with three matrices, two of which are equal. Training must
+    keep these two one matrix.
     """
     if getattr(model.config, "embeddings", None) != "separate":
         return
+
     core = model.base_model
     core.encoder.embed_tokens.weight = core.shared.weight
     core.decoder.embed_tokens.weight = model.lm_head.weight
 
 
 def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:
-    """Return how many tokens the embeddings of one side of a model are for; None where its configuration says nothing.
+    """Return how many tokens one side of a model has embeddings for; None if its configuration does not say.
 
     Args:
         config: Configuration of the model.
-        side: Side that the tokens are of.
+        side: Side of the tokens.
     """
     text_config: Any = config.get_text_config()
     sizes = (getattr(text_config, key, None) for key in (*_SIZES[side], "vocab_size"))
@@ -51,12 +52,12 @@ def check_ids(
 
     Args:
         tokenizer: Tokenizer that made the ids.
-        config: Configuration of the model that is to read them.
-        side: Side that they are of.
+        config: Configuration of the model that will read the ids.
+        side: Side of the sentences.
         ids: Ids of each sentence.
 
     Raises:
-        NeuronspecError: There is such a token.
+        NeuronspecError: If there is such a token; the one with the highest id is named.
     """
     size = count_embeddings(config, side)
     highest = max((max(row) for row in ids if row), default=0)

@@ -21,16 +21,17 @@ def encode(
     """Return the ids of sentences as a source or as a target, without special tokens around them.
 
     Args:
-        tokenizer: The model's tokenizer.
+        tokenizer: Tokenizer of the model.
         side: Side whose vocabulary is used.
         sentences: (n,) plain text.
-        reads_special: Whether text that looks like a special token becomes that token; it stays text otherwise.
+        reads_special: Whether text that looks like a special token becomes that token; otherwise it stays text.
 
     Raises:
-        NeuronspecError: A sentence holds half a surrogate pair, so that it is no text.
+        NeuronspecError: If a sentence contains half a surrogate pair, so that it is not text.
     """
     if not sentences:
         return []
+
     argument = "text" if side == "source" else "text_target"
     encoder = target_tokenizer(tokenizer) if side == "target" else tokenizer
     try:
@@ -41,28 +42,30 @@ def encode(
                 return_attention_mask=False,
                 split_special_tokens=not reads_special,
             )
-    except (TypeError, RuntimeError, UnicodeEncodeError):  # tokenizers differ in what they say
-        _refuse_no_text(sentences)
+    except (TypeError, RuntimeError, UnicodeEncodeError):  # tokenizers differ in what they raise
+        _refuse_surrogates(sentences)
         raise
+
     ids: list[list[int]] = encoded["input_ids"]
     return ids
 
 
-def _refuse_no_text(sentences: Sequence[str]) -> None:
-    """Refuse what no tokenizer can read: halves of surrogate pairs, which stand for bytes that were no UTF-8.
+def _refuse_surrogates(sentences: Sequence[str]) -> None:
+    """Refuse halves of surrogate pairs, which no tokenizer can read: they stand for bytes that were not UTF-8.
 
     Raises:
-        NeuronspecError: There are some.
+        NeuronspecError: If there are any.
     """
     for sentence in sentences:
-        if any("\ud800" <= character <= "\udfff" for character in sentence):
+        has_surrogate = any("\ud800" <= character <= "\udfff" for character in sentence)
+        if has_surrogate:
             raise NeuronspecError(
                 f"{sentence[:60]!r} holds bytes that are not UTF-8, or half a character: give it as UTF-8 text"
             )
 
 
 def has_two_vocabularies(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Return whether a tokenizer encodes sources and targets in different ways, as those of Marian and FSMT do."""
+    """Return whether a tokenizer encodes sources and targets differently, as those of Marian and FSMT do."""
     return hasattr(tokenizer, "spm_target") or is_fsmt(tokenizer)
 
 
@@ -72,7 +75,7 @@ def is_fsmt(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def target_tokenizer(tokenizer: Any) -> Any:
-    """Return what encodes targets: the tokenizer itself, but for FSMT a copy with the vocabularies exchanged."""
+    """Return the tokenizer that encodes targets: the same one, but for FSMT a copy with the vocabularies exchanged."""
     if not is_fsmt(tokenizer):
         return tokenizer
     turned = copy.copy(tokenizer)
@@ -82,7 +85,7 @@ def target_tokenizer(tokenizer: Any) -> Any:
 
 
 def find_target_id(tokenizer: Any, token: str) -> int | None:
-    """Return the id of a token in the target's vocabulary; None where it has no such token."""
+    """Return the id of a token in the target's vocabulary; None if it has no such token."""
     number: int | None
     if getattr(tokenizer, "separate_vocabs", False):  # Marian: its special tokens have the source's ids
         number = tokenizer.target_encoder.get(token)
@@ -92,37 +95,41 @@ def find_target_id(tokenizer: Any, token: str) -> int | None:
 
 
 def decode(tokenizer: Any, sequences: Sequence[Sequence[int]]) -> list[str]:
-    """Return the text of ids of the target's vocabulary.
+    """Return the text of ids from the target's vocabulary.
 
     Args:
-        tokenizer: The model's tokenizer.
+        tokenizer: Tokenizer of the model.
         sequences: Ids of each sentence.
     """
-    if getattr(tokenizer, "separate_vocabs", False):  # Marian would take the source's special tokens for the target's
+    # Marian would take the source's special tokens for the target's.
+    if getattr(tokenizer, "separate_vocabs", False):
         pieces = [[tokenizer.decoder.get(number, tokenizer.unk_token) for number in ids] for ids in sequences]
         return [tokenizer.spm_target.decode_pieces(words) for words in pieces]
+
     lines: list[str] = tokenizer.batch_decode(sequences, skip_special_tokens=not has_two_vocabularies(tokenizer))
     return lines
 
 
 def name_tokens(tokenizer: Any, side: Side, ids: Sequence[int]) -> list[str]:
-    """Return what a tokenizer calls the tokens of one side.
+    """Return the names of tokens in the vocabulary of one side.
 
     Args:
-        tokenizer: The model's tokenizer.
-        side: Side whose vocabulary the ids are of.
+        tokenizer: Tokenizer of the model.
+        side: Side whose vocabulary is used.
         ids: Ids of one sentence.
     """
     if has_two_vocabularies(tokenizer) and side == "source":
         names = {number: token for token, number in tokenizer.encoder.items()}
         return [names.get(number, tokenizer.unk_token) for number in ids]
+
     if getattr(tokenizer, "separate_vocabs", False):
         return [tokenizer.decoder.get(number, tokenizer.unk_token) for number in ids]
+
     tokens: list[str] = tokenizer.convert_ids_to_tokens(ids)
     return tokens
 
 
 def vocabulary_size(tokenizer: Any) -> int:
-    """Return the number of tokens of a tokenizer, of the larger vocabulary where it has two."""
+    """Return the number of tokens in a tokenizer's vocabulary; in the larger one if it has two."""
     target: Mapping[Any, Any] = getattr(tokenizer, "decoder", {}) if has_two_vocabularies(tokenizer) else {}
     return max(len(tokenizer), len(target))

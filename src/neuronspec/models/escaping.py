@@ -1,4 +1,4 @@
-"""Text that looks like a special token, which must stay text."""
+"""Escaping text that looks like a special token, so that it stays text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[str]:
     """Return sentences in which no part is encoded as a tag or another special token.
 
-    Even with `split_special_tokens`, a tokenizer still finds those special tokens that are pieces of its vocabulary as
-    well, such as MADLAD-400's `<2de>`. A space after their first character keeps them text.
+    Even with `split_special_tokens`, a tokenizer finds the special tokens that are also pieces of its vocabulary, such
+    as MADLAD-400's `<2de>`. A space after their first character prevents that.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -25,19 +25,26 @@ def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequenc
     pattern = _find_pattern(tokenizer)
     if pattern is None:
         return list(sentences)
-    return [pattern.sub(lambda part: f"{part[0][0]} {part[0][1:]}", sentence) for sentence in sentences]
+
+    def insert_space(match: re.Match[str]) -> str:
+        token = match[0]
+        return f"{token[0]} {token[1:]}"
+
+    return [pattern.sub(insert_space, sentence) for sentence in sentences]
 
 
 @cached_by_vocabulary
 def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    """Return what matches the special tokens that the tokenizer would find in a text; None if it finds none."""
+    """Return a pattern of the special tokens that the tokenizer would find in a text; None if it finds none."""
     tokens = sorted({*read_tags(tokenizer), *tokenizer.all_special_tokens})
     reachable = {*_find_reachable(tokenizer, "source", tokens), *_find_reachable(tokenizer, "target", tokens)}
-    return re.compile("|".join(map(re.escape, sorted(reachable)))) if reachable else None
+    if not reachable:
+        return None
+    return re.compile("|".join(map(re.escape, sorted(reachable))))
 
 
 def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: Side, tokens: Sequence[str]) -> list[str]:
-    """Return the tokens that become themselves when they stand in a text."""
+    """Return the tokens that are encoded as themselves when they stand in a text."""
     if not tokens:
         return []
     alone = encode(tokenizer, side, tokens)
@@ -46,6 +53,7 @@ def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: Side, tokens: Sequ
     reachable = []
     for token, *encoded in zip(tokens, alone, within, strict=True):
         number = find_target_id(tokenizer, token) if side == "target" else tokenizer.convert_tokens_to_ids(token)
-        if number is not None and number != tokenizer.unk_token_id and any(number in ids for ids in encoded):
+        exists = number is not None and number != tokenizer.unk_token_id
+        if exists and any(number in ids for ids in encoded):
             reachable.append(token)
     return reachable

@@ -1,8 +1,8 @@
-"""Loading and saving models as ordinary Hugging Face directories; nothing that is loaded is executed."""
+"""Loading and saving models as ordinary Hugging Face directories; loading executes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +28,40 @@ from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.matrices import is_matrix, reshape
 from neuronspec.models.nonfinite import check_finite
 
-SHAPES = "ffn_shapes"  # the key of a pruned model's configuration: matrix -> the shape of its weight
+SHAPES = "ffn_shapes"  # key in a pruned model's configuration: matrix -> shape of its weight
 
 
 def load_model(source: str | Path, revision: str | None = None, *, translates: bool = False) -> PreTrainedModel:
-    """Load a model from a directory or from the hub, in float32, weights from safetensors only.
+    """Load a model in float32 from a directory or from the hub; weights are read from safetensors only.
 
-    Plain transformers load it as well, but for a model whose layers were pruned to widths of their own
-    (`neuronspec.prune`), which only this function puts together again.
+    Plain transformers loads such directories too, except for a model whose layers were pruned to different widths
+    (`neuronspec.prune`): only this function can load that.
 
     Args:
-        source: a directory, or a name on the hub.
-        revision: a branch, tag or commit on the hub.
-        translates: whether it must be an encoder-decoder; any language model otherwise.
+        source: Directory, or name on the hub.
+        revision: Branch, tag or commit on the hub.
+        translates: Whether it must be an encoder-decoder; otherwise any language model.
 
     Raises:
-        NeuronspecError: it is not a model directory, not of the kind that is needed, damaged, lacks weights, or has
-            weights that are NaN or infinite.
+        NeuronspecError: If it is not a model directory, not the kind of model that is needed, damaged, lacks weights,
+            or has weights that are NaN or infinite.
     """
     config = load_configuration(source, revision, translates=translates)
-    kind = _find_kind(config)
-    _check_weights(Path(source), kind.__name__)
-    weights = {"use_safetensors": True, "dtype": "float32", "output_loading_info": True}
-    if shapes := getattr(config, SHAPES, None):
-        model, found = _load_narrow(kind, config, shapes, source, revision=revision, **weights)
+    loader = _find_loader(config)
+    _check_weights(Path(source), loader.__name__)
+
+    options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+    shapes = getattr(config, SHAPES, None)
+    if shapes:
+        model, info = _load_narrow(loader, config, shapes, source, **options)
     else:
-        model, found = _load(kind, source, revision=revision, **weights)
-    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+        model, info = _load(loader, source, **options)
+
+    # Transformers would fill missing weights with random numbers.
+    missing = sorted(info["missing_keys"])
+    if missing:
         raise NeuronspecError(f"cannot load {str(source)!r}: {len(missing)} weights are missing, first {missing[0]}")
+
     tie_embeddings(model)
     check_finite(model, str(source))
     return model
@@ -67,12 +73,12 @@ def load_configuration(
     """Load the configuration of a model, without its weights.
 
     Args:
-        source: a directory, or a name on the hub.
-        revision: a branch, tag or commit on the hub.
-        translates: whether it must be an encoder-decoder.
+        source: Directory, or name on the hub.
+        revision: Branch, tag or commit on the hub.
+        translates: Whether it must be an encoder-decoder.
 
     Raises:
-        NeuronspecError: it is not a model directory, not of the kind that is needed, or damaged.
+        NeuronspecError: If it is not a model directory, not the kind of model that is needed, or damaged.
     """
     check_directory(source)
     config: PreTrainedConfig = _load(AutoConfig, source, revision=revision)
@@ -81,20 +87,25 @@ def load_configuration(
     return config
 
 
-def _find_kind(config: PreTrainedConfig) -> Any:
-    """Return the class that loads a language model; some that read pictures too are known by another one."""
+def _find_loader(config: PreTrainedConfig) -> Any:
+    """Return the auto class that loads a language model; some models that also read images have another one."""
     if config.is_encoder_decoder:
         return AutoModelForSeq2SeqLM
+
     reads_text_alone = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-    reads_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    return AutoModelForImageTextToText if reads_pictures and not reads_text_alone else AutoModelForCausalLM
+    reads_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    return AutoModelForImageTextToText if reads_images and not reads_text_alone else AutoModelForCausalLM
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model.
 
+    Args:
+        source: Directory, or name on the hub.
+        revision: Branch, tag or commit on the hub.
+
     Raises:
-        NeuronspecError: there is none.
+        NeuronspecError: If there is none.
     """
     check_directory(source, weights=False)
     return _load(AutoTokenizer, source, revision=revision)
@@ -103,8 +114,13 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
 def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
     """Write a Hugging Face directory that loads with plain `AutoModelForSeq2SeqLM`.
 
-    With separate embeddings (`build_model`) the tied matrix is written under both of its names, so that stock
-    loading finds every key; other models are saved as they save themselves.
+    The tied matrix of separate embeddings (`build_model`) is written under both of its names, so that plain
+    transformers finds every key. Other models are written by their own `save_pretrained`.
+
+    Args:
+        model: Model to save.
+        directory: Directory to write.
+        tokenizer: Tokenizer to save with the model; None for none.
     """
     state: dict[str, Any] | None = None
     if getattr(model.config, "embeddings", None) == "separate":
@@ -114,37 +130,33 @@ def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTok
         tokenizer.save_pretrained(directory)
 
 
-def _load_narrow(auto: Any, config: PreTrainedConfig, shapes: Mapping[str, list[int]], source: Any, **more: Any) -> Any:
-    """Load a pruned model: its class is built as always, and its matrices get their shapes before the weights come."""
+def _load_narrow(
+    auto: Any, config: PreTrainedConfig, shapes: Mapping[str, list[int]], source: str | Path, **options: Any
+) -> Any:
+    """Load a pruned model: its matrices get their shapes before the weights are read."""
     with torch.device("meta"):
         kind: Any = type(auto.from_config(config))
 
     class Narrow(kind):  # type: ignore[misc]
-        def __init__(self, config: PreTrainedConfig, *arguments: Any, **options: Any) -> None:
-            super().__init__(config, *arguments, **options)
+        def __init__(self, config: PreTrainedConfig, *arguments: Any, **more: Any) -> None:
+            super().__init__(config, *arguments, **more)
             parts = dict(self.named_modules())
             for name, shape in shapes.items():
-                if not is_matrix(matrix := parts.get(name, self)):
+                matrix = parts.get(name, self)
+                if not is_matrix(matrix):
                     raise ValueError(f"its configuration has a shape for {name}, which it does not have")
                 reshape(matrix, shape)
 
+    # Transformers recognizes a class by its name.
     Narrow.__name__, Narrow.__qualname__, Narrow.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    model, found = _load(Narrow, source, **more)
+    model, info = _load(Narrow, source, **options)
     model.__class__ = kind
-    return model, found
+    return model, info
 
 
-def _load(loader: Any, source: str | Path, **arguments: Any) -> Any:
-    broken = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
-    try:
-        return loader.from_pretrained(str(source), trust_remote_code=False, **arguments)
-    except broken as error:
-        unsafe = "file named model.safetensors" in str(error) and not Path(source).exists()
-        advice = f"; {_HOW_TO_CONVERT.format(kind=loader.__name__, source='NAME')}" if unsafe else ""
-        raise NeuronspecError(f"cannot load {str(source)!r}: {first_line(error)}{advice}") from error
-
-
-_PICKLED, _OTHERS = ("pytorch_model*.bin",), ("*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.gguf")
+_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+_PICKLED = ("pytorch_model*.bin",)
+_OTHER_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.gguf")
 _HOW_TO_CONVERT = (
     "weights are read from safetensors only, since other files can hold programs; convert them once with "
     'python -c "import transformers as t; '
@@ -153,17 +165,33 @@ _HOW_TO_CONVERT = (
 )
 
 
+def _load(loader: Any, source: str | Path, **options: Any) -> Any:
+    """Return the result of a class's `from_pretrained`, with its errors explained."""
+    try:
+        return loader.from_pretrained(str(source), trust_remote_code=False, **options)
+    except _LOADING_ERRORS as error:
+        lacks_safetensors = "file named model.safetensors" in str(error) and not Path(source).exists()
+        advice = f"; {_HOW_TO_CONVERT.format(kind=loader.__name__, source='NAME')}" if lacks_safetensors else ""
+        raise NeuronspecError(f"cannot load {str(source)!r}: {first_line(error)}{advice}") from error
+
+
 def _check_weights(path: Path, kind: str) -> None:
-    """Refuse a directory whose weights are in no safetensors file, and say how to convert them."""
+    """Refuse a directory without weights in safetensors files, and say how to convert the weights that it has."""
     if not path.is_dir() or any(path.glob("*.safetensors")):
         return
-    pickled, others = (
-        [file.name for pattern in patterns for file in sorted(path.glob(pattern))] for patterns in (_PICKLED, _OTHERS)
-    )
+
+    pickled = _find_first(path, _PICKLED)
+    other = _find_first(path, _OTHER_WEIGHTS)
     if pickled:
-        what = f"only {pickled[0]}; {_HOW_TO_CONVERT.format(kind=kind, source='DIRECTORY')} (DIRECTORY is that path)"
-    elif others:
-        what = f"only {others[0]}; weights are read from safetensors only: save the model so with transformers"
+        what = f"only {pickled}; {_HOW_TO_CONVERT.format(kind=kind, source='DIRECTORY')} (DIRECTORY is that path)"
+    elif other:
+        what = f"only {other}; weights are read from safetensors only: save the model so with transformers"
     else:
         what = "and no other weights"
     raise NeuronspecError(f"cannot load {str(path)!r}: there is no file named model.safetensors in it, {what}")
+
+
+def _find_first(path: Path, patterns: Sequence[str]) -> str | None:
+    """Return the name of the first file that matches a pattern; None for none."""
+    files = (file.name for pattern in patterns for file in sorted(path.glob(pattern)))
+    return next(files, None)

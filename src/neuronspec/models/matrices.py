@@ -1,4 +1,4 @@
-"""The matrices that an FFN is made of: `nn.Linear`, and GPT-2's `Conv1D`, whose weight lies the other way round."""
+"""The matrices of an FFN: `nn.Linear`, and GPT-2's `Conv1D`, whose weight is transposed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def is_matrix(module: nn.Module) -> TypeGuard[Matrix]:
 
 
 def is_plain(matrix: Matrix) -> bool:
-    """Return whether a matrix computes with its weight as it is, so that rows and columns of it can be taken.
+    """Return whether a matrix computes with its weight unchanged, so that rows and columns of it can be taken.
 
-    Quantized ones do not: they are classes of their own (bitsandbytes), or hold tensors of their own (torchao). The
-    classes that a model of transformers has of its own (Falcon's) multiply as `nn.Linear` does.
+    Quantized matrices do not: they have classes of their own (bitsandbytes) or tensors of their own (torchao). Classes
+    that a model of transformers defines itself (Falcon's) multiply like `nn.Linear`.
     """
     kind = type(matrix)
     known = kind in (nn.Linear, Conv1D) or kind.__module__.startswith("transformers.models.")
@@ -39,25 +39,25 @@ def features_out(matrix: Matrix) -> int:
 
 
 def turn(matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
-    """Return a weight of this kind of matrix as (out, in), or (out, in) as its weight."""
+    """Return the weight of a matrix as (out, in); or the other way round, a weight (out, in) as the matrix keeps it."""
     return weight.T if isinstance(matrix, Conv1D) else weight
 
 
 def output_dimension(matrix: Matrix) -> int:
-    """Return which dimension of a matrix' weight the features are in that it writes; the other is what it reads."""
+    """Return the dimension of a matrix' weight with the features that it writes; the other one has those it reads."""
     return 1 if isinstance(matrix, Conv1D) else 0
 
 
 def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return weight (kept, in) and bias (kept,) of some of the features that a matrix writes.
+    """Return the weight (kept, in) and the bias (kept,) of some of the features that a matrix writes.
 
     Args:
-        matrix: the matrix.
-        keep: (kept,) numbers of features; gradients flow back to them.
+        matrix: Matrix with these features.
+        keep: (kept,) indices of features; gradients flow back to them.
     """
-    return turn(matrix, matrix.weight).index_select(0, keep), None if matrix.bias is None else matrix.bias.index_select(
-        0, keep
-    )
+    weight = turn(matrix, matrix.weight).index_select(0, keep)
+    bias = None if matrix.bias is None else matrix.bias.index_select(0, keep)
+    return weight, bias
 
 
 def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
@@ -67,16 +67,18 @@ def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-    """Give a matrix another weight (out, in) and bias (out,), of any size."""
+    """Give a matrix another weight (out, in) and another bias (out,), of any size."""
     turned = turn(matrix, weight).detach().clone(memory_format=torch.contiguous_format)
     matrix.weight = nn.Parameter(turned, matrix.weight.requires_grad)
     if bias is not None:
         matrix.bias = nn.Parameter(bias.detach().clone(), matrix.bias is None or matrix.bias.requires_grad)
+
+    # The attributes that name the sizes of the weight.
     names = ("nx", "nf") if isinstance(matrix, Conv1D) else ("out_features", "in_features")
     matrix.__dict__.update(zip(names, turned.shape, strict=True))
 
 
 def reshape(matrix: Matrix, shape: Sequence[int]) -> None:
-    """Give a matrix an empty weight of this shape, as its kind keeps it, and a bias that goes with it."""
+    """Give a matrix an uninitialized weight of a shape, as its kind keeps it, and a bias of matching size."""
     weight = turn(matrix, matrix.weight.new_empty(tuple(shape)))  # (out, in)
     set_parameters(matrix, weight, None if matrix.bias is None else matrix.bias.new_empty(len(weight)))

@@ -1,4 +1,4 @@
-"""Numbers that are none: tensors with NaN or infinity, found before anything is computed from them."""
+"""NaN and infinity in tensors and models, found before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import nn
 
 from neuronspec.errors import NeuronspecError
 
-Named = tuple[str, torch.Tensor]
+NamedTensor = tuple[str, torch.Tensor]
 
 
 def check_finite(model: nn.Module, what: str = "the model") -> None:
-    """Refuse a model with a weight that is NaN or infinite: whatever it computes would mean nothing.
+    """Refuse a model with a weight that is NaN or infinite: its outputs would be meaningless.
 
-    One reduction over each weight tells, which takes less time than reading the weights from a disk.
+    This takes one reduction over each weight, less time than reading the weights from a disk.
 
     Args:
-        model: The model; nothing of it changes.
-        what: Its name in the message.
+        model: Model to check; it is not changed.
+        what: Name of the model in the message.
 
     Raises:
-        NeuronspecError: A weight is not finite; the first one is named.
+        NeuronspecError: If a weight is not finite; the first one is named.
 
     Example:
         >>> layer = nn.Linear(2, 1)
@@ -33,9 +33,11 @@ def check_finite(model: nn.Module, what: str = "the model") -> None:
 NaN or infinite (1 of 2 tensors); such a training has diverged, or its numbers overflowed when it was saved in half \
 precision: take an earlier checkpoint
     """
-    named = list(_weights(model))
-    if not (bad := find_nonfinite(named)):
+    named = list(_list_weights(model))
+    bad = find_nonfinite(named)
+    if not bad:
         return
+
     first = dict(named)[bad[0]]
     count = int((~_as_floats(first).isfinite()).sum())
     raise NeuronspecError(
@@ -45,11 +47,11 @@ precision: take an earlier checkpoint
     )
 
 
-def find_nonfinite(tensors: Iterable[Named]) -> list[str]:
+def find_nonfinite(tensors: Iterable[NamedTensor]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinity.
 
     Args:
-        tensors: Names and tensors of any kind; those that hold no floating-point numbers, or nothing, are fine.
+        tensors: Names and tensors of any kind. Empty tensors and tensors of integers are finite.
 
     Example:
         >>> find_nonfinite([("a", torch.ones(2)), ("b", torch.tensor([1.0, torch.nan])), ("c", torch.ones(2).long())])
@@ -65,22 +67,24 @@ def is_finite(tensor: torch.Tensor) -> bool:
         return True
     if not tensor.numel():
         return True
-    least, most = _as_floats(tensor).aminmax()  # one reduction; NaN goes through it
+
+    least, most = _as_floats(tensor).aminmax()  # one reduction, whose result with NaN is NaN
     return bool(least.isfinite() & most.isfinite())
 
 
 def _as_floats(tensor: torch.Tensor) -> torch.Tensor:
-    """Return numbers that torch can compare: of a complex tensor both parts, of 8-bit floats wider ones."""
+    """Return a tensor of numbers that torch can compare: the parts of complex numbers, wider floats for 8-bit ones."""
     values = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     return values.float() if values.element_size() == 1 else values
 
 
-def _weights(model: nn.Module) -> Iterator[Named]:
-    """Yield the model's parameters, and the buffers that are saved with it where they must be numbers too.
+def _list_weights(model: nn.Module) -> Iterator[NamedTensor]:
+    """Yield the model's parameters, and the buffers that are saved with it.
 
-    A buffer may hold -inf on purpose, to mask something: only NaN means nothing there.
+    A buffer may contain -inf on purpose, to mask something; only its NaN are kept.
     """
     yield from model.named_parameters()
+
     saved = model.state_dict(keep_vars=True).keys()
     for name, buffer in model.named_buffers():
         if name in saved and buffer.is_floating_point() and not buffer.is_meta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,28 +17,28 @@ _DECODER = ("decoder_input_ids", "decoder_attention_mask", "decoder_position_ids
 
 
 def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a batch with everything that says what is padding, and with all padding on the right.
+    """Return a batch with the masks and inputs that a model needs, and with all padding on the right.
 
-    Padding of the source is what `attention_mask` leaves out, else what has the padding token's id. Padding of the
-    target is, in this order, what `decoder_attention_mask` leaves out; what is -100 or the padding token in `labels`;
-    the padding token in `decoder_input_ids`. A padding token may also end a sentence (GPT-2's tokenizers pad with the
-    end of sentence) or start the decoder (T5): then the first one of those at the end of a row ends the sentence, and
-    the last one of those at its beginning starts the decoder.
+    Padding of the source is what `attention_mask` leaves out; without that mask, the padding token. Padding of the
+    target is what `decoder_attention_mask` leaves out; without that mask, -100 and the padding token in `labels`;
+    without labels, the padding token in `decoder_input_ids`. A padding token may also end a sentence (GPT-2's
+    tokenizers pad with the end of sentence) or start the decoder (T5). Then the first of the padding tokens at the end
+    of a row ends the sentence, and the last of those at its beginning starts the decoder.
 
-    Rows that are padded on the left are moved to the left, so that their tokens have the positions, and the start of
-    the decoder the place, that they have in a row without padding.
+    Rows that are padded on the left are moved to the left, so that every token has the position that it has in a row
+    without padding.
 
     Args:
-        model: The model that reads the batch; its configuration names the special tokens.
-        batch: Tensors (batch, seq), with at least `input_ids`. An encoder-decoder needs `labels` or
-            `decoder_input_ids`, too.
+        model: Model that reads the batch; its configuration names the special tokens.
+        batch: Tensors (batch, seq), with at least `input_ids`. An encoder-decoder also needs `labels` or
+            `decoder_input_ids`.
 
     Returns:
         The same tensors with `attention_mask`, and for an encoder-decoder `decoder_input_ids` and
-        `decoder_attention_mask`; where labels were given, they are -100 at all padding.
+        `decoder_attention_mask`. Labels, if given, are -100 at all padding.
 
     Raises:
-        NeuronspecError: Something is missing or has the wrong shape, or padding cannot be recognized.
+        NeuronspecError: If something is missing or has the wrong shape, or padding cannot be recognized.
 
     Example:
         >>> from transformers import T5Config, T5ForConditionalGeneration
@@ -50,15 +51,29 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
     """
     if "input_ids" not in batch:
         raise NeuronspecError(f"a batch has no 'input_ids', only {', '.join(batch) or 'nothing'}: give ids of tokens")
-    made = dict(batch)
-
-    source = _find_source(model, made)
-    made["attention_mask"] = source.long()
-    _move_left(made, [name for name in made if name not in _DECODER], source)
+    complete = dict(batch)
+    source = _find_source(model, complete)
+    complete["attention_mask"] = source.long()
+    _move_left(complete, [name for name in complete if name not in _DECODER], source)
 
     if model.config.is_encoder_decoder:
-        _complete_decoder(model, made)
-    return made
+        _complete_decoder(model, complete)
+    return complete
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TokenRoles:
+    """The ids of a model's special tokens; None for a role without a token.
+
+    Attributes:
+        padding: Id of the padding token.
+        ends: Ids of the tokens that end a sentence.
+        start: Id of the token that starts the decoder, or the only text.
+    """
+
+    padding: int | None
+    ends: frozenset[int]
+    start: int | None
 
 
 def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -67,14 +82,17 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     if "attention_mask" in batch:
         return _read_mask(batch, "attention_mask", ids, "input_ids")
 
-    padding, ends, start = _special_tokens(model)
+    tokens = _read_token_roles(model)
+    padding = tokens.padding
     if padding is None:
         raise NeuronspecError(
             "a batch has no 'attention_mask', and the model's configuration has no pad_token_id: cannot tell padding; "
             "give what the tokenizer returns as attention_mask"
         )
-    begins = padding == start and not model.config.is_encoder_decoder  # a source never begins with the decoder's start
-    if (padding in ends or begins) and bool((ids == padding).any()):
+
+    # An encoder-decoder's source never begins with the token that starts the decoder.
+    begins = padding == tokens.start and not model.config.is_encoder_decoder
+    if (padding in tokens.ends or begins) and bool((ids == padding).any()):
         raise NeuronspecError(
             f"a batch has no 'attention_mask', and its padding token ({padding}) also ends or begins a sentence: "
             "cannot tell padding; give what the tokenizer returns as attention_mask"
@@ -90,7 +108,7 @@ def _complete_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor]) ->
         labels = labels.masked_fill(~real, IGNORED)
         batch["labels"] = labels
         if ids is not None and _is_shifted(model, ids, labels):
-            ids = None  # to be made again, where the rows are moved
+            ids = None  # made again from the labels, after the rows are moved
 
     batch["decoder_attention_mask"] = real.long()
     if ids is None:
@@ -101,7 +119,7 @@ def _complete_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor]) ->
 
 
 def _is_shifted(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor) -> bool:
-    """Return whether the decoder's input is what the model makes of the labels, in rows with padding on the left."""
+    """Return whether rows are padded on the left, and the decoder's input is what the model makes of the labels."""
     if not bool((labels[:, 0] == IGNORED).any()):
         return False
     shifted = _shift(model, labels)
@@ -109,51 +127,61 @@ def _is_shifted(model: PreTrainedModel, ids: torch.Tensor, labels: torch.Tensor)
 
 
 def _shift(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
+    """Return the decoder's input for labels, both (batch, target)."""
     try:
         return shift_labels(model, labels)
     except (AttributeError, ValueError, TypeError) as error:
         raise NeuronspecError(
-            f"cannot make the decoder's input of the labels: {first_line(error)}; set decoder_start_token_id and "
+            f"cannot make the decoder's input from the labels: {first_line(error)}; set decoder_start_token_id and "
             "pad_token_id in the model's configuration, or give decoder_input_ids"
         ) from error
 
 
 def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the real tokens of the target: (batch, target) boolean."""
-    labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
-    if labels is None and ids is None:
-        raise NeuronspecError(
-            "a batch has no 'decoder_input_ids' and no 'labels', and an encoder-decoder needs one of them: give the "
-            "labels that the tokenizer returns for text_target=[...]"
-        )
-    name, given = ("labels", labels) if labels is not None else ("decoder_input_ids", ids)
-    assert given is not None
-    if labels is not None and ids is not None and labels.shape != ids.shape:
-        raise NeuronspecError(
-            f"the labels of a batch have the shape {tuple(labels.shape)}, its decoder_input_ids {tuple(ids.shape)}: "
-            "expected the same"
-        )
+    name, given = _choose_target(batch)
     if "decoder_attention_mask" in batch:
         return _read_mask(batch, "decoder_attention_mask", given, name)
 
-    padding, ends, start = _special_tokens(model)
+    tokens = _read_token_roles(model)
+    padding = tokens.padding
     if padding is None and not bool((given == IGNORED).any()):
         raise NeuronspecError(
             "a batch has neither 'decoder_attention_mask' nor 'labels' with -100, and the model's configuration has no "
             "pad_token_id: cannot tell padding; give one of them"
         )
-    starts = name == "decoder_input_ids" and padding is not None and padding == start
-    return _find_real(given, padding, ends=padding in ends, starts=starts)
+
+    starts = name == "decoder_input_ids" and padding is not None and padding == tokens.start
+    return _find_real(given, padding, ends=padding in tokens.ends, starts=starts)
+
+
+def _choose_target(batch: Mapping[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
+    """Return the tensor (batch, target) that shows the target's padding, and its name: labels, if there are any."""
+    labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
+    if labels is not None and ids is not None and labels.shape != ids.shape:
+        raise NeuronspecError(
+            f"the labels of a batch have the shape {tuple(labels.shape)}, its decoder_input_ids {tuple(ids.shape)}: "
+            "expected the same"
+        )
+
+    if labels is not None:
+        return "labels", labels
+    if ids is not None:
+        return "decoder_input_ids", ids
+    raise NeuronspecError(
+        "a batch has no 'decoder_input_ids' and no 'labels', and an encoder-decoder needs one of them: give the labels "
+        "that the tokenizer returns for text_target=[...]"
+    )
 
 
 def _find_real(ids: torch.Tensor, padding: int | None, *, ends: bool, starts: bool) -> torch.Tensor:
-    """Return the tokens that are no padding.
+    """Return which tokens are not padding.
 
     Args:
         ids: Tokens or labels, (batch, seq).
-        padding: The padding token's id.
+        padding: Id of the padding token; None for none.
         ends: Whether that token also ends a sentence.
-        starts: Whether it also starts the decoder, and these are what the decoder reads.
+        starts: Whether it also starts the decoder, and `ids` are the decoder's input.
 
     Returns:
         (batch, seq) boolean.
@@ -163,17 +191,21 @@ def _find_real(ids: torch.Tensor, padding: int | None, *, ends: bool, starts: bo
     if not (ends or starts):
         return ~pads
 
-    leading = pads.cumprod(1).bool()
+    # Padding tokens within a sentence are real, those around it are not ...
+    leading = pads.cumprod(1).bool()  # (batch, seq)
     trailing = pads.flip(1).cumprod(1).flip(1).bool()
     real = ~(leading | trailing)
+
+    # ... but for the one that starts the decoder and the one that ends the sentence.
     columns = torch.arange(ids.shape[1], device=ids.device)
-    only_padding = leading.all(1, keepdim=True)
+    only_padding = leading.all(1, keepdim=True)  # (batch, 1)
     if starts:
         last_leading = leading.sum(1, keepdim=True) - 1
         real |= (columns == last_leading) & ~only_padding
     if ends:
         first_trailing = ids.shape[1] - trailing.sum(1, keepdim=True)
         real |= (columns == first_trailing) & ~only_padding
+
     real |= (columns == 0) & only_padding  # an empty sentence still starts, or ends
     return real & ~ignored
 
@@ -184,6 +216,7 @@ def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Ten
     before &= ~before.all(1, keepdim=True)
     if not bool(before[:, 0].any()):
         return
+
     order = before.long().argsort(dim=1, stable=True)
     for name in names:
         if batch[name].shape == real.shape:
@@ -191,6 +224,7 @@ def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Ten
 
 
 def _read_mask(batch: Mapping[str, torch.Tensor], name: str, ids: torch.Tensor, other: str) -> torch.Tensor:
+    """Return a mask of a batch as booleans; it must have the shape of `ids`, the tensor named `other`."""
     mask = batch[name]
     if mask.shape != ids.shape:
         raise NeuronspecError(
@@ -199,20 +233,23 @@ def _read_mask(batch: Mapping[str, torch.Tensor], name: str, ids: torch.Tensor, 
     return mask.ne(0)
 
 
-def _special_tokens(model: PreTrainedModel) -> tuple[int | None, set[int], int | None]:
-    """Return the ids of the padding token, of those that end a sentence, and of the one that starts the decoder."""
+def _read_token_roles(model: PreTrainedModel) -> _TokenRoles:
+    """Return the special tokens in a model's configuration."""
     ends = _find_token(model, "eos_token_id")
     several = ends if isinstance(ends, list | tuple) else [ends]
-    if model.config.is_encoder_decoder:
-        start = _find_token(model, "decoder_start_token_id")
-    else:
-        start = _find_token(model, "bos_token_id")
-    return _find_token(model, "pad_token_id"), {end for end in several if end is not None}, start
+
+    starts = "decoder_start_token_id" if model.config.is_encoder_decoder else "bos_token_id"
+    return _TokenRoles(
+        padding=_find_token(model, "pad_token_id"),
+        ends=frozenset(end for end in several if end is not None),
+        start=_find_token(model, starts),
+    )
 
 
 def _find_token(model: PreTrainedModel, name: str) -> Any:
-    """Return what the model's configuration says of a special token; that of its text's part where it has several."""
+    """Return a special token from the first configuration that has it: the model's, its text part's, generation's."""
     for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
-        if (found := getattr(config, name, None)) is not None:
+        found = getattr(config, name, None)
+        if found is not None:
             return found
     return None

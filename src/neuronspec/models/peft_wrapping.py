@@ -1,4 +1,4 @@
-"""What PEFT puts around a model and around its matrices: how to look through it, and where it is refused."""
+"""PEFT's wrapping of models and matrices: looking through it, and refusing it where it is not supported."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from neuronspec.models.matrices import Matrix, is_matrix
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the transformers model inside a `PeftModel`, its adapters in place; any other model as it is.
+    """Return the transformers model inside a `PeftModel`, with its adapters; any other model unchanged.
 
-    PEFT puts adapters into the model itself, so that it computes with them, and gives the whole another class.
+    PEFT puts adapters into the model itself, so that it computes with them, and wraps it in a class of its own.
 
     Raises:
-        NeuronspecError: The model is prompted by trained vectors (prompt or prefix tuning), which only PEFT's own
-            forward adds: recorded without them, it would be another model.
+        NeuronspecError: If the model is prompted by trained vectors (prompt or prefix tuning). Only PEFT's own forward
+            adds them; without them, it would be another model.
     """
     if not _is_peft(model) or not hasattr(model, "get_base_model"):
         return model
+
     wrapped: Any = model
     config = wrapped.active_peft_config
     if config.is_prompt_learning:
@@ -29,14 +30,17 @@ def unwrap_model(model: nn.Module) -> nn.Module:
             f"a model with {config.peft_type.value} computes with trained vectors that stand before its text: its "
             "neurons cannot be told apart by task; use adapters of its matrices (LoRA, DoRA, IA3), or its base model"
         )
+
     base: nn.Module = wrapped.get_base_model()
     return base
 
 
 def unwrap_matrix(module: nn.Module) -> Matrix | None:
-    """Return the matrix itself, inside of whatever PEFT has put around it; None where there is none."""
+    """Return the matrix inside PEFT's wrapping, if there is any; None if the module contains no matrix."""
     while not is_matrix(module):
-        inner = getattr(module, "base_layer", getattr(module, "original_module", None)) if _is_peft(module) else None
+        if not _is_peft(module):
+            return None
+        inner = getattr(module, "base_layer", getattr(module, "original_module", None))
         if not isinstance(inner, nn.Module):
             return None
         module = inner
@@ -44,7 +48,7 @@ def unwrap_matrix(module: nn.Module) -> Matrix | None:
 
 
 def list_matrices(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the matrices in a module by name, each with what PEFT has put around it."""
+    """Return the matrices in a module by name, each with PEFT's wrapping."""
     return dict(_list_matrices(module, ""))
 
 
@@ -52,11 +56,11 @@ def refuse_wrapped(model: nn.Module, what: str) -> None:
     """Refuse a model with PEFT's adapters in it.
 
     Args:
-        model: The model.
-        what: What cannot be done with them, as the beginning of a sentence.
+        model: Any model.
+        what: Action that is refused, as the beginning of a sentence: `"cannot prune"`.
 
     Raises:
-        NeuronspecError: There are some; the first is named.
+        NeuronspecError: If there are adapters; the first is named.
     """
     for name, module in model.named_modules():
         if _is_peft(module):
@@ -71,10 +75,11 @@ def _list_matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Modul
     if unwrap_matrix(module) is not None:
         yield name, module
         return
+
     for part, child in module.named_children():
         yield from _list_matrices(child, f"{name}.{part}".lstrip("."))
 
 
 def _is_peft(module: nn.Module) -> bool:
-    """Return whether a module is PEFT's, by the name of its class's module: PEFT need not be installed."""
+    """Return whether a module is PEFT's, by the name of its class's module, so that PEFT need not be installed."""
     return any(kind.__module__.partition(".")[0] == "peft" for kind in type(module).__mro__)

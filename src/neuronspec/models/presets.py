@@ -1,4 +1,4 @@
-"""The models of the paper (Table 8), and a tiny one for the quick start."""
+"""Presets: the models of the paper (Table 8), and a tiny one for the quick start."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from neuronspec.registry import Registry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """The shape of a pre-norm Transformer with sinusoidal positions.
 
-    Args:
-        layers: layers of the encoder, and of the decoder.
-        heads: attention heads.
-        d_model: width of the hidden states.
-        d_ff: width of the FFN, the number of neurons of a layer.
-        dropout: of hidden states, and of attention weights.
+    Attributes:
+        layers: Number of layers in the encoder, and in the decoder.
+        heads: Number of attention heads.
+        d_model: Width of the hidden states.
+        d_ff: Width of the FFN: the number of neurons in a layer.
+        dropout: Dropout of hidden states and of attention weights.
     """
 
     layers: int
@@ -27,7 +27,7 @@ class Preset:
     dropout: float
 
     def configuration(self) -> dict[str, Any]:
-        """Return the shape in the words of a Hugging Face M2M-100 configuration."""
+        """Return the shape as keyword arguments of `M2M100Config`."""
         return {
             "d_model": self.d_model,
             "encoder_layers": self.layers,
@@ -55,7 +55,7 @@ for _name, _preset in {
     "mT-big": Preset(layers=6, heads=16, d_model=1024, d_ff=4096, dropout=0.1),
     "mT-wide": Preset(layers=6, heads=16, d_model=1024, d_ff=8192, dropout=0.1),
     "mT-large": Preset(layers=12, heads=16, d_model=1024, d_ff=4096, dropout=0.1),
-    # Section A.2.2 gives d_ff 512, Table 8 gives 1,024; the text names its source, so it is followed.
+    # Section A.2.2 gives d_ff 512, Table 8 gives 1,024; the text names its source, so we follow it.
     "bilingual-low": Preset(layers=6, heads=2, d_model=512, d_ff=512, dropout=0.3),
     "bilingual-high": Preset(layers=6, heads=16, d_model=1024, d_ff=4096, dropout=0.1),
 }.items():

@@ -1,4 +1,4 @@
-"""Words in front of a source that tell a model without language tags the direction (`translate German to English:`)."""
+"""Source prefixes: words that give a model without language tags the direction (`translate German to English:`)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def check_source_prefix(prefix: SourcePrefix) -> None:
     """Refuse a prefix that cannot be filled in.
 
     Raises:
-        NeuronspecError: It has an unknown placeholder, or a brace stands alone.
+        NeuronspecError: If it has an unknown placeholder or a single brace.
     """
-    for text in prefix.values() if isinstance(prefix, Mapping) else [prefix]:
+    texts = list(prefix.values()) if isinstance(prefix, Mapping) else [prefix]
+    for text in texts:
         try:
             fields = [name for _, name, _, _ in string.Formatter().parse(text)]
         except ValueError as error:
             raise NeuronspecError(f"cannot read the source_prefix {text!r}: {error}") from error
+
         unknown = [name for name in fields if name is not None and name not in PLACEHOLDERS]
         if unknown:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
@@ -43,29 +45,30 @@ def fill_prefix(prefix: SourcePrefix, task: str) -> str:
     """Return the words in front of the sources of a task.
 
     Args:
-        prefix: Words for all tasks, or for each of them; see `SourcePrefix`.
+        prefix: Words for all tasks or for each task; see `SourcePrefix`.
         task: Direction `src-tgt`.
 
     Raises:
-        NeuronspecError: There are none for this task.
+        NeuronspecError: If there are none for this task.
 
     Example:
         >>> fill_prefix("translate {src_name} to {tgt_name}: ", "de-en")
         'translate German to English: '
     """
-    template = _choose(prefix, task) if isinstance(prefix, Mapping) else prefix
+    template = _find_prefix(prefix, task) if isinstance(prefix, Mapping) else prefix
     if template is None:
         raise NeuronspecError(f"there is no source_prefix for {task}: give one, or one for all tasks")
+
     source, target = split_direction(task)
     names = {"src_name": find_language(source).name, "tgt_name": find_language(target).name}
     return template.format(src=source, tgt=target, **names)
 
 
 def find_declared_prefix(config: PretrainedConfig, task: str) -> str:
-    """Return the prefix of a task in a model's configuration, as the first T5 models have some; empty without any.
+    """Return the prefix that a model's configuration declares for a task, as the first T5 models do; empty for none.
 
     Raises:
-        NeuronspecError: The configuration has prefixes for other tasks only.
+        NeuronspecError: If the configuration has prefixes for other tasks only.
     """
     declared: dict[str, Any] = getattr(config, "task_specific_params", None) or {}
     prefixes = {}
@@ -76,14 +79,15 @@ def find_declared_prefix(config: PretrainedConfig, task: str) -> str:
 
     if not prefixes:
         return ""
-    found = _choose(prefixes, task)
+
+    found = _find_prefix(prefixes, task)
     if found is None:
         known = ", ".join(prefixes)
         raise NeuronspecError(f"the model's configuration has a prefix for {known}, none for {task}: {HOW_TO_PREFIX}")
     return found
 
 
-def _choose(prefixes: Mapping[str, str], task: str) -> str | None:
-    """Return the prefix of a task, whatever codes its languages are spelled with there; None without one."""
+def _find_prefix(prefixes: Mapping[str, str], task: str) -> str | None:
+    """Return the prefix of a task, in any spelling of its language codes; None for none."""
     name = match_direction(task, prefixes)
     return None if name is None else prefixes[name]

@@ -1,4 +1,4 @@
-"""Where a tokenizer puts its special tokens around a source and around a target: found out by asking it."""
+"""Special tokens that a tokenizer puts around a source and around a target, found by encoding a probe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuronspec.errors import NeuronspecError
 _PROBE = "a b c"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpecialTokens:
     """The ids that a tokenizer puts around text by itself.
 
@@ -31,20 +31,23 @@ class SpecialTokens:
 
 
 def read_special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-    """Return what a tokenizer puts around text, with the languages that it is set to.
+    """Return the ids that a tokenizer puts around text, with the languages that it is set to.
 
     Raises:
-        NeuronspecError: It changes the text itself when special tokens are added.
+        NeuronspecError: If the tokenizer changes the text itself when it adds special tokens.
     """
     with target_language_set(tokenizer):
-        source = _split(tokenizer, "text")
-        target = _split(tokenizer, "text_target")
-    return SpecialTokens(*source, *target)
+        source = _split_special(tokenizer, "text")
+        target = _split_special(tokenizer, "text_target")
+
+    return SpecialTokens(
+        source_prefix=source[0], source_suffix=source[1], target_prefix=target[0], target_suffix=target[1]
+    )
 
 
 @contextlib.contextmanager
 def target_language_set(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Set a tokenizer's target language for a while where it has none: M2M-100's cannot encode targets without."""
+    """Set a tokenizer's target language within a block if it has none: M2M-100's cannot encode targets without."""
     if getattr(tokenizer, "tgt_lang", "") is not None:
         yield
         return
@@ -55,15 +58,16 @@ def target_language_set(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
         tokenizer.tgt_lang = None
 
 
-def _split(tokenizer: PreTrainedTokenizerBase, argument: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return what stands in front of a text and after it."""
+def _split_special(tokenizer: PreTrainedTokenizerBase, argument: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids in front of a text and after it."""
     text: list[int] = tokenizer(**{argument: _PROBE}, add_special_tokens=False)["input_ids"]
     whole: list[int] = tokenizer(**{argument: _PROBE})["input_ids"]
 
     for start in range(len(whole) - len(text) + 1):
         if whole[start : start + len(text)] == text:
             return tuple(whole[:start]), tuple(whole[start + len(text) :])
+
     raise NeuronspecError(
-        f"cannot tell where {type(tokenizer).__name__} puts its special tokens: it makes {whole} of text that it "
-        f"encodes as {text} without them"
+        f"cannot find where {type(tokenizer).__name__} puts its special tokens: it encodes a text as {whole} with "
+        f"them, and as {text} without"
     )

@@ -20,8 +20,8 @@ class Notation:
 
     Attributes:
         pattern: Regular expression of the whole token; its group is the language's code.
-        place: Place of such tags in a model whose tokenizer does not put them there itself: in front of the source and
-            of the target, or the target's tag in front of the source; `tokenizer` if only the tokenizer can say.
+        place: Place of such tags in a model whose tokenizer does not add them itself. `both`: in front of the source
+            and of the target. `source`: the target's tag in front of the source. `tokenizer`: decided by the tokenizer.
     """
 
     pattern: re.Pattern[str]
@@ -29,7 +29,7 @@ class Notation:
 
 
 NOTATIONS = (
-    Notation(re.compile(r"__([\w.+@-]+)__"), "both"),  # M2M-100, PLBart, and the vocabularies learnt here
+    Notation(re.compile(r"__([\w.+@-]+)__"), "both"),  # M2M-100, PLBart, and the vocabularies learned here
     Notation(re.compile(r"<2([\w-]+)>"), "source"),  # MADLAD-400
     Notation(re.compile(r">>([\w-]+)<<"), "source"),  # Marian
     Notation(re.compile(r"([a-z]{3}_[A-Z][a-z]{3})"), "tokenizer"),  # NLLB
@@ -37,14 +37,14 @@ NOTATIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tag:
     """A token that names a language.
 
     Attributes:
-        token: The token as the vocabulary has it (`>>deu<<`).
-        code: The language's code in it (`deu`).
-        number: The token's id.
+        token: Token in the vocabulary (`>>deu<<`).
+        code: Language code in the token (`deu`).
+        number: Id of the token.
         notation: Notation of the token.
     """
 
@@ -59,7 +59,7 @@ def read_tags(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Tag]:
     """Return the language tags of a vocabulary by token, sorted: `__de__`, `deu_Latn`, `de_DE`, `>>deu<<`, `<2de>`.
 
     Args:
-        tokenizer: Tokenizer of any model; its vocabulary is searched once, and again when tokens were added.
+        tokenizer: Tokenizer of any model. Its vocabulary is searched once, and again after tokens were added.
     """
     numbers = dict(tokenizer.get_vocab())
     numbers |= tokenizer.get_added_vocab()
@@ -71,7 +71,7 @@ def read_tags(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Tag]:
         for notation in NOTATIONS:
             found = notation.pattern.fullmatch(token)
             if found is not None:
-                tags[token] = Tag(token, found[1], numbers[token], notation)
+                tags[token] = Tag(token=token, code=found[1], number=numbers[token], notation=notation)
                 break
     return tags
 
@@ -85,12 +85,12 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
     """Return the id of the token that names a language in this vocabulary.
 
     Args:
-        language: Any code of the language; a token that spells it in the same way is preferred.
-        tokenizer: The model's tokenizer.
-        notation: The only notation to look for; any where not given.
+        language: Any code of the language; a token with the same spelling is preferred.
+        tokenizer: Tokenizer of the model.
+        notation: Notation to look for; any notation if None.
 
     Raises:
-        NeuronspecError: The vocabulary has no such token; the nearest that it has are named.
+        NeuronspecError: If the vocabulary has no such token; the message lists its tags.
     """
     by_code: dict[str, Tag] = {}
     for tag in read_tags(tokenizer).values():
@@ -100,6 +100,7 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
     own_token = _find_own_tag(language, tokenizer)
     if own_token is not None and language not in by_code:
         return own_token
+
     code = match_language(language, by_code)
     if code is not None:
         return by_code[code].number
@@ -107,15 +108,15 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
 
 
 def has_tag(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation) -> bool:
-    """Return whether a vocabulary has a token that names a language, in a notation or added for exactly its code."""
+    """Return whether a vocabulary has a token for a language: in this notation, or added for exactly its code."""
     codes = [tag.code for tag in read_tags(tokenizer).values() if tag.notation is notation]
     return _find_own_tag(language, tokenizer) is not None or match_language(language, codes) is not None
 
 
 def _find_own_tag(language: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the id of a special token that was added for exactly this code, whatever it looks like; None without one.
+    """Return the id of a special token that was added for exactly this code, in no notation; None for none.
 
-    A token that was added as a word is no tag: every such word of a text would become it.
+    A token that was added as a word is not a tag: every such word in a text would become it.
     """
     has_role = language in tokenizer.special_tokens_map.values()  # such as the end of a sentence
     number: int | None = tokenizer.get_added_vocab().get(language)
@@ -130,6 +131,7 @@ def _no_tag(language: str, by_code: Mapping[str, Tag], tokenizer: PreTrainedToke
             f"the token {language!r} was added to the model's vocabulary as a word, so that every such word of a text "
             f"would become the tag: add it with add_tokens([{language!r}], special_tokens=True)"
         )
+
     name = find_language(language).name
     label = language if name == language else f"{name} ({language})"
     hint = did_you_mean(language, by_code)

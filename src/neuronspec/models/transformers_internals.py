@@ -1,4 +1,4 @@
-"""What is used of the inside of transformers' models: the output layer, and the decoder's input."""
+"""Internals of transformers' models that we depend on: the output layer, and the decoder's input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
     """Return the logits of the real target tokens only; padding never goes through the output layer.
 
     Args:
-        model: an encoder-decoder.
+        model: Encoder-decoder.
         batch: `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`
             (batch, target).
-        real: (batch, target) boolean, true at the tokens to predict.
+        real: (batch, target) boolean, True at the tokens to predict.
 
     Returns:
         (real tokens, vocabulary) logits.
@@ -27,33 +27,40 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
     inputs = {name: batch[name] for name in INPUTS}
     core = model.base_model
     logits: torch.Tensor
-    if core is model:  # T5 keeps no model within the model: all logits are computed
+
+    # T5 has no model within the model, so all logits are computed.
+    if core is model:
         logits = model(**inputs, use_cache=False).logits[real]
         return logits
+
     hidden = core(**inputs, use_cache=False)[0]  # (batch, target, d_model)
     output_layer = model.get_output_embeddings()
-    if not isinstance(output_layer, nn.Linear):  # FSMT projects inside its decoder
+
+    # FSMT projects inside its decoder.
+    if not isinstance(output_layer, nn.Linear):
         logits = hidden[real]  # (real tokens, vocabulary)
         return logits
+
     logits = output_layer(hidden[real])  # (real tokens, vocabulary)
-    if (bias := getattr(model, "final_logits_bias", None)) is not None:
-        logits = logits + bias
-    return logits
+    bias = getattr(model, "final_logits_bias", None)
+    return logits if bias is None else logits + bias
 
 
 def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
     """Return the decoder's input for labels, as the model itself makes it: shifted to the right.
 
     Args:
-        model: an encoder-decoder.
-        labels: (batch, target) ids, -100 where padded.
+        model: Encoder-decoder.
+        labels: (batch, target) ids, -100 at padding.
 
     Returns:
         (batch, target) ids.
     """
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
-        shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=labels.clone())  # FSMT writes to it
+        copied = labels.clone()  # FSMT writes to it
+        shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=copied)
         return shifted
+
     start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
     return shifted.masked_fill_(shifted == -100, model.config.pad_token_id)
@@ -61,7 +68,7 @@ def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Put a model into evaluation mode for a while; afterwards every part of it has the mode that it had."""
+    """Put a model into evaluation mode within a block; afterwards each of its modules has its previous mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -73,9 +80,10 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_output_layer(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model's forward leave its output layer out: its logits have no positions.
+    """Make the model's forward skip its output layer within a block: its logits have no positions.
 
-    With 128,000 words the output layer costs more than everything before it, and recording needs none of it.
+    With a vocabulary of 128,000 tokens, the output layer costs more than everything before it, and recording does not
+    need it.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):  # FSMT names its embedding here, and projects inside the decoder
@@ -84,6 +92,7 @@ def without_output_layer(model: PreTrainedModel) -> Iterator[None]:
     if head is None:
         yield
         return
+
     handle = head.register_forward_pre_hook(lambda module, arguments: (arguments[0][:, :0], *arguments[1:]))
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is found out about a tokenizer once, and again when tokens were added to it."""
+"""A cache of results that depend on a tokenizer's vocabulary only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Found = TypeVar("Found")
 def cached_by_vocabulary(
     find: Callable[[PreTrainedTokenizerBase], Found],
 ) -> Callable[[PreTrainedTokenizerBase], Found]:
-    """Return a function that remembers its result for each tokenizer as long as the tokenizer's length is the same.
+    """Return a function that remembers its result for each tokenizer, until tokens are added to the tokenizer.
 
     Args:
-        find: Function of a tokenizer that takes long, such as a search through its vocabulary.
+        find: Slow function of a tokenizer, such as a search through its vocabulary.
     """
     known: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, Found]] = WeakKeyDictionary()
 

@@ -40,26 +40,20 @@ def find_best(
     if settings.forced_bos_token_id is not None and not given:
         starts = [[*start, settings.forced_bos_token_id] for start in starts]
 
+    # Where transformers forces the end, the last of its tokens is that end, which CTranslate2 does not write.
     forces_end = settings.forced_eos_token_id is not None
-    patience = _find_patience(options, settings)
-    forbidden = [_name_tokens(words) for words in settings.bad_words_ids or ()]
+    longest = max(1, sources.cap(options.max_tokens) + given - forces_end)
 
     try:
         results = translator.translate_batch(
             [_name_tokens(sources.ids[row]) for row in rows],
             [_name_tokens(start) for start in starts],
-            beam_size=options.beams,
-            patience=patience,
-            num_hypotheses=options.beams * patience,
-            length_penalty=options.length_penalty,
-            max_decoding_length=max(1, sources.cap(options.max_tokens) + given - forces_end),
+            max_decoding_length=longest,
             min_decoding_length=0,
             max_input_length=0,
-            repetition_penalty=settings.repetition_penalty or 1,
-            no_repeat_ngram_size=settings.no_repeat_ngram_size or 0,
-            suppress_sequences=forbidden or None,
             return_end_token=True,
             return_scores=True,
+            **_translate_settings(settings, options),
         )
     except (RuntimeError, ValueError) as error:  # such as a source that is longer than the table of positions
         reason = first_line(error)
@@ -74,10 +68,26 @@ def find_best(
     ]
 
 
-def _find_patience(options: Translation, settings: Any) -> int:
-    """Return how many times `beams` finished hypotheses end a search."""
+def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
+    """Return the settings of a search in the words of CTranslate2.
+
+    Args:
+        settings: Generation configuration of the model.
+        options: Beam size and lengths, which go before those of the model.
+    """
     early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
-    return 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
+    patience = 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
+    forbidden = [_name_tokens(words) for words in settings.bad_words_ids or ()]
+
+    return {
+        "beam_size": options.beams,
+        "patience": patience,
+        "num_hypotheses": options.beams * patience,
+        "length_penalty": options.length_penalty,
+        "repetition_penalty": settings.repetition_penalty or 1,
+        "no_repeat_ngram_size": settings.no_repeat_ngram_size or 0,
+        "suppress_sequences": forbidden or None,
+    }
 
 
 def _name_tokens(ids: Sequence[int]) -> list[str]:

@@ -52,13 +52,11 @@ def translate_file(
         return
 
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = _read_done(partial, header, most=len(sentences))
-        if not done:
-            partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        done = _resume(partial, header, most=len(sentences))
     if done and advance is not None:
         advance(len(done))
 
+    # A window is safe on the disk before the next one begins.
     with explained(path), partial.open("a", encoding="utf-8") as file:
         for start in range(len(done), len(sentences), WINDOW):
             window = slice(start, start + WINDOW)
@@ -89,6 +87,15 @@ def _describe_output(header: dict[str, str], path: Path) -> str:
     return json.dumps(header | {"output": hash_path(path)})
 
 
+def _resume(partial: Path, header: dict[str, str], most: int) -> list[str]:
+    """Return the translations that an interrupted call left; without any, start a new file for them."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    done = _read_done(partial, header, most)
+    if not done:
+        partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
+    return done
+
+
 def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
     """Return the translations that an interrupted call left, if it translated the same.
 
@@ -100,6 +107,7 @@ def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
     if not partial.is_file():
         return []
 
+    # Whatever follows the last line break was not written whole.
     raw = partial.read_bytes()
     whole = raw[: raw.rfind(b"\n") + 1]
     try:

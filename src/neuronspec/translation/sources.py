@@ -60,25 +60,28 @@ def prepare_sources(
     if len(sentences) != len(tasks):
         raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
 
+    # The model must be able to tell all tasks apart, those of empty sentences included.
     formats = codec.formats(tasks)
-    rows = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
-    texts = dict(zip(rows, codec.encode_sources([sentences[row] for row in rows]), strict=True))
+    visible = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
+    texts = codec.encode_sources([sentences[row] for row in visible])
 
-    long_rows = [row for row in rows if _exceeds(formats[tasks[row]], len(texts[row]))]
+    # Longer texts are cut by their format; here they are announced or left out.
+    encoded = dict(zip(visible, texts, strict=True))
+    long_rows = _find_long_rows(encoded, formats, tasks)
     if not quiet or too_long == "error":
         _announce_rows(long_rows, formats, tasks, too_long)
     if too_long == "skip":
-        left_out = set(long_rows)
-        rows = [row for row in rows if row not in left_out]
+        for row in long_rows:
+            del encoded[row]
 
     ids: list[list[int]] = [[] for _ in sentences]
-    for row in rows:
-        ids[row] = formats[tasks[row]].source(texts[row])
+    for row, text in encoded.items():
+        ids[row] = formats[tasks[row]].source(text)
 
     pad = codec.tokenizer.pad_token_id
     target_pad = codec.target_pad
     return Sources(
-        rows=rows,
+        rows=list(encoded),
         ids=ids,
         starts=[formats[task].decoding_start for task in tasks],
         pad=pad,
@@ -112,8 +115,8 @@ def check_sources(
         if _exceeds(formats[task], _bound_tokens(sentence)) and not is_empty(sentence):
             suspects.append(row)
 
-    encoded = codec.encode_sources([sentences[row] for row in suspects])
-    long_rows = [row for row, ids in zip(suspects, encoded, strict=True) if _exceeds(formats[tasks[row]], len(ids))]
+    texts = codec.encode_sources([sentences[row] for row in suspects])
+    long_rows = _find_long_rows(dict(zip(suspects, texts, strict=True)), formats, tasks)
     _announce_rows(long_rows, formats, tasks, too_long, name)
 
 
@@ -121,6 +124,19 @@ def _check_texts(texts: Sequence[str], name: str) -> None:
     strange = [texts] if isinstance(texts, str) else [text for text in texts if not isinstance(text, str)]
     if strange:
         raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
+
+
+def _find_long_rows(
+    texts: Mapping[int, Sequence[int]], formats: Mapping[str, TaskFormat], tasks: Sequence[str]
+) -> list[int]:
+    """Return the rows whose text is longer than the model can read.
+
+    Args:
+        texts: Ids of the text in each row.
+        formats: Format of each task.
+        tasks: (n,) task of each row.
+    """
+    return [row for row, ids in texts.items() if _exceeds(formats[tasks[row]], len(ids))]
 
 
 def _announce_rows(
