@@ -19,7 +19,14 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
-ROOMS = ["__init__.py", "__main__.py", "version.py", "recipes"]  # folders and files in `src/neuronspec`
+ROOMS = [
+    "__init__.py",
+    "__main__.py",
+    "models",
+    "translation",
+    "version.py",
+    "recipes",
+]  # folders and files in `src/neuronspec`
 
 # A pattern, and the better wording. Spaces match line breaks and comment signs, too.
 PHRASES = {

@@ -86,8 +86,8 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     padding = tokens.padding
     if padding is None:
         raise NeuronspecError(
-            "a batch has no 'attention_mask', and the model's configuration has no pad_token_id: cannot tell padding; "
-            "give what the tokenizer returns as attention_mask"
+            "a batch has no 'attention_mask', and the model's configuration has no pad_token_id: cannot identify "
+            "padding; give what the tokenizer returns as attention_mask"
         )
 
     # An encoder-decoder's source never begins with the token that starts the decoder.
@@ -95,7 +95,7 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     if (padding in tokens.ends or begins) and bool((ids == padding).any()):
         raise NeuronspecError(
             f"a batch has no 'attention_mask', and its padding token ({padding}) also ends or begins a sentence: "
-            "cannot tell padding; give what the tokenizer returns as attention_mask"
+            "cannot identify padding; give what the tokenizer returns as attention_mask"
         )
     return ids != padding
 
@@ -148,7 +148,7 @@ def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     if padding is None and not bool((given == IGNORED).any()):
         raise NeuronspecError(
             "a batch has neither 'decoder_attention_mask' nor 'labels' with -100, and the model's configuration has no "
-            "pad_token_id: cannot tell padding; give one of them"
+            "pad_token_id: cannot identify padding; give one of them"
         )
 
     starts = name == "decoder_input_ids" and padding is not None and padding == tokens.start

@@ -52,7 +52,7 @@ def make_batches(
 
     Raises:
         NeuronspecError: If a task has no text, a language has no tag in the vocabulary, a model without tags cannot
-            tell the tasks apart, or a text is too long and `too_long` is `error`.
+            distinguish the tasks, or a text is too long and `too_long` is `error`.
     """
     checked = {task: _check_texts(model, task, given) for task, given in texts.items()}
     if too_long not in get_args(TooLong):

@@ -83,7 +83,7 @@ def translate(
         The translations in the order of the sentences: by direction, or a list where `task` is given.
 
     Raises:
-        NeuronspecError: If a language has no tag in the vocabulary, the model cannot tell directions apart, a
+        NeuronspecError: If a language has no tag in the vocabulary, the model cannot distinguish directions, a
             direction has no masks, a setting is unknown or out of range, or the engine cannot run the model.
 
     Example:

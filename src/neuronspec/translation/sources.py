@@ -52,8 +52,8 @@ def prepare_sources(
         quiet: Whether to print no warning about sentences that are too long.
 
     Raises:
-        NeuronspecError: If the lengths of the arguments differ, the model cannot translate a task or cannot tell tasks
-            apart, or a sentence is too long and `too_long` is `error`.
+        NeuronspecError: If the lengths of the arguments differ, the model cannot translate a task or
+            distinguish tasks, or a sentence is too long and `too_long` is `error`.
     """
     _check_texts(sentences, "sentences")
     _check_texts(tasks, "tasks")
