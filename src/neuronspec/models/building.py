@@ -50,6 +50,7 @@ def build_model(
     if dropout is not None:
         config.dropout = config.attention_dropout = dropout
 
+    # The caller's random state stays as it is.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = M2M100ForConditionalGeneration(config)

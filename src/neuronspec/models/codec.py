@@ -101,7 +101,7 @@ class TextCodec:
             plain = [f" {sentence}" for sentence in plain]
 
         ids = encode(self.tokenizer, "source", plain)
-        check_ids(self.tokenizer, self.config, "source", ids)
+        check_ids(self.tokenizer, self.config, side="source", ids=ids)
         return ids
 
     def encode_targets(self, sentences: Sequence[str]) -> list[list[int]]:
@@ -114,7 +114,7 @@ class TextCodec:
             NeuronspecError: If a sentence is not text, or the model has no embedding for a token.
         """
         ids = encode(self.tokenizer, "target", escape_special_tokens(self.tokenizer, sentences))
-        check_ids(self.tokenizer, self.config, "target", ids)
+        check_ids(self.tokenizer, self.config, side="target", ids=ids)
         return ids
 
     def decode(self, sequences: Iterable[Sequence[int]]) -> list[str]:
@@ -179,6 +179,7 @@ class TextCodec:
         formats = {task: self.format(task) for task in dict.fromkeys(tasks)}
         check_distinct(formats, self._instructions, training=training)
 
+        # A model of one direction may know its language by itself.
         if len(formats) == 1:
             (only,) = formats.values()
             warn_if_untagged(only, self._instructions)
@@ -196,6 +197,7 @@ class TextCodec:
         if self.source_prefix is None or self._tags.own_notation is not None:
             return False
 
+        # A prefix may write its tag out, such as `<2de> `.
         tags = {tag.number for tag in read_tags(self.tokenizer).values()}
         contains_tag = not tags.isdisjoint(self._encode_instruction(task))
         return contains_tag or not self._tags.has_tags(task)
@@ -222,6 +224,7 @@ class TextCodec:
         tokenizer, layout = self.tokenizer, self._tags.layout
         silent = {*layout.target_prefix, *layout.target_suffix}
 
+        # Special tokens, each with its id in the target's vocabulary.
         for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
             number = find_target_id(tokenizer, token) if token else None
             if number is not None:
@@ -236,8 +239,8 @@ class TextCodec:
         """Refuse tags and other tokens around text that the model has no embeddings for."""
         sources = (form.source_prefix, form.instruction, form.source_suffix)
         targets = (form.target_prefix, form.target_suffix, form.decoding_tag, (form.start,))
-        check_ids(self.tokenizer, self.config, "source", sources)
-        check_ids(self.tokenizer, self.config, "target", targets)
+        check_ids(self.tokenizer, self.config, side="source", ids=sources)
+        check_ids(self.tokenizer, self.config, side="target", ids=targets)
 
 
 def _check_room(task: str, form: TaskFormat) -> None:

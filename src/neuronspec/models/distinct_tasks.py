@@ -35,6 +35,7 @@ def check_distinct(formats: Mapping[str, TaskFormat], instructions: Instructions
     """
     first_with: dict[TaskFormat, str] = {}
     for task, form in formats.items():
+        # Two tasks look the same if the model sees the same tokens before it writes.
         visible = _keep_visible(form, training=training)
         other = first_with.setdefault(visible, task)
 
@@ -43,6 +44,7 @@ def check_distinct(formats: Mapping[str, TaskFormat], instructions: Instructions
         if not same_language(target, other_target):
             raise _look_the_same(other, task, form, instructions)
 
+        # Without an end of sentence in the targets, nothing teaches the model to stop.
         if training and not form.target_suffix:
             raise NeuronspecError(
                 f"{type(instructions.tokenizer).__name__} does not mark the end of a sentence, so a model trained with "

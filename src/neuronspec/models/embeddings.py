@@ -28,6 +28,7 @@ def tie_embeddings(model: PreTrainedModel) -> None:
     if getattr(model.config, "embeddings", None) != "separate":
         return
 
+    # The encoder's matrix is the model's own, the decoder's that of the output layer.
     core = model.base_model
     core.encoder.embed_tokens.weight = core.shared.weight
     core.decoder.embed_tokens.weight = model.lm_head.weight
@@ -40,13 +41,14 @@ def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:
         config: Configuration of the model.
         side: Side of the tokens.
     """
+    # A key of the side goes before the common one.
     text_config: Any = config.get_text_config()
     sizes = (getattr(text_config, key, None) for key in (*_SIZES[side], "vocab_size"))
     return next((size for size in sizes if isinstance(size, int)), None)
 
 
 def check_ids(
-    tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, side: Side, ids: Iterable[Sequence[int]]
+    tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, *, side: Side, ids: Iterable[Sequence[int]]
 ) -> None:
     """Refuse tokens that a model has no embeddings for.
 
@@ -59,6 +61,7 @@ def check_ids(
     Raises:
         NeuronspecError: If there is such a token; the one with the highest id is named.
     """
+    # Every id below the number of embeddings has one.
     size = count_embeddings(config, side)
     highest = max((max(row) for row in ids if row), default=0)
     if size is None or highest < size:

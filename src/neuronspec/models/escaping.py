@@ -47,6 +47,7 @@ def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: Side, tokens: Sequ
     """Return the tokens that are encoded as themselves when they stand in a text."""
     if not tokens:
         return []
+    # Some tokens are found only by themselves, others only between words.
     alone = encode(tokenizer, side, tokens)
     within = encode(tokenizer, side, [f"a {token} a" for token in tokens])
 

@@ -75,6 +75,7 @@ class Instructions:
         if not text:
             return False
 
+        # The prefix and a word together must be encoded as the prefix followed by the word, with or without a space.
         prefix = encode(self.tokenizer, "source", [text.rstrip()], reads_special=True)[0]
         whole = encode(self.tokenizer, "source", [f"{text.rstrip()} {PROBE_WORD}"], reads_special=True)[0]
         alone, spaced = encode(self.tokenizer, "source", [PROBE_WORD, f" {PROBE_WORD}"])

@@ -53,7 +53,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
     shapes = getattr(config, SHAPES, None)
     if shapes:
-        model, info = _load_narrow(loader, config, shapes, source, **options)
+        model, info = _load_narrow(loader, config, shapes=shapes, source=source, **options)
     else:
         model, info = _load(loader, source, **options)
 
@@ -92,6 +92,7 @@ def _find_loader(config: PreTrainedConfig) -> Any:
     if config.is_encoder_decoder:
         return AutoModelForSeq2SeqLM
 
+    # A model that reads text alone is loaded without the parts for images.
     reads_text_alone = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     reads_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     return AutoModelForImageTextToText if reads_images and not reads_text_alone else AutoModelForCausalLM
@@ -134,6 +135,7 @@ def _load_narrow(
     auto: Any, config: PreTrainedConfig, shapes: Mapping[str, list[int]], source: str | Path, **options: Any
 ) -> Any:
     """Load a pruned model: its matrices get their shapes before the weights are read."""
+    # The class that the auto class would load, found without weights.
     with torch.device("meta"):
         kind: Any = type(auto.from_config(config))
 

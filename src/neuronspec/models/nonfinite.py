@@ -85,6 +85,7 @@ def _list_weights(model: nn.Module) -> Iterator[NamedTensor]:
     """
     yield from model.named_parameters()
 
+    # Buffers that are not saved are made again by the model.
     saved = model.state_dict(keep_vars=True).keys()
     for name, buffer in model.named_buffers():
         if name in saved and buffer.is_floating_point() and not buffer.is_meta:

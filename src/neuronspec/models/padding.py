@@ -52,6 +52,7 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
     if "input_ids" not in batch:
         raise NeuronspecError(f"a batch has no 'input_ids', only {', '.join(batch) or 'nothing'}: give ids of tokens")
     complete = dict(batch)
+    # The source, or the only text: every tensor that is not the decoder's.
     source = _find_source(model, complete)
     complete["attention_mask"] = source.long()
     _move_left(complete, [name for name in complete if name not in _DECODER], source)
@@ -80,7 +81,7 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     """Return the real tokens of the source, or of the only text: (batch, seq) boolean."""
     ids = batch["input_ids"]
     if "attention_mask" in batch:
-        return _read_mask(batch, "attention_mask", ids, "input_ids")
+        return _read_mask(batch, "attention_mask", ids=ids, other="input_ids")
 
     tokens = _read_token_roles(model)
     padding = tokens.padding
@@ -141,7 +142,7 @@ def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     """Return the real tokens of the target: (batch, target) boolean."""
     name, given = _choose_target(batch)
     if "decoder_attention_mask" in batch:
-        return _read_mask(batch, "decoder_attention_mask", given, name)
+        return _read_mask(batch, "decoder_attention_mask", ids=given, other=name)
 
     tokens = _read_token_roles(model)
     padding = tokens.padding
@@ -217,13 +218,14 @@ def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Ten
     if not bool(before[:, 0].any()):
         return
 
+    # A stable sort by "is padding in front" keeps the order of all other tokens.
     order = before.long().argsort(dim=1, stable=True)
     for name in names:
         if batch[name].shape == real.shape:
             batch[name] = batch[name].gather(1, order.to(batch[name].device))
 
 
-def _read_mask(batch: Mapping[str, torch.Tensor], name: str, ids: torch.Tensor, other: str) -> torch.Tensor:
+def _read_mask(batch: Mapping[str, torch.Tensor], name: str, *, ids: torch.Tensor, other: str) -> torch.Tensor:
     """Return a mask of a batch as booleans; it must have the shape of `ids`, the tensor named `other`."""
     mask = batch[name]
     if mask.shape != ids.shape:

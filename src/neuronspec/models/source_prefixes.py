@@ -70,6 +70,7 @@ def find_declared_prefix(config: PretrainedConfig, task: str) -> str:
     Raises:
         NeuronspecError: If the configuration has prefixes for other tasks only.
     """
+    # Such as `translation_en_to_de: {prefix: "translate English to German: "}`.
     declared: dict[str, Any] = getattr(config, "task_specific_params", None) or {}
     prefixes = {}
     for name, parameters in declared.items():

@@ -63,6 +63,7 @@ def _split_special(tokenizer: PreTrainedTokenizerBase, argument: str) -> tuple[t
     text: list[int] = tokenizer(**{argument: _PROBE}, add_special_tokens=False)["input_ids"]
     whole: list[int] = tokenizer(**{argument: _PROBE})["input_ids"]
 
+    # The text without special tokens stands somewhere in the text with them.
     for start in range(len(whole) - len(text) + 1):
         if whole[start : start + len(text)] == text:
             return tuple(whole[:start]), tuple(whole[start + len(text) :])

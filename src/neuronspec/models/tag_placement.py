@@ -87,9 +87,11 @@ class TagPlacement:
             target_tag: Id of the target's tag; None for none.
         """
         layout = self.layout
+        # The tokenizer places the tags of some languages by itself.
         if self.own_notation is not None:
             return self._exchange_tags(source_tag, target_tag)
 
+        # Tags of both sides, such as `__de__`: each in front of its side.
         if source_tag is not None and target_tag is not None:
             return dataclasses.replace(
                 layout,
@@ -97,6 +99,7 @@ class TagPlacement:
                 target_prefix=(target_tag, *layout.target_prefix),
             )
 
+        # The target's tag alone, such as `<2de>`: in front of the source.
         if target_tag is not None:
             in_front = self._encode_tag(target_tag)
             return dataclasses.replace(layout, source_prefix=(*in_front, *layout.source_prefix))
@@ -119,6 +122,7 @@ class TagPlacement:
         token = self.tokenizer.convert_ids_to_tokens(number)
         alone, tagged = encode(self.tokenizer, "source", [PROBE_WORD, f"{token} {PROBE_WORD}"], reads_special=True)
 
+        # A tag that joins the word is no tag any more; then its own id is used.
         in_front = tagged[: -len(alone)]
         stands_in_front = number in in_front and tagged == [*in_front, *alone]
         return tuple(in_front) if stands_in_front else (number,)

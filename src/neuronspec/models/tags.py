@@ -92,11 +92,13 @@ def tag_id(language: str, tokenizer: PreTrainedTokenizerBase, notation: Notation
     Raises:
         NeuronspecError: If the vocabulary has no such token; the message lists its tags.
     """
+    # Of several tags with one code, the first counts.
     by_code: dict[str, Tag] = {}
     for tag in read_tags(tokenizer).values():
         if notation is None or tag.notation is notation:
             by_code.setdefault(tag.code, tag)
 
+    # A token that was added for exactly this code, then a tag that spells the language in any way.
     own_token = _find_own_tag(language, tokenizer)
     if own_token is not None and language not in by_code:
         return own_token
@@ -136,6 +138,7 @@ def _no_tag(language: str, by_code: Mapping[str, Tag], tokenizer: PreTrainedToke
     label = language if name == language else f"{name} ({language})"
     hint = did_you_mean(language, by_code)
 
+    # A vocabulary may have hundreds of tags.
     tokens = sorted(tag.token for tag in by_code.values())
     listed = ", ".join(tokens[:12]) or "none"
     more = f" and {len(tokens) - 12} more" if len(tokens) > 12 else ""

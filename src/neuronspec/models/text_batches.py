@@ -63,7 +63,7 @@ def make_batches(
         codec = TextCodec(tokenizer, model.config, source_prefix)
         yield from _batch_pairs(codec, checked, batching)
     else:
-        yield from _batch_lines(model, tokenizer, checked, batching)
+        yield from _batch_lines(model, tokenizer, texts=checked, batching=batching)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,7 @@ class _Batching:
                 name=f"the text of {task}",
             )
 
+        # Long rows are cut or left out, empty ones are left out, the others go from short to long.
         fitted = np.array(widths, dtype=np.int64)
         fitted[long_rows] = limit if self.too_long == "cut" else 0
         order = np.argsort(fitted, kind="stable")
@@ -138,6 +139,7 @@ def _batch_pairs(
         source_ids, target_ids = codec.encode_sources(sources), codec.encode_targets(targets)
         source_overhead, target_overhead = form.overhead
 
+        # The width of a pair is that of its longer side; empty pairs are left out.
         widths = []
         for row, (source, target) in enumerate(pairs):
             longer_side = max(len(source_ids[row]) + source_overhead, len(target_ids[row]) + target_overhead)
@@ -174,8 +176,9 @@ def _batch_lines(
 
     for task, lines in texts.items():
         ids = tokenizer(list(lines), split_special_tokens=True)["input_ids"]
-        check_ids(tokenizer, model.config, "source", ids)
+        check_ids(tokenizer, model.config, side="source", ids=ids)
 
+        # Empty lines are left out.
         widths = [0 if is_empty(line) else len(row) for line, row in zip(lines, ids, strict=True)]
         for rows in batching.choose_rows(task, widths, limit):
             cut = [ids[row][:limit] for row in rows]

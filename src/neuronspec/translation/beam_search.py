@@ -54,9 +54,9 @@ def translate_sentences(
     """
     options = options or Translation()
     codec = TextCodec(tokenizer, model.config, source_prefix)
-    sources = prepare_sources(codec, sentences, tasks, options.too_long, quiet=quiet)
+    sources = prepare_sources(codec, sentences, tasks, too_long=options.too_long, quiet=quiet)
     translations = [""] * len(sentences)
-    model.eval()
+    model.eval()  # dropout must not reach a translation
 
     for rows in _cut_batches(sources, options):
         output = _generate(model, sources, rows, tasks=[tasks[row] for row in rows], options=options)
@@ -65,6 +65,7 @@ def translate_sentences(
         if advance is not None:
             advance(len(rows))
 
+    # Sentences that were not decoded count as done.
     if advance is not None and len(sources.rows) < len(sentences):
         advance(len(sentences) - len(sources.rows))
     return translations
@@ -76,6 +77,7 @@ def _cut_batches(sources: Sources, options: Translation) -> list[list[int]]:
     widths = np.array([len(sources.ids[row]) for row in sources.rows])
     order = np.argsort(-widths, kind="stable")[::-1]
 
+    # Each beam is a row of the decoder's batch.
     budget = max(1, options.tokens_per_batch // options.beams)
     return [batch.tolist() for batch in cut_by_tokens(rows[order], widths[order].tolist(), budget)]
 
@@ -87,6 +89,7 @@ def _generate(
     ids = [sources.ids[row] for row in rows]
     starts = [sources.starts[row] for row in rows]  # all of one length
 
+    # What is not given here is left to the model's generation configuration.
     more: dict[str, Any] = {}
     if find_router(model) is not None:
         more["tasks"] = tasks
@@ -105,4 +108,6 @@ def _generate(
         logits_processor=LogitsProcessorList([RefuseNaN()]),
         **more,
     )
+
+    # The output begins with the decoder's input.
     return output[:, len(starts[0]) :]

@@ -102,11 +102,13 @@ def translate(
         beams=beams, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch, engine=engine, **settings
     )
 
+    # All directions are decoded together, so that they can share batches.
     flat = [sentence for lines in by_task.values() for sentence in lines]
     tasks = [name for name, lines in by_task.items() for _ in lines]
     with evaluating(model), open_engine(model, tokenizer, options, source_prefix=source_prefix) as decode:
         translations = iter(decode(flat, tasks))
 
+    # Translations come in the order of the sentences: each direction takes its share of them.
     found = {name: list(itertools.islice(translations, len(lines))) for name, lines in by_task.items()}
     return found if task is None else found[task]
 

@@ -64,10 +64,12 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
     stored = None if compute_type in ("default", "auto") else compute_type
 
     with tempfile.TemporaryDirectory() as source:
+        # The class of the configuration decides which of the library's conversions is used.
         read_as = BartConfig() if config.model_type in _LIKE_BART else config
         read_as.save_pretrained(source)
         _prepare(model)
 
+        # The converter takes the model and the tokens from memory.
         converter = converters.TransformersConverter(source)
         converter.load_model = lambda *_, **__: model
         converter.load_tokenizer = lambda *_, **__: tokens
@@ -81,6 +83,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
 
 def _number_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> SimpleNamespace:
     """Return a tokenizer for the converter that calls every token by its number: no two are alike, none is lost."""
+    # A special token that does not exist is called like the end of a sentence.
     special: dict[str, str] = {}
     for name in ("bos", "eos", "pad", "unk"):
         number = getattr(tokenizer, f"{name}_token_id")

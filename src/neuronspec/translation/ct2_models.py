@@ -69,6 +69,7 @@ class ConvertedModels:
         if self._masks is None:
             return "dense"
 
+        # Equal neurons in all layers give equal keys.
         row = self._masks.task_index(task)
         bits = [np.packbits(self._masks.layer(layer)[row].numpy()).tobytes() for layer in self._masks.layers]
         return hashlib.sha256(b"".join(bits)).hexdigest()
@@ -94,6 +95,8 @@ class ConvertedModels:
             place = self.root / key
             if not place.is_dir():
                 self._convert(task, place)
+
+            # Make room in memory: the one used longest ago goes first.
             while len(self._loaded) >= MAX_IN_MEMORY:
                 self._loaded.popitem(last=False)
             ctranslate2 = import_library("ctranslate2", "this engine", "ct2")
@@ -110,8 +113,9 @@ class ConvertedModels:
                 oldest = min(self.root.iterdir(), key=lambda path: path.stat().st_mtime)
                 shutil.rmtree(oldest)
 
+            # A conversion appears under its key when it is complete.
             unfinished = self.root / "new"
-            convert(model, self._tokenizer, unfinished, str(self._options["compute_type"]))
+            convert(model, self._tokenizer, unfinished, compute_type=str(self._options["compute_type"]))
             unfinished.rename(place)
 
     def _copy_model(self, task: str) -> PreTrainedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def find_best(
 
     try:
         results = translator.translate_batch(
-            [_name_tokens(sources.ids[row]) for row in rows],
-            [_name_tokens(start) for start in starts],
+            _name_all([sources.ids[row] for row in rows]),
+            _name_all(starts),
             max_decoding_length=longest,
             min_decoding_length=0,
             max_input_length=0,
@@ -77,7 +77,7 @@ def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
     """
     early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
     patience = 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
-    forbidden = [_name_tokens(words) for words in settings.bad_words_ids or ()]
+    forbidden = _name_all(settings.bad_words_ids or ())
 
     return {
         "beam_size": options.beams,
@@ -90,9 +90,9 @@ def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
     }
 
 
-def _name_tokens(ids: Sequence[int]) -> list[str]:
-    """Return the names of tokens in a converted model: their numbers."""
-    return [*map(str, ids)]
+def _name_all(sequences: Iterable[Sequence[int]]) -> list[list[str]]:
+    """Return the names of the tokens of sequences in a converted model: their numbers."""
+    return [[*map(str, ids)] for ids in sequences]
 
 
 def _choose_best(result: Any, *, given: int, forced_end: str | None, length_penalty: float) -> list[int]:

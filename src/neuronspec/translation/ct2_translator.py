@@ -91,12 +91,15 @@ class CT2Translator:
         """Translate sentences; arguments, result and errors are those of `translate_sentences`."""
         options = options or Translation()
         codec = TextCodec(self._tokenizer, self._model.config, self._source_prefix, fixed_tables=True)
-        sources = prepare_sources(codec, sentences, tasks, options.too_long, quiet=quiet)
+        sources = prepare_sources(codec, sentences, tasks, too_long=options.too_long, quiet=quiet)
         translations = [""] * len(sentences)
 
+        # Models in memory go first: loading others could push them out.
         groups = self._group_rows(sources, tasks)
+        keys = sorted(groups, key=lambda key: not self._converted.is_loaded(key))
+
         end = str(self._tokenizer.eos_token_id)
-        for key in sorted(groups, key=lambda key: not self._converted.is_loaded(key)):  # others would push these out
+        for key in keys:
             translator = self._converted.load(key, tasks[groups[key][0]])
             for rows in _cut_group(groups[key], sources, options):
                 best = find_best(translator, self._model, sources, rows, end=end, options=options)
@@ -105,6 +108,7 @@ class CT2Translator:
                 if advance is not None:
                     advance(len(rows))
 
+        # Sentences that were not decoded count as done.
         if advance is not None and len(sources.rows) < len(sentences):
             advance(len(sentences) - len(sources.rows))
         return translations
@@ -122,6 +126,8 @@ class CT2Translator:
 def _cut_group(group: Sequence[int], sources: Sources, options: Translation) -> list[list[int]]:
     """Return the rows of each batch."""
     widths = [len(sources.ids[row]) for row in group]
+
+    # Each beam is a row of the decoder's batch.
     budget = max(1, options.tokens_per_batch // options.beams)
     return [rows.tolist() for rows in cut_by_tokens(np.array(group), widths, budget)]
 

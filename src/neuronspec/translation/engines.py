@@ -103,7 +103,8 @@ def resolve_engine(name: str) -> str:
         if name == registered or name in engine.aliases:
             return registered
 
-    ENGINES[name]  # raises
+    # The registry lists the known names in its error.
+    ENGINES[name]
     return name
 
 
@@ -159,12 +160,13 @@ def _open_ctranslate2(
 
     from neuronspec.translation.ct2_translator import CT2Translator
 
+    # CTranslate2 runs where the model is, with as many threads.
     device = "cuda" if model.device.type == "cuda" else "cpu"
     translator = CT2Translator(
         model,
         tokenizer,
-        options.compute_type,
-        device,
+        compute_type=options.compute_type,
+        device=device,
         threads=torch.get_num_threads(),
         device_index=model.device.index or 0,
         source_prefix=source_prefix,

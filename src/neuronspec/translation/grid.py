@@ -26,11 +26,20 @@ def translate_grid(
     Raises:
         NeuronspecError: If a file cannot be written.
     """
+    total = sum(map(len, sources.values()))
+    with show_progress("translating", total) as advance:
 
-    def translate_window(window: Sequence[str], names: Sequence[str]) -> list[str]:
-        return decode(window, names, advance=advance, quiet=True)
+        def translate_window(window: Sequence[str], names: Sequence[str]) -> list[str]:
+            return decode(window, names, advance=advance, quiet=True)
 
-    with show_progress("translating", sum(map(len, sources.values()))) as advance:
+        # Direction by direction, so that an interruption leaves one unfinished file.
         for task, sentences in sources.items():
-            tasks = [task] * len(sentences)
-            translate_file(translate_window, sentences, tasks, targets[task], settings, advance=advance, remember=True)
+            translate_file(
+                translate_window,
+                sentences,
+                tasks=[task] * len(sentences),
+                path=targets[task],
+                settings=settings,
+                advance=advance,
+                remember=True,
+            )

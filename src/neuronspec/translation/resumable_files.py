@@ -42,6 +42,7 @@ def translate_file(
     Raises:
         NeuronspecError: If the translations cannot be written, or the hidden file is not one of these.
     """
+    # Two hidden files: the translations so far, and the record of what a finished file was made from.
     partial = path.with_name(f".{path.name}.part")
     record = path.with_name(f".{path.name}.made_from")
     header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
@@ -60,6 +61,7 @@ def translate_file(
     with explained(path), partial.open("a", encoding="utf-8") as file:
         for start in range(len(done), len(sentences), WINDOW):
             window = slice(start, start + WINDOW)
+            # A translation is one line, whatever the model writes.
             lines = [" ".join(line.split()) for line in translate(sentences[window], tasks[window])]
 
             file.write("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
@@ -69,10 +71,14 @@ def translate_file(
 
     # The record goes first and comes last: it never describes another file than the one that is there.
     record.unlink(missing_ok=True)
-    write_text(path, "".join(f"{line}\n" for line in done))
+    _write_lines(path, done)
     if remember:
         write_text(record, _describe_output(header, path))
     partial.unlink()
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _is_finished(path: Path, record: Path, header: dict[str, str]) -> bool:

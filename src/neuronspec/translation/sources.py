@@ -62,18 +62,17 @@ def prepare_sources(
 
     # The model must be able to tell all tasks apart, those of empty sentences included.
     formats = codec.formats(tasks)
-    visible = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
-    texts = codec.encode_sources([sentences[row] for row in visible])
+    encoded = _encode_visible(codec, sentences)
 
-    # Longer texts are cut by their format; here they are announced or left out.
-    encoded = dict(zip(visible, texts, strict=True))
+    # Texts that are too long are announced, and left out if that is wanted.
     long_rows = _find_long_rows(encoded, formats, tasks)
     if not quiet or too_long == "error":
-        _announce_rows(long_rows, formats, tasks, too_long)
+        _announce_rows(long_rows, formats, tasks, too_long=too_long)
     if too_long == "skip":
         for row in long_rows:
             del encoded[row]
 
+    # The format adds tags and other tokens around the text, and cuts it to the model's length.
     ids: list[list[int]] = [[] for _ in sentences]
     for row, text in encoded.items():
         ids[row] = formats[tasks[row]].source(text)
@@ -117,13 +116,20 @@ def check_sources(
 
     texts = codec.encode_sources([sentences[row] for row in suspects])
     long_rows = _find_long_rows(dict(zip(suspects, texts, strict=True)), formats, tasks)
-    _announce_rows(long_rows, formats, tasks, too_long, name)
+    _announce_rows(long_rows, formats, tasks, too_long=too_long, name=name)
 
 
 def _check_texts(texts: Sequence[str], name: str) -> None:
     strange = [texts] if isinstance(texts, str) else [text for text in texts if not isinstance(text, str)]
     if strange:
         raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
+
+
+def _encode_visible(codec: TextCodec, sentences: Sequence[str]) -> dict[int, list[int]]:
+    """Return the ids of the sentences that are not empty, by row."""
+    rows = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
+    texts = codec.encode_sources([sentences[row] for row in rows])
+    return dict(zip(rows, texts, strict=True))
 
 
 def _find_long_rows(
@@ -140,12 +146,13 @@ def _find_long_rows(
 
 
 def _announce_rows(
-    rows: Sequence[int], formats: Mapping[str, TaskFormat], tasks: Sequence[str], too_long: TooLong, name: str = ""
+    rows: Sequence[int], formats: Mapping[str, TaskFormat], tasks: Sequence[str], *, too_long: TooLong, name: str = ""
 ) -> None:
     """Announce the rows that are too long, if there are any."""
     if not rows:
         return
 
+    # One message names one limit, that of the first row.
     first = formats[tasks[rows[0]]]
     numbers = [row + 1 for row in rows]
     announce_too_long(numbers, total=len(tasks), limit=first.longest_source, too_long=too_long, name=name)
