@@ -68,7 +68,7 @@ def test_the_seed_alone_decides_the_weights(tokenizer: PreTrainedTokenizerFast) 
     assert not torch.equal(first["model.shared.weight"], other["model.shared.weight"])
 
 
-def test_models_of_others_are_not_tied_anew(small_model: Callable[..., PreTrainedModel]) -> None:
+def test_models_of_others_are_not_tied_again(small_model: Callable[..., PreTrainedModel]) -> None:
     model = small_model()
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
     tie_embeddings(model)

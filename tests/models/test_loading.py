@@ -21,8 +21,8 @@ from neuronspec.models.loading import load_model, load_tokenizer, save_model
 
 TEXT = ["__de__ abc def", "__en__ gh"]
 
-# What a stranger does with the directories: transformers alone, in a process of its own.
-STRANGER = """
+# What another program does with the directories: transformers alone, in a process of its own.
+OTHER_PROGRAM = """
 import json, sys
 from safetensors.torch import save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
@@ -59,7 +59,11 @@ def test_stock_transformers_load_it_without_warning_and_compute_the_same(directo
     for name in ("separate", "shared"):
         shutil.copytree(directories / name, tmp_path / name)
     done = subprocess.run(
-        [sys.executable, "-c", STRANGER, json.dumps(TEXT)], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", OTHER_PROGRAM, json.dumps(TEXT)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     for word in ("MISSING", "UNEXPECTED", "MISMATCH", "newly initialized", "tie"):

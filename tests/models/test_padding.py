@@ -85,7 +85,7 @@ def test_padded_targets_do_not_count(kind: str, left: bool, small_model: SmallMo
     assert alone.totals["decoder"].tolist() == [6, 6]
     for way, target in _targets(model, left).items():
         if way == "decoder_input_ids with the padding token" and model.config.pad_token_id == EOS:
-            continue  # whether the first padding token ends the sentence cannot be told there: it counts
+            continue  # whether the first padding token ends the sentence cannot be known there: it counts
         counts = record_activations(model, [_source(model, left) | target], "token")
         assert all(torch.equal(counts.totals[stack], alone.totals[stack]) for stack in alone.totals), way
         assert all(torch.equal(counts.values[layer], alone.values[layer]) for layer in alone.layers), way

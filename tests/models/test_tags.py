@@ -34,7 +34,7 @@ def tokenizers(
     pieces, _ = write_pieces(folder)
     (folder / "marian.json").write_text(json.dumps(MARIAN), encoding="utf-8")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where sacremoses is not installed, which it would normalise text with
+        warnings.simplefilter("ignore")  # where sacremoses is not installed, which it would normalize text with
         marian = MarianTokenizer(pieces, pieces, str(folder / "marian.json"))
     return {
         "ours": tokenizer,

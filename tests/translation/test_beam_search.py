@@ -1,4 +1,4 @@
-"""Translating: order, batching and company change nothing; a specialised model uses each sentence's neurons."""
+"""Translating: order, batching and company change nothing; a specialized model uses each sentence's neurons."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def make_masks(model: PreTrainedModel, tasks: list[str]) -> NeuronMasks:
     )
 
 
-@pytest.fixture(params=["dense", "specialised"])
+@pytest.fixture(params=["dense", "specialized"])
 def either(request: pytest.FixtureRequest, model: PreTrainedModel) -> PreTrainedModel:
-    """The model, dense and specialised."""
-    return specialize(model, make_masks(model, sorted(set(TASKS)))) if request.param == "specialised" else model
+    """The model, dense and specialized."""
+    return specialize(model, make_masks(model, sorted(set(TASKS)))) if request.param == "specialized" else model
 
 
 def one_by_one(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: Translation = OPTIONS) -> list[str]:
@@ -129,7 +129,7 @@ def test_a_translation_equals_plain_generate(
     assert "__" not in expected
 
 
-def test_a_specialised_model_decodes_with_the_masks_of_each_task(
+def test_a_specialized_model_decodes_with_the_masks_of_each_task(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     dense = translate_sentences(model, tokenizer, SENTENCES[:1], ["de-en"], OPTIONS)

@@ -1,4 +1,4 @@
-"""CTranslate2 translates as transformers does, plain and specialised (R8), and leaves the model as it was."""
+"""CTranslate2 translates as transformers does, plain and specialized (R8), and leaves the model as it was."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_every_kind_of_embeddings_is_converted(tokenizer: PreTrainedTokenizerFas
 
 @pytest.mark.parametrize("architecture", ["m2m_100", "mbart", "t5", "mt5", "preset"])
 @pytest.mark.parametrize("released", [False, True])
-def test_r8_a_specialised_model_is_translated_with_the_neurons_of_each_task(
+def test_r8_a_specialized_model_is_translated_with_the_neurons_of_each_task(
     tokenizer: PreTrainedTokenizerFast, architecture: str, released: bool
 ) -> None:
     model = make_model(architecture, tokenizer)
@@ -221,11 +221,11 @@ def test_the_first_token_that_a_model_without_tags_is_made_to_say_is_obeyed() ->
 
 
 @pytest.mark.parametrize("compute_type", ["default", "float32", "int8"])
-@pytest.mark.parametrize("specialised", [False, True])
+@pytest.mark.parametrize("specialized", [False, True])
 def test_the_model_stays_as_it_is(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, compute_type: str, specialised: bool
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, compute_type: str, specialized: bool
 ) -> None:
-    if specialised:
+    if specialized:
         specialize(model, make_masks(model))
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     config = model.config.to_dict()
@@ -343,8 +343,8 @@ def test_the_module_imports_without_ctranslate2() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("specialised", [False, True])
-def test_a_vocabulary_for_each_side_is_converted(tmp_path: Path, specialised: bool) -> None:
+@pytest.mark.parametrize("specialized", [False, True])
+def test_a_vocabulary_for_each_side_is_converted(tmp_path: Path, specialized: bool) -> None:
     tokenizer = make_marian(tmp_path, separate=True, source_lang="en", target_lang="de")
     sizes = {"vocab_size": len(tokenizer.encoder), "decoder_vocab_size": len(tokenizer.decoder)}
     assert len({*sizes.values()}) == 2
@@ -354,7 +354,7 @@ def test_a_vocabulary_for_each_side_is_converted(tmp_path: Path, specialised: bo
     model = make_model("marian", tokenizer, **sizes, **more)
     model.final_logits_bias[0, tokenizer.eos_token_id] -= 3  # or it would mostly say nothing
     model.lm_head.weight.data.mul_(0.3)  # or it would say the same of most sentences
-    if specialised:
+    if specialized:
         specialize(model, make_masks(model, ("en-de",)))
     sentences = ["hello word", "a b c", "Guten Tag", "c a", "d e f", "world", ""]
 

@@ -1,4 +1,4 @@
-"""A model that puts out NaN translates nothing, in greedy decoding and beam search, specialised or not."""
+"""A model that puts out NaN translates nothing, in greedy decoding and beam search, specialized or not."""
 
 from __future__ import annotations
 

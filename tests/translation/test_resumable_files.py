@@ -1,4 +1,4 @@
-"""Translating files window by window: what an interruption leaves is gone on with, and nothing else is."""
+"""Translating files window by window: an interrupted translation is resumed, and nothing else is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPECTED = [f"{task}: {sentence}" for task, sentence in zip(TASKS, SENTENCES, st
 
 
 class Translator:
-    """Says the task and the sentence, and stops where it is told to."""
+    """Says the task and the sentence, and stops at a given sentence."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.seen: list[str] = []
@@ -47,7 +47,7 @@ def test_writes_a_line_each_in_order(tmp_path: Path) -> None:
     assert not partial(path).exists()
 
 
-def test_goes_on_with_the_next_window(tmp_path: Path) -> None:
+def test_resumes_with_the_next_window(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     advanced: list[int] = []
     with pytest.raises(KeyboardInterrupt):
@@ -71,7 +71,7 @@ def test_a_line_that_was_not_written_whole_is_translated_again(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("change", ["settings", "sentences", "tasks"])
-def test_what_was_made_from_something_else_is_not_gone_on_with(tmp_path: Path, change: str) -> None:
+def test_what_was_made_from_something_else_is_not_resumed(tmp_path: Path, change: str) -> None:
     path = tmp_path / "out.txt"
     with pytest.raises(KeyboardInterrupt):
         translate_file(Translator(stop_at=3), SENTENCES, TASKS, path, {"beams": 5})
@@ -89,7 +89,7 @@ def test_line_breaks_within_a_translation_do_not_make_lines(tmp_path: Path) -> N
     assert path.read_text().splitlines() == ["a b c d"] * 10
 
 
-def test_a_stranger_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     partial(path).write_text("somebody's notes\n")
     with pytest.raises(NeuronspecError, match="is damaged: remove it to start again"):
