@@ -27,6 +27,7 @@ def check_directory(source: str | Path, weights: bool = True) -> None:
     if not path.is_dir():
         raise NeuronspecError(f"{path} is not a model directory: it does not exist or is a file")
 
+    # Transformers needs one of these files.
     kind, needed = ("model", "config.json") if weights else ("tokenizer", "tokenizer_config.json")
     if not (path / needed).is_file():
         raise NeuronspecError(f"{path} is not a {kind} directory: no {needed} in it")

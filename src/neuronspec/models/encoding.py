@@ -32,6 +32,7 @@ def encode(
     if not sentences:
         return []
 
+    # Marian's tokenizer chooses its vocabulary by the argument, FSMT's by the copy that is called.
     argument = "text" if side == "source" else "text_target"
     encoder = target_tokenizer(tokenizer) if side == "target" else tokenizer
     try:
@@ -78,6 +79,8 @@ def target_tokenizer(tokenizer: Any) -> Any:
     """Return the tokenizer that encodes targets: the same one, but for FSMT a copy with the vocabularies exchanged."""
     if not is_fsmt(tokenizer):
         return tokenizer
+
+    # A shallow copy: only its encoder and its source language differ.
     turned = copy.copy(tokenizer)
     turned.encoder = {token: number for number, token in tokenizer.decoder.items()}
     turned.src_lang = tokenizer.tgt_lang
@@ -118,6 +121,7 @@ def name_tokens(tokenizer: Any, side: Side, ids: Sequence[int]) -> list[str]:
         side: Side whose vocabulary is used.
         ids: Ids of one sentence.
     """
+    # `convert_ids_to_tokens` of these tokenizers knows the target's vocabulary only.
     if has_two_vocabularies(tokenizer) and side == "source":
         names = {number: token for token, number in tokenizer.encoder.items()}
         return [names.get(number, tokenizer.unk_token) for number in ids]

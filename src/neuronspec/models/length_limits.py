@@ -30,6 +30,7 @@ def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tupl
     """
     if config.model_type in UNLIMITED or (config.model_type in EXPANDING and not fixed_tables):
         return None, None
+    # A number of one stack goes before that of both.
     positions = _read_number(config, "max_position_embeddings", "n_positions")
     encoder = _read_number(config, "max_encoder_position_embeddings")
     decoder = _read_number(config, "max_decoder_position_embeddings")
@@ -51,6 +52,7 @@ def announce_too_long(
     Raises:
         NeuronspecError: If `too_long` is `error`.
     """
+    # The first lines by number, the others counted.
     listed = ", ".join(map(str, numbers[:_NAMED]))
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
     lines, are = ("line", "is") if len(numbers) == 1 else ("lines", "are")
@@ -66,6 +68,7 @@ def announce_too_long(
 
 
 def _read_number(config: PretrainedConfig, *keys: str) -> int | None:
+    # Configurations differ in the key; some have it with None.
     for key in keys:
         value = getattr(config, key, None)
         if isinstance(value, int):

@@ -55,19 +55,20 @@ def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torc
         matrix: Matrix with these features.
         keep: (kept,) indices of features; gradients flow back to them.
     """
-    weight = turn(matrix, matrix.weight).index_select(0, keep)
-    bias = None if matrix.bias is None else matrix.bias.index_select(0, keep)
+    weight = turn(matrix, matrix.weight).index_select(0, keep)  # (kept, in)
+    bias = None if matrix.bias is None else matrix.bias.index_select(0, keep)  # (kept,)
     return weight, bias
 
 
 def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
     """Return the weight (out, kept) of some of the features that a matrix reads; the bias stays whole."""
-    return turn(matrix, matrix.weight).index_select(1, keep)
+    return turn(matrix, matrix.weight).index_select(1, keep)  # (out, kept)
 
 
 @torch.no_grad()
 def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     """Give a matrix another weight (out, in) and another bias (out,), of any size."""
+    # In the memory layout of the matrix' own kind, and with its own need for gradients.
     turned = turn(matrix, weight).detach().clone(memory_format=torch.contiguous_format)
     matrix.weight = nn.Parameter(turned, matrix.weight.requires_grad)
     if bias is not None:

@@ -23,6 +23,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     if not _is_peft(model) or not hasattr(model, "get_base_model"):
         return model
 
+    # Methods of PEFT, which need not be installed for type checking.
     wrapped: Any = model
     config = wrapped.active_peft_config
     if config.is_prompt_learning:
@@ -40,6 +41,8 @@ def unwrap_matrix(module: nn.Module) -> Matrix | None:
     while not is_matrix(module):
         if not _is_peft(module):
             return None
+
+        # Layers of adapters keep the matrix as `base_layer`, fully trained modules as `original_module`.
         inner = getattr(module, "base_layer", getattr(module, "original_module", None))
         if not isinstance(inner, nn.Module):
             return None

@@ -35,6 +35,7 @@ def check_source_prefix(prefix: SourcePrefix) -> None:
         except ValueError as error:
             raise NeuronspecError(f"cannot read the source_prefix {text!r}: {error}") from error
 
+        # Text without a placeholder has the field None.
         unknown = [name for name in fields if name is not None and name not in PLACEHOLDERS]
         if unknown:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)

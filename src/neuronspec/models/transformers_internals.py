@@ -61,6 +61,7 @@ def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
         shifted: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels=copied)
         return shifted
 
+    # Shifted by one position: the start of the decoder, then all labels but the last.
     start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
     return shifted.masked_fill_(shifted == -100, model.config.pad_token_id)
@@ -69,6 +70,7 @@ def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
 @contextlib.contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
     """Put a model into evaluation mode within a block; afterwards each of its modules has its previous mode."""
+    # Modules may differ in their mode, for example frozen ones.
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -93,6 +95,7 @@ def without_output_layer(model: PreTrainedModel) -> Iterator[None]:
         yield
         return
 
+    # The layer gets no position of the hidden states, and keeps its other arguments.
     handle = head.register_forward_pre_hook(lambda module, arguments: (arguments[0][:, :0], *arguments[1:]))
     try:
         yield

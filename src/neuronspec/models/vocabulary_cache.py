@@ -24,6 +24,7 @@ def cached_by_vocabulary(
 
     @functools.wraps(find)
     def remember(tokenizer: PreTrainedTokenizerBase) -> Found:
+        # A longer vocabulary is another vocabulary.
         remembered = known.get(tokenizer)
         if remembered is None or remembered[0] != len(tokenizer):
             remembered = (len(tokenizer), find(tokenizer))
