@@ -76,7 +76,7 @@ def translate(
         tokens_per_batch: Padded source tokens of one batch, times beams.
         engine: Name of an entry of `ENGINES`: `transformers`, or the faster `ctranslate2`.
         source_prefix: Words in front of each source, for a model without language tags: see `TextCodec`.
-        **settings: Other settings of the section `translation` of a configuration, such as `length_penalty=0.6` or
+        **settings: Other settings of the section `translate` of a configuration, such as `length_penalty=0.6` or
             `too_long="error"`.
 
     Returns:
