@@ -14,6 +14,7 @@ import pytest
 import torch
 import typer
 import yaml
+from tests.test_safety import GROUND, ROOMS
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -86,6 +87,14 @@ def test_make_targets_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"(?:^\$ |`)make (\w+)", page.read_text(encoding="utf-8"), re.M):
             assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_contributing_names_every_room_and_the_ground_floor() -> None:
+    text = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    assert " -> ".join(ROOMS) in text
+    described = text.partition("ground floor")[2].partition("A room's")[0]
+    names = [name.removesuffix(".py").removesuffix("/") for name in re.findall(r"`([\w./]+)`", described)]
+    assert sorted(names) == sorted(GROUND)
 
 
 def test_the_corpora_of_the_page_about_text_are_valid() -> None:

@@ -19,14 +19,18 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
-ROOMS = [
+ROOMS = [  # folders and files in `src/neuronspec`
     "__init__.py",
     "__main__.py",
+    "layer_names.py",
     "models",
+    "placeholders.py",
+    "recipes",
+    "statistics",
+    "terminal.py",
     "translation",
     "version.py",
-    "recipes",
-]  # folders and files in `src/neuronspec`
+]
 
 # A pattern, and the better wording. Spaces match line breaks and comment signs, too.
 PHRASES = {
@@ -35,10 +39,10 @@ PHRASES = {
     r"what (it is|they are) of\b": "name the thing: its tasks, its layer",
     r"\btold(?! apart)": "given, reported, distinguished, recognized",
     r"\btell (whether|which|what|how|if|of)\b": "return whether, find which",
-    r"can(not| be)? tell( by)?\b": "can identify, recognizes by",
+    r"\btells? by\b": "recognizes by",
     r"\bbeside\b": "next to, compared with, in addition to",
     r"(is|are|was|were) of (another|other|no|what|which|that)\b": "belongs to, has, was made for",
-    r"(is|are) none of\b|that (is|are) none\b|(it|they) (is|are) none\b": "is not",
+    r"(is|are) (?-i:none) of\b|that (is|are) (?-i:none)\b|(it|they) (is|are) (?-i:none)\b": "is not",
     r"(is|are) said\b": "a message says, is reported",
     r"that rows may have": "that rows can have",
     r"not one \w+ more\b": "no extra",
@@ -53,7 +57,6 @@ PHRASES = {
     r"of which nothing is true": "empty",
     r"\bmend(s|ed|ing)?\b": "fix, correct",
     r"strangers?('s?)?\b": "untrusted files, other people's",
-    r"\banew\b": "again, from scratch",
     r"\bone's own\b": "your own",
     r"say (it )?yourself|say of what": "name it, set it",
     r"nearly as|in their like\b|and their like\b": "similar",
@@ -102,7 +105,7 @@ def find_hard_beginnings(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, first, "begin with a verb or a noun"
 
         for name, described in read_entries(docstring):
-            if described[0].islower() or described.split()[0] in CLAUSES:
+            if described[0].islower() or described.split()[0] in set(CLAUSES) - {"Where"}:
                 yield line, f"{name}: {described}", "begin with a noun and a capital letter"
 
 
