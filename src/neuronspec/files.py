@@ -45,7 +45,7 @@ def publish(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.tmp")  # the same each time, so that leftovers of a killed run are cleared
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
+        _remove_path(temporary)
         try:
             yield temporary
             _allow_reading(temporary)
@@ -53,7 +53,7 @@ def publish(path: Path) -> Iterator[Path]:
             _replace(path, temporary)
             _sync_entry(path.parent)
         finally:
-            _remove(temporary)
+            _remove_path(temporary)
 
 
 def _allow_reading(path: Path) -> None:
@@ -71,10 +71,10 @@ def _replace(path: Path, temporary: Path) -> None:
 
     # A directory cannot be renamed over a full one.
     old = path.with_name(f".{path.name}.old")
-    _remove(old)
+    _remove_path(old)
     path.rename(old)
     temporary.rename(path)
-    _remove(old)
+    _remove_path(old)
 
 
 def refuse_links(directory: Path) -> None:
@@ -187,13 +187,13 @@ def _defuse(cell: object) -> object:
         return cell
 
     text = escape(cell)
-    is_formula = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    is_formula = _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text
 
 
 # The beginning of a formula. White space may come first, and East Asian spreadsheets accept wide signs as well.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]\s*\S")
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def hash_json(value: Any) -> str:
@@ -223,7 +223,7 @@ def _error_number(error: SafetensorError) -> int | None:
     return int(found[1]) if found else None
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

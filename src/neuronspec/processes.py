@@ -46,10 +46,10 @@ def join_processes(cpu: bool = False) -> PartialState:
         return _continue_alone(cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
 
     _check_launch(launched)
-    state = _join(cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
+    state = _join_launched(cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
     if state.num_processes == 1:
         PartialState._reset_state()
-        state = _join(cpu=True)
+        state = _join_launched(cpu=True)
     if state.num_processes != launched:
         raise NeuronspecError(
             f"{launched} processes were launched, but {state.num_processes} could be joined: launch them with "
@@ -64,12 +64,12 @@ def count_processes() -> int:
     Raises:
         NeuronspecError: If the launcher's value is not a number.
     """
-    return max(1, _read_number(_COUNT, 1))
+    return max(1, _read_variable(_COUNT, 1))
 
 
 def is_first_process() -> bool:
     """Return whether this is the first of the processes that were launched together, or the only one."""
-    return count_processes() == 1 or _read_number(_RANK, 0) == 0
+    return count_processes() == 1 or _read_variable(_RANK, 0) == 0
 
 
 def work_alone() -> None:
@@ -98,7 +98,7 @@ def _continue_alone(cpu: bool) -> PartialState:
         os.environ.update(kept)
 
 
-def _join(cpu: bool) -> PartialState:
+def _join_launched(cpu: bool) -> PartialState:
     from accelerate import PartialState
 
     try:
@@ -118,7 +118,7 @@ def _check_launch(launched: int) -> None:
         )
 
 
-def _read_number(names: tuple[str, ...], default: int) -> int:
+def _read_variable(names: tuple[str, ...], default: int) -> int:
     """Return the number in the first of these environment variables that is set."""
     for name in names:
         if text := os.environ.get(name):

@@ -13,7 +13,7 @@ from neuronspec.config.schema import Config
 from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.configured_corpora import check_templates, list_corpus_files
 from neuronspec.data.preparation import prepare_text
-from neuronspec.data.texts import PARTS, STATISTICS_FILE, Texts, assign_pairs
+from neuronspec.data.texts import STATISTICS_FILE, TEXT_PARTS, Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import read_json, write_json
 
@@ -64,19 +64,19 @@ def test_the_hold_out_puts_an_english_sentence_on_one_side_for_all_languages(tmp
     config = make_config(write_corpora(tmp_path, corpora), tasks=["en-de", "fr-en", "sv-en"])
     texts = prepare_text(config, tmp_path / "text")
     parts: dict[str, set[str]] = {}
-    for part in PARTS:
+    for part in TEXT_PARTS:
         for language in corpora:
             for english, _ in read_part(texts, part, f"en-{language}"):
                 parts.setdefault(english.lower().strip("!. "), set()).add(part)
     assert len(parts) >= 80
     assert all(len(where) == 1 for where in parts.values())
-    assert {part for where in parts.values() for part in where} == set(PARTS)
+    assert {part for where in parts.values() for part in where} == set(TEXT_PARTS)
 
 
 def test_every_pair_is_written_once_in_its_order(tmp_path: Path, template: str) -> None:
     texts = prepare_text(make_config(template), tmp_path / "text")
     for language in ("de", "fr"):
-        parts = [read_part(texts, part, f"en-{language}") for part in PARTS]
+        parts = [read_part(texts, part, f"en-{language}") for part in TEXT_PARTS]
         original = translate(language)
         assert sorted(pair for part in parts for pair in part) == sorted(original)
         for part in parts:
@@ -94,7 +94,7 @@ def test_statistics_add_up_and_are_what_is_on_disk(tmp_path: Path) -> None:
     texts = prepare_text(config, tmp_path / "text")
     reasons = {"empty": 1, "too short": 1, "too long": 1, "pattern": 1, "duplicate": 1}
     assert texts.dropped == {"en-de": {"read": 101, "kept": 96, **reasons}}
-    written = {part: len(read_part(texts, part, "en-de")) for part in PARTS}
+    written = {part: len(read_part(texts, part, "en-de")) for part in TEXT_PARTS}
     assert {part: sizes["en-de"] for part, sizes in texts.sizes.items()} == written
     assert sum(written.values()) == 96
     assert Texts.load(tmp_path / "text") == texts
@@ -269,7 +269,10 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, template: str) -> 
         prepare_text(make_config(template), tmp_path / name)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
-    assert set(written[0]) == {"statistics.json", *(f"{part}.en-{lang}.tsv" for part in PARTS for lang in ("de", "fr"))}
+    assert set(written[0]) == {
+        "statistics.json",
+        *(f"{part}.en-{lang}.tsv" for part in TEXT_PARTS for lang in ("de", "fr")),
+    }
 
 
 @pytest.mark.parametrize(

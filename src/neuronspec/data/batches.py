@@ -58,7 +58,7 @@ class BatchDataset(Dataset[Tensors]):
 
     def find_too_long(self) -> list[NDArray[np.bool_]]:
         """Return which pairs are longer than the model can read on either side, for each task (pairs,)."""
-        return [_exceeds(task.format, self._measure(task)) for task in self.tasks]
+        return [_find_exceeding(task.format, self._measure(task)) for task in self.tasks]
 
     def limit(self, max_tokens: int) -> int:
         """Return the greatest length of a training example on a side: `max_tokens`, or less if the model reads less."""
@@ -94,7 +94,7 @@ class BatchDataset(Dataset[Tensors]):
             widths = lengths.max(axis=1)
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:
-                examples = examples[~_exceeds(data.format, lengths)[examples]]
+                examples = examples[~_find_exceeding(data.format, lengths)[examples]]
 
             examples = examples[np.argsort(widths[examples], kind="stable")]
             for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
@@ -106,7 +106,7 @@ class BatchDataset(Dataset[Tensors]):
         return text + np.array(task.format.overhead, dtype=np.int32)
 
 
-def _exceeds(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _find_exceeding(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return which pairs are longer than the model can read on either side, given their lengths (pairs, 2)."""
     exceeds = np.zeros(len(lengths), dtype=np.bool_)
     for side, limit in enumerate((form.longest_source, form.longest_target)):

@@ -16,8 +16,8 @@ import zstandard
 
 from neuronspec.errors import NeuronspecError
 
-_BLOCK = 1 << 16  # bytes that are read at a time
-_JUDGED = 512  # bytes that show what a file is
+_BLOCK_SIZE = 1 << 16  # bytes that are read at a time
+_MAGIC_LENGTH = 512  # bytes that show what a file is
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -52,14 +52,14 @@ def decompress(raw: BinaryIO, name: str) -> BinaryIO:
         EOFError: If it has the name of a compressed file and ends after its first bytes.
     """
     raw, start = _peek(raw)
-    compression = _recognize(start)
+    compression = _recognize_compression(start)
     if compression is None:
-        _refuse_truncated(start, name)
+        _refuse_truncated_start(start, name)
         _refuse_archive(start, name)
         return raw
 
     inner, start = _peek(compression.open(raw))
-    again = _recognize(start)
+    again = _recognize_compression(start)
     if again is not None:
         raise NeuronspecError(f"{name} is compressed twice ({again.name} within {compression.name}); unpack it once")
     _refuse_archive(start, name)
@@ -78,15 +78,15 @@ def strip_compression(path: PurePath) -> PurePath:
 
 def _peek(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
     """Return a stream of the same bytes, and the first of them."""
-    buffered = io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK)
-    return buffered, buffered.peek(_JUDGED)[:_JUDGED]
+    buffered = io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK_SIZE)
+    return buffered, buffered.peek(_MAGIC_LENGTH)[:_MAGIC_LENGTH]
 
 
-def _recognize(start: bytes) -> _Compression | None:
+def _recognize_compression(start: bytes) -> _Compression | None:
     return next((compression for compression in _COMPRESSIONS if compression.magic.match(start)), None)
 
 
-def _refuse_truncated(start: bytes, name: str) -> None:
+def _refuse_truncated_start(start: bytes, name: str) -> None:
     """Refuse a file that is named like a compressed one, but ends before its content could show it."""
     for compression in _COMPRESSIONS:
         if name.endswith(compression.suffix) and compression.start.startswith(start):
@@ -126,7 +126,7 @@ class _ZstdStream(io.RawIOBase):
     def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
         decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
         frame = decompressor.decompressobj()
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_SIZE):
             while block:
                 if frame.eof:
                     frame = decompressor.decompressobj()

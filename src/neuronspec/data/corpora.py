@@ -129,7 +129,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     if "{lang}" in template:
         return "lines"
 
-    recognized = _recognize(path)
+    recognized = _recognize_format(path)
     if recognized is None:
         known = ", ".join(sorted(CORPUS_FORMATS))
         raise NeuronspecError(
@@ -139,7 +139,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     return recognized
 
 
-def _recognize(path: Path) -> str | None:
+def _recognize_format(path: Path) -> str | None:
     """Return the format that a file has by its first bytes, or None."""
     if not exists(path):
         return None

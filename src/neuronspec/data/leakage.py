@@ -103,7 +103,7 @@ def drop_held_out(pairs: Sequence[str], path_of: TextPath) -> dict[str, int]:
     return dropped
 
 
-def measure_overlap(pairs: Sequence[str], path_of: TextPath) -> Overlap:
+def measure_leakage(pairs: Sequence[str], path_of: TextPath) -> Overlap:
     """Count the sentences of the held-out text that the training text has, too.
 
     Args:
@@ -118,11 +118,11 @@ def measure_overlap(pairs: Sequence[str], path_of: TextPath) -> Overlap:
     return {pair: {part: held_out.count_met(pair, path_of(part, pair)) for part in HELD_OUT} for pair in pairs}
 
 
-def report_overlap(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> None:
+def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> None:
     """Log how much of the held-out text is also in the training text, if any is.
 
     Args:
-        overlap: Counts of `measure_overlap`.
+        overlap: Counts of `measure_leakage`.
         sizes: Number of sentence pairs, for each part and pair of languages.
     """
     for part in HELD_OUT:

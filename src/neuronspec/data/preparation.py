@@ -15,8 +15,8 @@ from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import read_pairs
 from neuronspec.data.corpus_formats import Pair
 from neuronspec.data.holdout import held_out_share
-from neuronspec.data.leakage import drop_held_out, measure_overlap, report_overlap
-from neuronspec.data.texts import PARTS, STATISTICS_FILE, Texts, assign_pairs
+from neuronspec.data.leakage import drop_held_out, measure_leakage, report_leakage
+from neuronspec.data.texts import STATISTICS_FILE, TEXT_PARTS, Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, write_json
 from neuronspec.languages import split_direction
@@ -46,7 +46,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
 
     with publish(directory) as temporary, show_progress("reading the text", len(pairs)) as advance:
         temporary.mkdir()
-        texts = Texts(temporary, sizes={part: {} for part in PARTS})
+        texts = Texts(temporary, sizes={part: {} for part in TEXT_PARTS})
         for pair in pairs:
             _write_pair(config, pair, texts)
             _refuse_empty(data, pair, texts)
@@ -54,8 +54,8 @@ def prepare_text(config: Config, directory: Path) -> Texts:
 
         if config.prepare.drop_held_out:
             _drop_held_out(data, pairs, texts)
-        overlap = measure_overlap(pairs, texts.path)
-        report_overlap(overlap, texts.sizes)
+        overlap = measure_leakage(pairs, texts.path)
+        report_leakage(overlap, texts.sizes)
 
         statistics = {"sizes": texts.sizes, "dropped": texts.dropped, "overlap": overlap}
         write_json(temporary / STATISTICS_FILE, statistics)
@@ -64,15 +64,15 @@ def prepare_text(config: Config, directory: Path) -> Texts:
 
 def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     """Write the files of a pair of languages, and count in `texts` what was written and dropped."""
-    written = dict.fromkeys(PARTS, 0)
+    written = dict.fromkeys(TEXT_PARTS, 0)
     counts: Counter[str] = Counter()
 
     with ExitStack() as stack:
         files = {}
-        for part in PARTS:
+        for part in TEXT_PARTS:
             file = texts.path(part, pair).open("w", encoding="utf-8", newline="\n")
             files[part] = stack.enter_context(file)
-        for part, sides in _divide(config.data, config.prepare, pair, counts):
+        for part, sides in _assign_parts(config.data, config.prepare, pair, counts):
             files[part].write("\t".join(sides) + "\n")
             written[part] += 1
 
@@ -81,7 +81,7 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     texts.dropped[pair] = dict(counts)
 
 
-def _divide(data: Data, cleaning: Preparation, pair: str, counts: Counter[str]) -> Iterator[tuple[str, Sides]]:
+def _assign_parts(data: Data, cleaning: Preparation, pair: str, counts: Counter[str]) -> Iterator[tuple[str, Sides]]:
     """Yield the clean sentences of a pair of languages, each with the part that it belongs to.
 
     Args:
@@ -134,7 +134,7 @@ def _drop_held_out(data: Data, pairs: Sequence[str], texts: Texts) -> None:
 
 
 def _refuse_empty(data: Data, pair: str, texts: Texts) -> None:
-    for part in PARTS:
+    for part in TEXT_PARTS:
         if not texts.sizes[part][pair]:
             raise NeuronspecError(f"{pair} has no {part} pairs: {_explain_empty(data, part, texts.dropped[pair])}")
 

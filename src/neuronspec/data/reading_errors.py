@@ -13,7 +13,7 @@ import zstandard
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 
-_NAMED = 5  # entries of a folder that a message names
+_LISTED = 5  # entries of a folder that a message names
 
 
 @contextlib.contextmanager
@@ -38,8 +38,8 @@ def explain_missing(path: Path) -> NeuronspecError:
 
     names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     hint = did_you_mean(path.name, names)
-    more = ", ..." if len(names) > _NAMED else ""
-    found = ", ".join(names[:_NAMED]) + more or "nothing"
+    more = ", ..." if len(names) > _LISTED else ""
+    found = ", ".join(names[:_LISTED]) + more or "nothing"
     return NeuronspecError(f"{path} does not exist{hint}; {path.parent} holds {found}")
 
 

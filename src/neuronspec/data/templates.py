@@ -64,7 +64,7 @@ def find_tasks(template: str | Path) -> list[str]:
         raise NeuronspecError(f"{text} cannot tell directions apart: write {{task}}, or {{src}} and {{tgt}}, in it")
     check_placeholders(text, TASK_PLACEHOLDERS)
 
-    files = _find_files(text)
+    files = _find_task_files(text)
     tasks = _choose_directions(files)
     others = sorted(str(path) for task, path in files.items() if task not in tasks)
     named = ", ".join(others[:5])
@@ -76,7 +76,7 @@ def find_tasks(template: str | Path) -> list[str]:
     return sorted(tasks)
 
 
-def _find_files(template: str) -> dict[str, Path]:
+def _find_task_files(template: str) -> dict[str, Path]:
     """Return the files that fit a template, by the direction that their names give them."""
     pieces = split_at_placeholders(template, TASK_PLACEHOLDERS)
     pattern = _compile(pieces)
@@ -125,7 +125,7 @@ def list_grid(words: list[str]) -> list[str]:
     if any(_is_direction(word) for word in words):
         return list(dict.fromkeys("-".join(split_direction(word)) for word in words))
     for word in words:
-        _check_language(word)
+        _check_grid_language(word)
     pairs = [join_direction(source, target) for source in words for target in words if source != target]
     if not pairs:
         raise NeuronspecError("a grid needs directions, or at least two languages: en de fr")
@@ -134,11 +134,11 @@ def list_grid(words: list[str]) -> list[str]:
 
 def _is_direction(text: str) -> bool:
     """Tell whether a word of a grid is a direction: `de-en`, but not the dialect `gsw-bern`."""
-    sides = _split(text)
+    sides = _split_task(text)
     return sides is not None and all(map(is_known, sides))
 
 
-def _check_language(word: str) -> None:
+def _check_grid_language(word: str) -> None:
     """Refuse a word of a grid that is mistyped, or a direction from a language to itself."""
     source, _, target = word.partition("-")
     if source == target:
@@ -152,7 +152,7 @@ def _choose_directions(names: Iterable[str]) -> list[str]:
     `read-me` and `no-notes` are names of other files; a code that somebody made up looks like one (`gsw-bern`), or
     several files have it.
     """
-    read = {name: sides for name in names if (sides := _split(name)) is not None}
+    read = {name: sides for name in names if (sides := _split_task(name)) is not None}
     counts = Counter(side for sides in read.values() for side in sides)
 
     def is_language(side: str) -> bool:
@@ -161,7 +161,7 @@ def _choose_directions(names: Iterable[str]) -> list[str]:
     return [name for name, sides in read.items() if any(map(is_known, sides)) and all(map(is_language, sides))]
 
 
-def _split(text: str) -> tuple[str, str] | None:
+def _split_task(text: str) -> tuple[str, str] | None:
     """Return the two languages of a direction; None of any other text, and of a direction from a language to itself."""
     sides = find_sides(text)
     return None if sides is None or sides[0] == sides[1] else sides

@@ -43,7 +43,7 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
         source, target = split_direction(task)
         from_pivot = read(join_direction(pivot, target))
         into_pivot = read(join_direction(source, pivot))
-        rows = _join(into_pivot, from_pivot)
+        rows = _join_over_pivot(into_pivot, from_pivot)
         if not rows:
             raise NeuronspecError(
                 f"{task} has no test sentences: the test texts of {source} and {target} share no sentence in {pivot}; "
@@ -53,7 +53,9 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
     return [source for source, _ in rows], [reference for _, reference in rows]
 
 
-def _join(into_pivot: Iterable[tuple[str, str]], from_pivot: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _join_over_pivot(
+    into_pivot: Iterable[tuple[str, str]], from_pivot: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
     """Return the sources of the one text with the references of the other that translate the same pivot sentence."""
     references = dict(_number_repeats(from_pivot))
     sources = _number_repeats((shared, source) for source, shared in into_pivot)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
 
-_JUDGED = 512  # bytes that show whether every second one is zero
+_SAMPLE = 512  # bytes that show whether every second one is zero
 
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before that of UTF-16, with which it begins
@@ -59,7 +59,7 @@ def _find_wide_encoding(raw: bytes) -> str | None:
         if raw.startswith(mark):
             return encoding
 
-    even, odd = raw[:_JUDGED:2], raw[1:_JUDGED:2]
+    even, odd = raw[:_SAMPLE:2], raw[1:_SAMPLE:2]
     if len(odd) < 3:
         return None
     if not any(odd) and all(even):

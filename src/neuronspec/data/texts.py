@@ -14,7 +14,7 @@ Overlap = dict[str, dict[str, dict[str, int]]]
 """By pair of languages and part, the number of sentence pairs of that part that are also in the training text, by
 what they share with it: `either` side, the `first` or the `second` one, or `both` as the same pair."""
 
-PARTS = ("train", "valid", "test")
+TEXT_PARTS = ("train", "valid", "test")
 STATISTICS_FILE = "statistics.json"
 
 

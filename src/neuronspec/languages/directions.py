@@ -156,7 +156,7 @@ def match_direction(task: str, tasks: Iterable[str]) -> str | None:
     names = tuple(tasks)
     if task in names:
         return task
-    meanings = _read_direction(task)
+    meanings = _read_meanings(task)
     return None if meanings is None else _index_directions(names).get(meanings)
 
 
@@ -182,12 +182,12 @@ def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
 def _index_directions(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
     found: dict[tuple[Meaning, Meaning], str] = {}
     for name in sorted(names, key=lambda name: (len(name), name)):
-        meanings = _read_direction(name)
+        meanings = _read_meanings(name)
         if meanings is not None:
             found.setdefault(meanings, name)
     return found
 
 
-def _read_direction(task: str) -> tuple[Meaning, Meaning] | None:
+def _read_meanings(task: str) -> tuple[Meaning, Meaning] | None:
     sides = find_sides(task)
     return (read_code(sides[0]), read_code(sides[1])) if sides else None

@@ -56,7 +56,7 @@ def find_language(code: str) -> Language:
         return row
 
     nearest = _find_nearest_row(meaning)
-    return _describe_variety(nearest, meaning) if nearest else _describe_unknown(code, meaning)
+    return _describe_variety(nearest, meaning) if nearest else _describe_without_row(code, meaning)
 
 
 def expect_language(code: str) -> Language:
@@ -202,7 +202,7 @@ def _describe_variety(row: Language, meaning: Meaning) -> Language:
     )
 
 
-def _describe_unknown(code: str, meaning: Meaning) -> Language:
+def _describe_without_row(code: str, meaning: Meaning) -> Language:
     script = meaning.script if _names_script(code, meaning.script) else UNKNOWN
     return Language(code=code, name=code, iso3=_find_iso3(meaning.language), script=script, family=UNKNOWN)
 

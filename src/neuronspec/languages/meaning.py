@@ -15,7 +15,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages.table import Language, list_languages
 
 # Letters, digits and what joins them: nothing that has a meaning in a file name, a glob, a template or a list.
-_CODE = re.compile(r"_*[^\W_](?:[\w.+@-]*\w)?")
+_CODE_PATTERN = re.compile(r"_*[^\W_](?:[\w.+@-]*\w)?")
 LONGEST_CODE = 64
 
 # glibc's and gettext's modifiers that name a script: sr@latin
@@ -24,7 +24,7 @@ _MODIFIERS = {
     **{"hans": "Hans", "hant": "Hant", "tifinagh": "Tfng"},
 }
 # Scripts that differ in style or in how much they name, not in how a text is written.
-_SCRIPTS = {"Kore": "Hang", "Aran": "Arab", "Hrkt": "Jpan", "Latf": "Latn", "Latg": "Latn"}
+_SCRIPT_STYLES = {"Kore": "Hang", "Aran": "Arab", "Hrkt": "Jpan", "Latf": "Latn", "Latg": "Latn"}
 # Codes that the columns of the table do not relate: Filipino is standard Tagalog, plain Norwegian is Bokmål, and
 # Dinka's standard form has a row, but not Dinka.
 _OTHER_CODES = {"fil": "tl", "no": "nb", "nor": "nb", "din": "dik"}
@@ -64,7 +64,7 @@ def check_code(code: str) -> str:
     Raises:
         NeuronspecError: If the code is empty or too long, or holds white space, path separators or the like.
     """
-    if not isinstance(code, str) or not _CODE.fullmatch(code) or len(code) > LONGEST_CODE:
+    if not isinstance(code, str) or not _CODE_PATTERN.fullmatch(code) or len(code) > LONGEST_CODE:
         raise NeuronspecError(
             f"{code!r} cannot be a language code; expected letters and digits, joined by - or _, such as "
             "'de', 'deu_Latn', 'pt-BR' or a code of your own"
@@ -162,7 +162,7 @@ def _read_tag(tag: str) -> Meaning:
     if region in NO_REGION:
         region = ""
 
-    script = _SCRIPTS.get(parsed.script, parsed.script) or _find_usual_script(language, region)
+    script = _SCRIPT_STYLES.get(parsed.script, parsed.script) or _find_usual_script(language, region)
     if region == _find_main_region(language, script):
         region = ""
 
@@ -246,7 +246,7 @@ def _find_usual_script(language: str, region: str) -> str:
     local = _expand(f"{language}-{region}") if region and _is_in_cldr(language) else usual
     if row and local.script == usual.script:
         return row.script
-    return str(_SCRIPTS.get(local.script, local.script))
+    return str(_SCRIPT_STYLES.get(local.script, local.script))
 
 
 def _find_main_region(language: str, script: str) -> str:

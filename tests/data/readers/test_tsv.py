@@ -1,12 +1,15 @@
 import gzip
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.data.reading import texts
 
 from neuronspec.data.corpora import read_pairs
+from neuronspec.data.corpus_formats import Pair
 from neuronspec.errors import NeuronspecError
 
 ENGLISH = ["The bridge was closed.", "The mill stands by the river.", "42", "It rained.", "Nobody came."]
@@ -167,3 +170,50 @@ def test_sentences_without_spaces_and_words_that_come_a_few_times_are_text(tmp_p
     rows = [(number, f"{word}{number % 9}！", f"Good day, {number}") for number, word in enumerate(greetings)]
     write_table(tmp_path / "zh.tsv", rows)
     assert len(read(f"{tmp_path}/{{lang}}.tsv", "en", "zh", [3, 2])) == 60
+
+
+def test_a_tsv_file_is_read_in_order_and_either_way(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv.xz").write_bytes(lzma.compress(b"one\teins\ttatoeba\tx\ntwo\tzwei\n"))
+    template = f"{tmp_path}/{{lang}}.tsv.xz"
+    assert list(read_pairs(template, "en", "de")) == [
+        Pair("one", "eins", f"{tmp_path}/de.tsv.xz:1"),
+        Pair("two", "zwei", f"{tmp_path}/de.tsv.xz:2"),
+    ]
+    assert texts(template, "de", "en") == [("eins", "one"), ("zwei", "two")]
+
+
+def test_a_tsv_file_named_by_direction_serves_the_other_direction(tmp_path: Path) -> None:
+    (tmp_path / "en-de.tsv").write_text("one\teins\n")
+    template = f"{tmp_path}/{{src}}-{{tgt}}.tsv"
+    assert texts(template, "en", "de") == [("one", "eins")]
+    assert texts(template, "de", "en") == [("eins", "one")]
+    (tmp_path / "de-en.tsv").write_text("zwei\ttwo\n")
+    assert texts(template, "de", "en") == [("zwei", "two")]
+
+
+def test_a_corpus_without_english_never_falls_back_on_the_other_file(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text("one\teins\n")
+    with pytest.raises(NeuronspecError, match=r"fr\.tsv does not exist"):
+        texts(f"{tmp_path}/{{lang}}.tsv", "de", "fr")
+
+
+def test_a_line_without_a_tab_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "de.tsv").write_text("one\teins\ntwo zwei\n")
+    with pytest.raises(NeuronspecError, match=r"de\.tsv:2 has no TAB: 'two zwei'"):
+        texts(f"{tmp_path}/{{lang}}.tsv", "en", "de")
+
+
+@pytest.mark.parametrize("name", ["talks.de-en.tsv", "deu-eng.tsv.gz", "x.de_DE-eng_Latn.v1.tsv"])
+def test_a_table_that_is_named_after_the_other_direction_is_never_read_the_wrong_way_round(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("Guten Tag\tGood day\n")
+    assert texts(tmp_path / name, "de", "en") == [("Guten Tag", "Good day")]
+    for options in ({}, {"columns": [1, 2]}):
+        with pytest.raises(NeuronspecError, match=r"not of en-de, so its first .* write .*\{src\}-\{tgt"):
+            texts(tmp_path / name, "en", "de", **options)
+
+
+def test_the_name_that_the_message_advises_turns_the_table_round(tmp_path: Path) -> None:
+    (tmp_path / "talks.de-en.tsv").write_text("1\tGuten Tag\t2\tGood day\n")
+    assert texts(tmp_path / "talks.{src}-{tgt}.tsv", "en", "de", columns=[2, 4]) == [("Good day", "Guten Tag")]

@@ -35,7 +35,7 @@ _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 # The name of something in a program: no white space, and no marks but those that join words.
-_NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
+_PROGRAM_NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
 # A name of several words, or a number.
 _COMPOSED = re.compile(r"\w[._:/|#\[]\w|[a-z][A-Z]|\A[a-z]+(?:-[a-z0-9]+)+\Z|\A#?\d+\Z")
 
@@ -79,12 +79,12 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
         if not shared:
             raise NeuronspecError(f"{template}: no file stands on both sides of {source}-{target}")
 
+        # Files belong together if the wildcards stand for the same text in both, and messages if their keys are equal.
         for wildcards in sorted(shared):
             name = needed[-1].files[wildcards]
             left, right = _parse_sides(sides, wildcards, name, template)
             for key in sorted(left.keys() & right.keys()):
-                shown = " ".join(".".join(filter(None, key)).split())[:60]
-                yield Pair(left[key], right[key], f"{name}:{shown}")
+                yield Pair(left[key], right[key], f"{name}:{_shorten_key(key)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,12 @@ class _Catalogs:
         if name is None:
             return {}
         return _PARSERS[PurePath(name).suffix](self.read(name), name)
+
+
+def _shorten_key(key: Key) -> str:
+    """Return the beginning of a key on one line, for messages."""
+    text = ".".join(filter(None, key))
+    return " ".join(text.split())[:60]
 
 
 def _parse_sides(sides: Sequence[_Catalogs], wildcards: Key, name: str, template: str) -> tuple[Messages, Messages]:
@@ -147,7 +153,7 @@ def _are_identifiers(keys: Collection[str]) -> bool:
 
     Of 6,126 catalogs of free software, none that is keyed by English text is taken for one by these shares.
     """
-    names = [key for key in keys if _NAME.fullmatch(key)]
+    names = [key for key in keys if _PROGRAM_NAME.fullmatch(key)]
     composed = [name for name in names if _COMPOSED.search(name)]
 
     mostly_names = len(names) >= 0.9 * len(keys)
@@ -169,14 +175,14 @@ def _opened(template: str, code: str, *, in_keys: bool) -> Iterator[_Catalogs]:
         return
 
     with open_archive(path) if path is not None else contextlib.nullcontext() as archive:
-        files = _find_files(pattern, code, archive)
+        files = _find_catalogs(pattern, code, archive)
         if not files and not in_keys:
             raise _explain_nothing_found(pattern.replace("{lang}", code), archive)
         read = _read_file if archive is None else functools.partial(_read_member, archive)
         yield _Catalogs(files=files, read=read, in_keys=in_keys)
 
 
-def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dict[Key, str]:
+def _find_catalogs(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dict[Key, str]:
     """Return the files of a language, by what the wildcards stand for.
 
     The code is looked for as it is written, then with hyphens or underscores, then in the only other spelling.
@@ -194,7 +200,7 @@ def _find_files(pattern: str, code: str, archive: zipfile.ZipFile | None) -> dic
     regex = _make_regex(pattern, first="(?P<lang>[^/]+)", again="(?P=lang)")
     others = {match["lang"] for match in _find_matches(pattern, "*", regex, archive)}
     other = find_only_spelling(code, sorted(others))
-    return _find_files(pattern, other, archive) if other else {}
+    return _find_catalogs(pattern, other, archive) if other else {}
 
 
 def _find_matches(
@@ -259,16 +265,16 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _parse_json(raw: bytes, name: str) -> Messages:
     value = decode_json(decode_text(raw, name), name)
-    return dict(_list_texts(value, ()))
+    return dict(_walk_texts(value, ()))
 
 
-def _list_texts(value: object, key: Key) -> Iterator[tuple[Key, str]]:
+def _walk_texts(value: object, key: Key) -> Iterator[tuple[Key, str]]:
     """Yield the texts in a JSON value, each with the path of keys to it."""
     if isinstance(value, str) and value:
         yield key, value
     elif isinstance(value, dict):
         for name, child in value.items():
-            yield from _list_texts(child, (*key, name))
+            yield from _walk_texts(child, (*key, name))
 
 
 def _parse_po(raw: bytes, name: str) -> Messages:
@@ -279,13 +285,13 @@ def _parse_po(raw: bytes, name: str) -> Messages:
 
 def _parse_mo(raw: bytes, name: str) -> Messages:
     def parse() -> polib.MOFile:
-        _refuse_truncated(raw)
+        _refuse_truncated_catalog(raw)
         return polib.mofile(raw)  # it decodes by the charset that the catalog declares
 
     return _list_messages(name, parse)
 
 
-def _refuse_truncated(raw: bytes) -> None:
+def _refuse_truncated_catalog(raw: bytes) -> None:
     """Check that every message lies within the file: polib would cut the last ones short in silence."""
     order = "<" if raw.startswith(b"\xde\x12\x04\x95") else ">"
     count, *tables = struct.unpack_from(f"{order}3I", raw, 8)

@@ -32,10 +32,10 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
             languages.
     """
     path, _ = locate(template, source, target)
-    members = _list_members(path)
+    members = _list_archive_members(path)
 
     found = []
-    for stem, codes in sorted(_group(members).items()):
+    for stem, codes in sorted(_group_by_stem(members).items()):
         left, right = (match_variant(code, sorted(codes)) for code in (source, target))
         if left is not None and right is not None and left != right:
             found.append((stem, codes[left], codes[right]))
@@ -56,12 +56,12 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     yield from read_aligned(Path(f"{path}!{first}"), Path(f"{path}!{second}"))
 
 
-def _list_members(path: Path) -> list[str]:
+def _list_archive_members(path: Path) -> list[str]:
     with open_archive(path) as archive:
         return [member.filename for member in archive.infolist() if not member.is_dir()]
 
 
-def _group(members: list[str]) -> dict[str, dict[str, str]]:
+def _group_by_stem(members: list[str]) -> dict[str, dict[str, str]]:
     """Return the members that have a name in common, by the code after its last dot."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for member in members:

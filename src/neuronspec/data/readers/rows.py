@@ -42,10 +42,9 @@ def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -
     if not isinstance(texts, dict):
         raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")
 
+    fields = ("target", "source") if reverse else ("source", "target")
     if source in texts and target in texts:
         fields = (source, target)
-    else:
-        fields = ("target", "source") if reverse else ("source", "target")
 
     left, right = (texts.get(field, _MISSING) for field in fields)
     if not _is_text(left) or not _is_text(right):

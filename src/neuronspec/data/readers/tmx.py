@@ -13,13 +13,13 @@ from neuronspec.data.streams import open_bytes
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_variant
 
-_BLOCK = 1 << 16  # bytes that are parsed at a time
+_XML_BLOCK = 1 << 16  # bytes that are parsed at a time
 _HEAD = 1 << 20  # bytes within which the root element has begun
 _ROOT_BEGINS, _UNIT_ENDS = "start tmx", "end tu"
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 # Elements within a segment whose content is code of the original format, not text.
-_CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
+_FORMATTING = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 
 def _has_root(start: bytes) -> bool:
@@ -99,7 +99,7 @@ def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
         remove_pis=True,
     )
     begun, size = False, 0
-    while block := stream.read(_BLOCK):
+    while block := stream.read(_XML_BLOCK):
         parser.feed(block)
         for event, element in parser.read_events():
             kind = f"{event} {_local(element.tag)}"
@@ -137,7 +137,7 @@ def _read_unit(unit: Any, name: str) -> dict[str, str]:
         language = _find_language(variant)
         segment = next(_children(variant, "seg"), None)
         if segment is not None and language:
-            texts.setdefault(language, _read_text(segment, name))
+            texts.setdefault(language, _read_segment(segment, name))
     return texts
 
 
@@ -156,7 +156,7 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2].rpartition(":")[2]
 
 
-def _read_text(element: Any, name: str) -> str:
+def _read_segment(element: Any, name: str) -> str:
     """Return the text of a segment without the codes of the original format."""
     parts = [element.text or ""]
     for child in element:
@@ -164,7 +164,7 @@ def _read_text(element: Any, name: str) -> str:
             raise NeuronspecError(
                 f"{name} uses the entity {child.text}, which it does not declare; write the character"
             )
-        if isinstance(child.tag, str) and _local(child.tag) not in _CODE:
-            parts.append(_read_text(child, name))
+        if isinstance(child.tag, str) and _local(child.tag) not in _FORMATTING:
+            parts.append(_read_segment(child, name))
         parts.append(child.tail or "")
     return "".join(parts)

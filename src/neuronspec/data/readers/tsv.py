@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from neuronspec.config.columns import Columns
@@ -45,18 +45,18 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
             unknown, or a column holds numbers, addresses, identifiers or a few repeated words instead of text.
     """
     _refuse_other_direction(template, source, target, columns or ())
-    return _read_rows(template, source, target, columns)
+    return _read_table_rows(template, source, target, columns)
 
 
-def _read_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
+def _read_table_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
     path, reverse = locate(template, source, target)
     lines = enumerate(read_lines(path), 1)
 
     # Which columns hold the texts: by name, where the first line has names, or by number.
-    if columns is not None and any(isinstance(column, str) for column in columns):
+    if any(isinstance(column, str) for column in columns or ()):
         header = next(lines, (1, ""))[1].split("\t")
         lang = source if reverse else target
-        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in columns]
+        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in columns or ()]
         numbers = [_find_column(name, header, path) for name in names]
     else:
         numbers = list(map(int, columns or (1, 2)))
@@ -69,10 +69,21 @@ def _read_rows(template: str, source: str, target: str, columns: Columns | None)
 
     if reverse and not _names_sides(columns):
         numbers.reverse()
+    yield from _pick_columns(itertools.chain(start, lines), numbers, path, columns)
+
+
+def _pick_columns(
+    lines: Iterable[tuple[int, str]], numbers: Sequence[int], path: Path, columns: Columns | None
+) -> Iterator[Pair]:
+    """Yield the texts in two columns of numbered lines, as source and target.
+
+    Raises:
+        NeuronspecError: If a line has too few columns.
+    """
     left, right = numbers
     count = max(numbers)
-    for number, line in itertools.chain(start, lines):
-        fields = line.split("\t", count)
+    for number, line in lines:
+        fields = line.split("\t", count)  # no further than needed
         if len(fields) < count:
             raise _refuse_short_line(line, place=f"{path}:{number}", found=len(fields), expected=count, columns=columns)
         yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
@@ -132,14 +143,14 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     Raises:
         NeuronspecError: If it holds none; the message names columns that may hold text.
     """
-    found = _describe(column, rows)
+    found = _describe_column(column, rows)
     if found is None:
         return
     kind, is_such = found
     example = next(value for value in _values(column, rows) if is_such(value))
 
     width = max(map(len, rows))
-    texts = [number for number in range(1, width + 1) if _describe(number, rows) is None]
+    texts = [number for number in range(1, width + 1) if _describe_column(number, rows) is None]
     if len(texts) >= 2:
         named = f"{texts[0]}, {texts[1]}"
         advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
@@ -148,7 +159,7 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     raise NeuronspecError(f"column {column} of {path} holds {kind} ({example[:40]!r}), not text; {advice}")
 
 
-def _describe(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], bool]] | None:
+def _describe_column(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], bool]] | None:
     """Return what a column without text holds, and the function that recognizes it; None for a column of text."""
     values = _values(column, rows)
     if not values:
