@@ -366,13 +366,13 @@ def test_where_off_target_cannot_be_told_the_table_says_so_with_the_rate_of_the_
     table = tabulate_quality(dataclasses.replace(grid, results=dataclasses.replace(grid.results, qualities=qualities)))
     assert [[row[0], *row[1:4], row[8]] for row in show(table)] == [
         ["base", "10.0", "2.0", "50", "en-lb (references 97 %)"],
-        ["Ours", "cannot be told", "97.0", "0", "en-lb (references 97 %)"],
-        ["bilingual", "cannot be told", "", "0", "en-de"],
+        ["Ours", "unknown", "97.0", "0", "en-lb (references 97 %)"],
+        ["bilingual", "unknown", "", "0", "en-de"],
     ]
     assert [row["off-target % system"] for row in table.to_json()] == [pytest.approx(10), None, None]
     assert table.notes[1:] == [
-        f"Off-target cannot be told of en-lb: {called}.",
-        f"Off-target cannot be told of en-de: {short}.",
+        f"Off-target is unknown for en-lb: {called}.",
+        f"Off-target is unknown for en-de: {short}.",
     ]
 
 
@@ -381,7 +381,7 @@ def test_many_directions_without_off_target_are_counted(grid: Study) -> None:
     qualities = tuple(SystemQuality("base", name, 9, 9, None, 1.0, 0.0, 0.0, 0.0, 0.0, "why") for name in names)
     table = tabulate_quality(dataclasses.replace(grid, results=dataclasses.replace(grid.results, qualities=qualities)))
     assert str(table.rows[0][8]).endswith("en-lb (references 100 %), 2 more")
-    assert table.notes[1] == "Off-target cannot be told of en-de, en-nl, en-sv, en-da, en-af, en-lb, 2 more: why."
+    assert table.notes[1] == "Off-target is unknown for en-de, en-nl, en-sv, en-da, en-af, en-lb, 2 more: why."
 
 
 def test_all_tables_that_the_data_allow(compared: Study, grid: Study) -> None:

@@ -59,7 +59,7 @@ class SystemComparison:
 
     @property
     def gain(self) -> float:
-        """How much better the system is, whatever the direction of the metric."""
+        """The difference, positive if the system is better, also for metrics where lower is better."""
         return self.difference if find_scoring(self.metric).higher_is_better else -self.difference
 
 

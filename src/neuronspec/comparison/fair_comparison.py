@@ -93,7 +93,7 @@ def compare(
 
 
 def _check_systems(systems: Iterable[str], baseline: str) -> None:
-    """Refuse fewer than two systems, or a baseline that is none of them."""
+    """Refuse fewer than two systems, or a baseline that is not one of them."""
     names = list(systems)
     if len(names) < 2:
         found = ", ".join(names) or "none"

@@ -10,15 +10,15 @@ from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import ColumnTitle, Table, TableRows
 from neuronspec.evaluation.results import SystemQuality
 
-UNKNOWN = "cannot be told"  # off-target, where the language cannot be identified
+UNKNOWN = "unknown"  # off-target, if the language cannot be identified
 MAX_TASKS = 6  # named in a cell or a note
 
 
 def tabulate_quality(study: Study) -> Table:
     """Return the share of broken sentences in percent: a row for each system, zero-shot directions apart.
 
-    Off-target counts the directions where it can be told. If there are others, a last column names them, each with
-    the share of its references that is called another language, and the notes say why.
+    Off-target counts the directions where it is known. If there are others, a last column names them, each with the
+    share of its references that is called another language, and the notes say why.
     """
     found = study.results.qualities
     has_unknown = any(_is_unknown(one) for one in found)
@@ -32,8 +32,8 @@ def tabulate_quality(study: Study) -> Table:
     header: list[ColumnTitle] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
     header += ["empty %", "copied %", "repeated %", "over-long %"]
     notes = [
-        "Off-target: in another language, of those that are long enough to tell (40 letters); of the references, "
-        "it is the error of the tool that tells."
+        "Off-target: in another language, of the sentences that are long enough to identify (40 letters); for the "
+        "references, it is the error of the identification."
     ]
     if has_unknown:
         header.append(f"off-target {UNKNOWN}")
@@ -99,7 +99,7 @@ def _average(shares: Sequence[tuple[int, float | None]]) -> float | None:
 
 
 def _is_unknown(quality: SystemQuality) -> bool:
-    """Return whether off-target could not be told for a test set, and a reason was kept."""
+    """Return whether off-target is unknown for a test set, and a reason was kept."""
     return quality.off_target is None and bool(quality.off_target_note)
 
 
@@ -113,7 +113,7 @@ def _list_unknown(qualities: Sequence[SystemQuality]) -> str:
 
 
 def _explain_unknown(qualities: Iterable[SystemQuality]) -> list[str]:
-    """Return a note for each reason why off-target cannot be told, with its tasks."""
+    """Return a note for each reason why off-target is unknown, with its tasks."""
     tasks: dict[str, dict[str, None]] = {}
     for one in qualities:
         if _is_unknown(one):
@@ -122,7 +122,7 @@ def _explain_unknown(qualities: Iterable[SystemQuality]) -> list[str]:
     notes = []
     for reason, names in tasks.items():
         listed = _join_with_rest([*names][:MAX_TASKS], len(names))
-        notes.append(f"Off-target {UNKNOWN} of {listed}: {reason}.")
+        notes.append(f"Off-target is {UNKNOWN} for {listed}: {reason}.")
     return notes
 
 

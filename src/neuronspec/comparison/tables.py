@@ -88,7 +88,7 @@ class Table:
         for note in self.notes:
             lines += ["", note]
 
-        # Names and signatures come from strangers: their control characters must not reach a terminal.
+        # Names and signatures may come from untrusted files: their control characters must not reach a terminal.
         return "\n".join(escape(line) for line in [f"**{self.title}**", "", *lines])
 
     def to_csv(self) -> str:

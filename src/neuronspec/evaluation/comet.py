@@ -42,8 +42,8 @@ class CometScores:
 
     Attributes:
         scores: Score of each sentence, (sentences,) float64; `mean_statistics(scores)` prepares a significance test.
-        signature: How they were computed, to be reported with them: the model, the first 8 digits of the SHA-256
-            hash of its checkpoint, the precision, and the version of unbabel-comet.
+        signature: Signature, to be reported with the scores: the model, the first 8 digits of the SHA-256 hash of its
+            checkpoint, the precision, and the version of unbabel-comet.
     """
 
     scores: FloatArray
@@ -88,8 +88,11 @@ class Comet:
             raise NeuronspecError(f"{device=}, {batch_size=}; give 'auto', 'cpu' or 'cuda', and a batch of 1 or more")
         self._batch_size = batch_size
         interpreter = find_interpreter(python)
+
         # In a Slurm job, lightning would treat the worker as one process of many and refuse to run.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+
+        # The process prints a lot; what it printed last explains its end.
         self._chatter = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         try:
             # -I keeps out PYTHONPATH and the folder of the worker, where this very file would be imported as COMET.
@@ -97,6 +100,8 @@ class Comet:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._chatter, env=environment)
         except OSError as error:
             raise NeuronspecError(f"cannot run {interpreter}: {first_line(error)}. {SETUP}") from error
+
+        # The first request loads the model; without one there is no process either.
         try:
             self.signature: str = self._ask(model=str(model), device=device)["signature"]
         except BaseException:
@@ -146,6 +151,7 @@ class Comet:
             raise NeuronspecError("this COMET process has ended; start another")
         assert self._process.stdin
         assert self._process.stdout
+
         line = b""
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -158,6 +164,7 @@ class Comet:
             raise
         if not line.endswith(b"\n"):
             raise NeuronspecError(f"the COMET process died: {self._bury()}")
+
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise NeuronspecError(answer["error"] + (f" {SETUP}" if answer["setup"] else ""))
@@ -167,10 +174,13 @@ class Comet:
         """Return the last line that a dead process printed, and how it ended."""
         code = self._process.wait()
         self._chatter.seek(0)
-        said = self._chatter.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        printed = self._chatter.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
         self.close()
+
         end = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
-        return f"{said[-1].strip()} ({end}{', perhaps for want of memory' if code == -9 else ''})"
+        if code == -9:
+            end += ", perhaps for want of memory"
+        return f"{printed[-1].strip()} ({end})"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 
 class WorkerError(Exception):
-    """An error that the user can mend, in a sentence; `setup` is True if the environment is wrong."""
+    """An error that the user can fix, in a sentence; `setup` is True if the environment is wrong."""
 
     def __init__(self, message: str, setup: bool = False) -> None:
         super().__init__(message)
@@ -47,9 +47,11 @@ class Scorer:
         except Exception as error:  # old libraries among new ones fail in many ways
             message = f"COMET cannot be imported by {sys.executable}: {describe(error)}."
             raise WorkerError(message, setup=True) from error
+
         self.cuda = device != "cpu" and bool(torch.cuda.is_available())
         if device == "cuda" and not self.cuda:
             raise WorkerError(f"{sys.executable} finds no CUDA device; give device='cpu' or device='auto'")
+
         name, checkpoint = find_checkpoint(model, comet)
         try:
             digits = hash_file(checkpoint)[:8]
@@ -62,6 +64,8 @@ class Scorer:
             else:
                 reason = f"{describe(error)} - the files of its encoder must be on this machine or the hub within reach"
             raise WorkerError(f"the COMET model {model!r} cannot be loaded: {reason}") from error
+
+        # What a score must be reported with.
         self.signature = f"comet|model:{name}|checkpoint:{digits}|precision:fp32|unbabel-comet:{version}"
 
     def score(self, sentences: list[list[str]], batch_size: int) -> list[float]:
@@ -81,6 +85,7 @@ class Scorer:
             raise WorkerError(
                 f"COMET cannot score this test set: {describe(error)} - where memory ran out, give a smaller batch_size"
             ) from error
+
         if len(scores) != len(samples):
             raise WorkerError(f"the COMET model gave {len(scores)} scores for {len(samples)} sentences")
         return scores
@@ -88,6 +93,7 @@ class Scorer:
 
 def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
     """Return a model's name for the signature, and its checkpoint, downloaded if it is on the hub."""
+    # A checkpoint on this machine.
     path = Path(model).expanduser()
     checkpoint = path / "checkpoints" / "model.ckpt" if path.is_dir() else path
     if checkpoint.is_file():
@@ -97,8 +103,11 @@ def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
                 f"{folder / 'hparams.yaml'} does not exist; COMET saves it with a checkpoint and needs it"
             )
         return re.sub(r"[|:\s]", "_", folder.name), checkpoint.resolve()  # these separate the fields of a signature
+
+    # A path that leads nowhere is no name on the hub.
     if path.is_dir() or path.suffix == ".ckpt" or path.is_absolute():
         raise WorkerError(f"the COMET checkpoint {checkpoint} does not exist; give its directory or the .ckpt file")
+
     try:
         return model, Path(comet.download_model(model))
     except Exception as error:  # COMET says only that it knows no such model; why is at the end of the chain
@@ -131,8 +140,11 @@ def serve() -> None:
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
+
+    # Requests are read by a thread of their own, which ends the process when they end.
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
+
     scorer = None
     while True:
         request = json.loads(lines.get())

@@ -24,7 +24,7 @@ _TRANSLATED = re.compile(r"\bTranslated ([0-9][0-9,]{0,18}) sentences")
 _TAGS = re.compile(r"\A(?:__[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?__ ?)+")
 _BPE = re.compile(r"(?<=\S)@@(?: |$)")
 
-_AGAIN = "the log is cut off or damaged, make it anew"
+_AGAIN = "the log is cut off or damaged, make it again"
 
 
 class LogRecord(NamedTuple):
@@ -207,7 +207,7 @@ def _check_total(path: Path, lines: Sequence[str], count: int) -> None:
         number, total = found[-1]
         raise NeuronspecError(
             f"{path}:{number} says that {count_noun(total, 'sentence')} came out, but the log has {count}; "
-            "it is cut off or damaged, make it anew"
+            "it is cut off or damaged, make it again"
         )
 
 

@@ -19,7 +19,7 @@ Identify = Callable[[str], str]
 # A sentence with fewer letters is not identified (see `assess`).
 MIN_LETTERS = 40
 
-# Off-target cannot be told if more than this share of the references is called another language. What counts is the
+# Off-target is unknown if more than this share of the references is called another language. What counts is the
 # lower end of an interval of this confidence, because one odd reference among few shows nothing.
 MAX_REFERENCE_ERROR, CONFIDENCE = 0.2, 0.95
 # A smaller share that is still mentioned in a note.
@@ -47,7 +47,10 @@ _NOTES: Mapping[tuple[str, ...], str] = {
     ("ar", "ary", "arz"): "the Arabic varieties are not told apart",
     ("zh", "yue", "wuu"): "Chinese in its varieties and both its scripts is not told apart",
     ("hbs",): "Bosnian, Croatian and Serbian in Latin script are not told apart",
-    ("sr", "hbs"): "Serbian may be in either script, and in Latin script it is not told from Bosnian and Croatian",
+    (
+        "sr",
+        "hbs",
+    ): "Serbian may be in either script, and in Latin script it is not told apart from Bosnian and Croatian",
     ("no", "nn"): "Bokmål and Nynorsk are not told apart",
     ("id", "ms"): "Indonesian and Malay are not told apart",
     ("fa",): "Persian and Dari are not told apart",
@@ -173,7 +176,7 @@ def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -
 
 
 def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCounts) -> str:
-    """Return the note about the shares: why they cannot be told, or what limits them.
+    """Return the note about the shares: why they are unknown, or what limits them.
 
     Args:
         note: Note about the language, which may be empty.

@@ -44,7 +44,7 @@ class Metric:
         name: Display name.
         higher_is_better: False for error rates.
         score: Function from summed statistics (..., S) to corpus scores (...), for any number of leading dimensions.
-        description: What the metric measures, for lists of metrics.
+        description: Words about the metric, for lists of metrics.
         library: Library that the metric needs, if neuronspec does not install it.
         extra: Extra of neuronspec that installs the library.
         required_option: Name of the field of `MetricOptions` that the metric cannot do without.

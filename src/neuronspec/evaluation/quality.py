@@ -1,9 +1,9 @@
-"""What no metric shows: translations in the wrong language, empty, copied, looping or far too long.
+"""Broken translations that no metric shows: in the wrong language, empty, copied, looping or far too long.
 
-A corpus score is an average, and a few broken sentences hide in it. Here every sentence is looked at alone, and
-the share of the broken ones is reported. The checks are heuristics: they point at sentences to read, and the
-error rates stated here were measured on FLORES-200 (dev, 30 languages of the paper and English) and NTREX-128,
-not on system output.
+A corpus score is an average, and a few broken sentences hide in it. Here every sentence is checked alone, and the
+share of the broken ones is reported. The checks are heuristics: they point at sentences to read, and the error rates
+stated here were measured on FLORES-200 (dev, 30 languages of the paper and English) and NTREX-128, not on system
+output.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Quality:
     Attributes:
         sentences: Number of sentences.
         identified: Number of hypotheses that were long enough to identify their language.
-        off_target: Share of those whose language is not the target; None if it cannot be told.
+        off_target: Share of those whose language is not the target; None if it is unknown.
         off_target_references: Share of the references that are called another language, which is the identifier's
             own error rate on this text; None if no reference is long enough. An `off_target` near it means nothing;
             one far above it is real.
@@ -88,7 +88,7 @@ def assess(
     references of that length, 0.2 % are called off-target: at worst 2.3 % (Tigrinya) and 1.5 % (Amharic), elsewhere
     at most 0.7 %; of those with 40 to 60 letters, 0.6 %. Of sentences cut at 40 letters it is 1.3 %; at 16 letters it
     would be 9 %. If more than a fifth of the references is called another language, the identifier does not know this
-    language well enough and off-target cannot be told (95 % confidence, by Wilson's interval: 1 reference of 1 or 4
+    language well enough and off-target is unknown (95 % confidence, by Wilson's interval: 1 reference of 1 or 4
     of 8, but not 1 of 2); if it is more than 5 %, the note says so. Conversely, of 300 FLORES sentences in each other
     language at least 99.3 % are found off-target, but 97.6 % if Amharic is the target and the output is Tigrinya.
     Numbers and markup are not counted either way. Languages other than the paper's thirty were not measured: compare
@@ -293,6 +293,7 @@ def _find_stretches(texts: Sequence[str]) -> BoolArray:
     codes = np.array([code for part in parts for code in part], dtype=np.int64)  # (characters,)
     ends = np.cumsum([len(part) for part in parts])  # (sentences,)
     found = np.zeros(len(texts), dtype=np.bool_)
+
     for period in range(1, min(LOOP_PERIOD, len(codes) - 1) + 1):
         breaks = np.flatnonzero(codes[period:] != codes[:-period])
         breaks = np.concatenate([[-1], breaks, [len(codes) - period]])

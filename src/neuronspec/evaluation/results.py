@@ -146,6 +146,7 @@ class Results:
         counted = self.counted[system, task]
         if isinstance(counted, Mapping):
             return counted[metric]
+
         try:
             rows = np.asarray(load_file(counted)[metric], dtype=np.float64)
         except (OSError, SafetensorError, KeyError) as error:
@@ -208,12 +209,16 @@ class Results:
         qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
         if not scores:
             raise NeuronspecError(f"{directory / SCORES_FILE} is empty")
+
+        # Names come from files that anybody may have written, and end up in paths and on terminals.
         rows: list[SystemScore | SystemQuality] = [*scores, *qualities]
         check_names([row.system for row in rows], "system", directory)
         check_names([row.task for row in rows], "task", directory)
         check_names([score.metric for score in scores], "metric", directory)
         for task in dict.fromkeys(score.task for score in scores):
             _check_direction(task, directory / SCORES_FILE)
+
+        # Statistics are read only when a test needs them.
         places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
         return merge_results([cls(tuple(scores), tuple(qualities), places)])  # refuses lines that contradict each other
 
@@ -237,21 +242,31 @@ def merge_results(parts: Iterable[Results]) -> Results:
             in different ways.
     """
     parts = list(parts)
+
     merged = Results(
         tuple(score for part in parts for score in part.scores),
         tuple(quality for part in parts for quality in part.qualities),
         {key: counted for part in parts for key, counted in part.counted.items()},
     )
+    _check_comparable(merged.scores)
+    return merged
+
+
+def _check_comparable(scores: Iterable[SystemScore]) -> None:
+    """Refuse scores that come twice, or that differ in their references or signature from others of their task."""
     seen: set[tuple[str, str, str]] = set()
     test_sets: dict[str, SystemScore] = {}
     signatures: dict[tuple[str, str], SystemScore] = {}
-    for score in merged.scores:
+
+    for score in scores:
         key = (score.system, score.metric, score.task)
         if key in seen:
             raise NeuronspecError(
                 f"there are two results of {score.system} on {score.task}: give them other names, NAME=DIRECTORY"
             )
         seen.add(key)
+
+        # The first score of a task decides how the others must have been made.
         first = signatures.setdefault((score.metric, score.task), score)
         if first.signature != score.signature:
             raise NeuronspecError(
@@ -264,7 +279,6 @@ def merge_results(parts: Iterable[Results]) -> Results:
                 f"{first.system} and {score.system} were scored against different references of {score.task} "
                 f"({first.sentences} and {score.sentences} sentences): score both on the same test set"
             )
-    return merged
 
 
 def write_lines(path: Path, rows: Iterable[Any]) -> None:

@@ -39,7 +39,7 @@ def build_bleu(target_language: str) -> Any:
         warnings.warn(
             f"the tokenizer {tokenizer!r} is not installed, so BLEU for {target_language!r} is computed on "
             "characters (tok:char in the signature) and cannot be compared with published scores; "
-            f"mend it with: pip install 'neuronspec[cjk]', or pip install 'sacrebleu[{extra}]'",
+            f"install it with: pip install 'neuronspec[cjk]', or pip install 'sacrebleu[{extra}]'",
             NeuronspecWarning,
             stacklevel=3,
         )

@@ -67,7 +67,7 @@ def mantel(
 
     With controls (Smouse, Long and Sokal, 1986), both matrices are replaced by their residuals of a linear regression
     on all controls. The residuals of `first` are then permuted, rows and columns alike, and regressed on the controls
-    anew each time (Freedman and Lane's scheme). If there are no more than `permutations` orders of the objects, each
+    again each time (Freedman and Lane's scheme). If there are no more than `permutations` orders of the objects, each
     is tried once and the p-value is exact.
 
     The test assumes that objects are exchangeable. Related languages are not, quite: a control for family helps, and
@@ -143,7 +143,7 @@ def _permute(
     for block in orders:
         moved = first[block[:, rows], block[:, columns]]  # (block, pairs), each of length 1
 
-        # The regression on the controls anew: only the length of the residuals changes, for `y` has no controls left.
+        # The regression on the controls, again: only the length of the residuals changes, for `y` has no controls left.
         squared = 1 - ((moved @ basis) ** 2).sum(axis=1)
         others = moved @ y / np.sqrt(np.maximum(squared, TIE))
         reached += count_reached(others, r)

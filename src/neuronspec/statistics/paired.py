@@ -67,7 +67,7 @@ def paired_approximate_randomization(
     The test is sacrebleu's `--paired-ar`, with the same p-values up to their Monte Carlo error, except for two
     things. First, ties count here, so identical systems give 1. sacrebleu leaves ties out, which gives identical
     systems the smallest possible p-value, `1 / (trials + 1)`, and a p-value that is too small to systems that differ
-    in few sentences. Second, the seed 0 is a seed like any other; `SACREBLEU_SEED=0` draws anew each time.
+    in few sentences. Second, the seed 0 is a seed like any other; `SACREBLEU_SEED=0` gives another draw each time.
 
     Args:
         baseline: Per-sentence statistics of the baseline, (sentences, S); or a list of such arrays, one for each test
@@ -163,7 +163,7 @@ def paired_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> PairedTest:
-    """Return the confidence interval of a difference by drawing the test sentences anew (Koehn, 2004).
+    """Return the confidence interval of a difference by resampling the test sentences (Koehn, 2004).
 
     Each trial draws as many sentences as there are, with replacement, the same ones for both systems. The
     interval holds the middle `confidence` of the differences. For the p-value, the differences are shifted to
