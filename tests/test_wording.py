@@ -19,7 +19,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
-ROOMS = [  # folders and files in `src/neuronspec`
+ROOMS = [
     "__init__.py",
     "__main__.py",
     "layer_names.py",
@@ -30,6 +30,7 @@ ROOMS = [  # folders and files in `src/neuronspec`
     "terminal.py",
     "translation",
     "version.py",
+    "comparison",
 ]
 
 # A pattern, and the better wording. Spaces match line breaks and comment signs, too.
