@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.schema import SEED, Config
-from neuronspec.config.sections import Selection, Training
+from neuronspec.config.sections import Training
 from neuronspec.data.batches import Tensors
 from neuronspec.data.preparation import prepare_text
 from neuronspec.data.task_format import special_ids
@@ -33,6 +33,7 @@ from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.names import child
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
+from neuronspec.neurons.mask_sources import select_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import PRETRAINED, Layout
@@ -180,25 +181,13 @@ def select(config: Config, layout: Layout) -> None:
                 advance()
                 return loss
 
-            curve = search_k(model, counts, measure, selection.auto_k_tolerance, functools.partial(choose, selection))
+            choose = functools.partial(select_masks, selection)
+            curve = search_k(model, counts, measure, selection.auto_k_tolerance, choose)
         write_json(layout.curve, curve.as_dict())
-        masks = choose(selection, counts, curve.chosen)
+        masks = select_masks(selection, counts, curve.chosen)
     else:
-        masks = choose(selection, counts, selection.k)
+        masks = select_masks(selection, counts, selection.k)
     masks.save_pretrained(layout.masks)
-
-
-def choose(selection: Selection, counts: ActivationCounts, k: float) -> NeuronMasks:
-    """Return the masks that a configuration selects with this k."""
-    return NeuronMasks.from_counts(
-        counts,
-        k,
-        encoder_k=selection.encoder_k,
-        decoder_k=selection.decoder_k,
-        layer_k=selection.layer_k,
-        rule=selection.rule,
-        **selection.options,
-    )
 
 
 def check_needs(config: Config) -> None:
