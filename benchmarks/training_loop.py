@@ -50,7 +50,8 @@ from neuronspec.models.loading import load_tokenizer
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.work import prepare
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stages import prepare
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
 
@@ -262,7 +263,7 @@ def prepared(out: Path | None, updates: int, unfiltered: bool) -> Iterator[Bench
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout(out or Path(folder))
         if not layout.tokens("valid").is_dir():
-            prepare(config, layout)
+            prepare.execute(Run(config))
         yield Bench(config, layout, load_tokenizer(layout.vocabulary))
 
 

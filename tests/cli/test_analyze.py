@@ -18,7 +18,7 @@ from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.pipeline import analyzing
+from neuronspec.pipeline import neuron_analysis
 from neuronspec.report.page_values import unpack_fractions
 
 RECIPE = """
@@ -106,18 +106,18 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, capsys: 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(analyzing, "draw_neuron_figures", lambda *_, **__: None)
+    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: None)
 
 
 def read_found(out: Path | str = "analysis") -> dict[str, Any]:
     """Return the numbers of an analysis."""
-    return dict(json.loads((Path(out) / "analysis" / "analysis.json").read_text(encoding="utf-8")))
+    return dict(json.loads((Path(out) / "analyze" / "analysis.json").read_text(encoding="utf-8")))
 
 
 def assert_complete(out: Path | str = "analysis") -> None:
     """Check that everything was written, and nothing half."""
     places = {path.relative_to(out).as_posix() for path in Path(out).rglob("*")}
-    assert {"analysis/report.html", "analysis/tables/overlaps.csv", "figures/sparsity.svg"} <= places
+    assert {"analyze/report.html", "analyze/tables/overlaps.csv", "analyze/figures/sparsity.svg"} <= places
     assert not [place for place in places if Path(place).name.startswith(".")]
 
 
@@ -140,7 +140,7 @@ def test_counts_of_a_decoder_only_model_are_analysed_as_languages(call: Call, ca
     found = read_found()
     assert said["summary"] == found["summary"]
     assert said["tables"] == found["tables"]["statistics"]
-    assert said["report"] == "analysis/analysis/report.html"
+    assert said["report"] == "analysis/analyze/report.html"
     assert found["panels"]["decoder"]["names"] == ["German", "Swedish", "French"]  # by family
     assert_overlaps(found, NeuronMasks.from_pretrained("masks"))  # selected with the same k
     assert found["missing"] == {}
@@ -150,7 +150,7 @@ def test_counts_of_a_decoder_only_model_are_analysed_as_languages(call: Call, ca
     assert np.shape(found["ablation"]["decoder"]["changes"]) == (3, 4)
     assert any("neurons off, " in line["text"] for line in said["summary"])
     assert_complete()
-    assert Path("analysis/figures/ablation.decoder.csv").is_file()
+    assert Path("analysis/analyze/figures/ablation.decoder.csv").is_file()
     _check_neuron(said["neurons"]["decoder.0:3"])
     assert list(said["neurons"]) == ["decoder.0:3", "decoder.1:0"]
 
@@ -181,7 +181,7 @@ def test_a_neuron_is_shown_for_people(call: Call, capsys: Said) -> None:
     assert len(examples) == 2
     assert all("[" in line and "]" in line for line in examples)
     assert all(line.startswith(("- ", "! ")) for line in lines[: start - 1])
-    assert lines[-1] == "Open found/analysis/report.html in a browser; the figures are in found/figures."
+    assert lines[-1] == "Open found/analyze/report.html in a browser; the figures are in found/analyze/figures."
     assert [line["text"] for line in read_found("found")["summary"]] == [line[2:] for line in lines[: start - 1]]
 
 
@@ -269,14 +269,14 @@ def test_the_seed_decides_what_is_drawn(call: Call) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_an_analysis_is_replaced_with_force_alone_and_other_things_never(call: Call, capsys: Said) -> None:
     assert call("analyze", "masks", *FAST) == 0
-    before = Path("analysis/analysis/report.html").read_bytes()
+    before = Path("analysis/analyze/report.html").read_bytes()
     capsys.readouterr()
     assert_refused(call("analyze", "counts", *FAST), capsys, "analysis exists: choose another --out, or give --force")
-    assert Path("analysis/analysis/report.html").read_bytes() == before
-    for left in (".figures.tmp", ".analysis.old"):  # as a killed process leaves them
+    assert Path("analysis/analyze/report.html").read_bytes() == before
+    for left in (".examples.tmp", ".analyze.old"):  # as a killed process leaves them
         (Path("analysis") / left).mkdir()
     assert call("analyze", "counts", *FAST, "--force") == 0
-    assert Path("analysis/analysis/report.html").read_bytes() != before
+    assert Path("analysis/analyze/report.html").read_bytes() != before
     Path("analysis/mine.txt").touch()
     capsys.readouterr()
     assert_refused(call("analyze", "counts", *FAST, "--force"), capsys, "analysis holds something else")
@@ -293,15 +293,15 @@ def test_a_run_is_analysed_and_its_neurons_are_shown(call: Call, capsys: Said) -
     said = json.loads(capsys.readouterr().out)
     found = read_found("run")
     assert said["summary"] == found["summary"]
-    assert said["report"] == "run/analysis/report.html"
+    assert said["report"] == "run/analyze/report.html"
     assert set(found["ablation"]) == {"encoder", "decoder"}
-    counts = ActivationCounts.load("run/counts")
+    counts = ActivationCounts.load("run/record")
     rates = dict(zip(counts.tasks, counts.frequencies("encoder.1")[:, 4].tolist(), strict=True))
     card = said["neurons"]["encoder.1:4"]
     assert card["frequencies"] == pytest.approx(rates)
     assert len(card["examples"]) == 5 or max(rates.values()) < 0.2
     assert not Path("run/report").exists()  # nothing was translated
-    report = Path("run/analysis/report.html")
+    report = Path("run/analyze/report.html")
     stamp = report.stat().st_mtime_ns
     assert call(*command, "--ablate", "--neuron", "encoder.1:4") == 0
     assert report.stat().st_mtime_ns == stamp  # it was done

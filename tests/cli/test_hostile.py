@@ -66,7 +66,7 @@ def test_tasks_that_look_like_paths_are_analyzed_inside_the_folder(home: Path) -
     assert all(name.startswith("a/b/work/out/") for name in after.keys() - before.keys())
 
 
-@pytest.mark.parametrize("name", ["figures", "analysis", "analysis/report.html"])
+@pytest.mark.parametrize("name", ["analyze", "analyze/figures", "analyze/report.html"])
 def test_links_in_a_place_for_results_are_not_followed(
     name: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from tests.patience import PATIENCE
 import neuronspec
 from neuronspec.errors import NeuronspecError
 
-VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "evaluate", "translate", "score")
+VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "translate", "score", "report")
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ LIGHT = {
     "run, wrong configuration": ["run", "wrong.yaml"],
     "prepare, no configuration": ["prepare", "nosuch.yaml"],
     "train, no configuration": ["train", "nosuch.yaml"],
-    "evaluate, no configuration": ["evaluate", "nosuch.yaml"],
+    "report, no configuration": ["report", "nosuch.yaml"],
     "record, nothing": ["record"],
     "record, no configuration": ["record", "nosuch.yaml"],
     "record, no text": ["record", "--model", "nosuch"],

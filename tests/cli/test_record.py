@@ -135,11 +135,11 @@ def test_the_counts_of_a_run_are_json_on_stdout(recorded: tuple[Path, subprocess
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["prepare", "train", "record"]
     said = json.loads(done.stdout)
-    counts = ActivationCounts.load(folder / "run" / "counts")
+    counts = ActivationCounts.load(folder / "run" / "record")
     assert counts.tasks == ("en-de", "de-en")
     assert said["unit"] == counts.unit == "sentence"
     assert said["signature"] == counts.signature
-    assert said["signature"]["model"] == hash_path(folder / "run/models/pretrained/model.safetensors")
+    assert said["signature"]["model"] == hash_path(folder / "run/train/pretrained/model/model.safetensors")
     assert said["sentences"] == {
         stack: {task: counts.totals[stack][n] for n, task in enumerate(counts.tasks)} for stack in counts.totals
     }
@@ -158,7 +158,7 @@ def test_without_json_a_run_says_the_same_for_people(
     assert call("record", str(folder / "small.yaml")) == 0
     first, *layers, last = capsys.readouterr().out.splitlines()
     assert first == "2 tasks, unit sentence; mean share of sentences that activate a neuron:"
-    assert last == "the activation counts are in run/counts"
+    assert last == "the activation counts are in run/record"
     shares = json.loads(done.stdout)["active"]
     assert layers == [f"{name}: {50 * sum(by_task.values()):.1f} %" for name, by_task in shares.items()]
 
@@ -168,7 +168,7 @@ def test_a_run_is_recorded_again_with_force_or_where_what_is_counted_changes(
 ) -> None:
     folder, done = recorded
     shutil.copytree(folder / "run", "run")
-    file = Path("run/counts") / COUNTS_FILE
+    file = Path("run/record") / COUNTS_FILE
     before, stamp = file.read_bytes(), file.stat().st_mtime_ns
     assert call("record", str(folder / "small.yaml"), "--json") == 0
     assert capsys.readouterr().out == done.stdout

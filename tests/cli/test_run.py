@@ -88,23 +88,23 @@ def test_verbs_print_what_is_done_already(
     folder, done = finished
     shutil.copytree(folder / "run", "run")
     recipe = str(folder / "small.yaml")  # its corpora are the ones in the records
-    for verb in ("run", "evaluate"):
+    for verb in ("run", "report"):
         assert call(verb, recipe, "--json") == 0
         assert capsys.readouterr().out == done.stdout
     assert call("select", recipe, "--json") == 0
     assert set(json.loads(capsys.readouterr().out)["sparsity"]["decoder.1"]) == {"en-de", "de-en"}
-    for verb, place in (("prepare", "run"), ("train", "models"), ("record", "counts")):
+    for verb, place in (("prepare", "run"), ("train", "train"), ("record", "record")):
         assert call(verb, recipe) == 0
         assert (
             capsys.readouterr()
             .out.rstrip()
-            .endswith(f"{'run/' if place != 'run' else ''}{place}" + ("/pretrained" if verb == "train" else ""))
+            .endswith(f"{'run/' if place != 'run' else ''}{place}" + ("/pretrained/model" if verb == "train" else ""))
         )
     assert call("score", recipe) == 0
     assert (
         capsys.readouterr()
         .out.rstrip()
-        .endswith("the results are in run/scores; neuronspec compare makes tables of them")
+        .endswith("the results are in run/score; neuronspec compare makes tables of them")
     )
     assert call("score", recipe, "--json") == 0
     assert {row["metric"] for row in json.loads(capsys.readouterr().out)} == {"BLEU", "chrF++"}

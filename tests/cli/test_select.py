@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from tests.command import run_command
 from tests.patience import PATIENCE
+from tests.pipeline.running import run
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -29,7 +30,6 @@ from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
 from neuronspec.neurons.mask_comparison import compare_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import run
 from neuronspec.specialization.auto_k import SHARES
 from neuronspec.specialization.masking import specialize
 from neuronspec.training.loop import validate_tasks
@@ -91,12 +91,12 @@ def project(folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def masks(folder: Path) -> NeuronMasks:
-    return NeuronMasks.from_pretrained(folder / "run/masks")
+    return NeuronMasks.from_pretrained(folder / "run/select")
 
 
 @pytest.fixture
 def counts(folder: Path) -> ActivationCounts:
-    return ActivationCounts.load(folder / "run/counts")
+    return ActivationCounts.load(folder / "run/record")
 
 
 @pytest.fixture
@@ -146,16 +146,16 @@ def test_the_masks_of_a_run(call: Call, capsys: Said, masks: NeuronMasks, counts
     first, *layers, last = capsys.readouterr().out.splitlines()
     assert first == repr(masks)
     assert layers == [f"{layer}: {100 * off.mean():.1f} % off" for layer, off in masks.sparsity().items()]
-    assert last == "the masks are in run/masks"
+    assert last == "the masks are in run/select"
 
 
 def test_another_k_selects_again_from_the_same_counts(call: Call, capsys: Said, counts: ActivationCounts) -> None:
-    stamp = Path("run/counts", COUNTS_FILE).stat().st_mtime_ns
+    stamp = Path("run/record", COUNTS_FILE).stat().st_mtime_ns
     assert call("small.yaml", "select.k=0.5", "select.decoder_k=0.7", "--json") == 0
     expected = NeuronMasks.from_counts(counts, 0.5, decoder_k=0.7)
     assert_shown(read_json(capsys), expected)
-    assert NeuronMasks.from_pretrained("run/masks") == expected
-    assert Path("run/counts", COUNTS_FILE).stat().st_mtime_ns == stamp
+    assert NeuronMasks.from_pretrained("run/select") == expected
+    assert Path("run/record", COUNTS_FILE).stat().st_mtime_ns == stamp
 
 
 def test_the_masks_of_a_run_are_copied_where_one_says(call: Call, capsys: Said, masks: NeuronMasks) -> None:
@@ -180,14 +180,14 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
     ]
     said = json.loads(done.stdout)
     curve = said["auto_k"]
-    assert json.loads((project / "run/masks/auto_k.json").read_text(encoding="utf-8")) == curve
+    assert json.loads((project / "run/select/auto_k.json").read_text(encoding="utf-8")) == curve
     assert [point["k"] for point in curve["curve"]] == list(SHARES)
     most = curve["curve"][-1]["loss"] * (1 + curve["tolerance"])
     assert curve["tolerance"] == 0.01
     within = [point["loss"] <= most for point in curve["curve"]]
     first = max((n for n, good in enumerate(within) if not good), default=-1) + 1
     assert curve["chosen"] == SHARES[first]
-    masks = NeuronMasks.from_pretrained(project / "run/masks")
+    masks = NeuronMasks.from_pretrained(project / "run/select")
     assert masks == NeuronMasks.from_counts(counts, curve["chosen"])
     assert_shown(said, masks)
     for number in (0, 5, -1):
@@ -202,7 +202,7 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
 def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said, masks: NeuronMasks) -> None:
     assert call("small.yaml", "--auto-k", "select.auto_k_tolerance=0.05") == 0
     printed = capsys.readouterr().out
-    curve = json.loads(Path("run/masks/auto_k.json").read_text(encoding="utf-8"))
+    curve = json.loads(Path("run/select/auto_k.json").read_text(encoding="utf-8"))
     assert curve["tolerance"] == 0.05
     assert printed.startswith("Validation loss of the masked, untrained model")
     rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
@@ -210,21 +210,21 @@ def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said
     assert [row[1].strip() for row in rows] == [f"{point['loss']:.4f}" for point in curve["curve"]]
     assert [float(row[0]) for row in rows if row[4].strip() == "chosen"] == [curve["chosen"]]
     assert float(rows[-1][2]) == float(rows[-1][3]) == 0
-    assert repr(NeuronMasks.from_pretrained("run/masks")) in printed
+    assert repr(NeuronMasks.from_pretrained("run/select")) in printed
 
     recipe = Path("small.yaml").read_text(encoding="utf-8")
     Path("small.yaml").write_text(recipe.replace("{k: 0.9}", "{k: auto, auto_k_tolerance: 0.05}"), encoding="utf-8")
-    stamp = Path("run/masks/auto_k.json").stat().st_mtime_ns
+    stamp = Path("run/select/auto_k.json").stat().st_mtime_ns
     assert call("small.yaml") == 0  # the same, said in the recipe: nothing is searched for again
     assert capsys.readouterr().out == printed
-    assert Path("run/masks/auto_k.json").stat().st_mtime_ns == stamp
+    assert Path("run/select/auto_k.json").stat().st_mtime_ns == stamp
 
     Path("small.yaml").write_text(recipe, encoding="utf-8")
     assert call("small.yaml", "--json") == 0
     said = read_json(capsys)
     assert "auto_k" not in said
     assert_shown(said, masks)
-    assert [path.name for path in Path("run/masks").iterdir()] == [MASKS_FILE]
+    assert [path.name for path in Path("run/select").iterdir()] == [MASKS_FILE]
 
 
 def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
@@ -233,14 +233,14 @@ def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
     assert call("small.yaml", "select.k=auto", "select.encoder_k=1", "select.rule=top", "--json") == 0
     said = read_json(capsys)
     expected = NeuronMasks.from_counts(counts, said["auto_k"]["chosen"], encoder_k=1, rule="top")
-    assert NeuronMasks.from_pretrained("run/masks") == expected
+    assert NeuronMasks.from_pretrained("run/select") == expected
     assert set(said["sparsity"]["encoder.0"].values()) == {0.0}
 
 
 # Counts
 
 
-@pytest.mark.parametrize("place", ["run/counts", f"run/counts/{COUNTS_FILE}"])
+@pytest.mark.parametrize("place", ["run/record", f"run/record/{COUNTS_FILE}"])
 def test_masks_of_counts(place: str, call: Call, capsys: Said, counts: ActivationCounts) -> None:
     assert call(place, "select.rule=top", "select.k=0.25", "select.layer_k={decoder.1: 0.5}", "--json") == 0
     said = read_json(capsys)
@@ -249,12 +249,12 @@ def test_masks_of_counts(place: str, call: Call, capsys: Said, counts: Activatio
     assert call(place, "select.rule=top", "select.k=0.25", "select.layer_k={decoder.1: 0.5}", "--to", "made") == 0
     assert capsys.readouterr().out.endswith("the masks are in made\n")
     assert NeuronMasks.from_pretrained("made") == expected
-    assert NeuronMasks.from_pretrained("run/masks") != expected  # those of the run stay
+    assert NeuronMasks.from_pretrained("run/select") != expected  # those of the run stay
 
 
-@pytest.mark.parametrize("place", ["run/counts", f"run/counts/{COUNTS_FILE}", "counts.v2"])
+@pytest.mark.parametrize("place", ["run/record", f"run/record/{COUNTS_FILE}", "counts.v2"])
 def test_nothing_is_written_unless_one_says_where(place: str, call: Call, capsys: Said) -> None:
-    shutil.copytree("run/counts", "counts.v2")
+    shutil.copytree("run/record", "counts.v2")
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     assert call(place) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "nothing is written: give --to DIR"
@@ -263,7 +263,7 @@ def test_nothing_is_written_unless_one_says_where(place: str, call: Call, capsys
 
 def test_options_of_a_rule(call: Call, capsys: Said, counts: ActivationCounts) -> None:
     overrides = ("select.rule=random", "select.k=0.7", "select.options={seed: 3}")
-    assert call("run/counts", *overrides, "--to", "made", "--json") == 0
+    assert call("run/record", *overrides, "--to", "made", "--json") == 0
     expected = NeuronMasks.from_counts(counts, 0.7, rule="random", seed=3)
     assert_shown(read_json(capsys), expected)
     assert NeuronMasks.from_pretrained("made") == expected
@@ -272,7 +272,7 @@ def test_options_of_a_rule(call: Call, capsys: Said, counts: ActivationCounts) -
 # Masks
 
 
-@pytest.mark.parametrize("place", ["run/masks", f"run/masks/{MASKS_FILE}"])
+@pytest.mark.parametrize("place", ["run/select", f"run/select/{MASKS_FILE}"])
 def test_masks_are_shown(place: str, call: Call, capsys: Said, masks: NeuronMasks) -> None:
     assert call(place, "--json") == 0
     assert_shown(read_json(capsys), masks)
@@ -280,11 +280,11 @@ def test_masks_are_shown(place: str, call: Call, capsys: Said, masks: NeuronMask
     assert capsys.readouterr().out.splitlines()[-1] == f"the masks are in {place}"
 
 
-@pytest.mark.parametrize("source", ["small.yaml", "run/masks", "run/counts"])
+@pytest.mark.parametrize("source", ["small.yaml", "run/select", "run/record"])
 def test_masks_are_compared(source: str, call: Call, capsys: Said, masks: NeuronMasks) -> None:
     other = masks.random(masks, 5).reorder(["de-en", "en-de", "sv-en"])
     other.save_pretrained("other")
-    changes = ["select.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/record" else []
     assert call(source, *changes, "--compare", "other", "--json") == 0
     said = read_json(capsys)
     assert said == compare_masks(masks, other).as_dict()
@@ -304,17 +304,17 @@ def test_masks_are_compared(source: str, call: Call, capsys: Said, masks: Neuron
 
 
 def test_masks_are_the_same_as_themselves(call: Call, capsys: Said) -> None:
-    assert call("run/masks", "--compare", f"run/masks/{MASKS_FILE}", "--json") == 0
+    assert call("run/select", "--compare", f"run/select/{MASKS_FILE}", "--json") == 0
     layers = read_json(capsys)["layers"].values()
     assert {iou for layer in layers for iou in layer["iou"].values()} == {1.0}
 
 
-@pytest.mark.parametrize("source", ["small.yaml", "run/masks", "run/counts"])
+@pytest.mark.parametrize("source", ["small.yaml", "run/select", "run/record"])
 @pytest.mark.parametrize("directions", ["all", "sv-de", "sv-de,de-sv"])
 def test_zero_shot_masks_are_composed(
     source: str, directions: str, call: Call, capsys: Said, masks: NeuronMasks
 ) -> None:
-    changes = ["select.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/record" else []
     assert call(source, *changes, "--compose", directions, "--to", "zero", "--json") == 0
     said = read_json(capsys)
     composed = NeuronMasks.from_pretrained("zero")
@@ -336,11 +336,11 @@ def test_another_pivot(call: Call, capsys: Said, masks: NeuronMasks) -> None:
     assert capsys.readouterr().out.endswith("the masks are in zero\n")
 
 
-@pytest.mark.parametrize("source", ["run/masks", "run/counts"])
+@pytest.mark.parametrize("source", ["run/select", "run/record"])
 def test_random_masks_have_the_same_sizes_and_follow_from_the_seed(
     source: str, call: Call, capsys: Said, masks: NeuronMasks
 ) -> None:
-    changes = ["select.k=0.9"] if source == "run/counts" else []
+    changes = ["select.k=0.9"] if source == "run/record" else []
     for out, seed in (("a", ["--seed", "3"]), ("b", ["--seed", "3"]), ("c", ["--seed", "4"]), ("d", [])):
         assert call(source, *changes, "--random", *seed, "--to", out, "--json") == 0
         assert_shown(read_json(capsys), NeuronMasks.from_pretrained(out))
@@ -356,10 +356,10 @@ def test_random_masks_have_the_same_sizes_and_follow_from_the_seed(
 
 def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, masks: NeuronMasks) -> None:
     """`--random --seed 3` on a configuration: the control of that run's masks, not the masks of another run."""
-    before = {path: path.stat().st_mtime_ns for path in Path("run/models").rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in Path("run/train").rglob("*")}
     assert call("small.yaml", "--random", "--seed", "3", "--to", "control") == 0
-    assert {path: path.stat().st_mtime_ns for path in Path("run/models").rglob("*")} == before
-    assert NeuronMasks.from_pretrained("run/masks") == masks
+    assert {path: path.stat().st_mtime_ns for path in Path("run/train").rglob("*")} == before
+    assert NeuronMasks.from_pretrained("run/select") == masks
     assert NeuronMasks.from_pretrained("control") == masks.random(masks, 3)
 
 
@@ -369,44 +369,44 @@ def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, ma
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["run/masks", "--compare", "run/masks", "--random"], "give one of --compare, --compose and --random"),
-        (["run/masks", "--compare", "run/masks", "--compose", "all", "--to", "x"], "give one of --compare"),
-        (["run/masks", "--compose", "all", "--random", "--to", "x"], "give one of --compare"),
-        (["run/masks", "--compose", "all"], "say where to write the masks: --to DIR"),
-        (["run/masks", "--random"], "say where to write the masks: --to DIR"),
-        (["run/masks", "select.k=0.5"], "run/masks holds masks, which are selected already: select.k=0.5 changes"),
-        (["run/masks", "--auto-k"], "--auto-k needs a configuration: its model and its validation text"),
-        (["run/counts", "--auto-k"], "--auto-k needs a configuration"),
-        ([f"run/counts/{COUNTS_FILE}", "--auto-k"], "--auto-k needs a configuration"),
-        (["run/counts", "select.k=auto"], "k: auto needs a configuration"),
-        (["run/counts", "select.k=2"], "select.k: must be a share from 0 to 1, or auto, not 2"),
-        (["run/counts", "select.rule=topp"], "select.rule"),
-        (["run/counts", "select.rule=lape", "select.decoder_k=0.5"], "the rule 'lape' has no k"),
-        (["run/counts", "select.options={seed: 3}"], "the rule 'coverage' has no option 'seed'; it has none"),
-        (["run/counts", "select.layer_k={decoder.7: 0.5}"], "no layer 'decoder.7' (did you mean "),
-        (["run/counts", "train.updates=3"], "only record.*, select.* can be changed, not train"),
-        (["run/counts", "k"], "cannot read the override 'k'"),
-        (["run/masks", "--compose", "de-fr", "--to", "x"], "no masks for the task 'en-fr'"),
-        (["run/masks", "--compose", "german", "--to", "x"], "no masks for the task 'german-en'"),
-        (["run/masks", "--compose", "de-sv,de-sv", "--to", "x"], "once each"),
-        (["run/masks", "--compose", "", "--to", "x"], "no masks for the task"),
-        (["run/masks", "--compose", "all", "--pivot", "fr", "--to", "x"], "masks"),
-        (["run/masks", "--compare", "narrow"], "nothing to compare: "),
-        (["run/masks", "--compare", "french"], "nothing to compare: "),
-        (["run/masks", "--compare", "nowhere"], "nowhere does not exist: expected neuron masks"),
-        (["run/masks", "--compare", "run/text"], "does not exist: expected neuron masks"),
-        (["run/masks", "--compare", "small.yaml"], "cannot read small.yaml: it is damaged or no safetensors file"),
-        (["run/masks", "--compare", f"run/counts/{COUNTS_FILE}"], COUNTS_FILE),
+        (["run/select", "--compare", "run/select", "--random"], "give one of --compare, --compose and --random"),
+        (["run/select", "--compare", "run/select", "--compose", "all", "--to", "x"], "give one of --compare"),
+        (["run/select", "--compose", "all", "--random", "--to", "x"], "give one of --compare"),
+        (["run/select", "--compose", "all"], "say where to write the masks: --to DIR"),
+        (["run/select", "--random"], "say where to write the masks: --to DIR"),
+        (["run/select", "select.k=0.5"], "run/select holds masks, which are selected already: select.k=0.5 changes"),
+        (["run/select", "--auto-k"], "--auto-k needs a configuration: its model and its validation text"),
+        (["run/record", "--auto-k"], "--auto-k needs a configuration"),
+        ([f"run/record/{COUNTS_FILE}", "--auto-k"], "--auto-k needs a configuration"),
+        (["run/record", "select.k=auto"], "k: auto needs a configuration"),
+        (["run/record", "select.k=2"], "select.k: must be a share from 0 to 1, or auto, not 2"),
+        (["run/record", "select.rule=topp"], "select.rule"),
+        (["run/record", "select.rule=lape", "select.decoder_k=0.5"], "the rule 'lape' has no k"),
+        (["run/record", "select.options={seed: 3}"], "the rule 'coverage' has no option 'seed'; it has none"),
+        (["run/record", "select.layer_k={decoder.7: 0.5}"], "no layer 'decoder.7' (did you mean "),
+        (["run/record", "train.updates=3"], "only record.*, select.* can be changed, not train"),
+        (["run/record", "k"], "cannot read the override 'k'"),
+        (["run/select", "--compose", "de-fr", "--to", "x"], "no masks for the task 'en-fr'"),
+        (["run/select", "--compose", "german", "--to", "x"], "no masks for the task 'german-en'"),
+        (["run/select", "--compose", "de-sv,de-sv", "--to", "x"], "once each"),
+        (["run/select", "--compose", "", "--to", "x"], "no masks for the task"),
+        (["run/select", "--compose", "all", "--pivot", "fr", "--to", "x"], "masks"),
+        (["run/select", "--compare", "narrow"], "nothing to compare: "),
+        (["run/select", "--compare", "french"], "nothing to compare: "),
+        (["run/select", "--compare", "nowhere"], "nowhere does not exist: expected neuron masks"),
+        (["run/select", "--compare", "run/prepare/text"], "does not exist: expected neuron masks"),
+        (["run/select", "--compare", "small.yaml"], "small.yaml is damaged or no safetensors file"),
+        (["run/select", "--compare", f"run/record/{COUNTS_FILE}"], COUNTS_FILE),
         (["nowhere.safetensors"], "nowhere.safetensors does not exist: expected neuron masks"),
-        (["broken.safetensors"], "cannot read broken.safetensors: it is damaged"),
-        (["run/text"], "run/text holds neither activation counts nor masks"),
-        (["run"], "is no configuration (did you mean run/masks or run/counts?)"),
-        (["run/counts", "--out", "x"], "is no configuration: --out changes nothing here; --to DIR writes the masks"),
-        (["run/masks", "--seed", "1"], "run/masks is no configuration: --seed changes nothing here"),
+        (["broken.safetensors"], "broken.safetensors is damaged"),
+        (["run/prepare/text"], "run/prepare/text holds neither activation counts nor masks"),
+        (["run"], "is no configuration (did you mean run/select or run/record?)"),
+        (["run/record", "--out", "x"], "is no configuration: --out changes nothing here; --to DIR writes the masks"),
+        (["run/select", "--seed", "1"], "run/select is no configuration: --seed changes nothing here"),
         (["nowhere"], "no configuration 'nowhere'"),
         (["nowhere", "--auto-k"], "no configuration 'nowhere'"),
-        (["run/masks", "--random", "--seed", "-3", "--to", "x"], "the seed must be a whole number from 0 on, not -3"),
-        (["run/masks", "--to", "small.yaml"], "a part of this path is a file"),
+        (["run/select", "--random", "--seed", "-3", "--to", "x"], "the seed must be a whole number from 0 on, not -3"),
+        (["run/select", "--to", "small.yaml"], "a part of this path is a file"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
@@ -415,7 +415,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
     NeuronMasks(TASKS, {layer: masks.layer(layer)[:, 1:] for layer in masks.layers}).save_pretrained("narrow")
     others = ("de-fr", "fr-de", "fr-sv", "sv-fr")
     NeuronMasks(others, {layer: masks.layer(layer) for layer in masks.layers}).save_pretrained("french")
-    Path("broken.safetensors").write_bytes(Path("run/masks", MASKS_FILE).read_bytes()[:200])
+    Path("broken.safetensors").write_bytes(Path("run/select", MASKS_FILE).read_bytes()[:200])
     before = sorted(Path().rglob("*"))
     code = call(*arguments)
     said = capsys.readouterr()

@@ -142,7 +142,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, list[
     ):
         process = start(folder)
         deadline = time.monotonic() + PATIENCE
-        while not (folder / "run" / "training" / checkpoint).exists() and time.monotonic() < deadline:
+        while not (folder / "run" / "train" / checkpoint).exists() and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
             time.sleep(0.002)
         process.send_signal(number)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.pipeline.running import run
 
 from neuronspec.analysis import ablation_masks
 from neuronspec.analysis.ablation import Ablation
@@ -29,11 +30,12 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.pipeline import analyzing
-from neuronspec.pipeline.analyzing import Subject, ablate, ablate_run, load_ablations
+from neuronspec.pipeline import neuron_analysis
+from neuronspec.pipeline.analysis_inputs import AnalysisInputs, open_run_inputs
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.material import Material, open_run
-from neuronspec.pipeline.plan import run
+from neuronspec.pipeline.neuron_analysis import AnalysisTarget, ablate, load_ablations, open_target
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stages import ablate as ablate_stage
 from neuronspec.report.page_values import unpack_fractions
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -42,7 +44,7 @@ FAST = ("methods={}", "train.updates=0", "analyze.permutations=99", "analyze.sha
 KILLED = """
 import os, signal, sys
 from neuronspec.cli.main import main
-from neuronspec.pipeline import analyzing
+from neuronspec.pipeline import neuron_analysis
 
 moment, *words = sys.argv[1:]
 
@@ -50,7 +52,7 @@ def killed(_, place, *arguments, **options):
     (place if moment == "draw_neuron_figures" else place.parent).joinpath("half").write_text("ha")
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(analyzing, moment, killed)
+setattr(neuron_analysis, moment, killed)
 sys.argv = ["neuronspec", "analyze", *words]
 main()
 """
@@ -102,7 +104,7 @@ def analyze(project: Path, caplog: pytest.LogCaptureFixture) -> Analyze:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(analyzing, "draw_neuron_figures", lambda *_, **__: None)
+    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: None)
 
 
 # What is written
@@ -110,7 +112,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_leaves_numbers_tables_figures_examples_and_a_report(finished: Config) -> None:
     layout = Layout(finished.out)
-    assert {path.name for path in layout.analysis.iterdir()} == {"analysis.json", "report.html", "tables"}
+    assert {path.name for path in layout.analysis.iterdir()} == {"analysis.json", "figures", "report.html", "tables"}
     assert {path.suffix for path in (layout.analysis / "tables").iterdir()} == {".md", ".csv", ".tex", ".json"}
     assert {path.name for path in layout.report.iterdir()} == {"figures", "report.html", "summary.md", "tables"}
     assert {path.stem for path in (layout.report / "figures").iterdir()} == {"gains.bleu", "gains.chrf++"}
@@ -216,12 +218,12 @@ def test_a_switched_off_share_decides_the_ablation_and_the_analysis(analyze: Ana
 
 @pytest.mark.usefixtures("undrawn")
 def test_another_k_selects_again_and_the_examples_stay(analyze: Analyze) -> None:
-    assert analyze("select.k=0.5") == {"select": "select.k: 0.9 -> 0.5", "analyze": "masks has changed"}
+    assert analyze("select.k=0.5") == {"select": "select.k: 0.9 -> 0.5", "analyze": "select has changed"}
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_files_of_the_analysis_decide_it(analyze: Analyze, project: Path) -> None:
-    masks = NeuronMasks.from_pretrained(project / "run" / "masks")
+    masks = NeuronMasks.from_pretrained(project / "run" / "select")
     trade = project / "trade.csv"
     trade.write_text(",de,sv\nde,0,1\nsv,1,0\n", encoding="utf-8")
     masks.random(masks, 1).save_pretrained(project / "seed2")
@@ -261,39 +263,39 @@ def test_switching_neurons_off_changes_the_loss_unless_they_say_nothing(project:
             weights[name] = torch.zeros_like(tensor)
     save_file(weights, path, {"format": "pt"})
     config = load(project, *few)
-    ablate_run(config, layout)
+    ablate_stage.execute(Run(config))
     silent = load_ablations(layout.ablation)["decoder"]
     assert silent.matrix == pytest.approx(np.zeros_like(usual.matrix), abs=1e-6)  # neurons that say nothing
 
 
 @pytest.fixture
-def subject(project: Path) -> Subject:
+def target(project: Path) -> AnalysisTarget:
     config = load(project, "ablate.sentences=3", "ablate.draws=1")
-    return analyzing.load_subject(config, Layout(config.out))
+    return open_target(Run(config))
 
 
 @pytest.fixture
-def material(project: Path) -> Material:
+def inputs(project: Path) -> AnalysisInputs:
     config = load(project)
-    return open_run(config, Layout(config.out))
+    return open_run_inputs(Run(config))
 
 
-def test_the_material_of_a_run_knows_its_parts(material: Material, project: Path) -> None:
+def test_the_inputs_of_a_run_knows_its_parts(inputs: AnalysisInputs, project: Path) -> None:
     layout = Layout(project / "run")
-    for task, size in material.sizes.items():
+    for task, size in inputs.sizes.items():
         pair = "-".join(sorted(task.split("-"), key=lambda code: code != "en"))
         rows = [line.split("\t") for line in (layout.text / f"valid.{pair}.tsv").read_text("utf-8").splitlines()]
-        assert size == material.size(task) == len(rows)
+        assert size == inputs.size(task) == len(rows)
         columns = rows if task == pair else [row[::-1] for row in rows]
-        sources, references = material.read_pairs(task, slice(2, 5))
+        sources, references = inputs.read_pairs(task, slice(2, 5))
         assert list(zip(sources, references, strict=True)) == [tuple(row) for row in columns[2:5]]
-        assert sum(len(batch["tasks"]) for batch in material.read(task, slice(2, 5))) == 3
+        assert sum(len(batch["tasks"]) for batch in inputs.read(task, slice(2, 5))) == 3
     with pytest.raises(NeuronspecError, match=r"no text of en-dx .*give --text en-dx=FILE"):
-        material.size("en-dx")
+        inputs.size("en-dx")
 
 
 def test_chosen_on_other_sentences_than_measured(
-    subject: Subject, material: Material, monkeypatch: pytest.MonkeyPatch
+    target: AnalysisTarget, inputs: AnalysisInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Own neurons are chosen by what was counted on the rest of the text, and harm is measured on its beginning."""
     chosen: list[ActivationCounts] = []
@@ -303,38 +305,38 @@ def test_chosen_on_other_sentences_than_measured(
         chosen.append(counts)
         return usual(counts, *arguments)
 
-    monkeypatch.setattr(analyzing, "choose_own_neurons", choose)
-    found = ablate(subject, material)
-    rest = {task: slice(3, None) for task in material.tasks}
-    batches = (batch for task in chosen[0].tasks for batch in material.read(task, rest[task]))
-    expected = record_activations(material.model, batches, "sentence", **material.watching)
-    assert set(chosen[0].tasks) == set(material.tasks)
+    monkeypatch.setattr(neuron_analysis, "choose_own_neurons", choose)
+    found = ablate(target, inputs)
+    rest = {task: slice(3, None) for task in inputs.tasks}
+    batches = (batch for task in chosen[0].tasks for batch in inputs.read(task, rest[task]))
+    expected = record_activations(inputs.model, batches, "sentence", activity=inputs.activity)
+    assert set(chosen[0].tasks) == set(inputs.tasks)
     assert all(torch.equal(chosen[0].values[layer], expected.values[layer]) for layer in expected.layers)
-    off = NeuronMasks.from_dict({"x": {layer: torch.ones(width) for layer, width in subject.masks.widths.items()}})
-    measured = {task: list(material.read(task, slice(3))) for task in material.tasks}
-    with measuring_loss(material.model, off, measured) as harm:
+    off = NeuronMasks.from_dict({"x": {layer: torch.ones(width) for layer, width in target.masks.widths.items()}})
+    measured = {task: list(inputs.read(task, slice(3))) for task in inputs.tasks}
+    with measuring_loss(inputs.model, off, measured) as harm:
         for ablation in found.values():
             assert ablation.baseline == pytest.approx([harm(task, None) for task in ablation.tasks])
-    again = ablate(replace(subject, counts=None), material)  # the counts of a selection are not looked at
+    again = ablate(replace(target, counts=None), inputs)  # the counts of a selection are not looked at
     assert {stack: one.as_dict() for stack, one in again.items()} == {s: one.as_dict() for s, one in found.items()}
 
 
-def test_a_small_text_is_halved_and_one_sentence_refused(subject: Subject, material: Material) -> None:
+def test_a_small_text_is_halved_and_one_sentence_refused(target: AnalysisTarget, inputs: AnalysisInputs) -> None:
     read: dict[str, set[int]] = {}
 
-    def shorten(size: int) -> Material:
+    def shorten(size: int) -> AnalysisInputs:
         def part(task: str, part: slice) -> Any:
             numbers = range(size)[part]
             read.setdefault(task, set()).add(len(numbers))
-            return material.read(task, slice(numbers.start, numbers.stop))
+            return inputs.read(task, slice(numbers.start, numbers.stop))
 
-        return replace(material, sizes=dict.fromkeys(material.sizes, size), read=part)
+        return replace(inputs, sizes=dict.fromkeys(inputs.sizes, size), read=part)
 
-    ablate(subject, shorten(5))
-    assert set(read) == set(material.tasks)
+    ablate(target, shorten(5))
+    assert set(read) == set(inputs.tasks)
     assert all(sizes == {3, 2} for sizes in read.values())  # chosen on three, measured on two
     with pytest.raises(NeuronspecError, match=r"found 1 sentences of .*expected two or more: .* give more text"):
-        ablate(subject, shorten(1))
+        ablate(target, shorten(1))
 
 
 def test_chrf_is_measured_where_it_is_asked_for(project: Path, analyze: Analyze) -> None:
@@ -364,12 +366,8 @@ def test_r3_killed_while_it_writes_an_analysis_leaves_nothing_half_written_and_g
         [sys.executable, "-c", KILLED, moment, *command], cwd=project, env=ENVIRONMENT, capture_output=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not layout.analysis.exists()
+    assert not layout.analysis.exists()  # figures, tables and report appear together or not at all
     undisturbed = {path.name for path in Layout(analyzed / "run").figures.iterdir()}
-    if moment == "write_report":  # the figures were done, and are whole
-        assert {path.name for path in layout.figures.iterdir()} == undisturbed
-    else:
-        assert not layout.figures.exists()
     assert list(layout.out.rglob("half"))  # it did die in the middle
     assert analyze("name=other") == {"analyze": ""}  # gone on with
     assert not list(layout.out.rglob("half"))

@@ -24,7 +24,7 @@ from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
 from neuronspec.methods import METHODS, method_options
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.report import load_report, tabulate
+from neuronspec.pipeline.run_results import load_results, tabulate
 
 WAYS: dict[str, dict[str, object]] = {
     "fine_tune": {},
@@ -54,7 +54,7 @@ def write(folder: Path, write_project: Callable[..., None]) -> None:
     values = yaml.safe_load((folder / "toy.yaml").read_text(encoding="utf-8"))
     values |= {"methods": WAYS, "continued": CONTINUED, "zero_shot": "all"}
     values["train"] |= {"updates": 6}
-    values["analysis"] = {"figures": False, "permutations": 99, "examples": 0}  # nothing of this is looked at here
+    values["analyze"] = {"figures": False, "permutations": 99, "examples": 0}  # nothing of this is looked at here
     (folder / "toy.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def test_the_model_of_every_method_is_an_ordinary_directory(whole: Path, way: st
 
 def test_what_each_method_added_is_told(whole: Path) -> None:
     config, layout = load(whole)
-    report = load_report(config, layout)
+    report = load_results(config, layout)
     costs = report.study.costs
     added = {way: costs[way].parameters_added for way in WAYS}
     # 2 layers a stack, 2 adapters a layer of 128: a norm, 4 down, 4 up, with biases; 4 directions, or 2 families' sides
@@ -159,7 +159,7 @@ def test_r1_every_method_killed_while_it_trains_ends_with_the_same_bits(
     _, layout = load(tmp_path)
     watched = [layout.training(way) / "checkpoints" / "checkpoint-000002" for way in WAYS]
     watched.insert(0, layout.search("lass") / "fine_tuning")
-    for place in sorted(watched, key=lambda place: [*WAYS].index(place.parts[-3 if "training" in place.parts else -2])):
+    for place in sorted(watched, key=lambda place: [*WAYS].index(place.parts[-3 if "train" in place.parts else -2])):
         process = start(tmp_path)
         deadline = time.monotonic() + PATIENCE
         while not place.exists() and process.poll() is None and time.monotonic() < deadline:

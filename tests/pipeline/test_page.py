@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.browser import PATIENCE_IN_BROWSER
+from tests.pipeline.running import run
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.methods import method_options
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -134,7 +134,7 @@ def test_the_page_of_the_neurons_alone_opens_too(finished: Config, show: Opener)
         assert all(owner in (page.locator("#neuron").text_content() or "") for owner in owners)
 
 
-@pytest.mark.parametrize("place", ["analysis", "report"])
+@pytest.mark.parametrize("place", ["analyze", "report"])
 def test_a_hostile_corpus_is_shown_and_does_not_run(hostile: Layout, show: Opener, place: str) -> None:
     found = read_found(hostile)
     page = show(hostile.out / place / "report.html")

@@ -8,14 +8,15 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.pipeline.running import run, stages_of
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
-from neuronspec.pipeline import plan
+from neuronspec.pipeline import requirements
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import list_systems, plan_stages, run
+from neuronspec.pipeline.run import Run
 
 METHODS = "methods={fine_tune: {}, neuron_specialization: {}, random_neurons: {}}"
 TRANSLATE = {
@@ -56,7 +57,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, str]]:
 
 def depends(config: Config) -> dict[str, set[str]]:
     """For each stage, the stages that make its inputs, all the way back."""
-    stages = plan_stages(config, Layout(config.out))
+    stages = stages_of(config)
     before: dict[str, set[str]] = {}
     for stage in stages:
         makers = {other.name for other in stages if set(other.outputs) & set(stage.inputs)}
@@ -67,7 +68,7 @@ def depends(config: Config) -> dict[str, set[str]]:
 
 def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load) -> None:
     config = load()
-    stages = plan_stages(config, Layout(config.out))
+    stages = stages_of(config)
     outputs = [output for stage in stages for output in stage.outputs]
     assert len(outputs) == len(set(outputs))
     first = ["prepare", "train", "record", "select", "examples", "analyze"]
@@ -103,9 +104,7 @@ def test_the_stages_come_in_order_and_each_makes_something_of_its_own(load: Load
 )
 def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: str, direct: set[str]) -> None:
     config = load()
-    before, after = (
-        {stage.name: stage.settings for stage in plan_stages(one, Layout(one.out))} for one in (config, load(change))
-    )
+    before, after = ({stage.name: stage.settings for stage in stages_of(one)} for one in (config, load(change)))
     assert {name for name in before if before[name] != after[name]} == direct
 
 
@@ -121,7 +120,7 @@ def test_a_key_changes_the_stages_whose_result_it_decides(load: Load, change: st
 )
 def test_a_key_of_the_ablation_changes_it_where_it_is_asked_for(load: Load, change: str, direct: set[str]) -> None:
     before, after = (
-        {stage.name: stage.settings for stage in plan_stages(config, Layout(config.out))}
+        {stage.name: stage.settings for stage in stages_of(config)}
         for config in (load("ablate=true"), load("ablate=true", change))
     )
     assert {name for name in before if before[name] != after[name]} == direct
@@ -129,7 +128,7 @@ def test_a_key_of_the_ablation_changes_it_where_it_is_asked_for(load: Load, chan
 
 def test_examples_and_ablation_are_stages_where_they_are_asked_for(load: Load) -> None:
     names = [
-        {stage.name for stage in plan_stages(config, Layout(config.out))}
+        {stage.name for stage in stages_of(config)}
         for config in (load(), load("analyze.examples=0"), load("ablate=true"))
     ]
     assert names[0] - names[1] == {"examples"}
@@ -165,8 +164,8 @@ def test_masks_are_made_where_a_method_uses_them_or_nothing_else_is_asked(
     load: Load, methods: str, systems: list[str]
 ) -> None:
     config = load(f"methods={methods}")
-    assert list_systems(config) == systems
-    names = {stage.name for stage in plan_stages(config, Layout(config.out))}
+    assert Run(config).systems == systems
+    names = {stage.name for stage in stages_of(config)}
     assert ({"record", "select", "analyze"} <= names) == ("pretrained+masks" in systems)
     assert {f"translate.{system}" for system in systems} <= names
 
@@ -194,7 +193,7 @@ def test_a_second_run_does_nothing_and_the_record_of_the_configuration_loads(
 def test_a_change_redoes_what_depends_on_it_and_says_why(copied: Config, said: Callable[[], dict[str, str]]) -> None:
     out = f"out={Layout(copied.out).out}"
     run(load_config(copied.out.parent / "toy.yaml", [out, "select.k=0.5", "threads=1"]), until="analyze")
-    assert said() == {"select": "select.k: 0.9 -> 0.5", "analyze": "masks has changed"}
+    assert said() == {"select": "select.k: 0.9 -> 0.5", "analyze": "select has changed"}
 
 
 def test_a_stage_whose_keys_and_inputs_are_the_same_is_left_alone(
@@ -204,7 +203,7 @@ def test_a_stage_whose_keys_and_inputs_are_the_same_is_left_alone(
     run(load_config(copied.out.parent / "toy.yaml", [out, "score.trials=150"]))
     assert said() == {
         "score": "score.trials: 100 -> 150",
-        "report": "score.trials: 100 -> 150; scores has changed",
+        "report": "score.trials: 100 -> 150; score has changed",
     }
 
 
@@ -285,10 +284,10 @@ def test_an_engine_that_cannot_translate_with_a_method_is_refused(tmp_path: Path
 def test_processes_that_cannot_share_the_batches_are_refused_before_any_work(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "count_processes", lambda: 2)
+    monkeypatch.setattr(requirements, "count_processes", lambda: 2)
     config = load("train.batches_per_update=2", "continued.batches_per_update=3")
     with pytest.raises(NeuronspecError, match=r"^continued\.batches_per_update is 3: .*_per_update=2"):
         run(config)
-    assert not (config.out / "text").exists()
+    assert not (config.out / "prepare").exists()
     with pytest.raises(NeuronspecError, match=r"^train\.batches_per_update is 1"):
         run(load(), until="train")

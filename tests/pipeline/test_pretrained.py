@@ -64,16 +64,16 @@ def save_nllb(folder: Path) -> None:
 
 def test_the_model_is_taken_as_it_is_and_its_neurons_are_specialised(run: Path) -> None:
     before = AutoModelForSeq2SeqLM.from_pretrained(run / "nllb").state_dict()
-    taken = AutoModelForSeq2SeqLM.from_pretrained(run / "run/models/pretrained").state_dict()
-    trained = AutoModelForSeq2SeqLM.from_pretrained(run / "run/models/neuron_specialization").state_dict()
+    taken = AutoModelForSeq2SeqLM.from_pretrained(run / "run/train/pretrained/model").state_dict()
+    trained = AutoModelForSeq2SeqLM.from_pretrained(run / "run/train/neuron_specialization/model").state_dict()
     assert all(before[name].equal(taken[name]) for name in before)
     assert not all(before[name].equal(trained[name]) for name in before)
-    masks = NeuronMasks.from_pretrained(run / "run/models/neuron_specialization")
+    masks = NeuronMasks.from_pretrained(run / "run/train/neuron_specialization/model")
     assert masks.tasks == ("en-de", "en-sv", "de-en", "sv-en")
 
 
 def test_its_own_tokenizer_and_tags_are_kept(run: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(run / "run/models/neuron_specialization", src_lang="deu_Latn")
+    tokenizer = AutoTokenizer.from_pretrained(run / "run/train/neuron_specialization/model", src_lang="deu_Latn")
     ids = tokenizer("das")["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids)[0] == "deu_Latn"
     assert ids[-1] == tokenizer.eos_token_id

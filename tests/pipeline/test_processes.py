@@ -43,7 +43,7 @@ def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Cal
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.replace(name, "OUT"))
-        weights.append(load_file(tmp_path / name / "models" / "pretrained" / "model.safetensors"))
+        weights.append(load_file(tmp_path / name / "train" / "pretrained" / "model" / "model.safetensors"))
     assert said[0] == said[1]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
 

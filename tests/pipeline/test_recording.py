@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from tests.patience import PATIENCE
+from tests.pipeline.running import run
 from transformers import PreTrainedModel
 
 from neuronspec.config.loading import load_config
@@ -28,9 +29,8 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.pipeline import work
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import run
+from neuronspec.pipeline.stages import record as stage
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -39,9 +39,9 @@ OVERRIDES = ["train.updates=0", "methods={}"]
 KILLED = """
 import os, signal, sys
 from neuronspec.cli.main import main
-from neuronspec.pipeline import work
+from neuronspec.pipeline.stages import record as stage
 
-record, calls = work.record_activations, []
+record, calls = stage.record_activations, []
 
 def interrupted(model, batches, *arguments, **options):
     calls.append(None)
@@ -52,7 +52,7 @@ def interrupted(model, batches, *arguments, **options):
                 os.kill(os.getpid(), signal.SIGKILL)
     return record(model, cut(), *arguments, **options)
 
-work.record_activations = interrupted
+stage.record_activations = interrupted
 sys.argv = ["neuronspec", "record", *sys.argv[1:]]
 main()
 """
@@ -97,7 +97,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         tasks.extend(counts.tasks)
         return counts
 
-    monkeypatch.setattr(work, "record_activations", watch)
+    monkeypatch.setattr(stage, "record_activations", watch)
     return tasks
 
 
@@ -177,7 +177,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, config: Config, after: int) -> No
         return record_activations(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "record_activations", stop)
+        patch.setattr(stage, "record_activations", stop)
         with pytest.raises(KeyboardInterrupt):
             run(config, until="record")
 
@@ -314,7 +314,7 @@ def test_means_and_states_of_every_task_are_put_together(project: Path) -> None:
 
 def test_threshold_unit_and_ignored_tokens_reach_the_counts(project: Path) -> None:
     keys = ("threshold=0.1", "unit=token", "ignore=[tags, end_of_sentence]")
-    layout = run(load(project, *(f"neurons.{key}" for key in keys)), until="record")
+    layout = run(load(project, *(f"record.{key}" for key in keys)), until="record")
     counts, tokenizer = ActivationCounts.load(layout.counts), load_tokenizer(layout.vocabulary)
     tags = [tokenizer.convert_tokens_to_ids(f"__{language}__") for language in ("de", "en", "sv")]
     ignored = sorted([*tags, tokenizer.eos_token_id])
@@ -341,7 +341,7 @@ def test_rule_and_shares_reach_the_masks(
 ) -> None:
     shutil.rmtree(project / "run")
     shutil.copytree(recorded.out, project / "run")
-    layout = run(load(project, *(f"neurons.{key}" for key in keys)), until="select")
+    layout = run(load(project, *(f"select.{key}" for key in keys)), until="select")
     masks = NeuronMasks.from_pretrained(layout.masks)
     expected = NeuronMasks.from_counts(ActivationCounts.load(recorded.counts), **options)
     assert masks == expected
@@ -350,8 +350,8 @@ def test_rule_and_shares_reach_the_masks(
 
 
 def test_lape_selects_in_a_run_with_its_own_options(project: Path) -> None:
-    keys = ("rule=lape", "unit=token", "options={share: 0.1, bar: 0.5}")
-    layout = run(load(project, *(f"neurons.{key}" for key in keys)), until="select")
+    keys = ("select.rule=lape", "record.unit=token", "select.options={share: 0.1, bar: 0.5}")
+    layout = run(load(project, *keys), until="select")
     counts = ActivationCounts.load(layout.counts)
     masks = NeuronMasks.from_pretrained(layout.masks)
     assert masks == NeuronMasks.from_counts(counts, rule="lape", share=0.1, bar=0.5)

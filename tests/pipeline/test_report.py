@@ -19,7 +19,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from neuronspec.config.schema import Config
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
-from neuronspec.pipeline import report, summary
+from neuronspec.pipeline import run_results, summary
 from neuronspec.pipeline.layout import Layout
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
@@ -155,7 +155,7 @@ def test_sparsity_and_costs_stand_where_they_belong(finished: Config) -> None:
     for row, system in zip(rows, ["source", *SYSTEMS], strict=True):
         masked = system not in ("source", "pretrained", "fine_tune")
         assert (float(row["sparsity %"]) if row["sparsity %"] else None) == (pytest.approx(off) if masked else None)
-    costs = report.load_report(finished, Layout(finished.out)).study.costs
+    costs = run_results.load_results(finished, Layout(finished.out)).study.costs
     assert list(costs) == ["pretrained", "fine_tune", "neuron_specialization", "pretrained+masks"]
     assert [costs[system].updates for system in TRAINED] == [16, 8, 8]
     assert [costs[system].parameters_added for system in TRAINED] == [0, 0, 0]
@@ -225,7 +225,7 @@ def test_every_figure_has_its_picture_its_drawing_and_its_numbers(finished: Conf
 
 def test_findings_speak_of_chance_where_it_could_be_chance(finished: Config) -> None:
     layout = Layout(finished.out)
-    told = report.load_report(finished, layout)
+    told = run_results.load_results(finished, layout)
     findings = summary.describe_findings(told, layout)
     for system, title in (("fine_tune", "fine-tuned"), ("neuron_specialization", "neuron specialization")):
         for group in ("from en", "to en"):

@@ -7,9 +7,9 @@ import pytest
 
 from neuronspec.config.schema import Config
 from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE
-from neuronspec.pipeline import scoring
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import list_systems
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stages import score
 from neuronspec.pipeline.studies import COMPARISONS_FILE, load_study
 from neuronspec.pipeline.systems import choose_baselines
 
@@ -41,7 +41,7 @@ def test_scoring_again_writes_the_same_bytes(copied: Config) -> None:
     before = [file.read_bytes() for file in files]
     for file in files:
         file.unlink()
-    scoring.score(copied, Layout(copied.out), list_systems(copied))
+    score.execute(Run(copied))
     assert [file.read_bytes() for file in files] == before
 
 
@@ -65,6 +65,6 @@ def test_translations_that_lost_a_line_are_refused_and_the_old_scores_stay(copie
     before = (Layout(copied.out).scores / SCORES_FILE).read_bytes()
     path: Path = Layout(copied.out).translations("fine_tune") / "de-en.txt"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
-    with pytest.raises(Exception, match="19 hypotheses, 20 sources, 20 references"):
-        scoring.score(copied, Layout(copied.out), ["pretrained", "fine_tune"])
+    with pytest.raises(Exception, match="19 hypotheses for 20 references"):
+        score.execute(Run(copied))
     assert (Layout(copied.out).scores / SCORES_FILE).read_bytes() == before

@@ -7,6 +7,7 @@ import json
 import sys
 
 import pytest
+from tests.pipeline.running import run
 
 from neuronspec.cli.main import main
 from neuronspec.config.schema import Config
@@ -14,7 +15,6 @@ from neuronspec.evaluation.results import Results
 from neuronspec.models.loading import load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import run
 
 LANGUAGES = ["deu_Latn", "gsw-bern"]
 TASKS = [f"eng_Latn-{code}" for code in LANGUAGES] + [f"{code}-eng_Latn" for code in LANGUAGES]

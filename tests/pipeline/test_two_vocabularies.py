@@ -11,6 +11,7 @@ import pytest
 import sentencepiece
 import torch
 import yaml
+from tests.pipeline.running import run
 from transformers import (
     FSMTConfig,
     FSMTForConditionalGeneration,
@@ -32,7 +33,6 @@ from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import run
 
 WORDS = {
     **{"the": "das", "old": "alte", "new": "neue", "bridge": "Brücke", "mill": "Mühle", "river": "Fluss"},
@@ -194,7 +194,7 @@ def test_a_model_without_tags_is_refused_before_any_work(corpus: Path, tmp_path:
     config = configure(corpus, make_t5(corpus), tmp_path / "run", tasks=["en-de", "de-en"])
     with pytest.raises(NeuronspecError, match=r"en-de and de-en look the same to this model.*source_prefix"):
         run(config)
-    assert not (tmp_path / "run" / "text").exists()
+    assert not (tmp_path / "run" / "prepare").exists()
 
 
 def test_a_prefix_tells_the_direction_in_training_and_later(corpus: Path, tmp_path: Path) -> None:

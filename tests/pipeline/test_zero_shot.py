@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.patience import PATIENCE
+from tests.pipeline.running import run
 
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
@@ -24,7 +25,7 @@ from neuronspec.languages import EC30_LEVELS
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.plan import list_systems, run
+from neuronspec.pipeline.run import Run
 from neuronspec.specialization.masking import specialize
 from neuronspec.translation.beam_search import translate_sentences
 
@@ -42,7 +43,7 @@ def write_texts(folder: Path, **rows: list[tuple[str, str]]) -> Texts:
 
 
 def read_translations(layout: Layout) -> dict[str, str]:
-    files = sorted((layout.out / "translations").rglob("*.txt"))
+    files = sorted((layout.out / "translate").rglob("*.txt"))
     return {str(file.relative_to(layout.out)): file.read_text(encoding="utf-8") for file in files}
 
 
@@ -181,7 +182,7 @@ def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(
     assert "translate.pretrained: done before" in said
     assert [file.stat().st_mtime_ns for file in kept] == written
     alone = read_translations(layout), read_scores(layout)
-    for place in (layout.out / "translations", layout.scores):
+    for place in (layout.out / "translate", layout.scores):
         shutil.rmtree(place)
     process = start(folder, *TOGETHER)
     _, said = process.communicate(timeout=PATIENCE)
@@ -190,4 +191,4 @@ def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(
 
 
 def test_every_system_takes_part(finished: Config) -> None:
-    assert list_systems(finished) == SYSTEMS
+    assert Run(finished).systems == SYSTEMS

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import neuronspec
-from neuronspec.cli import analyze, compare, demo, evaluate, prepare, record, run, score, select, train, translate
+from neuronspec.cli import analyze, compare, demo, record, run, score, select, stages, translate
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.terminal import escape
@@ -27,12 +27,12 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
+app.command("prepare")(stages.prepare)
+app.command("train")(stages.train)
 app.command("record")(record.record)
 app.command("select")(select.select)
 app.command("analyze")(analyze.analyze)
-app.command("evaluate")(evaluate.evaluate)
+app.command("report")(stages.report)
 app.command("translate")(translate.translate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
@@ -64,7 +64,7 @@ def options(
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 _OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory|DefaultCPUAllocator|bad_alloc", re.IGNORECASE)
 _LESS_MEMORY = (
-    "lower tokens_per_batch of the section at work (sampling, neurons or translation) or the beam size, or take a "
+    "lower tokens_per_batch of the section at work (sampling, record or translate) or the beam size, or take a "
     "smaller model"
 )
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the class below it

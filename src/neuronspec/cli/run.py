@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuronspec.cli.console import print_table
-from neuronspec.cli.options import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads
+from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load, print_table
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.runs import RunOptions
 
 if TYPE_CHECKING:
     from neuronspec.config.schema import Config
@@ -23,19 +21,22 @@ def run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every stage of a configuration, skipping those already done."""
-    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, threads=threads, force=force)
-    loaded, layout = options.run()
+    """Run every stage of a configuration; what is done already is left alone."""
+    loaded = load(config, overrides, out, seed, threads)
+    from neuronspec.pipeline.plan import execute_stages
+    from neuronspec.pipeline.run import Run
+
+    layout = execute_stages(Run(loaded), force=force)
     print_results(loaded, layout, as_json)
 
 
 def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     """Print the main tables and the findings of a finished run."""
     from neuronspec.pipeline import summary
-    from neuronspec.pipeline.analyzing import REPORT_FILE
-    from neuronspec.pipeline.report import load_report, tabulate
+    from neuronspec.pipeline.neuron_analysis import REPORT_FILE
+    from neuronspec.pipeline.run_results import load_results, tabulate
 
-    report = load_report(config, layout)
+    report = load_results(config, layout)
     tables = tabulate(report)
     shown = summary.choose_shown(tables)
     if as_json:

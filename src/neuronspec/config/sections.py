@@ -32,12 +32,27 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
+NO_EFFECT = "no effect on results"
+"""Mark of a key that changes how the work is done or shown, not its result: a stage is not redone when it changes."""
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values do not change after loading."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
+
+    def effective(self) -> dict[str, Any]:
+        """Return the values that decide results, as JSON: all but those of keys that are marked `NO_EFFECT`."""
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if NO_EFFECT in field.metadata:
+                del values[name]
+            elif isinstance(value, Section):
+                values[name] = value.effective()
+        return values
 
 
 class Corpus(Section):
@@ -213,11 +228,11 @@ class Training(Section):
     """Stop after this many validations without a lower loss; null: never."""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Updates between checkpoints; null: with each validation."""
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: Annotated[int, NO_EFFECT] = Field(default=2, ge=1)
     """How many of the newest checkpoints stay; the best one always does."""
     select: Literal["best", "last"] = "best"
     """Which checkpoint becomes the model."""
-    report_to: list[Literal["tensorboard", "wandb"]] = []
+    report_to: Annotated[list[Literal["tensorboard", "wandb"]], NO_EFFECT] = []
     """Trackers beside the JSON-lines log."""
 
 
@@ -244,7 +259,7 @@ class Recording(Section):
     """Keep each neuron's mean activation, too."""
     states: bool = False
     """Keep which neurons each sentence activated, too (an eighth of a byte each)."""
-    tokens_per_batch: int = Field(default=8_192, ge=8)
+    tokens_per_batch: Annotated[int, NO_EFFECT] = Field(default=8_192, ge=8)
     """Padded tokens of one batch; counts depend on it only through rounding."""
 
 

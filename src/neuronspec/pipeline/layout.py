@@ -1,4 +1,8 @@
-"""Paths of all files in a run directory: the one place that names them."""
+"""Paths of all files in a run directory: the one place that names them.
+
+Each stage has a folder of its name. A system is `pretrained`, the model that is specialized, or a method of the
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ PRETRAINED = "pretrained"
 
 @dataclass(frozen=True)
 class Layout:
-    """The files below the output directory of a run."""
+    """Paths of all files in the directory of a run.
+
+    Attributes:
+        out: Directory of the run.
+    """
 
     out: Path
 
@@ -21,69 +29,67 @@ class Layout:
         """The configuration as it was resolved."""
         return self.out / "stages" / "config.yaml"
 
+    def record(self, stage: str) -> Path:
+        """The record of what a stage was made from."""
+        return child(self.out / "stages", stage, ".json")
+
+    # prepare
+
     @property
     def text(self) -> Path:
         """Clean, split text."""
-        return self.out / "text"
+        return self.out / "prepare" / "text"
 
     @property
     def vocabulary(self) -> Path:
         """The tokenizer."""
-        return self.out / "vocabulary"
+        return self.out / "prepare" / "vocabulary"
 
     def tokens(self, part: str) -> Path:
         """The token store of `train` or `valid`."""
-        return child(self.out / "tokens", part)
+        return child(self.out / "prepare" / "tokens", part)
+
+    # train, and the search of a method before its training
 
     def training(self, system: str) -> Path:
-        """The checkpoints and the log of a training."""
-        return child(self.out / "training", system)
-
-    def summary(self, system: str) -> Path:
-        """What a training took and added."""
-        return self.training(system) / "summary.json"
+        """Everything about a training: its checkpoints, its log, its summary, and the model that it ended with."""
+        return child(self.out / "train", system)
 
     def model(self, system: str) -> Path:
         """The model that a training ended with: a Hugging Face directory."""
-        return child(self.out / "models", system)
+        return self.training(system) / "model"
+
+    def summary(self, system: str) -> Path:
+        """Costs of a training: time, updates, parameters added."""
+        return self.training(system) / "summary.json"
+
+    def search(self, system: str) -> Path:
+        """What a method found before its training."""
+        return child(self.out / "search", system)
+
+    # record and select
 
     @property
     def counts(self) -> Path:
         """The activation counts."""
-        return self.out / "counts"
+        return self.out / "record"
 
     @property
     def recording(self) -> Path:
         """The activation counts of each task, until all are there."""
-        return self.out / "recording"
+        return self.out / ".record"
 
     @property
     def masks(self) -> Path:
         """The neuron masks."""
-        return self.out / "masks"
+        return self.out / "select"
 
     @property
     def curve(self) -> Path:
-        """What each k costs, where k was searched for."""
+        """The loss at each k, where k was searched for."""
         return self.masks / "auto_k.json"
 
-    def search(self, system: str) -> Path:
-        """What a method found out before its training."""
-        return child(self.out / "search", system)
-
-    def translations(self, system: str) -> Path:
-        """One file of translations for each task."""
-        return child(self.out / "translations", system)
-
-    @property
-    def scoring(self) -> Path:
-        """The results of each task, until all are there."""
-        return self.out / "scoring"
-
-    @property
-    def scores(self) -> Path:
-        """All results: scores, the statistics behind them, comparisons."""
-        return self.out / "scores"
+    # examples, ablate and analyze
 
     @property
     def examples(self) -> Path:
@@ -92,24 +98,36 @@ class Layout:
 
     @property
     def ablation(self) -> Path:
-        """What the text loses without neurons."""
-        return self.out / "ablation"
-
-    @property
-    def figures(self) -> Path:
-        """The figures and the numbers behind them."""
-        return self.out / "figures"
+        """The loss of each text without neurons."""
+        return self.out / "ablate"
 
     @property
     def analysis(self) -> Path:
-        """Everything that was measured of the neurons, and the report of it."""
-        return self.out / "analysis"
+        """Everything that was measured about the neurons, and its report."""
+        return self.out / "analyze"
+
+    @property
+    def figures(self) -> Path:
+        """The figures of the analysis, and the numbers behind them."""
+        return self.analysis / "figures"
+
+    # translate, score and report
+
+    def translations(self, system: str) -> Path:
+        """One file of translations for each task."""
+        return child(self.out / "translate", system)
+
+    @property
+    def scores(self) -> Path:
+        """All results: scores, the statistics behind them, comparisons."""
+        return self.out / "score"
+
+    @property
+    def scoring(self) -> Path:
+        """The results of each task, until all are there."""
+        return self.out / ".score"
 
     @property
     def report(self) -> Path:
-        """The summary."""
+        """The tables, the summary and the page of the run."""
         return self.out / "report"
-
-    def record(self, stage: str) -> Path:
-        """What a stage was done from."""
-        return child(self.out / "stages", stage, ".json")

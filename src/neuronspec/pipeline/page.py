@@ -10,9 +10,9 @@ from neuronspec.comparison.tables import Table
 from neuronspec.figures.score_figures import draw_score_figures
 from neuronspec.files import read_json
 from neuronspec.names import child
-from neuronspec.pipeline.analyzing import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.report import Report
+from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
+from neuronspec.pipeline.run_results import RunResults
 from neuronspec.report.page import write_report
 
 FIGURES = "figures"
@@ -25,7 +25,7 @@ def read_analysis(layout: Layout) -> dict[str, Any]:
 
 
 def write_page(
-    report: Report, layout: Layout, tables: Mapping[str, Table], findings: list[str], about: str, directory: Path
+    report: RunResults, layout: Layout, tables: Mapping[str, Table], findings: list[str], about: str, directory: Path
 ) -> None:
     """Draw the figures of a run's scores and write its page.
 

@@ -14,10 +14,10 @@ from neuronspec.data.texts import Texts
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
-from neuronspec.pipeline.analyzing import REPORT_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.page import read_analysis, write_page
-from neuronspec.pipeline.report import TABLES, Report, load_report, tabulate
+from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.statistics.corrections import CORRECTIONS
 
@@ -25,9 +25,9 @@ SUMMARY_FILE = "summary.md"
 SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal
 
 
-def write(config: Config, layout: Layout) -> None:
+def write_summary(config: Config, layout: Layout) -> None:
     """Write the tables, in every format, the summary and the page of a run."""
-    report = load_report(config, layout)
+    report = load_results(config, layout)
     tables, about = tabulate(report), " ".join(describe_run(report, layout))
     paragraphs = [
         f"# {config.name}",
@@ -37,8 +37,8 @@ def write(config: Config, layout: Layout) -> None:
         tables["directions"].to_markdown(),
         "Signatures: " + "; ".join(report.study.results.signatures),
         f"All of this, and the neurons to explore, is in `report/{REPORT_FILE}`. The configuration is in "
-        "`stages/config.yaml`, figures are in `figures/` and `report/figures/`, scores and tests in `scores/`, all "
-        f"tables as Markdown, CSV, LaTeX and JSON in `report/{TABLES}/`.",
+        "`stages/config.yaml`, figures are in `analyze/figures/` and `report/figures/`, scores and tests in `score/`, "
+        f"all tables as Markdown, CSV, LaTeX and JSON in `report/{TABLES}/`.",
     ]
     with publish(layout.report) as temporary:
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
@@ -52,7 +52,7 @@ def choose_shown(tables: Mapping[str, Table]) -> dict[str, Table]:
     return {name: tables[name] for kind in SHOWN for name in tables if name.partition(".")[0] == kind}
 
 
-def describe_run(report: Report, layout: Layout) -> list[str]:
+def describe_run(report: RunResults, layout: Layout) -> list[str]:
     """Say in sentences what was trained on what."""
     texts = Texts.load(layout.text)
     base = report.study.costs[PRETRAINED]
@@ -74,12 +74,12 @@ def describe_run(report: Report, layout: Layout) -> list[str]:
     return sentences
 
 
-def describe_findings(report: Report, layout: Layout) -> list[str]:
+def describe_findings(report: RunResults, layout: Layout) -> list[str]:
     """Say in sentences what the scores and the neurons show, and what they do not."""
     return [*describe_scores(report), *(finding["text"] for finding in read_analysis(layout).get("summary", []))]
 
 
-def describe_scores(report: Report) -> list[str]:
+def describe_scores(report: RunResults) -> list[str]:
     """Say in sentences what the scores show, and what they do not."""
     findings = []
     study = report.study
@@ -118,7 +118,7 @@ def _describe_selection(study: Study, metric: str) -> str:
     return f"{changes}: {means} (p = {one.adjusted_p_value:.2g})."
 
 
-def _describe_difference(report: Report, system: str, metric: str, group: str) -> str:
+def _describe_difference(report: RunResults, system: str, metric: str, group: str) -> str:
     one = report.study.comparison(system, metric, group, report.baseline(system))
     assert one is not None
     assert one.interval is not None
@@ -132,7 +132,7 @@ def _describe_difference(report: Report, system: str, metric: str, group: str) -
     return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {baseline} ({numbers})."
 
 
-def _describe_outcomes(report: Report, system: str, metric: str) -> str:
+def _describe_outcomes(report: RunResults, system: str, metric: str) -> str:
     """Say in how many single directions a system got better, and in how many worse."""
     study, baseline = report.study, report.baseline(system)
     found = [study.comparison(system, metric, task, baseline) for task in study.results.tasks]

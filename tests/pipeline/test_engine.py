@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
-from neuronspec.pipeline import stages
+from neuronspec.pipeline import engine
+from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.stages import Stage, run_stages
 
 Say = Callable[[], list[str]]
 
@@ -53,8 +53,21 @@ class Chain:
         self.ran = []
         run_stages(
             [
-                Stage("double", self.double, self.settings["double"], [self.source], [self.doubled], [self.workspace]),
-                Stage("count", self.count, self.settings["count"], [self.doubled], [self.counted]),
+                Stage(
+                    name="double",
+                    execute=self.double,
+                    settings=self.settings["double"],
+                    inputs=[self.source],
+                    outputs=[self.doubled],
+                    workspace=[self.workspace],
+                ),
+                Stage(
+                    name="count",
+                    execute=self.count,
+                    settings=self.settings["count"],
+                    inputs=[self.doubled],
+                    outputs=[self.counted],
+                ),
             ],
             self.layout,
             force,
@@ -138,7 +151,7 @@ def test_an_output_that_is_gone_is_made_again(chain: Chain, said: Say) -> None:
 def test_another_version_does_everything_again(chain: Chain, said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.run()
     said()
-    monkeypatch.setattr(stages, "__version__", "9.9")
+    monkeypatch.setattr(engine, "__version__", "9.9")
     assert chain.run() == ["double", "count"]
     assert said()[0].endswith("-> 9.9")
 
@@ -190,7 +203,7 @@ def test_finished_parts_of_unfinished_work_stay_and_changed_outputs_do_not(tmp_p
             if stop:
                 raise KeyboardInterrupt
 
-    stage = Stage("work", work, {}, [], [output])
+    stage = Stage(name="work", execute=work, settings={}, inputs=[], outputs=[output])
     with pytest.raises(KeyboardInterrupt):
         run_stages([stage], layout)
     stop = False
@@ -273,13 +286,13 @@ def test_r1_a_run_that_was_interrupted_and_killed_ends_with_the_same_bits(
 ) -> None:
     resumed = interrupted[0]
     names = [
-        *(f"models/{system}/model.safetensors" for system in ("pretrained", "fine_tune", "neuron_specialization")),
-        *("counts/activation_counts.safetensors", "masks/neuron_masks.safetensors"),
+        *(f"train/{system}/model/model.safetensors" for system in ("pretrained", "fine_tune", "neuron_specialization")),
+        *("record/activation_counts.safetensors", "select/neuron_masks.safetensors"),
         *(
-            "scores/scores.jsonl",
-            "scores/comparisons.jsonl",
+            "score/scores.jsonl",
+            "score/comparisons.jsonl",
             "report/tables/directions.csv",
-            "figures/iou.encoder.0.png",
+            "analyze/figures/iou.encoder.0.png",
         ),
     ]
     for name in names:
@@ -302,7 +315,7 @@ def test_what_no_stage_has_made_is_never_deleted(tmp_path: Path) -> None:
     mine = tmp_path / "figures" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("a year of work")
-    stage = Stage("analyze", lambda: None, {}, [], [mine.parent])
+    stage = Stage(name="analyze", execute=lambda: None, settings={}, inputs=[], outputs=[mine.parent])
     with pytest.raises(NeuronspecError, match="was not made by this run: choose another --out"):
         run_stages([stage], Layout(tmp_path))
     assert mine.read_text() == "a year of work"
@@ -311,7 +324,9 @@ def test_what_no_stage_has_made_is_never_deleted(tmp_path: Path) -> None:
 def test_a_damaged_record_means_that_the_stage_is_done_again(tmp_path: Path) -> None:
     made = tmp_path / "made"
     runs: list[int] = []
-    stage = Stage("make", lambda: runs.append(made.write_text("x")), {}, [], [made])
+    stage = Stage(
+        name="make", execute=lambda: runs.append(made.write_text("x")), settings={}, inputs=[], outputs=[made]
+    )
     for damage in (None, "garbage", '{"a": 1}', "[]"):
         if damage is not None:
             Layout(tmp_path).record("make").write_text(damage)

@@ -23,7 +23,7 @@ TABLES = "tables"  # the directory of tables, in every format
 
 
 @dataclass(frozen=True)
-class Report:
+class RunResults:
     """A run's results, masks and comparisons, from which its tables and findings are made.
 
     Attributes:
@@ -46,7 +46,7 @@ class Report:
         return choose_baselines(self.study.results.systems).get(system, [PRETRAINED])[-1]
 
 
-def load_report(config: Config, layout: Layout) -> Report:
+def load_results(config: Config, layout: Layout) -> RunResults:
     """Read the results of a run whose scores are done."""
     study = load_study(config, layout)
     masks = {}
@@ -54,10 +54,10 @@ def load_report(config: Config, layout: Layout) -> Report:
         directory = layout.masks if system in (MASKED, RANDOM) else layout.model(system)
         if (directory / MASKS_FILE).is_file():
             masks[system] = NeuronMasks.from_pretrained(directory)
-    return Report(config, study, masks)
+    return RunResults(config, study, masks)
 
 
-def tabulate(report: Report) -> dict[str, Table]:
+def tabulate(report: RunResults) -> dict[str, Table]:
     """Return every table of a run by name."""
     study = report.study
     seeds = {name_table("seeds", metric): tabulate_seeds(study, metric) for metric in study.results.metrics}
@@ -69,7 +69,7 @@ def tabulate(report: Report) -> dict[str, Table]:
     )
 
 
-def tabulate_averages(report: Report) -> Table:
+def tabulate_averages(report: RunResults) -> Table:
     """Return the table of average scores and of sparsity: a row a system."""
     study = report.study
     groups, metrics = study.families[BY_SIDE], study.results.metrics

@@ -24,7 +24,6 @@ from neuronspec.analysis.compared_tasks import ComparedTasks, choose_tasks_by_st
 from neuronspec.analysis.measures import analyze
 from neuronspec.analysis.token_counts import count_tokens
 from neuronspec.comparison.tables import write_tables
-from neuronspec.config.schema import Config
 from neuronspec.config.sections import AblationOptions, Analysis
 from neuronspec.data.batches import EVERYTHING
 from neuronspec.errors import NeuronspecError
@@ -37,9 +36,10 @@ from neuronspec.neurons.filenames import COUNTS_FILE
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
+from neuronspec.pipeline.analysis_inputs import AnalysisInputs, Batches
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.material import Batches, Material, open_run
-from neuronspec.pipeline.report import TABLES
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.run_results import TABLES
 from neuronspec.progress import show_progress
 from neuronspec.report.language_cards import MAX_CARD_NEURONS, make_language_cards
 from neuronspec.report.neuron_cards import make_neuron_card
@@ -56,7 +56,7 @@ CARDS = 1_000  # neurons on all cards of a report, about: it stays a page that a
 
 
 @dataclass(frozen=True)
-class Subject:
+class AnalysisTarget:
     """What is analysed.
 
     Attributes:
@@ -83,56 +83,37 @@ class Subject:
         return choose_tasks_by_stack(self.masks.tasks, self.masks.layers, self.pivot, self.options.sides)
 
 
-def find_run_examples(config: Config, layout: Layout) -> None:
-    """Find the sentences of a run's validation text that activate each neuron most."""
-    find_examples(open_run(config, layout), config.analyze.examples).save(layout.examples)
-
-
-def ablate_run(config: Config, layout: Layout) -> None:
-    """Switch off each language's own neurons and the others', and measure what a run's validation text loses."""
-    ablations = ablate(load_subject(config, layout), open_run(config, layout))
-    write_json(layout.ablation / ABLATION_FILE, {stack: one.as_dict() for stack, one in ablations.items()})
-
-
-def analyze_run(config: Config, layout: Layout) -> None:
-    """Measure what a run's masks say, draw it, and write the report of its neurons."""
-    subject, material = load_subject(config, layout), open_run(config, layout)
-    # What an earlier configuration asked for may still be there, of an earlier model.
-    examples = Examples.load(layout.examples) if config.analyze.examples else None
-    ablations = load_ablations(layout.ablation) if config.ablate is not None else {}
-    write_analysis(subject, layout, material, examples, ablations)
-
-
-def analyze_subject(subject: Subject, layout: Layout, material: Material | None) -> None:
+def analyze_target(target: AnalysisTarget, layout: Layout, inputs: AnalysisInputs | None) -> None:
     """Analyse any masks and counts without a run, with a model and text where there are some.
 
     Raises:
         NeuronspecError: a text is of an unknown task, a task that is ablated has none, or the model is another one.
     """
-    if material is None:
-        write_analysis(subject, layout, None, None, {})
+    if inputs is None:
+        write_analysis(target, layout, None, None, {})
         return
-    check_fit(find_ffn_layers(material.model), subject.masks)
-    for task in material.tasks:
-        subject.masks.task_index(task)  # which says so where it is unknown
-    options = subject.options
-    examples = find_examples(material, options.examples) if options.examples else None
-    ablations = ablate(subject, material) if subject.ablation is not None else {}
-    write_analysis(subject, layout, material, examples, ablations)
+    check_fit(find_ffn_layers(inputs.model), target.masks)
+    for task in inputs.tasks:
+        target.masks.task_index(task)  # which says so where it is unknown
+    options = target.options
+    examples = collect_examples(inputs, options.examples) if options.examples else None
+    ablations = ablate(target, inputs) if target.ablation is not None else {}
+    write_analysis(target, layout, inputs, examples, ablations)
     if examples is not None:
         examples.save(layout.examples)  # last: where something is amiss, nothing is written
 
 
-def load_subject(config: Config, layout: Layout) -> Subject:
-    """Return what is analysed of a run whose neurons are selected."""
-    return Subject(
-        config.name,
-        NeuronMasks.from_pretrained(layout.masks),
-        ActivationCounts.load(layout.counts) if (layout.counts / COUNTS_FILE).is_file() else None,
-        config.pivot,
-        config.analyze,
-        config.ablate,
-        config.seed,
+def open_target(run: Run) -> AnalysisTarget:
+    """Return what is analyzed of a run whose neurons are selected."""
+    has_counts = (run.layout.counts / COUNTS_FILE).is_file()
+    return AnalysisTarget(
+        name=run.config.name,
+        masks=run.load_masks(),
+        counts=run.load_counts() if has_counts else None,
+        pivot=run.config.pivot,
+        options=run.config.analyze,
+        ablation=run.config.ablate,
+        seed=run.config.seed,
     )
 
 
@@ -149,27 +130,27 @@ def load_ablations(directory: Path) -> dict[str, Ablation]:
     return by_stack
 
 
-def find_examples(material: Material, top: int) -> Examples:
-    """Find the sentences of a material that activate each neuron most, `top` for each."""
-    with show_progress("finding examples", len(material.tasks)) as advance:
+def collect_examples(inputs: AnalysisInputs, top: int) -> Examples:
+    """Find the sentences of a inputs that activate each neuron most, `top` for each."""
+    with show_progress("finding examples", len(inputs.tasks)) as advance:
 
         def read() -> Batches:
-            for task in material.tasks:
-                yield from material.read(task, EVERYTHING)
+            for task in inputs.tasks:
+                yield from inputs.read(task, EVERYTHING)
                 advance()
 
-        return example_search.find_examples(material.model, read(), top, **material.watching)
+        return example_search.find_examples(inputs.model, read(), top, activity=inputs.activity)
 
 
-def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
+def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation]:
     """Switch neurons off, stack by stack, and measure what each task's text loses.
 
     Own neurons are chosen on one part of each text and measured on another: neurons that were chosen on the very
     sentences that they are measured on would look better there than they are.
 
     Args:
-        subject: what is analysed; its ablation says how many neurons, and what is measured.
-        material: the model and the text.
+        target: what is analysed; its ablation says how many neurons, and what is measured.
+        inputs: the model and the text.
 
     Returns:
         By stack, what was measured; stacks with one task are left out.
@@ -177,22 +158,22 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     Raises:
         NeuronspecError: a task has no text, or too little to split, or a model that cannot translate is to be scored.
     """
-    options = subject.ablation or AblationOptions()
+    options = target.ablation or AblationOptions()
     by_chrf = options.metric == "chrf"
-    if by_chrf and not material.model.config.is_encoder_decoder:
+    if by_chrf and not inputs.model.config.is_encoder_decoder:
         raise NeuronspecError("ablate.metric: a model that does not translate has no chrF++; use loss")
-    panels = {stack: panel.tasks for stack, panel in subject.panels.items() if len(panel.tasks) > 1}
+    panels = {stack: panel.tasks for stack, panel in target.panels.items() if len(panel.tasks) > 1}
     if not panels:
         return {}
-    measured = {task: _count_measured(material, task, options.sentences) for tasks in panels.values() for task in tasks}
-    counts = _record_rest(material, measured)
+    measured = {task: _count_measured(inputs, task, options.sentences) for tasks in panels.values() for task in tasks}
+    counts = _record_rest(inputs, measured)
     ablations = {}
     total = sum(len(tasks) * (len(tasks) + 1 + options.draws) for tasks in panels.values())
     with show_progress("switching neurons off", total) as advance:
         for stack, tasks in panels.items():
-            own = choose_own_neurons(counts, subject.masks, tasks, stack, options.share)
-            off = make_ablation_masks(own, subject.masks, counts, options.draws, subject.seed)
-            with _measuring(material, off, {task: slice(measured[task]) for task in tasks}, by_chrf) as harm:
+            own = choose_own_neurons(counts, target.masks, tasks, stack, options.share)
+            off = make_ablation_masks(own, target.masks, counts, options.draws, target.seed)
+            with _measuring(inputs, off, {task: slice(measured[task]) for task in tasks}, by_chrf) as harm:
                 ablations[stack] = ablation.ablate(
                     tasks,
                     off,
@@ -204,9 +185,9 @@ def ablate(subject: Subject, material: Material) -> dict[str, Ablation]:
     return ablations
 
 
-def _count_measured(material: Material, task: str, limit: int) -> int:
+def _count_measured(inputs: AnalysisInputs, task: str, limit: int) -> int:
     """Return on how many sentences of a task to measure, the first ones: no more than half of them."""
-    size = material.size(task)
+    size = inputs.size(task)
     if size < 2:
         raise NeuronspecError(
             f"found {size} sentences of {task}, expected two or more: its own neurons are chosen on one part of the "
@@ -215,79 +196,78 @@ def _count_measured(material: Material, task: str, limit: int) -> int:
     return min(limit, size // 2)
 
 
-def _record_rest(material: Material, measured: Mapping[str, int]) -> ActivationCounts:
+def _record_rest(inputs: AnalysisInputs, measured: Mapping[str, int]) -> ActivationCounts:
     """Count in how many of the sentences that are not measured each neuron is active."""
     with show_progress("recording neurons", len(measured)) as advance:
 
         def read() -> Batches:
             for task, number in measured.items():
-                yield from material.read(task, slice(number, None))
+                yield from inputs.read(task, slice(number, None))
                 advance()
 
-        return record_activations(material.model, read(), "sentence", **material.watching)
+        return record_activations(inputs.model, read(), activity=inputs.activity)
 
 
 def _measuring(
-    material: Material, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
+    inputs: AnalysisInputs, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
 ) -> AbstractContextManager[AblationMetric]:
     """Return what yields the ablation metric for these parts of the texts."""
     if by_chrf:
-        pairs = {task: material.read_pairs(task, part) for task, part in parts.items()}
-        return measuring_chrf(material.model, off, material.tokenizer, pairs, material.translation)
-    return measuring_loss(material.model, off, {task: list(material.read(task, part)) for task, part in parts.items()})
+        pairs = {task: inputs.read_pairs(task, part) for task, part in parts.items()}
+        return measuring_chrf(inputs.model, off, inputs.tokenizer, pairs, inputs.translation)
+    return measuring_loss(inputs.model, off, {task: list(inputs.read(task, part)) for task, part in parts.items()})
 
 
 def write_analysis(
-    subject: Subject,
+    target: AnalysisTarget,
     layout: Layout,
-    material: Material | None,
+    inputs: AnalysisInputs | None,
     examples: Examples | None,
     ablations: Mapping[str, Ablation],
 ) -> None:
     """Measure, draw, and write the report.
 
     Args:
-        subject: what is analysed.
+        target: what is analysed.
         layout: where to write the figures, and the numbers, tables and report.
-        material: the model and the text; None where there are none, and then nothing is said of words.
+        inputs: the model and the text; None where there are none, and then nothing is said of words.
         examples: the sentences that activate each neuron most.
         ablations: by stack, what was measured without neurons.
     """
-    masks, counts, options = subject.masks, subject.counts, subject.options
+    masks, counts, options = target.masks, target.counts, target.options
     with show_progress("measuring overlaps", len(masks.layers)) as advance:
         measures = analyze(
             masks,
             counts,
-            pivot=subject.pivot,
+            pivot=target.pivot,
             options=options,
-            tokens=None if material is None else _count_tokens(material, masks.tasks),
+            tokens=None if inputs is None else _count_tokens(inputs, masks.tasks),
             against={name: NeuronMasks.from_pretrained(path) for name, path in options.against.items()},
-            seed=subject.seed,
+            seed=target.seed,
             advance=advance,
         )
-    panels = list(subject.panels.values())
+    panels = list(target.panels.values())
     limit = max(3, min(MAX_CARD_NEURONS, CARDS // sum(len(panel.tasks) for panel in panels)))
     languages = make_language_cards(masks, panels, counts, limit)
     names = dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons)
-    tokenizer = None if material is None else material.tokenizer
+    tokenizer = None if inputs is None else inputs.tokenizer
     neurons = [make_neuron_card(name, masks, counts, examples, tokenizer) for name in names]
     payload = to_json_values(
-        make_payload(measures, subject.name, ablations=ablations, languages=languages, neurons=neurons)
+        make_payload(measures, target.name, ablations=ablations, languages=languages, neurons=neurons)
     )
-    with publish(layout.figures) as temporary:
-        temporary.mkdir()
-        if options.figures:
-            draw_neuron_figures(measures, temporary, ablations, released=options.released)
     with publish(layout.analysis) as temporary:
-        temporary.mkdir()
+        figures = temporary / layout.figures.name
+        figures.mkdir(parents=True)
+        if options.figures:
+            draw_neuron_figures(measures, figures, ablations, released=options.released)
         write_tables(tabulate_measures(measures, ablations), temporary / TABLES)
         write_json(temporary / ANALYSIS_FILE, payload)
         write_report(payload, temporary / REPORT_FILE)
 
 
-def _count_tokens(material: Material, tasks: Sequence[str]) -> dict[str, NDArray[np.int64]] | None:
+def _count_tokens(inputs: AnalysisInputs, tasks: Sequence[str]) -> dict[str, NDArray[np.int64]] | None:
     """Return how often each token stands in each task's text; None where a task has none."""
-    if not set(tasks) <= set(material.tasks):
+    if not set(tasks) <= set(inputs.tasks):
         return None
-    batches = (batch for task in tasks for batch in material.read(task, EVERYTHING))
-    return count_tokens(batches, tasks, material.special)
+    batches = (batch for task in tasks for batch in inputs.read(task, EVERYTHING))
+    return count_tokens(batches, tasks, inputs.special)

@@ -1,0 +1,37 @@
+"""Stage `ablate`: what each validation text loses without its own neurons, and without others."""
+
+from __future__ import annotations
+
+import functools
+
+from neuronspec.files import write_json
+from neuronspec.pipeline.analysis_inputs import open_run_inputs
+from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.layout import PRETRAINED
+from neuronspec.pipeline.neuron_analysis import ABLATION_FILE, ablate, open_target
+from neuronspec.pipeline.run import Run
+
+
+def plan(run: Run) -> list[Stage]:
+    """Return the stage: its settings, inputs and outputs; nothing where no ablation is wanted."""
+    config, layout = run.config, run.layout
+    if config.ablate is None:
+        return []
+    compared = ("analyze.encoder", "analyze.decoder")
+    translation = ("translate",) if config.ablate.metric == "chrf" else ()
+    settings = choose_settings(config, "pivot", "data.too_long", "ablate", *compared, "sampling", *translation, "seed")
+    return [
+        Stage(
+            name="ablate",
+            execute=functools.partial(execute, run),
+            settings=settings,
+            inputs=[layout.model(PRETRAINED), layout.tokens("valid"), layout.text, layout.counts, layout.masks],
+            outputs=[layout.ablation],
+        )
+    ]
+
+
+def execute(run: Run) -> None:
+    """Switch neurons off and measure the loss, or the translations, of every text."""
+    ablations = ablate(open_target(run), open_run_inputs(run))
+    write_json(run.layout.ablation / ABLATION_FILE, {stack: one.as_dict() for stack, one in ablations.items()})

@@ -1,0 +1,160 @@
+"""Stage `prepare`: from corpora to clean text, a vocabulary, and encoded text on disk."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from neuronspec.data.configured_corpora import list_corpus_files
+from neuronspec.data.preparation import prepare_text
+from neuronspec.data.store import Encode, build_store
+from neuronspec.data.test_sets import read_test_set
+from neuronspec.data.texts import Texts
+from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import publish
+from neuronspec.languages import split_direction
+from neuronspec.models.building import configure_model
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.encoding import Side
+from neuronspec.models.length_limits import announce_too_long
+from neuronspec.models.loading import load_configuration, load_tokenizer
+from neuronspec.models.source_prefixes import SourcePrefix
+from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.run import Run
+from neuronspec.progress import show_progress
+from neuronspec.translation.sources import check_sources
+
+
+def plan(run: Run) -> list[Stage]:
+    """Return the stage: its settings, inputs and outputs."""
+    data, model, layout = run.config.data, run.config.model, run.layout
+    corpora = [*data.train, *data.valid, *data.test]
+    settings = choose_settings(
+        run.config, "pivot", "languages", "tasks", "data", "prepare", "translate.too_long", "seed"
+    )
+    pretrained = {"pretrained": model.pretrained, "revision": model.revision, "source_prefix": model.source_prefix}
+    return [
+        Stage(
+            name="prepare",
+            execute=functools.partial(execute, run),
+            settings=settings | {"model": pretrained},
+            inputs=[*list_corpus_files(corpora), *list_local_model(run)],
+            outputs=[layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
+        )
+    ]
+
+
+def list_local_model(run: Run) -> list[Path]:
+    """Return the directory of the pretrained model, where it is on this machine."""
+    pretrained = run.config.model.pretrained
+    return [Path(pretrained)] if pretrained is not None and Path(pretrained).is_dir() else []
+
+
+def execute(run: Run) -> None:
+    """Read the text, learn the vocabulary (or take the pretrained model's), and encode."""
+    codec = _open_pretrained_codec(run)  # before any work
+    texts = prepare_text(run.config, run.layout.text)
+
+    if codec is None:
+        tokenizer = _learn_vocabulary(run, texts)
+        assert run.config.model.preset is not None
+        codec = TextCodec(tokenizer, configure_model(run.config.model.preset, tokenizer))
+    with publish(run.layout.vocabulary) as temporary:
+        codec.tokenizer.save_pretrained(temporary)
+
+    _encode_texts(run, codec, texts)
+    _check_validation_lengths(run, codec)
+    _check_test_lengths(run, codec, texts)
+
+
+def _open_pretrained_codec(run: Run) -> TextCodec | None:
+    """Return how the pretrained model reads and writes text; None for a model that is built from a preset.
+
+    Raises:
+        NeuronspecError: If it does not translate, lacks a direction of the run, or cannot tell its directions apart.
+    """
+    config = run.config
+    if config.model.pretrained is None:
+        return None
+    model = load_configuration(config.model.pretrained, config.model.revision, translates=True)
+    tokenizer = load_tokenizer(config.model.pretrained, config.model.revision)
+
+    codec = TextCodec(tokenizer, model, config.model.source_prefix)
+    codec.formats(config.directions(), training=config.trains)
+    codec.formats(config.tested_directions())
+    return codec
+
+
+def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
+    # Every language has its column in the files of its pairs.
+    files: dict[str, list[tuple[Path, int]]] = {}
+    sizes: dict[str, int] = {}
+    for pair, size in texts.sizes["train"].items():
+        for column, language in enumerate(split_direction(pair)):
+            files.setdefault(language, []).append((texts.path("train", pair), column))
+            sizes[language] = sizes.get(language, 0) + size
+
+    wanted = run.config.prepare.vocabulary
+    with show_progress("learning the vocabulary", 1) as advance:
+        sample = sample_sentences(files, sizes, wanted.temperature, wanted.sample, run.config.seed)
+        tokenizer = learn_vocabulary(sample, wanted.size, sorted(sizes), wanted.character_coverage)
+        advance()
+    return tokenizer
+
+
+def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
+    """Encode the training and the validation text."""
+    make_encoder = functools.partial(_make_encoder, run.layout.vocabulary, codec.source_prefix)
+    encode_targets = None if codec.encodes_sides_alike else functools.partial(make_encoder, "target")
+    for part in ("train", "valid"):
+        build_store(
+            run.layout.tokens(part),
+            {pair: texts.path(part, pair) for pair in texts.sizes[part]},
+            functools.partial(make_encoder, "source"),
+            codec.vocabulary_size,
+            encode_targets,
+        )
+
+
+def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: Side) -> Encode:
+    """Return what encodes one side; made anew in each process that encodes."""
+    codec = TextCodec(load_tokenizer(vocabulary), PretrainedConfig(), source_prefix)
+    return codec.encode_sources if side == "source" else codec.encode_targets
+
+
+def _check_validation_lengths(run: Run, codec: TextCodec) -> None:
+    """Announce once which sentences of the validation text are longer than the model can read.
+
+    Raises:
+        NeuronspecError: If there are some and the configuration asks to stop then, or if none is left for a task.
+    """
+    valid = run.open_dataset("valid", codec)
+    for task, too_long in zip(valid.tasks, valid.find_too_long(), strict=True):
+        numbers = np.flatnonzero(too_long) + 1
+        limits = [limit for limit in (task.format.longest_source, task.format.longest_target) if limit is not None]
+        name = f"validation text of {task.name}"
+        if len(numbers):
+            announce_too_long(
+                numbers.tolist(), total=len(too_long), limit=min(limits), too_long=run.config.data.too_long, name=name
+            )
+        if valid.skips_too_long and len(too_long) and too_long.all():
+            raise NeuronspecError(
+                f"nothing is left of the {name}: give shorter sentences as data.valid, or choose data.too_long=cut"
+            )
+
+
+def _check_test_lengths(run: Run, codec: TextCodec, texts: Texts) -> None:
+    """Announce once which sentences of the test text are longer than the model can read.
+
+    Raises:
+        NeuronspecError: If there are some and the configuration asks to stop then.
+    """
+    config = run.config
+    for task in config.tested_directions():
+        sources, _ = read_test_set(texts, task, config.directions(), config.pivot)
+        tasks = [task] * len(sources)
+        check_sources(codec, sources, tasks, config.translate.too_long, f"test text of {task}")

@@ -1,0 +1,118 @@
+"""Stage `score`: every system on every test set, and which differences are significant."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+from collections.abc import Sequence
+
+from neuronspec.comparison.study import Study, compare_study
+from neuronspec.data.test_sets import read_test_set
+from neuronspec.data.texts import Texts
+from neuronspec.evaluation.metric import Metric, MetricOptions
+from neuronspec.evaluation.results import Results, merge_results, write_lines
+from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.files import publish
+from neuronspec.names import child
+from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.studies import COMPARISONS_FILE, open_study
+from neuronspec.pipeline.systems import COPY, choose_baselines
+from neuronspec.progress import show_progress
+
+logger = logging.getLogger(__name__)
+
+
+def plan(run: Run) -> list[Stage]:
+    """Return the stage: its settings, inputs and outputs."""
+    layout = run.layout
+    settings = choose_settings(run.config, "pivot", "languages", "tasks", "zero_shot", "methods", "score", "seed")
+    return [
+        Stage(
+            name="score",
+            execute=functools.partial(execute, run),
+            settings=settings,
+            inputs=[layout.text, *(layout.translations(system) for system in run.systems)],
+            outputs=[layout.scores],
+            workspace=[layout.scoring],
+            parallel=True,
+        )
+    ]
+
+
+def execute(run: Run) -> None:
+    """Score every system on every task and compare each with its baselines.
+
+    Task by task, the results of each published whole: an interrupted run resumes with the next task. Several processes
+    share the tasks.
+    """
+    _score_own_tasks(run)
+    run.processes.wait_for_everyone()
+    if run.processes.is_main_process:
+        _publish_results(run)
+
+
+def _score_own_tasks(run: Run) -> None:
+    """Score this process' share of the tasks."""
+    settings, scoring = run.config.score, run.layout.scoring
+    options = MetricOptions(sentencepiece=settings.sentencepiece, comet_model=settings.comet_model, cpu=run.cpu)
+    own = run.share(run.config.tested_directions())
+    missing = [task for task in own if not child(scoring, task).is_dir()]
+    if not missing:
+        return
+
+    texts = run.open_texts()
+    with (
+        show_progress("scoring", len(own), len(own) - len(missing)) as advance,
+        open_metrics(settings.metrics, options) as metrics,
+    ):
+        for task in missing:
+            results = _score_task(run, texts, task, metrics)
+            with publish(child(scoring, task)) as temporary:
+                temporary.mkdir()
+                results.save(temporary)
+            advance()
+
+
+def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) -> Results:
+    """Score every system on one test set, and copying the source, which shows what no translation is worth."""
+    directions = run.config.directions()
+    sources, references = read_test_set(texts, task, directions, run.config.pivot)
+    hypotheses = {COPY: sources} | {system: _read_translations(run, system, task) for system in run.systems}
+    unseen = task not in directions
+    return merge_results(
+        score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen)
+        for system, lines in hypotheses.items()
+    )
+
+
+def _read_translations(run: Run, system: str, task: str) -> list[str]:
+    text = child(run.layout.translations(system), task, ".txt").read_text(encoding="utf-8")
+    return text.split("\n")[:-1]
+
+
+def _publish_results(run: Run) -> None:
+    """Put the results of all tasks together, compare the systems, and write both."""
+    layout = run.layout
+    results = merge_results(Results.load(child(layout.scoring, task)) for task in run.config.tested_directions())
+    for warning in results.warnings:
+        logger.warning(warning)
+
+    study = _compare_systems(run, results)
+    with publish(layout.scores) as temporary:
+        temporary.mkdir()
+        results.save(temporary)
+        write_lines(temporary / COMPARISONS_FILE, study.comparisons)
+
+    done = layout.scoring.with_name(f"{layout.scoring.name}.done")  # in one step: half of it must not pass for all
+    shutil.rmtree(done, ignore_errors=True)
+    layout.scoring.rename(done)
+    shutil.rmtree(done)
+
+
+def _compare_systems(run: Run, results: Results) -> Study:
+    baselines = choose_baselines(system for system in results.systems if system != COPY)
+    pairs = [(baseline, system) for system, others in baselines.items() for baseline in others]
+    with show_progress("testing differences", len(pairs) * len(results.metrics)) as advance:
+        return compare_study(open_study(run.config, results), pairs, run.config.seed, advance)

@@ -1,0 +1,74 @@
+"""Stage `select`: the specialized neurons of each task, from the activation counts (paper, Eq. 1)."""
+
+from __future__ import annotations
+
+import functools
+
+from transformers import PreTrainedModel
+
+from neuronspec.config.sections import Selection
+from neuronspec.files import write_json
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.layout import PRETRAINED
+from neuronspec.pipeline.run import Run
+from neuronspec.progress import show_progress
+from neuronspec.specialization.auto_k import SHARES, search_k
+from neuronspec.training.loop import validate_tasks
+
+
+def plan(run: Run) -> list[Stage]:
+    """Return the stage: its settings, inputs and outputs."""
+    layout = run.layout
+    searched = [layout.model(PRETRAINED), layout.tokens("valid")] if run.config.select.k == "auto" else []
+    return [
+        Stage(
+            name="select",
+            execute=functools.partial(execute, run),
+            settings=choose_settings(run.config, "select"),
+            inputs=[layout.counts, *searched],
+            outputs=[layout.masks],
+        )
+    ]
+
+
+def execute(run: Run) -> None:
+    """Select the specialized neurons of every task; with `k: auto`, search for k first."""
+    counts, settings = run.load_counts(), run.config.select
+    k = _search_k(run, counts) if settings.k == "auto" else settings.k
+    select_masks(settings, counts, k).save_pretrained(run.layout.masks)
+
+
+def select_masks(settings: Selection, counts: ActivationCounts, k: float) -> NeuronMasks:
+    """Return the masks that the section `select` gives for this k."""
+    return NeuronMasks.from_counts(
+        counts,
+        k,
+        encoder_k=settings.encoder_k,
+        decoder_k=settings.decoder_k,
+        layer_k=settings.layer_k,
+        rule=settings.rule,
+        **settings.options,
+    )
+
+
+def _search_k(run: Run, counts: ActivationCounts) -> float:
+    """Return the smallest k that keeps the validation loss, and write the loss at each k."""
+    model = run.load_model().to(run.device)
+    valid = run.open_dataset("valid", run.open_codec(model))
+    settings = run.config.select
+
+    with show_progress("searching for k", len(SHARES)) as advance:
+
+        def measure(model: PreTrainedModel) -> float:
+            # This process alone: the others, where there are any, wait for the stage to end.
+            loss = validate_tasks(model, valid, None, run.config.sampling.tokens_per_batch)["all"]
+            advance()
+            return loss
+
+        select = functools.partial(select_masks, settings)
+        curve = search_k(model, counts, measure, settings.auto_k_tolerance, select)
+
+    write_json(run.layout.curve, curve.as_dict())
+    return curve.chosen

@@ -1,0 +1,168 @@
+"""Stage `train`: the model that is specialized, and from it the continued training with each method."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config.sections import Training
+from neuronspec.files import publish, write_json
+from neuronspec.methods.parts import load_parts
+from neuronspec.methods.saved import ARTEFACTS
+from neuronspec.models.building import build_model, count_parameters
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.loading import load_model, save_model
+from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.layout import PRETRAINED
+from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stages import search
+from neuronspec.pipeline.stages.prepare import list_local_model
+from neuronspec.training.checkpoints import STATE
+from neuronspec.training.loop import State, train
+from neuronspec.training.method import Method, Resources
+
+# What decides the batches next to the encoded text.
+READING = ("languages", "tasks", "data.too_long")
+
+
+def plan(run: Run) -> list[Stage]:
+    """Return the training of the model that is specialized; those of the methods are `plan_method`'s."""
+    layout = run.layout
+    return [
+        Stage(
+            name="train",
+            execute=functools.partial(execute, run, PRETRAINED),
+            settings=choose_settings(run.config, *READING, "model", "train", "sampling", "seed"),
+            inputs=[layout.tokens("train"), layout.tokens("valid"), layout.vocabulary, *list_local_model(run)],
+            outputs=[layout.model(PRETRAINED), layout.summary(PRETRAINED)],
+            workspace=[layout.training(PRETRAINED)],
+            parallel=True,
+        )
+    ]
+
+
+def plan_method(run: Run, system: str) -> list[Stage]:
+    """Return the continued training with a method, after the search that it makes, if any."""
+    layout, kind = run.layout, run.find_method(system)
+    settings = choose_settings(run.config, "pivot", *READING, "continued", "sampling", "seed")
+    settings |= {"method": run.config.methods[system]}
+    inputs = [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid")]
+
+    searches = search.plan(run, system, settings, inputs) if kind.searches else []
+    found = [layout.search(system)] if kind.searches else []
+    masks = [layout.masks] if kind.uses_masks else []
+    training = Stage(
+        name=f"train.{system}",
+        execute=functools.partial(execute, run, system),
+        settings=settings,
+        inputs=[*inputs, *masks, *found],
+        outputs=[layout.model(system), layout.summary(system)],
+        workspace=[layout.training(system)],
+        parallel=True,
+    )
+    return [*searches, training]
+
+
+def execute(run: Run, system: str) -> None:
+    """Train the model of the run, or continue its training with the method of a system, and publish the result."""
+    tokenizer = run.load_tokenizer()
+    if system == PRETRAINED:
+        model, method, settings = _open_model(run, tokenizer), Method(), run.config.train
+    else:
+        model, method, settings = run.load_model(), run.make_method(system), run.config.continued
+
+    if settings.updates:
+        _train(run, system, model, tokenizer, method, settings)
+    else:
+        save = functools.partial(save_model, model, tokenizer=tokenizer)
+        _publish(run, system, save, State(), parameters=count_parameters(model))
+
+
+def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Return the pretrained model as it is, or a new one from the preset."""
+    wanted = run.config.model
+    if wanted.pretrained is not None:
+        model = load_model(wanted.pretrained, wanted.revision, translates=True)
+        if wanted.source_prefix is not None:
+            model.config.source_prefix = wanted.source_prefix
+        return model
+
+    assert wanted.preset is not None
+    return build_model(
+        wanted.preset,
+        tokenizer,
+        activation=wanted.activation,
+        embeddings=wanted.embeddings,
+        dropout=wanted.dropout,
+        seed=run.config.seed,
+    )
+
+
+def _train(
+    run: Run,
+    system: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    method: Method,
+    settings: Training,
+) -> None:
+    """Run the loop and publish the model of the checkpoint that it chooses."""
+    parameters = count_parameters(model)
+    corpora = run.open_corpora(TextCodec(tokenizer, model.config))
+    found = run.layout.search(system)
+    resources = Resources(
+        tasks=tuple(run.config.directions()),
+        masks=run.load_masks() if system != PRETRAINED and run.has_masks else None,
+        seed=run.seed(system),
+        found=found if found.is_dir() else None,
+        sizes=tuple(len(lengths) for lengths in corpora.train.lengths()),
+        pivot=run.config.pivot,
+    )
+    checkpoint, state = train(
+        model,
+        tokenizer,
+        corpora,
+        method,
+        resources,
+        training=settings,
+        sampling=run.config.sampling,
+        directory=run.layout.training(system),
+        title=f"training: {system}",
+        cpu=run.cpu,
+    )
+
+    def copy(path: Path) -> None:
+        shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
+
+    added = _count_added(checkpoint) if method.parts is not None else 0
+    _publish(run, system, copy, state, parameters=parameters + added, added=added)
+
+
+def _count_added(directory: Path) -> int:
+    """Return the number of parameters that a method added to the model in a directory, not always the last one."""
+    places = [directory / name for name in ARTEFACTS if (directory / name).is_file()]
+    return sum(tensor.numel() for place in places for tensor in load_parts(place)[0].values())
+
+
+def _publish(
+    run: Run, system: str, write_model: Callable[[Path], Any], state: State, *, parameters: int, added: int = 0
+) -> None:
+    """Publish a trained model and the costs of its training."""
+    if not run.processes.is_main_process:
+        return
+    with publish(run.layout.model(system)) as temporary:
+        write_model(temporary)
+
+    extra = [run.layout.model(system) / name for name in ARTEFACTS]
+    costs = {
+        "parameters": parameters,
+        "parameters_added": added,
+        "extra_bytes": sum(file.stat().st_size for file in extra if file.is_file()),
+    }
+    write_json(run.layout.summary(system), asdict(state) | costs)
