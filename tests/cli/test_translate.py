@@ -243,7 +243,7 @@ def test_a_grid_is_every_pair_of_its_languages_with_composed_masks(
         (["en", "de", "-i", "{side}", "-t", "{task}"], "unknown placeholder {side} in {side}; known: {src}"),
         (["en-de", "-i", "latin", "-t", "{task}"], "latin:2 is not UTF-8"),
         (["en-ja", "-i", "text", "-t", "{task}"], "ja"),
-        (["en-de", "x", "--engine", "marian"], "there is no engine 'marian': give one of transformers, ctranslate2"),
+        (["en-de", "x", "--engine", "marian"], "unknown engine 'marian'; known: transformers, ctranslate2"),
         (["en-de", "-i", "text", "-t", "text"], "text is read from: choose another --to"),
         (["en", "de", "-i", "text.{src}", "-t", "text.{tgt}"], "is read from: choose another --to"),
         (["en-de", "-i", "text", "-t", "folder"], "folder is no file: choose another --to"),

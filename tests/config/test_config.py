@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuronspec
-from neuronspec.config.loading import find_recipe, load_config
+from neuronspec.config.loading import find_config, load_config
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import PresetName, Translation
 from neuronspec.errors import NeuronspecError
@@ -255,15 +255,15 @@ def test_corpus_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pyte
 def test_every_shipped_recipe_fits_and_is_found_by_its_name(recipe: Path) -> None:
     config = load_config(recipe.stem, method_options=method_options())
     assert config.directions()
-    assert find_recipe(recipe.stem) == find_recipe(recipe.name) == recipe
+    assert find_config(recipe.stem) == find_config(recipe.name) == recipe
 
 
 def test_a_file_of_ones_own_goes_before_a_recipe_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("demo").write_text("x: 1", encoding="utf-8")
-    assert find_recipe("demo") == Path("demo")
+    assert find_config("demo") == Path("demo")
     with pytest.raises(NeuronspecError):
-        find_recipe("folder/demo")
+        find_config("folder/demo")
 
 
 def test_a_configuration_never_changes(path: Path) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, check_place, load, quiet_libraries
-from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.reading import (
-    ColumnsOption,
-    SourcePrefixOption,
-    TextOptions,
-    TooLongChoice,
-    TooLongOption,
-    open_reading,
-)
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, check_place
+from neuronspec.cli.printing import note, print_json, quiet_libraries, say
+from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.texts import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from neuronspec.config.sections import Translation
+    from collections.abc import Sequence
+
+    from neuronspec.neurons.examples import Example
     from neuronspec.pipeline.layout import Layout
     from neuronspec.pipeline.neuron_analysis import AnalysisTarget
     from neuronspec.report.neuron_cards import NeuronCard
@@ -60,140 +56,121 @@ def analyze(
 ) -> None:
     """Measure what the neurons say about the languages; draw it, and write a report to explore in a browser."""
     quiet_libraries()
+    from neuronspec.config.loading import holds_run
     from neuronspec.pipeline.layout import Layout
 
     if seed is not None and seed < 0:
         raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
+    options = FileOptions(
+        masks=masks,
+        model=model,
+        texts=TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long),
+        pivot=pivot,
+    )
     place, names = Path(source), neuron or []
-    if Layout(place).config.is_file():  # the output of a run
-        source, out = str(Layout(place).config), out or place
-    elif place.is_dir() or place.suffix == ".safetensors":
+    is_run = holds_run(place)
+    if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
         work_alone()
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
-        target, translation = _load_subject(place, words, masks, pivot, seed or 0)
         layout = Layout(out or Path("analysis"))
-        _check(target, layout, names, model, text or [], force)
-        reads = TextOptions(columns, source_prefix, too_long)
-        _analyze(target, layout, model, text or [], reads, translation)
-        _print(layout, _describe(target, layout, model, names), as_json)
-        return
-    given = any(option is not None for option in (masks, model, pivot, columns, source_prefix))
-    if given or text or too_long != TooLongChoice.cut:
-        raise NeuronspecError("a configuration says its masks, model, text and pivot itself: leave these options out")
+        cards = _analyze_files(place, words, options, layout, names, seed=seed or 0, force=force)
+    else:
+        if not is_run:
+            options.check_unused()
+        run = RunOptions(
+            source=source,
+            overrides=overrides,
+            out=out,
+            seed=seed,
+            changes={"ablate": True} if ablate else {},
+            force=force,
+        )
+        layout, cards = _analyze_run(run, names)
+    _print_analysis(layout, cards, as_json)
 
-    config = load(source, overrides, out, seed, changes={"ablate": True} if ablate else {})
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Options for counts and masks outside of a run."""
+
+    masks: Path | None
+    model: str | None
+    texts: TextOptions
+    pivot: str | None
+
+    def check(self, target: AnalysisTarget) -> None:
+        """Refuse a model without text, and a measurement without a model.
+
+        Raises:
+            NeuronspecError: If something is missing.
+        """
+        if (self.model is None) != (not self.texts.texts):
+            raise NeuronspecError("give --model and --text together")
+        if target.ablation is not None and self.model is None:
+            raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
+
+    def check_unused(self) -> None:
+        """Refuse options that change nothing in a run.
+
+        Raises:
+            NeuronspecError: If there is one.
+        """
+        places = (self.masks, self.model, self.pivot)
+        if any(place is not None for place in places) or self.texts != TextOptions(texts=[]):
+            raise NeuronspecError(
+                "a configuration says its masks, model, text and pivot itself: leave these options out"
+            )
+
+
+def _analyze_run(options: RunOptions, names: Sequence[str]) -> tuple[Layout, list[NeuronCard]]:
+    """Analyze the neurons of a run; return where everything is, and the cards of some neurons."""
+    config, layout = options.run("analyze")
+    from neuronspec.pipeline.file_analysis import describe_neurons
     from neuronspec.pipeline.neuron_analysis import open_target
-    from neuronspec.pipeline.plan import execute_stages
     from neuronspec.pipeline.run import Run
 
-    layout = execute_stages(Run(config), until="analyze", force=force)
-    _print(layout, _describe(open_target(Run(config)), layout, layout.vocabulary, names), as_json)
+    return layout, describe_neurons(names, open_target(Run(config)), layout, layout.vocabulary)
 
 
-def _load_subject(
-    place: Path, words: list[str], masks: Path | None, pivot: str | None, seed: int
-) -> tuple[AnalysisTarget, Translation]:
-    """Return what is analysed without a run: counts with masks, or with those that they select; or masks alone."""
-    from neuronspec.analysis.compared_tasks import has_pivot
+def _analyze_files(
+    place: Path,
+    overrides: list[str],
+    options: FileOptions,
+    layout: Layout,
+    names: Sequence[str],
+    *,
+    seed: int,
+    force: bool,
+) -> list[NeuronCard]:
+    """Analyze counts and masks outside of a run; return the cards of some neurons."""
     from neuronspec.config.loading import load_sections
-    from neuronspec.neurons.counts import ActivationCounts
-    from neuronspec.neurons.filenames import COUNTS_FILE
-    from neuronspec.neurons.masks import NeuronMasks
-    from neuronspec.pipeline.neuron_analysis import AnalysisTarget
-    from neuronspec.pipeline.stages.select import select_masks
 
-    sections = load_sections(words, "record", "select", "analyze", "ablate", "translate")
-    selection = sections.select
-    counts = ActivationCounts.load(place) if COUNTS_FILE in (place.name, *_list(place)) else None
-    if counts is None and masks is not None:
-        raise NeuronspecError(f"{place} holds no activation counts to go with --masks")
-    selects = counts is not None and masks is None
-    fixed = [f"record.{key}" for key in sections.record.model_fields_set]
-    fixed += [f"select.{key}" for key in selection.model_fields_set if not selects]
-    if fixed:
-        raise NeuronspecError(f"{sorted(fixed)[0]} changes nothing in counts and masks that are there")
-    if not selects:
-        selected = NeuronMasks.from_pretrained(masks or place)
-    elif selection.k == "auto":
-        raise NeuronspecError("select.k: auto needs a configuration: its model and its validation text")
-    else:
-        assert counts is not None
-        selected = select_masks(selection, counts, selection.k)
-    if pivot is not None and not has_pivot(selected.tasks, pivot):
-        raise NeuronspecError(f"no task is from or to the pivot {pivot!r}; there are {', '.join(selected.tasks)}")
-    return AnalysisTarget(
-        place.name, selected, counts, pivot or "en", sections.analyze, sections.ablate, seed
-    ), sections.translate
-
-
-def _list(place: Path) -> list[str]:
-    return [entry.name for entry in place.iterdir()] if place.is_dir() else []
-
-
-def _check(
-    target: AnalysisTarget, layout: Layout, names: list[str], model: str | None, texts: list[str], force: bool
-) -> None:
-    """Refuse, before any work, what cannot be done or would replace what is not ours."""
+    sections = load_sections(overrides, "record", "select", "analyze", "ablate", "translate")
+    from neuronspec.pipeline.file_analysis import analyze_files, describe_neurons, load_files
     from neuronspec.report.neuron_cards import make_neuron_card
 
-    if (model is None) != (not texts):
-        raise NeuronspecError("give --model and --text together")
-    if target.ablation is not None and model is None:
-        raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
+    target = load_files(place, options.masks, sections, pivot=options.pivot, seed=seed)
+
+    # What cannot be done, or would replace what is not ours, is refused before any work.
+    options.check(target)
     for name in names:
         make_neuron_card(name, target.masks)
+    _check_layout(layout, force)
+
+    inputs = options.texts.open(options.model) if options.model is not None else None
+    analyze_files(target, layout, inputs, sections.translate)
+    return describe_neurons(names, target, layout, options.model)
+
+
+def _check_layout(layout: Layout, force: bool) -> None:
+    """Refuse to replace anything but an earlier analysis, finished or not."""
     made = {path.name for path in (layout.analysis, layout.examples)}
-    made |= {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # that a killed analysis has left
-    check_place(layout.out, force, lambda entry: entry.name in made)
+    left = {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # by an analysis that was killed
+    check_place(layout.out, force, lambda entry: entry.name in made | left)
 
 
-def _analyze(
-    target: AnalysisTarget,
-    layout: Layout,
-    model: str | None,
-    texts: list[str],
-    reads: TextOptions,
-    translation: Translation,
-) -> None:
-    """Analyse masks and counts without a run, with a model and text of theirs where they are given."""
-    from neuronspec.pipeline.analysis_inputs import open_text_inputs
-    from neuronspec.pipeline.neuron_analysis import analyze_target
-
-    if model is None:
-        analyze_target(target, layout, None)
-        return
-    reading = open_reading(model, texts, reads)
-    special = reading.find_special(("tags", "end_of_sentence"))
-    counted = (target.counts or target.masks).signature
-    material = open_text_inputs(
-        reading.model,
-        reading.tokenizer,
-        reading.texts,
-        special=special,
-        signature=counted,
-        translation=translation,
-        too_long=reading.too_long,
-    )
-    analyze_target(target, layout, material)
-
-
-def _describe(
-    target: AnalysisTarget, layout: Layout, vocabulary: Path | str | None, names: list[str]
-) -> list[NeuronCard]:
-    """Return the cards of neurons, with the examples that were found."""
-    from neuronspec.models.loading import load_tokenizer
-    from neuronspec.neurons.examples import Examples
-    from neuronspec.report.neuron_cards import make_neuron_card
-
-    if not names:
-        return []
-    known = vocabulary is not None and target.options.examples > 0
-    examples = Examples.load(layout.examples) if known else None
-    tokenizer = load_tokenizer(vocabulary) if known and vocabulary is not None else None
-    return [make_neuron_card(name, target.masks, target.counts, examples, tokenizer) for name in names]
-
-
-def _print(layout: Layout, cards: list[NeuronCard], as_json: bool) -> None:
+def _print_analysis(layout: Layout, cards: Sequence[NeuronCard], as_json: bool) -> None:
+    """Print the findings of an analysis, and the cards of neurons."""
     from neuronspec.files import read_json
     from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 
@@ -215,17 +192,18 @@ def _print(layout: Layout, cards: list[NeuronCard], as_json: bool) -> None:
 
 
 def _print_card(card: NeuronCard) -> None:
+    """Print which tasks select and activate a neuron, and its examples."""
     say("", f"{card.name}: selected by {', '.join(card.owners) or 'no task'}")
     ranked = sorted(card.frequencies.items(), key=lambda item: -item[1])
     if ranked:
         say("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
     for example in card.examples:
-        before, token, after = (
-            " ".join(part)
-            for part in (
-                example.tokens[: example.position],
-                example.tokens[example.position : example.position + 1],
-                example.tokens[example.position + 1 :],
-            )
-        )
-        say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")
+        _print_example(example)
+
+
+def _print_example(example: Example) -> None:
+    """Print a sentence with the token that activates the neuron most in brackets."""
+    position, tokens = example.position, example.tokens
+    before, after = " ".join(tokens[:position]), " ".join(tokens[position + 1 :])
+    token = " ".join(tokens[position : position + 1])
+    say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import Force, check_place, print_table
+from neuronspec.cli.console import print_table
+from neuronspec.cli.options import Force, check_place
 from neuronspec.cli.printing import note, print_data, print_json
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from neuronspec.comparison.study import Study
     from neuronspec.comparison.tables import Table
 
@@ -62,55 +65,143 @@ def compare(
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
     work_alone()
-    from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
-    from neuronspec.comparison.paper_tables import tabulate_interference, tabulate_models
-    from neuronspec.comparison.tables import TABLE_FORMATS, write_tables
-    from neuronspec.pipeline.collection import check_alike, gather, load_set, read_levels
+    _check_output(format, out, force)
+    from neuronspec.pipeline.collection import load_set
+
+    options = StudyOptions(
+        baseline=baseline,
+        bilingual=bilingual,
+        pivot=pivot,
+        level=level,
+        trials=trials,
+        significance=significance,
+        correction=correction,
+        seed=seed,
+    )
+    loaded = [load_set(text) for text in sets]
+    study = None
+    if models:
+        options.check_unused()
+        tables = _tabulate_models(loaded)
+    else:
+        study = options.make_study(loaded)
+        tables = _tabulate_study(study, bilingual)
+
+    chosen = _choose_tables(tables, table or [])
+    if out is not None:
+        _write(chosen, study, sets, out)
+    everything = table or p_values or format != TERMINAL
+    _print_tables(chosen if everything else _leave_out_tests(chosen), format, p_values)
+    if out is not None:
+        from neuronspec.comparison.tables import TABLE_FORMATS
+
+        note(f"{len(chosen)} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Options of a comparison of systems, None where not given."""
+
+    baseline: str | None
+    bilingual: str | None
+    pivot: str | None
+    level: list[str] | None
+    trials: int | None
+    significance: float | None
+    correction: str | None
+    seed: int | None
+
+    def check_unused(self) -> None:
+        """Refuse options that change nothing in a table of models.
+
+        Raises:
+            NeuronspecError: If there is one.
+        """
+        if any(option is not None for option in astuple(self)):
+            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot, level or test")
+
+    def make_study(self, loaded: Sequence[tuple[str, Study]]) -> Study:
+        """Return one study of all results, with all comparisons that its tables show."""
+        from neuronspec.comparison.completion import complete_comparisons
+        from neuronspec.pipeline.collection import gather, read_levels
+
+        study = gather(
+            loaded,
+            baseline=self.baseline,
+            pivot=self.pivot,
+            levels=read_levels(self.level or ()),
+            trials=self.trials,
+            significance=self.significance,
+            correction=self.correction,
+        )
+        return complete_comparisons(
+            study,
+            baseline=self.baseline,
+            bilingual=self.bilingual,
+            seed=self.seed,
+            anew=self.seed is not None or self.trials is not None,
+        )
+
+
+def _check_output(format: str, out: Path | None, force: bool) -> None:
+    """Refuse an unknown format, and a directory that holds something other than such tables."""
+    from neuronspec.comparison.tables import TABLE_FORMATS
 
     if format != TERMINAL:
         TABLE_FORMATS[format]  # which says so where it is unknown
     if out is not None:
         endings = {one.suffix for one in TABLE_FORMATS.values()}
         check_place(out, force, lambda entry: entry.suffix in endings or entry.name == FIGURES)
-    loaded = [load_set(text) for text in sets]
-    if models:
-        if not all(name for name, _ in loaded) or len(dict(loaded)) < len(loaded):
-            raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
-        if any(one is not None for one in (baseline, bilingual, pivot, level, trials, significance, correction, seed)):
-            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot, level or test")
-        check_alike(loaded)
-        tables = {"models": tabulate_models(dict(loaded), loaded[0][1].results.metrics)}
-    else:
-        study = gather(loaded, baseline, pivot, read_levels(level or ()), trials, significance, correction)
-        study = _test(study, baseline, bilingual, seed, anew=seed is not None or trials is not None)
-        tables = tabulate_all(study) | tabulate_tests(study)
-        if bilingual is not None:
-            tables |= {
-                name_table("interference", metric): tabulate_interference(study, metric, bilingual)
-                for metric in study.results.metrics
-            }
-    unknown = [name for name in table or () if name not in tables]
-    if unknown:
-        raise NeuronspecError(
-            f"no table {unknown[0]!r}{did_you_mean(unknown[0], tables)}; there are {', '.join(tables)}"
-        )
-    chosen = {name: one for name, one in tables.items() if not table or name in table}
-    shown = chosen if table or p_values or format != TERMINAL else _leave_out_tests(chosen)
-    if out is not None:
-        from neuronspec.files import publish
 
-        with publish(out) as temporary:
-            temporary.mkdir()
-            write_tables(chosen, temporary)
-            if not models:
-                _draw(study, sets, temporary / FIGURES)
-    _print(shown, format, p_values)
-    if out is not None:
-        note(f"{len(chosen)} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
+
+def _tabulate_models(loaded: Sequence[tuple[str, Study]]) -> dict[str, Table]:
+    """Return the table that shows models side by side."""
+    from neuronspec.comparison.paper_tables import tabulate_models
+    from neuronspec.pipeline.collection import check_alike
+
+    named = {name: study for name, study in loaded if name}
+    if len(named) < len(loaded):
+        raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
+    check_alike(loaded)
+    _, first = loaded[0]
+    return {"models": tabulate_models(named, first.results.metrics)}
+
+
+def _tabulate_study(study: Study, bilingual: str | None) -> dict[str, Table]:
+    """Return every table of a comparison, by name."""
+    from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
+    from neuronspec.comparison.paper_tables import tabulate_interference
+
+    tables = tabulate_all(study) | tabulate_tests(study)
+    if bilingual is None:
+        return tables
+    for metric in study.results.metrics:
+        tables[name_table("interference", metric)] = tabulate_interference(study, metric, bilingual)
+    return tables
+
+
+def _choose_tables(tables: Mapping[str, Table], names: Sequence[str]) -> dict[str, Table]:
+    """Return the tables that were asked for, all of them if none was."""
+    for name in names:
+        if name not in tables:
+            raise NeuronspecError(f"no table {name!r}{did_you_mean(name, tables)}; there are {', '.join(tables)}")
+    return {name: one for name, one in tables.items() if not names or name in names}
+
+
+def _write(tables: Mapping[str, Table], study: Study | None, sets: list[str], out: Path) -> None:
+    """Write tables in every format, and the figures of a study."""
+    from neuronspec.comparison.tables import write_tables
+    from neuronspec.files import publish
+
+    with publish(out) as temporary:
+        temporary.mkdir()
+        write_tables(tables, temporary)
+        if study is not None:
+            _draw(study, sets, temporary / FIGURES)
 
 
 def _draw(study: Study, sets: list[str], directory: Path) -> None:
-    """Draw gains and zero-shot scores, and of runs with different k the gain over k."""
+    """Draw gains and zero-shot scores, and, for runs with different k, the gain over k."""
     from neuronspec.figures.score_figures import draw_score_figures
     from neuronspec.figures.shares import draw_shares
     from neuronspec.pipeline.collection import collect_shares
@@ -118,39 +209,11 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
 
     others = [one for one in study.results.systems if one not in (study.baseline, COPY)]
     draw_score_figures(study, directory, dict.fromkeys(others, study.baseline))
+
     metric = study.results.metrics[0]
     points = collect_shares(sets, metric)
     if len(points) > 1:
         draw_shares(points, directory / "shares", metric=metric, title="Gain and sparsity by k")
-
-
-def _test(study: Study, baseline: str | None, bilingual: str | None, seed: int | None, *, anew: bool) -> Study:
-    """Return a study with all comparisons that its tables show: those that are known, unless they are made anew."""
-    from neuronspec.comparison import study as studies
-    from neuronspec.progress import show_progress
-
-    known = () if anew else study.comparisons
-    pairs = _list_pairs(study, baseline, bilingual)
-    missing = [pair for pair in pairs if pair not in {(one.baseline, one.system) for one in known}]
-    if not missing:
-        return study
-
-    if seed is None:
-        seed = next((one.seed for one in known if one.seed is not None), 0)
-    with show_progress("testing differences", len(missing) * len(study.results.metrics)) as advance:
-        found = studies.compare_study(study, missing, seed=seed, advance=advance)
-    return replace(found, comparisons=(*known, *found.comparisons))
-
-
-def _list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> list[tuple[str, str]]:
-    """Return the pairs to compare: those of the run, or the baseline and every other system; the bilingual models'."""
-    systems = study.results.systems
-    pairs = [] if baseline else [(one.baseline, one.system) for one in study.comparisons]
-    pairs = pairs or [(study.baseline, system) for system in systems if system != study.baseline]
-    if bilingual in systems:
-        others = dict.fromkeys(system for pair in pairs for system in pair if system != bilingual)
-        pairs += [(bilingual, system) for system in others]
-    return list(dict.fromkeys(pairs))
 
 
 def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
@@ -160,7 +223,7 @@ def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
     return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
 
 
-def _print(tables: dict[str, Table], format: str, p_values: bool) -> None:
+def _print_tables(tables: dict[str, Table], format: str, p_values: bool) -> None:
     """Print tables: JSON as one object, by name."""
     from neuronspec.comparison.tables import TABLE_FORMATS
 

@@ -1,107 +1,16 @@
-"""What the verbs share: their arguments, configuration loading, and tables on the terminal."""
+"""Tables on the terminal."""
 
 from __future__ import annotations
 
-import functools
 import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from neuronspec.cli.printing import fit
-from neuronspec.errors import NeuronspecError
-from neuronspec.files import refuse_links
 
 if TYPE_CHECKING:
     from neuronspec.comparison.cells import Cell
     from neuronspec.comparison.tables import Table
-    from neuronspec.config.schema import Config
-    from neuronspec.config.sections import Section
-
-
-ConfigFile = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that ships (demo).")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: train.updates=500")
-]
-Force = Annotated[bool, typer.Option("--force", help="Do it again even if it is done.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Everything random follows from it.")]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of everything that is made.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def load(
-    source: str,
-    overrides: Iterable[str] | None,
-    out: Path | None = None,
-    seed: int | None = None,
-    threads: int | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> Config:
-    """Load a configuration with the overrides of the command line."""
-    from neuronspec.config.loading import load_config
-
-    quiet_libraries()
-    options = {"out": None if out is None else str(out), "seed": seed, "threads": threads}
-    given = {key: value for key, value in options.items() if value is not None}
-    return load_config(source, overrides or (), _MethodOptions(), {**given, **(changes or {})})
-
-
-class _MethodOptions(Mapping[str, "type[Section]"]):
-    """The options of every method, whose modules are imported only when a configuration with methods is checked."""
-
-    @functools.cached_property
-    def _options(self) -> Mapping[str, type[Section]]:
-        from neuronspec.methods import method_options
-
-        return method_options()
-
-    def __getitem__(self, name: str) -> type[Section]:
-        return self._options[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._options)
-
-    def __len__(self) -> int:
-        return len(self._options)
-
-
-def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
-    """Refuse a place for results where something is, or with --force something else than such results.
-
-    Args:
-        out: the directory to be written.
-        force: whether results may be replaced.
-        is_own: whether an entry of the directory is of such results.
-
-    Raises:
-        NeuronspecError: it is there.
-    """
-    if not out.exists():
-        return
-    refuse_links(out)
-    if not force:
-        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
-    if not out.is_dir() or not all(map(is_own, out.iterdir())):
-        raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")
-
-
-def quiet_libraries() -> None:
-    """Keep the progress bars and notices of other libraries off the terminal: ours is the only one."""
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    if "transformers" not in sys.modules:  # it will see them; importing it would take seconds
-        return
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    logging.disable_default_handler()  # ours prints what is left
-    logging.enable_propagation()
 
 
 def print_table(table: Table, *, p_values: bool = False) -> None:

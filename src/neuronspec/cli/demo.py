@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, Threads, load
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, Threads
 from neuronspec.cli.printing import note
 from neuronspec.cli.run import print_results
+from neuronspec.cli.runs import RunOptions
 from neuronspec.processes import work_alone
+
+if TYPE_CHECKING:
+    from neuronspec.config.schema import Config
 
 DEFAULT_MINUTES = 5.0
 
@@ -33,31 +38,50 @@ def demo(
 ) -> None:
     """Pretrain a small multilingual model, find its neurons, specialise it, and compare: about 5 minutes."""
     work_alone()
-    recipe = load("demo", overrides, out, seed)
-    from neuronspec.data.quickstart import MEMBERS, fetch_text
+    options = RunOptions(source="demo", overrides=overrides, out=out, seed=seed, threads=threads)
+    recipe = options.load()
+    config = replace(options, changes=_scale(recipe, minutes) | _choose_text(text)).load()
+    if not as_json:
+        _announce(config)
+
     from neuronspec.pipeline.plan import execute_stages
     from neuronspec.pipeline.run import Run
 
-    changes: dict[str, Any] = {
-        f"{key}.updates": max(1, round(section.updates * minutes / DEFAULT_MINUTES))
-        for key, section in (("train", recipe.train), ("continued", recipe.continued))
-    }
-    corpus = f"{(text or fetch_text()).absolute()}!{MEMBERS}"
-    changes["data.train"] = [{"path": corpus, "format": "catalog"}]
-    config = load("demo", overrides, out, seed, threads, changes)
-    if not as_json:
-        note(
-            f"Pretraining on {', '.join([config.pivot, *config.languages])}; then the same training twice more, plain "
-            f"and with specialised neurons. Interrupt whenever you like: the same command goes on. -> {config.out}",
-            err=True,
-        )
     layout = execute_stages(Run(config), force=force)
     print_results(config, layout, as_json)
     if not as_json:
         _print_outlook(layout.model("neuron_specialization"), config.out)
 
 
+def _scale(recipe: Config, minutes: float) -> dict[str, Any]:
+    """Return the recipe's numbers of updates for a training of about so many minutes."""
+    changes = {}
+    for key, section in (("train", recipe.train), ("continued", recipe.continued)):
+        updates = round(section.updates * minutes / DEFAULT_MINUTES)
+        changes[f"{key}.updates"] = max(1, updates)
+    return changes
+
+
+def _choose_text(text: Path | None) -> dict[str, Any]:
+    """Return the corpus of the demo: a file of the user's, or the one that is downloaded."""
+    from neuronspec.data.quickstart import MEMBERS, fetch_text
+
+    archive = (text or fetch_text()).absolute()
+    return {"data.train": [{"path": f"{archive}!{MEMBERS}", "format": "catalog"}]}
+
+
+def _announce(config: Config) -> None:
+    """Say on stderr what will happen, and where."""
+    languages = ", ".join([config.pivot, *config.languages])
+    note(
+        f"Pretraining on {languages}; then the same training twice more, plain and with specialised neurons. Interrupt "
+        f"whenever you like: the same command goes on. -> {config.out}",
+        err=True,
+    )
+
+
 def _print_outlook(model: Path, out: Path) -> None:
+    """Say what the demo shows, and what to try next."""
     note(
         *f"""
 What this was: a model of a few million parameters, a few minutes of training, the short texts of one program's

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import neuronspec
-from neuronspec.cli import analyze, compare, demo, record, run, score, select, stages, translate
+from neuronspec.cli import analyze, compare, demo, prepare, record, report, run, score, select, train, translate
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.terminal import escape
@@ -27,14 +27,14 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
-app.command("prepare")(stages.prepare)
-app.command("train")(stages.train)
+app.command("prepare")(prepare.prepare)
+app.command("train")(train.train)
 app.command("record")(record.record)
 app.command("select")(select.select)
 app.command("analyze")(analyze.analyze)
-app.command("report")(stages.report)
 app.command("translate")(translate.translate)
 app.command("score")(score.score)
+app.command("report")(report.report)
 app.command("compare")(compare.compare)
 
 

@@ -92,6 +92,20 @@ def start_logging(quiet: bool) -> None:
     warnings.showwarning = _show_warning
 
 
+def quiet_libraries() -> None:
+    """Keep the progress bars and notices of other libraries off the terminal: ours is the only one."""
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    if "transformers" not in sys.modules:  # it will see them; importing it would take seconds
+        return
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    logging.disable_default_handler()  # ours prints what is left
+    logging.enable_propagation()
+
+
 class _OneLine(logging.Formatter):
     """Formats a record so that nothing in it passes for another record."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuronspec.cli.console import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads, load, print_table
+from neuronspec.cli.console import print_table
+from neuronspec.cli.options import AsJson, ConfigFile, Force, Out, Overrides, Seed, Threads
 from neuronspec.cli.printing import note, print_json, say
+from neuronspec.cli.runs import RunOptions
 
 if TYPE_CHECKING:
     from neuronspec.config.schema import Config
@@ -21,12 +23,9 @@ def run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every stage of a configuration; what is done already is left alone."""
-    loaded = load(config, overrides, out, seed, threads)
-    from neuronspec.pipeline.plan import execute_stages
-    from neuronspec.pipeline.run import Run
-
-    layout = execute_stages(Run(loaded), force=force)
+    """Run every stage of a configuration, skipping those already done."""
+    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, threads=threads, force=force)
+    loaded, layout = options.run()
     print_results(loaded, layout, as_json)
 
 

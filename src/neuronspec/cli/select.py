@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, Overrides, Seed, load, print_table
+from neuronspec.cli.console import print_table
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed
 from neuronspec.cli.printing import note, print_json, say
+from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def select(
-    source: Annotated[str, typer.Argument(help="A configuration, or where activation counts or masks are.")],
+    source: Annotated[
+        str, typer.Argument(help="A configuration, a run's directory, or where activation counts or masks are.")
+    ],
     overrides: Overrides = None,
     auto_k: Annotated[bool, typer.Option("--auto-k", help="Search for k on the validation text.")] = False,
     compare: Annotated[
@@ -41,116 +46,148 @@ def select(
     """Select the specialised neurons of each task; compare, compose, or randomise masks."""
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
-    curve: Path | None = None
-    place: Path | None = None
-    if (made := _load_made(source, overrides or [], auto_k)) is not None:
+    from neuronspec.config.loading import holds_run
+
+    path = Path(source)
+    if not holds_run(path) and (path.is_dir() or path.suffix == ".safetensors"):
+        selected = _load_files(path, overrides or [], auto_k)
         if out is not None or (seed is not None and not random):
             option = "--out changes nothing here; --to DIR writes the masks" if out else "--seed changes nothing here"
             raise NeuronspecError(f"{source} is no configuration: {option}")
-        masks, already = made
-        place = Path(source) if already else None
     else:
-        changes = {"select.k": "auto"} if auto_k else {}
-        # The seed of a random control is not the run's, which would be trained again.
-        config = load(source, overrides, out, None if random else seed, changes=changes)
-        from neuronspec.neurons.masks import NeuronMasks
-        from neuronspec.pipeline.plan import execute_stages
-        from neuronspec.pipeline.run import Run
-
-        layout = execute_stages(Run(config), until="select", force=force)
-        masks, place = NeuronMasks.from_pretrained(layout.masks), layout.masks
-        curve = layout.curve if layout.curve.is_file() else None
+        run = RunOptions(
+            source=source,
+            overrides=overrides,
+            out=out,
+            seed=None if random else seed,  # that of random masks is not the run's, which would be trained again
+            changes={"select.k": "auto"} if auto_k else {},
+            force=force,
+        )
+        selected = _select_run(run)
 
     work_alone()
     if compare is not None:
-        _show_comparison(masks, compare, as_json)
+        _print_comparison(selected.masks, compare, as_json)
         return
     if compose is not None:
-        masks = masks.zero_shot(None if compose == "all" else compose.split(","), pivot)
+        directions = None if compose == "all" else compose.split(",")
+        selected = SelectedMasks(selected.masks.zero_shot(directions, pivot))
     if random:
-        masks = masks.random(masks, seed or 0)
+        selected = SelectedMasks(selected.masks.random(selected.masks, seed or 0))
     if to is not None:
-        from neuronspec.neurons.filenames import MASKS_FILE
-
-        if (to / MASKS_FILE).exists() and not force:
-            raise NeuronspecError(f"{to / MASKS_FILE} exists: choose another --to, or --force")
-        place = masks.save_pretrained(to).parent
+        selected = _write_masks(selected, to, force)
     elif compose is not None or random:
         raise NeuronspecError("say where to write the masks: --to DIR")
-    _show(masks, place, curve, as_json)
+    _print_masks(selected, as_json)
 
 
-def _load_made(source: str, overrides: list[str], auto_k: bool) -> tuple[NeuronMasks, bool] | None:
-    """Return the masks at a path, or those that its counts give, and whether they are there already."""
-    path = Path(source)
-    if auto_k and (path.is_dir() or path.suffix == ".safetensors"):
+@dataclass(frozen=True)
+class SelectedMasks:
+    """Masks, and what is known about them.
+
+    Attributes:
+        masks: The masks.
+        place: Where they are stored, if they are.
+        curve: What the search for k found, as JSON values, if there was one.
+    """
+
+    masks: NeuronMasks
+    place: Path | None = None
+    curve: dict[str, Any] | None = None
+
+
+def _load_files(place: Path, overrides: list[str], auto_k: bool) -> SelectedMasks:
+    """Return masks from a file, or those that stored counts select."""
+    if auto_k:
         raise NeuronspecError("--auto-k needs a configuration: its model and its validation text")
-    if not path.is_dir() and path.suffix != ".safetensors":
-        return None
-    from neuronspec.neurons.counts import ActivationCounts
-    from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
+    from neuronspec.neurons.mask_sources import find_kind
     from neuronspec.neurons.masks import NeuronMasks
 
-    if (path / COUNTS_FILE).is_file() or path.name == COUNTS_FILE:
-        from neuronspec.config.loading import load_sections
-        from neuronspec.pipeline.stages.select import select_masks
-
-        sections = load_sections(overrides, "record", "select")
-        if fixed := sorted(sections.record.model_fields_set):
-            raise NeuronspecError(f"record.{fixed[0]} decides what is counted: it changes nothing in {path}")
-        selection = sections.select
-        if selection.k == "auto":
-            raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
-        return select_masks(selection, ActivationCounts.load(path), selection.k), False
-    if (path / MASKS_FILE).is_file() or path.suffix == ".safetensors":
-        if overrides:
-            raise NeuronspecError(f"{path} holds masks, which are selected already: {overrides[0]} changes nothing")
-        return NeuronMasks.from_pretrained(path), True
-    if path.is_dir():
-        inside = [str(path / name) for name in ("select", "record") if (path / name).is_dir()]
-        hint = f" (did you mean {' or '.join(inside)}?)" if inside else ""
-        raise NeuronspecError(f"{path} holds neither activation counts nor masks, and is no configuration{hint}")
-    return None
+    if find_kind(place) == "counts":
+        return SelectedMasks(_select_from_counts(place, overrides))
+    if overrides:
+        raise NeuronspecError(f"{place} holds masks, which are selected already: {overrides[0]} changes nothing")
+    return SelectedMasks(NeuronMasks.from_pretrained(place), place)
 
 
-def _show(masks: NeuronMasks, place: Path | None, curve: Path | None, as_json: bool) -> None:
-    sparsity = {
-        layer: dict(zip(masks.tasks, values.tolist(), strict=True)) for layer, values in masks.sparsity().items()
-    }
-    searched = json.loads(curve.read_text(encoding="utf-8")) if curve is not None else None
+def _select_from_counts(place: Path, overrides: list[str]) -> NeuronMasks:
+    """Return the masks that stored counts select."""
+    from neuronspec.config.loading import load_sections
+    from neuronspec.neurons.counts import ActivationCounts
+    from neuronspec.neurons.mask_sources import select_masks
+
+    sections = load_sections(overrides, "record", "select")
+    recorded = sorted(sections.record.model_fields_set)
+    if recorded:
+        raise NeuronspecError(f"record.{recorded[0]} decides what is counted: it changes nothing in {place}")
+    settings = sections.select
+    if settings.k == "auto":
+        raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
+    return select_masks(settings, ActivationCounts.load(place), settings.k)
+
+
+def _select_run(options: RunOptions) -> SelectedMasks:
+    """Select the neurons of a run."""
+    _, layout = options.run("select")
+    from neuronspec.neurons.masks import NeuronMasks
+
+    curve = json.loads(layout.curve.read_text(encoding="utf-8")) if layout.curve.is_file() else None
+    return SelectedMasks(NeuronMasks.from_pretrained(layout.masks), layout.masks, curve)
+
+
+def _write_masks(selected: SelectedMasks, directory: Path, force: bool) -> SelectedMasks:
+    """Write masks, and return them with their new place."""
+    from neuronspec.neurons.filenames import MASKS_FILE
+
+    if (directory / MASKS_FILE).exists() and not force:
+        raise NeuronspecError(f"{directory / MASKS_FILE} exists: choose another --to, or --force")
+    place = selected.masks.save_pretrained(directory).parent
+    return replace(selected, place=place)
+
+
+def _print_masks(selected: SelectedMasks, as_json: bool) -> None:
+    """Print the share of neurons that each mask switches off, by layer, and how k was found."""
+    masks, curve = selected.masks, selected.curve
+    sparsity = {}
+    for layer, values in masks.sparsity().items():
+        sparsity[layer] = dict(zip(masks.tasks, values.tolist(), strict=True))
+
     if as_json:
-        auto_k = {"auto_k": searched} if searched is not None else {}
+        auto_k = {"auto_k": curve} if curve is not None else {}
         print_json({"sparsity": sparsity, "signature": masks.signature, **auto_k})
         return
-    if searched is not None:
-        print_table(_tabulate_curve(searched))
+    if curve is not None:
+        print_table(_tabulate_curve(curve))
     say(repr(masks))
-    for layer, values in sparsity.items():
-        say(f"{layer}: {100 * sum(values.values()) / len(values):.1f} % off")
-    note(f"the masks are in {place}" if place is not None else "nothing is written: give --to DIR")
+    for layer, shares in sparsity.items():
+        say(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} % off")
+    note(f"the masks are in {selected.place}" if selected.place is not None else "nothing is written: give --to DIR")
 
 
-def _tabulate_curve(curve: dict[str, object]) -> Table:
+def _tabulate_curve(curve: dict[str, Any]) -> Table:
+    """Return a table of the search for k, a row for each k that was tried."""
     from neuronspec.comparison.cells import Cell
     from neuronspec.comparison.tables import Table
 
     points = curve["curve"]
-    assert isinstance(points, list)
     full = points[-1]["loss"]
-    rows = [
-        [
+    rows = []
+    for point in points:
+        chosen = "chosen" if point["k"] == curve["chosen"] else ""
+        change = 100 * (point["loss"] / full - 1)
+        row = [
             Cell(point["k"], 3),
             Cell(point["loss"], 4),
-            Cell(100 * (point["loss"] / full - 1), 2),
+            Cell(change, 2),
             Cell(100 * point["sparsity"]),
-            Cell("chosen" if point["k"] == curve["chosen"] else ""),
+            Cell(chosen),
         ]
-        for point in points
-    ]
+        rows.append(row)
     return Table("Validation loss of the masked, untrained model", ["k", "loss", "change %", "neurons off %", ""], rows)
 
 
-def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
+def _print_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
+    """Print how masks overlap with other masks for the same tasks."""
     from neuronspec.neurons.mask_comparison import compare_masks
     from neuronspec.neurons.masks import NeuronMasks
 
@@ -162,17 +199,14 @@ def _show_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
 
 
 def _tabulate_comparison(comparison: Comparison, other: str) -> Table:
+    """Return a table of the overlaps and sizes, a row for each layer."""
     from neuronspec.comparison.cells import Cell
     from neuronspec.comparison.tables import Table
 
-    rows = [
-        [
-            Cell(layer),
-            Cell(float(comparison.iou[layer].mean()), 3),
-            Cell(float(comparison.iou[layer].min()), 3),
-            *(Cell(100 * float(share)) for share in comparison.sizes[layer].mean(axis=1)),
-        ]
-        for layer in comparison.layers
-    ]
+    rows = []
+    for layer in comparison.layers:
+        overlap = comparison.iou[layer]
+        shares = [Cell(100 * float(share)) for share in comparison.sizes[layer].mean(axis=1)]
+        rows.append([Cell(layer), Cell(float(overlap.mean()), 3), Cell(float(overlap.min()), 3), *shares])
     header = ["layer", "mean IoU", "lowest IoU", "on here %", "on there %"]
     return Table(f"The same tasks' neurons here and in {other} ({len(comparison.tasks)} tasks)", header, rows)

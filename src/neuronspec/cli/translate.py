@@ -4,54 +4,27 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.console import AsJson, Force, Out, load, quiet_libraries
-from neuronspec.cli.printing import note, print_data, print_json
-from neuronspec.cli.reading import SourcePrefixOption, TooLongChoice, TooLongOption
+from neuronspec.cli.options import AsJson, Force, Out
+from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
+from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.texts import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
+from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, resolve_engine
 
 if TYPE_CHECKING:
-    from neuronspec.config.sections import TooLong
-    from neuronspec.models.codec import TextCodec
-    from neuronspec.translation.engines import Decode
+    from neuronspec.translation.rows import Row
+    from neuronspec.translation.systems import TranslationSystem
 
-ENGINES = ("transformers", "ctranslate2")
-
-
-@dataclass(frozen=True)
-class System:
-    """What translates: a model, its masks, and how it decodes."""
-
-    model: str
-    masks: Path | None
-    dense: bool
-    pivot: str
-    beams: int
-    engine: str
-    compute_type: str
-    early_stopping: bool | None
-    too_long: TooLong
-    source_prefix: str | None
-
-    @property
-    def options(self) -> dict[str, object]:
-        """The options of decoding, as the section `translation` of a configuration has them."""
-        return {
-            "beams": self.beams,
-            "engine": self.engine,
-            "compute_type": self.compute_type,
-            "early_stopping": self.early_stopping,
-            "too_long": self.too_long,
-        }
+BEAMS = 5
 
 
 def translate(
@@ -74,10 +47,10 @@ def translate(
     ] = None,
     dense: Annotated[bool, typer.Option("--dense", help="Without masks, even where the model has some.")] = False,
     pivot: Annotated[str, typer.Option("--pivot", help="For zero-shot masks: what trained directions share.")] = "en",
-    beams: Annotated[int, typer.Option(min=1, help="Beam size.")] = 5,
+    beams: Annotated[int, typer.Option(min=1, help="Beam size.")] = BEAMS,
     engine: Annotated[
         str, typer.Option(help="What decodes: transformers, or ctranslate2 (ct2 for short; an extra).")
-    ] = ENGINES[0],
+    ] = DEFAULT_ENGINE,
     compute_type: Annotated[str, typer.Option(help="The precision of ctranslate2: int8, float16 ...")] = "default",
     early_stopping: Annotated[
         bool | None,
@@ -107,206 +80,193 @@ def translate(
     as_json: AsJson = False,
 ) -> None:
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
-    from neuronspec.config.sections import spell_engine
-
-    words, engine = what or [], str(spell_engine(engine))
+    words = what or []
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
-    if model is None:
-        changed = (beams, engine, compute_type, early_stopping, too_long, source_prefix)
-        if masks or dense or source or target or changed != (5, ENGINES[0], "default", None, TooLongChoice.cut, None):
-            raise NeuronspecError(
-                "these options need --model; for a run, change its configuration: translate.beams=5, "
-                "translate.too_long=skip, model.source_prefix=..."
-            )
-        from neuronspec.pipeline.plan import execute_stages
-        from neuronspec.pipeline.run import Run
-
-        directory = execute_stages(Run(load(words[0], words[1:], out)), until="translate", force=force).out
-        note(f"the translations are in {directory / 'translate'}")
-        return
-    if out is not None:
-        raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
-    if engine not in ENGINES:
-        raise NeuronspecError(f"there is no engine {engine!r}: give one of {', '.join(ENGINES)}")
-    if compute_type != "default" and engine == ENGINES[0]:
-        raise NeuronspecError("--compute-type is for --engine ctranslate2")
-    if as_json and target is not None:
-        raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
-    system = System(
+    options = TranslateOptions(
         model=model,
         masks=masks,
         dense=dense,
         pivot=pivot,
         beams=beams,
-        engine=engine,
+        engine=resolve_engine(engine),
         compute_type=compute_type,
         early_stopping=early_stopping,
-        too_long=too_long.value,
+        too_long=too_long,
         source_prefix=source_prefix,
+        source=source,
+        target=target,
+        as_json=as_json,
     )
+    if model is None:
+        options.check_unused()
+        _translate_run(RunOptions(source=words[0], overrides=words[1:], out=out, force=force))
+        return
+
+    if out is not None:
+        raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
+    options.check()
     if target is not None and "{" in str(target):
-        _translate_grid(system, words, source, target, force)
+        _translate_grid(options, words, target, force)
         return
 
     work_alone()
-    _translate_lines(system, words, source, target, as_json)
+    _translate_lines(options, words)
 
 
-def _translate_lines(system: System, words: list[str], source: Path | None, target: Path | None, as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions:
+    """Options that need `--model`: what translates, and what it reads and writes."""
+
+    model: str | None
+    masks: Path | None
+    dense: bool
+    pivot: str
+    beams: int
+    engine: str
+    compute_type: str
+    early_stopping: bool | None
+    too_long: TooLongChoice
+    source_prefix: str | None
+    source: Path | None
+    target: Path | None
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse options that do not go together, before anything is imported that takes seconds.
+
+        Raises:
+            NeuronspecError: If the engine is unknown, or an option would change nothing.
+        """
+        if self.compute_type != "default" and "compute_type" not in ENGINES[self.engine].options:
+            able = " or ".join(name for name, engine in ENGINES.items() if "compute_type" in engine.options)
+            raise NeuronspecError(f"--compute-type is for --engine {able}")
+        if self.as_json and self.target is not None:
+            raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
+
+    def check_unused(self) -> None:
+        """Refuse options that change nothing in a run.
+
+        Raises:
+            NeuronspecError: If there is one.
+        """
+        places = (self.masks, self.dense, self.source, self.target)
+        decoding = (self.beams, self.engine, self.compute_type, self.early_stopping, self.too_long, self.source_prefix)
+        if any(places) or decoding != (BEAMS, DEFAULT_ENGINE, "default", None, TooLongChoice.cut, None):
+            raise NeuronspecError(
+                "these options need --model; for a run, change its configuration: translate.beams=5, "
+                "translate.too_long=skip, model.source_prefix=..."
+            )
+
+    def describe_system(self) -> TranslationSystem:
+        """Return what translates."""
+        assert self.model is not None
+        quiet_libraries()
+        check_directory(self.model)  # before what loads it is imported, which takes seconds
+        from neuronspec.translation.systems import TranslationSystem
+
+        return TranslationSystem(
+            model=self.model,
+            masks=self.masks,
+            dense=self.dense,
+            pivot=self.pivot,
+            beams=self.beams,
+            engine=self.engine,
+            compute_type=self.compute_type,
+            early_stopping=self.early_stopping,
+            too_long=self.too_long.value,
+            source_prefix=self.source_prefix,
+        )
+
+
+def _translate_run(options: RunOptions) -> None:
+    """Translate the test text of a run with all of its systems."""
+    _, layout = options.run("translate")
+    note(f"the translations are in {layout.out / 'translate'}")
+
+
+def _translate_grid(options: TranslateOptions, words: list[str], target: Path, force: bool) -> None:
+    """Translate the files of a grid of directions."""
+    if options.source is None:
+        raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
+    system = options.describe_system()
+    from neuronspec.translation.grid import plan_grid, translate_grid_files
+
+    grid = plan_grid(words, options.source, target)
+    translate_grid_files(system, grid, force=force)
+    note(f"{len(grid.tasks)} directions are in {target}")
+
+
+def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
     """Translate the sentences of the command line, of a file, or of standard input."""
-    rows = list(_read_rows(words[0], words[1:], source))
-    if not rows and source is not None:
-        raise NeuronspecError(f"{source} is empty; expected one sentence a line")
+    rows = _read_rows(words[0], words[1:], options.source)
+    if not rows and options.source is not None:
+        raise NeuronspecError(f"{options.source} is empty; expected one sentence a line")
     if not rows:
         return
-    if target is not None:
-        _check_targets([target], [source] if source is not None else [])
-    sentences, tasks = [sentence for _, sentence in rows], [task for task, _ in rows]
-    with _open(system, sorted(set(tasks))) as (decode, codec):
-        if target is None:
-            for sentence, translation in zip(sentences, decode(sentences, tasks), strict=True):
-                _print(sentence, translation, as_json)
-            return
 
-        from neuronspec.progress import show_progress
-        from neuronspec.translation.resumable_files import translate_file
-        from neuronspec.translation.sources import check_sources
-
-        check_sources(codec, sentences, tasks, system.too_long, str(source or "standard input"))
-        with show_progress("translating", len(rows)) as advance:
-            windowed = functools.partial(decode, advance=advance, quiet=True)
-            translate_file(windowed, sentences, tasks, target, _describe(system), advance)
-        note(f"{len(rows)} translations are in {target}")
-
-
-def _print(sentence: str, translation: str, as_json: bool) -> None:
-    """Print a translation on one line, so that lines out are lines in."""
-    if as_json:
-        print_json({"source": sentence, "translation": translation}, indent=None)
+    if options.target is None:
+        _print_translations(options, rows)
     else:
-        print_data(" ".join(translation.splitlines()))
+        _write_translations(options, rows, options.target)
 
 
-def _translate_grid(system: System, words: list[str], source: Path | None, target: Path, force: bool) -> None:
-    """Translate the files of a grid of directions, this process' share of them."""
+def _read_rows(direction: str, sentences: list[str], source: Path | None) -> list[Row]:
+    """Return the direction and the text of every sentence, from the arguments, a file, or standard input."""
     from neuronspec.data.streams import read_lines
-    from neuronspec.data.templates import fill_template, list_grid
-    from neuronspec.processes import join_processes
-    from neuronspec.translation.grid import translate_grid
-    from neuronspec.translation.sources import check_sources
+    from neuronspec.translation.rows import make_rows
 
     if source is None:
-        raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
-    tasks = list_grid(words)
-    targets = {task: fill_template(target, task, "tgt") for task in tasks}
-    if len({*targets.values()}) < len(tasks):
-        raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
-    processes = join_processes()
-    own = tasks[processes.process_index :: processes.num_processes]
-    places = {task: fill_template(source, task, "src") for task in own}
-    texts = {place: list(read_lines(place)) for place in dict.fromkeys(places.values())}
-    for place, lines in texts.items():
-        if not lines:
-            raise NeuronspecError(f"{place} is empty; expected one sentence a line")
-    _check_targets(targets.values(), [fill_template(source, task, "src") for task in tasks])
-    if force:
-        for task in own:
-            targets[task].unlink(missing_ok=True)
-    with _open(system, own) as (decode, codec):
-        codec.formats(tasks)  # all of them, although this process may translate a part only
-        for task, place in places.items():
-            check_sources(codec, texts[place], [task] * len(texts[place]), system.too_long, str(place))
-        translate_grid(decode, {task: texts[place] for task, place in places.items()}, targets, _describe(system))
-    processes.wait_for_everyone()
-    note(f"{len(tasks)} directions are in {target}")
+        lines = sentences or _read_standard_input()
+        return make_rows(direction, lines, "standard input")
+    if sentences:
+        raise NeuronspecError(f"give sentences or --input {source}, not both")
+    return make_rows(direction, read_lines(source), str(source))
 
 
-def _check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Refuse to write where something else than a file is, or over what is translated."""
-    read = {source.resolve() for source in sources}
-    for target in targets:
-        if target.resolve() in read:
-            raise NeuronspecError(f"{target} is read from: choose another --to")
-        if target.exists() and not target.is_file():
-            raise NeuronspecError(f"{target} is no file: choose another --to")
-
-
-def _describe(system: System) -> list[object]:
-    """Return what decides a system's translations, its files by their names, sizes and times."""
-    places = [Path(system.model), *([system.masks] if system.masks is not None else [])]
-    found = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
-    files = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found if file.is_file()]
-    return [system.model, system.dense, system.pivot, system.options, system.source_prefix, files]
-
-
-def _read_rows(direction: str, sentences: list[str], source: Path | None) -> Iterator[tuple[str, str]]:
-    """Yield the direction and the text of every sentence, of the arguments, a file, or standard input."""
-    from neuronspec.data.streams import read_lines
+def _read_standard_input() -> Iterator[str]:
+    """Yield the lines of standard input; a lone carriage return ends no line."""
     from neuronspec.data.text_encoding import decode_text
 
-    place = str(source) if source is not None else "standard input"
-    if source is not None and sentences:
-        raise NeuronspecError(f"give sentences or --input {source}, not both")
-    if sentences:
-        lines: Iterable[str] = sentences
-    elif source is not None:
-        lines = read_lines(source)
-    else:
-        if sys.stdin is None:  # closed by whoever started the command
-            raise NeuronspecError("standard input is closed: give sentences, or --input FILE")
-        raw = sys.stdin.buffer.read().removesuffix(b"\n")
-        pieces = raw.split(b"\n") if raw else []
-        lines = (decode_text(line.removesuffix(b"\r"), place, number) for number, line in enumerate(pieces, 1))
-    if direction == "-":
-        yield from _split_rows(lines, place)
-    else:
-        yield from ((direction, line) for line in lines)
+    if sys.stdin is None:  # closed by whoever started the command
+        raise NeuronspecError("standard input is closed: give sentences, or --input FILE")
+    raw = sys.stdin.buffer.read().removesuffix(b"\n")
+    pieces = raw.split(b"\n") if raw else []
+    for number, line in enumerate(pieces, 1):
+        yield decode_text(line.removesuffix(b"\r"), "standard input", number)
 
 
-def _split_rows(lines: Iterable[str], place: str) -> Iterator[tuple[str, str]]:
-    """Yield the direction and the text of lines that name it; a blank line, which names none, has that of another."""
-    from neuronspec.data.normalization import is_empty
+def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
+    """Print a line for each sentence."""
+    system = options.describe_system()
+    from neuronspec.translation.systems import open_system
 
-    rows: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, 1):
-        task, tab, sentence = line.partition("\t")
-        if tab:
-            rows.append((task, sentence))
-        elif is_empty(line):
-            rows.append(("", line))
+    sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
+    with open_system(system, sorted(set(tasks))) as (decode, _):
+        translations = decode(sentences, tasks)
+    for sentence, translation in zip(sentences, translations, strict=True):
+        if options.as_json:
+            print_json({"source": sentence, "translation": translation}, indent=None)
         else:
-            raise NeuronspecError(f"{place}:{number}: expected a direction, a tab and a sentence: {line[:40]!r}")
-
-    named = next((task for task, _ in rows if task), None)
-    if rows and named is None:
-        raise NeuronspecError(f"{place} holds no direction: expected a direction, a tab and a sentence on each line")
-    yield from ((task or str(named), sentence) for task, sentence in rows)
+            print_data(" ".join(translation.splitlines()))  # lines out are lines in
 
 
-@contextmanager
-def _open(system: System, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCodec]]:
-    """Yield what translates with a system, with masks for all of the tasks, and how its model wants its text."""
-    quiet_libraries()
-    check_directory(system.model)
-    from neuronspec.config.sections import Translation
-    from neuronspec.methods.saved import attach_masks, attach_saved
-    from neuronspec.models.codec import TextCodec
-    from neuronspec.models.loading import load_model, load_tokenizer
-    from neuronspec.neurons.masks import NeuronMasks
-    from neuronspec.processes import join_processes
-    from neuronspec.translation.engines import open_engine
+def _write_translations(options: TranslateOptions, rows: list[Row], target: Path) -> None:
+    """Write a line for each sentence into a file; an interrupted call resumes."""
+    from neuronspec.translation.rows import check_targets
 
-    model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
-    if system.source_prefix is not None:
-        model.config.source_prefix = system.source_prefix
-    if not system.dense and system.masks is not None:
-        attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
-    elif not system.dense:
-        attach_saved(model, Path(system.model), tasks, system.pivot)
-    model.to(join_processes().device)
-    options = Translation.model_validate(system.options)
-    codec = TextCodec(tokenizer, model.config, fixed_tables=options.engine == "ctranslate2")
-    codec.formats(tasks)
-    with open_engine(model, tokenizer, options) as decode:
-        yield decode, codec
+    check_targets([target], [options.source] if options.source is not None else [])
+    system = options.describe_system()
+    from neuronspec.progress import show_progress
+    from neuronspec.translation.resumable_files import translate_file
+    from neuronspec.translation.sources import check_sources
+    from neuronspec.translation.systems import open_system
+
+    sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
+    place = str(options.source or "standard input")
+    with open_system(system, sorted(set(tasks))) as (decode, codec):
+        check_sources(codec, sentences, tasks, system.too_long, place)
+        with show_progress("translating", len(rows)) as advance:
+            windowed = functools.partial(decode, advance=advance, quiet=True)
+            translate_file(windowed, sentences, tasks, target, system.describe(), advance)
+    note(f"{len(rows)} translations are in {target}")

@@ -18,6 +18,7 @@ from neuronspec.languages import split_direction, suggest_language
 
 logger = logging.getLogger(__name__)
 
+STORED_CONFIG = Path("stages", "config.yaml")  # below the directory of a run
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
 
 
@@ -30,7 +31,7 @@ def load_config(
     """Read a configuration, apply `key=value` overrides, and check all of it at once.
 
     Args:
-        source: a YAML file, or the name of a recipe that ships with the package (`demo`).
+        source: A YAML file, the name of a shipped recipe (`demo`), or the directory of an earlier run.
         overrides: `dotted.key=value`; the value is read as YAML.
         changes: `dotted.key` -> value, after the overrides.
         method_options: the options class of every known method, to check `methods` with.
@@ -41,8 +42,10 @@ def load_config(
     Raises:
         NeuronspecError: the file is missing or not YAML, or it has problems: all of them are named.
     """
-    path = find_recipe(source)
+    path = find_config(source)
     values = _parse_yaml(path)
+    if path == Path(source) / STORED_CONFIG:
+        values["out"] = str(source)  # the directory may have been moved
     for override in overrides:
         _apply_override(values, *_parse_override(override))
     for key, value in (changes or {}).items():
@@ -132,15 +135,22 @@ def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
         raise NeuronspecError("; ".join(_explain(error, NeuronSections))) from error
 
 
-def find_recipe(source: Path | str) -> Path:
-    """Return the path of a configuration file or of a shipped recipe.
+def holds_run(place: Path) -> bool:
+    """Return whether a directory is the output of a run, whose configuration is in it."""
+    return (place / STORED_CONFIG).is_file()
+
+
+def find_config(source: Path | str) -> Path:
+    """Return the path of a configuration file, of a shipped recipe, or of the configuration in a run's directory.
 
     Raises:
-        NeuronspecError: there is neither.
+        NeuronspecError: If there is none.
     """
     path = Path(source)
     if path.is_file():
         return path
+    if holds_run(path):
+        return path / STORED_CONFIG
     folder = _SHIPPED
     recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
     if recipe.is_file() and path.parent == Path():
@@ -148,7 +158,7 @@ def find_recipe(source: Path | str) -> Path:
     known = [file.stem for file in sorted(folder.glob("*.yaml"))]
     raise NeuronspecError(
         f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
-        f"give a YAML file or one of the recipes {', '.join(known)}"
+        f"give a YAML file, the directory of a run, or one of the recipes {', '.join(known)}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuronspec.config.loading import STORED_CONFIG
 from neuronspec.names import child
 
 PRETRAINED = "pretrained"
@@ -27,7 +28,7 @@ class Layout:
     @property
     def config(self) -> Path:
         """The configuration as it was resolved."""
-        return self.out / "stages" / "config.yaml"
+        return self.out / STORED_CONFIG
 
     def record(self, stage: str) -> Path:
         """The record of what a stage was made from."""

@@ -49,10 +49,6 @@ def open_run(
         NeuronspecError: If there is no such configuration, or it has problems; all of them are named.
     """
     changes = dict(changes or {})
-    stored = Layout(Path(source)).config
-    if stored.is_file():
-        changes.setdefault("out", str(source))  # it may have been moved
-        source = stored
     if out is not None:
         changes["out"] = str(out)
     return Run(load_config(source, overrides, method_options(), changes))

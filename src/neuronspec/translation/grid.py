@@ -3,11 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from neuronspec.data.streams import read_lines
+from neuronspec.data.templates import fill_template, list_grid
+from neuronspec.errors import NeuronspecError
+from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.translation.engines import Decode
 from neuronspec.translation.resumable_files import translate_file
+from neuronspec.translation.rows import check_targets
+from neuronspec.translation.sources import check_sources
+from neuronspec.translation.systems import TranslationSystem, open_system
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridFiles:
+    """The files of a grid of directions.
+
+    Attributes:
+        sources: File of the sentences of each direction.
+        targets: File of the translations of each direction.
+    """
+
+    sources: Mapping[str, Path]
+    targets: Mapping[str, Path]
+
+    @property
+    def tasks(self) -> list[str]:
+        """All directions of the grid."""
+        return list(self.targets)
+
+
+def plan_grid(words: list[str], source: Path, target: Path) -> GridFiles:
+    """Return the files of a grid.
+
+    Args:
+        words: Directions, or languages, every pair of which is a direction.
+        source: Template of the files to translate: `flores.{src}`.
+        target: Template of the files to write: `out/{task}.txt`.
+
+    Raises:
+        NeuronspecError: If there is no direction, or two directions have the same target.
+    """
+    tasks = list_grid(words)
+    targets = {task: fill_template(target, task, "tgt") for task in tasks}
+    if len({*targets.values()}) < len(tasks):
+        raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
+    sources = {task: fill_template(source, task, "src") for task in tasks}
+    return GridFiles(sources=sources, targets=targets)
+
+
+def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: bool = False) -> None:
+    """Translate the files of a grid, this process' share of them, and wait for the other processes.
+
+    Args:
+        system: Model, masks and options.
+        grid: Files to translate and to write.
+        force: Whether to translate again what is translated already.
+
+    Raises:
+        NeuronspecError: If a file is missing, empty or unsuitable, or the model cannot do one of the directions.
+    """
+    processes = join_processes()
+    own = grid.tasks[processes.process_index :: processes.num_processes]
+    texts = _read_texts([grid.sources[task] for task in own])
+    sentences = {task: texts[grid.sources[task]] for task in own}
+
+    check_targets(grid.targets.values(), grid.sources.values())
+    if force:
+        for task in own:
+            grid.targets[task].unlink(missing_ok=True)
+
+    with open_system(system, own) as (decode, codec):
+        codec.formats(grid.tasks)  # all of them, although this process may translate only some
+        for task, lines in sentences.items():
+            check_sources(codec, lines, [task] * len(lines), system.too_long, str(grid.sources[task]))
+        translate_grid(decode, sentences, grid.targets, system.describe())
+    processes.wait_for_everyone()
+
+
+def _read_texts(paths: Sequence[Path]) -> dict[Path, list[str]]:
+    """Return the lines of each file; a file of several directions is read once."""
+    texts = {path: list(read_lines(path)) for path in dict.fromkeys(paths)}
+    for path, lines in texts.items():
+        if not lines:
+            raise NeuronspecError(f"{path} is empty; expected one sentence a line")
+    return texts
 
 
 def translate_grid(

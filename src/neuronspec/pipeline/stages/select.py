@@ -6,10 +6,9 @@ import functools
 
 from transformers import PreTrainedModel
 
-from neuronspec.config.sections import Selection
 from neuronspec.files import write_json
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.mask_sources import select_masks
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
@@ -38,19 +37,6 @@ def execute(run: Run) -> None:
     counts, settings = run.load_counts(), run.config.select
     k = _search_k(run, counts) if settings.k == "auto" else settings.k
     select_masks(settings, counts, k).save_pretrained(run.layout.masks)
-
-
-def select_masks(settings: Selection, counts: ActivationCounts, k: float) -> NeuronMasks:
-    """Return the masks that the section `select` gives for this k."""
-    return NeuronMasks.from_counts(
-        counts,
-        k,
-        encoder_k=settings.encoder_k,
-        decoder_k=settings.decoder_k,
-        layer_k=settings.layer_k,
-        rule=settings.rule,
-        **settings.options,
-    )
 
 
 def _search_k(run: Run, counts: ActivationCounts) -> float:

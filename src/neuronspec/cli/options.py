@@ -1,0 +1,45 @@
+"""Options and arguments that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import refuse_links
+
+ConfigFile = Annotated[
+    str, typer.Argument(help="A YAML file, the name of a recipe that ships (demo), or the directory of an earlier run.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration: train.updates=500."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Do the work again even if it is done.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of everything that is made.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
+    """Refuse to write results where something exists, or with `--force` where something other than such results is.
+
+    Args:
+        out: Directory to be written.
+        force: Whether results may be replaced.
+        is_own: Returns whether an entry of the directory is one of these results.
+
+    Raises:
+        NeuronspecError: If the place is taken.
+    """
+    if not out.exists():
+        return
+    refuse_links(out)
+    if not force:
+        raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
+    if not out.is_dir() or not all(map(is_own, out.iterdir())):
+        raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")

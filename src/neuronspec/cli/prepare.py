@@ -1,0 +1,16 @@
+"""`neuronspec prepare`: text, vocabulary and tokens of a run."""
+
+from __future__ import annotations
+
+from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed
+from neuronspec.cli.printing import note
+from neuronspec.cli.runs import RunOptions
+
+
+def prepare(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+) -> None:
+    """Read the text, learn the vocabulary, and encode the text."""
+    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
+    _, layout = options.run("prepare")
+    note(f"text, vocabulary and tokens are in {layout.out}")

@@ -1,0 +1,21 @@
+"""`neuronspec report`: the tables and findings of a run."""
+
+from __future__ import annotations
+
+from neuronspec.cli.options import AsJson, ConfigFile, Force, Out, Overrides, Seed
+from neuronspec.cli.run import print_results
+from neuronspec.cli.runs import RunOptions
+
+
+def report(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the tables and the summary of a run from its scores."""
+    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
+    loaded, layout = options.run("report")
+    print_results(loaded, layout, as_json)

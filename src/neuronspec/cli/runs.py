@@ -1,0 +1,87 @@
+"""Runs as the command line names them: a configuration, changes to it, and the stages to run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronspec.cli.printing import quiet_libraries
+
+if TYPE_CHECKING:
+    from neuronspec.config.schema import Config
+    from neuronspec.config.sections import Section
+    from neuronspec.pipeline.layout import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that name a run and change its configuration.
+
+    Attributes:
+        source: YAML file, name of a recipe, or directory of an earlier run.
+        overrides: `key=value` changes of the command line.
+        out: Directory of the run; the configuration's if not given.
+        seed: Seed of the run; the configuration's if not given.
+        threads: Number of CPU threads; the configuration's if not given.
+        changes: Changes that other options make, by dotted key, after the overrides.
+        force: Whether stages that are done are run again.
+    """
+
+    source: str
+    overrides: Sequence[str] | None = None
+    out: Path | None = None
+    seed: int | None = None
+    threads: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    force: bool = False
+
+    def load(self) -> Config:
+        """Return the configuration with all changes.
+
+        Raises:
+            NeuronspecError: If there is none, or it has problems.
+        """
+        from neuronspec.config.loading import load_config
+
+        quiet_libraries()
+        options = {"out": None if self.out is None else str(self.out), "seed": self.seed, "threads": self.threads}
+        given = {key: value for key, value in options.items() if value is not None}
+        return load_config(self.source, self.overrides or (), _MethodOptions(), {**given, **self.changes})
+
+    def run(self, stage: str | None = None, *, only: str | None = None) -> tuple[Config, Layout]:
+        """Run one stage after what it needs, or every stage; return the configuration and where everything is.
+
+        Args:
+            stage: Name of the last stage to run; all of them if not given.
+            only: Member of a group of stages: a method of `train`.
+
+        Raises:
+            NeuronspecError: If the configuration has problems, there is no such stage, or a stage fails.
+        """
+        config = self.load()  # before the pipeline is imported, which takes seconds
+        from neuronspec.pipeline.plan import execute_stages
+        from neuronspec.pipeline.run import Run
+
+        return config, execute_stages(Run(config), until=stage, only=only, force=self.force)
+
+
+class _MethodOptions(Mapping[str, "type[Section]"]):
+    """The options of every method, whose modules are imported only when a configuration with methods is checked."""
+
+    @functools.cached_property
+    def _options(self) -> Mapping[str, type[Section]]:
+        from neuronspec.methods import method_options
+
+        return method_options()
+
+    def __getitem__(self, name: str) -> type[Section]:
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)

@@ -1,0 +1,31 @@
+"""`neuronspec train`: the model of a run, or one of its methods."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, Threads
+from neuronspec.cli.printing import note
+from neuronspec.cli.runs import RunOptions
+
+
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    method: Annotated[
+        str | None,
+        typer.Option("-m", "--method", help="Continue training with this method of the configuration."),
+    ] = None,
+    out: Out = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Train the model, or with --method continue to train it."""
+    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, threads=threads, force=force)
+    _, layout = options.run("train", only=method)
+    from neuronspec.pipeline.layout import PRETRAINED
+
+    note(f"the model is in {layout.model(method or PRETRAINED)}")

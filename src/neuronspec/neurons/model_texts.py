@@ -1,0 +1,102 @@
+"""A model and the texts of its tasks, read from files: what recording and analysis need outside of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config.columns import Columns
+from neuronspec.config.sections import TooLong
+from neuronspec.data.corpora import guess_format, read_pairs
+from neuronspec.data.normalization import is_empty
+from neuronspec.data.streams import read_lines
+from neuronspec.data.task_format import special_ids
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import split_direction
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.processes import join_processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTexts:
+    """A model with the text of each of its tasks.
+
+    Attributes:
+        model: Model, on the device that this process uses.
+        tokenizer: Tokenizer of the model.
+        texts: Text of each task: (source, target) pairs for an encoder-decoder, lines for any other model.
+        too_long: Treatment of text that is longer than the model can read.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    texts: Mapping[str, list[Any]]
+    too_long: TooLong = "cut"
+
+    def find_special(self, kinds: Collection[str]) -> list[int]:
+        """Return the ids of the tokens that surround the texts.
+
+        Args:
+            kinds: Kinds of such tokens: `tags`, `end_of_sentence`, or both.
+        """
+        if self.model.config.is_encoder_decoder:
+            formats = TextCodec(self.tokenizer, self.model.config).formats(self.texts)
+            return special_ids(formats.values(), kinds)
+
+        # A decoder-only model has no language tags.
+        end = self.tokenizer.eos_token_id
+        return [end] if "end_of_sentence" in kinds and end is not None else []
+
+
+def load_model_texts(
+    name: str,
+    files: Mapping[str, str],
+    *,
+    columns: Columns | None = None,
+    source_prefix: str | None = None,
+    too_long: TooLong = "cut",
+) -> ModelTexts:
+    """Load a model and read the texts of its tasks.
+
+    Args:
+        name: Directory of the model, or its name on the Hugging Face hub.
+        files: File of each task; `{lang}`, `{src}` and `{tgt}` stand for language codes.
+        columns: Columns of the files' source and target, if the files are tables and these are not the first two.
+        source_prefix: Words in front of each source, for a model without language tags; see `TextCodec`.
+        too_long: Treatment of text that is longer than the model can read.
+
+    Raises:
+        NeuronspecError: If the model or a file cannot be read, or a file's name contradicts its task.
+    """
+    model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
+    if source_prefix is not None:
+        model.config.source_prefix = source_prefix
+
+    texts: dict[str, list[Any]] = {}
+    for task, path in files.items():
+        if model.config.is_encoder_decoder:
+            texts[task] = _read_pairs(task, path, columns)
+        elif columns is None:
+            texts[task] = [line for line in read_lines(path) if not is_empty(line)]
+        else:
+            raise NeuronspecError(f"--columns is for pairs of texts; a decoder-only model reads the lines of {path}")
+    return ModelTexts(model=model, tokenizer=tokenizer, texts=texts, too_long=too_long)
+
+
+def _read_pairs(task: str, path: str, columns: Columns | None) -> list[tuple[str, str]]:
+    source, target = split_direction(task)
+    if f"{target}-{source}" in Path(path).name and not _names_sides(path, columns):
+        raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
+    return [(pair.source, pair.target) for pair in read_pairs(path, source, target, columns=columns)]
+
+
+def _names_sides(path: str, columns: Columns | None) -> bool:
+    """Return whether placeholders tell the source from the target: `{lang}` of two files, `{src}` in names."""
+    place = " ".join([path, *map(str, columns or [])])
+    is_table = columns is not None or guess_format(path) == "tsv"
+    return "{src}" in place or "{tgt}" in place or ("{lang}" in path and not is_table)

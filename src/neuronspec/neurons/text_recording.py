@@ -1,0 +1,91 @@
+"""Recording any model on texts, outside of a run; several processes share the tasks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from neuronspec.config.sections import Recording
+from neuronspec.files import hash_json, hash_path
+from neuronspec.models.text_batches import make_batches
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.model_texts import ModelTexts
+from neuronspec.neurons.recording import record_activations
+from neuronspec.processes import join_processes
+
+
+def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) -> ActivationCounts:
+    """Count how often each neuron is active on the text of each task, and save the counts.
+
+    Args:
+        inputs: Model and texts.
+        name: Directory or hub name of the model, for the signature.
+        settings: What counts as active.
+        out: Directory of the counts.
+
+    Returns:
+        The counts of all tasks, in every process.
+    """
+    processes = join_processes()
+    signature = _sign(inputs, name)
+
+    if processes.num_processes == 1:
+        counts = _count(inputs, inputs.texts, settings, signature)
+    else:
+        counts = _count_together(inputs, settings, signature, out / ".recording")
+
+    if processes.is_main_process:
+        counts.save(out)
+    return counts
+
+
+def _sign(inputs: ModelTexts, name: str) -> dict[str, str]:
+    """Return hashes of the model and of the text; a model from the hub is known by its name."""
+    weights = sorted(Path(name).glob("*.safetensors"))
+    return {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(inputs.texts)}
+
+
+def _count(
+    inputs: ModelTexts, tasks: Iterable[str], settings: Recording, signature: Mapping[str, str]
+) -> ActivationCounts:
+    """Count the activations on the text of some tasks."""
+    batches = make_batches(
+        inputs.model,
+        inputs.tokenizer,
+        {task: inputs.texts[task] for task in tasks},
+        tokens_per_batch=settings.tokens_per_batch,
+        too_long=inputs.too_long,
+    )
+    return record_activations(
+        inputs.model,
+        batches,
+        settings.unit,
+        threshold=settings.threshold,
+        gated_at=settings.gated_at,
+        ignore=inputs.find_special(settings.ignore),
+        means=settings.means,
+        states=settings.states,
+        signature=signature,
+    )
+
+
+def _count_together(
+    inputs: ModelTexts, settings: Recording, signature: Mapping[str, str], parts: Path
+) -> ActivationCounts:
+    """Count this process' share of the tasks, and return the counts of all of them."""
+    processes, tasks = join_processes(), list(inputs.texts)
+    if processes.is_main_process:
+        shutil.rmtree(parts, ignore_errors=True)  # left by a command that was killed
+    processes.wait_for_everyone()
+
+    # One file a task: the counts are then the same, whichever process counted which task.
+    for number in range(processes.process_index, len(tasks), processes.num_processes):
+        _count(inputs, [tasks[number]], settings, signature).save(parts / str(number))
+    processes.wait_for_everyone()
+
+    counts = ActivationCounts.concatenate([ActivationCounts.load(parts / str(n)) for n in range(len(tasks))])
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        shutil.rmtree(parts)
+    return counts

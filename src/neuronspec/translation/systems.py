@@ -1,0 +1,96 @@
+"""A model, its masks and the way it decodes: what translates sentences and files outside of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuronspec.config.sections import TooLong, Translation
+from neuronspec.methods.saved import attach_masks, attach_saved
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.processes import join_processes
+from neuronspec.translation.engines import ENGINES, Decode, open_engine, resolve_engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationSystem:
+    """A model with its masks and the way it decodes.
+
+    Attributes:
+        model: Directory of the model, or its name on the Hugging Face hub.
+        masks: Masks to specialize the model with; those stored with the model if not given.
+        dense: Whether to leave out all masks.
+        pivot: Language that the trained directions share, for masks of zero-shot directions.
+        beams: Beam size.
+        engine: Name of the engine that decodes.
+        compute_type: Precision of CTranslate2.
+        early_stopping: Whether a beam search ends at as many finished hypotheses as beams; None leaves it to the model.
+        too_long: Treatment of sentences that are longer than the model can read.
+        source_prefix: Words in front of each source, for a model without language tags.
+    """
+
+    model: str
+    masks: Path | None
+    dense: bool
+    pivot: str
+    beams: int
+    engine: str
+    compute_type: str
+    early_stopping: bool | None
+    too_long: TooLong
+    source_prefix: str | None
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options of decoding, as the section `translation` of a configuration has them."""
+        return {
+            "beams": self.beams,
+            "engine": self.engine,
+            "compute_type": self.compute_type,
+            "early_stopping": self.early_stopping,
+            "too_long": self.too_long,
+        }
+
+    def describe(self) -> list[object]:
+        """Return what decides the translations, as JSON values; files by their names, sizes and times."""
+        places = [Path(self.model)]
+        if self.masks is not None:
+            places.append(self.masks)
+
+        files: list[list[object]] = []
+        for place in places:
+            found = [place] if place.is_file() else sorted(place.rglob("*"))
+            files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found if file.is_file()]
+        return [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
+
+
+@contextmanager
+def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCodec]]:
+    """Yield what translates with a system, and the codec of its model.
+
+    Args:
+        system: Model, masks and options.
+        tasks: All directions to translate; masks of directions that were not trained are composed.
+
+    Raises:
+        NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task.
+    """
+    model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
+    if system.source_prefix is not None:
+        model.config.source_prefix = system.source_prefix
+
+    if not system.dense and system.masks is not None:
+        attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
+    elif not system.dense:
+        attach_saved(model, Path(system.model), tasks, system.pivot)
+    model.to(join_processes().device)
+
+    options = Translation.model_validate(system.options)
+    codec = TextCodec(tokenizer, model.config, fixed_tables=ENGINES[resolve_engine(options.engine)].fixed_tables)
+    codec.formats(tasks)
+    with open_engine(model, tokenizer, options) as decode:
+        yield decode, codec
