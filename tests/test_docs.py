@@ -171,6 +171,8 @@ def test_the_page_on_evaluation_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for snippet in runnable:
         exec(compile(snippet, "evaluation.md", "exec"), names)
     assert {task: len(lines) for task, lines in names["outputs"].items()} == {"en-de": 2, "de-en": 1}
+    assert names["one"].metric == "chrF++"
+    assert 0 < names["test"].p_value <= 1
 
 
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:

@@ -1,4 +1,5 @@
 from .analysis.measures import analyze as analyze
+from .comparison.fair_comparison import compare as compare
 from .errors import NeuronspecError as NeuronspecError
 from .evaluation.scoring import score as score
 from .models.loading import load_model as load_model
@@ -27,6 +28,7 @@ __all__ = [
     "TaskCollator",
     "__version__",
     "analyze",
+    "compare",
     "dense",
     "find_ffn_layers",
     "hold_absent_neurons",
