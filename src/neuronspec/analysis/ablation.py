@@ -31,9 +31,8 @@ from neuronspec.layer_names import STACKS, stack_of
 from neuronspec.names import check_layers, check_names
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.progress import Advance
+from neuronspec.statistics.numbers import FloatArray
 from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
-
-FloatArray = NDArray[np.float64]
 
 
 def ablate(

@@ -13,7 +13,7 @@ from neuronspec.comparison.paper_tables import (
     tabulate_zero_shot,
 )
 from neuronspec.comparison.quality_table import tabulate_quality
-from neuronspec.comparison.score_rows import list_languages
+from neuronspec.comparison.score_rows import list_study_languages
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table
 
@@ -39,7 +39,7 @@ def tabulate_all(study: Study) -> dict[str, Table]:
     metrics = study.results.metrics
     tables: dict[str, Table] = {}
 
-    if len(list_languages(study)) <= MAX_LANGUAGES:
+    if len(list_study_languages(study)) <= MAX_LANGUAGES:
         tables |= {name_table("languages", metric): tabulate_languages(study, metric) for metric in metrics}
     tables |= {name_table("levels", metric): tabulate_levels(study, metric) for metric in metrics}
     tables |= {name_table("zero_shot", metric): tabulate_zero_shot(study, metric) for metric in metrics}

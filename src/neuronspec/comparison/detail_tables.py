@@ -10,7 +10,7 @@ from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.notes import cite, explain, explain_p_values
 from neuronspec.comparison.outcomes import count_outcomes
-from neuronspec.comparison.score_rows import has_content, list_systems
+from neuronspec.comparison.score_rows import has_content, sort_systems
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import ColumnTitle, Table
 from neuronspec.evaluation.metrics import find_scoring
@@ -25,11 +25,11 @@ def tabulate_outcomes(study: Study) -> Table:
     corrected over the directions of the set; the directions with the worst and the best change.
     """
     rows = []
-    for system, metric, (name, tasks) in product(list_systems(study), study.results.metrics, _list_sets(study).items()):
+    for system, metric, (name, tasks) in product(sort_systems(study), study.results.metrics, _list_sets(study).items()):
         compared = _list_comparisons(study, system, metric, tasks)
         if compared:
             names = [Cell(study.title(system)), Cell(metric), Cell(name)]
-            rows.append([*names, *_count(study, metric, compared)])
+            rows.append([*names, *_show_outcomes(study, metric, compared)])
 
     header: list[ColumnTitle] = ["system", "metric", "set", "directions", "better", "worse", "equal"]
     header += product(["significantly"], ["better", "worse"])
@@ -57,7 +57,7 @@ def _list_comparisons(study: Study, system: str, metric: str, tasks: Sequence[st
     return [one for one in found if one is not None]
 
 
-def _count(study: Study, metric: str, compared: Sequence[SystemComparison]) -> list[Cell]:
+def _show_outcomes(study: Study, metric: str, compared: Sequence[SystemComparison]) -> list[Cell]:
     """Return the numbers of better and worse directions, and the worst and the best change."""
     outcomes = count_outcomes(
         compared,
@@ -103,7 +103,7 @@ def tabulate_significance(study: Study, metric: str) -> Table:
     difference in points of the metric, its 95 % interval, and the effect (the difference over its bootstrap standard
     error); the p-value before and after the correction; what is needed to repeat the test.
     """
-    rows = [_show_comparison(study, one) for one in study.comparisons if one.metric == metric]
+    rows = [_show_test(study, one) for one in study.comparisons if one.metric == metric]
 
     header: list[ColumnTitle] = ["system", "against", "family", "directions", "difference"]
     header += [("95 % interval", "low"), ("95 % interval", "high"), "effect", "p", "adjusted p"]
@@ -118,7 +118,7 @@ def tabulate_significance(study: Study, metric: str) -> Table:
     return Table(f"{metric}: every test", header, rows, notes=notes)
 
 
-def _show_comparison(study: Study, one: SystemComparison) -> list[Cell]:
+def _show_test(study: Study, one: SystemComparison) -> list[Cell]:
     """Return the row of one test."""
     names = (study.title(one.system), study.title(one.baseline), one.family, one.tasks)
     mark = study.mark(one.system, one.metric, one.tasks, baseline=one.baseline)

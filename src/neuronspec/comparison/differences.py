@@ -93,10 +93,13 @@ def compare_systems(
 
     for metric in results.metrics:
         for baseline, system in pairs:
-            found = _test_pair(results, metric, baseline, system, families=families, trials=trials, seed=seed)
+            found = _test_pair(
+                results, metric, baseline=baseline, system=system, families=families, trials=trials, seed=seed
+            )
             if advance is not None:
                 advance()
 
+            # Each family is a correction of its own; the single directions are the last.
             for family, labels in families.items():
                 tests = {label: found[label] for label in labels if label in found}
                 adjusted = adjust(np.array([test.p_value for test in tests.values()]))
@@ -122,28 +125,31 @@ def compare_systems(
 def _test_pair(
     results: Results,
     metric: str,
+    *,
     baseline: str,
     system: str,
-    *,
     families: Mapping[str, Mapping[str, Sequence[str]]],
     trials: int,
     seed: int,
 ) -> dict[str, PairedTest]:
     """Test a system against a baseline on all groups of tasks that both were scored on."""
     both = [task for task in results.tasks if results.has(baseline, metric, task) and results.has(system, metric, task)]
+
+    # Only groups that both systems have completely: a mean over other directions would not be comparable.
     complete = {}
     for family in families.values():
         for label, tasks in family.items():
             if {*tasks} <= {*both}:
                 complete[label] = tasks
 
-    test_sets = _read_test_sets(results, metric, baseline, system, both)
+    # The statistics of one task at a time are in memory.
+    test_sets = _read_test_sets(results, metric, both, baseline=baseline, system=system)
     score = find_scoring(metric).score
     return compare_groups(test_sets, complete, score, trials=trials, seed=seed, confidence=0.95)
 
 
 def _read_test_sets(
-    results: Results, metric: str, baseline: str, system: str, tasks: Iterable[str]
+    results: Results, metric: str, tasks: Iterable[str], *, baseline: str, system: str
 ) -> Iterator[TestSet]:
     """Yield the statistics of both systems, one task at a time."""
     for task in tasks:
@@ -169,6 +175,7 @@ def correct_again(comparisons: Iterable[SystemComparison], correction: str) -> l
     adjust = CORRECTIONS[correction].adjust
     found = list(comparisons)
 
+    # The places of the tests of each family, so that the order stays.
     families: dict[tuple[str, str, str, str], list[int]] = {}
     for number, one in enumerate(found):
         families.setdefault((one.baseline, one.system, one.metric, one.family), []).append(number)

@@ -72,6 +72,7 @@ def compare(
     baseline = baseline or next(iter(hypotheses), "")
     _check_systems(hypotheses, baseline)
 
+    # Everything by task, and the same sentences for every system.
     wanted = _sort_by_task("the references", references, task)
     inputs = {} if sources is None else _sort_by_task("the sources", sources, task)
     systems = {system: _sort_by_task(system, texts, task) for system, texts in hypotheses.items()}
@@ -85,8 +86,15 @@ def compare(
     with open_metrics(metrics, options) as opened:
         for system, texts in systems.items():
             for name, sentences in wanted.items():
-                lines, source = texts[name], inputs.get(name)
-                parts.append(score_task(system, name, lines, sentences, opened, sources=source))
+                part = score_task(
+                    system=system,
+                    task=name,
+                    hypotheses=texts[name],
+                    references=sentences,
+                    metrics=opened,
+                    sources=inputs.get(name),
+                )
+                parts.append(part)
 
     study = make_study(merge_results(parts), baseline, pivot=pivot, trials=trials, correction=correction)
     return compare_study(study, seed=seed)

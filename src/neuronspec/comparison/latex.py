@@ -29,7 +29,7 @@ _ESCAPES = {
     # Signatures are long, and have no other place to break.
     "|": r"\textbar{}\allowbreak{}",
 }
-_MARKS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
+_MARK_SYMBOLS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
 
 
 def format_latex(table: Table) -> str:
@@ -101,7 +101,7 @@ def _format_cell(cell: Cell) -> str:
         text = rf"\textbf{{{text}}}"
 
     if text:
-        text += _MARKS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
+        text += _MARK_SYMBOLS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
     if text and cell.test is not None:
         text += rf" {{\scriptsize {_escape_latex(str(cell.test))}}}"
 

@@ -35,10 +35,10 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], intro: str = "", b
         return [conventions, *cite(studies, metrics)]
 
     p_values = explain_p_values([one for _, one in compared])
-    return [conventions, _explain_marks(compared), *cite(studies, metrics), p_values]
+    return [conventions, _explain_arrows(compared), *cite(studies, metrics), p_values]
 
 
-def _explain_marks(compared: Sequence[tuple[Study, SystemComparison]]) -> str:
+def _explain_arrows(compared: Sequence[tuple[Study, SystemComparison]]) -> str:
     """Return the note about the marks: the baselines, and the tests with their corrections."""
     titles: dict[str, None] = {}
     tests: dict[str, None] = {}

@@ -16,10 +16,10 @@ from neuronspec.comparison.score_rows import (
     embolden,
     find_other_language,
     has_content,
-    list_languages,
     list_sides,
-    list_systems,
+    list_study_languages,
     shade_differences,
+    sort_systems,
     split_by_language,
     stack,
 )
@@ -44,7 +44,7 @@ def tabulate_languages(study: Study, metric: str) -> Table:
         base | - | 20.6 | 17.0 | 18.8
         ours |  | +0.4 | 0.0 | +0.2
     """
-    languages = list_languages(study)
+    languages = list_study_languages(study)
     blocks = {}
     for side in list_sides(study):
         columns = [*split_by_language(study, side.tasks, languages), ScoreColumn(side.tasks, side.label)]
@@ -135,7 +135,7 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
 
     # Their languages, level by level; at the end those without a level.
     modeled = {find_other_language(study, task) for task in chain(*sides.values())}
-    known = [language for language in list_languages(study) if language in modeled]
+    known = [language for language in list_study_languages(study) if language in modeled]
     levels = _find_known_levels(study, known)
     languages = list(dict.fromkeys([*chain(*levels.values()), *known]))
 
@@ -193,7 +193,7 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
     higher_is_better = find_scoring(metric).higher_is_better
 
     rows = []
-    for system in list_systems(study):
+    for system in sort_systems(study):
         found = np.array([study.results.score(system, metric, [task]) for task in tasks])
         scores = found[~np.isnan(found)]
         if not len(scores):

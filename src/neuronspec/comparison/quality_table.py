@@ -10,7 +10,7 @@ from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import ColumnTitle, Table, TableRows
 from neuronspec.evaluation.results import SystemQuality
 
-UNKNOWN = "unknown"  # off-target, if the language cannot be identified
+NOT_KNOWN = "unknown"  # off-target, if the language cannot be identified
 MAX_TASKS = 6  # named in a cell or a note
 
 
@@ -36,7 +36,7 @@ def tabulate_quality(study: Study) -> Table:
         "references, it is the error of the identification."
     ]
     if has_unknown:
-        header.append(f"off-target {UNKNOWN}")
+        header.append(f"off-target {NOT_KNOWN}")
         notes += _explain_unknown(found)
     return stack("Translations that are broken", header, blocks, notes=notes)
 
@@ -78,7 +78,7 @@ def _show_off_target(qualities: Sequence[SystemQuality]) -> list[Cell]:
 
     unknown = [quality for quality in qualities if _is_unknown(quality)]
     references = _average([(one.sentences, one.off_target_references) for one in unknown])
-    return [Cell(None, text=UNKNOWN if unknown else None), Cell(references), Cell(0, 0)]
+    return [Cell(None, text=NOT_KNOWN if unknown else None), Cell(references), Cell(0, 0)]
 
 
 def _show_shares(qualities: Sequence[SystemQuality]) -> list[Cell]:
@@ -122,7 +122,7 @@ def _explain_unknown(qualities: Iterable[SystemQuality]) -> list[str]:
     notes = []
     for reason, names in tasks.items():
         listed = _join_with_rest([*names][:MAX_TASKS], len(names))
-        notes.append(f"Off-target is {UNKNOWN} for {listed}: {reason}.")
+        notes.append(f"Off-target is {NOT_KNOWN} for {listed}: {reason}.")
     return notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from neuronspec.comparison.cells import Cell
@@ -30,7 +31,7 @@ class ScoreColumn(NamedTuple):
     label: str = ""
 
 
-class Side(NamedTuple):
+class PivotSide(NamedTuple):
     """The directions from the pivot, or those to it.
 
     Attributes:
@@ -44,16 +45,16 @@ class Side(NamedTuple):
     label: str
 
 
-def list_systems(study: Study, first: str = "") -> list[str]:
+def sort_systems(study: Study, first: str = "") -> list[str]:
     """Return the systems, those that others are compared with first."""
     return list(dict.fromkeys(one for one in (first, study.baseline, *study.results.systems) if one))
 
 
-def list_sides(study: Study) -> list[Side]:
+def list_sides(study: Study) -> list[PivotSide]:
     """Return the directions from the pivot and those to it, where there are any."""
     pivot, groups = study.pivot, study.families[BY_SIDE]
     titles = {f"from {pivot}": f"One-to-Many ({pivot}-X)", f"to {pivot}": f"Many-to-One (X-{pivot})"}
-    return [Side(title, groups[label], label) for label, title in titles.items() if label in groups]
+    return [PivotSide(title, groups[label], label) for label, title in titles.items() if label in groups]
 
 
 def find_other_language(study: Study, task: str) -> str:
@@ -62,7 +63,7 @@ def find_other_language(study: Study, task: str) -> str:
     return target if source == study.pivot else source
 
 
-def list_languages(study: Study) -> list[str]:
+def list_study_languages(study: Study) -> list[str]:
     """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
     wanted = {task for side in list_sides(study) for task in side.tasks}
     return list(dict.fromkeys(find_other_language(study, task) for task in study.results.tasks if task in wanted))
@@ -97,9 +98,10 @@ def compare_rows(
         bold: True to set the best of each column in bold.
         costs: True for a column with the increase in parameters (Δθ) after the names.
     """
-    systems = list_systems(study, baseline)
-    cells = [_compare_column(study, metric, column, systems, bold=bold) for column in columns]
+    systems = sort_systems(study, baseline)
+    cells = [_compare_column(study, metric, column, systems=systems, bold=bold) for column in columns]
 
+    # From columns to rows, without those of systems that have no score.
     rows: TableRows = []
     for system, own in zip(systems, zip(*cells, strict=True), strict=False):  # without columns, no rows
         if not has_content(own):
@@ -112,37 +114,44 @@ def compare_rows(
 
 
 def _compare_column(
-    study: Study, metric: str, column: ScoreColumn, systems: Sequence[str], *, bold: bool
+    study: Study, metric: str, column: ScoreColumn, *, systems: Sequence[str], bold: bool
 ) -> list[Cell]:
     """Return the first system's score, and the differences of the others to it."""
     baseline = systems[0]
     scores = [study.results.score(system, metric, column.tasks) for system in systems]
     differences = [score - scores[0] for score in scores]
 
+    # The baseline's row is its scores; marks compare the others with it.
     cells = [Cell(scores[0])]
     for system, difference in zip(systems[1:], differences[1:], strict=True):
-        mark = study.mark(system, metric, column.label, baseline)
-        test = study.test(system, metric, column.label, baseline)
+        mark = study.mark(system, metric, column.label, baseline=baseline)
+        test = study.test(system, metric, column.label, baseline=baseline)
         cells.append(Cell(difference, mark=mark, signed=True, test=test))
     return embolden(cells, differences, metric) if bold else cells
 
 
 def embolden(cells: Sequence[Cell], values: Sequence[float], metric: str) -> list[Cell]:
     """Return cells with the best, and those that look the same, in bold; none if there is nothing to compare."""
+    # What looks the same is equally good: values are compared as they are shown.
     rounded = [float(f"{value:.{cell.decimals}f}") for cell, value in zip(cells, values, strict=True)]
     known = [value for value in rounded if not math.isnan(value)]
     if len(known) < 2:
         return list(cells)
+
     best = max(known) if find_scoring(metric).higher_is_better else min(known)
     return [replace(cell, bold=value == best) for cell, value in zip(cells, rounded, strict=True)]
 
 
 def shade_differences(blocks: Mapping[str, TableRows], metric: str) -> dict[str, TableRows]:
     """Return rows whose differences are shaded by how much better or worse they are."""
-    sizes = [abs(size) for rows in blocks.values() for row in rows for cell in row if (size := _find_difference(cell))]
-    unit = min(MAX_SHADE_POINTS, max(sizes, default=0.0)) or 1.0
+    cells = chain.from_iterable(chain.from_iterable(blocks.values()))
+    differences = [_find_difference(cell) or 0.0 for cell in cells]
+
+    # The largest difference has the darkest shade; for error rates, a fall is a gain.
+    unit = min(MAX_SHADE_POINTS, max(map(abs, differences), default=0.0)) or 1.0
     if not find_scoring(metric).higher_is_better:
         unit = -unit
+
     return {name: [[_shade_cell(cell, unit) for cell in row] for row in rows] for name, rows in blocks.items()}
 
 

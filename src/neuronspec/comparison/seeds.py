@@ -61,8 +61,8 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
 
         row = [Cell(study.title(base)), Cell(len(seeds), 0)]
         for tasks in study.families[BY_SIDE].values():
-            scores = _list_scores(study, metric, ours, tasks)
-            others = _list_scores(study, metric, theirs, tasks)
+            scores = [study.results.score(system, metric, tasks) for system in ours]
+            others = [study.results.score(system, metric, tasks) for system in theirs]
             row += [Cell(fmean(scores), 2), Cell(stdev(scores), 2), *_compare_seeds(scores, others)]
         rows.append(row)
 
@@ -81,10 +81,6 @@ def _find_repeated(systems: Iterable[str]) -> dict[str, list[int | None]]:
         base, seed = split_seed(system)
         seeds.setdefault(base, []).append(seed)
     return {base: own for base, own in seeds.items() if len(own) > 1}
-
-
-def _list_scores(study: Study, metric: str, systems: Iterable[str], tasks: Sequence[str]) -> list[float]:
-    return [study.results.score(system, metric, tasks) for system in systems]
 
 
 def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:

@@ -91,14 +91,14 @@ class Study:
 
     def mark(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> str:
         """Return `↑` or `↓` if a system is significantly better or worse than a baseline, else nothing."""
-        one = self.comparison(system, metric, tasks, baseline)
+        one = self.comparison(system, metric, tasks, baseline=baseline)
         if one is None or one.adjusted_p_value > self.significance:
             return ""
         return "↑" if one.gain > 0 else "↓"
 
     def test(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> CellTest | None:
         """Return what a cell of a table shows of the test of a system against a baseline."""
-        one = self.comparison(system, metric, tasks, baseline)
+        one = self.comparison(system, metric, tasks, baseline=baseline)
         if one is None:
             return None
         low, high = one.interval or (None, None)

@@ -143,7 +143,7 @@ def serve() -> None:
 
     # Requests are read by a thread of their own, which ends the process when they end.
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
+    threading.Thread(target=_receive, args=(requests, lines), daemon=True).start()
 
     scorer = None
     while True:
@@ -161,7 +161,7 @@ def serve() -> None:
         answers.flush()
 
 
-def _read(requests: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
+def _receive(requests: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
     """Pass requests on, and end the process when they end, even in the middle of a test set."""
     for line in requests:
         lines.put(line)

@@ -54,7 +54,7 @@ class LogSides(NamedTuple):
 GenerateLog = dict[str, dict[int, list[LogRecord]]]  # by letter and by sentence
 
 
-def is_log(lines: Sequence[str]) -> bool:
+def is_fairseq_log(lines: Sequence[str]) -> bool:
     """Return whether lines are a log: it has several kinds of lines for one sentence, or hardly any other lines."""
     letters = defaultdict(set)
     count = 0
@@ -69,7 +69,7 @@ def is_log(lines: Sequence[str]) -> bool:
     return any(len(kinds) > 1 for kinds in letters.values()) or count * 2 > filled
 
 
-def read_log(path: Path, lines: Sequence[str]) -> LogSides:
+def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     """Return the sentences of a log, each with its best hypothesis.
 
     Args:
@@ -81,7 +81,7 @@ def read_log(path: Path, lines: Sequence[str]) -> LogSides:
     """
     log = _collect(path, lines)
     _check_complete(path, log)
-    _check_numbers(path, log)
+    _check_sentence_numbers(path, log)
     _check_hypotheses(path, log)
     _check_repeats(path, log)
     _check_total(path, lines, len(log["H"]))
@@ -158,7 +158,7 @@ def _check_complete(path: Path, log: GenerateLog) -> None:
             )
 
 
-def _check_numbers(path: Path, log: GenerateLog) -> None:
+def _check_sentence_numbers(path: Path, log: GenerateLog) -> None:
     """Refuse a log that lacks sentences."""
     first = _find_first_lines(log)
     for expected, number in enumerate(sorted(first)):

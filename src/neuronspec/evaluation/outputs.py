@@ -12,7 +12,7 @@ from pathlib import Path
 
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.fairseq_logs import count_noun, is_log, read_log
+from neuronspec.evaluation.fairseq_logs import count_noun, is_fairseq_log, read_fairseq_log
 from neuronspec.languages import is_known, suggest_language
 from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
@@ -125,12 +125,13 @@ def read_outputs(
     lines = _read_text(path)
     content = OUTPUT_FORMATS[_recognize(lines) if format == "auto" else format](path, lines)
 
+    # Moses tokenization is undone where it was asked for, and not yet undone.
     outputs = Outputs(content.hypotheses, content.references, content.sources, name=name or path.name)
     if restore is not None and not content.detokenized:
         outputs = replace(outputs, hypotheses=restore(outputs.hypotheses))
-    outputs = _choose_references(outputs, references, content, path, restore)
+    outputs = _choose_references(outputs, references, content, path=path, restore=restore)
     if sources is not None:
-        outputs = replace(outputs, sources=_read_aligned(Path(sources), "source", path, outputs))
+        outputs = replace(outputs, sources=_read_aligned(Path(sources), "source", translations=path, outputs=outputs))
     return outputs
 
 
@@ -138,12 +139,15 @@ def _choose_references(
     outputs: Outputs,
     references: str | Path | None,
     content: OutputContent,
+    *,
     path: Path,
     restore: Callable[[Iterable[str]], tuple[str, ...]] | None,
 ) -> Outputs:
     """Return outputs with the references of a file, or else with those of the log in the form of the hypotheses."""
     if references is not None:
-        return replace(outputs, references=_read_aligned(Path(references), "reference", path, outputs))
+        return replace(
+            outputs, references=_read_aligned(Path(references), "reference", translations=path, outputs=outputs)
+        )
     if outputs.references is None:
         return outputs
 
@@ -164,7 +168,7 @@ def _read_text(path: Path) -> tuple[str, ...]:
     return lines
 
 
-def _read_aligned(path: Path, what: str, translations: Path, outputs: Outputs) -> tuple[str, ...]:
+def _read_aligned(path: Path, what: str, *, translations: Path, outputs: Outputs) -> tuple[str, ...]:
     """Read a text file that is aligned with the translations line by line."""
     lines = _read_text(path)
     count = len(outputs.hypotheses)
@@ -196,7 +200,7 @@ def _load_detokenizer(language: str) -> Callable[[Iterable[str]], tuple[str, ...
 
 def _recognize(lines: Sequence[str]) -> str:
     """Return the name of the format of a file."""
-    return "fairseq" if is_log(lines) else "lines"
+    return "fairseq" if is_fairseq_log(lines) else "lines"
 
 
 @OUTPUT_FORMATS.register("lines")
@@ -206,4 +210,4 @@ def _read_sentences(path: Path, lines: Sequence[str]) -> OutputContent:
 
 @OUTPUT_FORMATS.register("fairseq")
 def _read_fairseq(path: Path, lines: Sequence[str]) -> OutputContent:
-    return OutputContent(*read_log(path, lines))
+    return OutputContent(*read_fairseq_log(path, lines))

@@ -117,7 +117,7 @@ def assess(
         >>> quality.off_target is None, quality.off_target_note
         (True, 'no hypothesis has the 40 letters that identification needs')
     """
-    _check_texts(hypotheses, sources, references)
+    _check_aligned(hypotheses, sources, references)
     identify, accepted, note = choose_identifier(find_language(target_language))
     off_target, of_references = LanguageCounts(), LanguageCounts()
     is_known = False
@@ -230,7 +230,7 @@ def looks_tokenized(lines: Iterable[str]) -> bool:
 
 
 # the combining marks (Mn, Mc) of the Indic scripts, Thai, Lao, Tibetan, Myanmar and Khmer
-_MARKS = "".join(
+_COMBINING_MARKS = "".join(
     re.escape(chr(point))
     for first, last in ((0x0900, 0x0DFF), (0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF))
     for point in range(first, last + 1)
@@ -244,7 +244,7 @@ _TRACE = re.compile(
     | \S\s['’]\s\S                                    # l ’ Assemblée, it ' s
     | (?<!\S)(?:[cdjlmnst]|qu)(?:['’]\s|\s['’])\w     # l' homme, d 'un
     | \w\s(?:n['’]t|['’](?:re|ve|ll))(?!\S)           # do n't, they 're
-    | \s[{_MARKS}]                                    # कह ा
+    | \s[{_COMBINING_MARKS}]                                    # कह ा
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -253,7 +253,7 @@ _SPACED = re.compile(rf"\S[ ][{_COMMAS}](?=\s|$)|\w[ ][.。](?=\s*$)")
 _ATTACHED = re.compile(rf"\S[{_COMMAS}](?!\d)|\w[.。](?=\s*$)")
 
 
-def _check_texts(hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]) -> None:
+def _check_aligned(hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]) -> None:
     texts = {"hypotheses": hypotheses, "references": references}
     if sources is not None:
         texts = {"hypotheses": hypotheses, "sources": sources, "references": references}

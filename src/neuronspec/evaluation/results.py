@@ -216,14 +216,14 @@ class Results:
         check_names([row.task for row in rows], "task", directory)
         check_names([score.metric for score in scores], "metric", directory)
         for task in dict.fromkeys(score.task for score in scores):
-            _check_direction(task, directory / SCORES_FILE)
+            _check_task(task, directory / SCORES_FILE)
 
         # Statistics are read only when a test needs them.
         places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
         return merge_results([cls(tuple(scores), tuple(qualities), places)])  # refuses lines that contradict each other
 
 
-def _check_direction(task: str, path: Path) -> None:
+def _check_task(task: str, path: Path) -> None:
     try:
         split_direction(task)
     except NeuronspecError as error:

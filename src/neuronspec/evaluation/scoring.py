@@ -85,7 +85,14 @@ def score(
             rows = metric.statistics(hypotheses, references, language, sources)
             value = float(metric.score(rows.sum(axis=0)))
             check_score(value, metric.name)
-            scores.append(Score(metric.name, value, metric.signature(language), len(hypotheses)))
+            scores.append(
+                Score(
+                    metric=metric.name,
+                    value=value,
+                    signature=metric.signature(language),
+                    sentences=len(hypotheses),
+                )
+            )
     return scores
 
 
@@ -176,17 +183,10 @@ def score_task(
             )
         )
 
-    quality = _assess_task(system, task, hypotheses, references, sources)
+    shares = asdict(assess(hypotheses, sources, references, target))
+    kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
+    quality = SystemQuality(system=system, task=task, **kept)
     return Results(tuple(scores), (quality,), {(system, task): counted})
-
-
-def _assess_task(
-    system: str, task: str, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] | None
-) -> SystemQuality:
-    """Count the broken translations of a system on a task."""
-    found = asdict(assess(hypotheses, sources, references, split_direction(task)[1]))
-    kept = {one.name: found[one.name] for one in fields(SystemQuality) if one.name in found}
-    return SystemQuality(system=system, task=task, **kept)
 
 
 def check_references(references: Sequence[str], where: str = "") -> None:

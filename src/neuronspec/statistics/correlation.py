@@ -101,7 +101,7 @@ def mantel(
 
     values, n = list_pairs(first, second, *controls)  # (2 + controls, pairs)
     if n < MIN_OBJECTS:
-        return Correlation(math.nan, math.nan, 0, n)
+        return Correlation(r=math.nan, p_value=math.nan, permutations=0, n=n)
     if method == "spearman":
         values = stats.rankdata(values, axis=1)
 
@@ -110,11 +110,12 @@ def mantel(
     residuals = values[:2] - (values[:2] @ basis) @ basis.T  # (2, pairs)
     lengths = np.linalg.norm(residuals, axis=1, keepdims=True)
     if np.any(lengths <= NEGLIGIBLE * np.linalg.norm(values[:2], axis=1, keepdims=True)):
-        return Correlation(math.nan, math.nan, 0, n)
+        return Correlation(r=math.nan, p_value=math.nan, permutations=0, n=n)
     x, y = residuals / lengths
     r = float(np.clip(x @ y, -1, 1))
 
-    reached, same, tried = _permute(x, y, r, basis, draw_orders(n, permutations, seed, values_per_order=len(x)))
+    orders = draw_orders(n, permutations, seed, values_per_order=len(x))
+    reached, same, tried = _permute(x, y, r=r, basis=basis, orders=orders)
     return Correlation(
         r=r,
         p_value=find_p_value(reached, tried),
@@ -127,6 +128,7 @@ def mantel(
 def _permute(
     x: FloatArray,
     y: FloatArray,
+    *,
     r: float,
     basis: FloatArray,
     orders: Iterable[NDArray[np.int64]],

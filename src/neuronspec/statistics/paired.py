@@ -18,7 +18,7 @@ import numpy as np
 from neuronspec.errors import NeuronspecError
 from neuronspec.statistics.numbers import FloatArray
 from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
-from neuronspec.statistics.trials import GroupTotals, MetricScore, Pair, try_test_set
+from neuronspec.statistics.trials import GroupTotals, MetricScore, StatisticsPair, try_test_set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def paired_bootstrap(
 
 def _read_pairs(
     baseline: FloatArray | Sequence[FloatArray], system: FloatArray | Sequence[FloatArray], trials: int, seed: int
-) -> list[Pair]:
+) -> list[StatisticsPair]:
     """Return the statistics of both systems on each test set, checked."""
     if trials < 1:
         raise NeuronspecError(f"trials is {trials}, but a test needs at least one; 10000 is usual")
@@ -214,7 +214,7 @@ def _read_pairs(
     return [_read_pair(one, other) for one, other in zip(baselines, systems, strict=True)]
 
 
-def _read_pair(baseline: FloatArray, system: FloatArray) -> Pair:
+def _read_pair(baseline: FloatArray, system: FloatArray) -> StatisticsPair:
     if baseline.shape != system.shape or baseline.ndim != 2 or not len(baseline):
         raise NeuronspecError(
             f"the statistics have shapes {baseline.shape} for the baseline and {system.shape} for the system; "
@@ -224,7 +224,7 @@ def _read_pair(baseline: FloatArray, system: FloatArray) -> Pair:
 
 
 def _test_together(
-    pairs: Iterable[Pair],
+    pairs: Iterable[StatisticsPair],
     metric_score: MetricScore,
     *,
     trials: int,

@@ -14,8 +14,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.statistics.numbers import FloatArray
 
 MetricScore = Callable[[FloatArray], FloatArray]
-Pair = tuple[FloatArray, FloatArray]  # the baseline's and the system's
-Disturb = Callable[[Pair, int, np.random.Generator], Pair]
+StatisticsPair = tuple[FloatArray, FloatArray]  # the baseline's and the system's
+Disturb = Callable[[StatisticsPair, int, np.random.Generator], StatisticsPair]
 
 # Trials are computed in chunks of at most this many (trial, sentence) cells, which bounds the memory.
 CHUNK_CELLS = 2**21
@@ -71,7 +71,7 @@ class GroupTotals:
 
 
 def try_test_set(
-    pair: Pair, metric_score: MetricScore, *, trials: int, resamples: int, seed: tuple[int, int]
+    pair: StatisticsPair, metric_score: MetricScore, *, trials: int, resamples: int, seed: tuple[int, int]
 ) -> TestSetTrials:
     """Score a test set as it is, and in every trial and resample.
 
@@ -86,8 +86,8 @@ def try_test_set(
         NeuronspecError: If a score is not finite.
     """
     baseline, system = (metric_score(rows.sum(axis=0)) for rows in pair)
-    shuffled = _collect_differences(pair, metric_score, trials=trials, seed=seed, disturb=_shuffle)
-    resampled = _collect_differences(pair, metric_score, trials=resamples, seed=seed, disturb=_resample)
+    shuffled = _collect_differences(pair, metric_score, trials=trials, seed=seed, disturb=_exchange)
+    resampled = _collect_differences(pair, metric_score, trials=resamples, seed=seed, disturb=_draw_again)
 
     if not all(np.isfinite(score).all() for score in (baseline, system, shuffled, resampled)):
         raise NeuronspecError("a score is not a finite number; look for NaN in the per-sentence statistics")
@@ -95,7 +95,7 @@ def try_test_set(
 
 
 def _collect_differences(
-    pair: Pair, metric_score: MetricScore, *, trials: int, seed: tuple[int, int], disturb: Disturb
+    pair: StatisticsPair, metric_score: MetricScore, *, trials: int, seed: tuple[int, int], disturb: Disturb
 ) -> FloatArray:
     """Return the difference of the systems' scores in every trial, (trials,)."""
     random = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def _collect_differences(
     return differences
 
 
-def _shuffle(pair: Pair, size: int, random: np.random.Generator) -> Pair:
+def _exchange(pair: StatisticsPair, size: int, random: np.random.Generator) -> StatisticsPair:
     """Sum the statistics after `size` random exchanges of the systems' translations."""
     baseline, system = pair
     gain = system - baseline  # (sentences, S)
@@ -119,7 +119,7 @@ def _shuffle(pair: Pair, size: int, random: np.random.Generator) -> Pair:
     return baseline.sum(axis=0) + moved, system.sum(axis=0) - moved
 
 
-def _resample(pair: Pair, size: int, random: np.random.Generator) -> Pair:
+def _draw_again(pair: StatisticsPair, size: int, random: np.random.Generator) -> StatisticsPair:
     """Sum the statistics of `size` samples of the sentences, drawn with replacement."""
     baseline, system = pair
     sentences = len(baseline)
