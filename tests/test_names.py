@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results
-from neuronspec.methods.parts import load_parts
+from neuronspec.methods.adapters.model import ADAPTERS
 from neuronspec.names import check_layers, check_names, child
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
@@ -222,10 +222,12 @@ def test_an_ablation_under_another_name_than_its_stack_is_refused(stack: str, tm
 
 @pytest.mark.parametrize("key", ["tasks", "sets"])
 def test_parts_of_a_model_with_a_hostile_name_are_refused(key: str, tmp_path: Path) -> None:
-    about = {"tasks": ["de-en"], "sets": ["de"]} | {key: ["de\x1b[2J"]}
+    owners = {"encoder": [0], "decoder": [0]}
+    about = {"tasks": ["de-en"], "sets": ["de"], "owners": owners, "bottleneck": 1, "dropout": [0.0]}
+    about |= {key: ["de\x1b[2J"]}
     save_file({"a": torch.zeros(1)}, tmp_path / "parts.safetensors", {"neuronspec": json.dumps(about)})
     with pytest.raises(NeuronspecError, match=f"cannot name a {key.removesuffix('s')}"):
-        load_parts(tmp_path / "parts.safetensors")
+        ADAPTERS.load(tmp_path / "parts.safetensors")
 
 
 @pytest.mark.parametrize("field", ["system", "task", "metric"])

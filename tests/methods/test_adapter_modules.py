@@ -282,7 +282,7 @@ def mangle(directory: Path, change: Callable[[dict[str, torch.Tensor], dict[str,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda tensors, about: about.pop("owners"), "owners Field required"),
+        (lambda tensors, about: about.pop("owners"), "'owners' is missing"),
         (lambda tensors, about: about.update(tasks=["de-en", "de-en", "en-fr"]), "one set in the encoder and one in"),
         (lambda tensors, about: about.update(tasks=[1, 2, 3]), "valid string"),
         (lambda tensors, about: about.update(sets=["a"]), "a set that there is not"),
@@ -325,7 +325,7 @@ def test_r7_mangled_files_are_refused(
 
 def test_r7_bytes_and_other_files_are_refused(small_model: SmallModel, tmp_path: Path) -> None:
     model = small_model()
-    with pytest.raises(NeuronspecError, match="cannot read"):
+    with pytest.raises(NeuronspecError, match=f"{ADAPTERS_FILE} does not exist: expected adapters"):
         load_adapters(model, tmp_path)
     path = tmp_path / ADAPTERS_FILE
     Adapters(small_model(), share()).save(tmp_path)

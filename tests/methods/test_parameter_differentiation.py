@@ -22,6 +22,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from scipy.cluster.hierarchy import fcluster, linkage
+from tests.raw_files import read_raw, write_raw
 from torch.nn import functional
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
 
@@ -34,7 +35,6 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.methods.parameter_differentiation.method import ParameterDifferentiation, cluster
 from neuronspec.methods.parameter_differentiation.model import BRANCHES_FILE, load_branches
-from neuronspec.methods.parts import load_parts, save_parts
 from neuronspec.models.building import count_parameters, initialize
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.embeddings import tie_embeddings
@@ -255,8 +255,8 @@ def test_every_counts_validations_and_the_count_is_kept(model: PreTrainedModel, 
     assert again.branches.tables == method.branches.tables
     assert [again.revise(model, agreeing(again, {})) for _ in range(2)] == [False, True]
     for wrong in (-1, True, "4", None):
-        tensors, about = load_parts(tmp_path / BRANCHES_FILE)
-        save_parts(tmp_path / BRANCHES_FILE, tensors, about | {"validations": wrong})
+        tensors, about = read_raw(tmp_path / BRANCHES_FILE)
+        write_raw(tmp_path / BRANCHES_FILE, tensors, about | {"validations": wrong})
         once_more = attach(model)
         with pytest.raises(NeuronspecError, match="the number of validations is"):
             once_more.restore(model, tmp_path)
@@ -388,7 +388,7 @@ def test_a_training_splits_modules_and_leaves_an_ordinary_model(
     branches = load_branches(model, path)
     assert sum(max(table) for table in branches.tables.values()) >= 6  # two a validation, be it the last or not
     assert branches.trained == TASKS
-    earlier = load_parts(path.with_name("checkpoint-000007") / BRANCHES_FILE)[1]["tables"]
+    earlier = read_raw(path.with_name("checkpoint-000007") / BRANCHES_FILE)[1]["tables"]
     for name, table in earlier.items():  # the others were split when all updates were over
         for one, other in itertools.combinations(branches.copies[name][: max(table) + 1], 2):
             assert not torch.equal(next(one.parameters()), next(other.parameters()))
@@ -406,13 +406,13 @@ def test_a_training_splits_modules_and_leaves_an_ordinary_model(
 def test_copies_are_equal_at_the_split_and_differ_an_update_later(toy: Path, tmp_path: Path) -> None:
     run(toy, tmp_path, updates=4, keep_checkpoints=4)
     at, after = (tmp_path / "checkpoints" / f"checkpoint-{update:06d}" for update in (2, 3))
-    tensors, about = load_parts(at / BRANCHES_FILE)
+    tensors, about = read_raw(at / BRANCHES_FILE)
     own = load_branches(load_model(at), at)
     assert about["tables"]
     for name in about["tables"]:
         first, second = (module.state_dict() for module in own.copies[name])
         assert all(torch.equal(first[key], second[key]) for key in first)
-    later = load_parts(after / BRANCHES_FILE)[0]
+    later = read_raw(after / BRANCHES_FILE)[0]
     assert later.keys() == tensors.keys() or later.keys() > tensors.keys()
     assert any(not torch.equal(tensors[name], later[name]) for name in tensors)
     assert not load_file(at / STATE / "optimizer.safetensors")  # the optimiser has begun anew
@@ -448,7 +448,7 @@ def test_r1_killed_twice_it_resumes_to_the_same_bits_and_counts_on(toy: Path, tm
         assert code == -signal.SIGKILL
     again, _ = run(toy, tmp_path / "killed", **more)
     assert fingerprint(tmp_path / "killed", again) == fingerprint(tmp_path / "whole", path)
-    assert sum(max(t) for t in load_parts(path / BRANCHES_FILE)[1]["tables"].values()) in (2, 4)
+    assert sum(max(t) for t in read_raw(path / BRANCHES_FILE)[1]["tables"].values()) in (2, 4)
 
 
 def test_the_splits_follow_from_the_validation_gradients(toy: Path, tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_the_splits_follow_from_the_validation_gradients(toy: Path, tmp_path: Pa
             yield task
 
     expected = {name: split for _, name, split in naive(method, gradients)[:2]}
-    found = load_parts(path / BRANCHES_FILE)[1]["tables"]
+    found = read_raw(path / BRANCHES_FILE)[1]["tables"]
     assert {name: groups(table) for name, table in found.items()} == expected
 
 
@@ -503,7 +503,7 @@ def test_r2_two_processes_split_the_same_and_learn_the_same(toy: Path, tmp_path:
     path, _ = run(toy, tmp_path / "one", **more)
     assert launch(toy, tmp_path / "two", 2, **more) == [0, 0]
     other = tmp_path / "two" / "checkpoints" / path.name
-    (ours, about), (theirs, about_theirs) = (load_parts(place / BRANCHES_FILE) for place in (path, other))
+    (ours, about), (theirs, about_theirs) = (read_raw(place / BRANCHES_FILE) for place in (path, other))
     assert about == about_theirs
     assert len(about["tables"]) > 1
     assert ours.keys() == theirs.keys()

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tests.raw_files import write_raw
 from tests.specialization.outputs import generate, logits, trimmed
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -24,7 +25,6 @@ from neuronspec.methods.lass import masks as weight_masks
 from neuronspec.methods.lass import model as weight_routing
 from neuronspec.methods.lass.masks import PARTS, WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
 from neuronspec.methods.lass.model import load_weight_masks, mask_weights
-from neuronspec.methods.parts import save_parts
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.routing import assign_tasks, dense, find_router, task, unspecialize
 
@@ -563,17 +563,17 @@ def test_r7_mangled_files_are_refused(how: str, small_model: SmallModel, tmp_pat
         "parts": list(PARTS),
     }
     bits = dict(masks.bits)
-    save_parts(path, bits, about)
+    write_raw(path, bits, about)
     WeightMasks.load(path)
     damages()[how](about, bits)
-    save_parts(path, bits, json.loads(json.dumps(about)))
+    write_raw(path, bits, json.loads(json.dumps(about)))
     with pytest.raises(NeuronspecError, match=str(tmp_path)):
         WeightMasks.load(path)
 
 
 def test_r7_files_that_are_cut_foreign_or_missing_are_refused(small_model: SmallModel, tmp_path: Path) -> None:
     path = tmp_path / WEIGHT_MASKS_FILE
-    with pytest.raises(NeuronspecError, match="cannot read"):
+    with pytest.raises(NeuronspecError, match=f"{WEIGHT_MASKS_FILE} does not exist: expected weight masks"):
         load_weight_masks(small_model(), tmp_path)
     draw_masks(small_model()).save(path)
     whole = path.read_bytes()

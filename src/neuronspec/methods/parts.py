@@ -1,4 +1,4 @@
-"""Parts of a model that belong to some tasks, such as adapters: which rows go through which part, and their files.
+"""Parts of a model that belong to some tasks, such as adapters: and which rows go through which part.
 
 A part is a set of modules or tensors for one stack. Each task has one part in the encoder and one in the decoder;
 tasks may share them. An unseen direction x-y takes the encoder's part of x-pivot and the decoder's of pivot-y, as
@@ -7,20 +7,12 @@ zero-shot masks do.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.files import publish
 from neuronspec.languages import match_direction
-from neuronspec.names import check_names
 from neuronspec.neurons.composition import compose_direction
 from neuronspec.specialization.routing import DENSE, Router, Rows
 
@@ -98,37 +90,3 @@ class PartRouter(Router):
                 self.owners["encoder"].append(self.owners["encoder"][self.task_index(source)])
                 self.owners["decoder"].append(self.owners["decoder"][self.task_index(target)])
                 self.tasks = (*self.tasks, direction)
-
-
-def save_parts(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-    """Publish tensors and what they are about, JSON values, as one safetensors file."""
-    with publish(path) as temporary:
-        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(kept, temporary, {"neuronspec": json.dumps(about, ensure_ascii=False)})
-
-
-def load_parts(path: Path, *keys: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a file that `save_parts` wrote.
-
-    Args:
-        path: the file.
-        keys: that what it is about must have.
-
-    Returns:
-        The tensors by name, and what they are about.
-
-    Raises:
-        NeuronspecError: the file is missing, damaged, or not of this kind.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["neuronspec"])
-            if missing := [key for key in keys if key not in about]:
-                raise ValueError(f"it says nothing of {missing[0]}")
-            for key in ("tasks", "sets"):
-                names = about.get(key) if isinstance(about, dict) else None
-                if isinstance(names, list):
-                    check_names((name for name in names if isinstance(name, str)), key.removesuffix("s"), path)
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
-        raise NeuronspecError(f"cannot read {path}: {first_line(error)}") from error

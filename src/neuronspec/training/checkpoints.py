@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
+from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
 from neuronspec.models.nonfinite import find_nonfinite
@@ -60,7 +60,7 @@ class Checkpoints:
         with publish(self.path(update)) as temporary:
             (temporary / STATE).mkdir(parents=True)
             write_model(temporary)
-            save_file(optimizer, temporary / STATE / "optimizer.safetensors")
+            write_tensors(temporary / STATE / "optimizer.safetensors", optimizer)
             write_json(temporary / STATE / "state.json", state)
             # (2) the hashes of all of it, then flush and rename
             files = sorted(file for file in temporary.rglob("*") if file.is_file())
@@ -97,7 +97,7 @@ class Checkpoints:
             if problem is None:
                 return (
                     path,
-                    load_file(path / STATE / "optimizer.safetensors"),
+                    read_tensors(path / STATE / "optimizer.safetensors")[0],
                     read_json(path / STATE / "state.json"),
                 )
             report(f"the checkpoint {path} is {problem}; trying the one before it")
@@ -153,6 +153,6 @@ def _damage(path: Path) -> str | None:
 def _poison(path: Path) -> str | None:
     """Return which numbers of a whole checkpoint are not finite: an earlier version published such ones."""
     for file in sorted(path.rglob("*.safetensors")):
-        if bad := find_nonfinite(load_file(file).items()):
+        if bad := find_nonfinite(read_tensors(file)[0].items()):
             return f"not finite ({bad[0]} in {file.relative_to(path)} holds NaN or infinity)"
     return None

@@ -14,17 +14,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from neuronspec.artifacts.container import Container
 from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods.parts import PartRouter, load_parts, save_parts
+from neuronspec.methods.parts import PartRouter
 from neuronspec.models.matrices import Matrix, features_out, is_matrix
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
@@ -58,6 +59,11 @@ class Sharing(Section):
         if len(self.dropout) != len(sets):
             raise ValueError("dropout must be given for each set")
         return self
+
+
+ADAPTERS: Final = Container(
+    file=ADAPTERS_FILE, holds="adapters", header=Sharing, remedy="train the adapters again", ascii=False
+)
 
 
 class Place(NamedTuple):
@@ -127,8 +133,8 @@ class Adapters(PartRouter):
 
     def save(self, directory: Path) -> None:
         """Write the adapters beside the model."""
-        about = self.sharing.model_dump() | {"tasks": self.tasks, "owners": self.owners}
-        save_parts(directory / ADAPTERS_FILE, self.sets.state_dict(), about)
+        sharing = self.sharing.model_copy(update={"tasks": list(self.tasks), "owners": self.owners})
+        ADAPTERS.save(directory / ADAPTERS_FILE, self.sets.state_dict(), sharing)
 
     def load(self, directory: Path) -> None:
         """Read back what `save` wrote.
@@ -205,9 +211,8 @@ def make_sets(places: Sequence[Place], sharing: Sharing, seed: int) -> nn.Module
 
 def _read(path: Path, places: Sequence[Place]) -> tuple[Sharing, nn.ModuleList]:
     """Read a file of adapters, and refuse it where it is not of a model with these places."""
-    tensors, about = load_parts(path)
+    tensors, sharing = ADAPTERS.load(path)
     try:
-        sharing = Sharing.model_validate(about, strict=True)
         if len(tensors) != 6 * len(places) * len(sharing.sets):  # before anything is made of what it claims
             raise ValueError(
                 f"{len(tensors)} tensors are not those of {len(sharing.sets)} sets in {len(places)} places"
@@ -217,9 +222,6 @@ def _read(path: Path, places: Sequence[Place]) -> tuple[Sharing, nn.ModuleList]:
         with torch.device("meta"):
             sets = make_sets(places, sharing, 0)
         sets.load_state_dict(tensors, assign=True)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise NeuronspecError(f"cannot read {path}: {'.'.join(map(str, found['loc']))} {found['msg']}") from error
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()  # torch's last line names a tensor
         raise NeuronspecError(f"cannot read {path}, or it is of another model: {reason}") from error

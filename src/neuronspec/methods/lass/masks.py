@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 import neuronspec
+from neuronspec.artifacts.container import Container
+from neuronspec.artifacts.headers import Header, UniqueNames, worded
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods.parts import load_parts, save_parts
 from neuronspec.models.matrices import Matrix, is_matrix
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
@@ -24,6 +25,40 @@ from neuronspec.neurons.layers import find_ffn_layers
 WEIGHT_MASKS_FILE = "weight_masks.safetensors"
 Part = Literal["attention", "ffn"]
 PARTS: tuple[Part, ...] = get_args(Part)
+
+
+def _are_matrices(shapes: dict[str, list[int]]) -> bool:
+    return all(len(shape) == 2 and min(shape) > 0 for shape in shapes.values())
+
+
+def _are_known(parts: list[str]) -> bool:
+    return bool(parts) and all(part in PARTS for part in parts)
+
+
+class WeightMaskHeader(Header):
+    """Header of a file of weight masks."""
+
+    kind: str = "weight masks"
+    """Constant that names the kind of file."""
+    tasks: UniqueNames
+    """Names of the tasks, in the order of the rows."""
+    shapes: Annotated[dict[str, list[int]], worded("are not two sizes for each matrix", _are_matrices)]
+    """Shape of each weight matrix."""
+    pruned: Annotated[int | float, worded("is not a share from 0 to 1", lambda share: 0 <= share <= 1)]
+    """Share of the weights that were pruned."""
+    parts: Annotated[list[Any], worded(f"are not some of {', '.join(PARTS)}", _are_known)]
+    """Parts of the model whose weights were pruned."""
+    version: str = "0"
+    """Version of neuronspec that wrote the file."""
+
+
+WEIGHT_MASKS: Final = Container(
+    file=WEIGHT_MASKS_FILE,
+    holds="weight masks",
+    header=WeightMaskHeader,
+    remedy="find the masks again",
+    ascii=False,
+)
 
 
 class Place(NamedTuple):
@@ -131,8 +166,14 @@ class WeightMasks:
     def save(self, path: Path) -> None:
         """Publish the masks as one safetensors file, one bit a weight."""
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        about = {"tasks": self.tasks, "shapes": shapes, "pruned": self.pruned, "parts": self.parts}
-        save_parts(path, self.bits, {"kind": "weight masks", **about, "version": neuronspec.__version__})
+        header = WeightMaskHeader.model_construct(
+            tasks=list(self.tasks),
+            shapes=shapes,
+            pruned=self.pruned,
+            parts=list(self.parts),
+            version=neuronspec.__version__,
+        )
+        WEIGHT_MASKS.save(path, self.bits, header)
 
     @classmethod
     def load(cls, path: Path) -> WeightMasks:
@@ -141,11 +182,11 @@ class WeightMasks:
         Raises:
             NeuronspecError: it is missing, damaged, or of another kind.
         """
-        bits, about = load_parts(path, "tasks", "shapes", "pruned", "parts")
-        if problem := _damage(bits, about):
-            raise NeuronspecError(f"{path} is damaged: {problem}")
-        shapes = {name: tuple(shape) for name, shape in about["shapes"].items()}
-        return cls(tuple(about["tasks"]), shapes, bits, about["pruned"], tuple(about["parts"]))
+        bits, header = WEIGHT_MASKS.load(path)
+        if problem := _find_problem(bits, header):
+            raise WEIGHT_MASKS.damaged(path, problem)
+        shapes = {name: tuple(shape) for name, shape in header.shapes.items()}
+        return cls(tuple(header.tasks), shapes, bits, header.pruned, tuple(header.parts))
 
 
 def unpack(bits: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
@@ -154,21 +195,14 @@ def unpack(bits: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return (bits[:, None].bitwise_right_shift(shifts) & 1).flatten()[: math.prod(shape)].view(tuple(shape))
 
 
-def _damage(bits: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with what a file holds."""
-    tasks, shapes, pruned, parts = (about[key] for key in ("tasks", "shapes", "pruned", "parts"))
-    named = isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)
-    if not named or not 0 < len(set(tasks)) == len(tasks):
-        return "its tasks are not a list of different names"
-    if not (isinstance(parts, list) and parts and all(part in PARTS for part in parts)):
-        return f"its parts are {parts}, expected some of {', '.join(PARTS)}"
-    if not isinstance(pruned, int | float) or not 0 <= pruned <= 1:
-        return f"the share that was pruned is {pruned}, expected 0 to 1"
-    if not isinstance(shapes, dict) or shapes.keys() != bits.keys():
+def _find_problem(bits: Mapping[str, torch.Tensor], header: WeightMaskHeader) -> str | None:
+    """Return how the tensors of a file differ from what its header says."""
+    if header.shapes.keys() != bits.keys():
         return "its header names other matrices than it has tensors for"
-    for name, shape in shapes.items():
-        if not (isinstance(shape, list) and len(shape) == 2 and all(type(size) is int and size > 0 for size in shape)):
-            return f"the shape of {name} is {shape}, expected two sizes"
-        if bits[name].dtype != torch.uint8 or tuple(bits[name].shape) != (len(tasks), -(-math.prod(shape) // 8)):
-            return f"the bits of {name} are {bits[name].dtype} of shape {tuple(bits[name].shape)}, not those of {shape}"
+
+    for name, shape in header.shapes.items():
+        packed = bits[name]
+        expected = (len(header.tasks), -(-math.prod(shape) // 8))
+        if packed.dtype != torch.uint8 or tuple(packed.shape) != expected:
+            return f"the bits of {name} are {packed.dtype} of shape {tuple(packed.shape)}, not those of {shape}"
     return None

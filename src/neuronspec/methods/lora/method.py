@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from neuronspec.artifacts.tensor_files import write_tensors
 from neuronspec.config.sections import Decay, Section
 from neuronspec.files import publish
 from neuronspec.methods.lora.model import Lora, Shape, Targets, find_targets, import_peft, load_lora
@@ -89,4 +89,4 @@ def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") 
     tensors = {f"base_model.model.{name}.{key}": part[key] for name, part in matrices.items() for key in part}
     with publish(out) as temporary:
         config.save_pretrained(str(temporary))
-        save_file(tensors, temporary / "adapter_model.safetensors", {"format": "pt"})
+        write_tensors(temporary / "adapter_model.safetensors", tensors, {"format": "pt"})

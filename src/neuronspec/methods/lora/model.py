@@ -9,20 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from neuronspec.artifacts.container import Container
 from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import STACKS
 from neuronspec.libraries import import_library
 from neuronspec.methods.lass.masks import PARTS, Place, find_matrices
-from neuronspec.methods.parts import PartRouter, load_parts, save_parts
+from neuronspec.methods.parts import PartRouter
 from neuronspec.neurons.layers import find_ffn_layers
 
 LORA_FILE = "lora.safetensors"
@@ -42,6 +43,9 @@ class Shape(Section):
     """Dropout, in training, of what goes in."""
     targets: Targets
     """Which matrices have one: those of the attentions, of the FFNs, or both."""
+
+
+LORA: Final = Container(file=LORA_FILE, holds="LoRA", header=Shape, remedy="train it again", ascii=False)
 
 
 class LowRank(nn.Module):
@@ -100,7 +104,7 @@ class Lora(PartRouter):
 
     def save(self, directory: Path) -> None:
         """Write the LoRA of every trained task beside the model."""
-        save_parts(directory / LORA_FILE, self.sets.state_dict(), self.shape.model_dump())
+        LORA.save(directory / LORA_FILE, self.sets.state_dict(), self.shape)
 
     def load(self, directory: Path) -> None:
         """Read back what `save` wrote.
@@ -180,12 +184,7 @@ def make_sets(places: Mapping[str, Place], shape: Shape, seed: int) -> nn.Module
 
 def _read(path: Path, model: PreTrainedModel) -> tuple[Shape, nn.ModuleList]:
     """Read a file of LoRA, and refuse it where it is not of this model."""
-    tensors, about = load_parts(path)
-    try:
-        shape = Shape.model_validate(about, strict=True)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise NeuronspecError(f"cannot read {path}: {'.'.join(map(str, found['loc']))} {found['msg']}") from error
+    tensors, shape = LORA.load(path)
     places = find_targets(model, shape.targets)
     try:
         if len(set(shape.tasks)) != len(shape.tasks):

@@ -13,15 +13,17 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from neuronspec.artifacts.container import Container
+from neuronspec.artifacts.headers import Header, UniqueNames, worded
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import STACKS
-from neuronspec.methods.parts import PartRouter, load_parts, save_parts
+from neuronspec.methods.parts import PartRouter
 from neuronspec.models.building import count_parameters
 from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.models.peft_wrapping import refuse_wrapped
@@ -31,6 +33,22 @@ from neuronspec.specialization.routing import find_router
 BRANCHES_FILE = "branches.safetensors"
 
 Dense = Callable[[torch.Tensor], torch.Tensor]
+
+
+class BranchHeader(Header):
+    """Header of a file of branches; a training keeps further facts of its own in it."""
+
+    tasks: UniqueNames
+    """Names of the tasks."""
+    original: Annotated[int, worded("is not a number of parameters")]
+    """Number of parameters of the model before any of its modules was copied."""
+    tables: Annotated[dict[str, Any], worded("are not a mapping from modules to copies")]
+    """For each module that has copies, the number of the copy of each task."""
+
+
+BRANCHES: Final = Container(
+    file=BRANCHES_FILE, holds="branches", header=BranchHeader, remedy="train the branches again", ascii=False
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +162,10 @@ class Branches(PartRouter):
 
     def save(self, directory: Path, **more: Any) -> None:
         """Write the copies, which task has which, and what `more` is to be known of them, JSON values."""
-        about = {"tasks": self.trained, "original": self.original, "tables": self.tables, **more}
-        save_parts(directory / BRANCHES_FILE, self.parts.state_dict(), about)
+        header = BranchHeader.model_construct(
+            tasks=list(self.trained), original=self.original, tables=self.tables, **more
+        )
+        BRANCHES.save(directory / BRANCHES_FILE, self.parts.state_dict(), header)
 
     def restore(self, directory: Path) -> dict[str, Any]:
         """Put copies that `save` wrote into a model that has none yet.
@@ -234,14 +254,9 @@ def load_branches(model: PreTrainedModel, directory: Path) -> Branches:
 
 def _read(path: Path, units: Mapping[str, Unit]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a file of branches, and refuse one that does not fit the units."""
-    tensors, about = load_parts(path, "tasks", "original", "tables")
+    tensors, header = BRANCHES.load(path)
     try:
-        tasks, tables = about["tasks"], about["tables"]
-        if not (isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks)):
-            raise ValueError("its tasks are not a list of names")
-        if len({*tasks}) < len(tasks) or type(about["original"]) is not int or not isinstance(tables, dict):
-            raise ValueError("it names a task twice, or its original is no size, or its tables are no mapping")
-        expected = dict(_expected(units, tables, len(tasks)))
+        expected = dict(_expected(units, header.tables, len(header.tasks)))
         if odd := sorted(tensors.keys() ^ expected.keys()):
             raise ValueError(f"it {'has' if odd[0] in tensors else 'lacks'} the tensor {odd[0]}, against its tables")
         for name, tensor in tensors.items():
@@ -252,7 +267,7 @@ def _read(path: Path, units: Mapping[str, Unit]) -> tuple[dict[str, torch.Tensor
             raise ValueError(f"{bad[0]} holds what is no finite number")
     except (ValueError, TypeError) as error:
         raise NeuronspecError(f"{path} is damaged or of another model: {error}") from error
-    return tensors, about
+    return tensors, header.model_dump()
 
 
 def _expected(units: Mapping[str, Unit], tables: Mapping[str, Any], tasks: int) -> Iterator[tuple[str, torch.Size]]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Training
 from neuronspec.files import publish, write_json
-from neuronspec.methods.parts import load_parts
+from neuronspec.artifacts.tensor_files import read_tensors
 from neuronspec.methods.saved import ARTEFACTS
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
@@ -147,7 +147,7 @@ def _train(
 def _count_added(directory: Path) -> int:
     """Return the number of parameters that a method added to the model in a directory, not always the last one."""
     places = [directory / name for name in ARTEFACTS if (directory / name).is_file()]
-    return sum(tensor.numel() for place in places for tensor in load_parts(place)[0].values())
+    return sum(tensor.numel() for place in places for tensor in read_tensors(place)[0].values())
 
 
 def _publish(
