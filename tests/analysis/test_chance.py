@@ -11,7 +11,8 @@ from scipy.stats import hypergeom
 
 from neuronspec.analysis.chance import chance_overlap, standardize
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
+from neuronspec.neurons.masks import NeuronMasks
 
 
 @st.composite

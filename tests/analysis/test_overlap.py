@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis.overlap import above_diagonal, check_iou, within_and_across
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 from neuronspec.statistics.numbers import read_numbers
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))

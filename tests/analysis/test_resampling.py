@@ -19,7 +19,8 @@ from neuronspec.analysis.reselection import make_selector
 from neuronspec.analysis.sentence_states import SentenceStates
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuronspec.analysis.sentence_states import SentenceStates, sum_bits
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 from neuronspec.statistics.draws import make_generator
 from neuronspec.statistics.numbers import check_number
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis.tree import Tree, language_tree
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 
 
 def plant_families(families: int = 3, members: int = 4, seed: int = 0) -> NDArray[np.float64]:

@@ -14,7 +14,8 @@ from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.reliability import LearningCurvePoint, SplitHalves
 from neuronspec.analysis.resampling import OverlapInterval, ShuffledOverlap
 from neuronspec.analysis.structure import Structure
-from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
+from neuronspec.neurons.masks import NeuronMasks
 
 Matrix = NDArray[np.float64]
 

@@ -22,7 +22,8 @@ from neuronspec.config.sections import Analysis
 from neuronspec.languages import spell_pivot
 from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import NeuronMasks, pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.statistics.correlation import correlate
 from neuronspec.statistics.trends import Trend, find_trend
 

@@ -13,8 +13,7 @@ from neuronspec.config.sections import Analysis
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
-
-RULES_WITH_K = ("coverage", "top", "released", "random")
+from neuronspec.neurons.rules import RULES, takes_k
 
 
 def find_missing(
@@ -37,8 +36,9 @@ def find_missing(
     missing = {}
     if not any(tasks.languages for tasks in compared.values()):
         missing["families"] = "the tasks are not named after languages, so there are no families to compare"
-    if masks.signature.get("rule") not in RULES_WITH_K:
-        missing["shares"] = f"the rule {masks.signature.get('rule', 'by hand')!r} has no k to vary"
+    rule = masks.signature.get("rule", "by hand")
+    if rule not in RULES or not takes_k(RULES[rule]):
+        missing["shares"] = f"the rule {rule!r} has no k to vary"
     if not options.resamples:
         missing["intervals"] = "resampling was switched off (analyze.resamples=0)"
 

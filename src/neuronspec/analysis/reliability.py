@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis.sentence_states import PackedBits, Selector, SentenceStates
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 from neuronspec.statistics.correlation import correlate
 from neuronspec.statistics.numbers import check_number
 

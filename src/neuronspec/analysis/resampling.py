@@ -18,7 +18,7 @@ from scipy.stats import norm
 from neuronspec.analysis.chance import standardize
 from neuronspec.analysis.sentence_states import Selector, SentenceStates, sum_bits
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 from neuronspec.statistics.draws import make_generator
 from neuronspec.statistics.numbers import check_number
 from neuronspec.statistics.permutation import count_reached, find_p_value

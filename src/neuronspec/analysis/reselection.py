@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from neuronspec.analysis.sentence_states import Selector
 from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.rules import RULES
-
-ROW_RULES = ("coverage", "top", "released")  # those that look at one task and one layer at a time
+from neuronspec.neurons.rules import RULES, is_by_row
 
 
 def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
@@ -35,13 +34,14 @@ def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
         [[True, False, True, False]]
     """
     rule, unit = signature.get("rule", "by hand"), signature.get("unit", "sentence")
-    if rule not in ROW_RULES or unit != "sentence":
+    by_row = [name for name, one in RULES.items() if is_by_row(one)]
+    if rule not in by_row or unit != "sentence":
         raise NeuronspecError(
             f"masks of the rule {rule!r} and the unit {unit!r} cannot be resampled sentence by sentence: "
-            f"select with {', '.join(ROW_RULES)}, from counts of sentences"
+            f"select with {', '.join(by_row)}, from counts of sentences"
         )
     changed = [key for key in ("composed", "stacks") if key in signature]
-    share = signature.get(f"k.{layer}", signature.get(f"k.{layer.partition('.')[0]}"))
+    share = signature.get(f"k.{layer}", signature.get(f"k.{stack_of(layer)}"))
     if changed or share is None:
         raise NeuronspecError(
             f"the masks of {layer} are not as they were selected ({', '.join(changed) or 'no k'} in their signature) "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.masks import pairwise_iou
+from neuronspec.neurons.mask_overlap import pairwise_iou
 from neuronspec.statistics.draws import make_generator
 
 Selector = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # (..., d_ff) counts -> (..., d_ff)

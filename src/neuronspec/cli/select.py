@@ -18,7 +18,7 @@ from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.comparison.tables import Table
-    from neuronspec.neurons.mask_comparison import Comparison
+    from neuronspec.neurons.mask_comparison import MaskComparison
     from neuronspec.neurons.masks import NeuronMasks
 
 
@@ -198,7 +198,7 @@ def _print_comparison(masks: NeuronMasks, other: str, as_json: bool) -> None:
         print_table(_tabulate_comparison(comparison, other))
 
 
-def _tabulate_comparison(comparison: Comparison, other: str) -> Table:
+def _tabulate_comparison(comparison: MaskComparison, other: str) -> Table:
     """Return a table of the overlaps and sizes, a row for each layer."""
     from neuronspec.comparison.cells import Cell
     from neuronspec.comparison.tables import Table

@@ -1,1 +1,5 @@
-"""Neurons: where they live, when they fire, which are selected, and the masks that hold the selection."""
+"""Where the neurons of a model live, when they are active, and which are specialized for which task."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

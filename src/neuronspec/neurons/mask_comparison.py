@@ -14,7 +14,7 @@ PerTask = dict[str, NDArray[np.float64]]  # layer -> (tasks,)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MaskComparison:
     """What two sets of masks have in common.
 
     Args:
@@ -44,7 +44,7 @@ class Comparison:
         }
 
 
-def compare_masks(first: NeuronMasks, second: NeuronMasks) -> Comparison:
+def compare_masks(first: NeuronMasks, second: NeuronMasks) -> MaskComparison:
     """Compare two sets of masks task by task: of two rules, two k, two seeds, two checkpoints.
 
     Args:
@@ -70,4 +70,4 @@ def compare_masks(first: NeuronMasks, second: NeuronMasks) -> Comparison:
         shared, united = (a & b).sum(1).double(), (a | b).sum(1).double()
         iou[layer] = (shared / united).nan_to_num(1.0).numpy()  # two empty sets are equal
         sizes[layer] = np.stack([a.double().mean(1).numpy(), b.double().mean(1).numpy()])
-    return Comparison(tuple(tasks), first.layers, iou, sizes)
+    return MaskComparison(tuple(tasks), first.layers, iou, sizes)

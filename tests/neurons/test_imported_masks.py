@@ -17,7 +17,7 @@ import torch
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons import importing
-from neuronspec.neurons.importing import import_lape_neurons, import_released_masks
+from neuronspec.neurons.imported_masks import import_lape_neurons, import_released_masks
 from neuronspec.neurons.masks import NeuronMasks
 
 MODEL_SIZE = 4

@@ -16,7 +16,8 @@ import torch
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.layer_names import place_of
-from neuronspec.neurons.masks import NeuronMasks, read_booleans
+from neuronspec.neurons.mask_values import read_booleans
+from neuronspec.neurons.masks import NeuronMasks
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
 _RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d{1,4})\.fc1\.weight")
