@@ -1,4 +1,4 @@
-"""The registry of architectures: where each keeps its FFN blocks, a line or two an entry."""
+"""The registry of architectures: where each keeps its FFN blocks, in a line or two."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Form:
     """The names of an FFN's parts.
 
     Args:
-        second: the second matrix.
-        first: the first matrix, or of gated units both.
-        gate: of gated units, the module that computes the gate's activation.
+        second: Name of the second matrix.
+        first: Name of the first matrix; for gated units, the names of both first matrices.
+        gate: For gated units, the name of the module that computes the activation of the gate.
     """
 
     second: str
@@ -34,12 +34,12 @@ class Architecture:
     """Where an architecture keeps its FFN blocks.
 
     Args:
-        stacks: for each stack, the path from the base model (`model.base_model`) to the list of layers, and the path
-            from a layer to the module that holds the FFN's parts (`""`: the layer itself).
-        forms: the forms that its FFN may have; the first one whose parts are all there is taken.
-        width_keys: for each stack, the key of its configuration that holds d_ff; none where it has no such key.
-        experts: where a layer has several FFNs, the name in the FFN of the module that holds them, one a child.
-        time_first: whether its layers work on (seq, batch, features).
+        stacks: For each stack, the path from the base model (`model.base_model`) to the list of layers, and the path
+            from a layer to the module that holds the FFN's parts (`""` for the layer itself).
+        forms: Forms that the FFN may have; the first one whose parts are all there is taken.
+        width_keys: For each stack, the key of the model's configuration that holds d_ff, if there is one.
+        experts: Name, in the FFN, of the module whose children are the experts, if a layer has several FFNs.
+        time_first: Whether the layers work on (seq, batch, features).
     """
 
     stacks: dict[Stack, tuple[str, str]]
@@ -65,15 +65,17 @@ def _register(model_types: str, architecture: Architecture) -> None:
 
 def _encoder_decoder(ffn: str, **more: Any) -> Architecture:
     return Architecture(
-        {"encoder": ("encoder.layers", ffn), "decoder": ("decoder.layers", ffn)},
-        (_FC,),
-        {"encoder": "encoder_ffn_dim", "decoder": "decoder_ffn_dim"},
+        stacks={"encoder": ("encoder.layers", ffn), "decoder": ("decoder.layers", ffn)},
+        forms=(_FC,),
+        width_keys={"encoder": "encoder_ffn_dim", "decoder": "decoder_ffn_dim"},
         **more,
     )
 
 
-def _decoder(layers: str, ffn: str, form: Form, width: str | None = "intermediate_size") -> Architecture:
-    return Architecture({"decoder": (layers, ffn)}, (form,), {"decoder": width} if width else {})
+def _decoder(layers: str, ffn: str, form: Form, *, width: str | None = "intermediate_size") -> Architecture:
+    return Architecture(
+        stacks={"decoder": (layers, ffn)}, forms=(form,), width_keys={"decoder": width} if width else {}
+    )
 
 
 _register("m2m_100 mbart bart marian pegasus blenderbot blenderbot-small", _encoder_decoder(""))
@@ -96,10 +98,10 @@ _register(
 )
 _register("phi3 glm", _decoder("layers", "mlp", _FUSED))
 _register("phi", _decoder("layers", "mlp", _FC))
-_register("opt", _decoder("decoder.layers", "", _FC, "ffn_dim"))
-_register("xglm", _decoder("layers", "", _FC, "ffn_dim"))
-_register("bloom", _decoder("h", "mlp", _H_4H, None))  # always four times the hidden size
-_register("falcon", _decoder("h", "mlp", _H_4H, "ffn_hidden_size"))
+_register("opt", _decoder("decoder.layers", "", _FC, width="ffn_dim"))
+_register("xglm", _decoder("layers", "", _FC, width="ffn_dim"))
+_register("bloom", _decoder("h", "mlp", _H_4H, width=None))  # always four times the hidden size
+_register("falcon", _decoder("h", "mlp", _H_4H, width="ffn_hidden_size"))
 _register("gpt_neox", _decoder("layers", "mlp", _H_4H))
-_register("gpt2", _decoder("h", "mlp", _C_FC, "n_inner"))
+_register("gpt2", _decoder("h", "mlp", _C_FC, width="n_inner"))
 _register("gpt_neo", _decoder("h", "mlp", _C_FC))

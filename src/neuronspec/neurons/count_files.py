@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -68,18 +68,14 @@ def read_counts(path: Path) -> dict[str, Any]:
     if problem := _find_problem(tensors, header):
         raise COUNTS.damaged(path, problem)
 
-    means, states = _group(tensors, "means"), _group(tensors, "states")
-    if missing := [layer for named in (means, states) for layer in header.layers if named and layer not in named]:
-        raise COUNTS.damaged(path, f"{missing[0]!r} is missing among its means or states")
-
     return {
         "tasks": tuple(header.tasks),
         "values": {layer: tensors[f"counts.{layer}"] for layer in header.layers},
-        "totals": _group(tensors, "totals"),
+        "totals": _list_group(tensors, "totals"),
         "unit": header.unit,
         "signature": header.signature,
-        "means": {layer: means[layer] for layer in header.layers if means},
-        "states": {layer: states[layer] for layer in header.layers if states},
+        "means": _sort_group(tensors, "means", header.layers),
+        "states": _sort_group(tensors, "states", header.layers),
         "state_tasks": tensors.get("state_tasks"),
     }
 
@@ -90,6 +86,11 @@ def _find_problem(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> s
     dimensions |= {f"totals.{stack_of(layer)}": 1 for layer in header.layers}  # (tasks,)
     dimensions |= {name: 1 for name in tensors if name.startswith("totals.")}
 
+    for group in ("means", "states"):
+        named = _list_group(tensors, group)
+        if missing := [layer for layer in header.layers if named and layer not in named]:
+            return f"'{group}.{missing[0]}' is missing"
+
     for name, expected in dimensions.items():
         if name not in tensors:
             return f"{name!r} is missing"
@@ -99,6 +100,12 @@ def _find_problem(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> s
     return None
 
 
-def _group(tensors: Mapping[str, torch.Tensor], group: str) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with the name of a group, without it."""
+def _list_group(tensors: Mapping[str, torch.Tensor], group: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with the name of a group, under the rest of their names."""
     return {name.removeprefix(f"{group}."): t for name, t in tensors.items() if name.startswith(f"{group}.")}
+
+
+def _sort_group(tensors: Mapping[str, torch.Tensor], group: str, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a group in the order of the layers; nothing if there is no such group."""
+    named = _list_group(tensors, group)
+    return {layer: named[layer] for layer in layers if named}

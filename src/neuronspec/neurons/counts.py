@@ -23,18 +23,21 @@ class ActivationCounts:
     """How often each neuron was active, for each task.
 
     Args:
-        tasks: their names, in the order of the rows.
-        values: for each layer, (tasks, d_ff) int64.
-        totals: (tasks,) int64: the sentences, or the token positions, that were seen of each task in the encoder
-            and in the decoder (`{"encoder": ..., "decoder": ...}`).
-        unit: `sentence` counts a sentence once where any of its real tokens activates the neuron (paper, 3.1);
+        tasks: Names of the tasks, in the order of the rows.
+        values: For each layer, (tasks, d_ff) int64.
+        totals: For each stack, (tasks,) int64: the number of sentences, or of token positions, that were seen of each
+            task (`{"encoder": ..., "decoder": ...}`).
+        unit: `sentence` counts a sentence once if any of its real tokens activates the neuron (paper, 3.1);
             `token` counts every real token position.
-        signature: what else the counts depend on (model and data hashes, version), as strings.
-        means: where asked for, for each layer the (tasks, d_ff) mean activation over all counted positions: summed in
+        signature: What else the counts depend on (model and data hashes, version), as strings.
+        means: If recorded, for each layer the (tasks, d_ff) mean activation over all counted positions: summed in
             float32 within a sentence, in float64 over sentences.
-        states: where asked for, for each layer the (sentences, ceil(d_ff / 8)) uint8 bits of which neurons each
+        states: If recorded, for each layer the (sentences, ceil(d_ff / 8)) uint8 bits of the neurons that each
             sentence activated, packed as numpy.packbits packs them.
-        state_tasks: (sentences,) int64, the task of every row of `states`.
+        state_tasks: (sentences,) int64, the index of the task of every row of `states`.
+
+    Raises:
+        NeuronspecError: If a task or a layer has a name that it cannot have.
     """
 
     tasks: tuple[str, ...]
@@ -55,20 +58,20 @@ class ActivationCounts:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers."""
+        """Names of the layers."""
         return tuple(self.values)
 
     @property
     def widths(self) -> dict[str, int]:
-        """The number of neurons of each layer."""
+        """Number of neurons of each layer."""
         return {layer: counts.shape[1] for layer, counts in self.values.items()}
 
     def frequencies(self, layer: str, neurons: slice | None = None) -> torch.Tensor:
         """Return the (tasks, d_ff) float64 shares of sentences, or of tokens, in which each neuron was active.
 
         Args:
-            layer: its name.
-            neurons: of the layer; all where not given.
+            layer: Name of the layer.
+            neurons: Neurons of the layer; by default all.
         """
         totals = self.totals[stack_of(layer)]
         return self.values[layer][:, neurons or slice(None)] / totals.clamp(min=1).to(torch.float64)[:, None]
@@ -97,13 +100,13 @@ class ActivationCounts:
         return counts
 
     def check(self, what: str = "the counts") -> None:
-        """Refuse counts that nothing can have been counted to, as a model with NaN weights leaves them.
+        """Refuse counts that no counting can lead to, as a model with NaN weights leaves them.
 
         Args:
-            what: Their name in the message.
+            what: Name of the counts in the message.
 
         Raises:
-            NeuronspecError: A count is negative or not finite, or a mean is not finite.
+            NeuronspecError: If a count is negative or not finite, or a mean is not finite.
         """
         for layer, values in self.values.items():
             strange = ~(values >= 0) | values.isinf()  # true for NaN
@@ -124,10 +127,10 @@ class ActivationCounts:
         """Return the counts of several recordings of different tasks as one.
 
         Args:
-            parts: of the same model, unit and layers, with no task in common.
+            parts: Counts of the same model, unit and layers, with no task in common.
 
         Raises:
-            NeuronspecError: they do not belong together.
+            NeuronspecError: If they do not belong together.
         """
         if not parts:
             raise NeuronspecError("there are no counts to put together")
@@ -141,22 +144,16 @@ class ActivationCounts:
         tasks = tuple(task for part in parts for task in part.tasks)
         if len(set(tasks)) < len(tasks):
             raise NeuronspecError(f"a task has counts in more than one part: {', '.join(tasks)}")
-        starts = [sum(len(part.tasks) for part in parts[:number]) for number in range(len(parts))]
 
-        def join(name: str) -> dict[str, torch.Tensor]:
-            named = [getattr(part, name) for part in parts]
-            return {key: torch.cat([tensors[key] for tensors in named]) for key in named[0] if all(named)}
-
-        rows = [p.state_tasks + start for p, start in zip(parts, starts, strict=True) if p.state_tasks is not None]
         return cls(
-            tasks,
-            join("values"),
-            join("totals"),
-            first.unit,
-            first.signature,
-            join("means"),
-            join("states"),
-            torch.cat(rows) if len(rows) == len(parts) else None,
+            tasks=tasks,
+            values=_join_named([part.values for part in parts]),
+            totals=_join_named([part.totals for part in parts]),
+            unit=first.unit,
+            signature=first.signature,
+            means=_join_named([part.means for part in parts]),
+            states=_join_named([part.states for part in parts]),
+            state_tasks=_join_state_tasks(parts),
         )
 
     def sum_over_processes(self) -> ActivationCounts:
@@ -166,7 +163,7 @@ class ActivationCounts:
         integers is exact: it does not depend on how many processes there were (promise R5).
 
         Raises:
-            NeuronspecError: there are means or states, which are not kept for several processes.
+            NeuronspecError: If there are means or states, which are not kept for several processes.
         """
         state = join_processes()
         if state.num_processes == 1:
@@ -174,9 +171,30 @@ class ActivationCounts:
         if self.means or self.states:
             raise NeuronspecError("means and states are recorded on one process: launch one, or leave them out")
 
-        def total(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            # Sorted: every process must name the tensors in the same order.
-            return {name: reduce(tensors[name].to(state.device), "sum").cpu() for name in sorted(tensors)}
-
-        values, totals = total(self.values), total(self.totals)
+        values = _sum_named(self.values, state.device)
+        totals = _sum_named(self.totals, state.device)
         return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
+
+
+def _sum_named(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the sum of tensors over all processes."""
+    # Sorted: every process must name the tensors in the same order.
+    return {name: reduce(tensors[name].to(device), "sum").cpu() for name in sorted(tensors)}
+
+
+def _join_named(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return the rows of all parts, name by name; nothing if a part has nothing."""
+    if not all(parts):
+        return {}
+    return {name: torch.cat([tensors[name] for tensors in parts]) for name in parts[0]}
+
+
+def _join_state_tasks(parts: Sequence[ActivationCounts]) -> torch.Tensor | None:
+    """Return the index, among the tasks of all parts, of every row of the states; None if a part has none."""
+    rows, start = [], 0
+    for part in parts:
+        if part.state_tasks is None:
+            return None
+        rows.append(part.state_tasks + start)
+        start += len(part.tasks)
+    return torch.cat(rows)

@@ -20,6 +20,7 @@ Fields = Mapping[str, Any]  # the fields of `Examples` by name
 
 _OF_LAYERS: Final = ("values", "sentences", "positions")
 _OF_STACKS: Final = ("lengths", "tokens")
+_OF_SENTENCES: Final = ("numbers", "sentence_tasks")
 
 
 class ExampleHeader(Header):
@@ -52,7 +53,7 @@ def write_examples(directory: Path, examples: Examples) -> Path:
         for group in (*_OF_LAYERS, *_OF_STACKS)
         for name, tensor in getattr(examples, group).items()
     }
-    tensors |= {"numbers": examples.numbers, "sentence_tasks": examples.sentence_tasks}
+    tensors |= {name: getattr(examples, name) for name in _OF_SENTENCES}
 
     header = ExampleHeader.model_construct(
         tasks=list(examples.tasks),
@@ -77,17 +78,14 @@ def read_examples(path: Path) -> dict[str, Any]:
 
     fields: dict[str, Any] = {"tasks": tuple(header.tasks), "top": header.top, "signature": header.signature}
     try:
-        for group in _OF_LAYERS:
-            fields[group] = {layer: tensors[f"{group}.{layer}"] for layer in header.layers}
-        for group in _OF_STACKS:
-            fields[group] = {stack: tensors[f"{group}.{stack}"] for stack in stacks}
-        for name in ("numbers", "sentence_tasks"):
-            fields[name] = tensors[name]
+        for groups, names in ((_OF_LAYERS, header.layers), (_OF_STACKS, stacks)):
+            for group in groups:
+                fields[group] = {name: tensors[f"{group}.{name}"] for name in names}
+        fields |= {name: tensors[name] for name in _OF_SENTENCES}
     except KeyError as error:
         raise EXAMPLES.damaged(path, f"the tensor {error} is missing") from error
 
-    fits = _sentences_fit(fields) and all(_neurons_fit(fields, layer) for layer in header.layers)
-    if not fits:
+    if not _sentences_fit(fields) or not all(_neurons_fit(fields, layer) for layer in header.layers):
         raise EXAMPLES.damaged(path, "its neurons and sentences do not fit together")
     return fields
 
@@ -107,19 +105,21 @@ def _sentences_fit(fields: Fields) -> bool:
     # Values
     if any((column < 0).any() for column in (*columns, *tokens.values())):
         return False
-    for stack, of_sentences in lengths.items():
-        available = len(tokens[stack])
-        if (of_sentences > available).any() or of_sentences.sum() != available:  # the sum alone may wrap around
-            return False
+    if not all(_lengths_fit(of_sentences, len(tokens[stack])) for stack, of_sentences in lengths.items()):
+        return False
     known = (tasks < len(fields["tasks"])).all()
     ascending = (numbers[1:] > numbers[:-1]).all()
     return bool(known and ascending)
 
 
+def _lengths_fit(lengths: torch.Tensor, tokens: int) -> bool:
+    """Return whether sentences of these lengths have this many tokens; the sum alone might wrap around."""
+    return bool((lengths <= tokens).all() and lengths.sum() == tokens)
+
+
 def _neurons_fit(fields: Fields, layer: str) -> bool:
     """Return whether the neurons of a layer refer to sentences that are there, and to tokens of these."""
     values, sentences, positions = (fields[group][layer] for group in _OF_LAYERS)
-    numbers = fields["numbers"]
 
     # Shapes and types
     if (values.dtype, sentences.dtype, positions.dtype) != (torch.float32, torch.int64, torch.int64):
@@ -131,14 +131,19 @@ def _neurons_fit(fields: Fields, layer: str) -> bool:
 
     # Places without a sentence
     some = sentences >= 0
-    if not (values.isnan() == ~some).all():
+    if (values.isnan() != ~some).any():
         return False
-    if not ((sentences[~some] == -1).all() and (positions[~some] == -1).all()):
+    if (sentences[~some] != -1).any() or (positions[~some] != -1).any():
         return False
 
     # Places with one
-    if not torch.isin(sentences[some], numbers).all():
+    return _tokens_are_there(fields, layer, sentences[some], positions[some])
+
+
+def _tokens_are_there(fields: Fields, layer: str, sentences: torch.Tensor, positions: torch.Tensor) -> bool:
+    """Return whether each of these sentences is kept, and has a token at its position."""
+    if not torch.isin(sentences, fields["numbers"]).all():
         return False
-    rows = torch.searchsorted(numbers, sentences[some])
+    rows = torch.searchsorted(fields["numbers"], sentences)
     lengths = fields["lengths"][stack_of(layer)][rows]
-    return bool((positions[some] >= 0).all() and (positions[some] < lengths).all())
+    return bool((positions >= 0).all() and (positions < lengths).all())

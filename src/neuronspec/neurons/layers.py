@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,20 +23,21 @@ class FFNLayer:
     """One FFN block of a model.
 
     Args:
-        name: `encoder.0` .. `decoder.5`; the experts of a layer are `encoder.3.expert.0`, `encoder.3.expert.1` ...
+        name: Name of the layer, `encoder.0` .. `decoder.5`; its experts are `encoder.3.expert.0`, `encoder.3.expert.1`
+            and so on.
         stack: `encoder` or `decoder` (the only stack of a decoder-only model).
-        index: the layer's number in its stack.
-        width: d_ff, the number of neurons.
-        projection: the second matrix.
-        expansions: the first matrix; of gated units the gate's and the other one, or one module that holds both.
-        entrance: what stands at the place of the second matrix: the matrix, or what PEFT has put around it. Its input
+        index: Index of the layer in its stack.
+        width: Number of neurons, d_ff.
+        projection: Second matrix.
+        expansions: First matrix; for gated units that of the gate and the other one, or one module that holds both.
+        entrance: Module in the place of the second matrix: the matrix, or what PEFT has put around it. Its input
             (batch, seq, d_ff) is the vector of neurons.
-        exits: what stands at the places of the first matrices; what they put out becomes the neurons.
-        activation: of gated units, the module that computes the gate's activation (batch, seq, d_ff); else None.
-        block: the Transformer layer around it.
-        experts: of a layer of experts, the module that sends tokens to them; else None.
-        expert: the number of this expert.
-        time_first: whether the vectors come as (seq, batch, d_ff).
+        exits: Modules in the places of the first matrices; their outputs become the neurons.
+        activation: For gated units, the module that computes the activation of the gate (batch, seq, d_ff); else None.
+        block: Transformer layer around the FFN.
+        experts: For a layer of experts, the module that sends tokens to them; else None.
+        expert: Index of this expert.
+        time_first: Whether the vectors come as (seq, batch, d_ff).
     """
 
     name: str
@@ -55,33 +56,33 @@ class FFNLayer:
 
     @property
     def plain(self) -> bool:
-        """Whether its matrices stand there themselves, with nothing around them and weights that can be cut."""
+        """Whether its matrices have nothing around them, and weights that can be cut."""
         matrices = (self.projection, *self.expansions)
         itself = all(inner is outer for inner, outer in zip(matrices, (self.entrance, *self.exits), strict=True))
         return itself and all(is_plain(matrix) for matrix in matrices)
 
     @property
     def gated(self) -> bool:
-        """Whether the neurons are the product of a gate's activation and another matrix' output."""
+        """Whether the neurons are the product of the activation of a gate and the output of another matrix."""
         return sum(features_out(expansion) for expansion in self.expansions) == 2 * self.width
 
 
 def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
     """Find the FFN layers of a model, encoder first.
 
-    A registered architecture (`neuronspec.neurons.architectures`) is looked up by its names, strictly: what is not as
-    expected is an error. Any other one is searched (`neuronspec.neurons.architecture_search`): a probe through the
+    A registered architecture (`neuronspec.neurons.architectures`) is looked up by its names, strictly: anything
+    unexpected is an error. Any other one is searched (`neuronspec.neurons.architecture_search`): a probe through the
     model finds the matrices between which every feature goes its own way, or the model is refused.
 
     Args:
-        model: a Hugging Face model, with or without a head.
+        model: Hugging Face model, with or without a head.
 
     Returns:
-        One `FFNLayer` a block; of a layer of experts, one an expert.
+        One `FFNLayer` for each block; for a layer of experts, one for each expert.
 
     Raises:
-        NeuronspecError: the model is not built as its architecture says, or it is unknown and no FFN was found for
-            certain.
+        NeuronspecError: If the model is not built as its architecture says, or its architecture is unknown and no FFN
+            was found for certain.
 
     Example:
         >>> from transformers import M2M100Config, M2M100ForConditionalGeneration
@@ -92,45 +93,55 @@ def find_ffn_layers(model: PreTrainedModel) -> list[FFNLayer]:
         [('encoder.0', 8), ('decoder.0', 8)]
     """
     model = unwrap_model(model)
+
+    # A specialized model knows its layers; a search would run into its masks.
     router = getattr(model, SPECIALIZATION, None)
     if (known := getattr(router, "layers", None)) is not None:
         assert router is not None
         router.follow()  # what is around the matrices may have changed
-        return list(router.layers or known)  # a search would run into its masks
+        return list(router.layers or known)
+
     return locate_layers(model, find_architecture(model))
 
 
 def find_architecture(model: PreTrainedModel) -> Architecture:
     """Return where a model keeps its FFN blocks: as registered, or else as a search finds it.
 
+    Args:
+        model: Hugging Face model.
+
     Raises:
-        NeuronspecError: It is unknown, and no FFN was found for certain.
+        NeuronspecError: If the architecture is unknown, and no FFN was found for certain.
     """
     model_type = model.config.model_type
     return ARCHITECTURES[model_type] if model_type in ARCHITECTURES else search_architecture(model)
 
 
 def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FFNLayer]:
-    """Return the FFN layers that a model has where its architecture says, encoder first.
+    """Return the FFN layers of a model in the places that its architecture names, encoder first.
+
+    Args:
+        model: Hugging Face model.
+        architecture: Architecture of the model.
 
     Raises:
-        NeuronspecError: The model is not built so.
+        NeuronspecError: If the model is not built so.
     """
+    layers: list[FFNLayer] = []
     try:
-        return [
-            layer
-            for stack, (path, ffn) in _stacks_of(model, architecture).items()
-            for index, block in enumerate(model.base_model.get_submodule(path).children())
-            for layer in _find_in_block(architecture, stack, index, block, block.get_submodule(ffn))
-        ]
+        for stack, (path, ffn) in _find_stacks(model, architecture).items():
+            for index, block in enumerate(model.base_model.get_submodule(path).children()):
+                holder = block.get_submodule(ffn)
+                layers += _find_in_block(architecture, holder, stack=stack, index=index, block=block)
     except AttributeError as error:
         raise NeuronspecError(
             f"this {model.config.model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
         ) from error
+    return layers
 
 
-def _stacks_of(model: PreTrainedModel, architecture: Architecture) -> dict[Stack, tuple[str, str]]:
-    """Return where the stacks are that a model has: the decoder of an encoder-decoder may come alone."""
+def _find_stacks(model: PreTrainedModel, architecture: Architecture) -> dict[Stack, tuple[str, str]]:
+    """Return the places of the stacks that a model has: the decoder of an encoder-decoder may come alone."""
     stacks = dict(architecture.stacks)
     if model.config.is_encoder_decoder or not set(STACKS) <= stacks.keys():
         return stacks
@@ -144,15 +155,17 @@ def _has_part(model: PreTrainedModel, path: str) -> bool:
 
 
 def _find_in_block(
-    architecture: Architecture, stack: Stack, index: int, block: nn.Module, ffn: nn.Module
+    architecture: Architecture, ffn: nn.Module, *, stack: Stack, index: int, block: nn.Module
 ) -> Iterator[FFNLayer]:
+    """Yield the FFN layer of a block, or each of its experts."""
     name = f"{stack}.{index}"
     experts = getattr(ffn, architecture.experts or "", None)
-    holders = (
-        {name: ffn}
-        if experts is None
-        else {f"{name}{EXPERT}{n}": child for n, child in enumerate(filter(_has_parts, experts.children()))}
-    )
+    if experts is None:
+        holders = {name: ffn}
+    else:
+        children = filter(_has_parts, experts.children())
+        holders = {f"{name}{EXPERT}{number}": child for number, child in enumerate(children)}
+
     for number, (name, holder) in enumerate(holders.items()):
         parts = _find_parts(holder, name, architecture.forms)
         yield FFNLayer(
@@ -183,29 +196,51 @@ class _Parts(NamedTuple):
 
 
 def _has_parts(module: nn.Module) -> bool:
-    """Whether a child is an expert: their dropout is a child too."""
+    """Return whether a child is an expert: their dropout is a child too."""
     return any(True for _ in module.children())
 
 
 def _find_parts(ffn: nn.Module, name: str, forms: tuple[Form, ...]) -> _Parts:
     """Return the modules of an FFN.
 
+    Args:
+        ffn: Module that holds the parts.
+        name: Name of the layer, for messages.
+        forms: Forms that the FFN may have.
+
     Raises:
-        AttributeError: the module has none of the forms, or its matrices do not fit together.
+        AttributeError: If the module has none of the forms, or its matrices do not fit together.
     """
     parts = dict(ffn.named_modules())
-    there = [form for form in forms if {form.second, *form.first, form.gate or form.second} <= parts.keys()]
-    if not there:
-        expected = " or ".join(", ".join(filter(None, (*form.first, form.gate, form.second))) for form in forms)
-        raise AttributeError(f"{name}: expected {expected}; found {', '.join(filter(None, parts))}")
-    form = there[0]
+    form = _choose_form(parts, name, forms)
+
+    # The modules, and the matrices in them
     entrance, *exits = (parts[part] for part in (form.second, *form.first))
     names = f"{name}: {', '.join((*form.first, form.second))}"
     second, *first = (_find_matrix(module, names) for module in (entrance, *exits))
+
+    # What the first matrices write must be what the second one reads, once or (with a gate) twice
     width, written = features_in(second), sum(map(features_out, first))
     if written not in ((2 * width,) if form.gate else (width, 2 * width)):
         raise AttributeError(f"{name}: {form.second} reads {width} features, {', '.join(form.first)} write {written}")
-    return _Parts(second, tuple(first), entrance, tuple(exits), parts[form.gate] if form.gate else None)
+
+    return _Parts(
+        projection=second,
+        expansions=tuple(first),
+        entrance=entrance,
+        exits=tuple(exits),
+        activation=parts[form.gate] if form.gate else None,
+    )
+
+
+def _choose_form(parts: Mapping[str, nn.Module], name: str, forms: tuple[Form, ...]) -> Form:
+    """Return the first form whose parts are all there."""
+    for form in forms:
+        if {form.second, *form.first, form.gate or form.second} <= parts.keys():
+            return form
+
+    expected = " or ".join(", ".join(filter(None, (*form.first, form.gate, form.second))) for form in forms)
+    raise AttributeError(f"{name}: expected {expected}; found {', '.join(filter(None, parts))}")
 
 
 def _find_matrix(module: nn.Module, names: str) -> Matrix:

@@ -18,10 +18,10 @@ class MaskComparison:
     """What two sets of masks have in common.
 
     Args:
-        tasks: those that both have, in the order of the first.
-        layers: of both.
-        iou: for each layer, (tasks,) intersection over union of the two masks of each task.
-        sizes: for each layer, (2, tasks) shares of neurons that are on, in the first and in the second set.
+        tasks: Names of the tasks that both have, in the order of the first.
+        layers: Names of the layers.
+        iou: For each layer, (tasks,) intersection over union of the two masks of each task.
+        sizes: For each layer, (2, tasks) shares of neurons that are on, in the first and in the second set.
     """
 
     tasks: tuple[str, ...]
@@ -31,28 +31,22 @@ class MaskComparison:
 
     def as_dict(self) -> dict[str, object]:
         """Return the comparison as JSON values."""
-        return {
-            "tasks": list(self.tasks),
-            "layers": {
-                layer: {
-                    "iou": dict(zip(self.tasks, self.iou[layer].tolist(), strict=True)),
-                    "first": dict(zip(self.tasks, self.sizes[layer][0].tolist(), strict=True)),
-                    "second": dict(zip(self.tasks, self.sizes[layer][1].tolist(), strict=True)),
-                }
-                for layer in self.layers
-            },
-        }
+        layers = {}
+        for layer in self.layers:
+            columns = {"iou": self.iou[layer], "first": self.sizes[layer][0], "second": self.sizes[layer][1]}
+            layers[layer] = {name: dict(zip(self.tasks, of.tolist(), strict=True)) for name, of in columns.items()}
+        return {"tasks": list(self.tasks), "layers": layers}
 
 
 def compare_masks(first: NeuronMasks, second: NeuronMasks) -> MaskComparison:
-    """Compare two sets of masks task by task: of two rules, two k, two seeds, two checkpoints.
+    """Compare two sets of masks task by task, such as those of two rules, two k, two seeds or two checkpoints.
 
     Args:
-        first: a set of masks.
-        second: another one of the same layers; tasks that only one of them has are left out.
+        first: A set of masks.
+        second: Another set with the same layers. Tasks that only one of them has are left out.
 
     Raises:
-        NeuronspecError: layers or widths differ, or no task is in both.
+        NeuronspecError: If layers or widths differ, or no task is in both.
 
     Example:
         >>> a = NeuronMasks.from_dict({"de-en": {"encoder.0": [1, 1, 0, 0]}})
@@ -63,6 +57,7 @@ def compare_masks(first: NeuronMasks, second: NeuronMasks) -> MaskComparison:
     tasks = [task for task in first.tasks if task in second.tasks]
     if not tasks or first.widths != second.widths:
         raise NeuronspecError(f"nothing to compare: {first!r} and {second!r} have other tasks, layers or widths")
+
     one, two = first.reorder(tasks), second.reorder(tasks)
     iou, sizes = {}, {}
     for layer in first.layers:
@@ -70,4 +65,4 @@ def compare_masks(first: NeuronMasks, second: NeuronMasks) -> MaskComparison:
         shared, united = (a & b).sum(1).double(), (a | b).sum(1).double()
         iou[layer] = (shared / united).nan_to_num(1.0).numpy()  # two empty sets are equal
         sizes[layer] = np.stack([a.double().mean(1).numpy(), b.double().mean(1).numpy()])
-    return MaskComparison(tuple(tasks), first.layers, iou, sizes)
+    return MaskComparison(tasks=tuple(tasks), layers=first.layers, iou=iou, sizes=sizes)

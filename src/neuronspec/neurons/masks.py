@@ -57,15 +57,13 @@ class NeuronMasks:
         self.tasks = tuple(tasks)
         self._values = {layer: read_booleans(mask, layer).cpu().clone() for layer, mask in values.items()}
         self.signature = dict(signature or {})
-        twice = {task for task in self.tasks if self.tasks.count(task) > 1}
-        if twice or not self.tasks or not self._values:
+
+        if len(set(self.tasks)) < len(self.tasks) or not self.tasks or not self._values:
             raise NeuronspecError(f"masks need tasks, once each, and layers; got tasks {list(self.tasks)}")
         check_names(self.tasks)
         check_layers(self._values)
         for layer, mask in self._values.items():
-            if mask.ndim != 2 or len(mask) != len(self.tasks):
-                expected = f"({len(self.tasks)}, d_ff)"
-                raise NeuronspecError(f"the mask of {layer} has the shape {tuple(mask.shape)}, expected {expected}")
+            _check_shape(layer, mask, len(self.tasks))
 
     @classmethod
     def from_counts(
@@ -147,6 +145,7 @@ class NeuronMasks:
             _check_same_layers(first, part)
             if part.keeps_bias != first.keeps_bias:
                 raise NeuronspecError("some of the masks keep the bias of a masked neuron and others do not")
+
         values = {layer: torch.cat([part.layer(layer) for part in parts]) for layer in first.layers}
         return cls([task for part in parts for task in part.tasks], values, first.signature)
 
@@ -400,10 +399,14 @@ class NeuronMasks:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        counted = [
-            f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(self.tasks), "task"), (len(self.layers), "layer"))
-        ]
-        return f"NeuronMasks({' x '.join(counted)}, sparsity {100 * self.mean_sparsity():.1f} %)"
+        tasks = f"{len(self.tasks)} task{'s' * (len(self.tasks) != 1)}"
+        layers = f"{len(self.layers)} layer{'s' * (len(self.layers) != 1)}"
+        return f"NeuronMasks({tasks} x {layers}, sparsity {100 * self.mean_sparsity():.1f} %)"
+
+
+def _check_shape(layer: str, mask: torch.Tensor, tasks: int) -> None:
+    if mask.ndim != 2 or len(mask) != tasks:
+        raise NeuronspecError(f"the mask of {layer} has the shape {tuple(mask.shape)}, expected ({tasks}, d_ff)")
 
 
 def _check_same_layers(first: NeuronMasks, second: NeuronMasks) -> None:

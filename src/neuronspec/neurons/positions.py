@@ -20,15 +20,15 @@ from neuronspec.neurons.layers import FFNLayer
 
 
 class Positions:
-    """Watches a model's stacks and experts, to tell where vectors of neurons come from.
+    """Watches a model's stacks and experts, to know which token each vector of neurons belongs to.
 
     Args:
-        layers: of one model.
+        layers: All FFN layers of one model.
     """
 
     def __init__(self, layers: Sequence[FFNLayer]) -> None:
         self.layers = layers
-        self.shapes: dict[str, tuple[int, int]] = {}  # stack -> (batch, seq) of what is computed at present
+        self.shapes: dict[str, tuple[int, int]] = {}  # stack -> (batch, seq) of the present forward pass
         self._routed: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}  # experts -> (hidden states, choices)
         self._warned = False
 
@@ -46,20 +46,25 @@ class Positions:
         """Return the place of every vector in the flattened (batch, seq).
 
         Args:
-            layer: where the vectors were seen.
-            states: what its second matrix reads, (batch, seq, d_ff), (batch * seq, d_ff) or (routed tokens, d_ff).
+            layer: Layer of the vectors.
+            states: Input of its second matrix: (batch, seq, d_ff), (batch * seq, d_ff) or (routed tokens, d_ff).
 
         Returns:
-            (routed tokens,) numbers for an expert; None where every token is there, in order.
+            (routed tokens,) indices for an expert; None if every token is there, in order.
+
+        Raises:
+            NeuronspecError: If tokens were routed to the expert in an unknown way.
         """
         if layer.experts is None:
             return None
+
         hidden, choices = self._routed[layer.experts]
-        for tokens, known_error in _readings(choices, layer.expert):
+        for tokens, known_error in _list_readings(choices, layer.expert):
             if len(tokens) == states.numel() // states.shape[-1]:
                 if known_error:
                     self._warn()
                 return tokens
+
         raise NeuronspecError(
             f"{layer.name} got {states.numel() // states.shape[-1]} of {len(hidden)} tokens: this version of "
             "transformers routes tokens to experts in a way that neuronspec does not know"
@@ -87,8 +92,8 @@ class Positions:
         self._routed[module] = (hidden, choices)
 
 
-def _readings(choices: torch.Tensor, expert: int) -> Iterator[tuple[torch.Tensor, bool]]:
-    """Yield the tokens that an expert may get, and whether that would be transformers' known error.
+def _list_readings(choices: torch.Tensor, expert: int) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Yield the tokens that an expert may get, and whether this would be the known error of transformers.
 
     transformers 5.23 reads the router's table of zeros and ones as a table of experts' numbers, so that expert 0 gets
     a token for every zero and expert 1 one for every one.
