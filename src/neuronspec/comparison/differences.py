@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import with_config
 
+from neuronspec.artifacts.json_lines import LINE
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.results import Results
 from neuronspec.progress import Advance
@@ -20,6 +22,7 @@ DIRECTIONS = "directions"  # the family of all single directions
 TestSet = tuple[str, FloatArray, FloatArray]  # the task, the statistics of the baseline and of the system
 
 
+@with_config(LINE)
 @dataclass(frozen=True, kw_only=True)
 class SystemComparison:
     """The test of a system against a baseline on a set of tasks.

@@ -7,25 +7,23 @@ from which any score, and any significance test, can be computed without the tex
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from pydantic import with_config
 
+from neuronspec.artifacts.json_lines import LINE, read_json_lines, write_json_lines
+from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.evaluation.tokenizers import warn_of_words
-from neuronspec.files import publish
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names, child
 from neuronspec.statistics.numbers import FloatArray
@@ -34,9 +32,8 @@ SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"
 STATISTICS = "statistics"
 
-Row = TypeVar("Row")
 
-
+@with_config(LINE)
 @dataclass(frozen=True)
 class SystemScore:
     """A score of a system on the test set of a task.
@@ -62,6 +59,7 @@ class SystemScore:
     zero_shot: bool = False
 
 
+@with_config(LINE)
 @dataclass(frozen=True)
 class SystemQuality:
     """The shares of broken translations, 0..1, of a system on the test set of a task.
@@ -148,8 +146,8 @@ class Results:
             return counted[metric]
 
         try:
-            rows = np.asarray(load_file(counted)[metric], dtype=np.float64)
-        except (OSError, SafetensorError, KeyError) as error:
+            rows = np.asarray(read_tensors(counted, "np", "statistics")[0][metric], dtype=np.float64)
+        except (NeuronspecError, KeyError) as error:
             raise NeuronspecError(
                 f"cannot read the statistics of {metric} from {counted}: {first_line(error)}; score the system again"
             ) from error
@@ -194,9 +192,9 @@ class Results:
             if isinstance(counted, Path):
                 shutil.copyfile(counted, path)
             else:
-                save_file({metric: _compact(rows) for metric, rows in counted.items()}, path)
-        write_lines(directory / SCORES_FILE, self.scores)
-        write_lines(directory / QUALITY_FILE, self.qualities)
+                write_tensors(path, {metric: _compact(rows) for metric, rows in counted.items()})
+        write_json_lines(directory / SCORES_FILE, self.scores)
+        write_json_lines(directory / QUALITY_FILE, self.qualities)
 
     @classmethod
     def load(cls, directory: Path) -> Results:
@@ -205,8 +203,8 @@ class Results:
         Raises:
             NeuronspecError: If the directory holds none, or a file of it is damaged.
         """
-        scores = read_lines(directory / SCORES_FILE, SystemScore)
-        qualities = read_lines(directory / QUALITY_FILE, SystemQuality)
+        scores = read_json_lines(directory / SCORES_FILE, SystemScore)
+        qualities = read_json_lines(directory / QUALITY_FILE, SystemQuality)
         if not scores:
             raise NeuronspecError(f"{directory / SCORES_FILE} is empty")
 
@@ -279,47 +277,6 @@ def _check_comparable(scores: Iterable[SystemScore]) -> None:
                 f"{first.system} and {score.system} were scored against different references of {score.task} "
                 f"({first.sentences} and {score.sentences} sentences): score both on the same test set"
             )
-
-
-def write_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write dataclasses as JSON lines."""
-    with publish(path) as temporary:
-        text = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
-        temporary.write_text(text, encoding="utf-8")
-
-
-def read_lines(path: Path, kind: type[Row]) -> list[Row]:
-    """Read dataclasses from JSON lines.
-
-    Raises:
-        NeuronspecError: the file is missing, or a line of it is not such a row.
-    """
-    if not path.is_file():
-        raise NeuronspecError(f"{path} does not exist; give the directory of a finished run, or one made by score")
-    rows: list[Row] = []
-    kinds = get_type_hints(kind)
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            values = json.loads(line)
-            wrong = [name for name, value in values.items() if not _fits(value, kinds[name])]
-            if wrong:
-                raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
-            rows.append(kind(**values))
-        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-            raise NeuronspecError(f"{path}:{number} is damaged: {first_line(error)}") from error
-    return rows
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value of JSON is of a field's type."""
-    if kind is float:
-        return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
-    if kind in (str, int, bool):
-        return type(value) is kind
-    if get_origin(kind) is tuple:
-        parts = get_args(kind)
-        return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
-    return any(value is None if part is NoneType else _fits(value, part) for part in get_args(kind))
 
 
 def _compact(rows: FloatArray) -> npt.NDArray[Any]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neuronspec.artifacts.json_lines import read_json_lines
 from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.study import Cost, Study, make_study
 from neuronspec.config.schema import Config
-from neuronspec.evaluation.results import Results, read_lines
+from neuronspec.evaluation.results import Results
 from neuronspec.files import read_json
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
@@ -20,7 +21,7 @@ COMPARISONS_FILE = "comparisons.jsonl"
 
 def load_study(config: Config, layout: Layout) -> Study:
     """Read the results of a run whose scores are done, their comparisons, and what each system took."""
-    comparisons = read_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
+    comparisons = read_json_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
     study = open_study(config, Results.load(layout.scores), comparisons)
     titles = {system: title_system(system) for system in study.results.systems}
     return replace(study, titles=titles, costs=read_costs(config, layout), fine_tuned=FINE_TUNE)

@@ -7,11 +7,12 @@ import logging
 import shutil
 from collections.abc import Sequence
 
+from neuronspec.artifacts.json_lines import write_json_lines
 from neuronspec.comparison.study import Study, compare_study
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
 from neuronspec.evaluation.metric import Metric, MetricOptions
-from neuronspec.evaluation.results import Results, merge_results, write_lines
+from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.files import publish
 from neuronspec.names import child
@@ -103,7 +104,7 @@ def _publish_results(run: Run) -> None:
     with publish(layout.scores) as temporary:
         temporary.mkdir()
         results.save(temporary)
-        write_lines(temporary / COMPARISONS_FILE, study.comparisons)
+        write_json_lines(temporary / COMPARISONS_FILE, study.comparisons)
 
     done = layout.scoring.with_name(f"{layout.scoring.name}.done")  # in one step: half of it must not pass for all
     shutil.rmtree(done, ignore_errors=True)

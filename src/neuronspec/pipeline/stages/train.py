@@ -11,9 +11,9 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec.artifacts.tensor_files import read_tensors
 from neuronspec.config.sections import Training
 from neuronspec.files import publish, write_json
-from neuronspec.artifacts.tensor_files import read_tensors
 from neuronspec.methods.saved import ARTEFACTS
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
