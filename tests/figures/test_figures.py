@@ -66,7 +66,7 @@ def test_heatmap_shows_labels_families_limits_and_values(tmp_path: Path) -> None
     texts = read_texts(svg)
     for label in LABELS:
         assert texts.count(label) == 2  # left and below
-    for text in ("decoder.0", "Germanic", "Slavic", "IoU (colour limits 0.3 to 0.82)"):
+    for text in ("decoder.0", "Germanic", "Slavic", "IoU (color limits 0.3 to 0.82)"):
         assert texts.count(text) == 1
     assert texts.count("0.81") == 2  # in the cells
     assert read_rows(table) == [
@@ -79,12 +79,12 @@ def test_heatmap_shows_labels_families_limits_and_values(tmp_path: Path) -> None
 
 def test_heatmap_takes_limits(tmp_path: Path) -> None:
     svg, *_ = draw_heatmap(IOU, LABELS, GROUPS, tmp_path / "h", "", limits=(0.4, 0.85))
-    assert "IoU (colour limits 0.4 to 0.85)" in read_texts(svg)
+    assert "IoU (color limits 0.4 to 0.85)" in read_texts(svg)
 
 
 @pytest.mark.parametrize("limits", [(0.8, 0.4), (40, 80), (0.5, 0.5)])
 def test_heatmap_refuses_limits_that_are_none(limits: tuple[float, float], tmp_path: Path) -> None:
-    with pytest.raises(NeuronspecError, match="colour limits"):
+    with pytest.raises(NeuronspecError, match="color limits"):
         draw_heatmap(IOU, LABELS, GROUPS, tmp_path / "h", "", limits=limits)
 
 
@@ -128,7 +128,7 @@ def test_heatmap_as_the_released_code_draws_it(tmp_path: Path) -> None:
     values = [[float(value) for value in row[2:]] for row in read_rows(table)[1:]]
     assert values[0] == pytest.approx([100, 76.8433, 22.2025], abs=1e-3)
     texts = read_texts(svg)
-    assert "IoU^1.25 × 100 (colour limits 40 to 80)" in texts
+    assert "IoU^1.25 × 100 (color limits 40 to 80)" in texts
     assert "IoU^1.25 × 100, as the released code draws it" in texts
     assert texts.count("77") == 2  # in the cells
     assert not any(text.startswith("IoU (") for text in texts)

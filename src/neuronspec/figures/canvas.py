@@ -1,8 +1,8 @@
-"""The canvas of all figures: size, fonts, colours, what several of them draw, and writing SVG, PNG and CSV.
+"""Canvas of all figures: size, fonts, colors, shared parts, and writing SVG, PNG and CSV.
 
-The same input gives the same bytes on one machine (another may have other fonts). matplotlib of 3.11 and later
-shapes Arabic, Hebrew, Devanagari and the like in the PNG; an older one draws their letters one by one, in reading
-order from the left. The SVG keeps text as text, which the browser shapes.
+The same input gives the same bytes on one machine (another machine may have other fonts). matplotlib 3.11 and later
+shapes Arabic, Hebrew, Devanagari and similar scripts in the PNG; older versions draw their letters one by one, in
+reading order from the left. The SVG keeps text as text, which the browser shapes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib import cbook, colors, font_manager, style
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,15 +24,14 @@ from neuronspec.errors import NeuronspecError, NeuronspecWarning
 from neuronspec.files import format_csv, publish, write_text
 from neuronspec.layer_names import Stack, place_of
 
-# Okabe and Ito's colour-blind-safe palette without black; past its end the same colours return hatched.
+# Okabe and Ito's color-blind-safe palette without black; past its end the same colors return hatched.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
 MARKERS = "osD^v<>"
 STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
 GRAY = "#555555"
-MAX_ANNOTATED = 12  # matrices of at most so many rows and columns show the values
 BOX_STATISTICS = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
-# Tried in this order, character by character, where installed.
+# Fonts are tried in this order, character by character, where they are installed.
 # fmt: off
 FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
     "Arabic", "Hebrew", "Armenian", "Georgian", "Devanagari", "Bengali", "Gujarati", "Gurmukhi", "Oriya", "Tamil",
@@ -45,15 +43,17 @@ FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
 
 @contextlib.contextmanager
 def open_figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
-    """Yield a figure whose axes measure `width` by `height` inches; labels stick out and widen the page."""
+    """Yield a figure whose axes are `width` by `height` inches; labels stick out and widen the page."""
     look = {
-        # by name: matplotlib does not look beyond the first font of a generic family such as sans-serif
+        # By name: matplotlib does not look beyond the first font of a generic family such as sans-serif
         "font.family": _list_fonts(),
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "neuronspec",
         "text.parse_math": False,  # a label may hold a dollar sign
     }
-    with style.context(["default", look]):  # whatever the user's own matplotlibrc says
+
+    # The user's own matplotlibrc does not matter.
+    with style.context(["default", look]):
         figure = Figure(figsize=(width, height))
         yield figure, figure.add_axes((0, 0, 1, 1))
 
@@ -64,42 +64,60 @@ def add_axes(figure: Any, left: float, bottom: float, width: float, height: floa
     return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]), **options)
 
 
-def save_figure(figure: Any, stem: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
-    """Write a figure as SVG and PNG, and the numbers behind it as CSV; return the three paths."""
-    # not with_suffix: a stem such as `decoder.0` has a dot of its own
+def save_figure(figure: Any, stem: Path, *, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
+    """Write a figure as SVG and PNG, and the numbers behind it as CSV.
+
+    Args:
+        figure: Figure to write.
+        stem: Path of the files, without the suffix.
+        header: Titles of the columns of the CSV.
+        rows: Rows of the CSV.
+
+    Returns:
+        The paths of the written files: SVG, PNG, CSV.
+    """
+    # Not with_suffix: a stem such as `decoder.0` has a dot of its own.
     svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
     dpi = min(200, 8000 / max(figure.get_size_inches()))
     drawing = io.StringIO()
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both
         figure.savefig(drawing, format="svg", metadata={"Date": None}, **page)
         with publish(png) as temporary:
             figure.savefig(temporary, format="png", dpi=dpi, **page)
-    # a reader of SVG finds fonts by itself: dozens of names at every label would only make the file large
-    write_text(svg, drawing.getvalue().replace(", ".join(map(repr, _list_fonts())), "'DejaVu Sans', sans-serif"))
+
+    # A viewer of SVG finds fonts by itself: dozens of names at every label would only make the file large.
+    all_fonts = ", ".join(map(repr, _list_fonts()))
+    write_text(svg, drawing.getvalue().replace(all_fonts, "'DejaVu Sans', sans-serif"))
     write_text(table, format_csv([header, *rows]))
     _repeat_warnings(caught, png)
     return [svg, png, table]
 
 
+def choose_style(index: int) -> dict[str, Any]:
+    """Return the color and the marker of the line with this number."""
+    return {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+
+
 def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how to fill the area of each group, in the order of their first appearance; `""` is no group."""
-    return {
-        group: {
+    fills = {}
+    for index, group in enumerate(dict.fromkeys(filter(None, groups))):
+        fills[group] = {
             "facecolor": PALETTE[index % len(PALETTE)],
             "hatch": HATCHES[index // len(PALETTE) % len(HATCHES)],
             "edgecolor": "white",
             "linewidth": 0,
         }
-        for index, group in enumerate(dict.fromkeys(filter(None, groups)))
-    }
+    return fills
 
 
 def draw_boxes(
-    axes: Any, boxes: Sequence[Mapping[str, Any]], places: Sequence[float], color: str, width: float
+    axes: Any, boxes: Sequence[Mapping[str, Any]], places: Sequence[float], *, color: str, width: float
 ) -> None:
-    """Draw boxes as `summarize_box` returns them: the middle half, the median, whiskers."""
+    """Draw boxes from `summarize_box`: the middle half, the median, and whiskers."""
     line = {"color": color}
     axes.bxp(
         boxes,
@@ -120,52 +138,9 @@ def summarize_box(values: NDArray[np.float64]) -> Any:
     return cbook.boxplot_stats(values)[0]
 
 
-def label_rows(axis: Any, labels: Sequence[str], row: float, pad: float, rotation: float = 0) -> None:
-    """Name the rows (or columns) of a matrix, each `row` inches wide."""
-    axis.set_ticks(range(len(labels)), labels)
-    axis.set_tick_params(length=0, pad=pad, labelsize=min(10.0, row * 72 * 0.85), labelrotation=rotation)
-
-
-def turn_labels(labels: Sequence[str], column: float) -> float:
-    """Return by how many degrees to turn labels for columns of `column` inches."""
-    return 0 if max(map(len, labels)) * 0.1 < column else 90  # inches
-
-
-def draw_grid(axes: Any, rows: int, columns: int) -> None:
-    """Part the cells of a matrix by white lines."""
-    across, down = (-0.5, columns - 0.5), (-0.5, rows - 0.5)
-    lines = [
-        *(((at, down[0]), (at, down[1])) for at in np.arange(columns + 1) - 0.5),
-        *(((across[0], at), (across[1], at)) for at in np.arange(rows + 1) - 0.5),
-    ]
-    axes.add_collection(LineCollection(lines, colors="white", linewidths=min(1.0, 30 / max(rows, columns))))
-    axes.spines[:].set_visible(False)
-
-
-def annotate_cells(axes: Any, shades: Any, template: str) -> None:
-    """Print the values into the cells of a matrix drawn by `imshow`, where it is small enough."""
-    matrix = np.asarray(shades.get_array())
-    if max(matrix.shape) > MAX_ANNOTATED:
-        return
-    for (row, column), value in np.ndenumerate(matrix):
-        brightness = float(np.dot(shades.to_rgba(value)[:3], (0.299, 0.587, 0.114)))
-        ink = "white" if brightness < 0.5 else "black"
-        text = template.format(value if float(template.format(value)) else 0.0)  # no "-0.00"
-        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
-
-
-def draw_colorbar(figure: Any, shades: Any, label: str) -> None:
-    """Draw the scale of colours to the right of a figure's first axes."""
-    width, height = figure.get_size_inches()
-    low, high = shades.get_clim()
-    matrix = np.asarray(shades.get_array())
-    beyond = matrix.min() < low, matrix.max() > high
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
-    length, size = min(height, 6), font_size(width)
-    bar = add_axes(figure, width + 0.25, height - length, 0.2, length)
-    figure.colorbar(shades, cax=bar, extend=extend)
-    bar.set_ylabel(label, fontsize=size)
-    bar.tick_params(labelsize=size)
+def list_box(box: Mapping[str, Any]) -> list[float]:
+    """Return the numbers of a box in the order of `BOX_STATISTICS`."""
+    return [float(box[name]) for name in BOX_STATISTICS.values()]
 
 
 def draw_legend(axes: Any, **options: Any) -> None:
@@ -179,7 +154,7 @@ def font_size(width: float) -> float:
 
 
 def sort_layers(layers: Iterable[str]) -> list[str]:
-    """Return layers in the way of the data: the encoder before the decoder, then by number."""
+    """Return layers in the order of the data: the encoder before the decoder, then by number."""
     names = sorted(layers, key=place_of)
     if not names:
         raise NeuronspecError("found no layers to draw, expected one or more")

@@ -12,44 +12,68 @@ from matplotlib.patches import Patch, Rectangle
 from neuronspec.figures.canvas import font_size, paint_groups
 
 
-def strip_width(side: float) -> float:
-    """Return the width in inches of a strip of family colors next to axes that are `side` inches wide."""
-    return 0.12 + side / 100  # inches
+def strip_width(side: float, groups: Sequence[str]) -> float:
+    """Return the width in inches of a strip of family colors next to axes that are `side` inches wide.
+
+    Args:
+        side: Width of the axes in inches.
+        groups: Group of every row; without any group there is no strip.
+    """
+    return 0.12 + side / 100 if any(groups) else 0.0
 
 
 def draw_family_strips(
     axes: Any, groups: Sequence[str], widths: Mapping[str, float], order: Sequence[str] | None = None
 ) -> None:
-    """Draw, outside the axes, the colour of every row's group.
+    """Draw strips outside the axes with the color of every row's group.
 
-    Widths are shares of the axes; colours follow the first appearance in `order`, by default that of the rows.
+    Args:
+        axes: Axes of the matrix or the tree.
+        groups: Group of every row; `""` is no group and has no color.
+        widths: Width of the strip at each edge (`left`, `right`, `top`), as a share of the axes.
+        order: Groups in the order in which they get their colors; by default that of the rows.
     """
     fills = paint_groups(order or groups)
     first = 0
     for group, run in itertools.groupby(groups):
         length = len(list(run))
-        for edge, width in widths.items() if group else ():
-            start = -width if edge == "left" else 1.0
-            along = first - 0.5
-            if edge == "top":
-                box = Rectangle((along, start), length, width, transform=axes.get_xaxis_transform())
-            else:
-                box = Rectangle((start, along), width, length, transform=axes.get_yaxis_transform())
-            box.set(clip_on=False, **fills[group])
-            axes.add_patch(box)
+        if group:
+            for edge, width in widths.items():
+                box = _make_box(axes, edge, width, first=first, length=length)
+                box.set(clip_on=False, **fills[group])
+                axes.add_patch(box)
         first += length
 
 
-def draw_family_legend(axes: Any, groups: Sequence[str], title: str, width: float, bottom: float) -> None:
-    """Put title and family colours above the axes, which are `width` inches wide."""
+def _make_box(axes: Any, edge: str, width: float, *, first: int, length: int) -> Rectangle:
+    """Return the box next to neighboring rows (or, at the top, columns) at one edge of the axes."""
+    along = first - 0.5
+    if edge == "top":
+        return Rectangle((along, 1.0), length, width, transform=axes.get_xaxis_transform())
+    start = -width if edge == "left" else 1.0
+    return Rectangle((start, along), width, length, transform=axes.get_yaxis_transform())
+
+
+def draw_family_legend(axes: Any, groups: Sequence[str], *, title: str, width: float, bottom: float) -> None:
+    """Put the title and the family colors above the axes.
+
+    Args:
+        axes: Axes of the matrix or the tree.
+        groups: Group of every row.
+        title: Title of the figure.
+        width: Width of the axes in inches.
+        bottom: Lower end of the legend, in heights of the axes.
+    """
     fills = paint_groups(groups)
     size = font_size(width)
     if not fills:
         axes.set_title(title, fontsize=size * 1.2)
         return
+
+    # As few lines as the width allows, filled evenly
     column = size / 72 * (0.55 * max(map(len, fills)) + 4)  # inches
     lines = math.ceil(len(fills) / max(1, width // column))
-    axes.legend(
+    legend = axes.legend(
         handles=[Patch(label=group, **fill) for group, fill in fills.items()],
         title=title,
         title_fontsize=size * 1.2,
@@ -58,4 +82,5 @@ def draw_family_legend(axes: Any, groups: Sequence[str], title: str, width: floa
         loc="lower center",
         bbox_to_anchor=(0.5, bottom),
         frameon=False,
-    ).get_title().set_multialignment("center")
+    )
+    legend.get_title().set_multialignment("center")

@@ -13,15 +13,34 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import PALETTE, add_axes, check_values, draw_legend, font_size, open_figure, save_figure
+from neuronspec.figures.canvas import (
+    PALETTE,
+    add_axes,
+    check_values,
+    draw_legend,
+    font_size,
+    open_figure,
+    save_figure,
+)
+
+Gains = Mapping[str, Mapping[str, float]]  # system -> task -> gain
+Marks = Mapping[str, Mapping[str, str]]  # system -> task -> sign
 
 PAGE_WIDTH = 12.0  # inches: bars that need more continue in a new line
-LINE_HEIGHT = 2.2  # the height of a line of bars
+LINE_HEIGHT = 2.2  # inches: height of a line of bars
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _GroupAxes:
-    """Neighbouring directions of one group, and where their axes stand (inches)."""
+    """Neighboring directions of one group, and where their axes stand.
+
+    Attributes:
+        group: Name of the group.
+        tasks: Names of the directions.
+        left: Left edge of the axes in inches.
+        line: Number of the line of bars, from 0.
+        width: Width of the axes in inches.
+    """
 
     group: str
     tasks: list[str]
@@ -31,32 +50,32 @@ class _GroupAxes:
 
 
 def draw_gains(
-    gains: Mapping[str, Mapping[str, float]],
+    gains: Gains,
     path_stem: Path,
     *,
     metric: str,
     title: str = "",
     groups: Mapping[str, str] | None = None,
-    marks: Mapping[str, Mapping[str, str]] | None = None,
+    marks: Marks | None = None,
 ) -> list[Path]:
-    """Draw what systems gain over a baseline, direction by direction (paper Figure 3).
+    """Draw the gains of systems over a baseline, direction by direction (paper Figure 3).
 
-    Directions stand in the order in which they are given first, neighbours of one group in axes of their own.
+    Directions stand in the order in which they are first given, neighbors of one group in axes of their own.
 
     Args:
-        gains: name of the system -> task -> its score minus the baseline's. A system may lack tasks.
-        path_stem: where to write, without the suffix.
-        metric: the name of the score, for the axis (`BLEU`).
-        title: a line above the figure.
-        groups: task -> its group, such as `en to x`.
-        marks: name of the system -> task -> a sign to print at the end of its bar, such as `*` where the gain
-            is significant.
+        gains: For each system and task, its score minus the baseline's score. A system may lack tasks.
+        path_stem: Path of the files to write, without the suffix.
+        metric: Name of the score, for the axis (`BLEU`).
+        title: Title of the figure.
+        groups: Group of each task, such as `en to x`.
+        marks: For each system and task, a sign to print at the end of its bar, such as `*` where the gain is
+            significant.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: nothing to draw, a gain that is not finite, or a mark for no gain.
+        NeuronspecError: If there is nothing to draw, a gain is not finite, or a mark has no gain.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -65,84 +84,109 @@ def draw_gains(
         >>> [path.name for path in paths]
         ['gains.svg', 'gains.png', 'gains.csv']
     """
+    marks, groups = marks or {}, groups or {}
     tasks = list(dict.fromkeys(task for values in gains.values() for task in values))
     numbers = check_values("the gains", [value for values in gains.values() for value in values.values()])
-    marks = marks or {}
-    unknown = [(system, task) for system, row in marks.items() for task in row if task not in gains.get(system, {})]
-    if unknown:
-        raise NeuronspecError(
-            f"found a mark for the task {unknown[0][1]!r} of the system {unknown[0][0]!r}, but no gain of it"
-        )
-    bar = float(np.clip(PAGE_WIDTH / len(tasks) / (len(gains) + 0.6), 0.06, 0.25))  # inches
-    panels = list(_place_axes(tasks, groups or {}, bar * (len(gains) + 0.6)))
-    named = any(panel.group for panel in panels)
-    gap = 0.085 * max(map(len, tasks)) + (0.6 if named else 0.35)
+    _check_marks(gains, marks)
+
+    # Axes of each group, in lines of the page
+    slots = len(gains) + 0.6  # bars of a task and the gap after them
+    bar = float(np.clip(PAGE_WIDTH / len(tasks) / slots, 0.06, 0.25))  # inches
+    placed = list(_place_axes(tasks, groups, bar * slots))
+    width = max(one.left + one.width for one in placed)
+    has_groups = any(one.group for one in placed)
+    gap = 0.085 * max(map(len, tasks)) + (0.6 if has_groups else 0.35)
+
+    # One scale for all, with some room for marks
     low, high = min(0.0, numbers.min()), max(0.0, numbers.max())
     room = 0.1 * (high - low or 1.0)
-    width = max(panel.left + panel.width for panel in panels)
+
     with open_figure(width, LINE_HEIGHT) as (figure, first):
         first.set_axis_off()
-        for panel in panels:
-            axes = add_axes(figure, panel.left, -panel.line * (LINE_HEIGHT + gap), panel.width, LINE_HEIGHT)
-            _draw_bars(axes, gains, panel.tasks, marks, bar * 72)
+        for one in placed:
+            bottom = -one.line * (LINE_HEIGHT + gap)
+            axes = add_axes(figure, one.left, bottom, width=one.width, height=LINE_HEIGHT)
+            _draw_bars(axes, gains, one.tasks, marks=marks, bar=bar * 72)
             axes.set_ylim(low - room, high + room)
-            axes.set_title(panel.group, fontsize=10)
-            axes.set_ylabel("" if panel.left else f"gain ({metric})")
-            axes.tick_params(labelleft=not panel.left)
-        handles = [Patch(facecolor=PALETTE[index % len(PALETTE)], label=name) for index, name in enumerate(gains)]
+            axes.set_title(one.group, fontsize=10)
+            axes.set_ylabel("" if one.left else f"gain ({metric})")
+            axes.tick_params(labelleft=not one.left)
+
         draw_legend(
             first,
-            handles=handles,
+            handles=[Patch(facecolor=_choose_color(index), label=name) for index, name in enumerate(gains)],
             title=title,
             title_fontsize=font_size(width),
             ncols=max(1, min(len(gains), int(width // 1.8))),
             loc="lower center",
-            bbox_to_anchor=(0.5, 1 + (0.3 if named else 0.05) / LINE_HEIGHT),
+            bbox_to_anchor=(0.5, 1 + (0.3 if has_groups else 0.05) / LINE_HEIGHT),
         )
-        rows = (
-            [system, task, (groups or {}).get(task, ""), float(values[task]), marks.get(system, {}).get(task, "")]
-            for system, values in gains.items()
-            for task in tasks
-            if task in values
-        )
-        return save_figure(figure, path_stem, ["system", "task", "group", "gain", "mark"], rows)
+        rows = _list_gains(gains, tasks, groups, marks)
+        return save_figure(figure, path_stem, header=["system", "task", "group", "gain", "mark"], rows=rows)
+
+
+def _check_marks(gains: Gains, marks: Marks) -> None:
+    for system, by_task in marks.items():
+        for task in by_task:
+            if task not in gains.get(system, {}):
+                raise NeuronspecError(f"found a mark for the task {task!r} of the system {system!r}, but no gain of it")
+
+
+def _list_gains(gains: Gains, tasks: Sequence[str], groups: Mapping[str, str], marks: Marks) -> list[list[object]]:
+    """Return a row of the table for each system and task."""
+    rows: list[list[object]] = []
+    for system, values in gains.items():
+        for task in tasks:
+            if task in values:
+                mark = marks.get(system, {}).get(task, "")
+                rows.append([system, task, groups.get(task, ""), float(values[task]), mark])
+    return rows
 
 
 def _place_axes(tasks: Sequence[str], groups: Mapping[str, str], step: float) -> Iterator[_GroupAxes]:
-    """Set runs of one group side by side, in as many lines as the page needs."""
-    left, line, most = 0.0, 0, max(1, int(PAGE_WIDTH / step + 1e-9))
+    """Yield axes for each run of tasks of one group, side by side, in as many lines as the page needs.
+
+    Args:
+        tasks: Names of all tasks, in their order.
+        groups: Group of each task.
+        step: Width in inches that a task takes.
+    """
+    left, line = 0.0, 0
+    largest = max(1, int(PAGE_WIDTH / step + 1e-9))  # tasks that fit into a line
+
     for group, run in itertools.groupby(tasks, key=lambda task: groups.get(task, "")):
         members = list(run)
-        pieces = math.ceil(len(members) / most)
+        pieces = math.ceil(len(members) / largest)
         for piece in np.array_split(np.asarray(members, dtype=object), pieces):
             width = max(len(piece) * step, 0.1 * len(group), 0.5)  # not narrower than its name
             if left and left + width > PAGE_WIDTH + 1e-9:
                 left, line = 0.0, line + 1
-            yield _GroupAxes(group, piece.tolist(), left, line, width)
+            yield _GroupAxes(group=group, tasks=piece.tolist(), left=left, line=line, width=width)
             left += width + 0.15
 
 
-def _draw_bars(
-    axes: Any,
-    gains: Mapping[str, Mapping[str, float]],
-    tasks: Sequence[str],
-    marks: Mapping[str, Mapping[str, str]],
-    bar: float,
-) -> None:
+def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, bar: float) -> None:
     """Draw a bar, `bar` points wide, for every task and system."""
-    share = 1 / (len(gains) + 0.6)  # of the place of a task
+    slots = len(gains) + 0.6
     for index, (system, values) in enumerate(gains.items()):
-        places = [(place, task) for place, task in enumerate(tasks) if task in values]
-        x = [place + (index - (len(gains) - 1) / 2) * share for place, _ in places]
-        heights = [values[task] for _, task in places]
-        axes.bar(x, heights, width=share, color=PALETTE[index % len(PALETTE)], linewidth=0)
-        for at, height, (_, task) in zip(x, heights, places, strict=True):
-            if mark := marks.get(system, {}).get(task):
-                side = "bottom" if height >= 0 else "top"
-                axes.text(at, height, mark, ha="center", va=side, fontsize=float(np.clip(bar, 5, 9)))
+        shift = (index - (len(gains) - 1) / 2) * (1 / slots)
+        places = {task: place + shift for place, task in enumerate(tasks) if task in values}
+        heights = [values[task] for task in places]
+        axes.bar(list(places.values()), heights, width=1 / slots, color=_choose_color(index), linewidth=0)
+
+        for task, at in places.items():
+            mark = marks.get(system, {}).get(task)
+            if mark:
+                side = "bottom" if values[task] >= 0 else "top"
+                axes.text(at, values[task], mark, ha="center", va=side, fontsize=float(np.clip(bar, 5, 9)))
+
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(tasks)), tasks, rotation=90, fontsize=float(np.clip(bar * (len(gains) + 0.6), 5, 9)))
+    axes.set_xticks(range(len(tasks)), tasks, rotation=90, fontsize=float(np.clip(bar * slots, 5, 9)))
     axes.set_xlim(-0.5, len(tasks) - 0.5)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     axes.set_axisbelow(True)
+
+
+def _choose_color(index: int) -> str:
+    return PALETTE[index % len(PALETTE)]

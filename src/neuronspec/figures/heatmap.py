@@ -11,18 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import (
-    annotate_cells,
-    draw_colorbar,
-    draw_grid,
-    label_rows,
-    open_figure,
-    save_figure,
-    turn_labels,
-)
+from neuronspec.figures.canvas import open_figure, save_figure
 from neuronspec.figures.family_colors import draw_family_legend, draw_family_strips, strip_width
+from neuronspec.figures.matrix_cells import annotate_cells, draw_colorbar, draw_grid, label_rows, turn_labels
 
 RELEASED_FORMULA = "IoU^1.25 × 100"
+RELEASED_LIMITS = (40, 80)
 
 
 def draw_heatmap(
@@ -35,68 +29,84 @@ def draw_heatmap(
     limits: tuple[float, float] | None = None,
     released: bool = False,
 ) -> list[Path]:
-    """Draw the IoU of every pair of tasks, in the order given, beside their families (paper Figures 1, 8, 9, 10).
+    """Draw the IoU of every pair of tasks, in the order given, next to their families (paper Figures 1, 8, 9, 10).
 
-    The colours show the raw IoU; their limits stand at the colour bar. Give `limits` to compare figures.
+    The colors show the raw IoU; their limits are printed at the color bar. Give `limits` to compare figures.
 
     Args:
         iou: (tasks, tasks) IoU.
-        labels: the name of each row.
-        groups: the group (family) of each row; put rows of one group side by side. `""` is no group.
-        path_stem: where to write, without the suffix.
-        title: a line above the figure.
-        limits: the IoU of the lightest and of the darkest colour; by default the smallest and the largest
-            off the diagonal, rounded outwards to two decimals.
-        released: draw (and write into the CSV) what the released code's pictures show instead of the IoU: 100 *
-            IoU ** 1.25 of the IoU cut to whole percents, with colours from 40 to 80. A second line of the title
-            says so.
+        labels: Label of each row.
+        groups: Group (family) of each row; `""` is no group. Put rows of one group side by side.
+        path_stem: Path of the files to write, without the suffix.
+        title: Title of the figure.
+        limits: IoU of the lightest and of the darkest color; by default the smallest and the largest IoU off the
+            diagonal, rounded outwards to two decimals.
+        released: Draw (and write into the CSV) what the released code's pictures show instead of the IoU: 100 *
+            IoU ** 1.25 of the IoU cut to whole percents, with colors from 40 to 80. A second line of the title says
+            so.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: no IoU matrix, other than one label and one group a row, limits outside 0..1, or
-            limits for the released code's picture, which has its own.
+        NeuronspecError: If this is no IoU matrix, there is not one label and one group for each row, the limits are
+            outside 0..1, or limits are given for the released code's picture, which has its own.
     """
     matrix = check_iou(iou, labels)
     check_iou(matrix, groups)
     low, high = _choose_limits(matrix, limits, released)
     if released:
-        matrix = 100 * (np.floor(100 * matrix + 1e-9) / 100) ** 1.25  # 0.29 * 100 is a little below 29
+        matrix = _compute_released(matrix)
         title = "\n".join(filter(None, [title, f"{RELEASED_FORMULA}, as the released code draws it"]))
+
     size = len(matrix)
     side = max(2.6, size * float(np.clip(7.5 / size, 0.09, 0.6)))  # inches
     cell = side / size
+    strip = strip_width(side, groups)
+
     with open_figure(side, side) as (figure, axes):
         shades = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high, interpolation="none")
         draw_grid(axes, size, size)
-        strip = strip_width(side) if any(groups) else 0.0
         draw_family_strips(axes, groups, {"left": strip / side, "top": strip / side})
+
         label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
         label_rows(axes.xaxis, labels, cell, pad=3, rotation=turn_labels(labels, cell))
         annotate_cells(axes, shades, "{:.0f}" if released else "{:.2f}")
-        draw_colorbar(figure, shades, f"{RELEASED_FORMULA if released else 'IoU'} (colour limits {low:g} to {high:g})")
-        draw_family_legend(axes, groups, title, side, 1 + (strip + 0.05) / side)
+        shown = RELEASED_FORMULA if released else "IoU"
+        draw_colorbar(figure, shades, f"{shown} (color limits {low:g} to {high:g})")
+        draw_family_legend(axes, groups, title=title, width=side, bottom=1 + (strip + 0.05) / side)
+
         rows = ([label, group, *row] for label, group, row in zip(labels, groups, matrix.tolist(), strict=True))
-        return save_figure(figure, path_stem, ["label", "group", *labels], rows)
+        return save_figure(figure, path_stem, header=["label", "group", *labels], rows=rows)
+
+
+def _compute_released(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the released code's pictures show: a power of the IoU in whole percents."""
+    percents = np.floor(100 * iou + 1e-9)  # 0.29 * 100 is a little below 29
+    return np.asarray(100 * (percents / 100) ** 1.25)
 
 
 def _choose_limits(
     matrix: NDArray[np.float64], limits: tuple[float, float] | None, released: bool
 ) -> tuple[float, float]:
+    """Return the values of the lightest and of the darkest color."""
     if released:
         if limits is not None:
             raise NeuronspecError(
-                f"found the colour limits {limits} for a picture as the released code draws it, whose limits are 40 "
+                f"found the color limits {limits} for a picture as the released code draws it, whose limits are 40 "
                 "and 80; leave one of them out"
             )
-        return 40, 80
-    if limits is None:
-        pairs = matrix[~np.eye(len(matrix), dtype=bool)]
-        if not pairs.size:
-            return 0.0, 1.0
-        low, high = math.floor(pairs.min() * 100) / 100, math.ceil(pairs.max() * 100) / 100
-        return (low, high) if low < high else (max(0.0, low - 0.01), min(1.0, high + 0.01))
-    if not 0 <= limits[0] < limits[1] <= 1:
-        raise NeuronspecError(f"found the colour limits {limits}, expected two rising values in 0..1")
-    return limits
+        return RELEASED_LIMITS
+
+    if limits is not None:
+        if not 0 <= limits[0] < limits[1] <= 1:
+            raise NeuronspecError(f"found the color limits {limits}, expected two rising values in 0..1")
+        return limits
+
+    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+    if not pairs.size:
+        return 0.0, 1.0
+    low, high = math.floor(pairs.min() * 100) / 100, math.ceil(pairs.max() * 100) / 100
+    if low < high:
+        return low, high
+    return max(0.0, low - 0.01), min(1.0, high + 0.01)

@@ -11,75 +11,92 @@ from matplotlib.collections import LineCollection
 
 from neuronspec.analysis.tree import Tree
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import GRAY, HATCHES, label_rows, open_figure, paint_groups, save_figure
+from neuronspec.figures.canvas import GRAY, HATCHES, open_figure, paint_groups, save_figure
 from neuronspec.figures.family_colors import draw_family_legend, draw_family_strips, strip_width
+from neuronspec.figures.matrix_cells import label_rows
 from neuronspec.languages import UNKNOWN
 
-# the lines of branches, in the order of the hatches of their families
+# Line styles of the branches, in the order of the hatches of their families
 LINE_STYLES = ("solid", (0, (5, 3)), (0, (1, 3)), (0, (5, 3, 1, 3)), (0, (9, 3)), (0, (9, 3, 1, 3)))
 
 
 def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) -> list[Path]:
     """Draw a tree of languages with the families at its leaves (paper Figure 7).
 
-    A branch has the colour of a family when every leaf below it is of that family, and is grey otherwise. The
-    CSV has a row for every merge; `#3` in it is the node that the third merge made.
+    A branch has the color of a family if all leaves below it belong to that family, and is gray otherwise. The CSV
+    has a row for every merge; `#3` in it is the node that the third merge made.
 
     Args:
-        tree: from `language_tree`.
-        groups: the group (family) of each of `tree.labels`; `""` is no group.
-        path_stem: where to write, without the suffix.
-        title: a line above the figure.
+        tree: Tree from `neuronspec.analysis.language_tree`.
+        groups: Group (family) of each of `tree.labels`; `""` is no group.
+        path_stem: Path of the files to write, without the suffix.
+        title: Title of the figure.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: other than one group a label.
+        NeuronspecError: If there is not one group for each label.
     """
     size = len(tree.labels)
     if len(groups) != size:
         raise NeuronspecError(f"found {len(groups)} groups for a tree of {size} labels, expected one each")
+
     row = float(np.clip(7.5 / size, 0.12, 0.35))  # inches
     width, height = 6.0 if size <= 60 else 9.0, size * row
+    strip = strip_width(width, groups)
+
     with open_figure(width, height) as (figure, axes):
         axes.add_collection(_draw_branches(tree, groups))
         axes.set_xlim(max(float(tree.linkage[-1, 2]) * 1.02, 1e-3), 0)
         axes.set_ylim(size - 0.5, -0.5)
         axes.spines[["left", "right", "top"]].set_visible(False)
         axes.set_xlabel(f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})")
-        strip = strip_width(width) if any(groups) else 0.0
+
+        # Families and names of the leaves
         draw_family_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width}, groups)
         axes.yaxis.tick_right()
         label_rows(axes.yaxis, [tree.labels[leaf] for leaf in tree.leaves], row, pad=strip * 72 + 3)
-        draw_family_legend(axes, groups, title, width, 1 + 0.05 / height)
-        names = [*tree.labels, *(f"#{merge}" for merge in range(1, size))]
-        rows = (
-            [merge, names[int(first)], names[int(second)], distance, int(leaves)]
-            for merge, (first, second, distance, leaves) in enumerate(tree.linkage.tolist(), start=1)
-        )
-        return save_figure(figure, path_stem, ["merge", "left", "right", "distance", "leaves"], rows)
+        draw_family_legend(axes, groups, title=title, width=width, bottom=1 + 0.05 / height)
+
+        header = ["merge", "left", "right", "distance", "leaves"]
+        return save_figure(figure, path_stem, header=header, rows=_list_merges(tree))
+
+
+def _list_merges(tree: Tree) -> list[list[object]]:
+    """Return for each merge its number, the two nodes, their distance and the number of leaves below."""
+    names = [*tree.labels, *(f"#{merge}" for merge in range(1, len(tree.labels)))]
+    rows: list[list[object]] = []
+    for merge, (first, second, distance, leaves) in enumerate(tree.linkage.tolist(), start=1):
+        rows.append([merge, names[int(first)], names[int(second)], distance, int(leaves)])
+    return rows
 
 
 def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
+    """Return the lines of the branches; a node stands at the distance of its merge, in the middle of its children."""
     fills = paint_groups(groups)
+    styles = dict(zip(HATCHES, LINE_STYLES, strict=True))
+    lines, inks, dashes = [], [], []
+
+    # Of every node, leaves first: its place along the leaves, its distance, and the family of all leaves below it
     places = [0.0] * len(tree.leaves)
     for place, leaf in enumerate(tree.leaves):
         places[leaf] = place
     depths = [0.0] * len(places)
-    families = list(groups)  # of every node, "" where its leaves have none in common
-    strokes = dict(zip(HATCHES, LINE_STYLES, strict=True))
-    lines, inks, dashes = [], [], []
+    families = list(groups)  # "" where the leaves have no family in common
+
     for first, second, distance in tree.linkage[:, :3].tolist():
-        a, b = int(first), int(second)
-        middle = (places[a] + places[b]) / 2
-        for node in (a, b):
+        children = int(first), int(second)
+        middle = sum(places[node] for node in children) / 2
+        for node in children:
             lines.append([(depths[node], places[node]), (distance, places[node]), (distance, middle)])
             family = families[node]
             inks.append(fills[family]["facecolor"] if family else GRAY)
-            dashes.append(strokes[fills[family]["hatch"]] if family else "solid")
+            dashes.append(styles[fills[family]["hatch"]] if family else "solid")
+
         places.append(middle)
         depths.append(distance)
-        is_one_family = families[a] == families[b] != UNKNOWN
-        families.append(families[a] if is_one_family else "")
+        is_one_family = families[children[0]] == families[children[1]] != UNKNOWN
+        families.append(families[children[0]] if is_one_family else "")
+
     return LineCollection(lines, colors=inks, linestyles=dashes, linewidths=1.4, capstyle="projecting", clip_on=False)

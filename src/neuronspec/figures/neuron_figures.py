@@ -1,4 +1,4 @@
-"""All figures of what was measured of the neurons, drawn at once."""
+"""All figures of the measures of neurons, drawn at once."""
 
 from __future__ import annotations
 
@@ -27,64 +27,75 @@ from neuronspec.statistics.corrections import holm_known
 def draw_neuron_figures(
     measures: Measures, directory: Path, ablations: Mapping[str, Ablation] | None = None, *, released: bool = False
 ) -> None:
-    """Draw heat maps and a tree for every layer, and what there is over layers (paper Figures 1, 2, 6 to 10).
+    """Draw heat maps and a tree for every layer, and the figures over layers (paper Figures 1, 2, 6 to 10).
 
     Args:
-        measures: of a set of masks.
-        directory: where to write.
-        ablations: by stack, where neurons were switched off.
-        released: draw the heat maps also as the released code does.
+        measures: Measures of a set of masks.
+        directory: Existing directory to write to.
+        ablations: Ablation of each stack whose neurons were switched off.
+        released: Draw the heat maps also as the released code does.
     """
-    for one in measures.layers.values():
+    layers = measures.layers
+    for one in layers.values():
         _draw_layer_figures(one, directory, released)
+
+    # Over layers
     draw_sparsity(_list_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
-    pairs = {layer: one.pairs for layer, one in measures.layers.items()}
+    pairs = {layer: one.pairs for layer, one in layers.items()}
     if all(map(len, pairs.values())):
         draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
     if measures.by_share:
         points = [SharePoint(k, masks.sparsity_by_layer(), None) for k, masks in measures.by_share.items()]
         draw_shares(points, directory / "shares", title="Sparsity by the share k that is covered")
-    curves = {
-        layer: [(point.sentences, point.iou) for point in one.resampled.curve]
-        for layer, one in measures.layers.items()
-        if one.resampled is not None and one.resampled.curve
-    }
-    if curves:
+
+    # What the overlaps follow, and how reliable they are
+    if curves := _list_curves(measures):
         draw_learning_curve(curves, directory / "sentences", title="How many sentences are enough")
     if correlations := _correct_correlations(measures):
         draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
+
     for stack, ablation in (ablations or {}).items():
         draw_ablation(
             ablation.matrix,
-            ablation.tasks,
-            [*ablation.tasks, "random"],
-            child(directory, f"ablation.{stack}"),
+            texts=ablation.tasks,
+            switched=[*ablation.tasks, "random"],
+            path_stem=child(directory, f"ablation.{stack}"),
             metric=ablation.metric,
-            title=f"Harm without neurons, {stack}",
+            title=f"Ablation, {stack}",
         )
 
 
 def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> None:
-    panel, layer = one.compared, one.layer
-    what = f"{layer} ({panel.title})"
-    draw_heatmap(one.iou, panel.labels, panel.families, child(directory, f"iou.{layer}"), f"IoU of neurons, {what}")
+    """Draw the heat maps of one layer, in the order of the families and of the tree, and the tree."""
+    compared, layer, tree = one.compared, one.layer, one.structure.tree
+    labels, families = compared.labels, compared.families
+    place = f"{layer} ({compared.title})"
+
+    draw_heatmap(one.iou, labels, families, child(directory, f"iou.{layer}"), title=f"IoU of neurons, {place}")
     if released:
-        draw_heatmap(
-            one.iou,
-            panel.labels,
-            panel.families,
-            child(directory, f"released.{layer}"),
-            f"Neurons, {what}",
-            released=True,
-        )
-    tree = one.structure.tree
+        stem = child(directory, f"released.{layer}")
+        draw_heatmap(one.iou, labels, families, stem, title=f"Neurons, {place}", released=True)
     if tree is None:
         return
+
     leaves = list(tree.leaves)
-    labels, families = ([names[leaf] for leaf in leaves] for names in (panel.labels, panel.families))
-    ordered = one.iou[np.ix_(leaves, leaves)]
-    draw_heatmap(ordered, labels, families, child(directory, f"iou.{layer}.by-tree"), f"IoU of neurons, {what}")
-    draw_tree(tree, panel.families, child(directory, f"tree.{layer}"), f"Language tree, {what}")
+    draw_heatmap(
+        one.iou[np.ix_(leaves, leaves)],
+        labels=[labels[leaf] for leaf in leaves],
+        groups=[families[leaf] for leaf in leaves],
+        path_stem=child(directory, f"iou.{layer}.by-tree"),
+        title=f"IoU of neurons, {place}",
+    )
+    draw_tree(tree, families, child(directory, f"tree.{layer}"), title=f"Language tree, {place}")
+
+
+def _list_curves(measures: Measures) -> dict[str, list[tuple[int, float]]]:
+    """Return the points of each layer's learning curve, where there are some."""
+    curves = {}
+    for layer, one in measures.layers.items():
+        if one.resampled is not None and one.resampled.curve:
+            curves[layer] = [(point.sentences, point.iou) for point in one.resampled.curve]
+    return curves
 
 
 def _correct_correlations(measures: Measures) -> list[LayerCorrelation]:
@@ -92,21 +103,21 @@ def _correct_correlations(measures: Measures) -> list[LayerCorrelation]:
     rows = []
     for layers in measures.stacks.values():
         for name in layers[0].structure.correlations:
-            found = [one.structure.correlations[name] for one in layers]
-            corrected = holm_known([one.p_value for one in found])
-            rows += [
-                LayerCorrelation(one.layer, name, test.r, p)
-                for one, test, p in zip(layers, found, corrected, strict=True)
-                if not math.isnan(p)
-            ]
+            tests = [one.structure.correlations[name] for one in layers]
+            corrected = holm_known([test.p_value for test in tests])
+            for one, test, p_value in zip(layers, tests, corrected, strict=True):
+                if not math.isnan(p_value):
+                    rows.append(LayerCorrelation(layer=one.layer, distance=name, r=test.r, p_value=p_value))
     return rows
 
 
 def _list_sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
     """Return by the side of the pivot, for each layer, the sparsity of each task."""
-    sparsity = measures.masks.sparsity()
+    masks = measures.masks
+    sparsity = masks.sparsity()
+
     lines = {}
-    for name, tasks in split_by_side(measures.masks.tasks, measures.pivot).items():
-        rows = [measures.masks.task_index(task) for task in tasks]
+    for name, tasks in split_by_side(masks.tasks, measures.pivot).items():
+        rows = [masks.task_index(task) for task in tasks]
         lines[name] = {layer: np.asarray(values)[rows].tolist() for layer, values in sparsity.items()}
     return lines

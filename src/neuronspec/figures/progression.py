@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from neuronspec.figures.canvas import (
     check_values,
     draw_boxes,
     draw_legend,
+    list_box,
     open_figure,
     save_figure,
     sort_layers,
@@ -30,40 +32,49 @@ def draw_progression(
 ) -> list[Path]:
     """Draw the distribution of the pairwise IoU layer by layer, with the means joined (paper Figure 2).
 
-    A box holds the middle half of the pairs, the line in it is the median, the whiskers reach the last value
-    within 1.5 times the box's height.
+    A box holds the middle half of the pairs, the line in it is the median, and the whiskers reach the last value
+    within 1.5 times the height of the box.
 
     Args:
-        values_by_layer: layer name -> the IoU of each pair, as from `above_diagonal`.
-        path_stem: where to write, without the suffix.
-        title: a line above the figure.
+        values_by_layer: For each layer, the IoU of each pair, as from `above_diagonal`.
+        path_stem: Path of the files to write, without the suffix.
+        title: Title of the figure.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: nothing to draw, or a layer that is not called `encoder.N` or `decoder.N`.
+        NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
     """
     layers = sort_layers(values_by_layer)
     values = {layer: check_values(f"the layer {layer!r}", values_by_layer[layer]) for layer in layers}
     boxes = {layer: summarize_box(values[layer]) for layer in layers}
+
+    # The boxes of both stacks stand side by side at the number of their layer.
     deepest = max(index_of(layer) for layer in layers)
-    shifts = (-0.19, 0.19) if len({stack_of(layer) for layer in layers}) > 1 else (0, 0)
-    with open_figure(fit_width(deepest + 1, 0.42, 0.7), 3.6) as (figure, axes):
+    has_both_stacks = len({stack_of(layer) for layer in layers}) > 1
+    shifts = (-0.19, 0.19) if has_both_stacks else (0, 0)
+
+    with open_figure(fit_width(deepest + 1, smallest=0.42, largest=0.7), 3.6) as (figure, axes):
         handles = []
-        for (stack, color), shift, marker in zip(STACK_COLORS.items(), shifts, MARKERS[:2], strict=True):
-            own = [layer for layer in layers if stack_of(layer) == stack]
-            if own:
-                places = [index_of(layer) + shift for layer in own]
-                draw_boxes(axes, [boxes[layer] for layer in own], places, color, 0.3)
-                means = [boxes[layer]["mean"] for layer in own]
-                axes.plot(places, means, color=color, marker=marker, zorder=4)
-                handles.append(Line2D([], [], color=color, marker=marker, label=f"{stack} (mean)"))
+        for stack, shift, marker in zip(STACK_COLORS, shifts, MARKERS[:2], strict=True):
+            boxes_of_stack = {layer: box for layer, box in boxes.items() if stack_of(layer) == stack}
+            if boxes_of_stack:
+                style: dict[str, Any] = {"color": STACK_COLORS[stack], "marker": marker}
+                _draw_stack(axes, boxes_of_stack, shift=shift, style=style)
+                handles.append(Line2D([], [], label=f"{stack} (mean)", **style))
+
         axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
         axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
         draw_legend(axes, handles=handles)
-        rows = (
-            [layer, len(values[layer]), *(float(boxes[layer][key]) for key in BOX_STATISTICS.values())]
-            for layer in layers
-        )
-        return save_figure(figure, path_stem, ["layer", "pairs", *BOX_STATISTICS], rows)
+
+        rows = [[layer, len(values[layer]), *list_box(boxes[layer])] for layer in layers]
+        return save_figure(figure, path_stem, header=["layer", "pairs", *BOX_STATISTICS], rows=rows)
+
+
+def _draw_stack(axes: Any, boxes: Mapping[str, Mapping[str, Any]], *, shift: float, style: dict[str, Any]) -> None:
+    """Draw the boxes of one stack's layers and the line that joins their means."""
+    places = [index_of(layer) + shift for layer in boxes]
+    means = [box["mean"] for box in boxes.values()]
+    draw_boxes(axes, list(boxes.values()), places, color=style["color"], width=0.3)
+    axes.plot(places, means, **style, zorder=4)

@@ -1,4 +1,4 @@
-"""The figures of a study: what systems gain direction by direction, and how they translate unseen directions."""
+"""Figures of scored systems: gains direction by direction, and scores of zero-shot directions."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, st
     """Draw the gains by every metric (paper Figure 3) and the scores of zero-shot directions (paper Figure 4).
 
     Args:
-        study: of scored systems.
-        directory: where to write.
-        baselines: for each system to draw the one that it is compared with; by default all with the study's.
+        study: Study of scored systems.
+        directory: Directory to write to.
+        baselines: For each system to draw, the one that it is compared with; by default the study's baseline for all.
 
     Returns:
-        The names of the figures, without a suffix, each with what it shows.
+        A title for each figure, by its file name without a suffix.
     """
-    others = [one for one in study.results.systems if one != study.baseline]
+    others = [system for system in study.results.systems if system != study.baseline]
     pairs = dict.fromkeys(others, study.baseline) if baselines is None else baselines
+    groups = {task: group for group, tasks in study.families[BY_SIDE].items() for task in tasks}
+
     drawn = {}
     for metric in study.results.metrics:
         gains, marks = _find_gains(study, metric, pairs)
         if gains:
             name = name_table("gains", metric)
-            drawn[name] = f"Gains in {metric} by direction; the arrows mark what is more than chance"
-            groups = {task: group for group, tasks in study.families[BY_SIDE].items() for task in tasks}
-            draw_gains(
-                gains, child(directory, name), metric=metric, title=f"Gains in {metric}", groups=groups, marks=marks
-            )
-        if unseen := _group_unseen(study, metric):
+            drawn[name] = f"Gains in {metric} by direction; arrows mark significant differences"
+            title = f"Gains in {metric}"
+            draw_gains(gains, child(directory, name), metric=metric, title=title, groups=groups, marks=marks)
+
+        unseen = _group_unseen(study, metric)
+        if unseen:
             name = name_table("zero-shot", metric)
-            drawn[name] = f"{metric} of directions that were not trained, by the resource level of the target language"
+            drawn[name] = f"{metric} of zero-shot directions, by the resource level of the target language"
             draw_zero_shot(unseen, child(directory, name), metric=metric, title="Zero-shot directions")
     return drawn
 
@@ -47,18 +49,24 @@ def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, st
 def _find_gains(
     study: Study, metric: str, pairs: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
-    """Return by the title of each system its gain in each task, and the marks of those that are significant."""
+    """Return, by the title of each system, its gain in each task and the marks of the significant ones."""
     results = study.results
     gains: dict[str, dict[str, float]] = {}
     marks: dict[str, dict[str, str]] = {}
+
     for system, baseline in pairs.items():
+        both = (system, baseline)
+        tasks = [task for task in results.tasks if all(results.has(one, metric, task) for one in both)]
+        if not tasks:
+            continue
+
         title = f"{study.title(system)} over {study.title(baseline)}"
-        tasks = [task for task in results.tasks if all(results.has(one, metric, task) for one in (system, baseline))]
-        gain = {task: results.score(system, metric, [task]) - results.score(baseline, metric, [task]) for task in tasks}
-        if gain:
-            gains[title] = gain
-            found = {task: study.mark(system, metric, task, baseline) for task in tasks}
-            marks[title] = {task: mark for task, mark in found.items() if mark}
+        gains[title], marks[title] = {}, {}
+        for task in tasks:
+            gains[title][task] = results.score(system, metric, [task]) - results.score(baseline, metric, [task])
+            mark = study.mark(system, metric, task, baseline)
+            if mark:
+                marks[title][task] = mark
     return gains, marks
 
 
@@ -66,14 +74,17 @@ def _group_unseen(study: Study, metric: str) -> dict[str, dict[str, list[float]]
     """Return for each level of the target language, and for all, each system's scores of zero-shot directions."""
     results = study.results
     unseen = [task for task in results.tasks if task in results.zero_shot]
-    groups = {
-        f"to {level}": [task for task in unseen if split_direction(task)[1] in members]
-        for level, members in study.levels.items()
-    } | {ALL: unseen}
+
+    groups = {}
+    for level, members in study.levels.items():
+        groups[f"to {level}"] = [task for task in unseen if split_direction(task)[1] in members]
+    groups[ALL] = unseen
+
     scores: dict[str, dict[str, list[float]]] = {}
     for group, tasks in groups.items():
         for system in results.systems:
-            values = [results.score(system, metric, [task]) for task in tasks if results.has(system, metric, task)]
-            if values:
+            scored = [task for task in tasks if results.has(system, metric, task)]
+            if scored:
+                values = [results.score(system, metric, [task]) for task in scored]
                 scores.setdefault(group, {})[study.title(system)] = values
     return scores

@@ -1,10 +1,11 @@
-"""Sparsity and gain for each k, the share of the activation that neurons cover (paper Figure 5)."""
+"""Sparsity and gain for each k, the share of the activation that the neurons cover (paper Figure 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
@@ -23,12 +24,12 @@ from neuronspec.layer_names import stack_of
 
 @dataclass(frozen=True)
 class SharePoint:
-    """What one k leads to.
+    """Sparsity and gain of one k.
 
     Attributes:
-        k: the share of the activation that the selected neurons cover, 0..1.
-        sparsity: layer name -> its mean sparsity over the tasks, 0..1.
-        gain: the score with these neurons minus that of the baseline; None where no such model was scored.
+        k: Share of the activation that the selected neurons cover, 0..1.
+        sparsity: Mean sparsity over the tasks for each layer, 0..1.
+        gain: Score with these neurons minus the baseline's score; None where no such model was scored.
     """
 
     k: float
@@ -39,21 +40,21 @@ class SharePoint:
 def draw_shares(
     points: Sequence[SharePoint], path_stem: Path, *, metric: str | None = None, title: str = ""
 ) -> list[Path]:
-    """Draw what the choice of k does to the sparsity and, where models were scored, to the gain (paper Figure 5).
+    """Draw how k changes the sparsity and, where models were scored, the gain (paper Figure 5).
 
-    The line of a stack is the mean over its layers, the band goes from the sparsest layer to the densest one.
+    The line of a stack is the mean over its layers; the band goes from the densest layer to the sparsest one.
 
     Args:
-        points: one for each k, in any order.
-        path_stem: where to write, without the suffix.
-        metric: the name of the score that the gains are of.
-        title: a line above the figure.
+        points: One point for each k, in any order.
+        path_stem: Path of the files to write, without the suffix.
+        metric: Name of the score that gains.
+        title: Title of the figure.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: nothing to draw, a k given twice, a value that is not finite, or an unknown layer.
+        NeuronspecError: If there is nothing to draw, a k is given twice, a value is not finite, or a layer is unknown.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -66,39 +67,56 @@ def draw_shares(
     ks = check_values("k", [point.k for point in points])
     if len(set(ks.tolist())) < len(ks):
         raise NeuronspecError("found a k twice, expected one point for each k")
-    scored = [point for point in points if point.gain is not None]
-    table = []
+
+    table: list[list[object]] = []
     with open_figure(5.2, 2.4) as (figure, axes):
-        for (stack, color), marker in zip(STACK_COLORS.items(), MARKERS[:2], strict=True):
-            spread = [(point, _summarize_stack(point, stack)) for point in points]
-            own = [(point, values) for point, values in spread if values]
-            if own:
-                x, (means, lows, highs) = (
-                    [point.k for point, _ in own],
-                    zip(*(values for _, values in own), strict=True),
-                )
-                axes.plot(x, means, color=color, marker=marker, label=stack)
-                axes.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
-                table += [[point.k, stack, *values, "" if point.gain is None else point.gain] for point, values in own]
+        for stack, marker in zip(STACK_COLORS, MARKERS[:2], strict=True):
+            table += _draw_stack_sparsity(axes, points, stack, marker)
         axes.set(xlabel="k", ylabel="sparsity")
         axes.set_xticks(ks, [f"{k:g}" for k in ks], rotation=90 if len(ks) > 6 else 0)
         draw_legend(axes)
+
+        # Gains in axes of their own, above those of sparsity
         top = axes
-        if scored:
-            gains = check_values("the gains", [point.gain for point in scored if point.gain is not None])
-            top = add_axes(figure, 0, 2.65, 5.2, 1.8, sharex=axes)
-            top.plot([point.k for point in scored], gains, color=PALETTE[2], marker="D")
-            top.axhline(0, color=GRAY, linewidth=1)
-            top.set_ylabel(f"gain ({metric})" if metric else "gain")
-            top.tick_params(labelbottom=False)
+        if any(point.gain is not None for point in points):
+            top = add_axes(figure, 0, 2.65, width=5.2, height=1.8, sharex=axes)
+            _draw_scored_gains(top, points, metric)
         top.set_title(title)
-        return save_figure(figure, path_stem, ["k", "stack", "mean", "min", "max", "gain"], table)
+
+        header = ["k", "stack", "mean", "min", "max", "gain"]
+        return save_figure(figure, path_stem, header=header, rows=table)
+
+
+def _draw_stack_sparsity(axes: Any, points: Sequence[SharePoint], stack: str, marker: str) -> list[list[object]]:
+    """Draw the sparsity of one stack for each k; return the rows of the table."""
+    rows: list[list[object]] = []
+    for point in points:
+        spread = _summarize_stack(point, stack)
+        if spread is not None:
+            rows.append([point.k, stack, *spread, "" if point.gain is None else point.gain])
+
+    if rows:
+        ks, _, means, lows, highs, _ = zip(*rows, strict=True)
+        color = STACK_COLORS["encoder" if stack == "encoder" else "decoder"]
+        axes.plot(ks, means, color=color, marker=marker, label=stack)
+        axes.fill_between(ks, lows, highs, color=color, alpha=0.15, linewidth=0)
+    return rows
+
+
+def _draw_scored_gains(axes: Any, points: Sequence[SharePoint], metric: str | None) -> None:
+    """Draw the gain for each k whose model was scored."""
+    scored = {point.k: point.gain for point in points if point.gain is not None}
+    gains = check_values("the gains", list(scored.values()))
+    axes.plot(list(scored), gains, color=PALETTE[2], marker="D")
+    axes.axhline(0, color=GRAY, linewidth=1)
+    axes.set_ylabel(f"gain ({metric})" if metric else "gain")
+    axes.tick_params(labelbottom=False)
 
 
 def _summarize_stack(point: SharePoint, stack: str) -> tuple[float, float, float] | None:
-    """Return the mean, the least and the largest sparsity of a stack's layers."""
-    own = [value for layer, value in point.sparsity.items() if stack_of(layer) == stack]
-    if not own:
+    """Return the mean, the smallest and the largest sparsity of a stack's layers; None without layers."""
+    sparsity = [value for layer, value in point.sparsity.items() if stack_of(layer) == stack]
+    if not sparsity:
         return None
-    values = check_values(f"the {stack} at k={point.k:g}", own)
+    values = check_values(f"the {stack} at k={point.k:g}", sparsity)
     return float(values.mean()), float(values.min()), float(values.max())

@@ -9,11 +9,11 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
     BOX_STATISTICS,
     GRAY,
-    MARKERS,
-    PALETTE,
     check_values,
+    choose_style,
     draw_boxes,
     draw_legend,
+    list_box,
     open_figure,
     save_figure,
     summarize_box,
@@ -23,23 +23,22 @@ from neuronspec.figures.canvas import (
 def draw_zero_shot(
     scores: Mapping[str, Mapping[str, Sequence[float]]], path_stem: Path, *, metric: str, title: str = ""
 ) -> list[Path]:
-    """Draw the distribution of scores over directions, group by group, a box for every system (paper Figure 4).
+    """Draw the distribution of scores over directions, group by group, with a box for every system (paper Figure 4).
 
-    A box holds the middle half of the directions, the line in it is the median, the sign the mean, and the
-    whiskers reach the last value within 1.5 times the box's height.
+    A box holds the middle half of the directions, the line in it is the median, the marker the mean, and the whiskers
+    reach the last value within 1.5 times the height of the box.
 
     Args:
-        scores: name of the group (`High`, `Medium`, `Low`, `All`) -> name of the system -> the score of each
-            direction.
-        path_stem: where to write, without the suffix.
-        metric: the name of the score, for the axis (`chrF++`).
-        title: a line above the figure.
+        scores: For each group (`High`, `Medium`, `Low`, `All`) and each system, the score of every direction.
+        path_stem: Path of the files to write, without the suffix.
+        metric: Name of the score, for the axis (`chrF++`).
+        title: Title of the figure.
 
     Returns:
-        The paths written: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV.
 
     Raises:
-        NeuronspecError: nothing to draw, or a score that is not finite.
+        NeuronspecError: If there is nothing to draw, or a score is not finite.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -51,26 +50,35 @@ def draw_zero_shot(
     systems = list(dict.fromkeys(system for group in scores.values() for system in group))
     if not systems:
         raise NeuronspecError("found no scores to draw, expected those of one system or more")
-    table = []
+
+    table: list[list[object]] = []
     step = 0.8 / len(systems)
-    with open_figure(max(4.0, len(scores) * (0.3 * len(systems) + 0.4)), 3.4) as (figure, axes):
+    width = max(4.0, len(scores) * (0.3 * len(systems) + 0.4))  # inches
+
+    with open_figure(width, 3.4) as (figure, axes):
         for index, system in enumerate(systems):
-            color, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+            style = choose_style(index)
+            shift = (index - (len(systems) - 1) / 2) * step
             places, boxes = [], []
+
             for place, (group, by_system) in enumerate(scores.items()):
-                if system in by_system:
-                    values = check_values(f"{system!r} in {group!r}", by_system[system])
-                    places.append(place + (index - (len(systems) - 1) / 2) * step)
-                    boxes.append(summarize_box(values))
-                    table.append(
-                        [group, system, len(values), *(float(boxes[-1][key]) for key in BOX_STATISTICS.values())]
-                    )
-            draw_boxes(axes, boxes, places, color, step * 0.8)
+                if system not in by_system:
+                    continue
+                values = check_values(f"{system!r} in {group!r}", by_system[system])
+                box = summarize_box(values)
+                places.append(place + shift)
+                boxes.append(box)
+                table.append([group, system, len(values), *list_box(box)])
+
+            draw_boxes(axes, boxes, places, color=style["color"], width=step * 0.8)
             means = [box["mean"] for box in boxes]
-            axes.plot(places, means, color=color, marker=marker, linestyle="", label=system, zorder=4)
+            axes.plot(places, means, **style, linestyle="", label=system, zorder=4)
+
         axes.set_xticks(range(len(scores)), list(scores))
         for place in range(1, len(scores)):
             axes.axvline(place - 0.5, color=GRAY, linewidth=0.5, alpha=0.4)
         axes.set(xlim=(-0.5, len(scores) - 0.5), ylabel=metric, title=title)
         draw_legend(axes)
-        return save_figure(figure, path_stem, ["group", "system", "directions", *BOX_STATISTICS], table)
+
+        header = ["group", "system", "directions", *BOX_STATISTICS]
+        return save_figure(figure, path_stem, header=header, rows=table)
