@@ -14,6 +14,7 @@ import pytest
 import torch
 import typer
 import yaml
+from tests.pipeline.conftest import write_project
 from tests.test_safety import GROUND, ROOMS
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -158,7 +159,7 @@ def test_the_page_on_analysis_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_the_page_on_evaluation_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    directory = Path("runs/mine/models/neuron_specialization")
+    directory = Path("runs/mine/train/neuron_specialization/model")
     tokenizer = learn_vocabulary(iter(["der hund schläft", "the dog sleeps"] * 9), 30, ["de", "en"])
     model = build_model("tiny", tokenizer)
     save_model(model, directory, tokenizer)
@@ -173,6 +174,18 @@ def test_the_page_on_evaluation_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert {task: len(lines) for task, lines in names["outputs"].items()} == {"en-de": 2, "de-en": 1}
     assert names["one"].metric == "chrF++"
     assert 0 < names["test"].p_value <= 1
+
+
+def test_the_run_on_the_page_of_concepts_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "toy.yaml").rename(tmp_path / "my.yaml")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = snippets(ROOT / "docs" / "concepts.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(snippet.replace("20_000", "16"), "concepts.md", "exec"), names)
+    assert names["run"].config.train.updates == 16
+    assert (tmp_path / "run" / "report" / "report.html").is_file()
+    assert names["masks"].layers == tuple(layer.name for layer in find_ffn_layers(names["model"]))
 
 
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:

@@ -10,6 +10,7 @@ from .neurons.layers import find_ffn_layers as find_ffn_layers
 from .neurons.masks import NeuronMasks as NeuronMasks
 from .neurons.recording import record_activations as record_activations
 from .neurons.selection import select_neurons as select_neurons
+from .pipeline.plan import run as run
 from .specialization.collator import TaskCollator as TaskCollator
 from .specialization.masking import specialize as specialize
 from .specialization.momentum import hold_absent_neurons as hold_absent_neurons
@@ -36,6 +37,7 @@ __all__ = [
     "make_batches",
     "prune",
     "record_activations",
+    "run",
     "score",
     "select_neurons",
     "specialize",
