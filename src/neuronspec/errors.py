@@ -1,4 +1,4 @@
-"""The errors of neuronspec: what a user can mend, said in one sentence."""
+"""The errors of neuronspec: problems that a user can fix, described in one sentence."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 class NeuronspecError(Exception):
-    """Something the user can mend: bad input, a misspelt name, a file that does not fit.
+    """Something the user can fix: bad input, a misspelled name, a file that does not fit.
 
-    The message says what was found, what was expected and how to mend it. The command line prints it
+    The message says what was found, what was expected and how to fix it. The command line prints it
     without a traceback and exits with 2.
     """
 

@@ -164,9 +164,9 @@ def read_json(path: Path) -> Any:
 def format_csv(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as CSV in which no cell is a formula to a spreadsheet; all our CSV files are made here.
 
-    Names come from strangers, and spreadsheets evaluate text that begins with `=`, `+`, `-` or `@`: such text gets an
-    apostrophe in front. Numbers stay numbers, including negative ones. Control characters are escaped, so that no
-    cell ends a row.
+    Names may come from untrusted files, and spreadsheets evaluate text that begins with `=`, `+`, `-` or `@`: such
+    text gets an apostrophe in front. Numbers stay numbers, including negative ones. Control characters are escaped,
+    so that no cell ends a row.
 
     Example:
         >>> print(format_csv([["name", "gain"], ["=1+1", -0.3], ["-0.3", None]]), end="")

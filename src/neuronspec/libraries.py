@@ -29,9 +29,9 @@ def import_library(module: str, needed_for: str, extra: str = "", requirement: s
     Example:
         >>> import_library("json", "reading", requirement="json").loads("1")
         1
-        >>> import_library("nosuchthing", "Tokenised BLEU", "moses")
+        >>> import_library("nosuchthing", "Tokenized BLEU", "moses")
         Traceback (most recent call last):
-        neuronspec.errors.NeuronspecError: Tokenised BLEU needs nosuchthing, which is not installed: pip install \
+        neuronspec.errors.NeuronspecError: Tokenized BLEU needs nosuchthing, which is not installed: pip install \
 'neuronspec[moses]', or pip install nosuchthing
     """
     try:

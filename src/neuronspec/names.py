@@ -1,6 +1,6 @@
 """Names of layers, tasks and systems: which names a file may use, and how names become paths.
 
-Mask files, counts and results come from strangers too. Their names end up in paths, tables and on terminals, so they
+Mask files, counts and results may come from other people. Their names end up in paths, tables and on terminals, so they
 are checked where a file is loaded, and `child` makes paths of them that stay in their folder.
 """
 

@@ -1,4 +1,4 @@
-"""Cleaning sentence pairs: what is dropped before training, and why."""
+"""Cleaning sentence pairs: dropping those that are unfit for training, and counting the reasons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuronspec.data.normalization import comparison_form, hash_forms, normalize
 
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
-    """What a pair must be like to be kept; see `clean_pairs`."""
+    """Limits that a pair must meet to be kept; see `clean_pairs`."""
 
     min_words: int
     min_source_words: int

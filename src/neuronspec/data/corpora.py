@@ -52,6 +52,7 @@ def read_pairs(
         ...     [(pair.source, pair.target) for pair in read_pairs(folder + "/{lang}.tsv", "de", "en")]
         [('Guten Morgen', 'Good morning')]
     """
+    # Mistakes that no file is needed for are reported at once, not when the first pair is asked for.
     check_placeholders(path, CORPUS_PLACEHOLDERS)
     if same_language(source, target):
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
@@ -126,7 +127,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     guessed = guess_format(template)
     if guessed is not None:
         return guessed
-    if "{lang}" in template:
+    if "{lang}" in template:  # a file for each language
         return "lines"
 
     recognized = _recognize_format(path)

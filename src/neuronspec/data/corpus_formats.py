@@ -35,14 +35,14 @@ class CorpusFormat:
 
     Attributes:
         read: Reader of the format.
-        description: What the format is, in a few words, for lists of formats.
+        description: Description of the format in a few words, for lists of formats.
         suffixes: Ends of file names that belong to this format; that of a compression may follow.
         prefix: Beginning of paths that belong to this format and name no files, such as `hub:`.
         recognizes: Function of the first bytes of a file that returns whether it has this format. It is asked
             where the name of a file says nothing.
         takes_columns: Whether the reader takes the columns that hold the two texts.
-        files: How many files hold the text of one direction: `one`, `two` (one for each language), or `many`, which
-            the reader finds by itself.
+        files: Number of files that hold the text of one direction: `one`, `two` (one for each language), or
+            `many`, which the reader finds by itself.
     """
 
     read: Reader
@@ -72,12 +72,12 @@ def register_format(
 
     Args:
         name: Name of the format, for `format:` in a configuration.
-        description: What the format is, in a few words.
+        description: Description of the format in a few words.
         suffixes: Ends of file names that belong to this format.
         prefix: Beginning of paths that belong to this format and name no files.
         recognizes: Function of the first bytes of a file that returns whether it has this format.
         takes_columns: Whether the reader takes the columns that hold the two texts.
-        files: How many files hold the text of one direction.
+        files: Number of files that hold the text of one direction.
 
     Raises:
         NeuronspecError: If the name or one of the suffixes is taken.

@@ -1,4 +1,4 @@
-"""Where the files of a corpus are: which names a template with placeholders stands for."""
+"""Locations of the files of a corpus: from a template with placeholders to the names of files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     forward = Path(fill_codes(template, lang=target, source=source, target=target))
     backward = Path(fill_codes(template, lang=source, source=target, target=source))
 
+    # A file that stands for a language is paired with English, which comes first.
     if "{lang}" in template:
         return (backward, True) if _is_pivot(target, source) else (forward, False)
 
+    # A file that stands for a direction serves the other direction as well.
     only_backward = not exists(forward) and exists(backward)
     return (backward, True) if only_backward else (forward, False)
 

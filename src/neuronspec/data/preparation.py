@@ -140,7 +140,7 @@ def _refuse_empty(data: Data, pair: str, texts: Texts) -> None:
 
 
 def _explain_empty(data: Data, part: str, counts: Mapping[str, int]) -> str:
-    """Return what happened to the pairs of a part without text, and how to mend it."""
+    """Return what happened to the pairs of a part without text, and what to change."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if reason not in ("read", "kept"))
     details = f" (dropped: {dropped})" if dropped else ""
     found = f"{counts.get('read', 0)} were read, {counts.get('kept', 0)} kept{details}"

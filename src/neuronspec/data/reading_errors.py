@@ -1,4 +1,4 @@
-"""What is said about a file that cannot be read."""
+"""Error messages about files that cannot be read."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class BatchSampler:
         """Return the tasks and the examples of a round, (examples in the round,) each, task by task."""
         tasks, examples = [], [np.empty(0, dtype=np.int64)]  # rounded down, the shares of a tiny round may all be 0
         for task, fitting in enumerate(self.fitting):
-            # A task's positions go on from round to round, through one shuffled pass over its pairs after another.
+            # A task's positions continue from round to round, through one shuffled pass over its pairs after another.
             share = self.round_size * self.weights[task]
             start = int(np.floor(number * share))
             stop = int(np.floor((number + 1) * share))

@@ -20,7 +20,7 @@ from neuronspec.files import publish, read_json, write_json
 from neuronspec.names import child
 
 CHUNK = 8_192  # pairs encoded at a time
-PARALLEL_FROM = 64 << 20  # bytes of text from which on it pays to start processes
+PARALLEL_FROM = 64 << 20  # bytes; with less text it does not pay to start processes
 
 Encode = Callable[[list[str]], list[list[int]]]
 MakeEncoder = Callable[[], Encode]

@@ -80,7 +80,7 @@ class TaskFormat:
 
     @property
     def decoding_start(self) -> list[int]:
-        """What the decoder reads before the first token of a translation."""
+        """Tokens that the decoder reads before the first token of a translation."""
         return [self.start, *self.target_prefix, *self.decoding_tag]
 
 

@@ -111,10 +111,10 @@ def _compile(pieces: list[str]) -> re.Pattern[str]:
 
 
 def list_grid(words: list[str]) -> list[str]:
-    """Return the directions that words name: directions themselves, or languages, of which every pair is meant.
+    """Return the directions that words name: directions themselves, or all pairs of languages.
 
     Raises:
-        NeuronspecError: a word is neither, or there is only one language.
+        NeuronspecError: If a word is neither, or there is only one language.
 
     Example:
         >>> list_grid(["en", "de", "fr"])
@@ -124,6 +124,7 @@ def list_grid(words: list[str]) -> list[str]:
     """
     if any(_is_direction(word) for word in words):
         return list(dict.fromkeys("-".join(split_direction(word)) for word in words))
+
     for word in words:
         _check_grid_language(word)
     pairs = [join_direction(source, target) for source in words for target in words if source != target]
@@ -133,7 +134,7 @@ def list_grid(words: list[str]) -> list[str]:
 
 
 def _is_direction(text: str) -> bool:
-    """Tell whether a word of a grid is a direction: `de-en`, but not the dialect `gsw-bern`."""
+    """Return whether a word of a grid is a direction: `de-en`, but not the dialect `gsw-bern`."""
     sides = _split_task(text)
     return sides is not None and all(map(is_known, sides))
 
@@ -147,10 +148,10 @@ def _check_grid_language(word: str) -> None:
 
 
 def _choose_directions(names: Iterable[str]) -> list[str]:
-    """Return the names that are directions: of two languages, where one may be unknown if it is no chance word.
+    """Return the names that are directions: two languages, at least one of which is known.
 
-    `read-me` and `no-notes` are names of other files; a code that somebody made up looks like one (`gsw-bern`), or
-    several files have it.
+    `read-me` and `no-notes` are names of other files. An unknown side counts as a language if it looks like a code
+    (`gsw-bern`), or if several files have it.
     """
     read = {name: sides for name in names if (sides := _split_task(name)) is not None}
     counts = Counter(side for sides in read.values() for side in sides)
@@ -162,6 +163,6 @@ def _choose_directions(names: Iterable[str]) -> list[str]:
 
 
 def _split_task(text: str) -> tuple[str, str] | None:
-    """Return the two languages of a direction; None of any other text, and of a direction from a language to itself."""
+    """Return the two languages of a direction, or None for other text and for a language paired with itself."""
     sides = find_sides(text)
     return None if sides is None or sides[0] == sides[1] else sides

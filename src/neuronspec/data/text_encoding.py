@@ -1,4 +1,4 @@
-"""From bytes to text: UTF-8, and what is said about anything else."""
+"""From bytes to text: UTF-8, and error messages for anything else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decode_text(raw: bytes, name: str | Path, line: int = 1, encoding: str = "ut
     found = f"byte 0x{byte:02x} at column {len(start_of_line) + 1}"
     if encoding == "utf-8":
         raise NeuronspecError(f"{name}:{line} is not UTF-8 ({found}); convert it with iconv -f ITS_ENCODING -t UTF-8")
-    raise NeuronspecError(f"{name}:{line} is not {encoding} ({found}), though the file declares it; mend its header")
+    raise NeuronspecError(f"{name}:{line} is not {encoding} ({found}), though the file declares it; correct its header")
 
 
 def _refuse_wide(raw: bytes, name: str | Path) -> None:

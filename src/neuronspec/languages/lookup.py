@@ -108,7 +108,7 @@ def same_language(first: str, second: str) -> bool:
 def names_language(text: str, code: str) -> bool:
     """Return whether a text is a code of the language `code`; a text that cannot be a code is not.
 
-    Use it for names that strangers chose, such as those of files and columns; codes are compared by `same_language`.
+    Use it for names in other people's data, such as those of files and columns; `same_language` compares the codes.
 
     Example:
         >>> [names_language(text, "de") for text in ("deu_Latn", "nl", "read me", "")]

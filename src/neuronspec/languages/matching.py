@@ -5,7 +5,7 @@ There are four rules, from the most generous to the strictest:
 - `match_variant`: the language, its main form or macrolanguage, or any variant of it (files in a corpus).
 - `match_language`: the language, its main form or macrolanguage (the tags of a model).
 - `spell_as`: the language itself, in the first spelling that means it, else unchanged (the pivot).
-- `find_only_spelling`: the language itself, if exactly one text means it (names that strangers chose).
+- `find_only_spelling`: the language itself, if exactly one text means it (names in other people's data).
 """
 
 from __future__ import annotations

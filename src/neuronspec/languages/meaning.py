@@ -1,4 +1,4 @@
-"""What a code means: the language, script, region and variant behind every spelling that people use."""
+"""Meanings of codes: the language, script, region and variant behind every spelling that people use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAIN_REGIONS = {"pt": "PT"}
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a code means: two codes with equal meanings name the same written language.
+    """The meaning of a code: two codes with equal meanings name the same written language.
 
     Attributes:
         language: Shortest code of the language (`de`, `ceb`), or the whole code, folded, if it is not a language

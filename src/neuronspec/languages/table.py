@@ -45,7 +45,7 @@ class Language:
         script: ISO 15924 code of the script, or `unknown`.
         family: Branch of an Indo-European language (`Germanic`), else the family (`Uralic`), or `unknown`.
         nllb: FLORES-200 and NLLB-200 code (`deu_Latn`), or an empty string.
-        mbart: mBART-50 code (`de_DE`), or an empty string.
+        mbart: Code of mBART-50 (`de_DE`), or an empty string.
         m2m: M2M-100 code (`de`), or an empty string.
     """
 

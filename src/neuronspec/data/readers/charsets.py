@@ -19,7 +19,7 @@ _CONTEXT = re.compile(rb"^[ \t]*msgctxt\b[^\n]*\n(?:[ \t]*\"[^\n]*\n)*\Z", re.MU
 _PIECE = re.compile(_STRING)
 _DECLARED = re.compile(rb"charset=[ \t]*([^\s\\;\"']+)", re.IGNORECASE)
 
-# What every character set of a catalog has in common; EBCDIC, UTF-16 and codecs that are none fail on it.
+# What every character set of a catalog has in common; EBCDIC, UTF-16 and other codecs fail on it.
 _ASCII = bytes([*range(32, 127), 9, 10, 13])
 # Codecs of Python that are no character sets, or that switch between several with escape sequences.
 _NO_CHARSETS = re.compile(r"charmap|idna|(raw-)?unicode-escape|iso2022.*")

@@ -35,8 +35,8 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
     if several texts are in one language, the one in the nearest variant is used, then the first. Formatting codes
     within a text are left out, the text that they format stays.
 
-    Nothing outside the file is read, and it may declare no entities: a stranger's file can neither look at other
-    files nor fill the memory.
+    Nothing outside the file is read, and it may declare no entities: an untrusted file can neither look at
+    other files nor fill the memory.
 
     Args:
         template: File, compressed or not, with the placeholders of `read_pairs`.
@@ -78,7 +78,7 @@ def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
                 yield _read_unit(element, name)
                 _forget(element)
     except etree.XMLSyntaxError as error:
-        raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or mend it") from None
+        raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or correct it") from None
     if not begun:
         raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
 
