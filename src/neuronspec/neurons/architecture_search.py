@@ -1,15 +1,15 @@
 """Searching an unknown architecture for its FFN blocks: by what happens inside the model, not by names.
 
-In an FFN every feature of the first matrix' output goes its own way into the second matrix: changing feature i at
-position t changes entry i of the second matrix' input at position t, and nothing else of it. No other pair of matrices
-of a Transformer layer is so: attention spreads a change over positions, norms spread it over features.
+In an FFN every output feature of the first matrix goes its own way into the second matrix: changing feature i at
+position t changes entry i of the second matrix's input at position t, and nothing else. No other pair of matrices in a
+Transformer layer behaves so: attention spreads a change over positions, norms spread it over features.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,14 +34,14 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
     that matrix' output features are changed at one position, in every layer.
 
     Args:
-        model: in any mode; nothing of it changes.
+        model: Model in any mode; nothing of it changes.
 
     Returns:
-        What a registered entry would say.
+        The architecture, as a registered entry would describe it.
 
     Raises:
-        NeuronspecError: no block, or more than one a layer, behaves like an FFN, the model reads no text, or its
-            experts share one parameter; what was seen is said.
+        NeuronspecError: If no block, or more than one in a layer, behaves like an FFN, the model reads no text, or its
+            experts share one parameter; the message says what was found.
     """
     _check_reads_text(model)
     stacks: dict[Stack, tuple[str, str]] = {}
@@ -56,16 +56,14 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
 
 def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
     """Yield each stack with the path of its layers: the lists of at least one layer that hold matrices."""
-    lists = {
-        path: list(module)
-        for path, module in model.base_model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(list_matrices(module)) > len(module) > 0
-    }
-    lists = _of_text(model, lists)
-    outer = {path: blocks for path, blocks in lists.items() if not any(path.startswith(f"{other}.") for other in lists)}
+    lists = {path: list(module) for path, module in model.base_model.named_modules() if _holds_layers(module)}
+    lists = _keep_text(model, lists)
+
+    outer = {path: blocks for path, blocks in lists.items() if not _is_inside(path, lists)}
     expected: list[Stack] = list(STACKS) if model.config.is_encoder_decoder else ["decoder"]
     if len(outer) != len(expected):
         raise _refusal(model, f"{len(outer)} lists of layers ({', '.join(outer) or 'none'}), expected {len(expected)}")
+
     # The encoder is built, and so listed, before the decoder; a model that names them otherwise must be registered.
     for stack, (path, blocks) in zip(expected, outer.items(), strict=True):
         if len(expected) == 2 and stack not in path:
@@ -73,15 +71,35 @@ def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
         yield "encoder" if path.startswith("encoder") else stack, path, blocks
 
 
+def _holds_layers(module: nn.Module) -> bool:
+    """Return whether a module is a list of layers, each with several matrices on average."""
+    return isinstance(module, nn.ModuleList) and len(list_matrices(module)) > len(module) > 0
+
+
+def _is_inside(path: str, others: Iterable[str]) -> bool:
+    """Return whether a module is a part of another one."""
+    return any(path.startswith(f"{other}.") for other in others)
+
+
 def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
+    """Return the form that the FFNs of a stack share.
+
+    Args:
+        model: Model of the stack.
+        blocks: Layers of the stack.
+        where: Place of the layers, for messages.
+    """
     for block in blocks:
         _check_parameters(model, block, where)
+
     kinds: dict[tuple[str, ...], list[nn.Module]] = {}  # layers that mix their tokens in different ways
     for block in blocks:
         kinds.setdefault(tuple(list_matrices(block)), []).append(block)
-    differing = {name for names in kinds for name in names if not all(name in others for others in kinds)}
+    everywhere = set.intersection(*map(set, kinds))
+    differing = set().union(*kinds) - everywhere
     if any("." not in name for name in differing):  # not in a module of its own, as kinds of attention are
         raise _refusal(model, f"layers of different kinds in {where}")
+
     forms = {_find_form_of_kind(model, of_kind, list(names), where): None for names, of_kind in kinds.items()}
     if len(forms) != 1:
         raise _refusal(model, f"layers of different kinds in {where}, with different FFNs")
@@ -94,19 +112,19 @@ def _find_form_of_kind(model: PreTrainedModel, blocks: Blocks, names: list[str],
     for first in names:
         for second in _probe(model, blocks, first, names):
             found.setdefault(second, []).append(first)
+
     # What is narrower than what it writes to is a bottleneck, as adapters are: no FFN.
     found = {second: first for second, first in found.items() if _widens(blocks[0], second)}
     if len(found) > 1:
         # The gate of an attention acts on its values feature by feature, too. But an attention has other matrices.
         widest = max(found, key=lambda second: _width(blocks[0], second))
-        found = {
-            second: first
-            for second, first in found.items()
-            if second == widest and _stand_alone([second, *first], names)
-        } or found
+        if _stand_alone([widest, *found[widest]], names):
+            found = {widest: found[widest]}
+
     if len(found) != 1 or len(next(iter(found.values()))) > 2:
         pairs = [f"{' + '.join(first)} -> {second}" for second, first in found.items()]
         raise _refusal(model, f"{'; '.join(pairs) or 'no such pair'} among {', '.join(names)} in {where}")
+
     ((second, firsts),) = found.items()
     return _order_gate(model, blocks[0], Form(second, tuple(firsts)))
 
@@ -130,13 +148,13 @@ def _check_reads_text(model: PreTrainedModel) -> None:
     reads = getattr(model, "main_input_name", "input_ids")
     if reads != "input_ids":
         raise NeuronspecError(
-            f"a {model.config.model_type!r} model reads {reads}, not the tokens of a text: its neurons cannot be told "
-            "apart by the languages that it reads; take a model of text"
+            f"a {model.config.model_type!r} model reads {reads}, not the tokens of a text: its neurons cannot be "
+            "assigned to the languages that it reads; take a model of text"
         )
 
 
-def _of_text(model: PreTrainedModel, lists: dict[str, list[nn.Module]]) -> dict[str, list[nn.Module]]:
-    """Return, of a model that also reads pictures or sounds, the lists of layers of its part for text."""
+def _keep_text(model: PreTrainedModel, lists: dict[str, list[nn.Module]]) -> dict[str, list[nn.Module]]:
+    """Return the lists of layers in the part for text, if the model also reads pictures or sounds."""
     text = getattr(model, "get_decoder", lambda: None)()
     if model.config.is_encoder_decoder or not isinstance(text, nn.Module):
         return lists
@@ -160,9 +178,10 @@ def _check_parameters(model: PreTrainedModel, block: nn.Module, where: str) -> N
 
 
 def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[str]) -> list[str]:
-    """Return the matrices of which input entry i follows feature i of `first` and nothing else, in every layer."""
+    """Return the matrices whose input entry i follows feature i of `first` and nothing else, in every layer."""
     follows: dict[str, list[bool]] = {second: [] for second in names if second != first}
-    written: list[torch.Tensor] = []  # what `first` puts out, changed, layer by layer
+    written: list[torch.Tensor] = []  # the changed outputs of `first`, layer by layer
+
     with contextlib.ExitStack() as hooks:
         for block in blocks:
             parts = list_matrices(block)
@@ -174,11 +193,12 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
                 if width in (features_in(inner[second]), 2 * features_in(inner[second])):
                     hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
         _run(model)
+
     return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
 
 
 def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
-    """Before a layer: undo what earlier changes did, so that each layer is looked at by itself."""
+    """Undo, before a layer, what earlier changes did, so that each layer is looked at by itself."""
 
     def equal(value: Any) -> Any:
         floats = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 3
@@ -199,7 +219,7 @@ def _watch(seen: list[bool], written: list[torch.Tensor]) -> Callable[[nn.Module
     def look(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         rows = arguments[0].reshape(2, -1, arguments[0].shape[-1])
         differs = rows[0] != rows[1]  # (positions, features)
-        # What comes on as it was is no neuron: two matrices without anything between them are one of low rank.
+        # An input that equals the output is no neuron: two matrices with nothing between them are one of low rank.
         as_written = bool(written) and torch.equal(arguments[0], written[-1])
         moved = not as_written and bool(differs[0, ::2].any())
         seen.append(moved and not differs[0, 1::2].any() and not differs[1:].any())
@@ -228,6 +248,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
         for name in leaves:
             hooks.callback(parts[name].register_forward_hook(note(name)).remove)
         _run(model)
+
     if len(gates) != 1:
         return form
     gate, activation = gates[0]
