@@ -8,12 +8,12 @@ from typing import Any, Literal
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.encoding import Side, name_tokens
+from neuronspec.models.encoding import TextSide, name_tokens
 
 Embeddings = Literal["separate", "shared"]
 
 # Keys of configurations with the number of embeddings of a side that has its own vocabulary: FSMT and Marian.
-_SIZES: dict[Side, tuple[str, ...]] = {
+_SIZES: dict[TextSide, tuple[str, ...]] = {
     "source": ("src_vocab_size",),
     "target": ("tgt_vocab_size", "decoder_vocab_size"),
 }
@@ -34,7 +34,7 @@ def tie_embeddings(model: PreTrainedModel) -> None:
     core.decoder.embed_tokens.weight = model.lm_head.weight
 
 
-def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:
+def count_embeddings(config: PretrainedConfig, side: TextSide) -> int | None:
     """Return how many tokens one side of a model has embeddings for; None if its configuration does not say.
 
     Args:
@@ -48,7 +48,7 @@ def count_embeddings(config: PretrainedConfig, side: Side) -> int | None:
 
 
 def check_ids(
-    tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, *, side: Side, ids: Iterable[Sequence[int]]
+    tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, *, side: TextSide, ids: Iterable[Sequence[int]]
 ) -> None:
     """Refuse tokens that a model has no embeddings for.
 

@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.special_tokens import target_language_set
 
-Side = Literal["source", "target"]
+TextSide = Literal["source", "target"]
 PROBE_WORD = "word"  # a text that shows how a tokenizer treats what stands in front of it
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, side: Side, sentences: Sequence[str], *, reads_special: bool = False
+    tokenizer: PreTrainedTokenizerBase, side: TextSide, sentences: Sequence[str], *, reads_special: bool = False
 ) -> list[list[int]]:
     """Return the ids of sentences as a source or as a target, without special tokens around them.
 
@@ -113,7 +113,7 @@ def decode(tokenizer: Any, sequences: Sequence[Sequence[int]]) -> list[str]:
     return lines
 
 
-def name_tokens(tokenizer: Any, side: Side, ids: Sequence[int]) -> list[str]:
+def name_tokens(tokenizer: Any, side: TextSide, ids: Sequence[int]) -> list[str]:
     """Return the names of tokens in the vocabulary of one side.
 
     Args:

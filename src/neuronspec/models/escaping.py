@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from neuronspec.models.encoding import Side, encode, find_target_id
+from neuronspec.models.encoding import TextSide, encode, find_target_id
 from neuronspec.models.tags import read_tags
 from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 
@@ -43,7 +43,7 @@ def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, sorted(reachable))))
 
 
-def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: Side, tokens: Sequence[str]) -> list[str]:
+def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: TextSide, tokens: Sequence[str]) -> list[str]:
     """Return the tokens that are encoded as themselves when they stand in a text."""
     if not tokens:
         return []

@@ -17,7 +17,7 @@ EXPANDING = frozenset({"m2m_100", "nllb-moe", "fsmt"})
 # Their positions are relative.
 UNLIMITED = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma"})
 
-_NAMED = 10  # line numbers in a message
+_LISTED_LINES = 10  # line numbers in a message
 
 
 def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tuple[int | None, int | None]:
@@ -31,9 +31,9 @@ def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tupl
     if config.model_type in UNLIMITED or (config.model_type in EXPANDING and not fixed_tables):
         return None, None
     # A number of one stack goes before that of both.
-    positions = _read_number(config, "max_position_embeddings", "n_positions")
-    encoder = _read_number(config, "max_encoder_position_embeddings")
-    decoder = _read_number(config, "max_decoder_position_embeddings")
+    positions = _read_limit(config, "max_position_embeddings", "n_positions")
+    encoder = _read_limit(config, "max_encoder_position_embeddings")
+    decoder = _read_limit(config, "max_decoder_position_embeddings")
     return encoder or positions, decoder or positions
 
 
@@ -53,8 +53,8 @@ def announce_too_long(
         NeuronspecError: If `too_long` is `error`.
     """
     # The first lines by number, the others counted.
-    listed = ", ".join(map(str, numbers[:_NAMED]))
-    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    listed = ", ".join(map(str, numbers[:_LISTED_LINES]))
+    more = f" and {len(numbers) - _LISTED_LINES} more" if len(numbers) > _LISTED_LINES else ""
     lines, are = ("line", "is") if len(numbers) == 1 else ("lines", "are")
 
     place = f"{name}: " if name else ""
@@ -67,7 +67,7 @@ def announce_too_long(
     logger.warning(f"{found}: {outcome}")
 
 
-def _read_number(config: PretrainedConfig, *keys: str) -> int | None:
+def _read_limit(config: PretrainedConfig, *keys: str) -> int | None:
     # Configurations differ in the key; some have it with None.
     for key in keys:
         value = getattr(config, key, None)

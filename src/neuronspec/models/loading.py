@@ -55,7 +55,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     if shapes:
         model, info = _load_narrow(loader, config, shapes=shapes, source=source, **options)
     else:
-        model, info = _load(loader, source, **options)
+        model, info = _load_pretrained(loader, source, **options)
 
     # Transformers would fill missing weights with random numbers.
     missing = sorted(info["missing_keys"])
@@ -81,7 +81,7 @@ def load_configuration(
         NeuronspecError: If it is not a model directory, not the kind of model that is needed, or damaged.
     """
     check_directory(source)
-    config: PreTrainedConfig = _load(AutoConfig, source, revision=revision)
+    config: PreTrainedConfig = _load_pretrained(AutoConfig, source, revision=revision)
     if translates and not config.is_encoder_decoder:
         raise NeuronspecError(f"cannot translate with {str(source)!r}: {config.model_type} is no encoder-decoder")
     return config
@@ -109,7 +109,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
         NeuronspecError: If there is none.
     """
     check_directory(source, weights=False)
-    return _load(AutoTokenizer, source, revision=revision)
+    return _load_pretrained(AutoTokenizer, source, revision=revision)
 
 
 def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
@@ -151,7 +151,7 @@ def _load_narrow(
 
     # Transformers recognizes a class by its name.
     Narrow.__name__, Narrow.__qualname__, Narrow.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    model, info = _load(Narrow, source, **options)
+    model, info = _load_pretrained(Narrow, source, **options)
     model.__class__ = kind
     return model, info
 
@@ -167,7 +167,7 @@ _HOW_TO_CONVERT = (
 )
 
 
-def _load(loader: Any, source: str | Path, **options: Any) -> Any:
+def _load_pretrained(loader: Any, source: str | Path, **options: Any) -> Any:
     """Return the result of a class's `from_pretrained`, with its errors explained."""
     try:
         return loader.from_pretrained(str(source), trust_remote_code=False, **options)

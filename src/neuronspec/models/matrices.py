@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-Matrix: TypeAlias = nn.Linear  # or Conv1D, which has no types
+WeightMatrix: TypeAlias = nn.Linear  # or Conv1D, which has no types
 
 
-def is_matrix(module: nn.Module) -> TypeGuard[Matrix]:
+def is_matrix(module: nn.Module) -> TypeGuard[WeightMatrix]:
     """Return whether a module is one of the known kinds of weight matrix."""
     return isinstance(module, nn.Linear | Conv1D)
 
 
-def is_plain(matrix: Matrix) -> bool:
+def is_plain(matrix: WeightMatrix) -> bool:
     """Return whether a matrix computes with its weight unchanged, so that rows and columns of it can be taken.
 
     Quantized matrices do not: they have classes of their own (bitsandbytes) or tensors of their own (torchao). Classes
@@ -28,27 +28,27 @@ def is_plain(matrix: Matrix) -> bool:
     return known and type(matrix.weight) in (nn.Parameter, torch.Tensor)
 
 
-def features_in(matrix: Matrix) -> int:
+def features_in(matrix: WeightMatrix) -> int:
     """Return the number of features that a matrix reads."""
     return int(matrix.weight.shape[0] if isinstance(matrix, Conv1D) else matrix.in_features)
 
 
-def features_out(matrix: Matrix) -> int:
+def features_out(matrix: WeightMatrix) -> int:
     """Return the number of features that a matrix writes."""
     return int(matrix.weight.shape[1] if isinstance(matrix, Conv1D) else matrix.out_features)
 
 
-def turn(matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
+def turn(matrix: WeightMatrix, weight: torch.Tensor) -> torch.Tensor:
     """Return the weight of a matrix as (out, in); or the other way round, a weight (out, in) as the matrix keeps it."""
     return weight.T if isinstance(matrix, Conv1D) else weight
 
 
-def output_dimension(matrix: Matrix) -> int:
+def output_dimension(matrix: WeightMatrix) -> int:
     """Return the dimension of a matrix' weight with the features that it writes; the other one has those it reads."""
     return 1 if isinstance(matrix, Conv1D) else 0
 
 
-def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def take_outputs(matrix: WeightMatrix, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the weight (kept, in) and the bias (kept,) of some of the features that a matrix writes.
 
     Args:
@@ -60,13 +60,13 @@ def take_outputs(matrix: Matrix, keep: torch.Tensor) -> tuple[torch.Tensor, torc
     return weight, bias
 
 
-def take_inputs(matrix: Matrix, keep: torch.Tensor) -> torch.Tensor:
+def take_inputs(matrix: WeightMatrix, keep: torch.Tensor) -> torch.Tensor:
     """Return the weight (out, kept) of some of the features that a matrix reads; the bias stays whole."""
     return turn(matrix, matrix.weight).index_select(1, keep)  # (out, kept)
 
 
 @torch.no_grad()
-def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+def set_parameters(matrix: WeightMatrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     """Give a matrix another weight (out, in) and another bias (out,), of any size."""
     # In the memory layout of the matrix' own kind, and with its own need for gradients.
     turned = turn(matrix, weight).detach().clone(memory_format=torch.contiguous_format)
@@ -79,7 +79,7 @@ def set_parameters(matrix: Matrix, weight: torch.Tensor, bias: torch.Tensor | No
     matrix.__dict__.update(zip(names, turned.shape, strict=True))
 
 
-def reshape(matrix: Matrix, shape: Sequence[int]) -> None:
+def reshape(matrix: WeightMatrix, shape: Sequence[int]) -> None:
     """Give a matrix an uninitialized weight of a shape, as its kind keeps it, and a bias of matching size."""
     weight = turn(matrix, matrix.weight.new_empty(tuple(shape)))  # (out, in)
     set_parameters(matrix, weight, None if matrix.bias is None else matrix.bias.new_empty(len(weight)))

@@ -81,7 +81,7 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     """Return the real tokens of the source, or of the only text: (batch, seq) boolean."""
     ids = batch["input_ids"]
     if "attention_mask" in batch:
-        return _read_mask(batch, "attention_mask", ids=ids, other="input_ids")
+        return _read_padding_mask(batch, "attention_mask", ids=ids, other="input_ids")
 
     tokens = _read_token_roles(model)
     padding = tokens.padding
@@ -142,7 +142,7 @@ def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     """Return the real tokens of the target: (batch, target) boolean."""
     name, given = _choose_target(batch)
     if "decoder_attention_mask" in batch:
-        return _read_mask(batch, "decoder_attention_mask", ids=given, other=name)
+        return _read_padding_mask(batch, "decoder_attention_mask", ids=given, other=name)
 
     tokens = _read_token_roles(model)
     padding = tokens.padding
@@ -225,7 +225,7 @@ def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Ten
             batch[name] = batch[name].gather(1, order.to(batch[name].device))
 
 
-def _read_mask(batch: Mapping[str, torch.Tensor], name: str, *, ids: torch.Tensor, other: str) -> torch.Tensor:
+def _read_padding_mask(batch: Mapping[str, torch.Tensor], name: str, *, ids: torch.Tensor, other: str) -> torch.Tensor:
     """Return a mask of a batch as booleans; it must have the shape of `ids`, the tensor named `other`."""
     mask = batch[name]
     if mask.shape != ids.shape:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.matrices import Matrix, is_matrix
+from neuronspec.models.matrices import WeightMatrix, is_matrix
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
@@ -36,7 +36,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     return base
 
 
-def unwrap_matrix(module: nn.Module) -> Matrix | None:
+def unwrap_matrix(module: nn.Module) -> WeightMatrix | None:
     """Return the matrix inside PEFT's wrapping, if there is any; None if the module contains no matrix."""
     while not is_matrix(module):
         if not _is_peft(module):

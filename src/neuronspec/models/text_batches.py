@@ -54,7 +54,7 @@ def make_batches(
         NeuronspecError: If a task has no text, a language has no tag in the vocabulary, a model without tags cannot
             distinguish the tasks, or a text is too long and `too_long` is `error`.
     """
-    checked = {task: _check_texts(model, task, given) for task, given in texts.items()}
+    checked = {task: _check_task_texts(model, task, given) for task, given in texts.items()}
     if too_long not in get_args(TooLong):
         raise NeuronspecError(f"too_long is {too_long!r}; expected one of {', '.join(get_args(TooLong))}")
 
@@ -107,7 +107,7 @@ class _Batching:
             yield rows.tolist()
 
 
-def _check_texts(model: PreTrainedModel, task: str, given: TaskTexts) -> list[Any]:
+def _check_task_texts(model: PreTrainedModel, task: str, given: TaskTexts) -> list[Any]:
     """Return the texts of a task as a list, after a check that they are of the kind that the model reads."""
     texts = [] if isinstance(given, str) else list(given)
     if not texts:
@@ -115,7 +115,7 @@ def _check_texts(model: PreTrainedModel, task: str, given: TaskTexts) -> list[An
 
     reads_pairs = model.config.is_encoder_decoder
     for number, text in enumerate(texts, 1):
-        fits = _is_pair(text) if reads_pairs else isinstance(text, str)
+        fits = _is_text_pair(text) if reads_pairs else isinstance(text, str)
         if not fits:
             expected = "(source, target) pairs" if reads_pairs else "texts"
             raise NeuronspecError(
@@ -124,7 +124,7 @@ def _check_texts(model: PreTrainedModel, task: str, given: TaskTexts) -> list[An
     return texts
 
 
-def _is_pair(text: object) -> bool:
+def _is_text_pair(text: object) -> bool:
     return isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(side, str) for side in text)
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.layer_names import STACKS, Stack
-from neuronspec.models.matrices import Matrix, features_in, features_out
+from neuronspec.models.matrices import WeightMatrix, features_in, features_out
 from neuronspec.models.peft_wrapping import list_matrices, unwrap_matrix
 from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form
@@ -273,7 +273,7 @@ def _run(model: PreTrainedModel) -> None:
         raise _refusal(model, f"a model that a few tokens cannot be sent through ({first_line(error)})") from error
 
 
-def _unwrap(module: nn.Module) -> Matrix:
+def _unwrap(module: nn.Module) -> WeightMatrix:
     matrix = unwrap_matrix(module)
     assert matrix is not None  # it is one of `list_matrices`
     return matrix

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.layer_names import stack_of
-from neuronspec.models.encoding import Side
+from neuronspec.models.encoding import TextSide
 from neuronspec.neurons.example_files import EXAMPLES, read_examples, write_examples
 from neuronspec.neurons.token_display import show_tokens
 
@@ -94,7 +94,7 @@ class Examples:
             raise NeuronspecError(f"{layer} has neurons 0 to {width - 1}, not {neuron}")
 
         stack = stack_of(layer)
-        side: Side = "source" if stack == "encoder" else "target"
+        side: TextSide = "source" if stack == "encoder" else "target"
         columns = (named[layer][neuron].tolist() for named in (self.sentences, self.positions, self.values))
 
         shown = []

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import EXPERT, STACKS, Stack
-from neuronspec.models.matrices import Matrix, features_in, features_out, is_plain
+from neuronspec.models.matrices import WeightMatrix, features_in, features_out, is_plain
 from neuronspec.models.peft_wrapping import unwrap_matrix, unwrap_model
 from neuronspec.neurons.architecture_search import search_architecture
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form
@@ -44,8 +44,8 @@ class FFNLayer:
     stack: Stack
     index: int
     width: int
-    projection: Matrix
-    expansions: tuple[Matrix, ...]
+    projection: WeightMatrix
+    expansions: tuple[WeightMatrix, ...]
     entrance: nn.Module
     exits: tuple[nn.Module, ...]
     activation: nn.Module | None
@@ -188,8 +188,8 @@ def _find_in_block(
 class _Parts(NamedTuple):
     """The modules of an FFN, as `FFNLayer` names them."""
 
-    projection: Matrix
-    expansions: tuple[Matrix, ...]
+    projection: WeightMatrix
+    expansions: tuple[WeightMatrix, ...]
     entrance: nn.Module
     exits: tuple[nn.Module, ...]
     activation: nn.Module | None
@@ -243,7 +243,7 @@ def _choose_form(parts: Mapping[str, nn.Module], name: str, forms: tuple[Form, .
     raise AttributeError(f"{name}: expected {expected}; found {', '.join(filter(None, parts))}")
 
 
-def _find_matrix(module: nn.Module, names: str) -> Matrix:
+def _find_matrix(module: nn.Module, names: str) -> WeightMatrix:
     matrix = unwrap_matrix(module)
     if matrix is None:
         kind = f"{type(module).__module__}.{type(module).__name__}"

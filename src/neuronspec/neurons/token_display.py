@@ -9,7 +9,7 @@ from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.encoding import Side, name_tokens
+from neuronspec.models.encoding import TextSide, name_tokens
 
 
 def _list_bytes() -> dict[str, int]:
@@ -29,7 +29,7 @@ def _list_bytes() -> dict[str, int]:
 _BYTES = _list_bytes()
 
 
-def show_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], side: Side = "source") -> list[str]:
+def show_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], side: TextSide = "source") -> list[str]:
     """Return tokens so that people can read them.
 
     Args:

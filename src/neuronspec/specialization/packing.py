@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.matrices import Matrix, features_out, take_inputs, take_outputs
+from neuronspec.models.matrices import WeightMatrix, features_out, take_inputs, take_outputs
 from neuronspec.neurons.layers import FFNLayer
 
 Packed = Literal["auto", "always", "never"]
@@ -67,7 +67,7 @@ class PackedLayer:
         self.active = False  # whether the vectors that now enter the second matrix are packed
         self._kept = [_fill_up(row) for row in masks]
         self._gathered: dict[str, _Gathered] = {}
-        self._wrapped: dict[Matrix, Dense | None] = {}  # -> the forward that another library had put there
+        self._wrapped: dict[WeightMatrix, Dense | None] = {}  # -> the forward that another library had put there
 
     def attach(self) -> None:
         """Let the matrices of the layer compute with fewer neurons where all rows are known to have one task."""
@@ -76,7 +76,7 @@ class PackedLayer:
         projection = self.layer.projection
         self._wrap(projection, functools.partial(self._second, projection, projection.forward))
 
-    def _wrap(self, matrix: Matrix, forward: Dense) -> None:
+    def _wrap(self, matrix: WeightMatrix, forward: Dense) -> None:
         self._wrapped[matrix] = matrix.__dict__.get("forward")
         matrix.forward = forward  # type: ignore[assignment, method-assign]
 
@@ -95,7 +95,7 @@ class PackedLayer:
         """Let the smaller matrices go that were kept while generating."""
         self._gathered.clear()
 
-    def _first(self, name: str, matrix: Matrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+    def _first(self, name: str, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
         task = self.rows.one_task
         self.active = task is not None and self._pays(task, states)
         if task is None or not self.active:
@@ -103,7 +103,7 @@ class PackedLayer:
         smaller = self._gather(name, matrix, task)
         return functional.linear(states, smaller.weight, smaller.bias)
 
-    def _second(self, matrix: Matrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+    def _second(self, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
         task = self.rows.one_task
         if task is None or not self.active:
             return dense(states)
@@ -123,7 +123,7 @@ class PackedLayer:
         sparsity = 1 - len(self._kept[task][0]) / self.layer.width
         return states.device.type in _DEVICES and enough and sparsity >= _LEAST_SPARSITY
 
-    def _gather(self, name: str, matrix: Matrix, task: int) -> _Gathered:
+    def _gather(self, name: str, matrix: WeightMatrix, task: int) -> _Gathered:
         """Return a smaller matrix, which is kept while generating: else the weights may change any time."""
         kept = self._gathered.get(name)
         if kept is not None and kept.task == task and self.rows.generating:

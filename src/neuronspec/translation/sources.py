@@ -55,8 +55,8 @@ def prepare_sources(
         NeuronspecError: If the lengths of the arguments differ, the model cannot translate a task or
             distinguish tasks, or a sentence is too long and `too_long` is `error`.
     """
-    _check_texts(sentences, "sentences")
-    _check_texts(tasks, "tasks")
+    _check_list(sentences, "sentences")
+    _check_list(tasks, "tasks")
     if len(sentences) != len(tasks):
         raise NeuronspecError(f"{len(sentences)} sentences but {len(tasks)} tasks: give one task for each sentence")
 
@@ -111,7 +111,7 @@ def check_sources(
     # Encoding takes long, so only lines that could be too long are encoded.
     suspects = []
     for row, (sentence, task) in enumerate(zip(sentences, tasks, strict=True)):
-        if _exceeds(formats[task], _bound_tokens(sentence)) and not is_empty(sentence):
+        if _is_too_long(formats[task], _bound_tokens(sentence)) and not is_empty(sentence):
             suspects.append(row)
 
     texts = codec.encode_sources([sentences[row] for row in suspects])
@@ -119,7 +119,7 @@ def check_sources(
     _announce_rows(long_rows, formats, tasks, too_long=too_long, name=name)
 
 
-def _check_texts(texts: Sequence[str], name: str) -> None:
+def _check_list(texts: Sequence[str], name: str) -> None:
     strange = [texts] if isinstance(texts, str) else [text for text in texts if not isinstance(text, str)]
     if strange:
         raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
@@ -142,7 +142,7 @@ def _find_long_rows(
         formats: Format of each task.
         tasks: (n,) task of each row.
     """
-    return [row for row, ids in texts.items() if _exceeds(formats[tasks[row]], len(ids))]
+    return [row for row, ids in texts.items() if _is_too_long(formats[tasks[row]], len(ids))]
 
 
 def _announce_rows(
@@ -164,7 +164,7 @@ def _find_room(formats: Iterable[TaskFormat]) -> int | None:
     return min(rooms, default=None)
 
 
-def _exceeds(form: TaskFormat, tokens: int) -> bool:
+def _is_too_long(form: TaskFormat, tokens: int) -> bool:
     """Return whether a source with this many tokens of text is longer than the model can read."""
     room = form.room[0]
     return room is not None and tokens > room

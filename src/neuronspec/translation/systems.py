@@ -46,7 +46,7 @@ class TranslationSystem:
 
     @property
     def options(self) -> dict[str, object]:
-        """The options of decoding, as the section `translation` of a configuration has them."""
+        """The options of decoding, as the section `translate` of a configuration has them."""
         return {
             "beams": self.beams,
             "engine": self.engine,

@@ -26,7 +26,7 @@ from neuronspec.artifacts.container import Container
 from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.parts import PartRouter
-from neuronspec.models.matrices import Matrix, features_out, is_matrix
+from neuronspec.models.matrices import WeightMatrix, features_out, is_matrix
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 
@@ -71,7 +71,7 @@ class Place(NamedTuple):
 
     name: str  # encoder_0_attention, encoder_0_ffn .. decoder_5_ffn
     layer: FFNLayer
-    matrix: Matrix
+    matrix: WeightMatrix
 
 
 class Adapter(nn.Module):

@@ -18,7 +18,7 @@ import neuronspec
 from neuronspec.artifacts.container import Container
 from neuronspec.artifacts.headers import Header, UniqueNames, worded
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.matrices import Matrix, is_matrix
+from neuronspec.models.matrices import WeightMatrix, is_matrix
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 
@@ -64,7 +64,7 @@ WEIGHT_MASKS: Final = Container(
 class Place(NamedTuple):
     """A matrix that can be masked: its module, its stack, and whether its vectors come as (seq, batch, features)."""
 
-    matrix: Matrix
+    matrix: WeightMatrix
     stack: str
     time_first: bool
 

@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, Place, WeightMasks, find_matrices, unpack
 from neuronspec.methods.parts import PartRouter
-from neuronspec.models.matrices import Matrix, turn
+from neuronspec.models.matrices import WeightMatrix, turn
 from neuronspec.neurons.layers import find_ffn_layers
 
 Plain: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -60,7 +60,7 @@ class WeightRouter(PartRouter):
         self.masks, self.layers = masks, layers
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
         self._cached: dict[str, dict[int, torch.Tensor]] = {}
-        self._wrapped: list[tuple[Matrix, Any]] = []
+        self._wrapped: list[tuple[WeightMatrix, Any]] = []
         for name, place in places.items():
             self._wrapped.append((place.matrix, place.matrix.__dict__.get("forward")))
             forward = functools.partial(self._forward, name, place, place.matrix.forward)
@@ -95,7 +95,7 @@ class WeightRouter(PartRouter):
             return plain(states)
         return output.transpose(0, 1).contiguous() if place.time_first else output  # FSMT views it otherwise
 
-    def _linear(self, name: str, matrix: Matrix, task: int, states: torch.Tensor) -> torch.Tensor:
+    def _linear(self, name: str, matrix: WeightMatrix, task: int, states: torch.Tensor) -> torch.Tensor:
         """Compute one task's rows."""
         device = states.device
         autocast = torch.is_autocast_enabled(device.type) and states.dtype != torch.float64

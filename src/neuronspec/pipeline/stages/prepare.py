@@ -19,7 +19,7 @@ from neuronspec.files import publish
 from neuronspec.languages import split_direction
 from neuronspec.models.building import configure_model
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.encoding import Side
+from neuronspec.models.encoding import TextSide
 from neuronspec.models.length_limits import announce_too_long
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
@@ -120,7 +120,7 @@ def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
         )
 
 
-def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: Side) -> Encode:
+def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: TextSide) -> Encode:
     """Return what encodes one side; made anew in each process that encodes."""
     codec = TextCodec(load_tokenizer(vocabulary), PretrainedConfig(), source_prefix)
     return codec.encode_sources if side == "source" else codec.encode_targets
