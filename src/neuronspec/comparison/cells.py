@@ -84,6 +84,7 @@ class Cell:
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
 
+        # A difference that rounds to zero has no sign.
         sign = "+" if self.signed else ""
         text = f"{self.content:{sign},.{self.decimals}f}"
         is_zero = not text.strip("+-0.")

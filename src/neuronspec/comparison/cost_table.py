@@ -19,6 +19,7 @@ def tabulate_efficiency(study: Study) -> Table:
     next to the model; the training: seconds, updates, tokens of the target language, and its speed relative to
     fine-tuning. Data formats hold plain seconds and bytes. Systems with unknown costs are left out.
     """
+    # Speeds are shown relative to fine-tuning on the same machine, if the run has it.
     fine_tuning_speed = _find_speed(study.costs.get(study.fine_tuned))
 
     rows = []
@@ -54,6 +55,7 @@ def show_increase(study: Study, system: str) -> Cell:
     if cost is None:
         return Cell(None, text="")
 
+    # Without the baseline's own number, what was added is taken off.
     before = cost.parameters - cost.parameters_added if base is None else base.parameters
     percent = 100 * (cost.parameters / before - 1)
     text = f"{percent:+,.0f}%" if abs(percent) >= 10 else f"{percent:+.2g}%"
@@ -71,6 +73,7 @@ def _show_amount(amount: float | None, units: Mapping[str, float], *, least: flo
     """Return an amount, shown in the first unit in which it is at least `least`."""
     if amount is None:
         return Cell(None, text=missing)
+    # The last unit takes what is too small for all others.
     unit = next((unit for unit, size in units.items() if amount >= least * size), [*units][-1])
     number = amount / units[unit]
     decimals = 1 if number < 10 else 0

@@ -35,6 +35,7 @@ def tabulate_outcomes(study: Study) -> Table:
     header += product(["significantly"], ["better", "worse"])
     header += product(["worst", "best"], ["change", "direction"])
 
+    # Counts are corrected over the directions of their set, marks elsewhere over the whole family.
     correction = CORRECTIONS[study.correction].wording
     notes = [f"Significantly: p <= {study.significance:g} {correction} over the directions of the set."]
     own = [one for one in study.comparisons if one.baseline == study.baseline]
@@ -65,6 +66,7 @@ def _show_outcomes(study: Study, metric: str, compared: Sequence[SystemCompariso
         adjust=CORRECTIONS[study.correction].adjust,
         higher_is_better=find_scoring(metric).higher_is_better,
     )
+    # In the order of the columns.
     counts = [len(compared), outcomes.better, outcomes.worse, outcomes.equal]
     counts += [outcomes.significantly_better, outcomes.significantly_worse]
     cells = [Cell(count, 0) for count in counts]
@@ -103,6 +105,7 @@ def tabulate_significance(study: Study, metric: str) -> Table:
     difference in points of the metric, its 95 % interval, and the effect (the difference over its bootstrap standard
     error); the p-value before and after the correction; what is needed to repeat the test.
     """
+    # Comparisons are stored family by family, metric by metric.
     rows = [_show_test(study, one) for one in study.comparisons if one.metric == metric]
 
     header: list[ColumnTitle] = ["system", "against", "family", "directions", "difference"]

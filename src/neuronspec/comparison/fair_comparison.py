@@ -96,6 +96,7 @@ def compare(
                 )
                 parts.append(part)
 
+    # The tests need only the statistics: all texts are scored once.
     study = make_study(merge_results(parts), baseline, pivot=pivot, trials=trials, correction=correction)
     return compare_study(study, seed=seed)
 

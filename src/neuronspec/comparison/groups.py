@@ -82,6 +82,7 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
     if levels:
         return _without_empty({level: _choose(languages, members) for level, members in levels.items()})
 
+    # One language that EC30 lacks, and its levels mean nothing here.
     groups: Groups = {level: [] for level in EC30_LEVELS}
     for language in languages:
         level = resource_level(language)
@@ -105,6 +106,7 @@ def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
         ['high from en: en-de', 'high to en: de-en', 'high: en-de, de-en', 'low from en: en-lb', 'low: en-lb', \
 'all from en: en-de, en-lb', 'all to en: de-en', 'all: en-de, de-en, en-lb']
     """
+    # Only directions with the pivot have a level: that of their other language.
     sides = {task: split_direction(task) for task in tasks}
     central = {task: pair for task, pair in sides.items() if pivot in pair}
     everyone = {language for pair in central.values() for language in pair}
@@ -126,6 +128,7 @@ def group_between_levels(tasks: Iterable[str], pivot: str, levels: Levels) -> Gr
         {'high to low': ['de-lb'], 'low to high': ['lb-de'], 'all without en': ['de-lb', 'lb-de']}
     """
     level_of = {language: level for level, members in levels.items() for language in members}
+    # Directions of languages without a level count only in the group of all.
     groups: Groups = {f"{source} to {target}": [] for source in levels for target in levels}
     rest: list[str] = []
     for task in tasks:

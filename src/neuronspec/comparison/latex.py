@@ -38,6 +38,7 @@ def format_latex(table: Table) -> str:
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_format_header(table.header), r"\midrule", *_format_body(table), r"\bottomrule", r"\end{tabular}"]
 
+    # Title and notes; without them the environment is the table alone.
     if table.title:
         lines.append(rf"\caption{{{_escape_latex(table.title)}}}")
     if table.notes:
@@ -80,6 +81,7 @@ def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
     if not any(group for group, _ in pairs):
         return [titles]
 
+    # A group spans its columns, and a rule below it shows how far.
     cells, rules, first = [], [], 1
     for group, members in groupby(group for group, _ in pairs):
         span = len(list(members))
@@ -93,6 +95,7 @@ def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
 
 
 def _format_cell(cell: Cell) -> str:
+    # A minus sign, not a hyphen.
     text = _escape_latex(cell.shown)
     is_number = not isinstance(cell.value, str)
     if text.startswith("-") and is_number:

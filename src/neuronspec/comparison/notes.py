@@ -40,6 +40,7 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], intro: str = "", b
 
 def _explain_arrows(compared: Sequence[tuple[Study, SystemComparison]]) -> str:
     """Return the note about the marks: the baselines, and the tests with their corrections."""
+    # Several studies may have several baselines, or tests with different settings.
     titles: dict[str, None] = {}
     tests: dict[str, None] = {}
     for study, one in compared:

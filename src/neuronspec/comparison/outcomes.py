@@ -109,6 +109,7 @@ def count_outcomes(
     if np.isnan(differences).any():
         raise NeuronspecError(f"the differences {differences.tolist()} hold NaN, which is neither better nor worse")
 
+    # A difference within rounding error is neither better nor worse.
     gains = differences if higher_is_better else -differences
     better, worse = gains > TIE, gains < -TIE
     significant = adjusted <= level

@@ -44,6 +44,7 @@ def tabulate_languages(study: Study, metric: str) -> Table:
         base | - | 20.6 | 17.0 | 18.8
         ours |  | +0.4 | 0.0 | +0.2
     """
+    # A section for each side: a column for each language, and the average over the whole side.
     languages = list_study_languages(study)
     blocks = {}
     for side in list_sides(study):
@@ -101,7 +102,8 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
 def _average_systems(study: Study, metric: str, titles: Sequence[str]) -> list[Cell]:
     """Return the average score of the system with each title, over all directions with the pivot."""
     tasks = study.families[BY_LEVEL].get(ALL, [])
-    names = {study.title(system): system for system in reversed(study.results.systems)}  # the first of one title
+    # Reversed, so that the first of several systems with one title counts.
+    names = {study.title(system): system for system in reversed(study.results.systems)}
 
     cells, scores = [], []
     for title in titles:
@@ -195,7 +197,7 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
     rows = []
     for system in sort_systems(study):
         found = np.array([study.results.score(system, metric, [task]) for task in tasks])
-        scores = found[~np.isnan(found)]
+        scores = found[~np.isnan(found)]  # only directions that the system was scored on
         if not len(scores):
             continue
 

@@ -76,6 +76,7 @@ def _show_off_target(qualities: Sequence[SystemQuality]) -> list[Cell]:
         references = _average([(one.identified, one.off_target_references) for one in judged])
         return [Cell(share), Cell(references), Cell(sum(one.identified for one in judged), 0)]
 
+    # Nothing was judged: the references, over all their sentences, show why.
     unknown = [quality for quality in qualities if _is_unknown(quality)]
     references = _average([(one.sentences, one.off_target_references) for one in unknown])
     return [Cell(None, text=NOT_KNOWN if unknown else None), Cell(references), Cell(0, 0)]
@@ -85,6 +86,7 @@ def _show_shares(qualities: Sequence[SystemQuality]) -> list[Cell]:
     """Return the shares of the other kinds of broken sentences; nothing if one test set lacks the share."""
     cells = []
     for kind in ("empty", "copied", "repeated", "over_long"):
+        # A mean over the other test sets would look complete, and would not be.
         shares = [(quality.sentences, getattr(quality, kind)) for quality in qualities]
         is_complete = all(share is not None for _, share in shares)
         cells.append(Cell(_average(shares) if is_complete else None))
@@ -114,6 +116,7 @@ def _list_unknown(qualities: Sequence[SystemQuality]) -> str:
 
 def _explain_unknown(qualities: Iterable[SystemQuality]) -> list[str]:
     """Return a note for each reason why off-target is unknown, with its tasks."""
+    # Tasks by reason, each once, in the order of the results.
     tasks: dict[str, dict[str, None]] = {}
     for one in qualities:
         if _is_unknown(one):

@@ -49,6 +49,7 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
     Returns:
         A row for each system with two seeds or more. The p-value is that of a t-test of the differences, seed by seed.
     """
+    # Compare with fine-tuning over the same seeds if possible, or else with the one baseline.
     repeated = _find_repeated(study.results.systems)
     wanted = baseline or study.fine_tuned
     against = wanted if wanted in repeated else study.baseline
@@ -91,6 +92,7 @@ def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cel
 
     from scipy.stats import ttest_1samp  # takes half a second to import, and few studies have several seeds
 
+    # The t-test needs two differences that are not the same.
     is_varied = len(known) > 1 and stdev(known) > 0
     p_value = float(ttest_1samp(known, 0).pvalue) if is_varied else None
     return [Cell(fmean(known), 2, signed=True), Cell(p_value, 3)]

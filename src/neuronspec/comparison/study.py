@@ -137,9 +137,11 @@ def make_study(
     """
     results.select(baseline)  # raises an error if it does not exist
 
+    # Tests need not be made again for another correction of their p-values.
     if any(one.correction != correction for one in comparisons):
         comparisons = correct_again(comparisons, correction)
 
+    # The pivot and the levels as the tasks spell them.
     pivot = spell_pivot(results.tasks, pivot)
     return Study(
         results=results,

@@ -60,6 +60,7 @@ class Table:
     @property
     def blocks(self) -> list[tuple[str, Sequence[Sequence[Cell]]]]:
         """The rows of each section, with its subtitle; an empty one for rows above the first."""
+        # A section ends where the next one starts.
         starts = sorted({0, *self.sections})
         ends = [*starts[1:], len(self.rows)]
         return [
@@ -78,6 +79,7 @@ class Table:
         alignment = ["---" if self.is_text(column) else "---:" for column in range(len(self.header))]
         lines.append(f"|{'|'.join(alignment)}|")
 
+        # Markdown has no sections: a subtitle is a row with empty cells.
         blank = [""] * (len(self.header) - 1)
         for section, rows in self.blocks:
             if section:
@@ -98,6 +100,7 @@ class Table:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return a mapping from titles to values for each row, tests included; null for infinite numbers."""
+        # JSON has no infinity; the marks follow from the tests.
         names, lines = self._spread(marks=False)
         found = []
         for line in lines:
@@ -114,6 +117,7 @@ class Table:
         marked = self._find_columns(lambda cell: marks and bool(cell.mark))
         tested = self._find_columns(lambda cell: cell.test is not None)
 
+        # The header: a mark and the fields of a test follow the column that has some.
         names = ["section"] if self.sections else []
         for column, title in enumerate(self.titles):
             names.append(title)
@@ -122,6 +126,7 @@ class Table:
             if column in tested:
                 names += [f"{title} {part}" for part in CellTest.titles()]
 
+        # Every row repeats its section, so that rows can be sorted and filtered.
         lines = []
         for section, rows in self.blocks:
             start: list[float | str | None] = [section] if self.sections else []

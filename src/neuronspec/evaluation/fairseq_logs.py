@@ -86,12 +86,14 @@ def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     _check_repeats(path, log)
     _check_total(path, lines, len(log["H"]))
 
+    # Sentences in the order of their numbers, each with its best line of every kind.
     sides: dict[str, tuple[str, ...]] = {}
     for letter, records in log.items():
         texts = [_find_best(records[number]).text for number in sorted(records)]
         if texts and letter != "P":
             sides[letter] = _join_pieces(texts)
 
+    # D- lines differ from H- lines only if fairseq undid a tokenization.
     hypotheses = sides.get("D", sides["H"])
     detokenized = [text.split() for text in hypotheses] != [text.split() for text in sides["H"]]
     return LogSides(hypotheses, sides.get("T"), sides.get("S"), detokenized)
@@ -115,6 +117,7 @@ def _collect(path: Path, lines: Sequence[str]) -> GenerateLog:
         if not found:
             continue
 
+        # S-5 TAB text, but H-5 TAB score TAB text.
         letter, sentence, text = found[1], int(found[2]), found[3] or ""
         score = 0.0
         if letter in "HD":

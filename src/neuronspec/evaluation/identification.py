@@ -89,6 +89,7 @@ def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, .
         return functools.partial(_identify_script, language.script), (language.script,), note
 
     identify, labels = _load_identifier()
+    # The labels that count: of our table, or else the one with the same code.
     row = match_language(language.code, _ACCEPTED)
     accepted = _ACCEPTED[row] if row else (match_language(language.code, labels) or language.code,)
 
@@ -157,6 +158,7 @@ class LanguageCounts:
             return 0.0
         z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
         n, share = self.judged, self.foreign / self.judged
+        # Wilson, 1927.
         center = share + z * z / (2 * n)
         half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
         return max(0.0, (center - half) / (1 + z * z / n))
@@ -190,6 +192,7 @@ def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCoun
         check = f"no reference has the {MIN_LETTERS} letters that would check py3langid on this language"
         return "; ".join(filter(None, [note, check]))
 
+    # Bad references explain why; somewhat bad ones limit what the share means.
     called = f"py3langid calls {100 * of_references.share:.0f} % of the references another language, too"
     if of_references.lower_bound > MAX_REFERENCE_ERROR:
         return called

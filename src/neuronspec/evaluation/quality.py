@@ -127,6 +127,7 @@ def assess(
         is_known = of_references.lower_bound <= MAX_REFERENCE_ERROR
         note = add_notes(note, off_target, of_references)
 
+    # Lengths are compared where the reference has something.
     lengths, expected = _measure(hypotheses), _measure(references)  # (sentences,) each
     filled = expected > 0
     over_long = filled & (lengths > LONG_RATIO * expected + LONG_SLACK)
@@ -224,6 +225,7 @@ def looks_tokenized(lines: Iterable[str]) -> bool:
         traces += _TRACE.search(line) is not None
         spaced += len(_SPACED.findall(line))
         attached += len(_ATTACHED.findall(line))
+    # A few clear traces are enough; spaces before punctuation must be the rule.
     if traces and traces >= TRACE_SHARE * total:
         return True
     return spaced > 0 and spaced >= TOKENIZED_SHARE * (spaced + attached)
@@ -265,6 +267,7 @@ def _check_aligned(hypotheses: Sequence[str], sources: Sequence[str] | None, ref
                 raise NeuronspecError(
                     f"sentence {number} of the {name} is {line!r}; expected text, an empty string where there is none"
                 )
+    # Unequal numbers of lines mean that sentences are not aligned.
     if len({len(lines) for lines in texts.values()}) > 1:
         counts = ", ".join(f"{len(lines)} {name}" for name, lines in texts.items())
         raise NeuronspecError(

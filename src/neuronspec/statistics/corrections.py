@@ -65,6 +65,7 @@ def holm_known(p_values: Sequence[float]) -> list[float]:
         >>> holm_known([0.01, float("nan"), 0.04])
         [0.02, nan, 0.04]
     """
+    # Only tests that were made count in the number of tests.
     corrected = np.array(p_values, dtype=np.float64)
     known = ~np.isnan(corrected)
     if known.any():

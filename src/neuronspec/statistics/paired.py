@@ -138,6 +138,7 @@ def compare_groups(
     """
     _check_confidence(confidence)
     resamples = 0 if confidence is None else resamples
+    # Totals of every group grow while the test sets pass by, one at a time.
     members = {label: frozenset(names) for label, names in groups.items()}
     totals = {label: GroupTotals(trials, resamples) for label in groups}
 
@@ -204,6 +205,7 @@ def _read_pairs(
     if seed < 0:
         raise NeuronspecError(f"seed is {seed}, but must be a whole number from 0 on")
 
+    # One test set is a list of one.
     baselines = [baseline] if isinstance(baseline, np.ndarray) else list(baseline)
     systems = [system] if isinstance(system, np.ndarray) else list(system)
     if not baselines or len(baselines) != len(systems):
@@ -274,6 +276,7 @@ def _find_interval(resampled: FloatArray, confidence: float) -> tuple[float, flo
 
 
 def _find_effect(resampled: FloatArray, difference: float) -> float:
+    # Resamples that never differ have no standard error: any difference is infinitely clear.
     standard_error = float(resampled.std())
     if standard_error > TIE:
         return difference / standard_error

@@ -29,6 +29,7 @@ def list_pairs(*matrices: ArrayLike) -> tuple[FloatArray, int]:
 
     for square in squares:
         check_square(square)
+    # An object that one of the matrices does not know is left out of all.
     known = np.all([np.isfinite(np.diagonal(square)) for square in squares], axis=0)
     n = int(known.sum())
 

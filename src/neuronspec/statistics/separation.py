@@ -187,5 +187,6 @@ def _read_groups(distances: ArrayLike, groups: Sequence[str]) -> tuple[FloatArra
     if any(group is None for group in groups):
         raise NeuronspecError("found None for a group, expected a name; give an object without one a group of its own")
 
+    # Names of groups do not matter, only who is together.
     numbers = np.unique(np.asarray(groups), return_inverse=True)[1]
     return matrix, numbers.astype(np.int64)

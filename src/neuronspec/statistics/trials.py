@@ -98,6 +98,7 @@ def _collect_differences(
     pair: StatisticsPair, metric_score: MetricScore, *, trials: int, seed: tuple[int, int], disturb: Disturb
 ) -> FloatArray:
     """Return the difference of the systems' scores in every trial, (trials,)."""
+    # Both kinds of trials of a test set start from the same seed, which is its own.
     random = np.random.default_rng(seed)
     differences = np.zeros(trials)
     step = max(1, CHUNK_CELLS // len(pair[0]))
@@ -114,6 +115,7 @@ def _exchange(pair: StatisticsPair, size: int, random: np.random.Generator) -> S
     baseline, system = pair
     gain = system - baseline  # (sentences, S)
 
+    # Exchanging a sentence moves its difference from one system to the other.
     exchanged = random.integers(2, size=(size, len(gain)), dtype=np.bool_).astype(np.float64)
     moved = exchanged @ gain  # (size, S)
     return baseline.sum(axis=0) + moved, system.sum(axis=0) - moved
