@@ -19,31 +19,13 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
-ROOMS = [
-    "__init__.py",
-    "__main__.py",
-    "data",
-    "errors.py",
-    "files.py",
-    "languages",
-    "layer_names.py",
-    "libraries.py",
-    "models",
-    "names.py",
-    "placeholders.py",
-    "processes.py",
-    "progress.py",
-    "recipes",
-    "statistics",
-    "terminal.py",
-    "translation",
-    "version.py",
-    "comparison",
-]
+KINDS = {".py", ".pyi", ".yaml", ".html", ".js"}
+TO_DO = {"analysis", "cli", "config", "methods", "neurons", "pipeline", "specialization", "training"}
+ROOMS = sorted({path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*") if path.suffix in KINDS} - TO_DO)
 
 # A pattern, and the better wording. Spaces match line breaks and comment signs, too.
 PHRASES = {
-    r"gone on with|going on with|go(es)? on (with|where|from|bit)": "resumed, resumes from, continues",
+    r"gone on with|going on with|go(es)? on (with|where|bit|from (its|the|there))": "resumed, resumes from, continues",
     r"as (it|they) stands?\b": "as is, unchanged",
     r"what (it is|they are) of\b": "name the thing: its tasks, its layer",
     r"\btold(?! apart)": "given, reported, distinguished, recognized",
@@ -73,7 +55,7 @@ PHRASES = {
 }
 SPELLINGS = {
     r"\w*(speciali|tokeni|normali|optimi|initiali|randomi|summari|recogni|organi|generali|minimi|maximi|penali)s(e|ed|"
-    r"es|er|ers|ing|ation|ations)\b": "-ize, -ization",
+    r"es|er|ers|ing|ation|ations)\b(?! BLEU)": "-ize, -ization",
     r"\banalys(e|ed|er|ing)\b": "analyze",
     r"\b(colour|behaviour|neighbour|favour|honour|labour)\w*": "-or",
     r"\bartefacts?\b": "artifact",
@@ -86,6 +68,7 @@ SPELLINGS = {
 }
 CLAUSES = ("What", "Which", "Where", "Whose", "How", "That", "Of", "Tell")
 ENTRY = re.compile(r"^    (?P<name>[\w`*][\w`., *]*?)(?: \([^)]*\))?: *(?P<text>.+)")
+LOWER = re.compile(r"(a|[a-z']{2,})[ ,.;:]")  # a word, not the name of a variable
 HEADINGS = ("Args:", "Attributes:", "Raises:")
 
 
@@ -114,7 +97,7 @@ def find_hard_beginnings(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, first, "begin with a verb or a noun"
 
         for name, described in read_entries(docstring):
-            if described[0].islower() or described.split()[0] in set(CLAUSES) - {"Where"}:
+            if LOWER.match(described) or described.split()[0] in set(CLAUSES) - {"Where"}:
                 yield line, f"{name}: {described}", "begin with a noun and a capital letter"
 
 
@@ -133,9 +116,6 @@ def list_files(room: str) -> list[Path]:
     """Return the text files of a room."""
     path = SOURCE / room
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in KINDS)
-
-
-KINDS = {".py", ".pyi", ".yaml", ".html", ".js"}
 
 
 def find_all(path: Path) -> list[str]:

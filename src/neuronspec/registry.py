@@ -14,7 +14,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     """A mapping from names to entries that refuses duplicates and suggests the nearest known name.
 
     Args:
-        kind: what an entry is, for error messages (`"method"`).
+        kind: Kind of the entries, for error messages (`"method"`).
 
     Example:
         >>> rules = Registry[int]("rule")
@@ -35,7 +35,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """Return a decorator that files its argument under `name`.
 
         Raises:
-            NeuronspecError: the name is taken.
+            NeuronspecError: If the name is taken.
         """
 
         def add(entry: Entry) -> Entry:

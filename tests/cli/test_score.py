@@ -129,7 +129,7 @@ def test_references_that_look_tokenised_are_told(score: Score, caplog: pytest.Lo
     line = "The well @-@ known man &apos;s dog , it is said , barks .\n"
     Path("tokenised").write_text(line * 3, encoding="utf-8")
     assert score("-t", "tokenised", "-r", "tokenised", "-l", "en") == 0
-    assert "the references of tokenised look tokenised" in caplog.text
+    assert "the references of tokenised look tokenized" in caplog.text
 
 
 def test_off_target_that_cannot_be_told_says_why_on_the_terminal_in_json_and_in_results(

@@ -1,4 +1,4 @@
-"""What neuronspec writes and reads back: tensors with a typed header, JSON lines, and copies on the hub."""
+"""The files that neuronspec writes and reads back: tensors with a typed header, JSON lines, and copies on the hub."""
 
 import lazy_loader
 

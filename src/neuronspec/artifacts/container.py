@@ -34,9 +34,9 @@ class Container(Generic[HeaderType]):
 
     Args:
         file: Name of the file in its directory.
-        holds: What such a file holds, in the plural, for messages: `neuron masks`.
+        holds: Content of such a file, in the plural, for messages: `neuron masks`.
         header: Pydantic model of the header.
-        remedy: What to do about a damaged file, for messages: `select them again`.
+        remedy: Advice for a damaged file, for messages: `select them again`.
         ascii: Whether the header is written in ASCII; otherwise in UTF-8.
     """
 
@@ -92,7 +92,7 @@ class Container(Generic[HeaderType]):
 
         Args:
             path: Path of the file.
-            problem: What is wrong with it.
+            problem: Description of the problem.
         """
         return NeuronspecError(f"cannot read {path}: it is damaged or holds no {self.holds}: {problem}; {self.remedy}")
 

@@ -1,6 +1,6 @@
 """Headers: what a file of tensors says about itself, as pydantic models whose types check sizes and texts.
 
-A header comes from strangers too. It is read strictly: no text becomes a number, and no number becomes text.
+A header may come from an untrusted file. It is read strictly: no text becomes a number, and no number becomes text.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def describe_problem(error: ValidationError) -> str:
     """Return the first problem of a header in words.
 
     Args:
-        error: What pydantic found.
+        error: Problems that pydantic found.
     """
     found = error.errors(include_url=False, include_context=False)[0]
     place = escape(".".join(map(str, found["loc"])))

@@ -28,7 +28,7 @@ def read_tensors(
     Args:
         path: File to read.
         framework: `pt` for torch tensors, `np` for numpy arrays (without an import of torch).
-        holds: What the file should hold, for messages.
+        holds: Expected content of the file, for messages.
 
     Returns:
         The tensors by name, and the metadata.

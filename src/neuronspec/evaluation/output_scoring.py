@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """What translations are compared with, and how they are scored.
+    """The references of translations, and the settings of their scores.
 
     Attributes:
         references: File of the references, or its template for a grid: `flores.{tgt}`. A fairseq log has its own.
@@ -163,7 +163,7 @@ def _read_outputs(
         )
     if looks_tokenized(outputs.references):
         logger.warning(
-            f"the references of {hypotheses} look tokenised: their scores cannot be compared with others'; "
+            f"the references of {hypotheses} look tokenized: their scores cannot be compared with others'; "
             "give raw text"
         )
     return outputs

@@ -26,7 +26,7 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
     bytes.
 
     Args:
-        payload: what is known, in plain JSON values; a part that is absent or None is not shown, or
+        payload: Content in plain JSON values; a part that is absent or None is not shown, or
             `payload["missing"][part]` says in its place why (below the heat map for any name that is no section's).
             Always there:
             `title`, `summary` ([{"kind": "finding" | "caveat", "text"}]),
@@ -42,13 +42,13 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
             `ablation` (stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}), `cards`
             ({"sentences", "languages", "neurons"}), `figures` ([{"title", "alt", "svg"}]), `signature`, `methods`,
             `citation`, `subtitle`, `version`.
-        path: the file to write.
+        path: File to write.
 
     Returns:
         The path.
 
     Raises:
-        NeuronspecError: a part that is always there is missing, or a value cannot be written as JSON.
+        NeuronspecError: If a required part is missing, or a value cannot be written as JSON.
 
     Example:
         >>> import tempfile

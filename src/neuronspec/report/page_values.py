@@ -24,7 +24,7 @@ def pack_fractions(values: ArrayLike) -> str:
         values: (n,) such as the IoU of every pair.
 
     Raises:
-        NeuronspecError: a value is outside 0..1 or no number.
+        NeuronspecError: If a value is outside 0..1 or not a number.
 
     Example:
         >>> pack_fractions([0, 1])
@@ -71,7 +71,7 @@ def escape_json(value: Any) -> str:
 
 
 def to_json_values(value: Any) -> Any:
-    """Return a value with plain JSON types: numpy's and tuples as lists, numbers that are none as None."""
+    """Return a value with plain JSON types: arrays and tuples as lists, NaN as None."""
     if isinstance(value, Table):
         rows = [[_describe_cell(cell) for cell in row] for _, block in value.blocks for row in block]
         sections = [section for section, block in value.blocks for _ in block] if value.sections else []

@@ -459,7 +459,7 @@ function drawBox(chart, i) {
   );
 }
 
-function summarise(values) {
+function summarize(values) {
   const sorted = values.filter(isNumber).sort((a, b) => a - b);
   const at = (share) => {
     const place = share * (sorted.length - 1);
@@ -471,7 +471,7 @@ function summarise(values) {
 
 function showSparsity() {
   const names = layers.map(({ name }) => name).filter((name) => data.sparsity[name]);
-  const summaries = names.map((name) => summarise(data.sparsity[name].values));
+  const summaries = names.map((name) => summarize(data.sparsity[name].values));
   const limits = roundLimits(summaries.flatMap(({ low, high }) => [low, high]));
   const tasks = [...new Set(names.flatMap((name) => data.sparsity[name].tasks))];
   const select = make(
