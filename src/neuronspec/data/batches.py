@@ -92,6 +92,7 @@ class BatchDataset(Dataset[Tensors]):
 
             lengths = self._measure(data)
             widths = lengths.max(axis=1)
+            # The examples of this part that the model can read, from the shortest to the longest.
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:
                 examples = examples[~_find_exceeding(data.format, lengths)[examples]]

@@ -94,6 +94,7 @@ def clean_pairs(
         texts = (normalize_text(pair.source), normalize_text(pair.target))
         forms = (comparison_form(texts[0]), comparison_form(texts[1]))
 
+        # Only what is fit otherwise is remembered, so that memory does not grow with what is dropped.
         fault = limits.find_fault(texts, forms)
         if fault is None and deduplicate:
             number = hash_forms(*forms)

@@ -110,6 +110,7 @@ def measure_leakage(pairs: Sequence[str], path_of: TextPath) -> Overlap:
         pairs: All pairs of languages.
         path_of: Function from a part and a pair to its file.
     """
+    # First see which held-out sentences the training text has, then count them line by line.
     held_out = _read_held_out(pairs, path_of)
     for pair in pairs:
         for numbers in _hash_lines(path_of("train", pair)):

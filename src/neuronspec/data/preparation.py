@@ -52,6 +52,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
             _refuse_empty(data, pair, texts)
             advance(note=pair)
 
+        # Only now is all held-out text known: what one pair holds out, another may train on.
         if config.prepare.drop_held_out:
             _drop_held_out(data, pairs, texts)
         overlap = measure_leakage(pairs, texts.path)

@@ -174,6 +174,7 @@ class BatchSampler:
         order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], widths))
 
         groups = [order[tasks[order] == task] for task in present] if self.homogeneous else [order]
+        # Cut into batches, then shuffle these: neighbors in length are not trained on one after the other.
         batches = []
         for group in groups:
             for rows in cut_by_tokens(group, widths[group].tolist(), self.tokens_per_batch):

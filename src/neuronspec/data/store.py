@@ -111,6 +111,7 @@ def build_store(
 
     with publish(directory) as temporary:
         temporary.mkdir()
+        # A job is a pair of languages.
         jobs = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
         workers = min(len(texts), os.cpu_count() or 1)
         size = sum(path.stat().st_size for path in texts.values())
@@ -138,6 +139,7 @@ def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[
             for side in (0, 1)
             for as_target in encoders
         }
+        # Chunk by chunk, so that no text has to fit into memory.
         while chunk := list(itertools.islice(lines, CHUNK)):
             for side, sentences in enumerate(zip(*chunk, strict=True)):
                 for as_target, encode in encoders.items():

@@ -40,6 +40,7 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
     if task in pairs:
         rows = list(read(task))
     else:
+        # No text of its own: join source and target over the pivot's sentences.
         source, target = split_direction(task)
         from_pivot = read(join_direction(pivot, target))
         into_pivot = read(join_direction(source, pivot))

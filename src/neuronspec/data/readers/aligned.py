@@ -48,7 +48,7 @@ def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
     """
     left_lines, right_lines = read_lines(first), read_lines(second)
     for number, (left, right) in enumerate(zip_longest(left_lines, right_lines), 1):
-        if left is None or right is None:
+        if left is None or right is None:  # one file has ended: count what is left of the other
             left_count = number - (left is None) + sum(1 for _ in left_lines)
             right_count = number - (right is None) + sum(1 for _ in right_lines)
             raise NeuronspecError(

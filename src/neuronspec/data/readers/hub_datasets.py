@@ -55,7 +55,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
 
     try:
         return load(source, target), False
-    except ValueError:
+    except ValueError:  # an unknown configuration
         if "{src}" not in name:
             raise
         return load(target, source), True

@@ -174,6 +174,7 @@ def _describe_column(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, C
             kinds.append(("one and the same word", values[0].__eq__))
         kinds.append(("a few words over and over", _find_labels(values).__contains__))
 
+    # A column has a kind if nearly all of its values have it.
     enough = _SHARE * len(values)
     for kind, is_such in kinds:
         if sum(map(is_such, values)) >= enough:
