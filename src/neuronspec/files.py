@@ -92,14 +92,14 @@ def refuse_links(directory: Path) -> None:
     root = directory.resolve()
     for folder, folders, files in os.walk(directory):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not _is_inside(path, root):
+            if path.is_symlink() and not _stays_inside(path, root):
                 raise NeuronspecError(
                     f"{path} is a link that leads out of {directory}, so that results would be written elsewhere: "
                     "replace it by what it points to, or choose another --out"
                 )
 
 
-def _is_inside(link: Path, root: Path) -> bool:
+def _stays_inside(link: Path, root: Path) -> bool:
     try:
         return link.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a link to itself

@@ -22,7 +22,7 @@ from neuronspec.files import publish, write_json
 from neuronspec.languages import split_direction
 from neuronspec.progress import show_progress
 
-Sides = tuple[str, str]
+SentencePair = tuple[str, str]
 """A sentence in the first and in the second language of a pair."""
 
 
@@ -82,7 +82,9 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     texts.dropped[pair] = dict(counts)
 
 
-def _assign_parts(data: Data, cleaning: Preparation, pair: str, counts: Counter[str]) -> Iterator[tuple[str, Sides]]:
+def _assign_parts(
+    data: Data, cleaning: Preparation, pair: str, counts: Counter[str]
+) -> Iterator[tuple[str, SentencePair]]:
     """Yield the clean sentences of a pair of languages, each with the part that it belongs to.
 
     Args:
@@ -109,7 +111,7 @@ def _assign_parts(data: Data, cleaning: Preparation, pair: str, counts: Counter[
             yield part, sides
 
 
-def _choose_part(sides: Sides, limits: HoldOut) -> str:
+def _choose_part(sides: SentencePair, limits: HoldOut) -> str:
     """Return the part of a training sentence, which some are held out of."""
     share = held_out_share(sides[0])  # the pivot, where the pair has it
     if share < limits.test:

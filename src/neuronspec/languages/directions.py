@@ -35,12 +35,12 @@ def split_direction(task: str) -> tuple[str, str]:
         >>> split_direction("de-en"), split_direction("zh-Hant-pt-BR"), split_direction("hsb-x-foo")
         (('de', 'en'), ('zh-Hant', 'pt-BR'), ('hsb', 'x-foo'))
     """
-    readings = _list_readings(task)
+    readings = _list_splits(task)
     if _is_variety(task) or not readings:
         found = _explain_no_direction(task)
         raise NeuronspecError(f"{found}; expected two languages joined by a hyphen, such as 'de-en'")
 
-    ranks = [_rank(reading) for reading in readings]
+    ranks = [_rank_reading(reading) for reading in readings]
     best = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == min(ranks)]
     if len(best) > 1:
         listed = " or ".join(f"{source!r} to {target!r}" for source, target in best)
@@ -84,7 +84,7 @@ def find_sides(task: str) -> tuple[str, str] | None:
         return None
 
 
-def _list_readings(task: str) -> list[tuple[str, str]]:
+def _list_splits(task: str) -> list[tuple[str, str]]:
     """Return all ways to split a text at a hyphen into two codes."""
     cuts = [place for place, letter in enumerate(task) if letter == "-"]
     readings = [(task[:cut], task[cut + 1 :]) for cut in cuts]
@@ -104,7 +104,7 @@ def _is_variety(text: str) -> bool:
     return "-" in text and _VARIETY.fullmatch(text) is not None and read_code(text).registered
 
 
-def _rank(reading: tuple[str, str]) -> tuple[int, int]:
+def _rank_reading(reading: tuple[str, str]) -> tuple[int, int]:
     """Return how unlikely a reading is: by its less likely side, then by both."""
     ranks = [_rank_side(side) for side in reading]
     return max(ranks), sum(ranks)

@@ -11,7 +11,7 @@ from neuronspec.data.streams import read_lines
 
 
 @register_format("jsonl", "JSON lines", suffixes=(".jsonl", ".ndjson"))
-def read_json_lines(template: str, source: str, target: str) -> Iterator[Pair]:
+def read_json_pairs(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of a file of JSON lines, in its order.
 
     Args:

@@ -67,7 +67,7 @@ def _read_table_rows(template: str, source: str, target: str, columns: Columns |
     for number in numbers:
         _check_text(number, rows, path)
 
-    if reverse and not _names_sides(columns):
+    if reverse and not _have_side_names(columns):
         numbers.reverse()
     yield from _pick_columns(itertools.chain(start, lines), numbers, path, columns)
 
@@ -89,7 +89,7 @@ def _pick_columns(
         yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
 
 
-def _names_sides(columns: Columns | None) -> bool:
+def _have_side_names(columns: Columns | None) -> bool:
     """Return whether columns are named after source and target, and so are in that order already."""
     named = " ".join(map(str, columns or ()))
     return "{src}" in named or "{tgt}" in named
