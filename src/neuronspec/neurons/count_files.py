@@ -81,21 +81,19 @@ def read_counts(path: Path) -> dict[str, Any]:
 
 
 def _find_problem(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> str | None:
-    """Return what is wrong with the counts and the totals of a file."""
+    """Return what is wrong with the tensors of a file of counts."""
     dimensions = {f"counts.{layer}": 2 for layer in header.layers}  # (tasks, d_ff)
     dimensions |= {f"totals.{stack_of(layer)}": 1 for layer in header.layers}  # (tasks,)
     dimensions |= {name: 1 for name in tensors if name.startswith("totals.")}
 
-    for group in ("means", "states"):
-        named = _list_group(tensors, group)
-        if missing := [layer for layer in header.layers if named and layer not in named]:
-            return f"'{group}.{missing[0]}' is missing"
+    optional = [group for group in ("means", "states") if _list_group(tensors, group)]
+    expected = [*dimensions, *(f"{group}.{layer}" for group in optional for layer in header.layers)]
+    if missing := [name for name in expected if name not in tensors]:
+        return f"{missing[0]!r} is missing"
 
-    for name, expected in dimensions.items():
-        if name not in tensors:
-            return f"{name!r} is missing"
+    for name, dimension in dimensions.items():
         tensor = tensors[name]
-        if tensor.dtype != torch.int64 or tensor.ndim != expected or len(tensor) != len(header.tasks):
+        if tensor.dtype != torch.int64 or tensor.ndim != dimension or len(tensor) != len(header.tasks):
             return f"expected int64 rows for {len(header.tasks)} tasks in {name}"
     return None
 
