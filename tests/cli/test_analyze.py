@@ -355,7 +355,7 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["small.yaml", "--pivot", "de"], "leave these options out"),
         (["counts", "record.unit=token"], "record.unit changes nothing in counts and masks that are there"),
         (["counts", "--masks", "masks", "select.k=0.5"], "select.k changes nothing"),
-        (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
+        (["small.yaml", "train.update=3"], "unknown key train.update (did you mean 'updates'?)"),
         (["counts", "analyze.distances={trade: missing.csv}"], "missing.csv does not exist"),
         (["counts", "analyze.distances={trade: words.csv}"], "words.csv has no row for 'sv'"),
         (["counts", "analyze.against={seed2: missing}"], "missing does not exist: expected neuron masks"),
@@ -384,7 +384,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
     NeuronMasks.from_pretrained("masks").reorder(["de", "sv"]).save_pretrained(Path("others"))
     before = sorted(Path().rglob("*"))
     code = call("analyze", *arguments, *([] if "small.yaml" in arguments else FAST[:2]))
-    if "training.update=3" in arguments:  # problems of a configuration are a list below the sentence
+    if "train.update=3" in arguments:  # problems of a configuration are a list below the sentence
         assert code == 2
         assert found in capsys.readouterr().err
     else:

@@ -14,7 +14,7 @@ from tests.patience import PATIENCE
 import neuronspec
 from neuronspec.errors import NeuronspecError
 
-VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "translate", "score", "report")
+VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "translate", "score", "compare", "report")
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], a
     ("failure", "code", "found"),
     [
         (NeuronspecError("the file is gone; fetch it"), 2, "error: the file is gone; fetch it\n"),
-        (KeyboardInterrupt(), 130, "interrupted: the same command goes on from here\n"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command resumes from here\n"),
         (ZeroDivisionError("oh"), 1, "error: this is a bug in neuronspec; please report it with the lines above\n"),
     ],
 )
@@ -85,7 +85,6 @@ def test_quiet_keeps_the_logs_away(options: list[str], level: int) -> None:
 LIGHT = {
     "help": ["--help"],
     "version": ["--version"],
-    "help of a verb": ["translate", "--help"],
     "no such verb": ["nosuch"],
     "no such option": ["run", "demo", "--sede", "3"],
     "run, no configuration": ["run", "nosuch.yaml"],
@@ -107,6 +106,9 @@ LIGHT = {
     "score, a grid": ["score", "-t", "{task}.txt", "-r", "{task}.txt"],
     "compare, no results": ["compare", "nosuch"],
 }
+
+
+LIGHT |= {f"help of {verb}": [verb, "--help"] for verb in VERBS}
 
 
 @pytest.mark.parametrize("arguments", LIGHT.values(), ids=LIGHT)

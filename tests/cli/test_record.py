@@ -239,7 +239,7 @@ def test_placeholders_and_columns_settle_the_sides_whatever_a_file_is_called(
 def test_overrides_say_how_to_count(model: str, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     text, pairs = ("de-en=news.tsv", PAIRS) if model == "translator" else ("de=de.txt", ["abc def", "ghi", "jkl mno p"])
     keys = ("unit=token", "threshold=0.1", "means=true", "states=true", "ignore=[tags, end_of_sentence]")
-    overrides = [f"neurons.{key}" for key in keys]
+    overrides = [f"record.{key}" for key in keys]
     assert call("record", "--model", model, "--text", text, *overrides, "record.tokens_per_batch=10", "--json") == 0
     said, tokenizer = json.loads(capsys.readouterr().out), load_tokenizer(model)
     tags = [tokenizer.convert_tokens_to_ids(tag) for tag in ("__de__", "__en__")] if model == "translator" else []
@@ -325,10 +325,10 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         (["--model", "de.txt", "--text", "de=de.txt"], "de.txt is not a model directory"),
         (["--model", "reader", "--text", "de=de.txt", "small.yaml"], "cannot read the override 'small.yaml'"),
         (["--model", "reader", "--text", "de=de.txt", "train.updates=3"], "only record.* can be changed"),
-        (["--model", "reader", "--text", "de=de.txt", "neurons.unti=token"], "(did you mean 'unit'?)"),
+        (["--model", "reader", "--text", "de=de.txt", "record.unti=token"], "(did you mean 'unit'?)"),
         (["--model", "reader", "--text", "de=de.txt", "record.unit=word"], "record.unit"),
-        (["--model", "reader", "--text", "de=de.txt", "neurons"], "cannot read the override 'neurons'"),
-        (["--model", "reader", "--text", "de=de.txt", "neurons=5"], "neurons"),
+        (["--model", "reader", "--text", "de=de.txt", "record"], "cannot read the override 'record'"),
+        (["--model", "reader", "--text", "de=de.txt", "record=5"], "record"),
         (["--model", "reader", "--text", "de=de.txt", "--out", "de.txt"], "a part of this path is a file"),
     ],
 )

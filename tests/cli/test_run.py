@@ -121,7 +121,7 @@ def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFi
     ("arguments", "found"),
     [
         (["missing.yaml"], "error: no configuration 'missing.yaml'"),
-        (["small.yaml", "training.update=3"], "unknown key training.update (did you mean 'updates'?)"),
+        (["small.yaml", "train.update=3"], "unknown key train.update (did you mean 'updates'?)"),
         (["small.yaml", "languages=[de, sv]"], "corpus.sv.tsv does not exist (did you mean 'corpus.de.tsv'?)"),
         (["small.yaml", "data.train=[{path: 'text.{lang}', format: lines}]"], "text.en has 2 lines, but "),
         (["small.yaml", "prepare.min_words=9"], "error: en-de has no train pairs: 49 were read, 0 kept"),

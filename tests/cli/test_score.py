@@ -61,7 +61,10 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["-t", "hyp", "-r", "ref"], "error: say of what language the translations are: --language CODE"),
+        (
+            ["-t", "hyp", "-r", "ref"],
+            "missing --language CODE, the language of the translations (for example de)",
+        ),
         (["-r", "ref"], "error: give a configuration, or --translations FILE --references FILE"),
         (["-t", "{task}.txt", "-r", "ref"], "error: there is no file {task}.txt of any direction"),
         (["-t", "hyp", "-r", "ref", "-l", "de-en"], "error: unknown language 'de-en'"),
@@ -84,7 +87,7 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["nope"], "error: no configuration 'nope'"),
         (
             ["demo", "-m", "comet"],
-            "error: these options need --translations; for a run, change its configuration: score.metrics",
+            "error: these options need --translations; for a run, override the configuration: score.metrics",
         ),
     ],
 )

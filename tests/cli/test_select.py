@@ -149,6 +149,11 @@ def test_the_masks_of_a_run(call: Call, capsys: Said, masks: NeuronMasks, counts
     assert last == "the masks are in run/select"
 
 
+def test_the_directory_of_a_run_stands_for_its_configuration(call: Call, capsys: Said, masks: NeuronMasks) -> None:
+    assert call("run", "--json") == 0
+    assert_shown(read_json(capsys), masks)
+
+
 def test_another_k_selects_again_from_the_same_counts(call: Call, capsys: Said, counts: ActivationCounts) -> None:
     stamp = Path("run/record", COUNTS_FILE).stat().st_mtime_ns
     assert call("small.yaml", "select.k=0.5", "select.decoder_k=0.7", "--json") == 0
@@ -372,8 +377,8 @@ def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, ma
         (["run/select", "--compare", "run/select", "--random"], "give one of --compare, --compose and --random"),
         (["run/select", "--compare", "run/select", "--compose", "all", "--to", "x"], "give one of --compare"),
         (["run/select", "--compose", "all", "--random", "--to", "x"], "give one of --compare"),
-        (["run/select", "--compose", "all"], "say where to write the masks: --to DIR"),
-        (["run/select", "--random"], "say where to write the masks: --to DIR"),
+        (["run/select", "--compose", "all"], "missing --to DIR, the directory to write the masks to"),
+        (["run/select", "--random"], "missing --to DIR, the directory to write the masks to"),
         (["run/select", "select.k=0.5"], "run/select holds masks, which are selected already: select.k=0.5 changes"),
         (["run/select", "--auto-k"], "--auto-k needs a configuration: its model and its validation text"),
         (["run/record", "--auto-k"], "--auto-k needs a configuration"),
@@ -400,7 +405,7 @@ def test_the_seed_of_a_random_control_does_not_make_the_run_again(call: Call, ma
         (["nowhere.safetensors"], "nowhere.safetensors does not exist: expected neuron masks"),
         (["broken.safetensors"], "cannot read broken.safetensors: it is damaged"),
         (["run/prepare/text"], "run/prepare/text holds neither activation counts nor masks"),
-        (["run"], "is no configuration (did you mean run/select or run/record?)"),
+        (["moved"], "is no configuration (did you mean moved/select or moved/record?)"),
         (["run/record", "--out", "x"], "is no configuration: --out changes nothing here; --to DIR writes the masks"),
         (["run/select", "--seed", "1"], "run/select is no configuration: --seed changes nothing here"),
         (["nowhere"], "no configuration 'nowhere'"),
@@ -416,6 +421,8 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
     others = ("de-fr", "fr-de", "fr-sv", "sv-fr")
     NeuronMasks(others, {layer: masks.layer(layer) for layer in masks.layers}).save_pretrained("french")
     Path("broken.safetensors").write_bytes(Path("run/select", MASKS_FILE).read_bytes()[:200])
+    for name in ("select", "record"):  # of a run whose configuration was left behind
+        shutil.copytree(Path("run", name), Path("moved", name))
     before = sorted(Path().rglob("*"))
     code = call(*arguments)
     said = capsys.readouterr()

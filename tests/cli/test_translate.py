@@ -293,7 +293,7 @@ def test_a_lone_carriage_return_is_no_end_of_a_line(
     [
         (
             ["demo", "--beams", "2"],
-            "these options need --model; for a run, change its configuration: translate.beams=5",
+            "these options need --model; for a run, override the configuration: translate.beams=5",
         ),
         (["demo", "--engine", "ctranslate2"], "these options need --model"),
         (["--model", "nowhere", "en-de", "x", "--out", "here"], "--out is the directory of a run"),

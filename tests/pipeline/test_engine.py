@@ -260,7 +260,7 @@ def test_ctrl_c_says_so_and_exits_with_130(
 ) -> None:
     stopped = interrupted[1][0]
     assert stopped.returncode == 130
-    assert stopped.stderr.endswith("interrupted: the same command goes on from here\n")
+    assert stopped.stderr.endswith("interrupted: the same command resumes from here\n")
     assert "Traceback" not in stopped.stderr
     assert stopped.stdout == ""
 

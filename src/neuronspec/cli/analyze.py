@@ -28,26 +28,34 @@ WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
 def analyze(
     source: Annotated[
-        str, typer.Argument(help="A configuration, a run's directory, or where activation counts or masks are.")
+        str,
+        typer.Argument(
+            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks."
+        ),
     ],
     overrides: Overrides = None,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Switch off each language's own neurons, and measure who suffers.")
+        bool,
+        typer.Option("--ablate", help="Switch off each language's own neurons, and measure which languages get worse."),
     ] = False,
     neuron: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAYER:NUMBER", help="Then show this neuron, such as decoder.0:117. Repeatable."),
+        typer.Option(metavar="LAYER:NUMBER", help="Show this neuron, such as decoder.0:117. Repeatable."),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="The masks, where SOURCE holds counts.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model of such counts: a directory or a hub name.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Directory or file of the masks, if SOURCE holds counts.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model of the counts: a directory or a name on the Hugging Face hub.")
+    ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(metavar="TASK=FILE", help="Text for it: to find examples, and for --ablate.")
+        list[str] | None,
+        typer.Option(metavar="TASK=FILE", help="Text for the model, to find examples and for --ablate. Repeatable."),
     ] = None,
     columns: ColumnsOption = None,
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
     pivot: Annotated[
-        str | None, typer.Option(help="The language that directions share, where it is not en and no configuration.")
+        str | None,
+        typer.Option(help="Language that the directions share, for counts and masks without a run. [default: en]"),
     ] = None,
     out: Out = None,
     seed: Seed = None,
@@ -61,30 +69,21 @@ def analyze(
 
     if seed is not None and seed < 0:
         raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
-    options = FileOptions(
-        masks=masks,
-        model=model,
-        texts=TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long),
-        pivot=pivot,
-    )
+    texts = TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long)
+    options = FileOptions(masks=masks, model=model, texts=texts, pivot=pivot, seed=seed or 0, force=force)
+
     place, names = Path(source), neuron or []
     is_run = holds_run(place)
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
         work_alone()
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         layout = Layout(out or Path("analysis"))
-        cards = _analyze_files(place, words, options, layout, names, seed=seed or 0, force=force)
+        cards = _analyze_files(place, words, options, layout=layout, names=names)
     else:
         if not is_run:
             options.check_unused()
-        run = RunOptions(
-            source=source,
-            overrides=overrides,
-            out=out,
-            seed=seed,
-            changes={"ablate": True} if ablate else {},
-            force=force,
-        )
+        changes = {"ablate": True} if ablate else {}
+        run = RunOptions(source=source, overrides=overrides, out=out, seed=seed, changes=changes, force=force)
         layout, cards = _analyze_run(run, names)
     _print_analysis(layout, cards, as_json)
 
@@ -97,6 +96,8 @@ class FileOptions:
     model: str | None
     texts: TextOptions
     pivot: str | None
+    seed: int
+    force: bool
 
     def check(self, target: AnalysisTarget) -> None:
         """Refuse a model without text, and a measurement without a model.
@@ -133,14 +134,7 @@ def _analyze_run(options: RunOptions, names: Sequence[str]) -> tuple[Layout, lis
 
 
 def _analyze_files(
-    place: Path,
-    overrides: list[str],
-    options: FileOptions,
-    layout: Layout,
-    names: Sequence[str],
-    *,
-    seed: int,
-    force: bool,
+    place: Path, overrides: list[str], options: FileOptions, *, layout: Layout, names: Sequence[str]
 ) -> list[NeuronCard]:
     """Analyze counts and masks outside of a run; return the cards of some neurons."""
     from neuronspec.config.loading import load_sections
@@ -149,13 +143,13 @@ def _analyze_files(
     from neuronspec.pipeline.file_analysis import analyze_files, describe_neurons, load_files
     from neuronspec.report.neuron_cards import make_neuron_card
 
-    target = load_files(place, options.masks, sections, pivot=options.pivot, seed=seed)
+    target = load_files(place, options.masks, sections, pivot=options.pivot, seed=options.seed)
 
     # What cannot be done, or would replace what is not ours, is refused before any work.
     options.check(target)
     for name in names:
         make_neuron_card(name, target.masks)
-    _check_layout(layout, force)
+    _check_layout(layout, options.force)
 
     inputs = options.texts.open(options.model) if options.model is not None else None
     analyze_files(target, layout, inputs, sections.translate)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuronspec.cli.choices import TERMINAL, list_corrections, list_table_formats
 from neuronspec.cli.console import print_table
 from neuronspec.cli.options import Force, check_place
 from neuronspec.cli.printing import note, print_data, print_json
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from neuronspec.comparison.study import Study
     from neuronspec.comparison.tables import Table
 
-TERMINAL = "terminal"
 FIGURES = "figures"
 
 
@@ -34,36 +34,46 @@ def compare(
     ],
     baseline: Annotated[str | None, typer.Option(help="Another system as the baseline.")] = None,
     bilingual: Annotated[
-        str | None, typer.Option(help="The system of bilingual models: what is gained and lost against it.")
+        str | None, typer.Option(help="System of bilingual models, to show gains and losses against it.")
     ] = None,
     models: Annotated[
-        bool, typer.Option("--models", help="One table with a column for each NAME=DIRECTORY: sizes, activations.")
+        bool, typer.Option("--models", help="Show one table with a column for each NAME=DIRECTORY: sizes, activations.")
     ] = False,
-    pivot: Annotated[str | None, typer.Option(help="The language that most directions share.")] = None,
+    pivot: Annotated[str | None, typer.Option(help="Language that most directions share.")] = None,
     level: Annotated[
         list[str] | None, typer.Option(help="Languages of a resource level: high=de,fr. Repeatable.")
     ] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Only this table, by name. Repeatable.")] = None,
-    format: Annotated[str, typer.Option("-f", "--format", help="terminal, markdown, csv, latex or json.")] = TERMINAL,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write every table here in every format, and the figures.")
+    table: Annotated[
+        list[str] | None, typer.Option(help="Name of a table to show, instead of all. Repeatable.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Of the significance tests.")] = None,
+    format: Annotated[
+        str, typer.Option("-f", "--format", help="Format: {table_formats}.", autocompletion=list_table_formats)
+    ] = TERMINAL,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Directory to write every table to, in every format, with the figures."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials of the significance tests.")] = None,
     significance: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Mark p-values up to this, after correction.")
+        float | None,
+        typer.Option(min=0, max=1, help="Largest p-value, after correction, that is marked as significant."),
     ] = None,
     correction: Annotated[
-        str | None, typer.Option(help="Of p-values for the number of tests: none, holm (the default) or bh.")
+        str | None,
+        typer.Option(
+            help="Correction of p-values for the number of tests: {corrections}. [default: holm]",
+            autocompletion=list_corrections,
+        ),
     ] = None,
     p_values: Annotated[
         bool, typer.Option("--p-values", help="Show p-values on the terminal; files always hold them.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the significance tests; tests that a run made are made again.")
+        int | None, typer.Option(min=0, help="Seed of the significance tests; tests that a run made are repeated.")
     ] = None,
     force: Force = False,
 ) -> None:
-    """Compare systems as the paper does: by language, resource level, direction, cost; what is more than chance."""
+    """Compare systems as the paper does: by language, resource level, direction and cost, with significance tests."""
     work_alone()
     _check_output(format, out, force)
     from neuronspec.pipeline.collection import load_set

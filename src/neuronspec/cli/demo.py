@@ -25,18 +25,20 @@ def demo(
     out: Out = None,
     minutes: Annotated[
         float,
-        typer.Option(min=0.1, max=100_000, help="Train longer or shorter, in proportion to 5."),
+        typer.Option(
+            min=0.1, max=100_000, help="Length of the training in minutes, as on the machine that 5 was measured on."
+        ),
     ] = DEFAULT_MINUTES,
     text: Annotated[
         Path | None,
-        typer.Option(help="The text's file, where it cannot be downloaded.", exists=True, dir_okay=False),
+        typer.Option(help="File of the text, if it cannot be downloaded.", exists=True, dir_okay=False),
     ] = None,
     seed: Seed = None,
     threads: Threads = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pretrain a small multilingual model, find its neurons, specialise it, and compare: about 5 minutes."""
+    """Pretrain a small multilingual model, find its neurons, specialize it, and compare: about 5 minutes."""
     work_alone()
     options = RunOptions(source="demo", overrides=overrides, out=out, seed=seed, threads=threads)
     recipe = options.load()
@@ -74,8 +76,8 @@ def _announce(config: Config) -> None:
     """Say on stderr what will happen, and where."""
     languages = ", ".join([config.pivot, *config.languages])
     note(
-        f"Pretraining on {languages}; then the same training twice more, plain and with specialised neurons. Interrupt "
-        f"whenever you like: the same command goes on. -> {config.out}",
+        f"Pretraining on {languages}; then the same training twice more, plain and with specialized neurons. You "
+        f"can interrupt it: the same command resumes. -> {config.out}",
         err=True,
     )
 

@@ -14,6 +14,7 @@ import typer
 
 import neuronspec
 from neuronspec.cli import analyze, compare, demo, prepare, record, report, run, score, select, train, translate
+from neuronspec.cli.choices import VerbCommand
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.terminal import escape
@@ -25,17 +26,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("record")(record.record)
-app.command("select")(select.select)
-app.command("analyze")(analyze.analyze)
-app.command("translate")(translate.translate)
-app.command("score")(score.score)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
+app.command("demo", cls=VerbCommand)(demo.demo)
+app.command("run", cls=VerbCommand)(run.run)
+app.command("prepare", cls=VerbCommand)(prepare.prepare)
+app.command("train", cls=VerbCommand)(train.train)
+app.command("record", cls=VerbCommand)(record.record)
+app.command("select", cls=VerbCommand)(select.select)
+app.command("analyze", cls=VerbCommand)(analyze.analyze)
+app.command("translate", cls=VerbCommand)(translate.translate)
+app.command("score", cls=VerbCommand)(score.score)
+app.command("report", cls=VerbCommand)(report.report)
+app.command("compare", cls=VerbCommand)(compare.compare)
 
 
 def _print_version(asked: bool) -> None:
@@ -47,10 +48,10 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="No logs, progress and notes: only results and errors.")
+        bool, typer.Option("-q", "--quiet", help="Print only results and errors: no logs, progress bars and notes.")
     ] = False,
 ) -> None:
     """Take the options that every verb has."""
@@ -60,8 +61,8 @@ def options(
     start_logging(quiet)
 
 
-# What the operating system refuses and the user can mend: a full disk, a place that may not be written to.
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+# Refusals of the operating system that users can resolve: a full disk, a directory without write permission.
+_USER_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 _OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory|DefaultCPUAllocator|bad_alloc", re.IGNORECASE)
 _LESS_MEMORY = (
     "lower tokens_per_batch of the section at work (sampling, record or translate) or the beam size, or take a "
@@ -72,14 +73,14 @@ INTERRUPTED, READER_GONE = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
 def main() -> None:
-    """Run the command line: exit 0 fine, 2 for what the user can mend, 130 when interrupted, 1 for our bugs."""
-    # Threads that wait must not spin for long: beside a busy neighbour, two would be slower than one.
+    """Run the command line: exit 0 if all is fine, 2 for what users can fix, 130 if interrupted, 1 for our bugs."""
+    # Waiting threads must not spin for long: next to another busy process, two threads would be slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     prepare_streams()
     try:
         code = _run()
         if code == INTERRUPTED:
-            complain("interrupted: the same command goes on from here")
+            complain("interrupted: the same command resumes from here")
     except BrokenPipeError:
         code = READER_GONE
     drop_output_if_gone()
@@ -87,7 +88,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command that the arguments name and return the exit code, with all that went wrong explained."""
+    """Run the command that the arguments name and return the exit code, with every error explained."""
     try:
         code = app(prog_name="neuronspec", standalone_mode=False)
         sys.stdout.flush()
@@ -112,10 +113,10 @@ def _run() -> int:
 
 
 def _find_advice(error: Exception) -> str | None:
-    """Return what to tell the user of an error that the user can mend; None of a bug."""
+    """Return advice about an error that the user can fix; None for a bug."""
     if isinstance(error, NeuronspecError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in _MENDABLE:
+    if isinstance(error, OSError) and error.errno in _USER_ERRORS:
         return f"{(error.strerror or '').lower()}: {error.filename or 'while writing'}"
     if type(error).__name__ == "OutOfMemoryError":
         return f"the device is out of memory: {_LESS_MEMORY}"

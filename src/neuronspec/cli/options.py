@@ -12,15 +12,15 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import refuse_links
 
 ConfigFile = Annotated[
-    str, typer.Argument(help="A YAML file, the name of a recipe that ships (demo), or the directory of an earlier run.")
+    str, typer.Argument(help="YAML file, name of a built-in recipe (demo), or directory of an earlier run.")
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration: train.updates=500."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do the work again even if it is done.")]
+Force = Annotated[bool, typer.Option("--force", help="Repeat work that is already done, and replace its results.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of everything that is made.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of the results.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

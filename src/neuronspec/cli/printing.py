@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, the rest on stderr, and no control character of others on a terminal."""
+"""Printing: results on stdout, the rest on stderr, and no foreign control character on a terminal."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def prepare_streams() -> None:
 
 
 def drop_output_if_gone() -> None:
-    """Write nothing any more where it cannot be written: a pipe without a reader, a full disk."""
+    """Stop writing to a stream that cannot be written: a pipe without a reader, a full disk."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # Python would complain of what is left when it ends
+        except OSError:  # otherwise Python would complain at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

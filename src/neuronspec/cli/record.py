@@ -16,6 +16,7 @@ from neuronspec.models.directories import check_directory
 
 if TYPE_CHECKING:
     from neuronspec.neurons.counts import ActivationCounts
+MISSING_SOURCE = "give a configuration, or --model MODEL --text TASK=FILE"
 
 
 def record(
@@ -49,16 +50,23 @@ def record(
         directory = out or Path("counts")
         counts = _record_model(model, texts, words, directory, force=force)
     else:
-        if source_prefix is not None or too_long != TooLongChoice.cut:
-            raise NeuronspecError(
-                "--source-prefix and --too-long need --model; for a run, change its configuration: "
-                "model.source_prefix=..., data.too_long=skip"
-            )
-        if config is None or text or columns:
-            raise NeuronspecError("give a configuration, or --model MODEL --text TASK=FILE")
+        _check_unused(texts)
+        if config is None:
+            raise NeuronspecError(MISSING_SOURCE)
         options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
         counts, directory = _record_run(options)
     _print_counts(counts, directory, as_json)
+
+
+def _check_unused(texts: TextOptions) -> None:
+    """Refuse options that change nothing in a run."""
+    if texts.source_prefix is not None or texts.too_long != TooLongChoice.cut:
+        raise NeuronspecError(
+            "--source-prefix and --too-long need --model; for a run, override the configuration: "
+            "model.source_prefix=..., data.too_long=skip"
+        )
+    if texts.texts or texts.columns:
+        raise NeuronspecError(MISSING_SOURCE)
 
 
 def _record_run(options: RunOptions) -> tuple[ActivationCounts, Path]:

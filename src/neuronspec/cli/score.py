@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuronspec.cli.choices import list_metrics
 from neuronspec.cli.options import AsJson, Force, Out, Overrides, check_place
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
@@ -16,7 +17,7 @@ from neuronspec.names import check_names
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from neuronspec.evaluation.output_scoring import ScoringOptions
     from neuronspec.evaluation.quality import Quality
@@ -26,51 +27,65 @@ DEFAULT_METRICS = ("bleu", "chrf")
 
 
 def score(
-    config: Annotated[str | None, typer.Argument(help="A configuration whose systems to score.")] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="Configuration, recipe or directory of a run, whose systems are scored.")
+    ] = None,
     overrides: Overrides = None,
     hypotheses: Annotated[
         Path | None,
-        typer.Option("-t", "--translations", help="Text, or a fairseq log; of a grid: out/{task}.txt"),
+        typer.Option(
+            "-t", "--translations", help="File of translations: text or a fairseq log. For a grid: out/{task}.txt."
+        ),
     ] = None,
     references: Annotated[
-        Path | None, typer.Option("-r", "--references", help="Raw text; of a grid: flores.{tgt}")
+        Path | None, typer.Option("-r", "--references", help="File of references, raw text. For a grid: flores.{tgt}.")
     ] = None,
     language: Annotated[
-        str, typer.Option("-l", "--language", help="Of the translations: decides how BLEU splits words.")
+        str,
+        typer.Option(
+            "-l", "--language", help="Code of the language of the translations, which decides how BLEU splits words."
+        ),
     ] = "",
     sources: Annotated[
         Path | None,
-        typer.Option("-s", "--sources", help="Tells copied ones; COMET needs them. Of a grid: flores.{src}"),
+        typer.Option(
+            "-s", "--sources", help="File of source sentences, to count copies and for COMET. For a grid: flores.{src}."
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("-m", "--metric", help="bleu, chrf, ter, spbleu, tokenized_bleu or comet; repeatable."),
+        typer.Option("-m", "--metric", help="Metric: {metrics}. Repeatable.", autocompletion=list_metrics),
     ] = None,
     sentencepiece: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="The model of spbleu.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="SentencePiece model of the metric spbleu.")
     ] = None,
-    comet_model: Annotated[str | None, typer.Option(help="Another model of comet: a name or a checkpoint.")] = None,
+    comet_model: Annotated[
+        str | None, typer.Option(help="Another model of the metric comet: a name or a checkpoint.")
+    ] = None,
     detokenize: Annotated[
         bool, typer.Option("--detokenize", help="Undo Moses tokenization in the translations, and a log's references.")
     ] = False,
-    system: Annotated[str, typer.Option(help="What to call the system of a grid.")] = "system",
-    pivot: Annotated[str, typer.Option(help="Directions of a grid without it count as zero-shot.")] = "en",
+    system: Annotated[str, typer.Option(help="Name of the system, in the results of a grid.")] = "system",
+    pivot: Annotated[
+        str, typer.Option(help="Language of all trained directions; other directions of a grid are zero-shot.")
+    ] = "en",
     out: Out = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
     if config is not None:
-        if hypotheses or references or sources or metric or sentencepiece or comet_model or detokenize or language:
-            raise NeuronspecError(
-                "these options need --translations; for a run, change its configuration: score.metrics=[bleu, ter]"
-            )
+        given = (hypotheses, references, language, sources, metric, sentencepiece, comet_model, detokenize)
+        _check_unused(given)
         _score_run(RunOptions(source=config, overrides=overrides, out=out, force=force), as_json)
         return
 
     work_alone()
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
+    is_grid = "{" in str(hypotheses)
+    _check_language(language, out, is_grid=is_grid)
+
     from neuronspec.evaluation.output_scoring import ScoringOptions
 
     options = ScoringOptions(
@@ -81,18 +96,29 @@ def score(
         comet_model=comet_model,
         detokenize=detokenize,
     )
-    if "{" in str(hypotheses):
-        if language:
-            raise NeuronspecError("--language is for a single file: of a grid, the names say it")
+    if is_grid:
         results = _score_grid(hypotheses, options, system=system, pivot=pivot, out=out, force=force)
         _print_results(results, out, as_json)
-        return
+    else:
+        _score_file(hypotheses, options, language, as_json)
 
-    if not language:
-        raise NeuronspecError("say of what language the translations are: --language CODE")
-    if out is not None:
+
+def _check_unused(given: Iterable[object]) -> None:
+    """Refuse options that change nothing in a run."""
+    if any(given):
+        raise NeuronspecError(
+            "these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]"
+        )
+
+
+def _check_language(language: str, out: Path | None, *, is_grid: bool) -> None:
+    """Refuse a file without a language, and options that only a grid or only a file has."""
+    if is_grid and language:
+        raise NeuronspecError("--language is for a single file: of a grid, the names say it")
+    if not is_grid and not language:
+        raise NeuronspecError("missing --language CODE, the language of the translations (for example de)")
+    if not is_grid and out is not None:
         raise NeuronspecError("--out keeps the results of a grid: name files with {task}, {src}, {tgt}")
-    _score_file(hypotheses, options, language, as_json)
 
 
 def _score_run(options: RunOptions, as_json: bool) -> None:

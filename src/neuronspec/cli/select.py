@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 def select(
     source: Annotated[
-        str, typer.Argument(help="A configuration, a run's directory, or where activation counts or masks are.")
+        str,
+        typer.Argument(
+            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks."
+        ),
     ],
     overrides: Overrides = None,
     auto_k: Annotated[bool, typer.Option("--auto-k", help="Search for k on the validation text.")] = False,
@@ -33,27 +36,22 @@ def select(
     ] = None,
     compose: Annotated[
         str | None,
-        typer.Option("--compose", metavar="DIRECTIONS", help="Zero-shot masks: de-fr,fr-sv ... or all."),
+        typer.Option("--compose", metavar="DIRECTIONS", help="Compose zero-shot masks: de-fr,fr-sv ... or all."),
     ] = None,
-    random: Annotated[bool, typer.Option("--random", help="Random masks of the same sizes, from --seed.")] = False,
-    to: Annotated[Path | None, typer.Option("--to", help="Directory of the masks that are made.")] = None,
-    pivot: Annotated[str, typer.Option("--pivot", help="The language that trained directions share.")] = "en",
+    random: Annotated[bool, typer.Option("--random", help="Draw random masks of the same sizes, with --seed.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", help="Directory to write masks to.")] = None,
+    pivot: Annotated[str, typer.Option("--pivot", help="Language that the trained directions share.")] = "en",
     out: Out = None,
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Select the specialised neurons of each task; compare, compose, or randomise masks."""
+    """Select the specialized neurons of each task; compare, compose, or randomize masks."""
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
-    from neuronspec.config.loading import holds_run
-
-    path = Path(source)
-    if not holds_run(path) and (path.is_dir() or path.suffix == ".safetensors"):
-        selected = _load_files(path, overrides or [], auto_k)
-        if out is not None or (seed is not None and not random):
-            option = "--out changes nothing here; --to DIR writes the masks" if out else "--seed changes nothing here"
-            raise NeuronspecError(f"{source} is no configuration: {option}")
+    if _holds_files(source):
+        selected = _load_files(Path(source), overrides or [], auto_k)
+        _check_unused(source, out, None if random else seed)
     else:
         run = RunOptions(
             source=source,
@@ -70,15 +68,10 @@ def select(
         _print_comparison(selected.masks, compare, as_json)
         return
     if compose is not None:
-        directions = None if compose == "all" else compose.split(",")
-        selected = SelectedMasks(selected.masks.zero_shot(directions, pivot))
+        selected = _compose_masks(selected, compose, pivot)
     if random:
-        selected = SelectedMasks(selected.masks.random(selected.masks, seed or 0))
-    if to is not None:
-        selected = _write_masks(selected, to, force)
-    elif compose is not None or random:
-        raise NeuronspecError("say where to write the masks: --to DIR")
-    _print_masks(selected, as_json)
+        selected = SelectedMasks(selected.masks.random(selected.masks, seed or 0), made=True)
+    _print_masks(_write_masks(selected, to, force), as_json)
 
 
 @dataclass(frozen=True)
@@ -87,13 +80,37 @@ class SelectedMasks:
 
     Attributes:
         masks: The masks.
-        place: Where they are stored, if they are.
-        curve: What the search for k found, as JSON values, if there was one.
+        place: Directory or file of the masks, if they are stored.
+        curve: Results of the search for k as JSON values, if there was one.
+        made: Whether they were composed or drawn here, so that they must be written.
     """
 
     masks: NeuronMasks
     place: Path | None = None
     curve: dict[str, Any] | None = None
+    made: bool = False
+
+
+def _holds_files(source: str) -> bool:
+    """Return whether the source is a place of counts or masks, not a run."""
+    from neuronspec.config.loading import holds_run
+
+    path = Path(source)
+    return not holds_run(path) and (path.is_dir() or path.suffix == ".safetensors")
+
+
+def _check_unused(source: str, out: Path | None, seed: int | None) -> None:
+    """Refuse options of a run."""
+    if out is not None:
+        raise NeuronspecError(f"{source} is no configuration: --out changes nothing here; --to DIR writes the masks")
+    if seed is not None:
+        raise NeuronspecError(f"{source} is no configuration: --seed changes nothing here")
+
+
+def _compose_masks(selected: SelectedMasks, directions: str, pivot: str) -> SelectedMasks:
+    """Return the masks of zero-shot directions, or of all of them."""
+    tasks = None if directions == "all" else directions.split(",")
+    return SelectedMasks(selected.masks.zero_shot(tasks, pivot), made=True)
 
 
 def _load_files(place: Path, overrides: list[str], auto_k: bool) -> SelectedMasks:
@@ -135,10 +152,14 @@ def _select_run(options: RunOptions) -> SelectedMasks:
     return SelectedMasks(NeuronMasks.from_pretrained(layout.masks), layout.masks, curve)
 
 
-def _write_masks(selected: SelectedMasks, directory: Path, force: bool) -> SelectedMasks:
-    """Write masks, and return them with their new place."""
+def _write_masks(selected: SelectedMasks, directory: Path | None, force: bool) -> SelectedMasks:
+    """Write masks where the user says, and return them with their new place."""
     from neuronspec.neurons.filenames import MASKS_FILE
 
+    if directory is None:
+        if selected.made:
+            raise NeuronspecError("missing --to DIR, the directory to write the masks to")
+        return selected
     if (directory / MASKS_FILE).exists() and not force:
         raise NeuronspecError(f"{directory / MASKS_FILE} exists: choose another --to, or --force")
     place = selected.masks.save_pretrained(directory).parent

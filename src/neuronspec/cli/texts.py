@@ -39,7 +39,10 @@ SourcePrefixOption = Annotated[
 ]
 TooLongOption = Annotated[
     TooLongChoice,
-    typer.Option("--too-long", help="Treatment of lines that are longer than the model can read."),
+    typer.Option(
+        "--too-long",
+        help="Treatment of lines that are longer than the model can read: cut their end, skip them, or stop.",
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuronspec.cli.choices import list_engines
 from neuronspec.cli.options import AsJson, Force, Out
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
@@ -39,25 +40,27 @@ def translate(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", help="A model directory, or a name on the Hugging Face hub."),
+        typer.Option("-m", "--model", help="Model: a directory or a name on the Hugging Face hub."),
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(help="Neuron masks to specialise the model with; by default the model's own."),
+        typer.Option(help="Neuron masks to specialize the model with; by default those stored with the model."),
     ] = None,
-    dense: Annotated[bool, typer.Option("--dense", help="Without masks, even where the model has some.")] = False,
-    pivot: Annotated[str, typer.Option("--pivot", help="For zero-shot masks: what trained directions share.")] = "en",
+    dense: Annotated[bool, typer.Option("--dense", help="Use no masks, even if the model has some.")] = False,
+    pivot: Annotated[
+        str, typer.Option("--pivot", help="Language that the trained directions share, for zero-shot masks.")
+    ] = "en",
     beams: Annotated[int, typer.Option(min=1, help="Beam size.")] = BEAMS,
     engine: Annotated[
-        str, typer.Option(help="What decodes: transformers, or ctranslate2 (ct2 for short; an extra).")
+        str, typer.Option(help="Engine that decodes: {engines}.", autocompletion=list_engines)
     ] = DEFAULT_ENGINE,
-    compute_type: Annotated[str, typer.Option(help="The precision of ctranslate2: int8, float16 ...")] = "default",
+    compute_type: Annotated[str, typer.Option(help="Precision of ctranslate2: int8, float16 ...")] = "default",
     early_stopping: Annotated[
         bool | None,
         typer.Option(
             "--early-stopping/--no-early-stopping",
-            help="End a beam search at as many finished hypotheses as beams, as fairseq does; by default as the model "
-            "says.",
+            help="End a beam search at as many finished hypotheses as beams, as fairseq does; by default as the "
+            "model's generation configuration says.",
             show_default=False,
         ),
     ] = None,
@@ -68,12 +71,14 @@ def translate(
         typer.Option(
             "-i",
             "--input",
-            help="A file of sentences; or of directions and sentences, where DIRECTION is -; of a grid: flores.{src}",
+            help="File of sentences; of directions and sentences, if DIRECTION is -. For a grid: flores.{src}.",
         ),
     ] = None,
     target: Annotated[
         Path | None,
-        typer.Option("-t", "--to", help="The file to write; goes on where it stopped. Of a grid: out/{task}.txt"),
+        typer.Option(
+            "-t", "--to", help="File to write; an interrupted translation resumes. For a grid: out/{task}.txt."
+        ),
     ] = None,
     out: Out = None,
     force: Force = False,
@@ -154,7 +159,7 @@ class TranslateOptions:
         decoding = (self.beams, self.engine, self.compute_type, self.early_stopping, self.too_long, self.source_prefix)
         if any(places) or decoding != (BEAMS, DEFAULT_ENGINE, "default", None, TooLongChoice.cut, None):
             raise NeuronspecError(
-                "these options need --model; for a run, change its configuration: translate.beams=5, "
+                "these options need --model; for a run, override the configuration: translate.beams=5, "
                 "translate.too_long=skip, model.source_prefix=..."
             )
 
@@ -255,7 +260,8 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
     """Write a line for each sentence into a file; an interrupted call resumes."""
     from neuronspec.translation.rows import check_targets
 
-    check_targets([target], [options.source] if options.source is not None else [])
+    sources = [options.source] if options.source is not None else []
+    check_targets([target], sources)
     system = options.describe_system()
     from neuronspec.progress import show_progress
     from neuronspec.translation.resumable_files import translate_file
