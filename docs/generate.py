@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from neuronspec.config.registered import find_mark, find_section
 from neuronspec.config.schema import Config
 from neuronspec.config.sections import Section
 from neuronspec.methods import METHODS
@@ -22,13 +24,15 @@ generated from the code.
 """
 
 
-def describe(section: type[Section], prefix: str = "", seen: dict[type[Section], str] | None = None) -> list[str]:
+def describe(section: type[BaseModel], prefix: str = "", seen: dict[type[BaseModel], str] | None = None) -> list[str]:
     """Return the table of a section, followed by the sections inside it; each kind of section appears once."""
     seen = {} if seen is None else seen
     lines, inner = ["| key | default | meaning |", "|---|---|---|"], []
     for name, field in section.model_fields.items():
-        nested = next((kind for kind in (field.annotation, *get_args(field.annotation)) if is_section(kind)), None)
+        nested = find_section(field)
         meaning = " ".join((field.description or "").split())
+        if mark := find_mark(field):
+            meaning += f" Names: {', '.join(f'`{name}`' for name in mark.list_names())}."
         if nested is not None:
             meaning = meaning or " ".join((nested.__doc__ or "").split())
             if nested in seen:
@@ -42,11 +46,6 @@ def describe(section: type[Section], prefix: str = "", seen: dict[type[Section],
         title = " ".join((nested.__doc__ or "").split())
         lines += ["", f"## {name}", "", title, "", *describe(nested, f"{name}.", seen)]
     return lines
-
-
-def is_section(kind: Any) -> bool:
-    """Return whether a type is a section of the configuration."""
-    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def show(default: Any) -> str:

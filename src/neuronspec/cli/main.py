@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 import sys
@@ -53,12 +54,37 @@ def options(
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Print only results and errors: no logs, progress bars and notes.")
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Python module that registers formats, metrics, rules, methods ... of your own. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Take the options that every verb has."""
     # Logs and progress on stderr, results on stdout; of several processes the first one speaks.
     if os.environ.get("RANK", "0") != "0":
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     start_logging(quiet)
+    for name in imports or []:
+        _import_extension(name)
+
+
+def _import_extension(name: str) -> None:
+    """Import a module that registers something: one that is installed, or a file in the current directory."""
+    sys.path.insert(0, "")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        raise NeuronspecError(
+            f"--import: there is no module {name}; give the name of an installed module, or of a file here without .py"
+        ) from error
+    finally:
+        sys.path.remove("")
 
 
 # Refusals of the operating system that users can resolve: a full disk, a directory without write permission.

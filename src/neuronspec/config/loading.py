@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from neuronspec.config.registered import find_unregistered
 from neuronspec.config.schema import METHOD, SEED, Ablate, Config, own_options
 from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
 from neuronspec.errors import NeuronspecError, did_you_mean
@@ -34,7 +35,8 @@ def load_config(
         source: A YAML file, the name of a shipped recipe (`demo`), or the directory of an earlier run.
         overrides: `dotted.key=value`; the value is read as YAML.
         changes: `dotted.key` -> value, after the overrides.
-        method_options: the options class of every known method, to check `methods` with.
+        method_options: Options class of every known method. Without them, the names of methods and of other registered
+            things are trusted, as in a configuration that a run has stored.
 
     Returns:
         The configuration, with corpus paths absolute.
@@ -60,6 +62,8 @@ def load_config(
     methods = values.get("methods")
     for name, options in methods.items() if isinstance(methods, dict) and method_options is not None else ():
         problems += _method_problems(name, options, method_options or {})
+    if method_options is not None:
+        problems += find_unregistered(Config, values)
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
     _warn_of_mistyped(config)
@@ -130,9 +134,12 @@ def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
         raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
 
     try:
-        return NeuronSections.model_validate(values)
+        sections = NeuronSections.model_validate(values)
     except ValidationError as error:
         raise NeuronspecError("; ".join(_explain(error, NeuronSections))) from error
+    if unknown := list(find_unregistered(NeuronSections, values)):
+        raise NeuronspecError("; ".join(unknown))
+    return sections
 
 
 def holds_run(place: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,15 +20,12 @@ from pydantic import (
 
 from neuronspec.config.codes import LanguageCode, check_languages_once, check_levels, check_once
 from neuronspec.config.columns import check_columns
+from neuronspec.config.registered import Registered
 from neuronspec.errors import NeuronspecError
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 
 TooLong = Literal["cut", "skip", "error"]
 """What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
-PresetName = Literal[
-    "tiny", "mT-shallow", "mT-small", "mT-big", "mT-wide", "mT-large", "bilingual-low", "bilingual-high"
-]
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -61,9 +59,9 @@ class Corpus(Section):
     path: str = Field(min_length=1)
     """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, as they are written in this
     configuration: `train/{lang}.tsv.xz`. Relative to the configuration file."""
-    format: Literal["auto", "tsv", "lines", "opus", "tmx", "jsonl", "catalog", "datasets"] = "auto"
-    """`tsv`, `lines` (two aligned files), `opus` (a zip archive of such two), `tmx`, `jsonl`, `catalog` (`.po`, `.mo`,
-    `.json`) or `datasets`; `auto` tells by the name."""
+    format: Annotated[str, Registered("neuronspec.data.corpora", "CORPUS_FORMATS", ("auto",))] = "auto"
+    """Format of the files: `lines` are two aligned files, `opus` is a zip archive of such two, `catalog` stands for
+    `.po`, `.mo` and `.json`; `auto` chooses by the name."""
     columns: Annotated[list[StrictInt | str], AfterValidator(check_columns)] | None = None
     """The columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
     from 1 (`[2, 3]`), or names in the first line (`[english, "{lang}"]`, `["{src}", "{tgt}"]`)."""
@@ -167,9 +165,8 @@ class Sampling(Section):
 class Model(Section):
     """The model to train: a preset or a pretrained model."""
 
-    preset: PresetName | None = None
-    """A model built from scratch: `tiny`, `mT-shallow`, `mT-small`, `mT-big`, `mT-wide`, `mT-large`,
-    `bilingual-low`, `bilingual-high`."""
+    preset: Annotated[str | None, Registered("neuronspec.models.presets", "PRESETS")] = None
+    """Architecture of a model that is built from scratch."""
     pretrained: str | None = None
     """Or a Hugging Face encoder-decoder to start from: a directory or a name on the hub."""
     revision: str | None = None
@@ -266,7 +263,7 @@ class Recording(Section):
 class Selection(Section):
     """Which neurons are specialized (paper, section 3.1)."""
 
-    rule: Literal["coverage", "top", "random", "lape", "released"] = "coverage"
+    rule: Annotated[str, Registered("neuronspec.neurons.rules", "RULES")] = "coverage"
     """Selection rule: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as many as
     `coverage` at random, `lape` those that few tasks use (Tang et al., 2024), `released` as the released code computes
     Eq. 1."""
@@ -291,9 +288,17 @@ class Selection(Section):
         return self
 
 
-def spell_engine(name: object) -> object:
-    """Return the name of an engine, of which `ct2` is short for `ctranslate2`; anything else as it is."""
-    return "ctranslate2" if name == "ct2" else name
+_ENGINES = "neuronspec.translation.engines"
+
+
+def _resolve_engine(name: Any) -> Any:
+    """Return the registered name of an engine, which may have short ones; any other value as it is."""
+    if not isinstance(name, str) or name == "transformers":
+        return name
+    try:
+        return importlib.import_module(_ENGINES).resolve_engine(name)
+    except NeuronspecError:
+        return name
 
 
 class Translation(Section):
@@ -314,15 +319,19 @@ class Translation(Section):
     empty, or the run stops before any work."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
     """Padded source tokens of one batch, times beams."""
-    engine: Annotated[Literal["transformers", "ctranslate2"], BeforeValidator(spell_engine)] = "transformers"
+    engine: Annotated[str, BeforeValidator(_resolve_engine), Registered(_ENGINES, "ENGINES")] = "transformers"
     """What decodes; `ctranslate2` (an extra) is faster on CPUs. Masks are applied by both."""
     compute_type: str = "default"
     """The precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""
 
     @model_validator(mode="after")
     def _precision_of_an_engine(self) -> Translation:
-        if self.engine == "transformers" and self.compute_type != "default":
-            raise ValueError("translate.compute_type is for engine: ctranslate2")
+        if self.compute_type == "default":
+            return self
+        engines = importlib.import_module(_ENGINES).ENGINES
+        if self.engine in engines and "compute_type" not in engines[self.engine].options:
+            able = [name for name, engine in engines.items() if "compute_type" in engine.options]
+            raise ValueError(f"translate.compute_type is for engine: {' or '.join(able)}")
         return self
 
 
@@ -330,7 +339,7 @@ class Scoring(Section):
     """How translations are scored, and how systems are compared."""
 
     metrics: Annotated[
-        list[Literal["bleu", "chrf", "ter", "spbleu", "tokenized_bleu", "comet"]], AfterValidator(check_once)
+        list[str], AfterValidator(check_once), Registered("neuronspec.evaluation.metrics", "METRICS")
     ] = Field(default=["bleu", "chrf"], min_length=1)
     """Metrics: `bleu`, `chrf` (chrF++) and `ter` through sacrebleu, `spbleu` (needs `sentencepiece`), `tokenized_bleu`
     (needs sacremoses), `comet` (needs an environment of its own, see docs/evaluation.md)."""
@@ -343,7 +352,7 @@ class Scoring(Section):
     given, those of EC30, if all languages are among its thirty."""
     trials: int = Field(default=10_000, ge=100)
     """Trials of the paired approximate randomisation test."""
-    correction: Literal["none", "holm", "bh"] = "holm"
+    correction: Annotated[str, Registered("neuronspec.statistics.corrections", "CORRECTIONS")] = "holm"
     """The correction of p-values for the number of tests of a family: `holm` (no single claim is chance), `bh`
     (Benjamini-Hochberg: a share of the claims may be) or `none`."""
 
