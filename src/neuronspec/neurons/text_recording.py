@@ -21,7 +21,7 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     Args:
         inputs: Model and texts.
         name: Directory or hub name of the model, for the signature.
-        settings: What counts as active.
+        settings: Settings of the recording, such as what counts as active.
         out: Directory of the counts.
 
     Returns:

@@ -30,7 +30,7 @@ def load_files(
     Args:
         place: Directory or file of activation counts or masks.
         masks: Directory or file of the masks that go with the counts.
-        sections: How masks are selected from counts, what is measured, and what is switched off.
+        sections: Settings of the selection, the measurements and the ablation.
         pivot: Language that the directions share; English if not given.
         seed: Seed of everything that is drawn.
 
@@ -81,9 +81,9 @@ def analyze_files(target: AnalysisTarget, layout: Layout, inputs: ModelTexts | N
 
     Args:
         target: Counts and masks.
-        layout: Where to write.
+        layout: Paths of the files to write.
         inputs: Model of the counts and text, to find examples and to switch neurons off.
-        translation: How to translate, if translations are scored.
+        translation: Settings of the translation, if translations are scored.
 
     Raises:
         NeuronspecError: If the model or the text does not fit the masks.
@@ -112,7 +112,7 @@ def describe_neurons(
     Args:
         names: Names of the neurons: `decoder.0:117`.
         target: Counts and masks.
-        layout: Where the examples are.
+        layout: Paths of the files, among them the examples.
         vocabulary: Directory or hub name of the tokenizer; without one, the cards have no examples.
     """
     if not names:
