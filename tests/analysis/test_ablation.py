@@ -249,7 +249,7 @@ def test_what_cannot_be_measured_is_refused(small_model: SmallModel, small_batch
             measure("unlabelled", "x")
         assert measure("de", None) > 0  # a refusal leaves nothing behind
     neuronspec.specialize(model, masks)
-    with pytest.raises(NeuronspecError, match="specialised already"), measuring_loss(model, masks, text):
+    with pytest.raises(NeuronspecError, match="already specialized"), measuring_loss(model, masks, text):
         pass
     assert find_router(model) is not None
     neuronspec.unspecialize(model)

@@ -93,7 +93,7 @@ def test_a_specialised_model_is_refused(
 ) -> None:
     specialize(model, off)
     with (
-        pytest.raises(NeuronspecError, match="specialised already"),
+        pytest.raises(NeuronspecError, match="already specialized"),
         measuring_chrf(model, off, tokenizer, {}, SMALL),
     ):
         pass

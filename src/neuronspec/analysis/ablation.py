@@ -1,16 +1,16 @@
-"""The causal check of a selection: switch neurons off, and see which language's text suffers.
+"""Ablation: switch neurons off, and measure which language's text gets worse.
 
-Overlaps only describe. If neurons are specific to a language, then its text must lose most where its own are off,
-more than where those of another language are, or random ones, equally many.
+Overlaps are only descriptive. If neurons are language-specific, then a text must get worst when the neurons of its own
+language are off, compared with as many neurons of another language, or as many random ones.
 
-Own neurons are chosen on one part of the text and measured on another. They fire more on their own text than on
-others', and partly for that alone their own text misses them more than others do; the random ones are selected for
-the same text and fire on it about as often, and so the comparison with them is the one to trust:
+Own neurons are chosen on one part of the text and measured on another. They fire more on their own text than on other
+texts, and partly for that reason alone their own text depends on them more. The random neurons are selected for the
+same text and fire on it about as often; so the comparison with them is the one to trust:
 
-    own = choose_own(counts, masks, panel.tasks, "decoder")  # counts of sentences that are not in `batches`
-    off = switch_off(own, masks, counts)
-    with measuring_loss(model, off, batches) as measure:  # of neuronspec.analysis.harm
-        print(ablate(panel.tasks, off, measure).test())
+    own = choose_own_neurons(counts, masks, tasks, "decoder")  # counts of sentences that are not in `batches`
+    off = make_ablation_masks(own, masks, counts)
+    with measuring_loss(model, off, batches) as metric:
+        print(ablate(tasks, off, metric).test())
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ def ablate(
 ) -> Ablation:
     """Measure the text of each task with every neuron, without each task's own, and without random ones.
 
-    The measurements of one text follow each other and depend on nothing else, so that `measure` may keep them and an
-    interrupted check go on.
+    The measurements of one text follow each other and depend on nothing else, so that `measure` can store them and an
+    interrupted ablation can resume.
 
     Args:
-        tasks: of the texts and of the neurons.
-        off: from `switch_off`.
-        measure: as `measuring_loss` yields it, or any other score of a model with `off`.
-        metric: what is measured, in a word.
-        higher_is_better: true for scores such as chrF++.
-        advance: called after each of the tasks * (1 + tasks + random) measurements.
+        tasks: Names of the tasks, both of the texts and of the neurons.
+        off: Masks from `make_ablation_masks`.
+        measure: Function from `measuring_loss` or `measuring_chrf`, or any other score of a model with `off`.
+        metric: Name of the metric.
+        higher_is_better: True for scores such as chrF++, False for losses.
+        advance: Function that is called after each of the tasks * (1 + tasks + random) measurements.
 
     Returns:
-        What was measured.
+        The measurements.
 
     Raises:
-        NeuronspecError: masks are missing, switch off unequal numbers of neurons, or a measurement is not finite.
+        NeuronspecError: If masks are missing or switch off unequal numbers of neurons, or a measurement is not finite.
     """
     if len(tasks) < 2:
         raise NeuronspecError(f"found {len(tasks)} tasks, expected two or more: there is nothing to compare one with")
-    draws = 1  # at least: without any, the first is said to be missing
+    draws = 1  # at least: without any, an error reports that the first one is missing
     while name_without_random(tasks[0], draws) in off.tasks:
         draws += 1
     columns = [name_without_own(name) for name in tasks]
@@ -82,23 +82,33 @@ def ablate(
                 advance()
         rows.append(row)
     baseline, values, random = np.split(np.array(rows), [1, 1 + len(tasks)], axis=1)
-    return Ablation(stack, tuple(tasks), metric, higher_is_better, share, neurons, baseline[:, 0], values, random)
+    return Ablation(
+        stack=stack,
+        tasks=tuple(tasks),
+        metric=metric,
+        higher_is_better=higher_is_better,
+        share=share,
+        neurons=neurons,
+        baseline=baseline[:, 0],
+        values=values,
+        random=random,
+    )
 
 
 @dataclass(frozen=True)
 class AblationTest:
-    """Whether texts suffer most from the loss of their own neurons.
+    """Test whether texts get worst without their own neurons.
 
     Attributes:
-        tasks: how many there are.
-        strongest: how many texts suffer more from the loss of their own neurons than from that of any other task's.
-        own: the mean harm, over texts, of being without their own neurons.
-        others: without those of another task.
-        random: without random ones that fire as often.
-        p_others: how probable so large an `own` is if it does not matter whose neurons are off.
-        least_p_others: the smallest that `p_others` can be with so many tasks: two of them can show nothing.
-        p_random: how probable so large a difference of `own` and `random` is if own neurons are like random ones.
-        least_p_random: the smallest that `p_random` can be.
+        tasks: Number of tasks.
+        strongest: Number of texts that get worse without their own neurons than without those of any other task.
+        own: Mean change for the worse, over texts, without their own neurons.
+        others: Mean change for the worse without the neurons of another task.
+        random: Mean change for the worse without random neurons that fire as often.
+        p_others: Probability of such a large `own` if it does not matter which task's neurons are off.
+        least_p_others: Smallest possible `p_others` for this number of tasks: two tasks can never be significant.
+        p_random: Probability of such a large difference between `own` and `random` if own neurons are like random ones.
+        least_p_random: Smallest possible `p_random`.
     """
 
     tasks: int
@@ -114,21 +124,21 @@ class AblationTest:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """What the text of each task scores without neurons.
+    """Scores of the text of each task without neurons.
 
     Attributes:
-        stack: whose neurons were off.
-        tasks: of the rows (the text) and the columns (whose neurons were off).
-        metric: what was measured.
-        higher_is_better: whether more of it is better.
-        share: of the neurons of the stack that were off.
-        neurons: for each layer of the stack, how many were off.
+        stack: Stack whose neurons were off.
+        tasks: Tasks of the rows (the text) and of the columns (the neurons that were off).
+        metric: Name of the metric.
+        higher_is_better: True if higher values are better.
+        share: Share of the stack's neurons that were off.
+        neurons: Number of neurons that were off in each layer of the stack.
         baseline: (tasks,) with every neuron.
         values: (tasks, tasks) without the own neurons of each task.
         random: (tasks, draws) without random neurons of the text's own mask that fire as often on it.
 
     Raises:
-        NeuronspecError: shapes or values do not fit together.
+        NeuronspecError: If shapes or values do not fit together.
 
     Example:
         >>> losses = [[2.5, 2.0], [3.25, 4.0]]
@@ -164,52 +174,57 @@ class Ablation:
 
     @property
     def changes(self) -> FloatArray:
-        """The (tasks, tasks) harm: how much worse a text is without a task's own neurons, positive where it is."""
-        return self._harm(self.values)
+        """The (tasks, tasks) changes: how much worse a text gets without a task's own neurons; positive is worse."""
+        return self._worsen(self.values)
 
     @property
     def matrix(self) -> FloatArray:
-        """The (tasks, tasks + 1) harm without the own neurons of each task, and last the mean of random ones."""
+        """The (tasks, tasks + 1) changes without the own neurons of each task, and last the mean of random ones."""
         return np.concatenate([self.changes, self.random_changes.mean(1, keepdims=True)], axis=1)
 
     @property
     def random_changes(self) -> FloatArray:
-        """The (tasks, draws) harm of random neurons."""
-        return self._harm(self.random)
+        """The (tasks, draws) changes without random neurons."""
+        return self._worsen(self.random)
 
     def test(self, permutations: int = 9999, seed: int = 0) -> AblationTest:
-        """Test whether texts suffer more from the loss of their own neurons than from that of others.
+        """Test whether texts get worse without their own neurons than without others.
 
-        Against other tasks: the columns change places in every way, which keeps how sensitive a text is and how much
-        everybody needs a task's neurons. Against random neurons: each text's difference changes its sign in every
-        way. Both ask one side only. What there is to try is tried exhaustively where it is no more than
-        `permutations` (up to 7 tasks, and up to 13), and else drawn.
+        Compared with other tasks: a permutation test of the columns, which keeps how sensitive a text is and how much
+        all texts need a task's neurons. Compared with random neurons: a sign-flip test of each text's difference. Both
+        are one-sided. All permutations are tried if there are no more than `permutations` (up to 7 tasks, or 13 for
+        signs); otherwise they are drawn at random.
 
         Args:
-            permutations: how many to draw.
-            seed: of the draws.
+            permutations: Number of permutations to draw.
+            seed: Seed of the draws.
 
         Raises:
-            NeuronspecError: `permutations` is below 1 or `seed` below 0.
+            NeuronspecError: If `permutations` is below 1 or `seed` is below 0.
         """
         if permutations < 1 or seed < 0:
             raise NeuronspecError(f"found {permutations} permutations and the seed {seed}, expected 1, and 0, or more")
-        harm, control = self.changes, self.random_changes.mean(1)
-        count, own = len(harm), harm.diagonal()
+        changes, control = self.changes, self.random_changes.mean(1)
+        tasks, own = len(changes), changes.diagonal()
+        others = changes[~np.eye(tasks, dtype=bool)].reshape(tasks, tasks - 1)
+
+        # What to try: orders of the columns, and signs of the differences
         generator = np.random.default_rng(seed)
-        orders = _list_orders(count, permutations, generator)  # (trials, tasks)
-        signs = _list_signs(count, permutations, generator)
-        off_diagonal = harm[~np.eye(count, dtype=bool)].reshape(count, count - 1)
+        orders = _list_orders(tasks, permutations, generator)  # (trials, tasks)
+        signs = _list_signs(tasks, permutations, generator)  # (trials, tasks)
+        permuted_own = changes[np.arange(tasks), orders].mean(1)  # (trials,)
+        flipped_differences = (signs * (own - control)).mean(1)  # (trials,)
+
         return AblationTest(
-            count,
-            int((own > off_diagonal.max(1) + TIE).sum()),
-            float(own.mean()),
-            float(off_diagonal.mean()),
-            float(control.mean()),
-            _share_reached(harm[np.arange(count), orders].mean(1)),
-            1 / len(orders),
-            _share_reached((signs * (own - control)).mean(1)),
-            1 / len(signs),
+            tasks=tasks,
+            strongest=int((own > others.max(1) + TIE).sum()),
+            own=float(own.mean()),
+            others=float(others.mean()),
+            random=float(control.mean()),
+            p_others=_share_reached(permuted_own),
+            least_p_others=1 / len(orders),
+            p_random=_share_reached(flipped_differences),
+            least_p_random=1 / len(signs),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -224,10 +239,10 @@ class Ablation:
 
     @classmethod
     def from_dict(cls, values: object) -> Ablation:
-        """Return the ablation that `as_dict` gave.
+        """Return the ablation from the values of `as_dict`.
 
         Raises:
-            NeuronspecError: it is none.
+            NeuronspecError: If the values are not an ablation.
         """
         kinds = {"stack": str, "tasks": list, "metric": str, "higher_is_better": bool, "share": float, "neurons": dict}
         found = values if isinstance(values, dict) else {}
@@ -245,7 +260,7 @@ class Ablation:
         numbers = {name: found.get(name) for name in ("baseline", "values", "random")}
         return cls(**{name: found[name] for name in kinds} | numbers | {"tasks": tuple(tasks)})
 
-    def _harm(self, values: FloatArray) -> FloatArray:
+    def _worsen(self, values: FloatArray) -> FloatArray:
         worse = values - self.baseline[:, None]
         return -worse if self.higher_is_better else worse
 

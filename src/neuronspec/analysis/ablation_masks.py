@@ -1,9 +1,9 @@
-"""Which neurons to switch off: each language's own, or random ones that fire as often, equally many.
+"""Masks of an ablation: switch off each language's own neurons, or as many random ones that fire as often.
 
-Own neurons must be chosen from counts of other sentences than those that they are then measured on. They fire more
-often on their own text than on others', and a neuron that fires more is missed more: a text would lose most from its
-own neurons for that reason alone. So the control of a text is drawn from its other selected neurons, for each own one
-among those that fire most nearly as often on this text; what own neurons are missed for beyond that is their work.
+Own neurons must be chosen from counts of other sentences than those on which they are measured. They fire more often
+on their own text than on other texts, and more active neurons matter more: a text would get worst without its own
+neurons for that reason alone. Therefore the control of a text is drawn from its other selected neurons: for each own
+neuron, one of those whose frequency on this text is closest. A larger effect of own neurons is due to what they do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from neuronspec.layer_names import stack_of
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 
-MATCH_CANDIDATES = 8  # how many neurons each one of the control is drawn from: those that fire most nearly as often
+MATCH_CANDIDATES = 8  # each control neuron is drawn from this many neurons, those of the closest frequency
 TIE_JITTER = 1e-9  # less than the distance of two frequencies that differ
 
 
@@ -30,18 +30,18 @@ def choose_own_neurons(
     """Choose for each task its own neurons: of those selected, the ones that fire most above the other tasks' mean.
 
     Args:
-        counts: how often each neuron was active, on sentences that nothing is to be measured on.
-        masks: the neurons that are selected.
-        tasks: those to compare, two or more: of a panel.
+        counts: Activation counts of sentences on which nothing is measured.
+        masks: Masks of the selected neurons.
+        tasks: Two or more tasks to compare.
         stack: `encoder` or `decoder`.
-        share: of the neurons of a layer to choose, at least one; but no more than half of the smallest mask, so that
+        share: Share of a layer's neurons to choose, at least one; but no more than half of the smallest mask, so that
             every task gets equally many and as many others are left to draw the control from.
 
     Returns:
-        Masks with the layers of the stack, true at a task's own neurons. Equals: the lower index first.
+        Masks of the layers of the stack, true at a task's own neurons. Ties: the lower index first.
 
     Raises:
-        NeuronspecError: counts and masks do not fit together or lack a task, or there is nothing to choose.
+        NeuronspecError: If counts and masks do not fit together or lack a task, or there is nothing to choose.
 
     Example:
         >>> values = {"encoder.0": torch.tensor([[9, 9, 8, 0], [9, 1, 8, 7]])}
@@ -79,22 +79,22 @@ def make_ablation_masks(
     """Make the masks of a model without each task's own neurons, and of the control without random ones.
 
     The control of a text is drawn from its own selected neurons, but for those chosen. For each of its own neurons,
-    in random order, one is drawn of the `MATCH_CANDIDATES` that are left and fire most nearly as often on this text:
-    neurons that seldom fire on a text are missed by nobody, and would let any choice look good. So each text has random
+    in random order, one is drawn from the `MATCH_CANDIDATES` remaining neurons of the closest frequency on this text:
+    neurons that seldom fire on a text hardly matter, and would make any choice look good. So each text has random
     sets of its own; they depend on the seed, the task's name, and what is known of this task alone.
 
     Args:
-        own: from `choose_own_neurons`.
-        masks: the neurons that are selected, in all layers of the model.
-        counts: how often each neuron was active.
-        random: how many sets to draw for each text.
-        seed: of the draws.
+        own: Own neurons from `choose_own_neurons`.
+        masks: Masks of the selected neurons, in all layers of the model.
+        counts: Activation counts of the same sentences.
+        random: Number of random sets to draw for each text.
+        seed: Seed of the draws.
 
     Returns:
         Masks of the tasks `without X`, and `without random N for X`, in which all other neurons are on.
 
     Raises:
-        NeuronspecError: masks and counts do not fit together, or there are too few neurons to draw from.
+        NeuronspecError: If masks and counts do not fit together, or there are too few neurons to draw from.
 
     Example:
         >>> values = {"decoder.0": torch.tensor([[9, 8, 1, 0], [0, 1, 8, 9]])}
@@ -147,7 +147,7 @@ def list_layers(masks: NeuronMasks, stack: str) -> list[str]:
     """Return the layers of a stack.
 
     Raises:
-        NeuronspecError: there are none.
+        NeuronspecError: If there are none.
     """
     layers = [layer for layer in masks.layers if stack_of(layer) == stack]
     if not layers:
@@ -161,13 +161,13 @@ def _draw_matched(
     pool: NDArray[np.bool_],
     generator: np.random.Generator,
 ) -> list[int]:
-    """Draw for each chosen neuron another of the pool that fires about as often, none twice.
+    """Draw for each chosen neuron another one of the pool that fires about as often, none twice.
 
     Args:
         frequencies: (d_ff,) how often each neuron fires.
-        chosen: (d_ff,) those to draw for.
-        pool: (d_ff,) those to draw from, at least as many.
-        generator: of the draws.
+        chosen: (d_ff,) true at the neurons to draw for.
+        pool: (d_ff,) true at the neurons to draw from, at least as many.
+        generator: Random generator of the draws.
     """
     frequencies = frequencies + TIE_JITTER * generator.random(len(frequencies))  # puts equals in a random order
     [wanted], [left] = chosen.nonzero(), pool.nonzero()
@@ -196,7 +196,7 @@ def _check_pool_size(layer: str, tasks: Sequence[str], there: Sequence[int], wan
 
 
 def _find_rows(counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str]) -> list[int]:
-    """Return which rows of the counts are those of the tasks, once counts and masks are seen to fit together."""
+    """Return which rows of the counts are those of the tasks, after checking that counts and masks fit together."""
     if counts.widths != masks.widths:
         raise NeuronspecError("counts and masks have different layers or widths: give counts of the masks' model")
     for name in tasks:
@@ -213,5 +213,5 @@ def _mark(order: NDArray[np.int64], sizes: NDArray[np.int64]) -> torch.Tensor:
 
 
 def _truly_off(signature: Mapping[str, str]) -> dict[str, str]:
-    """Return the signature without a wish to keep a masked neuron's bias: a neuron that is off puts out nothing."""
+    """Return the signature without the setting that keeps a masked neuron's bias: a neuron that is off is silent."""
     return {name: value for name, value in signature.items() if name != "bias"}

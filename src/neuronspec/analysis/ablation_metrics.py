@@ -1,4 +1,4 @@
-"""The harm of switching neurons off: what a model's loss or its translations are without them."""
+"""Metrics of an ablation: the loss or the chrF++ of a model without some of its neurons."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from neuronspec.translation.beam_search import translate_sentences
 LOSS_METRIC, CHRF_METRIC = "validation loss (nats per token)", "chrF++"
 Text = TypeVar("Text")
 AblationMetric = Callable[[str, str | None], float]
-"""(task of the text, masks to read it with, or None for none) -> what is measured."""
+"""(task of the text, name of the masks to use, or None for no masks) -> value of the metric."""
 
 
 @contextlib.contextmanager
 def measuring_loss(
     model: PreTrainedModel, off: NeuronMasks, batches: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[AblationMetric]:
-    """Specialise a model for a while, and yield what measures its loss on a task's text under a task's masks.
+    """Specialize a model temporarily, and yield a function that measures its loss on a task's text under masks.
 
     The loss is the negative log-likelihood per token in nats: of the target for an encoder-decoder, of all tokens
-    but the first of each text for any other model. Afterwards the model is as it was.
+    except the first of each text for any other model. Afterwards the model is unchanged.
 
     Args:
-        model: not specialised.
-        off: from `switch_off`.
-        batches: for each task its text, to read many times: as `neuronspec.make_batches` yields it, or
-            `neuronspec.data.batches.collate` makes it.
+        model: Model that is not specialized.
+        off: Masks from `make_ablation_masks`.
+        batches: List of batches of each task's text, from `neuronspec.make_batches` or
+            `neuronspec.data.batches.collate`.
 
     Yields:
         `measure(text, without)`: the loss on the text of one task under the masks `without`; None: no masks.
 
     Raises:
-        NeuronspecError: the model is specialised already, the masks do not fit it, or a text is missing.
+        NeuronspecError: If the model is already specialized, the masks do not fit it, or a text is missing.
     """
     _refuse_specialized(model)
     with evaluating(model):
@@ -69,22 +69,22 @@ def measuring_chrf(
     texts: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     options: Translation | None = None,
 ) -> Iterator[AblationMetric]:
-    """Yield what measures the chrF++ of a model's translations of a task's text under a task's masks.
+    """Yield a function that measures the chrF++ of a model's translations of a task's text under masks.
 
-    Afterwards the model is as it was.
+    Afterwards the model is unchanged.
 
     Args:
-        model: an encoder-decoder, not specialised.
-        off: from `switch_off`.
-        tokenizer: the model's.
-        texts: for each task its sentences and their reference translations.
-        options: how to translate.
+        model: Encoder-decoder model that is not specialized.
+        off: Masks from `make_ablation_masks`.
+        tokenizer: Tokenizer of the model.
+        texts: Sentences of each task and their reference translations.
+        options: Settings of the translation.
 
     Yields:
         `measure(text, without)`: the chrF++ on the text of one task under the masks `without`; None: no masks.
 
     Raises:
-        NeuronspecError: the model is specialised already, the masks do not fit it, or a text is missing.
+        NeuronspecError: If the model is already specialized, the masks do not fit it, or a text is missing.
     """
     _refuse_specialized(model)
 
@@ -148,4 +148,4 @@ def _find_text(texts: Mapping[str, Text], text: str) -> Text:
 
 def _refuse_specialized(model: PreTrainedModel) -> None:
     if find_router(model) is not None:
-        raise NeuronspecError("the model is specialised already: call neuronspec.unspecialize(model) first")
+        raise NeuronspecError("the model is already specialized: call neuronspec.unspecialize(model) first")

@@ -1,4 +1,4 @@
-"""How much two sets of neurons would overlap by chance alone: random sets of the same sizes."""
+"""Overlap by chance: the IoU of random sets of neurons of the same sizes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Chance:
     """The IoU of two random sets of neurons that are as large as those of two tasks.
 
     Attributes:
-        mean: (tasks, tasks) its expected value.
-        sd: (tasks, tasks) its standard deviation.
+        mean: (tasks, tasks) expected value.
+        sd: (tasks, tasks) standard deviation.
     """
 
     mean: NDArray[np.float64]
@@ -32,8 +32,8 @@ class Chance:
     def z(self, iou: ArrayLike) -> NDArray[np.float64]:
         """Return how many standard deviations an IoU is above chance.
 
-        Neurons differ in how often any language uses them, so nearly every pair of tasks is far above chance: read
-        it beside `shuffle_null` of `neuronspec.analysis.resampling`, which asks the opposite.
+        Neurons differ in how often any language uses them, so almost every pair of tasks is far above chance. Read
+        it together with `shuffle_null` of `neuronspec.analysis.resampling`, which tests the opposite.
 
         Args:
             iou: (tasks, tasks) IoU, as from `pairwise_iou`.
@@ -42,7 +42,7 @@ class Chance:
             (tasks, tasks) standard scores; nan on the diagonal and where chance leaves one value only.
 
         Raises:
-            NeuronspecError: no IoU matrix, or one of another number of tasks.
+            NeuronspecError: If this is no IoU matrix, or it has another number of tasks.
         """
         matrix = check_iou(iou)
         if matrix.shape != self.mean.shape:
@@ -58,14 +58,14 @@ def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Ch
     over it, not approximated.
 
     Args:
-        sizes: (tasks,) how many neurons each mask holds, `mask.sum(1)`.
-        width: the neurons of the layer, d_ff; where there are none, all sets are empty and so equal.
+        sizes: (tasks,) number of neurons in each mask, `mask.sum(1)`.
+        width: Number of neurons of the layer, d_ff; without neurons, all sets are empty and so equal.
 
     Returns:
         The moments for every pair; on the diagonal those of two different sets of that size.
 
     Raises:
-        NeuronspecError: a size is no whole number from 0 to `width`, or the width none from 0.
+        NeuronspecError: If a size is no integer from 0 to `width`, or the width is no integer from 0.
 
     Example:
         >>> chance = chance_overlap([2048, 2048], 4096)

@@ -1,4 +1,4 @@
-"""Panels: which tasks are compared in a stack, and what is known of their languages."""
+"""Tasks that are compared in a stack, and what is known about their languages."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ComparedTasks:
 
     Attributes:
         stack: `encoder` or `decoder`.
-        tasks: their names.
-        labels: what tells them apart: the language of each, or the task's own name.
-        languages: the language of each task; empty where the tasks do not stand for languages, and then there is
-            nothing to say about families.
-        title: what the tasks are, in words (`x to en`).
+        tasks: Names of the tasks.
+        labels: Code of each task's language, or the task's own name.
+        languages: Language of each task; empty where the tasks are not named after languages, and then there are no
+            families.
+        title: Title of the tasks (`x to en`).
     """
 
     stack: str
@@ -61,38 +61,40 @@ def choose_tasks(tasks: Sequence[str], pivot: str, stack: str, side: PivotSide |
     a time), are compared as languages; any others under their own names, without families.
 
     Args:
-        tasks: of the masks.
-        pivot: the language that the others are paired with.
+        tasks: Tasks of the masks.
+        pivot: Language that the others are paired with.
         stack: `encoder` or `decoder`.
         side: `to` the pivot or `from` it, where it shall not be the paper's choice.
 
     Returns:
-        The tasks ordered by family and language. Where no task is of that side, those of the other; where none is of
-        either, all of them under their own names.
+        The tasks ordered by family and language. If no task has the pivot on that side, those of the other side; if
+        none has the pivot at all, all of them under their own names.
 
     Example:
         >>> choose_tasks(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
         ('de', 'nl', 'ru')
     """
+    directions = list(filter(None, (_read_direction(task, pivot) for task in tasks)))
+    sides = {found[2] for found in directions}
     wanted = side or PAPER_SIDES[stack]
-    read = [_read_direction(task, pivot) for task in tasks]
-    sides = {side for _, _, side in filter(None, read)}
     if wanted not in sides and sides:
-        wanted = next(iter(sides))
-    rows = [(found[0], found[1]) for found in read if found is not None and found[2] == wanted]
-    title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
-    if not rows:
-        title = "all tasks"
-        rows = [(code, code) for code in tasks] if _are_languages(tasks) else []
-    if not rows:
-        return ComparedTasks(stack, tuple(tasks), tuple(tasks), (), title)
-    rows.sort(key=lambda row: (find_language(row[0]).family, *row))
-    labels, names = (tuple(column) for column in zip(*rows, strict=True))
-    return ComparedTasks(stack, names, labels, tuple(map(find_language, labels)), title)
+        [wanted] = sides
+
+    if directions:
+        pairs = [(code, task) for code, task, found_side in directions if found_side == wanted]
+        title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
+    elif _are_languages(tasks):
+        pairs, title = [(code, code) for code in tasks], "all tasks"
+    else:
+        return ComparedTasks(stack, tasks=tuple(tasks), labels=tuple(tasks), languages=(), title="all tasks")
+
+    pairs.sort(key=lambda pair: (find_language(pair[0]).family, *pair))
+    codes, names = (tuple(column) for column in zip(*pairs, strict=True))
+    return ComparedTasks(stack, tasks=names, labels=codes, languages=tuple(map(find_language, codes)), title=title)
 
 
 def has_pivot(tasks: Sequence[str], pivot: str) -> bool:
-    """Tell whether any task is a direction to or from the pivot, in whatever notation.
+    """Return whether any task is a direction to or from the pivot, in any notation.
 
     Example:
         >>> has_pivot(["en-de", "de-en"], "eng_Latn"), has_pivot(["en-de", "news"], "fr")
@@ -104,13 +106,13 @@ def has_pivot(tasks: Sequence[str], pivot: str) -> bool:
 def choose_tasks_by_stack(
     tasks: Sequence[str], layers: Iterable[str], pivot: str, sides: Mapping[str, PivotSide]
 ) -> dict[str, ComparedTasks]:
-    """Choose which tasks to compare in each stack that there are layers of.
+    """Choose which tasks to compare in each stack that has layers.
 
     Args:
-        tasks: of the masks.
-        layers: their names.
-        pivot: the language that the others are paired with.
-        sides: by stack, on which side the pivot shall stand.
+        tasks: Tasks of the masks.
+        layers: Names of the layers.
+        pivot: Language that the others are paired with.
+        sides: Side of the pivot in each stack.
 
     Example:
         >>> choose_tasks_by_stack(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", PAPER_SIDES)["encoder"].tasks
@@ -148,9 +150,9 @@ def _read_direction(task: str, pivot: str) -> tuple[str, str, PivotSide] | None:
 
 
 def _are_languages(tasks: Sequence[str]) -> bool:
-    """Tell whether tasks are named after languages: any string may name a task, and ISO 639 has codes like `law`.
+    """Return whether tasks are named after languages: any string can name a task, and ISO 639 has codes like `law`.
 
-    Every name is the code of a language, and the table knows most of them.
+    Every name must be the code of a language, and the table must know most of them.
     """
     try:
         known = [find_language(task).family != UNKNOWN for task in tasks if is_known(task) and not _is_pair(task)]

@@ -14,18 +14,18 @@ from neuronspec.languages import find_language
 
 
 def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
-    """Read distances of one's own from a square CSV table: a first row and a first column of names, the same ones.
+    """Read distances from a square CSV table, whose first row and first column hold the same names.
 
     Args:
-        path: of the file, UTF-8, with commas. A name is a language in any notation of `find_language`, or a label as
-            it stands. Further rows with their columns are ignored.
-        labels: whose distances to return, n of them.
+        path: Path of the file, UTF-8, with commas. A name is a language in any notation of `find_language`, or exactly
+            a label. Further rows with their columns are ignored.
+        labels: The n labels whose distances to return.
 
     Returns:
         (n, n) symmetric distances in the order of the labels.
 
     Raises:
-        NeuronspecError: there is no such file, it is not such a table, a label is missing or named twice, or the
+        NeuronspecError: If there is no such file, it is not such a table, a label is missing or named twice, or the
             distances are not finite, negative, not symmetric, or not 0 on the diagonal.
     """
     header, rows = _read_square(path)
@@ -51,31 +51,49 @@ def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
 
 def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return the names of a square table and its cells, still as text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(map(str.strip, line))]
-    except FileNotFoundError as error:
-        raise NeuronspecError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise NeuronspecError(f"{path} cannot be read as a CSV table: {error}") from error
+    lines = _read_lines(path)
     header = lines[0][1:] if lines else []
     if not header:
         first = ",".join(lines[0])[:40] if lines else ""
         raise NeuronspecError(f"{path}: found the first row {first!r}, expected an empty cell and names, with commas")
-    repeated = [name for place, name in enumerate(header) if name in header[:place]]
-    if repeated:
-        raise NeuronspecError(f"{path}: found {repeated[0]!r} twice in the first row, expected each name once")
-    names = [line[0] for line in lines[1:]]
-    if names != header:
-        place = next((i for i, pair in enumerate(zip(names, header, strict=False)) if pair[0] != pair[1]), None)
-        wrong = f"{len(names)} rows and {len(header)} columns"
-        if place is not None:
-            wrong = f"{names[place]!r} in the first column where the first row has {header[place]!r}"
-        raise NeuronspecError(f"{path}: found {wrong}, expected the same names in the same order")
+    _check_square_names(path, header, [line[0] for line in lines[1:]])
+
     for line in lines[1:]:
         if len(line) != len(header) + 1:
             raise NeuronspecError(f"{path}: found {len(line) - 1} values for {line[0]!r}, expected {len(header)}")
     return header, [line[1:] for line in lines[1:]]
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    """Return the cells of a CSV file without its blank lines."""
+    lines = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line in csv.reader(file):
+                cells = [cell.strip() for cell in line]
+                if any(cells):
+                    lines.append(cells)
+    except FileNotFoundError as error:
+        raise NeuronspecError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise NeuronspecError(f"{path} cannot be read as a CSV table: {error}") from error
+    return lines
+
+
+def _check_square_names(path: Path, header: Sequence[str], names: Sequence[str]) -> None:
+    """Check that the first row and the first column hold the same names, each once."""
+    repeated = [name for place, name in enumerate(header) if name in header[:place]]
+    if repeated:
+        raise NeuronspecError(f"{path}: found {repeated[0]!r} twice in the first row, expected each name once")
+    if list(names) == list(header):
+        return
+
+    wrong = f"{len(names)} rows and {len(header)} columns"
+    for name, expected in zip(names, header, strict=False):
+        if name != expected:
+            wrong = f"{name!r} in the first column where the first row has {expected!r}"
+            break
+    raise NeuronspecError(f"{path}: found {wrong}, expected the same names in the same order")
 
 
 def _find_name(label: str, names: Sequence[str], codes: Sequence[str], path: Path) -> int:

@@ -23,7 +23,7 @@ def family_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
     related to any other language.
 
     Args:
-        languages: n languages.
+        languages: The n languages.
 
     Returns:
         (n, n) distances, 0..1. A language of unknown family has nan in its row and column and on the diagonal;
@@ -46,7 +46,7 @@ def script_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
     """Return 0 for two languages in the same script, else 1.
 
     Args:
-        languages: n languages.
+        languages: The n languages.
 
     Returns:
         (n, n) distances. A language in an unknown script has nan in its row and column and on the diagonal; `mantel`

@@ -48,8 +48,8 @@ def find_missing(
 
     if counts.widths != masks.widths or not set(masks.tasks) <= set(counts.tasks):
         raise NeuronspecError(
-            "the activation counts are of another model or of other tasks than the masks: give those that the masks "
-            "were selected from, or none"
+            "the activation counts belong to another model or to other tasks than the masks: give those that the "
+            "masks were selected from, or none"
         )
     try:
         _check_resampling(masks, counts)

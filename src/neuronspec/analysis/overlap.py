@@ -1,4 +1,4 @@
-"""How much the specialised neurons of tasks overlap: intersection over union (IoU) and its summaries."""
+"""Overlap of the neurons of tasks: intersection over union (IoU) and its summaries."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, flo
 
     Args:
         iou: (tasks, tasks) IoU.
-        groups: the group of each task, in the order of the rows.
+        groups: Group of each task, in the order of the rows.
 
     Returns:
         The mean within groups and the mean across groups; nan where there is no such pair.
 
     Raises:
-        NeuronspecError: no IoU matrix, or not one group a row.
+        NeuronspecError: If this is no IoU matrix, or there is not one group for each row.
 
     Example:
         >>> iou = [[1, 0.75, 0.25], [0.75, 1, 0.5], [0.25, 0.5, 1]]
@@ -61,14 +61,14 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
 
     Args:
         iou: (tasks, tasks) IoU.
-        names: a label or group for every row, where there is one.
+        names: Label or group of every row, if there are some.
 
     Returns:
         (tasks, tasks) float64.
 
     Raises:
-        NeuronspecError: it is not square or not symmetric, a value is no number in 0..1, or there is not one name
-            a row.
+        NeuronspecError: If the matrix is not square or not symmetric, a value is no number in 0..1, or there is not
+            one name for each row.
 
     Example:
         >>> check_iou([[100, 40], [40, 100]])

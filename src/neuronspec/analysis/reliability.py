@@ -17,11 +17,11 @@ from neuronspec.statistics.numbers import check_number
 
 @dataclass(frozen=True, eq=False)
 class SplitHalves:
-    """How well one half of the sentences repeats what the other half says.
+    """Agreement of two halves of the sentences.
 
     Attributes:
         iou: (tasks,) mean IoU of a task's masks from the two halves.
-        correlation: of the overlaps of all pairs of tasks in one half with those in the other (Pearson); nan with
+        correlation: Pearson correlation of the overlaps of all pairs of tasks in one half with the other; nan with
             less than three tasks, or where all overlaps are the same.
     """
 
@@ -34,10 +34,10 @@ class LearningCurvePoint:
     """One point of a learning curve.
 
     Attributes:
-        sentences: how many of each task.
-        iou: mean IoU, over tasks and repeats, of a mask from so many sentences with that from all.
-        correlation: of the overlaps of all pairs of tasks with those from all sentences (Pearson); nan with less than
-            three tasks, or where all overlaps are the same.
+        sentences: Number of sentences of each task.
+        iou: Mean IoU, over tasks and repeats, of a mask from these sentences with the mask from all sentences.
+        correlation: Pearson correlation of the overlaps of all pairs of tasks with those from all sentences; nan with
+            less than three tasks, or where all overlaps are the same.
     """
 
     sentences: int
@@ -46,19 +46,19 @@ class LearningCurvePoint:
 
 
 def split_halves(states: SentenceStates, select: Selector, splits: int = 20, seed: int = 0) -> SplitHalves:
-    """Compare what two halves of the sentences say: the split-half reliability of masks and of overlaps.
+    """Measure the split-half reliability of masks and of overlaps.
 
-    Noise alone keeps the halves of one task apart: what they overlap is what two tasks without any difference would,
-    with half the sentences.
+    Only noise keeps the halves of one task apart: they overlap as two tasks without any difference would overlap, with
+    half the sentences.
 
     Args:
-        states: of one layer, with two sentences of each task at least; of an odd number one is left out.
-        select: the neurons of each row of counts.
-        splits: how many times sentences are split at random; the results are means.
-        seed: from 0 on; the same seed gives the same result.
+        states: States of the sentences in one layer, at least two for each task; of an odd number, one is left out.
+        select: Function that selects the neurons of each row of counts.
+        splits: Number of random splits; the results are means.
+        seed: Seed of the draws, from 0; the same seed gives the same result.
 
     Raises:
-        NeuronspecError: a task has one sentence only, or a number or seed that is none.
+        NeuronspecError: If a task has only one sentence, or a number or the seed is invalid.
 
     Example:
         >>> same = SentenceStates.from_arrays({"de-en": np.ones((4, 8), dtype=bool)})
@@ -83,23 +83,23 @@ def split_halves(states: SentenceStates, select: Selector, splits: int = 20, see
 def measure_learning_curve(
     states: SentenceStates, select: Selector, sizes: Sequence[int] | None = None, repeats: int = 5, seed: int = 0
 ) -> list[LearningCurvePoint]:
-    """Return how near masks and overlaps from few sentences come to those from all: how many sentences suffice.
+    """Return how close masks and overlaps from few sentences come to those from all sentences.
 
     Where the curve still rises at its end, more sentences would change the masks. A mask from most of the sentences
     must be near that from all of them, whose part it is: read the curve well below its end.
 
     Args:
-        states: of one layer.
-        select: the neurons of each row of counts.
-        sizes: numbers of sentences, the same of each task; by default 10, 20, 50, 100 ... below the smallest task's.
-        repeats: how many times sentences are drawn without replacement; the results are means.
-        seed: from 0 on; the same seed gives the same curve.
+        states: States of the sentences in one layer.
+        select: Function that selects the neurons of each row of counts.
+        sizes: Numbers of sentences, the same for each task; by default 10, 20, 50, 100 ... below the smallest task's.
+        repeats: Number of draws without replacement; the results are means.
+        seed: Seed of the draws, from 0; the same seed gives the same curve.
 
     Returns:
         A point for each size; none where no task has more than 10 sentences.
 
     Raises:
-        NeuronspecError: a size that some task does not have, or a number or seed that is none.
+        NeuronspecError: If some task has fewer sentences than a size, or a number or the seed is invalid.
 
     Example:
         >>> same = SentenceStates.from_arrays({"de-en": np.ones((30, 8), dtype=bool)})

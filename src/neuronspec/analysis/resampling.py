@@ -56,7 +56,7 @@ class ShuffledOverlap:
 
     @property
     def z(self) -> NDArray[np.float64]:
-        """How many standard deviations each IoU is above the shuffled ones: far below 0 where tasks differ.
+        """Number of standard deviations that each IoU is above the shuffled ones: far below 0 where tasks differ.
 
         It compares pairs with each other and does not test a single pair: since sentences of all tasks are shuffled,
         two tasks that are alike also differ from the mixture.

@@ -19,14 +19,14 @@ def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
     """Return the function that selected the masks with this signature in one layer, for other counts.
 
     Args:
-        signature: of `NeuronMasks`.
-        layer: its name; every layer may have its own k.
+        signature: Signature of the masks.
+        layer: Name of the layer; every layer can have its own k.
 
     Returns:
         A function from (..., d_ff) int64 counts to (..., d_ff) booleans.
 
     Raises:
-        NeuronspecError: the masks were not selected for each task and layer by itself, from counts of sentences.
+        NeuronspecError: If the masks were not selected for each task and layer by itself, from counts of sentences.
 
     Example:
         >>> select = make_selector({"rule": "coverage", "unit": "sentence", "k.encoder": "0.8"}, "encoder.0")

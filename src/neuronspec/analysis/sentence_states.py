@@ -1,4 +1,4 @@
-"""The states of sentences: which neurons of a layer each sentence of each task activated."""
+"""States of sentences: the neurons of a layer that each sentence of each task activated."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BLOCK = 4096  # sentences that are unpacked at once
 
 @dataclass(frozen=True, eq=False)
 class SentenceStates:
-    """Which neurons of one layer each sentence activated, task by task.
+    """The neurons of one layer that each sentence activated, task by task.
 
     Attributes:
-        tasks: their names.
-        bits: for each task, (sentences, ceil(d_ff / 8)) packed bits.
-        width: the number of neurons, d_ff.
+        tasks: Names of the tasks.
+        bits: Packed bits of each task, (sentences, ceil(d_ff / 8)).
+        width: Number of neurons, d_ff.
     """
 
     tasks: tuple[str, ...]
@@ -41,12 +41,12 @@ class SentenceStates:
         """Take the states of one layer from activation counts.
 
         Args:
-            counts: recorded with `states=True` (`record.states: true` of the configuration) and unit `sentence`.
-            layer: its name.
-            tasks: those to take, in this order; all where not given.
+            counts: Activation counts of sentences, recorded with `states=True` (`record.states: true` in a run).
+            layer: Name of the layer.
+            tasks: Tasks to take, in this order; by default all.
 
         Raises:
-            NeuronspecError: there are no states, they count tokens, a task or layer is unknown or has no sentence,
+            NeuronspecError: If there are no states, they count tokens, a task or layer is unknown or has no sentence,
                 or the states do not add up to the counts.
         """
         if counts.unit != "sentence":
@@ -102,9 +102,9 @@ class SentenceStates:
         """Return the masks of sentences drawn at random.
 
         Args:
-            select: the neurons of each row of counts.
-            weigh: given a generator and a task's number of sentences n, (..., n): how often each is drawn.
-            seed: from 0 on.
+            select: Function that selects the neurons of each row of counts.
+            weigh: Function of a generator and the number of sentences n; returns (..., n) how often each is drawn.
+            seed: Seed of the draws, from 0.
 
         Returns:
             (..., tasks, ceil(d_ff / 8)) packed masks.

@@ -1,4 +1,4 @@
-"""Words: how often each token of the vocabulary stands in the text of each task."""
+"""Counts of the tokens of the vocabulary in the text of each task."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def count_tokens(
     """Count the tokens of each task's text, on the side that each stack reads.
 
     Args:
-        batches: as for `record_activations`, with names as tasks.
-        tasks: of the rows of the result.
-        ignore: ids of tokens that do not count, such as tags.
+        batches: Batches as for `record_activations`, with names as tasks.
+        tasks: Tasks of the rows of the result.
+        ignore: Ids of tokens that do not count, such as tags.
 
     Returns:
         By stack, (tasks, tokens that occur anywhere); of a model that reads one text, under `decoder` alone.

@@ -1,4 +1,4 @@
-"""The tree of languages that the overlaps of their neurons imply."""
+"""Tree of languages by the overlaps of their neurons."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Tree:
     """A hierarchical clustering of tasks or languages, as `language_tree` builds it.
 
     Attributes:
-        labels: the name of each leaf, in the order of the rows that were clustered.
+        labels: Name of each leaf, in the order of the rows that were clustered.
         linkage: (leaves - 1, 4) scipy's matrix of merges: two nodes, their distance (1 - IoU), leaves below.
-        leaves: the indices of the leaves from one end of the drawn tree to the other; near ones are similar.
-        cophenetic_correlation: the correlation of the tree's distances with the real ones; 1 where the
+        leaves: Indices of the leaves from one end of the drawn tree to the other; similar leaves are close.
+        cophenetic_correlation: Correlation of the tree's distances with the real ones; 1 where the
             overlaps are a perfect tree, nan where all distances are equal.
     """
 
@@ -34,13 +34,13 @@ class Tree:
     cophenetic_correlation: float
 
     def cut(self, groups: int) -> tuple[int, ...]:
-        """Return the group of each leaf when the tree is cut into at most so many groups.
+        """Return the group of each leaf when the tree is cut into groups.
 
         Args:
-            groups: how many, from 1.
+            groups: Largest number of groups, from 1.
 
         Raises:
-            NeuronspecError: it is no whole number from 1 on.
+            NeuronspecError: If the number is no integer from 1.
 
         Example:
             >>> language_tree([[1, 0.2, 0.7], [0.2, 1, 0.3], [0.7, 0.3, 1]], ["de", "ru", "nl"]).cut(2)
@@ -75,18 +75,18 @@ class Tree:
 def language_tree(iou: ArrayLike, labels: Sequence[str]) -> Tree:
     """Cluster tasks by the overlap of their neurons (paper A.9.1, Figure 7).
 
-    Complete linkage on the distance 1 - IoU; the leaves are ordered so that neighbours are as similar as the
+    Complete linkage on the distance 1 - IoU; the leaves are ordered so that neighbors are as similar as the
     tree allows. Compare the tree with the known families of the languages.
 
     Args:
         iou: (tasks, tasks) IoU, as from `pairwise_iou`.
-        labels: a distinct name for every row.
+        labels: Distinct name of every row.
 
     Returns:
         The tree.
 
     Raises:
-        NeuronspecError: fewer than two tasks, a repeated label, or no IoU matrix.
+        NeuronspecError: If there are fewer than two tasks, a label is repeated, or this is no IoU matrix.
 
     Example:
         >>> tree = language_tree([[1, 0.2, 0.7], [0.2, 1, 0.3], [0.7, 0.3, 1]], ["de", "ru", "nl"])

@@ -41,15 +41,15 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
     downloaded.
 
     Args:
-        languages: n of them.
-        kind: which distance.
+        languages: The n languages.
+        kind: Kind of distance.
 
     Returns:
         (n, n) distances. A language that URIEL does not know, or (genetic) knows no family of, has nan in its row and
         column and on the diagonal, and `mantel` leaves it out. An isolate is at distance 1 from all others.
 
     Raises:
-        NeuronspecError: lang2vec is not installed or not as expected, or there is no such kind.
+        NeuronspecError: If lang2vec is not installed or not as expected, or there is no such kind.
     """
     if kind not in URIEL:
         raise NeuronspecError(

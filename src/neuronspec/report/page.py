@@ -26,7 +26,11 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
     bytes.
 
     Args:
+<<<<<<< HEAD
         payload: Content in plain JSON values; a part that is absent or None is not shown, or
+=======
+        payload: Parts of the report in plain JSON values; a part that is absent or None is not shown, or
+>>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
             `payload["missing"][part]` says in its place why (below the heat map for any name that is no section's).
             Always there:
             `title`, `summary` ([{"kind": "finding" | "caveat", "text"}]),
@@ -42,13 +46,21 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
             `ablation` (stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}), `cards`
             ({"sentences", "languages", "neurons"}), `figures` ([{"title", "alt", "svg"}]), `signature`, `methods`,
             `citation`, `subtitle`, `version`.
+<<<<<<< HEAD
         path: File to write.
+=======
+        path: Path of the file to write.
+>>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
 
     Returns:
         The path.
 
     Raises:
+<<<<<<< HEAD
         NeuronspecError: If a required part is missing, or a value cannot be written as JSON.
+=======
+        NeuronspecError: If a part that is always there is missing, or a value cannot be written as JSON.
+>>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
 
     Example:
         >>> import tempfile
