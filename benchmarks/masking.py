@@ -28,7 +28,7 @@ SPARSITIES = (0.1, 0.2, 0.3, 0.5, 0.7)
 class OneTask:
     """A batch in which all rows have the first task."""
 
-    one_task = 0
+    single_task = 0
     generating = False
 
 

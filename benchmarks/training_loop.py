@@ -152,7 +152,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             train(
                 *(model, self.tokenizer, Corpora(data, valid), make_method(method)),
-                Resources(tuple(config.directions()), NeuronMasks(config.directions(), masks), config.seed),
+                Resources(tuple(config.directions()), masks=NeuronMasks(config.directions(), masks), seed=config.seed),
                 training=config.train,
                 sampling=config.sampling,
                 directory=Path(folder),

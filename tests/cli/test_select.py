@@ -30,9 +30,9 @@ from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
 from neuronspec.neurons.mask_comparison import compare_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
-from neuronspec.specialization.auto_k import SHARES
+from neuronspec.specialization.auto_k import K_GRID
 from neuronspec.specialization.masking import specialize
-from neuronspec.training.loop import validate_tasks
+from neuronspec.training.validation import validate_tasks
 
 RECIPE = """
 name: small
@@ -186,12 +186,12 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
     said = json.loads(done.stdout)
     curve = said["auto_k"]
     assert json.loads((project / "run/select/auto_k.json").read_text(encoding="utf-8")) == curve
-    assert [point["k"] for point in curve["curve"]] == list(SHARES)
+    assert [point["k"] for point in curve["curve"]] == list(K_GRID)
     most = curve["curve"][-1]["loss"] * (1 + curve["tolerance"])
     assert curve["tolerance"] == 0.01
     within = [point["loss"] <= most for point in curve["curve"]]
     first = max((n for n, good in enumerate(within) if not good), default=-1) + 1
-    assert curve["chosen"] == SHARES[first]
+    assert curve["chosen"] == K_GRID[first]
     masks = NeuronMasks.from_pretrained(project / "run/select")
     assert masks == NeuronMasks.from_counts(counts, curve["chosen"])
     assert_shown(said, masks)
@@ -211,7 +211,7 @@ def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said
     assert curve["tolerance"] == 0.05
     assert printed.startswith("Validation loss of the masked, untrained model")
     rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
-    assert [float(row[0]) for row in rows] == list(SHARES)
+    assert [float(row[0]) for row in rows] == list(K_GRID)
     assert [row[1].strip() for row in rows] == [f"{point['loss']:.4f}" for point in curve["curve"]]
     assert [float(row[0]) for row in rows if row[4].strip() == "chosen"] == [curve["chosen"]]
     assert float(rows[-1][2]) == float(rows[-1][3]) == 0

@@ -15,14 +15,14 @@ from transformers import PreTrainedModel
 
 from neuronspec.config.sections import Sampling, Training
 from neuronspec.errors import NeuronspecError
+from neuronspec.methods import make_method
 from neuronspec.methods.neuron_allocation import NeuronAllocation, _measure_batch, allocate, measure_importance
-from neuronspec.methods.registry import make_method
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import get_masks
 from neuronspec.training.loop import train
-from neuronspec.training.method import Corpora, Resources, Search
+from neuronspec.training.method import Corpora, Resources, SearchResources
 from neuronspec.training.objective import TranslationLoss
 
 toy_corpora, toy_directory, toy_model, toy_tokenizer = (
@@ -74,11 +74,20 @@ def test_importance_is_activation_times_gradient_of_each_position(
     torch.testing.assert_close(_measure_batch(objective, layers, batch)[layer.name], total, rtol=1e-4, atol=1e-7)
 
 
-def make_search(toy_directory: Path, toy_corpora: Corpora, directory: Path) -> Search:
+def make_search(toy_directory: Path, toy_corpora: Corpora, directory: Path) -> SearchResources:
     def load() -> tuple[PreTrainedModel, object]:
         return load_model(toy_directory / "model"), load_tokenizer(toy_directory / "model")
 
-    return Search(directory, load, toy_corpora, TASKS, TRAINING, Sampling(tokens_per_batch=60), seed=1, cpu=True)
+    return SearchResources(
+        directory=directory,
+        load=load,
+        corpora=toy_corpora,
+        tasks=TASKS,
+        training=TRAINING,
+        sampling=Sampling(tokens_per_batch=60),
+        seed=1,
+        cpu=True,
+    )
 
 
 def test_the_search_finds_masks_that_training_keeps_to(
@@ -99,7 +108,7 @@ def test_the_search_finds_masks_that_training_keeps_to(
         load_tokenizer(toy_directory / "model"),
         toy_corpora,
         method,
-        Resources(TASKS, seed=1, found=tmp_path / "found"),
+        Resources(TASKS, seed=1, search_directory=tmp_path / "found"),
         training=TRAINING,
         sampling=Sampling(tokens_per_batch=60),
         directory=tmp_path / "training",

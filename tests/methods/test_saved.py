@@ -7,11 +7,11 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods.saved import attach_masks, attach_saved
+from neuronspec.methods.saved import attach_saved
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import get_masks
+from neuronspec.specialization.masking import attach_masks, get_masks
 from neuronspec.specialization.routing import find_router
 
 TASKS = ["en-de", "de-en", "en-fr", "fr-en"]

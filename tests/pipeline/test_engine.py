@@ -272,11 +272,11 @@ def test_the_same_command_goes_on_and_leaves_what_is_done(
     _, (_, killed, finished) = interrupted
     assert killed.returncode == -9
     resumed = killed.stderr.splitlines()
-    assert resumed[:3] == ["prepare: done before", "train", "going on after 4 of 16 updates"]
+    assert resumed[:3] == ["prepare: done before", "train", "resuming after 4 of 16 updates"]
     last = finished.stderr.splitlines()
     done = ("prepare", "train", "record", "select", "examples", "analyze")
     assert last[:6] == [f"{stage}: done before" for stage in done]
-    assert last[6:8] == ["train.fine_tune", "going on after 4 of 8 updates"]
+    assert last[6:8] == ["train.fine_tune", "resuming after 4 of 8 updates"]
     assert not any("again" in line for line in last)
 
 

@@ -222,7 +222,7 @@ def test_what_was_edited_or_deleted_is_made_again_and_is_as_it_was(
     run(copied)
     assert said() == {
         "train.fine_tune": f"{Layout(copied.out).model('fine_tune')} was changed",
-        "going on after 8 of 8 updates": "",
+        "resuming after 8 of 8 updates": "",
         "translate.fine_tune": f"{translations} was changed",
         "report": f"{Layout(copied.out).report} was changed",
     }

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:this version of transformers sen
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let packed matrices hold a task's neurons alone: filled up as they are for speed, small ones would be whole."""
-    monkeypatch.setattr(packing, "_MULTIPLE", 1)
+    monkeypatch.setattr(packing, "_WIDTH_MULTIPLE", 1)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_a_packed_batch_is_computed_and_trained_as_a_masked_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With its neurons alone, and with others that fill up the width."""
-    monkeypatch.setattr(packing, "_MULTIPLE", multiple)
+    monkeypatch.setattr(packing, "_WIDTH_MULTIPLE", multiple)
     masked = specialize(copy.deepcopy(plain), masks, packed="never")
     packed = specialize(plain, masks, packed="always")
     for tasks in (["en-fr"] * 4, ["de-en"] * 4, MIXED):

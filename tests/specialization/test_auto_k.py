@@ -18,7 +18,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.specialization.auto_k import SHARES, Curve, search_k
+from neuronspec.specialization.auto_k import K_GRID, KCurve, search_k
 from neuronspec.specialization.masking import find_specialization, get_masks, specialize
 from neuronspec.specialization.routing import unspecialize
 
@@ -28,15 +28,15 @@ positive = st.floats(0.1, 10)
 tolerances = st.floats(0, 2)
 
 
-def make_curve(losses: list[float], tolerance: float) -> Curve:
-    shares = tuple(np.linspace(0, 1, len(losses)).tolist()) if len(losses) > 1 else (1.0,)
-    return Curve(shares, tuple(losses), tuple(1 - share for share in shares), tolerance)
+def make_curve(losses: list[float], tolerance: float) -> KCurve:
+    ks = tuple(np.linspace(0, 1, len(losses)).tolist()) if len(losses) > 1 else (1.0,)
+    return KCurve(ks, tuple(losses), tuple(1 - k for k in ks), tolerance)
 
 
-def choose_naively(curve: Curve) -> float:
+def choose_naively(curve: KCurve) -> float:
     """Walk down from k = 1 for as long as the loss is within the tolerance."""
-    chosen = curve.shares[-1]
-    for share, loss in reversed(list(zip(curve.shares, curve.losses, strict=True))):
+    chosen = curve.ks[-1]
+    for share, loss in reversed(list(zip(curve.ks, curve.losses, strict=True))):
         if loss > curve.losses[-1] * (1 + curve.tolerance):
             break
         chosen = share
@@ -99,7 +99,7 @@ def test_the_choice_by_hand(losses: list[float], chosen: float) -> None:
 
 
 def test_a_curve_is_json_that_says_everything() -> None:
-    curve = Curve((0.5, 1.0), (2.5, 2.0), (0.4, 0.0), 0.25)
+    curve = KCurve((0.5, 1.0), (2.5, 2.0), (0.4, 0.0), 0.25)
     assert json.loads(json.dumps(curve.as_dict())) == {
         "chosen": 0.5,
         "tolerance": 0.25,
@@ -110,9 +110,9 @@ def test_a_curve_is_json_that_says_everything() -> None:
 def test_each_k_is_measured_under_its_masks(
     model: PreTrainedModel, counts: ActivationCounts, measure: Callable[[PreTrainedModel], float]
 ) -> None:
-    curve = search_k(model, counts, measure, shares=[0.9, 0.4])
-    assert curve.shares == (0.4, 0.9, 1.0)  # in order, and 1 is always there
-    for share, loss, sparsity in zip(curve.shares, curve.losses, curve.sparsities, strict=True):
+    curve = search_k(model, counts, measure, ks=[0.9, 0.4])
+    assert curve.ks == (0.4, 0.9, 1.0)  # in order, and 1 is always there
+    for share, loss, sparsity in zip(curve.ks, curve.losses, curve.sparsities, strict=True):
         masks = NeuronMasks.from_counts(counts, share)
         assert loss == measure(specialize(model, masks))
         assert sparsity == pytest.approx(np.mean([off.mean() for off in masks.sparsity().values()]))
@@ -123,9 +123,9 @@ def test_twelve_k_are_tried_from_a_half_to_all(
     model: PreTrainedModel, counts: ActivationCounts, measure: Callable[[PreTrainedModel], float]
 ) -> None:
     curve = search_k(model, counts, measure)
-    assert curve.shares == SHARES
-    assert len(SHARES) == 12
-    assert (SHARES[0], SHARES[-1]) == (0.5, 1.0)
+    assert curve.ks == K_GRID
+    assert len(K_GRID) == 12
+    assert (K_GRID[0], K_GRID[-1]) == (0.5, 1.0)
     assert list(curve.sparsities) == sorted(curve.sparsities, reverse=True)
     assert curve.sparsities[-1] == 0
     assert curve.tolerance == 0.01
@@ -137,7 +137,7 @@ def test_the_masks_are_made_as_one_says(
     def top(counts: ActivationCounts, share: float) -> NeuronMasks:
         return NeuronMasks.from_counts(counts, share, rule="top")
 
-    curve = search_k(model, counts, measure, choose=top, shares=[0.25, 0.5])
+    curve = search_k(model, counts, measure, choose=top, ks=[0.25, 0.5])
     assert curve.sparsities == (0.75, 0.5, 0.0)
 
 
@@ -152,7 +152,7 @@ def test_the_model_is_dense_afterwards(
     expected, keys = model(**batch).logits, list(model.state_dict())
     if before == "specialised":
         specialize(model, NeuronMasks.from_counts(counts, 0.3))
-    search_k(model, counts, measure, shares=[0.5])
+    search_k(model, counts, measure, ks=[0.5])
     assert get_masks(model) is None
     assert list(model.state_dict()) == keys
     assert torch.equal(model(**batch).logits, expected)  # without tasks: nothing asks for them any more
@@ -190,12 +190,12 @@ def test_losses_of_which_a_share_means_nothing_are_refused(
     losses[place] = loss
     measured = iter(losses)
     with pytest.raises(NeuronspecError, match=r"the losses with k = \[0.5, 0.9, 1.0\] are .*: expected positive"):
-        search_k(model, counts, lambda _: next(measured), shares=[0.5, 0.9])
+        search_k(model, counts, lambda _: next(measured), ks=[0.5, 0.9])
     assert get_masks(model) is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
 def test_a_k_that_is_no_share_is_refused(share: float, model: PreTrainedModel, counts: ActivationCounts) -> None:
     with pytest.raises(NeuronspecError):
-        search_k(model, counts, lambda _: 1.0, shares=[share])
+        search_k(model, counts, lambda _: 1.0, ks=[share])
     unspecialize(model)

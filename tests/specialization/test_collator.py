@@ -35,7 +35,7 @@ TASKS = ("de-en", "en-fr", "sv-de")
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let packed matrices hold a task's neurons alone: filled up as they are for speed, small ones would be whole."""
-    monkeypatch.setattr(packing, "_MULTIPLE", 1)
+    monkeypatch.setattr(packing, "_WIDTH_MULTIPLE", 1)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def draw_masks(seed: int = 0) -> NeuronMasks:
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let packed matrices hold a task's neurons alone: filled up as they are for speed, small ones would be whole."""
-    monkeypatch.setattr(packing, "_MULTIPLE", 1)
+    monkeypatch.setattr(packing, "_WIDTH_MULTIPLE", 1)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_unspecialize_gives_the_model_back(
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert unspecialize(model) is model
     for context in (task(model, "de-en"), dense(model)):
-        with pytest.raises(NeuronspecError, match=r"not specialised: call neuronspec\.specialize"), context:
+        with pytest.raises(NeuronspecError, match=r"not specialized: call neuronspec\.specialize"), context:
             pass
 
 

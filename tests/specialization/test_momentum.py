@@ -122,7 +122,7 @@ def choose(masks: NeuronMasks, present: Iterable[str], *, absent: bool) -> dict[
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let packed matrices hold a task's neurons alone: filled up as they are for speed, small ones would be whole."""
-    monkeypatch.setattr(packing, "_MULTIPLE", 1)
+    monkeypatch.setattr(packing, "_WIDTH_MULTIPLE", 1)
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_removing_the_handles_undoes_it(model: PreTrainedModel, masks: NeuronMas
 
 
 def test_a_model_that_is_not_specialised_is_refused(model: PreTrainedModel) -> None:
-    with pytest.raises(NeuronspecError, match=r"not specialised: call neuronspec\.specialize"):
+    with pytest.raises(NeuronspecError, match=r"not specialized: call neuronspec\.specialize"):
         neuronspec.hold_absent_neurons(model, adam(model))
 
 

@@ -15,7 +15,7 @@ import neuronspec
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
-from neuronspec.specialization.packing import _LEAST_TOKENS, Packed
+from neuronspec.specialization.packing import _MIN_TOKENS, Packed
 from neuronspec.specialization.routing import dense, task, unspecialize
 
 SmallModel = Callable[..., PreTrainedModel]
@@ -25,8 +25,8 @@ TASKS = ("de-en", "en-fr")
 WIDTHS = {"encoder.0": 512, "encoder.1": 512, "decoder.0": 640, "decoder.1": 640}
 WIDE = {"encoder_ffn_dim": 512, "decoder_ffn_dim": 640}  # packed matrices are filled up to a multiple of 64
 FEW = ((5, 4), (3, 6), (6, 2), (1, 1))  # 24 tokens a stack
-MANY = ((_LEAST_TOKENS // 4,) * 2,) * 4  # as many tokens as `auto` asks for
-LONG, SHORT = _LEAST_TOKENS // 4, _LEAST_TOKENS // 4 - 1
+MANY = ((_MIN_TOKENS // 4,) * 2,) * 4  # as many tokens as `auto` asks for
+LONG, SHORT = _MIN_TOKENS // 4, _MIN_TOKENS // 4 - 1
 
 
 def draw_masks(sparsity: float = 0.5, seed: int = 0) -> NeuronMasks:

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.training.checkpoints import STATE, Checkpoints, optimizer_tensors, restore_optimizer
+from neuronspec.training.checkpoints import STATE_DIRECTORY, Checkpoints, optimizer_tensors, restore_optimizer
 
 FILES = [
     "model.safetensors",
     "config.json",
-    f"{STATE}/optimizer.safetensors",
-    f"{STATE}/state.json",
-    f"{STATE}/manifest.json",
+    f"{STATE_DIRECTORY}/optimizer.safetensors",
+    f"{STATE_DIRECTORY}/state.json",
+    f"{STATE_DIRECTORY}/manifest.json",
 ]
 
 
@@ -169,7 +169,7 @@ def test_r3_a_damaged_one_is_replaced_when_training_comes_by_again(tmp_path: Pat
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
-    (tmp_path / ".checkpoint-000003.12345.tmp" / STATE).mkdir(parents=True)
+    (tmp_path / ".checkpoint-000003.12345.tmp" / STATE_DIRECTORY).mkdir(parents=True)
     (tmp_path / "notes.txt").write_text("not ours", encoding="utf-8")
     save(checkpoints, 3, best=3)
     assert names(tmp_path) == ["checkpoint-000003", "notes.txt"]
@@ -268,17 +268,19 @@ def test_optimizer_state_of_another_model_is_refused() -> None:
     optimizer, parameters = make_optimizer(1)
     tensors = optimizer_tensors(optimizer, parameters)
     renamed = {parameter: name.replace("1.bias", "1.gain") for parameter, name in parameters.items()}
-    with pytest.raises(NeuronspecError, match=r"optimiser state for 1\.bias, which the model lacks"):
+    with pytest.raises(NeuronspecError, match=r"optimizer state for 1\.bias, which the model lacks"):
         restore_optimizer(optimizer, renamed, tensors)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("file", ["model.safetensors", f"{STATE}/optimizer.safetensors"])
+@pytest.mark.parametrize("file", ["model.safetensors", f"{STATE_DIRECTORY}/optimizer.safetensors"])
 def test_r3_a_newest_of_nan_is_reported_and_the_one_before_used(tmp_path: Path, file: str, value: float) -> None:
     """An earlier version published such checkpoints, whole by their hashes."""
     checkpoints = Checkpoints(tmp_path, keep=2)
     save(checkpoints, 1, best=1)
-    numbers = [value if file == name else 2.0 for name in ("model.safetensors", f"{STATE}/optimizer.safetensors")]
+    numbers = [
+        value if file == name else 2.0 for name in ("model.safetensors", f"{STATE_DIRECTORY}/optimizer.safetensors")
+    ]
     moments = {"exp_avg.weight": torch.full((64,), numbers[1])}
     checkpoints.save(2, write_model(numbers[0]), moments, {"update": 2, "best_update": 1})
     reports: list[str] = []

@@ -30,9 +30,9 @@ from neuronspec.data.sampling import Batch, BatchSampler
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, read_json, write_json
 from neuronspec.models.loading import load_model, load_tokenizer
-from neuronspec.training.checkpoints import STATE
+from neuronspec.training.checkpoints import STATE_DIRECTORY
 from neuronspec.training.journal import LOG_FILE, read_log
-from neuronspec.training.loop import State, train
+from neuronspec.training.loop import TrainingState, train
 from neuronspec.training.method import Corpora, Method, Resources
 
 TASKS = ("de-en", "en-de")
@@ -77,7 +77,7 @@ def run(
     seed: int = 1,
     workers: int = 0,
     **given: Any,
-) -> tuple[Path, State]:
+) -> tuple[Path, TrainingState]:
     """Train the toy model in this process."""
     return train(
         load_model(start),
@@ -99,7 +99,11 @@ def losses(out: Path) -> list[tuple[int, float, dict[str, float]]]:
 
 def fingerprint(out: Path, checkpoint: Path) -> tuple[str, str, object]:
     """The hashes of the weights and of the optimiser's moments, and every loss in the log."""
-    return hash_path(checkpoint / WEIGHTS), hash_path(checkpoint / STATE / "optimizer.safetensors"), losses(out)
+    return (
+        hash_path(checkpoint / WEIGHTS),
+        hash_path(checkpoint / STATE_DIRECTORY / "optimizer.safetensors"),
+        losses(out),
+    )
 
 
 def checkpoints(out: Path) -> list[str]:
@@ -296,7 +300,7 @@ def test_moments_that_overflow_are_not_published(
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("file", [WEIGHTS, f"{STATE}/optimizer.safetensors"])
+@pytest.mark.parametrize("file", [WEIGHTS, f"{STATE_DIRECTORY}/optimizer.safetensors"])
 def test_r1_a_poisoned_newest_checkpoint_of_an_earlier_version_is_passed_over(
     file: str, start: Path, toy_corpora: Corpora, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,8 +309,8 @@ def test_r1_a_poisoned_newest_checkpoint_of_an_earlier_version_is_passed_over(
     tensors = load_file(path / file)
     next(tensor for tensor in tensors.values() if tensor.numel() > 1).view(-1)[0] = torch.nan
     save_file(tensors, path / file, {"format": "pt"})
-    manifest = read_json(path / STATE / "manifest.json")
-    write_json(path / STATE / "manifest.json", manifest | {file: hash_path(path / file)})
+    manifest = read_json(path / STATE_DIRECTORY / "manifest.json")
+    write_json(path / STATE_DIRECTORY / "manifest.json", manifest | {file: hash_path(path / file)})
     again, _ = run(start, toy_corpora, tmp_path, select="last")
     assert fingerprint(tmp_path, again) == before
     assert f"{path} is not finite" in caplog.text
@@ -450,7 +454,9 @@ def test_r1_layers_that_had_no_gradient_yet_resume_as_well(
     path, _ = run(dropping, toy_corpora, tmp_path / "whole", **settings)
     killed = launch(dropping, toy_corpora, tmp_path / "killed", {"FAULT": r"os.mkdir .*000002\.tmp$"}, **settings)
     assert wait(killed) == -signal.SIGKILL
-    without = load_file(tmp_path / "killed" / "checkpoints" / "checkpoint-000001" / STATE / "optimizer.safetensors")
+    without = load_file(
+        tmp_path / "killed" / "checkpoints" / "checkpoint-000001" / STATE_DIRECTORY / "optimizer.safetensors"
+    )
     assert len({name.partition(".")[2] for name in without}) < len(list(load_model(dropping).parameters()))
     again, _ = run(dropping, toy_corpora, tmp_path / "killed", **settings)
     assert fingerprint(tmp_path / "killed", again) == fingerprint(tmp_path / "whole", path)

@@ -1,28 +1,5 @@
-"""The methods of the paper, one small file each; importing this package registers them."""
+"""The training methods of the paper and others, one file or folder each."""
 
-from neuronspec.methods import (
-    adapters,
-    fine_tune,
-    lass,
-    lora,
-    neuron_allocation,
-    neuron_specialization,
-    parameter_differentiation,
-    random_neurons,
-)
-from neuronspec.methods.registry import METHODS, find_method, make_method, method_options
+import lazy_loader
 
-__all__ = [
-    "METHODS",
-    "adapters",
-    "find_method",
-    "fine_tune",
-    "lass",
-    "lora",
-    "make_method",
-    "method_options",
-    "neuron_allocation",
-    "neuron_specialization",
-    "parameter_differentiation",
-    "random_neurons",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

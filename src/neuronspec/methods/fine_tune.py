@@ -1,4 +1,4 @@
-"""Continued training of every parameter, with nothing added: the paper's Fine-Tune."""
+"""The method fine_tune: continued training of every parameter, with nothing added (Fine-Tune in the paper)."""
 
 from __future__ import annotations
 

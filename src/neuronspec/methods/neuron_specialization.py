@@ -1,7 +1,8 @@
-"""Neuron Specialization (paper, section 4): continued training with only each task's own neurons switched on."""
+"""The method neuron_specialization (paper, section 4): continued training with only each task's own neurons."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,9 @@ from transformers import PreTrainedModel
 from neuronspec.config.sections import Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.registry import METHODS
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.masking import attach_masks, specialize
 from neuronspec.specialization.momentum import hold_absent_neurons
 from neuronspec.training.method import Method, Resources
 
@@ -25,30 +27,33 @@ class NeuronSpecialization(Method):
         """Options of neuron_specialization."""
 
         stacks: Literal["both", "encoder", "decoder"] = "both"
-        """Which stacks to specialise (`encoder`, `decoder`: the paper's Ours-Enc and Ours-Dec)."""
+        """Stacks to specialize (`encoder` and `decoder` are Ours-Enc and Ours-Dec in the paper)."""
         released: bool = False
-        """Mask as the released code does: a masked neuron still puts out what its bias gives."""
+        """Whether to mask like the released code: the bias of a masked neuron still produces output."""
         hold_absent: bool = False
-        """Keep an update from moving, by Adam's momentum, neurons that no sentence of it uses."""
+        """Whether to prevent Adam's momentum from changing neurons that no sentence of an update uses."""
         packed: Literal["auto", "always", "never"] = "auto"
-        """Whether batches of one direction (`sampling.homogeneous`) are computed with that direction's neurons only:
-        `auto` where it was measured to be faster."""
+        """When batches of one direction (`sampling.homogeneous`) are computed with smaller matrices that hold that
+        direction's neurons only: `auto` if that was measured to be faster."""
 
     name = "neuron_specialization"
     uses_masks = True
+    artifact = MASKS_FILE
     options: Options
     masks: NeuronMasks
 
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
-        """Specialise the model with the masks that were selected."""
+        """Specialize the model with the selected masks."""
         if resources.masks is None:
             raise NeuronspecError(f"{self.name} needs neuron masks: run record and select first")
+
+        # The order of the masks' tasks must be that of the task numbers in batches.
         masks = self.choose(resources.masks, resources).reorder(resources.tasks).restrict(self.options.stacks)
         self.masks = masks.keep_bias() if self.options.released else masks
         specialize(model, self.masks, packed=self.options.packed)
 
     def watch(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
-        """Hold absent neurons, where that was asked for."""
+        """Hold absent neurons, if the option is set."""
         if self.options.hold_absent:
             hold_absent_neurons(model, optimizer)
 
@@ -57,5 +62,10 @@ class NeuronSpecialization(Method):
         return masks
 
     def save(self, directory: Path) -> None:
-        """Write the masks beside the model, where translation finds them."""
+        """Write the masks next to the model."""
         self.masks.save_pretrained(directory)
+
+    @classmethod
+    def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+        """Specialize a trained model with its masks."""
+        attach_masks(model, NeuronMasks.from_pretrained(directory), unseen, pivot)

@@ -1,4 +1,4 @@
-"""The control: neuron specialization with random neurons, as many as were selected, or a share of each layer."""
+"""The method random_neurons, a control: specialization to random neurons, as many as were selected or a fixed share."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ class RandomNeurons(NeuronSpecialization):
         """Options of random_neurons."""
 
         masked: float | None = Field(default=None, ge=0, le=1)
-        """Share of each layer's neurons to mask (the paper: 0.3); as many as neuron_specialization does where not
-        given."""
+        """Share of each layer's neurons to mask (paper: 0.3); by default as many as neuron_specialization masks."""
 
     name = "random_neurons"
     options: Options
 
     def choose(self, masks: NeuronMasks, resources: Resources) -> NeuronMasks:
-        """Draw random masks, from the run's seed."""
+        """Return random masks, drawn with the seed of the run."""
         if self.options.masked is not None:
-            kept = {layer: round((1 - self.options.masked) * width) for layer, width in masks.widths.items()}
-            sizes = {
-                layer: torch.arange(masks.widths[layer]).lt(count).repeat(len(masks.tasks), 1)
-                for layer, count in kept.items()
-            }
-            masks = NeuronMasks(masks.tasks, sizes, masks.signature | {"rule": f"share {1 - self.options.masked:g}"})
+            masks = _keep_share(masks, 1 - self.options.masked)
         return NeuronMasks.random(masks, seed=resources.seed)
+
+
+def _keep_share(masks: NeuronMasks, share: float) -> NeuronMasks:
+    """Return masks that keep the first neurons of each layer, so many as are a share of its width."""
+    values = {}
+    for layer, width in masks.widths.items():
+        kept = round(share * width)
+        values[layer] = torch.arange(width).lt(kept).repeat(len(masks.tasks), 1)
+    return NeuronMasks(masks.tasks, values, masks.signature | {"rule": f"share {share:g}"})

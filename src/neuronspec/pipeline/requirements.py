@@ -43,8 +43,8 @@ def _check_libraries(run: Run) -> None:
     for metric in run.config.score.metrics:
         METRICS[metric].check()
     for system in run.config.methods:
-        if run.find_method(system).name == "lora":
-            find_library("peft", "this run", "lora")  # not imported: it takes seconds, and a finished run needs none
+        for library, extra in run.find_method(system).requires.items():
+            find_library(library, "this run", extra)  # not imported: it takes seconds, and a finished run needs none
 
 
 def _check_files(config: Config) -> None:
@@ -55,12 +55,11 @@ def _check_files(config: Config) -> None:
 
 
 def _check_engine(run: Run) -> None:
-    if run.config.translate.engine != "ctranslate2":
-        return
+    engine = run.config.translate.engine
     for system in run.config.methods:
-        kind = run.find_method(system)
-        if kind.routes or kind.name == "lass":
-            raise NeuronspecError(f"translate.engine: ctranslate2 cannot translate with {system}; use transformers")
+        able = run.find_method(system).engines
+        if able and engine not in able:
+            raise NeuronspecError(f"translate.engine: {engine} cannot translate with {system}; use {' or '.join(able)}")
 
 
 def check_processes(config: Config, stages: list[Stage]) -> None:

@@ -1,4 +1,4 @@
-"""Tasks for other training loops: a collator that hands the task of every example on to the model."""
+"""A data collator for other training loops, which adds the task of every example to the batch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from neuronspec.neurons.masks import NeuronMasks
 class TaskCollator:
     """Adds `tasks` to the batches of another collator, from a column of the examples.
 
-    For transformers' `Seq2SeqTrainer` and any other loop that passes a batch on to a specialised model. The trainer
-    drops columns that the model's forward does not name: give it `remove_unused_columns=False`.
+    It is for transformers' `Seq2SeqTrainer` and any other loop that passes batches to a specialized model. The trainer
+    drops columns that the model's forward does not name; `remove_unused_columns=False` prevents this.
 
     Args:
-        collator: makes a batch of the examples without that column.
-        masks: the model's; their tasks are numbered in their order.
-        column: the examples' column that names the task.
+        collator: Collator that makes a batch from the examples without that column.
+        masks: Masks of the model; tasks get their numbers from them.
+        column: Name of the column with the task of an example.
 
     Example:
         >>> masks = NeuronMasks.from_dict({"de-en": {"encoder.0": [1, 0]}, "sv-en": {"encoder.0": [0, 1]}})
@@ -40,7 +40,7 @@ class TaskCollator:
         """Return the batch, with `tasks` (batch,) int64.
 
         Raises:
-            NeuronspecError: an example has no such column, or names an unknown task.
+            NeuronspecError: If an example has no such column, or names an unknown task.
         """
         for example in examples:
             if self.column not in example:
@@ -48,6 +48,9 @@ class TaskCollator:
                     f"an example has no column {self.column!r}, only {', '.join(example)}: keep it with "
                     "remove_unused_columns=False"
                 )
-        tasks = torch.tensor([self.masks.task_index(example[self.column]) for example in examples])
-        plain = [{name: value for name, value in example.items() if name != self.column} for example in examples]
-        return {**self.collator(plain), "tasks": tasks}
+
+        tasks = [self.masks.task_index(example[self.column]) for example in examples]
+        plain = []
+        for example in examples:
+            plain.append({name: value for name, value in example.items() if name != self.column})
+        return {**self.collator(plain), "tasks": torch.tensor(tasks)}

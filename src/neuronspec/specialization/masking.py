@@ -1,4 +1,4 @@
-"""Masking a model in place: for every row of a batch, only the neurons of its task (paper, Eq. 4)."""
+"""Masking a model in place: every row of a batch uses only the neurons of its task (paper, Eq. 4)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import match_direction
 from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.architectures import Architecture
 from neuronspec.neurons.layers import FFNLayer, find_architecture, locate_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.positions import Positions
 from neuronspec.specialization.packing import Packed, PackedLayer
-from neuronspec.specialization.routing import DENSE, Router, Rows, find_router, unspecialize
+from neuronspec.specialization.routing import NO_TASK, BatchTasks, TaskRouter, find_router, unspecialize
 
 
 def specialize(
@@ -27,57 +28,84 @@ def specialize(
 ) -> PreTrainedModel:
     """Make a model compute, for every sentence, only the neurons of its task: `FFN(h) = (m * f(h W1 + b1)) W2 + b2`.
 
-    In place and undone by `unspecialize`; no parameter is added, and the state dict keeps its keys. From then on
-    the tasks of a batch are given with it: `model(**inputs, tasks=["de-en", "en-fr"])`,
-    `model.generate(**inputs, tasks=[...])`, or `with task(model, "de-en"):` for all rows. A masked neuron is
-    removed altogether, its bias too, which the released code leaves (docs/paper.md).
+    The model is changed in place, which `unspecialize` undoes. No parameter is added, and the state dict keeps its
+    keys. From then on, the tasks of a batch are given with it: `model(**inputs, tasks=["de-en", "en-fr"])`,
+    `model.generate(**inputs, tasks=[...])`, or `with task(model, "de-en"):` for all rows. A masked neuron is removed
+    completely, including its bias, which the released code keeps (docs/paper.md).
 
     Args:
-        model: one in which `find_ffn_layers` finds FFN blocks.
-        masks: must have this model's layers and widths.
-        packed: whether a batch of one task alone is computed with smaller matrices that hold its neurons only:
-            `always`, `never`, or `auto`: where it was measured to be faster (benchmarks/README.md).
-        released: mask as the released code does, `FFN(h) = f(m * (h W1) + b1) W2 + b2`: a masked neuron still puts
-            out what its bias gives. By default what the masks' signature says (`bias: kept`), else no.
+        model: Model in which `find_ffn_layers` finds FFN blocks.
+        masks: Masks with the layers and widths of the model.
+        packed: When to compute a batch of a single task with smaller matrices that hold its neurons only: `always`,
+            `never`, or `auto`, if that was measured to be faster (benchmarks/README.md).
+        released: Whether to mask like the released code, `FFN(h) = f(m * (h W1) + b1) W2 + b2`: the bias of a masked
+            neuron still produces output. By default this follows the masks' signature (`bias: kept`).
 
     Returns:
         The same model.
 
     Raises:
-        NeuronspecError: the masks do not fit the model; the first difference is named.
+        NeuronspecError: If the masks do not fit the model; the message names the first difference.
     """
     if not isinstance(masks, NeuronMasks):
         raise NeuronspecError(
             f"specialize takes NeuronMasks, not {type(masks).__name__}: from_pretrained, from_counts ..."
         )
+
+    # A model that already has task-specific modules knows where its own layers are.
     base: Any = unwrap_model(model)
     router = find_router(base)
     architecture = getattr(router, "architecture", None) or find_architecture(base)
     layers = locate_layers(base, architecture)
     check_fit(layers, masks)
+
     unspecialize(base)
-    keeps_bias = masks.keeps_bias if released is None else released
-    Specialization(base, architecture, layers, masks, packed, keeps_bias)
+    Specialization(
+        base,
+        masks,
+        architecture=architecture,
+        layers=layers,
+        packed=packed,
+        keeps_bias=masks.keeps_bias if released is None else released,
+    )
     return model
 
 
+def attach_masks(model: PreTrainedModel, masks: NeuronMasks, unseen: Sequence[str] = (), pivot: str = "en") -> None:
+    """Specialize a model with masks, including composed masks for unseen directions.
+
+    Args:
+        model: Model to specialize; changed in place.
+        masks: Masks of the trained tasks.
+        unseen: Directions x-y without masks: each takes the encoder masks of x-pivot and the decoder masks of pivot-y.
+        pivot: Language that the trained tasks have in common.
+
+    Raises:
+        NeuronspecError: If the masks do not fit the model, or an unseen direction cannot be composed of them.
+    """
+    unseen = [task for task in unseen if match_direction(task, masks.tasks) is None]
+    if unseen:
+        masks = NeuronMasks.concatenate([masks, masks.zero_shot(unseen, pivot)])
+    specialize(model, masks)
+
+
 def get_masks(model: nn.Module) -> NeuronMasks | None:
-    """Return the masks of a specialised model, None of any other."""
+    """Return the masks of a specialized model, or None for any other model."""
     specialization = find_specialization(model)
     return specialization.masks if specialization is not None else None
 
 
 def find_specialization(model: nn.Module) -> Specialization | None:
-    """Return the masks of a model and what applies them, None where it has none."""
+    """Return the router that applies the masks of a model; None if it has no masks."""
     router = find_router(model)
     return router if isinstance(router, Specialization) else None
 
 
 def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
-    """Refuse masks that are not of a model.
+    """Refuse masks that do not fit the layers of a model.
 
     Raises:
-        NeuronspecError: layers or widths differ.
+        NeuronspecError: If layers or widths differ.
     """
     widths = {layer.name: layer.width for layer in layers}
     if widths.keys() != masks.widths.keys():
@@ -85,6 +113,7 @@ def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
             f"the masks have the layers {', '.join(masks.layers)}; the model has {', '.join(widths)}: "
             "they belong to another architecture"
         )
+
     for name, width in widths.items():
         if masks.widths[name] != width:
             raise NeuronspecError(
@@ -93,17 +122,27 @@ def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
             )
 
 
-class Specialization(Router):
-    """The masks of a model, and the hooks that bring them together with the tasks of the rows at hand."""
+class Specialization(TaskRouter):
+    """Applies the masks of a model to every row of a batch, according to its task.
+
+    Args:
+        model: Model to change in place.
+        masks: Masks that fit the model.
+        architecture: Description of where the FFN layers of the model are.
+        layers: FFN layers of the model.
+        packed: When to compute a batch of a single task with smaller matrices.
+        keeps_bias: Whether masked neurons keep the output of their bias, as in the released code.
+    """
 
     layers: Sequence[FFNLayer]
 
     def __init__(
         self,
         model: PreTrainedModel,
+        masks: NeuronMasks,
+        *,
         architecture: Architecture,
         layers: Sequence[FFNLayer],
-        masks: NeuronMasks,
         packed: Packed,
         keeps_bias: bool,
     ) -> None:
@@ -114,46 +153,50 @@ class Specialization(Router):
         self.keeps_bias = keeps_bias
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
         self._packed: list[PackedLayer] = []
-        self._hooks: list[RemovableHandle] = []  # on the parts of the layers
+        self._hooks: list[RemovableHandle] = []  # on the modules of the layers
         self._attach(layers)
         self.positions = Positions(layers)
         self.handles += self.positions.attach()
 
     def follow(self) -> None:
-        """Hook what now stands at the places of the matrices, where another library has put something around them.
+        """Hook the modules that have replaced the matrices, if another library has wrapped them.
 
-        PEFT replaces matrices by modules with adapters of their own. The neurons are masked before they enter
-        whatever stands there, so that no adapter sees a masked one.
+        PEFT replaces matrices by modules with adapters of their own. The neurons are masked before they enter such a
+        module, so that no adapter sees a masked neuron.
         """
-        if not self._handed_over(self.layers):
-            return
-        self._detach()
-        self._attach(locate_layers(self.model, self.architecture))
-
-    def _handed_over(self, layers: Sequence[FFNLayer]) -> bool:
-        """Return whether something else stands at the place of a part by now."""
-        return any(getattr(holder, name) is not part for holder, name, part in self._places)
+        replaced = any(getattr(parent, name) is not module for parent, name, module in self._hooked)
+        if replaced:
+            self._detach()
+            self._attach(locate_layers(self.model, self.architecture))
 
     def _attach(self, layers: Sequence[FFNLayer]) -> None:
-        """Hook the parts of the layers."""
+        """Hook the modules of the layers."""
         self.layers = layers
-        self._places = [place for layer in layers for place in _find_places(layer)]
+        self._hooked = [entry for layer in layers for entry in _find_parents(layer)]
         for layer in layers:
-            for part in (layer.entrance, *layer.exits):
-                _clear_copies(part)
+            for module in (layer.entrance, *layer.exits):
+                _clear_copied_hooks(module)
             if self.keeps_bias:
-                for part in layer.exits:
-                    self._hooks.append(part.register_forward_hook(functools.partial(self._keep_bias, layer)))
-                continue
-            packed_layer = PackedLayer(layer, self.masks.layer(layer.name), self.packed, self)
-            packed_layer.attach()
-            self._packed.append(packed_layer)
-            if layer.activation is not None:  # of gated units: the product is 0 where the gate is
-                gate = functools.partial(self._mask_gate, layer, packed_layer)
-                self._hooks.append(layer.activation.register_forward_hook(gate))
+                self._hook_exits(layer)
             else:
-                hook = functools.partial(self._mask_input, layer, packed_layer)
-                self._hooks.append(layer.entrance.register_forward_pre_hook(hook))
+                self._hook_neurons(layer)
+
+    def _hook_exits(self, layer: FFNLayer) -> None:
+        for module in layer.exits:
+            hook = functools.partial(self._keep_bias, layer)
+            self._hooks.append(module.register_forward_hook(hook))
+
+    def _hook_neurons(self, layer: FFNLayer) -> None:
+        packed_layer = PackedLayer(layer, self.masks.layer(layer.name), self.packed, self)
+        packed_layer.attach()
+        self._packed.append(packed_layer)
+
+        if layer.activation is not None:  # a gated unit: its product is 0 if the gate is
+            gate = functools.partial(self._mask_gate, layer, packed_layer)
+            self._hooks.append(layer.activation.register_forward_hook(gate))
+        else:
+            pre_hook = functools.partial(self._mask_input, layer, packed_layer)
+            self._hooks.append(layer.entrance.register_forward_pre_hook(pre_hook))
 
     def _detach(self) -> None:
         for handle in self._hooks:
@@ -164,7 +207,7 @@ class Specialization(Router):
         self._packed.clear()
 
     def remove(self) -> None:
-        """Take the masks off."""
+        """Remove the masks."""
         super().remove()
         self._detach()
 
@@ -173,99 +216,109 @@ class Specialization(Router):
         return self.masks.task_index(task)
 
     def end_generation(self) -> None:
-        """Let the smaller matrices go."""
+        """Clear the smaller matrices that were kept for generation."""
         for layer in self._packed:
             layer.forget()
 
     def snapshot(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
-        """Return what brings the rows at hand, and the shapes of the stacks, back for a while."""
-        return functools.partial(self._restored, self.rows, dict(self.positions.shapes))
+        """Return a context manager function that restores the current tasks, and the shapes of the stacks."""
+        return functools.partial(self._restored, self.batch_tasks, dict(self.positions.shapes))
 
     @contextlib.contextmanager
-    def _restored(self, rows: Rows, shapes: dict[str, tuple[int, int]]) -> Iterator[None]:
+    def _restored(self, tasks: BatchTasks, shapes: dict[str, tuple[int, int]]) -> Iterator[None]:
         self.positions.shapes = dict(shapes)
-        with self.computing(rows):
+        with self.use_tasks(tasks):
             yield
 
     def _mask_input(
         self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, ...]:
-        """Before the second matrix: mask the neurons."""
+        """Before the second matrix: mask its input."""
         return (self._mask(layer, packed, arguments[0]), *arguments[1:])
 
     def _mask_gate(
         self, layer: FFNLayer, packed: PackedLayer, module: nn.Module, arguments: Any, output: torch.Tensor
     ) -> torch.Tensor:
-        """After the gate's activation: mask the neurons."""
+        """After the gate's activation: mask its output."""
         return self._mask(layer, packed, output)
 
     def _mask(self, layer: FFNLayer, packed: PackedLayer, neurons: torch.Tensor) -> torch.Tensor:
         """Multiply the neurons by the masks of their rows."""
-        if packed.active:
-            self.tell()
-            if self.rows.default is None:
-                self._rows_of(layer, neurons)  # refuses tasks that are not one for each row
+        if packed.active:  # the masked ones were left out
+            self.notify()
+            if self.batch_tasks.default is None:
+                self._row_tasks(layer, neurons)  # raises unless there is one task for each row
             return neurons
+
         masks = self._align(layer, neurons)
         return neurons if masks is None else neurons * masks.to(neurons.dtype)
 
     def _keep_bias(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
-        """After a first matrix: leave of a masked neuron its bias alone, as the released code does."""
+        """After a first matrix: reduce the output of masked neurons to their bias, as the released code does."""
         masks = self._align(layer, output)
         if masks is None:
             return output
+
         if output.shape[-1] != layer.width:  # gate and other matrix in one
             masks = torch.cat([masks, masks], dim=-1)
         bias = getattr(module, "bias", None)
         return torch.where(masks, output, output.new_zeros(()) if bias is None else bias)
 
     def _align(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor | None:
-        """Return boolean masks that broadcast with the vectors of a layer; None for all neurons."""
-        self.tell()
-        if self.rows.default == DENSE:
+        """Return boolean masks that broadcast with the vectors of a layer; None if all neurons are used."""
+        self.notify()
+        if self.batch_tasks.default == NO_TASK:
             return None
+
         key = (layer.name, states.device)
         if key not in self._on_device:
             self._on_device[key] = self.masks.layer(layer.name).to(states.device)
         masks = self._on_device[key]  # (tasks, d_ff)
-        if self.rows.default is not None:
-            return masks[self.rows.default]
-        rows = self._rows_of(layer, states)
-        if states.ndim == 3:
-            return masks[rows][None] if layer.time_first else masks[rows][:, None]
-        _, seq = self.positions.shapes[layer.stack]
-        of_tokens = rows.repeat_interleave(seq)  # (batch * seq,)
-        routed = self.positions.tokens(layer, states)
-        return masks[of_tokens if routed is None else of_tokens[routed]]
+        if self.batch_tasks.default is not None:
+            return masks[self.batch_tasks.default]
 
-    def _rows_of(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
+        tasks = self._row_tasks(layer, states)
+        if states.ndim == 3:
+            return masks[tasks][None] if layer.time_first else masks[tasks][:, None]
+
+        # Experts get single tokens, (tokens, d_model).
+        _, seq = self.positions.shapes[layer.stack]
+        token_tasks = tasks.repeat_interleave(seq)  # (batch * seq,)
+        routed = self.positions.tokens(layer, states)
+        return masks[token_tasks if routed is None else token_tasks[routed]]
+
+    def _row_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row of a layer's vectors."""
         batch = states.shape[layer.time_first] if states.ndim == 3 else self.positions.shapes[layer.stack][0]
-        return self.rows_of(batch, layer.stack, states.device)
+        return self.row_tasks(batch, layer.stack, states.device)
 
 
-def _find_places(layer: FFNLayer) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Yield what holds the parts of a layer, their names in it, and the parts."""
-    parts = {id(part) for part in (layer.entrance, *layer.exits)}
-    for holder in layer.block.modules():
-        for name, child in holder.named_children():
-            if id(child) in parts:
-                yield holder, name, child
+def _find_parents(layer: FFNLayer) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Yield the parents of the hooked modules of a layer, the names of the modules in them, and the modules."""
+    hooked = {id(module) for module in (layer.entrance, *layer.exits)}
+    for parent in layer.block.modules():
+        for name, child in parent.named_children():
+            if id(child) in hooked:
+                yield parent, name, child
 
 
-def _clear_copies(part: nn.Module) -> None:
-    """Take off a part what a copy of a specialised matrix has kept of the masks: only its own model knows the tasks.
+def _clear_copied_hooks(copied: nn.Module) -> None:
+    """Remove our hooks from a module that is a copy of a specialized matrix: only its own model knows the tasks.
 
-    PEFT trains copies of whole matrices (`modules_to_save`), hooks and all.
+    PEFT trains copies of whole matrices (`modules_to_save`), which include the hooks.
     """
-    for module in part.modules():
+    for module in copied.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for number in [number for number, hook in hooks.items() if _is_ours(hook)]:
+            ours = [number for number, hook in hooks.items() if _is_ours(hook)]
+            for number in ours:
                 del hooks[number]
         if _is_ours(module.__dict__.get("forward")):
             del module.forward
 
 
 def _is_ours(function: Any) -> bool:
-    of = getattr(function.func, "__self__", None) if isinstance(function, functools.partial) else None
-    return isinstance(of, Specialization | PackedLayer)
+    """Return whether a function is a bound method of a specialization."""
+    if not isinstance(function, functools.partial):
+        return False
+    owner = getattr(function.func, "__self__", None)
+    return isinstance(owner, Specialization | PackedLayer)

@@ -1,4 +1,4 @@
-"""The packed path: a batch of one task is computed with smaller matrices, which hold that task's neurons only."""
+"""The packed path: a batch of a single task is computed with smaller matrices that hold its neurons only."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Packed = Literal["auto", "always", "never"]
 Dense: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Rows(Protocol):
-    """Knows the tasks of the rows that are computed."""
+class TaskSource(Protocol):
+    """Knows the tasks of the current batch."""
 
     @property
-    def one_task(self) -> int | None:
-        """The number of the task that all rows share, where it is known."""
+    def single_task(self) -> int | None:
+        """Number of the task that all rows share; None if it is not known."""
 
     @property
     def generating(self) -> bool:
-        """Whether a model generates: many forwards follow each other, and no weight changes between them."""
+        """Whether a model generates: no weight changes between its many forward passes."""
 
 
-# Where `auto` packs: measured by benchmarks/masking.py. Gathering the neurons costs as much as a few tokens do, so a
-# batch must have enough of them, and enough neurons must be off. On other devices nothing was measured: never.
-_DEVICES = ("cpu",)
-_LEAST_SPARSITY = 0.15
-_LEAST_TOKENS = 128
-_MULTIPLE = 64  # of neurons: widths that are one are multiplied faster
+# When `auto` packs, measured by benchmarks/masking.py. Gathering the neurons costs as much as computing a few tokens,
+# so a batch must have enough tokens, and enough neurons must be off. On devices not measured, `auto` never packs.
+_PACKING_DEVICES = ("cpu",)
+_MIN_SPARSITY = 0.15
+_MIN_TOKENS = 128
+_WIDTH_MULTIPLE = 64  # matrices whose width is a multiple of this are multiplied faster
 
 
 class _Gathered(NamedTuple):
@@ -49,39 +49,41 @@ class PackedLayer:
     """An FFN layer that can compute one task's neurons only.
 
     Args:
-        layer: the layer.
-        masks: (tasks, d_ff) boolean.
-        packed: when to do so.
-        rows: says which task all rows have.
+        layer: Layer to change in place.
+        masks: (tasks, d_ff) boolean masks.
+        packed: When to compute with smaller matrices.
+        task_source: Source of the task that all rows share.
 
     Raises:
-        NeuronspecError: `packed` is none of the three.
+        NeuronspecError: If `packed` is not one of its three values.
     """
 
-    def __init__(self, layer: FFNLayer, masks: torch.Tensor, packed: Packed, rows: Rows) -> None:
+    def __init__(self, layer: FFNLayer, masks: torch.Tensor, packed: Packed, task_source: TaskSource) -> None:
         if packed not in get_args(Packed):
             raise NeuronspecError(f"packed must be auto, always or never, not {packed!r}")
         self.layer = layer
         self.packed = packed
-        self.rows = rows
-        self.active = False  # whether the vectors that now enter the second matrix are packed
+        self.task_source = task_source
+        self.active = False  # whether the current input of the second matrix is packed
         self._kept = [_fill_up(row) for row in masks]
         self._gathered: dict[str, _Gathered] = {}
-        self._wrapped: dict[WeightMatrix, Dense | None] = {}  # -> the forward that another library had put there
+        self._wrapped: dict[
+            WeightMatrix, Dense | None
+        ] = {}  # with the forward method that another library had set, if any
 
     def attach(self) -> None:
-        """Let the matrices of the layer compute with fewer neurons where all rows are known to have one task."""
+        """Replace the forward methods of the layer's matrices, which then pack if all rows have the same task."""
         for number, matrix in enumerate(self.layer.expansions):
-            self._wrap(matrix, functools.partial(self._first, f"first.{number}", matrix, matrix.forward))
+            self._wrap(matrix, functools.partial(self._compute_first, f"first.{number}", matrix, matrix.forward))
         projection = self.layer.projection
-        self._wrap(projection, functools.partial(self._second, projection, projection.forward))
+        self._wrap(projection, functools.partial(self._compute_second, projection, projection.forward))
 
     def _wrap(self, matrix: WeightMatrix, forward: Dense) -> None:
         self._wrapped[matrix] = matrix.__dict__.get("forward")
         matrix.forward = forward  # type: ignore[assignment, method-assign]
 
     def detach(self) -> None:
-        """Undo `attach`; where another library has put a forward on top, ours stays below it and does nothing."""
+        """Undo `attach`; under a forward method of another library, ours stays and does nothing."""
         for matrix, before in self._wrapped.items():
             now = matrix.__dict__.get("forward")
             if isinstance(now, functools.partial) and getattr(now.func, "__self__", None) is self:
@@ -92,57 +94,70 @@ class PackedLayer:
         self.forget()
 
     def forget(self) -> None:
-        """Let the smaller matrices go that were kept while generating."""
+        """Clear the smaller matrices that were kept for generation."""
         self._gathered.clear()
 
-    def _first(self, name: str, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
-        task = self.rows.one_task
+    def _compute_first(self, name: str, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+        task = self.task_source.single_task
         self.active = task is not None and self._pays(task, states)
         if task is None or not self.active:
             return dense(states)
+
         smaller = self._gather(name, matrix, task)
         return functional.linear(states, smaller.weight, smaller.bias)
 
-    def _second(self, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
-        task = self.rows.one_task
+    def _compute_second(self, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
+        task = self.task_source.single_task
         if task is None or not self.active:
             return dense(states)
+
         smaller = self._gather("second", matrix, task)
         return functional.linear(states, smaller.weight, smaller.bias)
 
     def _pays(self, task: int, states: torch.Tensor) -> bool:
-        """Return whether to pack; all first matrices of the layer see states of one shape, so that all say the same."""
-        hooks = len(self.layer.projection._forward_pre_hooks)
-        hooks += len(self.layer.activation._forward_hooks) if self.layer.activation is not None else 0
-        watched = hooks > 1  # someone beside the masks wants to see all neurons
-        if watched or not self._wrapped or not self.layer.plain or self.layer.projection.weight.device != states.device:
+        """Return whether to pack; the answer is the same for all first matrices, whose states have the same shape."""
+        if not self._can_pack(states.device):
             return False
         if self.packed != "auto":
             return self.packed == "always"
-        enough = states.numel() // states.shape[-1] >= _LEAST_TOKENS or self.rows.generating
+
+        enough = states.numel() // states.shape[-1] >= _MIN_TOKENS or self.task_source.generating
         sparsity = 1 - len(self._kept[task][0]) / self.layer.width
-        return states.device.type in _DEVICES and enough and sparsity >= _LEAST_SPARSITY
+        return states.device.type in _PACKING_DEVICES and enough and sparsity >= _MIN_SPARSITY
+
+    def _can_pack(self, device: torch.device) -> bool:
+        layer = self.layer
+        hooks = len(layer.projection._forward_pre_hooks)
+        if layer.activation is not None:
+            hooks += len(layer.activation._forward_hooks)
+        observed = hooks > 1  # a hook other than that of the masks needs all neurons
+        attached = bool(self._wrapped)
+        return attached and not observed and layer.plain and layer.projection.weight.device == device
 
     def _gather(self, name: str, matrix: WeightMatrix, task: int) -> _Gathered:
-        """Return a smaller matrix, which is kept while generating: else the weights may change any time."""
-        kept = self._gathered.get(name)
-        if kept is not None and kept.task == task and self.rows.generating:
-            return kept
-        keep, on = (tensor.to(matrix.weight.device) for tensor in self._kept[task])
-        if name == "second":  # what fills up the width goes no further, nor does a gradient come back to it
-            made = _Gathered(task, take_inputs(matrix, keep) * on.to(matrix.weight.dtype), matrix.bias)
+        """Return a smaller matrix; it is kept during generation, since otherwise the weights can change at any time."""
+        cached = self._gathered.get(name)
+        if cached is not None and cached.task == task and self.task_source.generating:
+            return cached
+
+        keep, own = (tensor.to(matrix.weight.device) for tensor in self._kept[task])
+        if name == "second":
+            # Zero the neurons that only fill up the width: they give no output, and get no gradient.
+            weight = take_inputs(matrix, keep) * own.to(matrix.weight.dtype)
+            gathered = _Gathered(task, weight, matrix.bias)
         else:
-            parts = range(features_out(matrix) // self.layer.width)  # two where gate and other matrix are one
-            every = torch.cat([keep + self.layer.width * part for part in parts])
-            made = _Gathered(task, *take_outputs(matrix, every))
-        if self.rows.generating and not torch.is_grad_enabled():
-            self._gathered[name] = made
-        return made
+            parts = range(features_out(matrix) // self.layer.width)  # two if gate and other matrix are one
+            outputs = torch.cat([keep + self.layer.width * part for part in parts])
+            gathered = _Gathered(task, *take_outputs(matrix, outputs))
+
+        if self.task_source.generating and not torch.is_grad_enabled():
+            self._gathered[name] = gathered
+        return gathered
 
 
 def _fill_up(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the neurons of a mask, filled up with others to a multiple of 64, and which of them are its own."""
-    missing = -int(mask.sum()) % _MULTIPLE
+    """Return the neurons of a mask, filled up with others to a multiple of 64, and a mask of those that are its own."""
+    missing = -int(mask.sum()) % _WIDTH_MULTIPLE
     others = (~mask).nonzero()[:missing, 0]
     keep = torch.cat([mask.nonzero()[:, 0], others]).sort().values
     return keep, mask[keep]

@@ -1,4 +1,4 @@
-"""Pruning: a physically smaller model for one task, with the outputs of the masked one."""
+"""Pruning: a physically smaller model for one task, with the same outputs as the masked one."""
 
 from __future__ import annotations
 
@@ -30,52 +30,65 @@ Widths = Literal["own", "stack"]
 def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widths = "own") -> PreTrainedModel:
     """Return a smaller dense model that computes what the masked one computes for a task.
 
-    The rows of the first FFN matrices and the columns of the second are taken out. Where the masks keep the bias of a
-    masked neuron (`bias: kept`, as in the released code), its constant output goes into the second matrix' bias.
+    The rows of the first FFN matrices and the columns of the second are removed. If the masks keep the bias of a masked
+    neuron (`bias: kept`, as in the released code), its constant output is added to the bias of the second matrix.
 
     Args:
-        model: stays as it is; specialised or not.
-        masks: with masks for `task`.
-        task: whose neurons stay.
-        widths: `own`: every layer as narrow as its mask. A transformers configuration has one width for all layers of
-            a stack, so that such a model, once saved, is loaded with `neuronspec.load_model` (its configuration holds
-            the shapes as `ffn_shapes`), not with plain transformers, unless its layers happen to be equally wide.
-            `stack`: every layer as wide as the widest of those that share a configuration key, filled up with neurons
-            of zeros: a plain transformers model in every respect.
+        model: Model to prune, specialized or not; it is not changed.
+        masks: Masks that include `task`.
+        task: Task whose neurons remain.
+        widths: `own`: every layer is as narrow as its mask. A transformers configuration has one width for all layers
+            of a stack. Unless the layers happen to be equally wide, such a model, once saved, must therefore be loaded
+            with `neuronspec.load_model` (its configuration holds the shapes as `ffn_shapes`), not with plain
+            transformers. `stack`: every layer is as wide as the widest one of those that share a configuration key,
+            filled up with neurons of zeros: a plain transformers model in every respect.
 
     Returns:
-        A model of the same class, not specialised.
+        Model of the same class, not specialized.
 
     Raises:
-        NeuronspecError: the masks do not fit, or `widths="stack"` for an architecture without such a key.
+        NeuronspecError: If the masks do not fit, the matrices are quantized, or with `widths="stack"` if the
+            architecture has no such key.
     """
     refuse_wrapped(model, "cannot prune")
     layers = find_ffn_layers(model)
     check_fit(layers, masks)
-    if cut := [layer.name for layer in layers if not layer.plain]:
-        raise NeuronspecError(f"cannot prune {cut[0]}: its matrices are quantized; load the model without quantization")
+    for layer in layers:
+        if not layer.plain:
+            raise NeuronspecError(
+                f"cannot prune {layer.name}: its matrices are quantized; load the model without quantization"
+            )
+
+    # What remains of each layer, and what its masked neurons still add.
     row = masks.task_index(task)
-    constants = _constants(model, masks, task) if masks.keeps_bias else {}
-    pruned = unspecialize(copy.deepcopy(model))
     kept = {layer.name: masks.layer(layer.name)[row].nonzero()[:, 0] for layer in layers}
-    wide = _shared_widths(model, layers, {name: len(keep) for name, keep in kept.items()}, widths)
+    constants = _measure_constants(model, masks, task) if masks.keeps_bias else {}
+    pruned = unspecialize(copy.deepcopy(model))
+    new_widths = _choose_widths(model, layers, {name: len(neurons) for name, neurons in kept.items()}, widths)
+
+    # The copy becomes the smaller model.
     for layer in find_ffn_layers(pruned):
-        _narrow(layer, kept[layer.name].to(pruned.device), wide[layer.name], constants.get(layer.name))
-    _write_widths(pruned, wide)
+        neurons = kept[layer.name].to(pruned.device)
+        _narrow(layer, neurons, width=new_widths[layer.name], constant=constants.get(layer.name))
+    _write_widths(pruned, new_widths)
     return pruned
 
 
-def _narrow(layer: FFNLayer, keep: torch.Tensor, width: int, constant: torch.Tensor | None) -> None:
-    """Leave the neurons `keep` in a layer, filled up with zeros to `width`."""
+def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.Tensor | None) -> None:
+    """Keep the neurons `keep` of a layer, filled up with zeros to `width`; add `constant` to its output."""
     missing = width - len(keep)
     for matrix in layer.expansions:
-        pieces, biases = [], []
-        for part in range(features_out(matrix) // layer.width):  # two where gate and other matrix are one
+        weights, biases = [], []
+        for part in range(features_out(matrix) // layer.width):  # two if gate and other matrix are one
             weight, bias = take_outputs(matrix, keep + layer.width * part)
-            pieces += [weight, weight.new_zeros(missing, weight.shape[1])]
-            biases += [] if bias is None else [bias, bias.new_zeros(missing)]
-        set_parameters(matrix, torch.cat(pieces), torch.cat(biases) if biases else None)
+            weights += [weight, weight.new_zeros(missing, weight.shape[1])]
+            if bias is not None:
+                biases += [bias, bias.new_zeros(missing)]
+        set_parameters(matrix, torch.cat(weights), torch.cat(biases) if biases else None)
+
+    # Neurons of zeros in both matrices add nothing, whatever the activation function.
     weight = take_inputs(layer.projection, keep)
+    padded = torch.cat([weight, weight.new_zeros(len(weight), missing)], dim=1)
     bias = layer.projection.bias
     if constant is not None and constant.any():
         if bias is None:
@@ -83,43 +96,48 @@ def _narrow(layer: FFNLayer, keep: torch.Tensor, width: int, constant: torch.Ten
                 f"the second matrix of {layer.name} has no bias to take up the masked neurons' output"
             )
         bias = bias + constant
-    set_parameters(layer.projection, torch.cat([weight, weight.new_zeros(len(weight), missing)], dim=1), bias)
+    set_parameters(layer.projection, padded, bias)
 
 
 @torch.no_grad()
-def _constants(model: PreTrainedModel, masks: NeuronMasks, name: str) -> dict[str, torch.Tensor]:
-    """Return for each layer the (d_model,) output of its masked neurons, which their biases alone give.
+def _measure_constants(model: PreTrainedModel, masks: NeuronMasks, name: str) -> dict[str, torch.Tensor]:
+    """Return for each layer the (d_model,) output of its masked neurons, which depends on their biases only.
 
-    It is read off a forward of one token: no need to know the activation function.
+    It is measured in a forward pass of one token, so that the activation function need not be known.
     """
     probe = specialize(unspecialize(copy.deepcopy(model)), masks, released=True).eval()
-    found: dict[str, torch.Tensor] = {}
+    constants: dict[str, torch.Tensor] = {}
 
-    def read(layer: FFNLayer, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+    def measure(layer: FFNLayer, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         off = (~masks.mask(name, layer.name)).nonzero()[:, 0].to(model.device)
-        vector = arguments[0].reshape(-1, layer.width)[0]
-        found[layer.name] = take_inputs(layer.projection, off) @ vector[off]
+        neurons = arguments[0].reshape(-1, layer.width)[0]
+        constants[layer.name] = take_inputs(layer.projection, off) @ neurons[off]
 
     for layer in find_ffn_layers(probe):
-        layer.projection.register_forward_pre_hook(functools.partial(read, layer))
+        layer.projection.register_forward_pre_hook(functools.partial(measure, layer))
     ids = torch.full((1, 1), 0, device=model.device)
+    inputs = {"input_ids": ids, "decoder_input_ids": ids} if model.config.is_encoder_decoder else {"input_ids": ids}
     with task(probe, name):
-        probe(input_ids=ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}), use_cache=False)
-    missing = [layer.name for layer in find_ffn_layers(model) if layer.name not in found]
-    if missing:
-        raise NeuronspecError(f"cannot fold the biases of experts into {missing[0]}: prune masks that mask the bias")
-    return found
+        probe(**inputs, use_cache=False)
+
+    for layer in find_ffn_layers(model):
+        if layer.name not in constants:
+            raise NeuronspecError(
+                f"cannot fold the biases of experts into {layer.name}: prune masks that mask the bias"
+            )
+    return constants
 
 
-def _shared_widths(
+def _choose_widths(
     model: PreTrainedModel, layers: list[FFNLayer], own: dict[str, int], widths: Widths
 ) -> dict[str, int]:
-    """Return the width that every layer gets."""
+    """Return the new width of every layer."""
     if widths not in get_args(Widths):
         raise NeuronspecError(f"widths must be own or stack, not {widths!r}")
     if widths == "own":
-        return {name: max(width, 1) for name, width in own.items()}  # not every module can be without features
-    keys = _width_keys(model)
+        return {name: max(width, 1) for name, width in own.items()}  # not every module works without features
+
+    keys = _find_width_keys(model)
     if not keys:
         raise NeuronspecError(
             f"no key for d_ff is known in a {model.config.model_type!r} configuration: prune with widths='own', and "
@@ -127,21 +145,24 @@ def _shared_widths(
         )
     widest: dict[str, int] = {}
     for layer in layers:
-        widest[keys[layer.stack]] = max(widest.get(keys[layer.stack], 1), own[layer.name])
+        key = keys[layer.stack]
+        widest[key] = max(widest.get(key, 1), own[layer.name])
     return {layer.name: widest[keys[layer.stack]] for layer in layers}
 
 
-def _write_widths(model: PreTrainedModel, wide: dict[str, int]) -> None:
-    """Say the new widths in the configuration: under its own keys where they can, else as the matrices' shapes."""
-    keys, layers, config = _width_keys(model), find_ffn_layers(model), model.config
-    by_key: dict[str, set[int]] = {}
+def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
+    """Write new widths to the configuration: under its own keys if possible, otherwise as shapes of the matrices."""
+    keys, layers, config = _find_width_keys(model), find_ffn_layers(model), model.config
+    widths_by_key: dict[str, set[int]] = {}
     for layer in layers:
-        by_key.setdefault(keys.get(layer.stack, ""), set()).add(wide[layer.name])
+        widths_by_key.setdefault(keys.get(layer.stack, ""), set()).add(widths[layer.name])
+
     config.__dict__.pop(SHAPES, None)
-    if "" not in by_key and all(len(values) == 1 for values in by_key.values()):
-        for key, values in by_key.items():
+    if "" not in widths_by_key and all(len(values) == 1 for values in widths_by_key.values()):
+        for key, values in widths_by_key.items():
             setattr(config, key, values.pop())
         return
+
     matrices = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
     shapes = {name: list(module.weight.shape) for name, module in model.named_modules() if module in matrices}
     setattr(config, SHAPES, shapes)
@@ -151,6 +172,7 @@ def _write_widths(model: PreTrainedModel, wide: dict[str, int]) -> None:
     )
 
 
-def _width_keys(model: PreTrainedModel) -> Mapping[Stack, str]:
+def _find_width_keys(model: PreTrainedModel) -> Mapping[Stack, str]:
+    """Return the configuration key of d_ff in each stack; empty if the architecture has none."""
     model_type = model.config.model_type
     return ARCHITECTURES[model_type].width_keys if model_type in ARCHITECTURES else {}

@@ -1,4 +1,4 @@
-"""Which task each row has: told with every forward, and known to the parts of a model that differ from task to task."""
+"""Keeping track of the task of every row of a batch, for the task-specific modules of a model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from neuronspec.languages import match_direction
 from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.neurons.masks import SPECIALIZATION
+from neuronspec.specialization.recomputation import attach_checkpointing, detach_checkpointing
 
 Tasks = torch.Tensor | Sequence[str]
-DENSE = -1  # in place of a task's number: without any task's parts
+NO_TASK = -1  # instead of a task's number: no task-specific module is used
+_EXPECTED_TASKS = "tasks must be a list of names, or a tensor of numbers, one for each row"
 
 
-class Rows(NamedTuple):
-    """Whose rows are computed.
+class BatchTasks(NamedTuple):
+    """The tasks of the rows of a batch.
 
     Args:
-        numbers: (batch,) task numbers; None where they are not known.
-        single: the one task of all rows, where that is known without waiting for a device.
-        default: the task of all rows inside `task`, or `DENSE` inside `dense`; None outside of both.
+        numbers: (batch,) task numbers; None if they are not known.
+        single: Number of the task that all rows share, if that is known without waiting for a device.
+        default: Number of the task of all rows inside `task`, or `NO_TASK` inside `dense`; None outside of both.
     """
 
     numbers: torch.Tensor | None = None
@@ -36,52 +38,53 @@ class Rows(NamedTuple):
     default: int | None = None
 
 
-class Router:
-    """Takes the tasks of a model's forwards, so that its parts can ask for them; the base of what is task-specific.
+class TaskRouter:
+    """Keeps track of the task of every row of a batch for the task-specific modules of a model.
 
-    A subclass hooks the modules whose work depends on the task, and asks `rows_of` there. A model has one router.
+    The base class of everything that makes a model depend on tasks: a subclass hooks the modules whose work depends on
+    the task, and calls `row_tasks` there. A model has at most one router.
 
     Args:
-        model: changed in place: its forward and `generate` take `tasks`.
-        tasks: that rows may have; numbers in batches count them.
+        model: Model to change in place: its forward and `generate` take an argument `tasks`.
+        tasks: Names of all tasks that rows can have; the task numbers in batches are their positions.
     """
 
-    layers: Sequence[FFNLayer] | None = None  # of a model in which a search would run into the router's parts
+    layers: Sequence[FFNLayer] | None = None  # set if a search for the FFN layers would find the router's own modules
 
     def __init__(self, model: PreTrainedModel, tasks: Sequence[str]) -> None:
         unspecialize(model)
         self.model = model
         self.tasks = tuple(tasks)
-        self.rows = Rows()
+        self.batch_tasks = BatchTasks()
         self.generating = False
-        self.assigned = False  # whether the tasks of the next forward were given before it
-        # Called with the tasks of every forward that a gradient may come from; None: without any task's parts.
+        self.assigned = False  # whether the tasks of the next forward pass were given before it
+        # Functions that are called with the tasks of every forward pass with gradients; None if it uses no tasks.
         self.listeners: list[Callable[[torch.Tensor | int | None], None]] = []
         self.handles: list[RemovableHandle] = [
             model.register_forward_pre_hook(self._take_tasks, with_kwargs=True),
-            model.register_forward_hook(self._forget, always_call=True),
+            model.register_forward_hook(self._forget_tasks, always_call=True),
         ]
-        if model.base_model is not model:  # it may be called by itself
+        if model.base_model is not model:  # it can be called directly
             self.handles.append(model.base_model.register_forward_pre_hook(self._take_tasks, with_kwargs=True))
         model.generate = self.generate
         setattr(model, SPECIALIZATION, self)
 
     def follow(self) -> None:
-        """Look again where the parts are that are hooked: another library may have put something around them."""
+        """Find the hooked modules again, in case another library has wrapped them."""
 
     def remove(self) -> None:
-        """Take everything off the model again."""
+        """Remove everything that was added to the model."""
         for handle in self.handles:
             handle.remove()
-        _KeepRows.detach(self.model)
-        del self.model.generate  # the instance's; the class's is back
+        detach_checkpointing(self.model)
+        del self.model.generate  # removes the instance's method; that of the class remains
         delattr(self.model, SPECIALIZATION)
 
     def task_index(self, task: str) -> int:
-        """Return the number of a task: `deu_Latn-eng_Latn` finds `de-en`.
+        """Return the number of a task, in any spelling: `deu_Latn-eng_Latn` finds `de-en`.
 
         Raises:
-            NeuronspecError: there is no such task; the known ones are named.
+            NeuronspecError: If there is no such task; the message lists the known ones.
         """
         found = match_direction(task, self.tasks)
         if found is None:
@@ -92,119 +95,129 @@ class Router:
         return self.tasks.index(found)
 
     def generate(self, *arguments: Any, tasks: Tasks | None = None, **options: Any) -> Any:
-        """The model's `generate`, with `tasks`: the task of every row."""
-        with self._rows_for_generation(tasks):
+        """Run the model's `generate`; `tasks` are the tasks of all rows."""
+        with self._generation(tasks):
             return type(self.model).generate(self.model, *arguments, **options)
 
     @property
-    def one_task(self) -> int | None:
-        """The number of the task that all rows share, where it is known; None also inside `dense`."""
-        if self.rows.default is not None:
-            return None if self.rows.default == DENSE else self.rows.default
-        return self.rows.single
+    def single_task(self) -> int | None:
+        """Number of the task that all rows share; None if it is not known, and inside `dense`."""
+        if self.batch_tasks.default is None:
+            return self.batch_tasks.single
+        return None if self.batch_tasks.default == NO_TASK else self.batch_tasks.default
 
-    def set_rows(self, tasks: Tasks | None) -> None:
-        """Set the tasks of the rows that are computed next; None: not known."""
-        default = self.rows.default
-        known = tasks if default != DENSE else None  # whatever they are, they are not asked for
-        self.rows = Rows(default=default) if known is None else self._read(known, default)
-        _KeepRows.attach(self)
+    def set_tasks(self, tasks: Tasks | None) -> None:
+        """Set the tasks of the next rows; None if they are not known."""
+        default = self.batch_tasks.default
+        if tasks is None or default == NO_TASK:
+            self.batch_tasks = BatchTasks(default=default)
+        else:
+            self.batch_tasks = self._read_tasks(tasks, default)
+        attach_checkpointing(self.model, self.snapshot)
 
     @contextlib.contextmanager
-    def computing(self, rows: Rows) -> Iterator[None]:
-        """Let other rows be at hand for a while."""
-        before, self.rows = self.rows, rows
+    def use_tasks(self, tasks: BatchTasks) -> Iterator[None]:
+        """Use other tasks inside a `with` statement."""
+        before, self.batch_tasks = self.batch_tasks, tasks
         try:
             yield
         finally:
-            self.rows = before
+            self.batch_tasks = before
 
-    def rows_of(self, batch: int, stack: str, device: torch.device) -> torch.Tensor:
-        """Return the task number of every row that a stack computes: in decoding there is a row for every beam.
+    def row_tasks(self, batch: int, stack: str, device: torch.device) -> torch.Tensor:
+        """Return the task number of every row in a stack; beam search has a row for each beam.
 
         Args:
-            batch: the rows that are computed.
+            batch: Number of rows.
             stack: `encoder` or `decoder`.
-            device: where the numbers are needed.
+            device: Device for the result.
 
         Returns:
             (batch,) int64.
 
         Raises:
-            NeuronspecError: the tasks are not known, or not one for each row.
+            NeuronspecError: If the tasks are not known, or there is not exactly one for each row.
         """
-        if self.rows.default is not None:
-            return torch.full((batch,), self.rows.default, device=device)
-        if self.rows.numbers is None:
+        if self.batch_tasks.default is not None:
+            return torch.full((batch,), self.batch_tasks.default, device=device)
+        if self.batch_tasks.numbers is None:
             raise NeuronspecError(
-                "this model is specialised and needs to know the task of every row: pass tasks=[...], "
+                "this model is specialized and needs to know the task of every row: pass tasks=[...], "
                 "or use neuronspec.task(model, name), or neuronspec.dense(model) for no masks"
             )
-        rows = self.rows.numbers.to(device)
-        beams = batch // max(1, len(rows))
-        most = batch if self.generating and stack == "decoder" else 1  # only decoding repeats rows
-        if beams * len(rows) != batch or beams > most:
-            raise NeuronspecError(f"{len(rows)} tasks were given for {batch} rows: expected one for each row")
-        return rows.repeat_interleave(beams)
 
-    def tell(self) -> None:
-        """Tell the listeners of the rows that are computed, where a gradient may come from it."""
+        tasks = self.batch_tasks.numbers.to(device)
+        beams = batch // max(1, len(tasks))
+        max_beams = batch if self.generating and stack == "decoder" else 1  # only decoding repeats rows
+        if beams * len(tasks) != batch or beams > max_beams:
+            raise NeuronspecError(f"{len(tasks)} tasks were given for {batch} rows: expected one for each row")
+        return tasks.repeat_interleave(beams)
+
+    def notify(self) -> None:
+        """Notify listeners of the tasks of this forward pass, if gradients are enabled."""
         if not self.listeners or not torch.is_grad_enabled():
             return
-        default = self.rows.default
-        tasks = self.rows.numbers if default is None else default if default != DENSE else None
+
+        default = self.batch_tasks.default
+        tasks: torch.Tensor | int | None = self.batch_tasks.numbers if default is None else default
+        if default == NO_TASK:
+            tasks = None
         for listener in self.listeners:
             listener(tasks)
 
     def snapshot(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
-        """Return what brings the rows at hand back for a while, to compute a layer once more for its gradient."""
-        return functools.partial(self.computing, self.rows)
+        """Return a context manager function that restores the current tasks, to compute a layer again."""
+        return functools.partial(self.use_tasks, self.batch_tasks)
 
     def end_generation(self) -> None:
-        """Let go of what was kept while generating."""
+        """Clear the cache kept for generation."""
 
-    def _read(self, tasks: Tasks, default: int | None) -> Rows:
-        expected = "tasks must be a list of names, or a tensor of numbers, one for each row"
+    def _read_tasks(self, tasks: Tasks, default: int | None) -> BatchTasks:
+        """Return given tasks as numbers, and refuse what is not a task for each row."""
         if isinstance(tasks, torch.Tensor):
             if tasks.ndim != 1 or tasks.is_floating_point() or tasks.dtype == torch.bool:
-                raise NeuronspecError(f"{expected}: found {tasks.dtype} of shape {tuple(tasks.shape)}")
-            if tasks.device.type != "cpu":
-                return Rows(tasks, None, default)
+                raise NeuronspecError(f"{_EXPECTED_TASKS}: found {tasks.dtype} of shape {tuple(tasks.shape)}")
+            if tasks.device.type != "cpu":  # reading them would wait for the device
+                return BatchTasks(numbers=tasks, default=default)
             numbers = tasks.tolist()
-            last = len(self.tasks) - 1
-            if any(not 0 <= number <= last for number in numbers):
-                raise NeuronspecError(f"task numbers must be from 0 to {last}: found {numbers}")
-        elif isinstance(tasks, str) or not (
-            isinstance(tasks, Sequence) and all(isinstance(name, str) for name in tasks)
-        ):
-            raise NeuronspecError(f"{expected}: found {tasks!r}")
+            self._check_numbers(numbers)
         else:
+            is_list = isinstance(tasks, Sequence) and not isinstance(tasks, str)
+            if not is_list or not all(isinstance(name, str) for name in tasks):
+                raise NeuronspecError(f"{_EXPECTED_TASKS}: found {tasks!r}")
             numbers = [self.task_index(name) for name in tasks]
             tasks = torch.tensor(numbers)
+
         if default is not None and set(numbers) != {default}:
             raise NeuronspecError(
                 "other tasks were given inside neuronspec.task(...), which gives them already: leave one out"
             )
-        return Rows(tasks, numbers[0] if len(set(numbers)) == 1 else None, default)
+        single = numbers[0] if len(set(numbers)) == 1 else None
+        return BatchTasks(numbers=tasks, single=single, default=default)
 
-    def _take_tasks(self, part: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Before each forward of the model, or of it without its head: take `tasks` out of its arguments."""
+    def _check_numbers(self, numbers: Sequence[int]) -> None:
+        last = len(self.tasks) - 1
+        if any(not 0 <= number <= last for number in numbers):
+            raise NeuronspecError(f"task numbers must be from 0 to {last}: found {numbers}")
+
+    def _take_tasks(self, module: nn.Module, arguments: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before each forward pass of the model, or of its base model: take `tasks` out of the arguments."""
         self.follow()
         tasks = options.pop("tasks", None)
-        if tasks is not None or (part is self.model and not self.generating and not self.assigned):
-            self.set_rows(tasks)
+        if tasks is not None or (module is self.model and not self.generating and not self.assigned):
+            self.set_tasks(tasks)
         self.assigned = False
         return arguments, options
 
-    def _forget(self, model: nn.Module, arguments: Any, output: Any) -> None:
-        """After each forward of the whole model: its tasks are not those of the next."""
+    def _forget_tasks(self, model: nn.Module, arguments: Any, output: Any) -> None:
+        """After each forward pass of the whole model: the next one has other tasks."""
         if not self.generating:
-            self.rows = Rows(default=self.rows.default)
+            self.batch_tasks = BatchTasks(default=self.batch_tasks.default)
 
     @contextlib.contextmanager
-    def _rows_for_generation(self, tasks: Tasks | None) -> Iterator[None]:
-        with self.computing(self.rows):
-            self.set_rows(tasks)
+    def _generation(self, tasks: Tasks | None) -> Iterator[None]:
+        with self.use_tasks(self.batch_tasks):
+            self.set_tasks(tasks)
             self.generating = True
             try:
                 yield
@@ -213,47 +226,16 @@ class Router:
                 self.end_generation()
 
 
-class _KeepRows:
-    """Gradient checkpointing that computes a layer again for the rows of its forward, whichever are at hand by then."""
-
-    def __init__(self, router: Router, checkpoint: Callable[..., Any]) -> None:
-        self.router = router
-        self.checkpoint = checkpoint
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return self.checkpoint(functools.partial(self._run, self.router.snapshot(), function), *arguments, **options)
-
-    def _run(
-        self,
-        rows: Callable[[], contextlib.AbstractContextManager[None]],
-        function: Callable[..., Any],
-        *arguments: Any,
-        **options: Any,
-    ) -> Any:
-        with rows():
-            return function(*arguments, **options)
-
-    @classmethod
-    def attach(cls, router: Router) -> None:
-        for module in router.model.modules():
-            checkpoint = module.__dict__.get("_gradient_checkpointing_func")
-            if checkpoint is not None and not isinstance(checkpoint, cls):
-                module._gradient_checkpointing_func = cls(router, checkpoint)
-
-    @classmethod
-    def detach(cls, model: nn.Module) -> None:
-        for module in model.modules():
-            if isinstance(checkpoint := module.__dict__.get("_gradient_checkpointing_func"), cls):
-                module._gradient_checkpointing_func = checkpoint.checkpoint  # type: ignore[assignment]
-
-
-def find_router(model: nn.Module) -> Router | None:
-    """Return what knows the tasks of a model's rows, None where nothing in it depends on them."""
+def find_router(model: nn.Module) -> TaskRouter | None:
+    """Return the router of a model; None if nothing in the model depends on tasks."""
     return getattr(unwrap_model(model), SPECIALIZATION, None)
 
 
 def unspecialize(model: PreTrainedModel) -> PreTrainedModel:
-    """Take off a model what depends on tasks: masks, adapters; nothing to do for one that is not specialised."""
+    """Remove everything task-specific from a model, such as masks or adapters, and return the model.
+
+    A model that is not specialized stays as it is.
+    """
     router = find_router(model)
     if router is not None:
         router.remove()
@@ -264,36 +246,47 @@ def assign_tasks(model: nn.Module, tasks: Tasks) -> None:
     """Set the task of every row of the next forward pass, of the model or of its parts one by one.
 
     Args:
-        model: nothing happens where it is not specialised.
-        tasks: (batch,) names, or numbers into its tasks.
+        model: Model; if it is not specialized, nothing happens.
+        tasks: (batch,) names, or numbers into the model's tasks.
     """
     router = find_router(model)
     if router is not None:
-        router.set_rows(tasks)
+        router.set_tasks(tasks)
         router.assigned = True
 
 
 @contextlib.contextmanager
 def task(model: PreTrainedModel, name: str) -> Iterator[PreTrainedModel]:
-    """Let every row be of one task.
+    """Use one task for every row, inside a `with` statement.
+
+    Args:
+        model: Specialized model.
+        name: Name of the task.
+
+    Raises:
+        NeuronspecError: If the model is not specialized, or has no such task.
 
     Example:
         `with task(model, "de-en"): model.generate(**inputs)`
     """
-    router = _require(model)
-    with router.computing(Rows(default=router.task_index(name))):
+    router = _require_router(model)
+    with router.use_tasks(BatchTasks(default=router.task_index(name))):
         yield model
 
 
 @contextlib.contextmanager
 def dense(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """Switch off for a while what depends on tasks: the masks, the adapters."""
-    with _require(model).computing(Rows(default=DENSE)):
+    """Switch off masks, adapters and everything else task-specific, inside a `with` statement.
+
+    Raises:
+        NeuronspecError: If the model is not specialized.
+    """
+    with _require_router(model).use_tasks(BatchTasks(default=NO_TASK)):
         yield model
 
 
-def _require(model: PreTrainedModel) -> Router:
+def _require_router(model: PreTrainedModel) -> TaskRouter:
     router = find_router(model)
     if router is None:
-        raise NeuronspecError("this model is not specialised: call neuronspec.specialize(model, masks) first")
+        raise NeuronspecError("this model is not specialized: call neuronspec.specialize(model, masks) first")
     return router

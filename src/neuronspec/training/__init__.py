@@ -1,1 +1,5 @@
-"""Training: one loop for every method, its schedule, its checkpoints."""
+"""Training: one loop for all methods, its schedule and its checkpoints."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

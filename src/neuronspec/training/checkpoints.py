@@ -1,4 +1,4 @@
-"""Checkpoints: model directories with the state of training beside, published whole (promises R1, R3)."""
+"""Checkpoints: model directories that include the training state, published atomically (promises R1, R3)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
 from neuronspec.models.nonfinite import find_nonfinite
 
-STATE = "training_state"
+STATE_DIRECTORY = "training_state"
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a directory of their own.
+    """The checkpoints of one training.
 
-    Each is an ordinary model directory, with the optimiser's moments (`training_state/optimizer.safetensors`), the
-    place in the data and the best loss so far (`training_state/state.json`), and the SHA-256 of every file
+    Each is an ordinary model directory, with the optimizer's moments (`training_state/optimizer.safetensors`), the
+    position in the data and the best loss so far (`training_state/state.json`), and the SHA-256 of every file
     (`training_state/manifest.json`).
 
     Args:
-        directory: where they are.
-        keep: how many of the newest stay.
+        directory: Directory of the checkpoints.
+        keep: Number of the newest checkpoints to keep.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
@@ -46,59 +46,62 @@ class Checkpoints:
         optimizer: dict[str, torch.Tensor],
         state: dict[str, Any],
     ) -> None:
-        """Publish a checkpoint, then remove the ones that are neither new nor the best.
+        """Publish a checkpoint, then remove those that are neither among the newest nor the best.
 
-        Weights and moments must be finite: a checkpoint without meaning would displace one that has some.
+        Weights and moments must be finite: a useless checkpoint would replace a good one.
 
         Args:
-            update: updates done.
-            write_model: writes the model's files into a directory.
-            optimizer: named tensors, from `optimizer_tensors`.
-            state: JSON values; `best_update` names the best checkpoint.
+            update: Number of updates made.
+            write_model: Function that writes the model's files into a directory.
+            optimizer: Named tensors from `optimizer_tensors`.
+            state: JSON values; `best_update` is the update of the best checkpoint.
         """
-        # (1) everything into a directory that no reader looks at
+        # (1) Write everything into a directory that no reader looks at.
         with publish(self.path(update)) as temporary:
-            (temporary / STATE).mkdir(parents=True)
+            (temporary / STATE_DIRECTORY).mkdir(parents=True)
             write_model(temporary)
-            write_tensors(temporary / STATE / "optimizer.safetensors", optimizer)
-            write_json(temporary / STATE / "state.json", state)
-            # (2) the hashes of all of it, then flush and rename
+            write_tensors(temporary / STATE_DIRECTORY / "optimizer.safetensors", optimizer)
+            write_json(temporary / STATE_DIRECTORY / "state.json", state)
+
+            # (2) Write the hashes of all files; then the directory is flushed and renamed.
             files = sorted(file for file in temporary.rglob("*") if file.is_file())
             manifest = {file.relative_to(temporary).as_posix(): hash_path(file) for file in files}
-            write_json(temporary / STATE / "manifest.json", manifest)
-        # (3) only now can others go: old ones, damaged ones of a lost run, and what a killed run left half-written
-        kept = {state["best_update"], *[number for number in self._updates() if number <= update][: self.keep]}
+            write_json(temporary / STATE_DIRECTORY / "manifest.json", manifest)
+
+        # (3) Only now remove others: old ones, damaged ones of a lost run, and half-written ones of a killed run.
+        newest = [number for number in self._updates() if number <= update][: self.keep]
+        kept = {state["best_update"], *newest}
         for other in set(self._updates()) - kept:
             shutil.rmtree(self.path(other))
         for left in self.directory.glob(".checkpoint-*"):
             shutil.rmtree(left)
 
     def verify(self, update: int) -> Path:
-        """Return the directory of a checkpoint that is whole.
+        """Return the directory of a checkpoint, which must be complete.
 
         Raises:
-            NeuronspecError: it is missing or damaged, or holds numbers that are not finite.
+            NeuronspecError: If it is missing or damaged, or holds numbers that are not finite.
         """
         path = self.path(update)
-        if problem := _damage(path) or _poison(path):
+        if problem := _find_damage(path) or _find_nonfinite_file(path):
             raise NeuronspecError(f"the checkpoint {path} is {problem}: delete {self.directory}, train again")
         return path
 
     def newest(self, report: Callable[[str], None]) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Return the newest whole checkpoint: its directory, the optimiser's tensors, and its state.
+        """Return the newest usable checkpoint: its directory, the optimizer's tensors, and its state.
 
         Args:
-            report: function that is called with a sentence about each checkpoint that is passed over: it is damaged, or
-                its weights or moments are not finite.
+            report: Function that is called with a sentence about each skipped checkpoint, which is damaged or has
+                weights or moments that are not finite.
         """
         for update in self._updates():
             path = self.path(update)
-            problem = _damage(path) or _poison(path)
+            problem = _find_damage(path) or _find_nonfinite_file(path)
             if problem is None:
                 return (
                     path,
-                    read_tensors(path / STATE / "optimizer.safetensors")[0],
-                    read_json(path / STATE / "state.json"),
+                    read_tensors(path / STATE_DIRECTORY / "optimizer.safetensors")[0],
+                    read_json(path / STATE_DIRECTORY / "state.json"),
                 )
             report(f"the checkpoint {path} is {problem}; trying the one before it")
         return None
@@ -111,35 +114,40 @@ class Checkpoints:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str]) -> dict[str, torch.Tensor]:
-    """Return the optimiser's state as tensors named `moment.parameter`."""
-    return {
-        f"{key}.{names[parameter]}": value.detach().cpu().contiguous()
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
+    """Return the optimizer's state as tensors named `moment.parameter`."""
+    tensors = {}
+    for parameter, state in optimizer.state.items():
+        for moment, value in state.items():
+            tensors[f"{moment}.{names[parameter]}"] = value.detach().cpu().contiguous()
+    return tensors
 
 
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: dict[torch.Tensor, str], tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Put tensors from `optimizer_tensors` back.
+    """Load tensors from `optimizer_tensors` into an optimizer.
 
     Raises:
-        NeuronspecError: they are of another model.
+        NeuronspecError: If they belong to another model.
     """
-    unknown = {key.partition(".")[2] for key in tensors} - set(names.values())
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        moment, _, name = key.partition(".")
+        states.setdefault(name, {})[moment] = tensor
+
+    unknown = states.keys() - set(names.values())
     if unknown:
         raise NeuronspecError(
-            f"the checkpoint has optimiser state for {min(unknown)}, which the model lacks: it is of another model"
+            f"the checkpoint has optimizer state for {min(unknown)}, which the model lacks: it belongs to another model"
         )
     for parameter, name in names.items():
-        found = {key.partition(".")[0]: value for key, value in tensors.items() if key.partition(".")[2] == name}
-        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in found.items()}
+        state = states.get(name, {})
+        optimizer.state[parameter] = {moment: tensor.to(parameter.device) for moment, tensor in state.items()}
 
 
-def _damage(path: Path) -> str | None:
+def _find_damage(path: Path) -> str | None:
     try:
-        manifest = read_json(path / STATE / "manifest.json")
+        manifest = read_json(path / STATE_DIRECTORY / "manifest.json")
     except NeuronspecError as error:
         return f"damaged ({error})"
     for name, digest in manifest.items():
@@ -150,8 +158,8 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def _poison(path: Path) -> str | None:
-    """Return which numbers of a whole checkpoint are not finite: an earlier version published such ones."""
+def _find_nonfinite_file(path: Path) -> str | None:
+    """Return which numbers of a checkpoint are not finite, or None; an earlier version published such checkpoints."""
     for file in sorted(path.rglob("*.safetensors")):
         if bad := find_nonfinite(read_tensors(file)[0].items()):
             return f"not finite ({bad[0]} in {file.relative_to(path)} holds NaN or infinity)"

@@ -1,4 +1,4 @@
-"""The journal of a training: JSON lines always, trackers on request."""
+"""The log of a training: JSON lines, and trackers such as TensorBoard if the configuration names some."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOG_FILE = "log.jsonl"
 
 
 class Journal:
-    """Appends one JSON object a line to `log.jsonl`; a resumed training goes on where its checkpoint left off.
+    """Appends lines to `log.jsonl`, one JSON object each.
 
     Args:
-        directory: where the log is.
-        update: the updates that the resumed checkpoint had done; later lines are of a lost run and are dropped.
-        accelerator: knows the trackers, and which process writes.
+        directory: Directory of the log.
+        update: Number of updates of the checkpoint from which the training resumes; later lines are dropped.
+        accelerator: Accelerator with the trackers; its main process writes.
     """
 
     def __init__(self, directory: Path, update: int, accelerator: Accelerator) -> None:
@@ -31,17 +31,21 @@ class Journal:
             write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, update: int, values: Mapping[str, Any]) -> None:
-        """Log values after `update` updates; nested mappings become `a/b` for trackers."""
+        """Log values after `update` updates; trackers get the keys of nested mappings as `a/b`."""
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"update": update, **values}) + "\n")
-            self.accelerator.log(_flatten(values), step=update)
+            self.accelerator.log(_flatten_keys(values), step=update)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a log; a last line that a crash cut short is left out."""
+    """Return the entries of a log, without a last line that a crash has cut short."""
+    if not path.is_file():
+        return []
+
+    # After a line that is no JSON there can be nothing: lines are only appended.
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entries.append(json.loads(line))
         except ValueError:
@@ -49,8 +53,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        if isinstance(value, Mapping):
+            flat |= _flatten_keys(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = value
     return flat

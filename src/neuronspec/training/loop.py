@@ -1,9 +1,8 @@
-"""The one training loop, for every method: read it top to bottom."""
+"""The one training loop, for every method: read it from top to bottom."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 import time
@@ -13,34 +12,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
-from torch.utils.data import DataLoader
+from accelerate.utils import set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Sampling, Training
-from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
-from neuronspec.data.sampling import Batch, BatchSampler, Cursor
+from neuronspec.data.sampling import BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
-from neuronspec.layer_names import STACKS
-from neuronspec.libraries import find_library
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.models.nonfinite import find_nonfinite
-from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
+from neuronspec.training.accelerator import make_accelerator
 from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, restore_optimizer
 from neuronspec.training.journal import Journal
 from neuronspec.training.method import Corpora, Method, Resources
-from neuronspec.training.objective import TranslationLoss, token_losses
+from neuronspec.training.objective import TranslationLoss
 from neuronspec.training.schedule import learning_rate
+from neuronspec.training.stream import stream_updates
+from neuronspec.training.validation import iterate_task_gradients, move_batch, validate_tasks
 
 logger = logging.getLogger(__name__)
-PARTS = "parts"  # what a method trains beside the model, in the names of the optimiser's state
+ADDED_PREFIX = "parts"  # of the names of a method's added modules in the optimizer's state
 
 
 @dataclass
-class State:
-    """Where a training is: with the weights and the optimiser's moments, all that a checkpoint needs (R1)."""
+class TrainingState:
+    """Training progress; with weights and optimizer state, all that a checkpoint needs (R1)."""
 
     update: int = 0
     round: int = 0
@@ -67,43 +63,53 @@ def train(
     title: str = "training",
     cpu: bool = False,
     workers: int = 0,
-) -> tuple[Path, State]:
-    """Train a model with a method, or go on where an earlier run of the same training stopped.
+) -> tuple[Path, TrainingState]:
+    """Train a model with a method, or resume from the latest checkpoint of the same training.
 
     Args:
-        model: changed in place.
-        tokenizer: saved with every checkpoint.
-        corpora: what to train and validate on.
-        method: how.
-        resources: what the method may use.
-        training: the budget, the optimiser, the schedule.
-        sampling: how batches are drawn.
-        directory: of the checkpoints and the log.
-        title: for the progress bar.
-        cpu: stay on the CPU even where there is a GPU.
-        workers: processes that build batches; the data do not depend on it (R2).
+        model: Model to train in place.
+        tokenizer: Tokenizer that is saved with every checkpoint.
+        corpora: Training and validation examples.
+        method: Training method.
+        resources: Masks, seed and other things that the method can use.
+        training: Budget, optimizer and schedule.
+        sampling: Settings for drawing batches.
+        directory: Directory for the checkpoints and the log.
+        title: Title of the progress bar.
+        cpu: Whether to stay on the CPU even if there is a GPU.
+        workers: Number of processes that build batches; the data do not depend on it (R2).
 
     Returns:
         The directory of the checkpoint that `train.select` asks for, and the final state.
 
     Raises:
-        NeuronspecError: a direction has no examples, the loss is not finite, or the disk is full.
+        NeuronspecError: If a direction has no examples, the loss is not finite, or the disk is full.
     """
-    run = _Run(model, tokenizer, corpora, method, resources, training, sampling, directory, cpu, workers)
+    run = _TrainingRun(
+        model,
+        tokenizer,
+        corpora,
+        method,
+        resources,
+        training=training,
+        sampling=sampling,
+        directory=directory,
+        cpu=cpu,
+        workers=workers,
+    )
     with show_progress(title, training.updates, run.state.update) as advance:
         while not run.state.finished:
             loss = run.update()
-            validating = run.state.update % training.validate_every == 0 or run.state.update == training.updates
-            if validating:
+            if run.should_validate:
                 run.validate()
-            if validating or run.state.update % (training.checkpoint_every or training.validate_every) == 0:
+            if run.should_save:
                 run.save()
             advance(note=f"loss {loss:.2f}")
     return run.finish()
 
 
-class _Run:
-    """A training under way: what `train` was given, the prepared objective and optimiser, and the state."""
+class _TrainingRun:
+    """A training run: the arguments of `train`, the prepared objective and optimizer, and the state."""
 
     def __init__(
         self,
@@ -112,16 +118,20 @@ class _Run:
         corpora: Corpora,
         method: Method,
         resources: Resources,
+        *,
         training: Training,
         sampling: Sampling,
         directory: Path,
         cpu: bool,
         workers: int,
     ) -> None:
-        self.model, self.tokenizer, self.corpora, self.method = model, tokenizer, corpora, method
-        self.training, self.sampling, self.seed = training, sampling, resources.seed
-        # The accelerator decides on the device and joins processes; each update has the same batches on any number.
-        self.accelerator = _make_accelerator(model, training, directory, cpu, method)
+        self.model, self.tokenizer = model, tokenizer
+        self.corpora, self.method = corpora, method
+        self.training, self.sampling = training, sampling
+        self.seed = resources.seed
+
+        # The accelerator chooses the device and connects processes; an update has the same batches on any number.
+        self.accelerator = make_accelerator(model, training, directory, cpu=cpu, unused_parameters=method.routes)
         sampler = BatchSampler(
             corpora.train.lengths(),
             temperature=sampling.temperature,
@@ -131,29 +141,40 @@ class _Run:
             seed=resources.seed,
             names=resources.tasks,
         )
-        # Resume: weights first, since the method and the optimiser take hold of the parameters.
+
+        # Resume: the weights first, because the method and the optimizer refer to the parameters.
         self.checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints)
-        self.state = State()
+        self.state = TrainingState()
         if found := self.checkpoints.newest(report=logger.warning):
             model.load_state_dict(load_model(found[0]).state_dict())
-            self.state = State(**found[2])
-            logger.info("going on after %d of %d updates", self.state.update, training.updates)
+            self.state = TrainingState(**found[2])
+            logger.info("resuming after %d of %d updates", self.state.update, training.updates)
         method.attach(model, resources)
         if found:
             method.restore(model, found[0])
         self.prepare()
         if found:
             restore_optimizer(self.optimizer, self.names, found[1])
+
         self.journal = Journal(directory, self.state.update, self.accelerator)
-        self.stream = _updates(corpora.train, sampler, self.state, training, self.accelerator, workers)
+        self.updates = stream_updates(
+            corpora.train,
+            sampler,
+            Cursor(self.state.round, self.state.batch),
+            batches_per_update=training.batches_per_update,
+            accelerator=self.accelerator,
+            workers=workers,
+        )
 
     def prepare(self) -> None:
-        """Make the objective and the optimiser of the parameters that there are."""
-        training, parts = self.training, self.method.parts
+        """Make the objective, and the optimizer of the current parameters."""
+        training, added = self.training, self.method.added_modules
         named = dict(self.model.named_parameters())
-        if parts is not None:
-            named |= {f"{PARTS}.{name}": parameter for name, parameter in parts.named_parameters()}
+        if added is not None:
+            named |= {f"{ADDED_PREFIX}.{name}": parameter for name, parameter in added.named_parameters()}
         self.names = {parameter: name for name, parameter in named.items() if parameter.requires_grad}
+
+        # The learning rate is set before each update.
         optimizer = torch.optim.AdamW(
             self.names,
             lr=0.0,
@@ -163,33 +184,40 @@ class _Run:
             fused=True,
         )
         self.method.watch(self.model, optimizer)
-        self.plain = TranslationLoss(self.model, training.label_smoothing, parts)
-        self.objective, self.optimizer = self.accelerator.prepare(self.plain, optimizer)
+        self.plain_objective = TranslationLoss(self.model, training.label_smoothing, added)
+        self.objective, self.optimizer = self.accelerator.prepare(self.plain_objective, optimizer)
 
     def update(self) -> float:
         """Make one update and return the loss per target token, in nats."""
         state, accelerator, training = self.state, self.accelerator, self.training
         started = time.monotonic()
-        batches, tokens, cursor = next(self.stream)
-        # Everything random in an update follows from its number: there is no random state to keep.
-        set_seed(_seed(self.seed, state.update, accelerator.process_index))
+        batches, tokens, cursor = next(self.updates)
+
+        # Everything random in an update follows from its number, so that no random state needs to be saved.
+        set_seed(_derive_seed(self.seed, state.update, accelerator.process_index))
         self.objective.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(state.update, training)
+
+        # Forward and backward passes; gradients are exchanged with the last batch only.
         total = torch.zeros((), device=accelerator.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
-                loss = self.objective(_to(batch, accelerator.device))
+                loss = self.objective(move_batch(batch, accelerator.device))
                 # The mean over all target tokens of the update; DDP averages over processes.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))
             total += loss.detach()
+
+        # One step for all batches.
         if training.max_gradient_norm is not None:
             accelerator.clip_grad_norm_(self.objective.parameters(), training.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
-        _finite(loss_per_token, "loss", state.update + 1, training)
+        _check_loss(loss_per_token, "loss", state.update + 1, training)
+
+        # The state after this update.
         state.update += 1
         state.round, state.batch = cursor.round, cursor.batch
         state.target_tokens += tokens
@@ -197,46 +225,61 @@ class _Run:
         state.seconds += time.monotonic() - started
         return loss_per_token
 
+    @property
+    def is_last(self) -> bool:
+        """Whether all updates of the budget are done."""
+        return self.state.update >= self.training.updates
+
+    @property
+    def should_validate(self) -> bool:
+        """Whether to validate after the update that was just made."""
+        return self.state.update % self.training.validate_every == 0 or self.state.update == self.training.updates
+
+    @property
+    def should_save(self) -> bool:
+        """Whether to save a checkpoint after the update that was just made."""
+        save_every = self.training.checkpoint_every or self.training.validate_every
+        return self.should_validate or self.state.update % save_every == 0
+
     def validate(self) -> None:
         """Measure the loss of each task on the validation text, log it, and decide whether to stop."""
         state, training = self.state, self.training
-        last = state.update >= training.updates  # what is new then would never be trained
-        if self.method.revises and not last:
-            started = time.monotonic()
-            if self.method.revise(self.model, self.task_gradients):
-                self.accelerator.free_memory(self.objective, self.optimizer)
-                self.prepare()
-            state.seconds += time.monotonic() - started
+        if self.method.revises and not self.is_last:  # otherwise what is new would never be trained
+            self.revise()
+
+        # Measure.
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
-        loss = _finite(losses["all"], "validation loss", state.update, training)
+        loss = losses["all"]
+        _check_loss(loss, "validation loss", state.update, training)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
         else:
             state.validations_without_gain += 1
+
+        # Stop, if there is no gain or no budget left.
         out_of_patience = training.patience is not None and state.validations_without_gain >= training.patience
-        state.finished = out_of_patience or state.update >= training.updates
-        self.journal.write(state.update, _entry(state, losses, training))
+        state.finished = out_of_patience or self.is_last
+        self.journal.write(state.update, _make_log_entry(state, losses, training))
         state.train_loss = 0.0
+
+    def revise(self) -> None:
+        """Let the method change the parameters; then the optimizer starts again."""
+        started = time.monotonic()
+        if self.method.revise(self.model, self.task_gradients):
+            self.accelerator.free_memory(self.objective, self.optimizer)
+            self.prepare()
+        self.state.seconds += time.monotonic() - started
 
     def task_gradients(self) -> Iterator[int]:
         """Yield the number of each task, while the parameters hold the gradient of its mean validation loss."""
-        valid, accelerator = self.corpora.valid, self.accelerator
         self.model.eval()
-        for number in range(len(valid.tasks)):
-            for parameter in self.names:
-                parameter.grad = None
-            tokens = 0
-            batches = valid.in_order(self.sampling.tokens_per_batch, number)
-            for place, batch in enumerate(batches):
-                tokens += int((batch["labels"] != IGNORED).sum())
-                if place % accelerator.num_processes == accelerator.process_index:
-                    # Not through DDP: each process adds up its batches, and the sums are added up below.
-                    accelerator.backward(self.plain(_to(batch, accelerator.device)))
-            for parameter in self.names:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad = accelerator.reduce(parameter.grad, "sum") / max(1, tokens)
-            yield number
+        yield from iterate_task_gradients(
+            self.plain_objective,
+            self.names,
+            self.corpora.valid,
+            accelerator=self.accelerator,
+            tokens_per_batch=self.sampling.tokens_per_batch,
+        )
         self.optimizer.zero_grad()
 
     def save(self) -> None:
@@ -249,132 +292,41 @@ class _Run:
         self._check_finite()
         if self.accelerator.is_main_process:
             moments = optimizer_tensors(self.optimizer, self.names)
-            self.checkpoints.save(self.state.update, write_model, moments, asdict(self.state))
+            self.checkpoints.save(self.state.update, write_model, optimizer=moments, state=asdict(self.state))
         self.accelerator.wait_for_everyone()
 
     def _check_finite(self) -> None:
-        """Refuse to publish what the next start could not go on from: a finite loss may still have made it."""
+        """Refuse to publish weights or moments that are not finite, even if the loss was finite."""
         weights = {name: parameter for parameter, name in self.names.items()}
-        moments = {
-            f"{moment} of {self.names[parameter]}": value
-            for parameter, state in self.optimizer.state.items()
-            for moment, value in state.items()
-        }
-        for kind, named in (("weights", weights), ("optimizer's moments", moments)):
-            if bad := find_nonfinite(named.items()):
-                raise _diverged(f"the {kind} are not finite (first {bad[0]})", self.state.update, self.training)
+        if bad := find_nonfinite(weights.items()):
+            raise _diverged(f"the weights are not finite (first {bad[0]})", self.state.update, self.training)
 
-    def finish(self) -> tuple[Path, State]:
-        """Close the trackers; return the checkpoint that was asked for, and the state."""
-        for tracker in self.accelerator.trackers:  # not end_training: it takes apart the processes' group, still in use
+        moments = {}
+        for parameter, state in self.optimizer.state.items():
+            for moment, value in state.items():
+                moments[f"{moment} of {self.names[parameter]}"] = value
+        if bad := find_nonfinite(moments.items()):
+            raise _diverged(
+                f"the optimizer's moments are not finite (first {bad[0]})", self.state.update, self.training
+            )
+
+    def finish(self) -> tuple[Path, TrainingState]:
+        """Close the trackers; return the checkpoint that `train.select` asks for, and the state."""
+        # Not `end_training`, which would destroy the process group while it is still used.
+        for tracker in self.accelerator.trackers:
             tracker.finish()
         self.accelerator.wait_for_everyone()
         chosen = self.state.best_update if self.training.select == "best" else self.state.update
         return self.checkpoints.verify(chosen), self.state
 
 
-def validate_tasks(
-    model: PreTrainedModel, valid: BatchDataset, accelerator: Accelerator | None, tokens_per_batch: int
-) -> dict[str, float]:
-    """Return the negative log-likelihood per target token of each task, and of all tokens together as `all`.
-
-    Args:
-        model: put into evaluation mode.
-        valid: the examples.
-        accelerator: divides the batches among processes; None: this process alone measures.
-        tokens_per_batch: padded tokens of a batch.
-
-    Returns:
-        Nats per token.
-    """
-    model.eval()
-    count = len(valid.tasks)
-    device = model.device if accelerator is None else accelerator.device
-    first, step = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
-    sums = torch.zeros(2, count, dtype=torch.float64, device=device)
-    for batch in itertools.islice(valid.in_order(tokens_per_batch), first, None, step):
-        on_device = _to(batch, device)
-        losses, tokens = token_losses(model, on_device)
-        sums[0].index_add_(0, on_device["tasks"], losses)
-        sums[1].index_add_(0, on_device["tasks"], tokens.double())
-    losses, tokens = (sums if accelerator is None else accelerator.reduce(sums, "sum")).cpu()
-    by_task = {task.name: float(losses[n] / tokens[n]) for n, task in enumerate(valid.tasks) if tokens[n]}
-    return by_task | {"all": float(losses.sum() / tokens.sum())}
-
-
-def _make_accelerator(
-    model: PreTrainedModel, training: Training, directory: Path, cpu: bool, method: Method
-) -> Accelerator:
-    for name in training.report_to:
-        find_library(name, "train.report_to", "tracking" if name == "tensorboard" else "")
-    # LayerDrop (M2M-100 has it), and parts of tasks that a batch lacks, leave parameters without a gradient.
-    unused = method.routes or any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
-    joined = join_processes(cpu)
-    accelerator = Accelerator(
-        cpu=joined.device.type == "cpu",
-        mixed_precision=_precision(training.precision, cpu),
-        log_with=training.report_to or None,
-        project_dir=directory,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
-    )
-    if training.batches_per_update % accelerator.num_processes:
-        raise NeuronspecError(
-            f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
-            f"{accelerator.num_processes} processes"
-        )
-    if training.report_to:
-        accelerator.init_trackers("neuronspec")
-    return accelerator
-
-
-def _updates(
-    dataset: BatchDataset,
-    sampler: BatchSampler,
-    state: State,
-    training: Training,
-    accelerator: Accelerator,
-    workers: int,
-) -> Iterator[tuple[list[Tensors], int, Cursor]]:
-    """Yield, for each update, this process's batches, the target tokens of all processes', and the next cursor."""
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-
-    def plan() -> Iterator[tuple[list[Batch], int, Cursor]]:
-        batches = sampler.batches(Cursor(state.round, state.batch))
-        while True:
-            drawn, cursors = zip(*itertools.islice(batches, training.batches_per_update), strict=True)
-            tokens = sum(
-                int(sampler.lengths[task][example, 1])
-                for batch in drawn
-                for task, example in zip(batch.tasks, batch.examples, strict=True)
-            )
-            yield list(drawn[mine]), tokens, cursors[-1]
-
-    ahead, behind = itertools.tee(plan())
-    loader = DataLoader(dataset, sampler=_Flat(ahead), batch_size=None, num_workers=workers)
-    tensors = iter(loader)
-    for drawn, tokens, cursor in behind:
-        yield [next(tensors) for _ in drawn], tokens, cursor
-
-
-class _Flat:
-    """The batches of a plan one after the other, as the sampler of a `DataLoader`."""
-
-    def __init__(self, plan: Iterator[tuple[list[Batch], int, Cursor]]) -> None:
-        self.plan = plan
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batches, _, _ in self.plan:
-            yield from batches
-
-
-def _finite(number: float, what: str, update: int, training: Training) -> float:
-    if not math.isfinite(number):
-        raise _diverged(f"the {what} is {number}", update, training)
-    return number
+def _check_loss(loss: float, name: str, update: int, training: Training) -> None:
+    if not math.isfinite(loss):
+        raise _diverged(f"the {name} is {loss}", update, training)
 
 
 def _diverged(found: str, update: int, training: Training) -> NeuronspecError:
-    """Return the error of a training that has diverged: nothing of it is published, so that it can be mended."""
+    """Return the error of a training that has diverged; its last state is not published, so that it can resume."""
     rate = learning_rate(max(0, update - 1), training)
     return NeuronspecError(
         f"{found} at update {update}: lower the learning rate ({rate:.2g} there, {training.learning_rate:g} at its "
@@ -383,11 +335,11 @@ def _diverged(found: str, update: int, training: Training) -> NeuronspecError:
     )
 
 
-def _entry(state: State, losses: dict[str, float], training: Training) -> dict[str, object]:
-    since = state.update % training.validate_every or training.validate_every
+def _make_log_entry(state: TrainingState, losses: dict[str, float], training: Training) -> dict[str, object]:
+    updates_since = state.update % training.validate_every or training.validate_every
     return {
         "train": {
-            "loss": state.train_loss / since,
+            "loss": state.train_loss / updates_since,
             "learning_rate": learning_rate(state.update - 1, training),
             "target_tokens": state.target_tokens,
             "target_tokens_per_second": round(state.target_tokens / max(state.seconds, 1e-9), 1),
@@ -396,16 +348,5 @@ def _entry(state: State, losses: dict[str, float], training: Training) -> dict[s
     }
 
 
-def _seed(*numbers: int) -> int:
+def _derive_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _precision(precision: str, cpu: bool) -> str:
-    if precision == "auto":
-        usable = not cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return "bf16" if usable else "no"
-    return {"bf16": "bf16", "fp32": "no"}[precision]
-
-
-def _to(batch: Tensors, device: torch.device) -> Tensors:
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

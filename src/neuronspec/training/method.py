@@ -1,9 +1,9 @@
-"""The interface that every method of training fulfils; the methods themselves are in `neuronspec.methods`."""
+"""The interface of a training method; the methods themselves are in `neuronspec.methods`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,18 +19,26 @@ Gradients = Callable[[], Iterator[int]]
 
 
 @dataclass(frozen=True)
-class Search:
-    """What a method's search may use.
+class Corpora:
+    """The examples to train on and to validate on; both number their tasks in the same order."""
+
+    train: BatchDataset
+    valid: BatchDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResources:
+    """The data, models and settings that a method's search can use.
 
     Args:
-        directory: where to keep what is found, and what is unfinished: an interrupted search goes on there.
-        load: gives the pretrained model, a new one each time, and its tokenizer.
-        corpora: to train and validate on, all tasks in the order of their numbers.
-        tasks: their names.
-        training: the budget and the optimiser of the continued training.
-        sampling: how batches are drawn.
-        seed: the run's.
-        cpu: stay on the CPU even where there is a GPU.
+        directory: Directory for the results and for unfinished work; an interrupted search resumes from it.
+        load: Function that returns the pretrained model, a new one each time, and its tokenizer.
+        corpora: Training and validation examples of all tasks, in the order of `tasks`.
+        tasks: Names of the tasks.
+        training: Budget and optimizer settings of the continued training.
+        sampling: Settings for drawing batches.
+        seed: Seed of the run.
+        cpu: Whether to stay on the CPU even if there is a GPU.
     """
 
     directory: Path
@@ -44,82 +52,110 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Corpora:
-    """The examples to train on and to validate on; both number their tasks in the same order."""
-
-    train: BatchDataset
-    valid: BatchDataset
-
-
-@dataclass(frozen=True)
 class Resources:
-    """What a method may use beside the model.
+    """Tasks, masks and settings that a method can use in addition to the model.
 
     Args:
-        tasks: the tasks, in the order of the numbers that batches carry.
-        masks: the specialised neurons, where some were selected.
-        seed: the run's.
-        found: the directory in which the method's own search left what it found.
-        sizes: how many sentence pairs each task is trained on.
-        pivot: the language that most tasks have in common.
+        tasks: Names of the tasks, in the order of the task numbers in batches.
+        masks: Masks of the specialized neurons, if some were selected.
+        seed: Seed of the run.
+        search_directory: Directory in which the method's own search left its results.
+        sizes: Number of training sentence pairs of each task.
+        pivot: Language that most tasks have in common.
     """
 
     tasks: tuple[str, ...]
+    _: KW_ONLY
     masks: NeuronMasks | None = None
     seed: int = 0
-    found: Path | None = None
+    search_directory: Path | None = None
     sizes: tuple[int, ...] = ()
     pivot: str = "en"
 
 
 class Method:
-    """A way of training; this base trains every parameter with nothing added.
+    """A way of training; this base class trains all parameters of the model and adds nothing.
 
-    A subclass names itself and its options, and overrides the steps that differ. The loop, the data order, the
-    budget and the evaluation are the same for all.
+    A subclass gives itself a name and options, and overrides the steps that differ. The loop, the order of the data,
+    the budget and the evaluation are the same for all methods. The training loop calls a method in this order:
+
+        search           before the training, if `searches`
+        attach           once the model has its weights
+        restore          when the training resumes from a checkpoint
+        watch            whenever an optimizer was made
+        revise           at the beginning of each validation but the last, if `revises`
+        save             with each checkpoint
+
+    Its class attributes describe everything else about a method, so that no other code knows a method by name.
 
     Args:
-        options: an instance of the class's `Options`.
+        options: Instance of the class's `Options`; the default options if not given.
     """
 
     class Options(Section):
-        """Takes no options."""
+        """No options."""
 
     name: ClassVar[str] = ""
+    """Name under which the method is registered."""
     uses_masks: ClassVar[bool] = False
+    """Whether the method needs the masks of the selected neurons."""
     searches: ClassVar[bool] = False
+    """Whether the method has a search that runs before the training."""
     revises: ClassVar[bool] = False
-    routes: ClassVar[bool] = False  # whether some parameters are of some tasks alone
-    parts: nn.Module | None = None
-    """What is trained beside the model's own parameters, and kept out of its state dict."""
+    """Whether the method may change the trained parameters at validations."""
+    routes: ClassVar[bool] = False
+    """Whether some trained parameters belong to some tasks only, so that a batch may give them no gradient."""
+    requires: ClassVar[Mapping[str, str]] = {}
+    """Libraries that the training needs, each with the extra of this package that installs it."""
+    engines: ClassVar[tuple[str, ...]] = ()
+    """Translation engines that can run the trained models; empty if all of them can."""
+    artifact: ClassVar[str] = ""
+    """Name of the file that `save` writes next to the model; empty if the trained model is complete without one."""
+    added_modules: nn.Module | None = None
+    """Modules that are trained in addition to the model's own parameters, and kept out of its state dict."""
 
     def __init__(self, options: Section | None = None) -> None:
         self.options = options or self.Options()
 
-    def search(self, search: Search) -> None:
-        """Find out, before the training, what it needs (`searches`); everything goes into `search.directory`."""
+    def search(self, search: SearchResources) -> None:
+        """Find what the training needs and write it to `search.directory`."""
 
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
         """Prepare the model, in place, before training."""
 
     def restore(self, model: PreTrainedModel, directory: Path) -> None:
-        """Read, after `attach`, what `save` wrote into a checkpoint from which a training goes on."""
+        """Read what `save` wrote into the checkpoint from which a training resumes."""
 
     def watch(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
-        """Take hold of the optimiser, once it is made."""
+        """Register hooks on a new optimizer."""
 
     def revise(self, model: PreTrainedModel, gradients: Gradients) -> bool:
-        """Change, at the beginning of a validation, which parameters there are (`revises`).
+        """Change which parameters are trained.
 
         Args:
-            model: the model that is trained.
-            gradients: gives for every task in turn its number, while each parameter holds, as its gradient, that of
-                the mean loss of the task's validation text.
+            model: Model that is trained.
+            gradients: Function that yields the number of each task in turn. Meanwhile each parameter holds, as its
+                gradient, that of the mean loss on the task's validation text.
 
         Returns:
-            Whether anything changed: the optimiser then begins anew.
+            Whether anything changed; if so, the optimizer starts again.
         """
         return False
 
     def save(self, directory: Path) -> None:
-        """Write what the method adds to a model directory."""
+        """Write the method's `artifact` to a model directory."""
+
+    @classmethod
+    def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+        """Attach the `artifact` of a trained model to it, for translation.
+
+        Args:
+            model: Model that was loaded from the directory; changed in place.
+            directory: Model directory.
+            unseen: Directions x-y that were not trained; each is composed of x-pivot and pivot-y.
+            pivot: Language that the trained tasks have in common.
+
+        Raises:
+            NeuronspecError: If the file is damaged, does not fit the model, or has nothing for an unseen direction.
+        """
+        raise NotImplementedError(f"{cls.__name__} leaves no file next to a model")

@@ -1,4 +1,4 @@
-"""The training objective: label-smoothed cross entropy of the real target tokens."""
+"""The training objective: label-smoothed cross-entropy of the real target tokens."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class TranslationLoss(nn.Module):
     """A model together with its loss, so that data parallelism sees one forward pass.
 
     Args:
-        model: the encoder-decoder, specialised or not.
-        label_smoothing: probability spread evenly over the vocabulary.
-        parts: what a method trains beside the model; the model's hooks call it.
+        model: Encoder-decoder, specialized or not.
+        label_smoothing: Probability that is spread evenly over the vocabulary.
+        added_modules: Modules that a method trains in addition to the model; hooks in the model call them.
     """
 
-    def __init__(self, model: PreTrainedModel, label_smoothing: float, parts: nn.Module | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, label_smoothing: float, added_modules: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
-        self.parts = parts
+        self.added_modules = added_modules
         self.label_smoothing = label_smoothing
 
     def forward(self, batch: Tensors) -> torch.Tensor:
@@ -42,17 +42,18 @@ def token_losses(model: PreTrainedModel, batch: Tensors) -> tuple[torch.Tensor, 
     """Return the negative log-likelihood of each sentence, in nats, and its number of target tokens.
 
     Args:
-        model: in evaluation mode.
-        batch: see `neuronspec.data.batches.collate`.
+        model: Model in evaluation mode.
+        batch: Batch from `neuronspec.data.batches.collate`.
 
     Returns:
         (batch,) float64 and (batch,) int64.
     """
     assign_tasks(model, batch["tasks"])
-    real = batch["labels"] != IGNORED
-    losses = functional.cross_entropy(
-        compute_logits(model, batch, real).float(), batch["labels"][real], reduction="none"
-    )
+    real = batch["labels"] != IGNORED  # (batch, target)
+    logits = compute_logits(model, batch, real)  # (real tokens, vocabulary)
+    losses = functional.cross_entropy(logits.float(), batch["labels"][real], reduction="none")
+
+    # Summed in float64, since float32 would round sums of many tokens.
     rows = real.nonzero()[:, 0]  # (real tokens,) the row of each token
     sums = torch.zeros(len(real), dtype=torch.float64, device=losses.device).index_add_(0, rows, losses.double())
     return sums, real.sum(1)

@@ -8,12 +8,12 @@ from neuronspec.config.sections import Training
 def learning_rate(update: int, training: Training) -> float:
     """Return the learning rate of an update.
 
-    It rises in a straight line over the warm-up, then stays or falls with the inverse square root of the update,
-    and over the last `decay` share of the updates falls to 0 in a straight line as well.
+    It rises linearly during the warm-up, then stays constant or falls with the inverse square root of the update.
+    During the last `decay` share of the updates it also falls linearly to 0.
 
     Args:
-        update: 0 for the first.
-        training: the schedule.
+        update: Number of the update, 0 for the first.
+        training: Schedule and peak learning rate.
 
     Example:
         >>> schedule = Training(updates=10, warmup=2, learning_rate=1.0, schedule="constant", decay=0.5)
@@ -25,7 +25,8 @@ def learning_rate(update: int, training: Training) -> float:
         rate *= (update + 1) / training.warmup
     elif training.schedule == "inverse_sqrt":
         rate *= (max(training.warmup, 1) / (update + 1)) ** 0.5
-    falling = training.decay * training.updates
-    if falling:
-        rate *= min(1.0, (training.updates - update) / falling)
+
+    decay_updates = training.decay * training.updates
+    if decay_updates:
+        rate *= min(1.0, (training.updates - update) / decay_updates)
     return rate

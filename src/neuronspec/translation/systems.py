@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuronspec.config.sections import TooLong, Translation
-from neuronspec.methods.saved import attach_masks, attach_saved
+from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.processes import join_processes
+from neuronspec.specialization.masking import attach_masks
 from neuronspec.translation.engines import ENGINES, Decode, open_engine, resolve_engine
 
 

@@ -1,3 +1,3 @@
-"""The method adapters."""
+"""Adapters for each task or language family, in a frozen model."""
 
 from neuronspec.methods.adapters import method as method

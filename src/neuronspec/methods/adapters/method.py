@@ -1,4 +1,4 @@
-"""Adapters in a frozen model: the paper's Adapter_LP, a set a direction, and Adapter_Fam, a set a language family."""
+"""The method adapters: Adapter_LP of the paper, a set for each direction, and Adapter_Fam, one for each family."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuronspec.config.codes import LanguageCode
 from neuronspec.config.sections import Decay, Section
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import UNKNOWN, find_language, same_language, split_direction
-from neuronspec.methods.adapters.model import Adapters, Sharing
+from neuronspec.methods.adapters.model import ADAPTERS_FILE, Adapters, AdapterSettings, load_adapters
 from neuronspec.methods.registry import METHODS
 from neuronspec.training.method import Method, Resources
 
@@ -34,18 +34,20 @@ class AdapterTraining(Method):
         """One set of adapters for each direction (Adapter_LP), or for each language family and side of the pivot,
         such as en-Germanic and Germanic-en (Adapter_Fam)."""
         families: dict[LanguageCode, str] = Field(default={})
-        """Other families than those of the table of languages, `{kn: Indo-Aryan}` for the paper's."""
+        """Families that differ from those in the table of languages: `{kn: Indo-Aryan}` for those of the paper."""
         bottleneck: int = Field(default=128, ge=1, le=1 << 20)
         """Width of an adapter's inner vector (paper: 128 by pair, 512 by family)."""
         dropout: Decay = 0.1
-        """Dropout of that vector."""
+        """Dropout of the inner vector."""
         low_resource: int = Field(default=0, ge=0)
-        """A set that is trained on fewer sentence pairs than this has `low_resource_dropout`; 0: none has."""
+        """Number of sentence pairs below which a set has `low_resource_dropout`; 0: no set has it."""
         low_resource_dropout: Decay = 0.3
         """Dropout of sets with little data."""
 
     name = "adapters"
     routes = True
+    engines = ("transformers",)
+    artifact = ADAPTERS_FILE
     options: Options
     adapters: Adapters
 
@@ -55,25 +57,32 @@ class AdapterTraining(Method):
             sets = group_by_family(resources.tasks, self.options.families, resources.pivot)
         else:
             sets = list(resources.tasks)
+
+        # Sets are numbered in the order in which tasks first use them.
         names = list(dict.fromkeys(sets))
         owners = [names.index(name) for name in sets]
-        sharing = Sharing(
+        settings = AdapterSettings(
             tasks=list(resources.tasks),
             sets=names,
             owners={"encoder": owners, "decoder": owners},
             bottleneck=self.options.bottleneck,
             dropout=self._dropouts(owners, len(names), resources.sizes),
         )
-        self.adapters = Adapters(model, sharing, seed=resources.seed, frozen=True)
-        self.parts = self.adapters.sets
+        self.adapters = Adapters(model, settings, seed=resources.seed, frozen=True)
+        self.added_modules = self.adapters.sets
 
     def restore(self, model: PreTrainedModel, directory: Path) -> None:
-        """Read the adapters back."""
+        """Load the adapters of a checkpoint."""
         self.adapters.load(directory)
 
     def save(self, directory: Path) -> None:
-        """Write the adapters beside the model, where translation finds them."""
+        """Write the adapters next to the model."""
         self.adapters.save(directory)
+
+    @classmethod
+    def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+        """Attach the adapters of a trained model."""
+        load_adapters(model, directory).add_zero_shot(unseen, pivot)
 
     def _dropouts(self, owners: Sequence[int], sets: int, sizes: Sequence[int]) -> list[float]:
         """Return the dropout of each set."""
@@ -81,9 +90,12 @@ class AdapterTraining(Method):
             return [self.options.dropout] * sets
         if len(sizes) != len(owners):
             raise NeuronspecError("low_resource needs to know how many sentence pairs each task has: set it to 0")
+
+        # What counts is the data of a set, which several directions can share.
         totals = [0] * sets
         for owner, size in zip(owners, sizes, strict=True):
             totals[owner] += size
+
         low, usual = self.options.low_resource_dropout, self.options.dropout
         return [low if total < self.options.low_resource else usual for total in totals]
 
@@ -91,16 +103,16 @@ class AdapterTraining(Method):
 def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = None, pivot: str = "en") -> list[str]:
     """Return the set of each direction: the pivot, and the family of the other language, source first.
 
-    The paper names five families but counts 303.6 M parameters (A.2.4), 12 sets of 25.3 M, where five would have 10.
-    Of EC30 there are 12 sets here: Kannada, with the paper an Indo-Aryan language, is Dravidian, a sixth family.
+    The paper names five families, which make 10 sets, but counts 303.6 M parameters (A.2.4), which are 12 sets of
+    25.3 M. Here, too, EC30 has 12 sets: Kannada, an Indo-Aryan language in the paper, is Dravidian, a sixth family.
 
     Args:
-        tasks: directions that have a language in common.
-        families: by the code of a language, another family than that of the table.
-        pivot: the language that they have in common, where two could be.
+        tasks: Directions that have a language in common.
+        families: Families that differ from those of the table, by language code.
+        pivot: Language that the directions have in common, in case there are two.
 
     Raises:
-        NeuronspecError: a task is no direction, or no language is in every direction.
+        NeuronspecError: If a task is no direction, or no language is in every direction.
 
     Example:
         >>> group_by_family(["en-de", "en-sv", "fr-en"])
@@ -117,6 +129,8 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
             "adapters by family need one language that every direction has, such as en; "
             f"there is none in {', '.join(tasks)}: use by: pair"
         )
+
+    # Of two common languages, as in de-en and en-de, the configured pivot is meant.
     wanted = find_language(pivot).code
     shared = wanted if wanted in common else min(common)
 
@@ -127,7 +141,7 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
 
 
 def _find_family(code: str, families: Mapping[str, str]) -> str:
-    """Return the family of a language; one that the table lacks is a family of its own."""
+    """Return the family of a language; a language without a family in the table is a family of its own."""
     given = next((family for other, family in families.items() if same_language(code, other)), None)
     family = given or find_language(code).family
     return code if family == UNKNOWN else family

@@ -1,3 +1,3 @@
-"""The method lass."""
+"""LaSS: each task computes with its own part of the weights."""
 
 from neuronspec.methods.lass import method as method

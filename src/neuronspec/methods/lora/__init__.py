@@ -1,3 +1,3 @@
-"""The method lora."""
+"""LoRA for each task, in a frozen model."""
 
 from neuronspec.methods.lora import method as method

@@ -1,18 +1,17 @@
-"""LoRA in a frozen model, one for each direction: what is trained today where adapters were."""
+"""The method lora: one LoRA for each direction in a frozen model, the common choice today where adapters were."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from neuronspec.artifacts.tensor_files import write_tensors
 from neuronspec.config.sections import Decay, Section
-from neuronspec.files import publish
-from neuronspec.methods.lora.model import Lora, Shape, Targets, find_targets, import_peft, load_lora
+from neuronspec.methods.lora.model import LORA_FILE, Lora, LoraSettings, Targets, load_lora
 from neuronspec.methods.registry import METHODS
-from neuronspec.models.loading import load_model
 from neuronspec.training.method import Method, Resources
 
 
@@ -27,66 +26,37 @@ class LoraTraining(Method):
         """Options of LoRA."""
 
         rank: int = Field(default=8, ge=1, le=1 << 16)
-        """Width of the inner vector of every LoRA."""
+        """Rank of every LoRA: the width of its inner vector."""
         alpha: int = Field(default=16, ge=1, le=1 << 16)
-        """What LoRA adds is multiplied by alpha / rank."""
+        """Scale: the output of LoRA is multiplied by alpha / rank."""
         dropout: Decay = 0.0
-        """Dropout of what goes into LoRA."""
+        """Dropout on the input of LoRA."""
         targets: Targets = "both"
-        """Which matrices have one: `attention`, `ffn` or `both`."""
+        """Matrices that have a LoRA: those of `attention`, of `ffn` or of `both`."""
 
     name = "lora"
     routes = True
+    requires: ClassVar[Mapping[str, str]] = {"peft": "lora"}
+    engines = ("transformers",)
+    artifact = LORA_FILE
     options: Options
     lora: Lora
 
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
         """Add the LoRA of every task, and freeze everything else."""
-        shape = Shape(tasks=list(resources.tasks), **self.options.model_dump())
-        self.lora = Lora(model, shape, seed=resources.seed, frozen=True)
-        self.parts = self.lora.sets
+        settings = LoraSettings(tasks=list(resources.tasks), **self.options.model_dump())
+        self.lora = Lora(model, settings, seed=resources.seed, frozen=True)
+        self.added_modules = self.lora.sets
 
     def restore(self, model: PreTrainedModel, directory: Path) -> None:
-        """Read the LoRA back."""
+        """Load the LoRA of a checkpoint."""
         self.lora.load(directory)
 
     def save(self, directory: Path) -> None:
-        """Write the LoRA beside the model, where translation finds it."""
+        """Write the LoRA next to the model."""
         self.lora.save(directory)
 
-
-def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") -> None:
-    """Write one task's LoRA as a directory that `peft.PeftModel.from_pretrained(model, out)` loads.
-
-    Args:
-        model_directory: of the model that was trained, with its `lora.safetensors`.
-        task: a trained one, or an unseen direction, for which two trained ones are composed.
-        out: `adapter_config.json` and `adapter_model.safetensors` are written there, in place of what there was.
-        pivot: the language that trained tasks have in common.
-
-    Raises:
-        NeuronspecError: PEFT is not installed, the LoRA is missing or damaged, or has nothing for the task.
-    """
-    peft = import_peft()
-    lora = load_lora(load_model(model_directory), model_directory)
-    lora.add_zero_shot([task], pivot)
-    matrices = {}  # by its name in the model, the LoRA of each
-    names = {module: name for name, module in lora.model.named_modules()}
-    for name, place in find_targets(lora.model, lora.shape.targets).items():
-        number = lora.owners[place.stack][lora.task_index(task)]
-        matrices[names[place.matrix]] = lora.sets.get_submodule(f"{number}.{name}").state_dict()
-    ends = {name.rpartition(".")[2] for name in matrices}  # such as q_proj: short, where they mean no other module
-    alike = {name for name in names.values() if name.rpartition(".")[2] in ends}
-    config = peft.LoraConfig(
-        r=lora.shape.rank,
-        lora_alpha=lora.shape.alpha,
-        lora_dropout=lora.shape.dropout,
-        target_modules=sorted(ends if alike == matrices.keys() else matrices),
-        task_type="SEQ_2_SEQ_LM" if lora.model.config.is_encoder_decoder else "CAUSAL_LM",
-        base_model_name_or_path=str(model_directory),
-        inference_mode=True,
-    )
-    tensors = {f"base_model.model.{name}.{key}": part[key] for name, part in matrices.items() for key in part}
-    with publish(out) as temporary:
-        config.save_pretrained(str(temporary))
-        write_tensors(temporary / "adapter_model.safetensors", tensors, {"format": "pt"})
+    @classmethod
+    def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+        """Attach the LoRA of a trained model."""
+        load_lora(model, directory).add_zero_shot(unseen, pivot)

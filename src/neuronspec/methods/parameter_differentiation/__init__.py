@@ -1,3 +1,3 @@
-"""The method parameter_differentiation."""
+"""Parameter differentiation: modules in which tasks conflict are split."""
 
 from neuronspec.methods.parameter_differentiation import method as method

@@ -1,7 +1,7 @@
-"""Parameter differentiation (Wang and Zhang, 2022; paper, section 5.1 and A.2.6): where tasks conflict, split.
+"""The method parameter_differentiation (Wang and Zhang, 2022; paper, A.2.6): modules in which tasks conflict split.
 
-At validations the tasks that share a module are compared by the gradients of their validation losses there. The
-modules whose tasks disagree most are given a second copy, for one of the two groups into which they fall.
+At validations, the tasks that share a module are compared by the gradients of their validation losses there. The
+modules whose tasks disagree most get a second copy, for one of the two groups into which the tasks are clustered.
 """
 
 from __future__ import annotations
@@ -22,51 +22,53 @@ from transformers import PreTrainedModel
 
 from neuronspec.config.sections import Section
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods.parameter_differentiation.model import BRANCHES_FILE, Branches, Copy
+from neuronspec.methods.parameter_differentiation.model import BRANCHES_FILE, Branches, ModuleCopy, load_branches
 from neuronspec.methods.registry import METHODS
 from neuronspec.processes import join_processes
 from neuronspec.training.method import Gradients, Method, Resources
 
 logger = logging.getLogger(__name__)
-_ROUNDING = 1e-12  # vectors that are no further apart point one way
+_ROUNDING = 1e-12  # distance up to which two vectors have the same direction
 
 
 @METHODS.register("parameter_differentiation")
 class ParameterDifferentiation(Method):
-    """Splits, at validations, the modules in which the gradients of tasks conflict, up to a size.
+    """Splits, at validations, the modules in which the gradients of tasks conflict, up to a maximum size.
 
-    Until the first split this is fine-tuning. A split changes no output; the optimiser begins anew after it, as in
-    the released code. Gradients are kept on the CPU in float32 until a validation's splits are chosen:
-    4 bytes for every task and every parameter of the layers that it shares (0.9 GB for 16 tasks and the paper's
-    mT-shallow, 42 GB for the 60 of EC30 and mT-big), in each process.
+    Until the first split this is fine-tuning. A split changes no output; the optimizer then starts again, as in the
+    released code. Gradients are kept on the CPU in float32 until a validation's splits are chosen: 4 bytes for every
+    task and every parameter of the layers that it shares, in each process (0.9 GB for 16 tasks and the paper's
+    mT-shallow, 42 GB for the 60 tasks of EC30 and mT-big).
     """
 
     class Options(Section):
         """Options of parameter_differentiation."""
 
         splits: int = Field(default=2, ge=1)
-        """Modules that are split at a validation, at most."""
+        """Maximum number of modules that are split at a validation."""
         upper_bound: float | None = Field(default=1.0, ge=0)
-        """How much the model may grow, as a share of its size (paper: 1.0 in Table 1, 0.51 and 1.51 in Table 9; the
-        released code has no bound: null)."""
+        """Maximum growth of the model, as a share of its size (paper: 1.0 in Table 1, 0.51 and 1.51 in Table 9; null:
+        no bound, as in the released code)."""
         every: int = Field(default=1, ge=1)
-        """Split only at every n-th validation (the released code advises one every four epochs)."""
+        """Number of validations from one split to the next (the released code advises one split every four epochs)."""
 
     name = "parameter_differentiation"
     revises = True
     routes = True
+    engines = ("transformers",)
+    artifact = BRANCHES_FILE
     options: Options
     branches: Branches
     validations = 0
 
     def attach(self, model: PreTrainedModel, resources: Resources) -> None:
-        """Make the model ready for copies of its modules; there are none yet."""
+        """Prepare the model for copies of its modules; there are none yet."""
         self.branches = Branches(model, resources.tasks)
-        self.parts = self.branches.parts
+        self.added_modules = self.branches.copied_modules
         self.validations = 0
 
     def restore(self, model: PreTrainedModel, directory: Path) -> None:
-        """Read the copies, and how many validations there were."""
+        """Load the copies of a checkpoint, and its number of validations."""
         validations = self.branches.restore(directory).get("validations")
         if type(validations) is not int or validations < 0:
             raise NeuronspecError(
@@ -78,37 +80,46 @@ class ParameterDifferentiation(Method):
     def revise(self, model: PreTrainedModel, gradients: Gradients) -> bool:
         """Split the modules with the greatest conflicts between tasks.
 
-        A split that would make the model larger than it may be is left out, and no other takes its place.
+        A split that would make the model too large is skipped, and no other one is made instead.
 
         Returns:
-            Whether any was split.
+            Whether any module was split.
 
         Raises:
-            NeuronspecError: a gradient is not finite.
+            NeuronspecError: If a gradient is not finite.
         """
         self.validations += 1
-        branches, before = self.branches, self.branches.size
+        branches = self.branches
+        size_before = branches.size
         shared = branches.shared()
         if self.validations % self.options.every or not any(self._fits(copy) for copy in shared):
             return False
+
+        # The greatest conflicts first.
         conflicts = sorted(_find_conflicts(branches, shared, gradients), key=lambda conflict: -conflict.score)
         for conflict in conflicts[: self.options.splits]:
-            if conflict.score > 0 and self._fits(conflict.copy):
-                branches.split(conflict.copy.unit.name, conflict.leaving)
-                logger.info(
-                    "split %s (distance %.3f): a copy for %s",
-                    conflict.copy.unit.name,
-                    conflict.score,
-                    ", ".join(branches.trained[task] for task in conflict.leaving),
-                )
-        return branches.size > before
+            if conflict.score <= 0 or not self._fits(conflict.copy):
+                continue
+            branches.split(conflict.copy.unit.name, conflict.leaving)
+            logger.info(
+                "split %s (distance %.3f): a copy for %s",
+                conflict.copy.unit.name,
+                conflict.score,
+                ", ".join(branches.trained[task] for task in conflict.leaving),
+            )
+        return branches.size > size_before
 
     def save(self, directory: Path) -> None:
-        """Write the copies beside the model."""
+        """Write the copies next to the model."""
         self.branches.save(directory, validations=self.validations)
 
-    def _fits(self, copy: Copy) -> bool:
-        """Whether the model may grow by another copy of this unit."""
+    @classmethod
+    def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:
+        """Attach the copies of a trained model's modules."""
+        load_branches(model, directory).add_zero_shot(unseen, pivot)
+
+    def _fits(self, copy: ModuleCopy) -> bool:
+        """Return whether another copy of this unit leaves the model within its maximum size."""
         bound = self.options.upper_bound
         grown = self.branches.size + copy.unit.size
         return bound is None or grown <= (1 + bound) * self.branches.original
@@ -116,15 +127,15 @@ class ParameterDifferentiation(Method):
 
 @dataclass(frozen=True)
 class Conflict:
-    """How far apart the tasks are that share a copy, and which of them are to get another one.
+    """The conflict between the tasks that share a copy.
 
     Args:
-        copy: that they share.
-        score: the distance of the two groups: the mean of 1 - cosine over the pairs between them.
-        leaving: the numbers of the group without the first task.
+        copy: Copy that the tasks share.
+        score: Distance between their two groups: the mean of 1 - cosine over the pairs between them.
+        leaving: Task numbers of the group without the first task, which would get a new copy.
     """
 
-    copy: Copy
+    copy: ModuleCopy
     score: float
     leaving: tuple[int, ...]
 
@@ -132,59 +143,70 @@ class Conflict:
 def cluster(vectors: torch.Tensor) -> tuple[float, NDArray[np.bool_]]:
     """Divide vectors into two groups by agglomerative clustering: average linkage, cosine distance.
 
-    The released code adds 1e-5 to every component, against vectors of zeros; that turns small gradients into one
+    The released code adds 1e-5 to every component to avoid vectors of zeros. That turns small gradients into one
     direction, so here tasks without a gradient are left out instead (`_find_conflicts`).
 
     Args:
         vectors: (count, features), two or more, none of them all zeros.
 
     Returns:
-        The height of the last merge, from 0 (all point one way) to 2, and (count,) which are in the group that the
-        first vector is not in.
+        Height of the last merge, from 0 (all vectors have the same direction) to 2, and a (count,) boolean array that
+        marks the group without the first vector.
 
     Example:
         >>> height, others = cluster(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]]))
         >>> round(height, 6), others.tolist()
         (1.0, [False, True, False])
     """
+    # In float64, and with distances that are only rounding errors set to 0.
     directions = torch.nn.functional.normalize(vectors.double(), dim=1)
     distances = 1 - directions @ directions.T  # (count, count)
     distances[distances < _ROUNDING] = 0
+
+    # Two groups: cut the tree below its last merge.
     tree = linkage(squareform(_agree(distances).numpy(), checks=False), method="average")
     groups = cut_tree(tree, n_clusters=2)[:, 0]
     return float(tree[-1, 2]), groups != groups[0]
 
 
-def _find_conflicts(branches: Branches, shared: Sequence[Copy], gradients: Gradients) -> Iterator[Conflict]:
-    """Yield the conflict in every copy where more than one task has a gradient.
+def _find_conflicts(branches: Branches, shared: Sequence[ModuleCopy], gradients: Gradients) -> Iterator[Conflict]:
+    """Yield the conflict in every copy in which more than one task has a gradient.
 
-    A task has none where it has no validation text, or where nothing is trained: it stays with the copy.
+    A task has no gradient if it has no validation text, or if nothing of the copy is trained; it keeps the copy.
     """
-    found: list[dict[int, torch.Tensor]] = [{} for _ in shared]
+    # The gradient of each task in each copy that it uses.
+    gradients_of_copies: list[dict[int, torch.Tensor]] = [{} for _ in shared]
     for task in gradients():
-        for copy, of_tasks in zip(shared, found, strict=True):
-            if task in copy.tasks and (vector := _flatten(copy)) is not None and bool(vector.any()):
-                if not bool(vector.isfinite().all()):
-                    raise NeuronspecError(
-                        f"the validation gradient of {branches.trained[task]} in {copy.unit.name} is not finite: lower "
-                        "the learning rate, lengthen the warm-up, or set train.max_gradient_norm"
-                    )
-                of_tasks[task] = vector
-    for copy, of_tasks in zip(shared, found, strict=True):
-        if len(of_tasks) > 1:
-            score, others = cluster(torch.stack(list(of_tasks.values())))
-            leaving = tuple(task for task, leaves in zip(of_tasks, others, strict=True) if leaves)
-            yield Conflict(copy, score, leaving)
+        for copy, by_task in zip(shared, gradients_of_copies, strict=True):
+            vector = _flatten_gradient(copy) if task in copy.tasks else None
+            if vector is None or not bool(vector.any()):
+                continue
+            if not bool(vector.isfinite().all()):
+                raise NeuronspecError(
+                    f"the validation gradient of {branches.trained[task]} in {copy.unit.name} is not finite: lower "
+                    "the learning rate, lengthen the warm-up, or set train.max_gradient_norm"
+                )
+            by_task[task] = vector
+
+    # How far apart they are.
+    for copy, by_task in zip(shared, gradients_of_copies, strict=True):
+        if len(by_task) < 2:
+            continue
+        score, others = cluster(torch.stack(list(by_task.values())))
+        leaving = tuple(task for task, leaves in zip(by_task, others, strict=True) if leaves)
+        yield Conflict(copy, score, leaving)
 
 
-def _flatten(copy: Copy) -> torch.Tensor | None:
-    """Return the gradient of a copy as one vector, on the CPU; None where nothing of it is trained."""
+def _flatten_gradient(copy: ModuleCopy) -> torch.Tensor | None:
+    """Return the gradient of a copy as one vector, on the CPU; None if nothing of it is trained."""
     gradients = [parameter.grad for parameter in copy.module.parameters() if parameter.grad is not None]
-    return torch.cat([gradient.detach().flatten().float() for gradient in gradients]).cpu() if gradients else None
+    if not gradients:
+        return None
+    return torch.cat([gradient.detach().flatten().float() for gradient in gradients]).cpu()
 
 
 def _agree(distances: torch.Tensor) -> torch.Tensor:
-    """Return the first process' distances: gradients are equal on all, but how another sums them up may differ."""
+    """Return the first process' distances: other processes may round the sums of the same gradients differently."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return distances
     agreed: torch.Tensor = broadcast(distances.to(join_processes().device)).cpu()

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.models.codec import TextCodec
 from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.run import Run
-from neuronspec.training.method import Search
+from neuronspec.training.method import SearchResources
 
 
 def plan(run: Run, system: str, settings: dict[str, Any], inputs: Sequence[Path]) -> list[Stage]:
@@ -39,7 +39,7 @@ def execute(run: Run, system: str) -> None:
     corpora = run.open_corpora(TextCodec(tokenizer, model.config))
     del model  # the search loads its own
 
-    search = Search(
+    search = SearchResources(
         directory=run.layout.search(system),
         load=load,
         corpora=corpora,

@@ -13,8 +13,8 @@ from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
 from neuronspec.progress import show_progress
-from neuronspec.specialization.auto_k import SHARES, search_k
-from neuronspec.training.loop import validate_tasks
+from neuronspec.specialization.auto_k import K_GRID, search_k
+from neuronspec.training.validation import validate_tasks
 
 
 def plan(run: Run) -> list[Stage]:
@@ -45,7 +45,7 @@ def _search_k(run: Run, counts: ActivationCounts) -> float:
     valid = run.open_dataset("valid", run.open_codec(model))
     settings = run.config.select
 
-    with show_progress("searching for k", len(SHARES)) as advance:
+    with show_progress("searching for k", len(K_GRID)) as advance:
 
         def measure(model: PreTrainedModel) -> float:
             # This process alone: the others, where there are any, wait for the stage to end.

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.artifacts.tensor_files import read_tensors
 from neuronspec.config.sections import Training
 from neuronspec.files import publish, write_json
-from neuronspec.methods.saved import ARTEFACTS
+from neuronspec.methods.saved import list_artifacts
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, save_model
@@ -23,8 +23,8 @@ from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stages import search
 from neuronspec.pipeline.stages.prepare import list_local_model
-from neuronspec.training.checkpoints import STATE
-from neuronspec.training.loop import State, train
+from neuronspec.training.checkpoints import STATE_DIRECTORY
+from neuronspec.training.loop import TrainingState, train
 from neuronspec.training.method import Method, Resources
 
 # What decides the batches next to the encoded text.
@@ -81,7 +81,7 @@ def execute(run: Run, system: str) -> None:
         _train(run, system, model, tokenizer, method, settings)
     else:
         save = functools.partial(save_model, model, tokenizer=tokenizer)
-        _publish(run, system, save, State(), parameters=count_parameters(model))
+        _publish(run, system, save, TrainingState(), parameters=count_parameters(model))
 
 
 def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -120,7 +120,7 @@ def _train(
         tasks=tuple(run.config.directions()),
         masks=run.load_masks() if system != PRETRAINED and run.has_masks else None,
         seed=run.seed(system),
-        found=found if found.is_dir() else None,
+        search_directory=found if found.is_dir() else None,
         sizes=tuple(len(lengths) for lengths in corpora.train.lengths()),
         pivot=run.config.pivot,
     )
@@ -138,20 +138,19 @@ def _train(
     )
 
     def copy(path: Path) -> None:
-        shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE))
+        shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE_DIRECTORY))
 
-    added = _count_added(checkpoint) if method.parts is not None else 0
+    added = _count_added(checkpoint) if method.added_modules is not None else 0
     _publish(run, system, copy, state, parameters=parameters + added, added=added)
 
 
 def _count_added(directory: Path) -> int:
     """Return the number of parameters that a method added to the model in a directory, not always the last one."""
-    places = [directory / name for name in ARTEFACTS if (directory / name).is_file()]
-    return sum(tensor.numel() for place in places for tensor in read_tensors(place)[0].values())
+    return sum(tensor.numel() for path in list_artifacts(directory) for tensor in read_tensors(path)[0].values())
 
 
 def _publish(
-    run: Run, system: str, write_model: Callable[[Path], Any], state: State, *, parameters: int, added: int = 0
+    run: Run, system: str, write_model: Callable[[Path], Any], state: TrainingState, *, parameters: int, added: int = 0
 ) -> None:
     """Publish a trained model and the costs of its training."""
     if not run.processes.is_main_process:
@@ -159,10 +158,9 @@ def _publish(
     with publish(run.layout.model(system)) as temporary:
         write_model(temporary)
 
-    extra = [run.layout.model(system) / name for name in ARTEFACTS]
     costs = {
         "parameters": parameters,
         "parameters_added": added,
-        "extra_bytes": sum(file.stat().st_size for file in extra if file.is_file()),
+        "extra_bytes": sum(path.stat().st_size for path in list_artifacts(run.layout.model(system))),
     }
     write_json(run.layout.summary(system), asdict(state) | costs)

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.files import write_text
-from neuronspec.methods.saved import attach_masks, attach_saved
+from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.names import child
@@ -18,6 +18,7 @@ from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.progress import show_progress
+from neuronspec.specialization.masking import attach_masks
 from neuronspec.translation.engines import open_engine
 
 

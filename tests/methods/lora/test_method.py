@@ -21,12 +21,13 @@ from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.sampling import Batch
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
-from neuronspec.methods.lora.method import LoraTraining, export_peft
-from neuronspec.methods.lora.model import LORA_FILE, Lora, Shape, load_lora
-from neuronspec.methods.registry import METHODS, make_method
+from neuronspec.methods import METHODS, make_method
+from neuronspec.methods.lora.export import export_peft
+from neuronspec.methods.lora.method import LoraTraining
+from neuronspec.methods.lora.model import LORA_FILE, Lora, LoraSettings, load_lora
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.specialization.routing import find_router, unspecialize
-from neuronspec.training.checkpoints import STATE
+from neuronspec.training.checkpoints import STATE_DIRECTORY
 from neuronspec.training.journal import LOG_FILE, read_log
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
@@ -66,7 +67,7 @@ def run(
 
 
 def fingerprint(checkpoint: Path) -> list[str]:
-    return [hash_path(checkpoint / name) for name in (LORA_FILE, f"{STATE}/optimizer.safetensors")]
+    return [hash_path(checkpoint / name) for name in (LORA_FILE, f"{STATE_DIRECTORY}/optimizer.safetensors")]
 
 
 def test_it_is_registered() -> None:
@@ -89,7 +90,7 @@ def test_training_moves_the_lora_and_nothing_else(toy_directory: Path, toy_corpo
     fresh.attach(load_model(toy_directory / "model"), Resources(TASKS, seed=1))
     start, end = fresh.lora.sets.state_dict(), method.lora.sets.state_dict()
     assert not any(torch.equal(start[name], end[name]) for name in start)  # both directions', every tensor
-    moments = load_file(path / STATE / "optimizer.safetensors")
+    moments = load_file(path / STATE_DIRECTORY / "optimizer.safetensors")
     assert {name.partition(".")[2].partition(".")[0] for name in moments} == {"parts"}
 
 
@@ -127,7 +128,7 @@ def test_another_lora_does_not_go_on_from_a_checkpoint(
     toy_directory: Path, toy_corpora: Corpora, tmp_path: Path
 ) -> None:
     run(toy_directory, toy_corpora, tmp_path)
-    with pytest.raises(NeuronspecError, match="of another LoRA: its rank differ"):
+    with pytest.raises(NeuronspecError, match="holds another LoRA: it was trained with rank 4; this run uses rank 5"):
         run(toy_directory, toy_corpora, tmp_path, {"rank": 5})
 
 
@@ -145,23 +146,23 @@ def test_a_checkpoint_loads_for_translation(toy_directory: Path, toy_corpora: Co
 def test_each_direction_s_lora_learns_from_its_rows_alone(toy_model: PreTrainedModel, toy_corpora: Corpora) -> None:
     method = make()
     method.attach(toy_model.eval(), Resources(TASKS))
-    assert method.parts is not None
+    assert method.added_modules is not None
     batch = toy_corpora.train[Batch(np.array([0, 1, 1, 0]), np.array([0, 1, 2, 3]))]
     rows = {name: tensor[batch["tasks"] == 1] for name, tensor in batch.items()}
-    TranslationLoss(toy_model, 0.1, method.parts)(rows).backward()
-    touched = {name for name, parameter in method.parts.named_parameters() if parameter.grad is not None}
-    assert touched == {name for name, _ in method.parts.named_parameters() if name.startswith("1.")}
+    TranslationLoss(toy_model, 0.1, method.added_modules)(rows).backward()
+    touched = {name for name, parameter in method.added_modules.named_parameters() if parameter.grad is not None}
+    assert touched == {name for name, _ in method.added_modules.named_parameters() if name.startswith("1.")}
 
 
 @pytest.mark.parametrize("targets", ["attention", "ffn", "both"])
 def test_the_parts_are_the_matrices_of_lora(toy_model: PreTrainedModel, targets: str) -> None:
     method = make(targets=targets)
     method.attach(toy_model, Resources(TASKS))
-    assert method.parts is not None
+    assert method.added_modules is not None
     attention, ffn = 12 * 4 * (16 + 16), 4 * 4 * (16 + 32)
     expected = {"attention": attention, "ffn": ffn, "both": attention + ffn}[targets]
-    assert sum(parameter.numel() for parameter in method.parts.parameters()) == 2 * expected
-    assert not set(method.parts.parameters()) & set(toy_model.parameters())
+    assert sum(parameter.numel() for parameter in method.added_modules.parameters()) == 2 * expected
+    assert not set(method.added_modules.parameters()) & set(toy_model.parameters())
     router = find_router(toy_model)
     assert router is method.lora
 
@@ -181,7 +182,7 @@ def test_r8_peft_loads_what_is_exported(
     plain = small_model(kind).float()
     model = copy.deepcopy(plain)
     tasks = ["de-en", "en-fr"]
-    lora = Lora(model, Shape(tasks=tasks, rank=4, alpha=6, dropout=0.1, targets=targets))
+    lora = Lora(model, LoraSettings(tasks=tasks, rank=4, alpha=6, dropout=0.1, targets=targets))
     for parameter in lora.sets.parameters():
         parameter.normal_(0, 0.3)
     save_model(model, tmp_path)

@@ -50,7 +50,7 @@ def branch(model: PreTrainedModel, moved: bool = True) -> Branches:
     if moved:
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
-            for parameter in branches.parts.parameters():
+            for parameter in branches.copied_modules.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
     return branches
 
@@ -145,7 +145,7 @@ def test_without_a_split_the_model_is_untouched(small_model: SmallModel, batch: 
     assert torch.equal(logits(model, batch), expected)  # no tasks are needed
     assert torch.equal(logits(model, batch, tasks=MIXED), expected)
     assert not any("forward" in module.__dict__ for module in model.modules())
-    assert (branches.size, len(list(branches.parts.parameters()))) == (count_parameters(model), 0)
+    assert (branches.size, len(list(branches.copied_modules.parameters()))) == (count_parameters(model), 0)
 
 
 def test_a_split_changes_no_output(kind: str, small_model: SmallModel, batch: dict[str, torch.Tensor]) -> None:
@@ -237,7 +237,7 @@ def test_only_the_rows_own_copies_get_gradients(small_model: SmallModel, batch: 
     model = small_model(**STILL)
     branches = branch(model)
     for tasks in (["de-en"] * 4, ["sv-de", "de-en", "sv-de", "de-en"]):
-        for parameter in (*model.parameters(), *branches.parts.parameters()):
+        for parameter in (*model.parameters(), *branches.copied_modules.parameters()):
             parameter.grad = None
         model(**batch, tasks=tasks).logits.logsumexp(-1).sum().backward()
         numbers = {TASKS.index(name) for name in tasks}
@@ -253,7 +253,7 @@ def test_gradients_are_those_of_separate_batches(
 ) -> None:
     model = small_model(kind, **({} if "t5" in kind else STILL))
     branches = branch(model)
-    parameters = [p for p in (*model.parameters(), *branches.parts.parameters()) if p.requires_grad]
+    parameters = [p for p in (*model.parameters(), *branches.copied_modules.parameters()) if p.requires_grad]
 
     def gradients(*losses: torch.Tensor) -> list[torch.Tensor]:
         found = torch.autograd.grad(torch.stack(losses).sum(), parameters, allow_unused=True, materialize_grads=True)
@@ -277,13 +277,15 @@ def test_gradient_checkpointing_computes_again_for_the_same_rows(
     for checkpointing in (False, True):
         if checkpointing:
             model.gradient_checkpointing_enable()
-        for parameter in (*model.parameters(), *branches.parts.parameters()):
+        for parameter in (*model.parameters(), *branches.copied_modules.parameters()):
             parameter.grad = None
         losses = [
             model(**batch, tasks=tasks).logits.logsumexp(-1).sum() for tasks in (MIXED, MIXED[::-1], ["de-en"] * 4)
         ]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        found.append([p.grad for p in (*model.parameters(), *branches.parts.parameters()) if p.grad is not None])
+        found.append(
+            [p.grad for p in (*model.parameters(), *branches.copied_modules.parameters()) if p.grad is not None]
+        )
     assert len(found[0]) == len(found[1])
     assert all(itertools.starmap(close, zip(*found, strict=True)))
 
@@ -300,7 +302,7 @@ def test_tables_names_and_sizes(small_model: SmallModel) -> None:
     branches.split(unit.name, [3])
     assert branches.tables == {unit.name: [0, 1, 0, 2]}
     assert branches.size == count_parameters(model) + 2 * unit.size
-    assert set(branches.parts.state_dict()) == {
+    assert set(branches.copied_modules.state_dict()) == {
         f"{unit.name}.{number}.{key}" for number in (1, 2) for key in ("weight", "bias")
     }
     (left,) = (found for found in branches.shared() if found.unit is unit)
@@ -317,7 +319,7 @@ def test_a_copy_follows_its_model_to_another_precision(small_model: SmallModel, 
     model.float()
     assert torch.allclose(logits(model, batch, tasks=MIXED).double(), expected, atol=1e-4)
     logits(model, batch, tasks=["fr-en"] * 4)
-    assert {parameter.dtype for parameter in branches.parts.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in branches.copied_modules.parameters()} == {torch.float32}
 
 
 # Files
@@ -335,10 +337,12 @@ def test_a_saved_model_loads_plainly_and_with_its_branches(
         assert torch.equal(logits(loaded, batch), logits(model, batch))
     again = load_branches(loaded, tmp_path)
     assert (again.tables, again.tasks, again.original) == (branches.tables, branches.tasks, branches.original)
-    assert all(map(torch.equal, again.parts.parameters(), branches.parts.parameters()))
+    assert all(map(torch.equal, again.copied_modules.parameters(), branches.copied_modules.parameters()))
     assert close(logits(loaded, batch, tasks=MIXED), logits(model, batch, tasks=MIXED))
     assert generate(loaded, batch, tasks=MIXED, num_beams=3) == generate(model, batch, tasks=MIXED, num_beams=3)
-    assert [name for name, _ in again.parts.named_parameters()] == [n for n, _ in branches.parts.named_parameters()]
+    assert [name for name, _ in again.copied_modules.named_parameters()] == [
+        n for n, _ in branches.copied_modules.named_parameters()
+    ]
     assert read_raw(tmp_path / BRANCHES_FILE)[1]["note"] == 3
 
 

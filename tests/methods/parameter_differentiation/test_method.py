@@ -41,9 +41,9 @@ from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.encoding import encode
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.specialization.routing import dense, unspecialize
-from neuronspec.training.checkpoints import STATE
+from neuronspec.training.checkpoints import STATE_DIRECTORY
 from neuronspec.training.journal import LOG_FILE, read_log
-from neuronspec.training.loop import State, train
+from neuronspec.training.loop import TrainingState, train
 from neuronspec.training.method import Corpora, Gradients, Method, Resources
 
 TASKS = ("de-en", "en-de", "fr-en", "en-fr")
@@ -107,7 +107,7 @@ def test_planted_conflicts_are_split_into_their_groups(model: PreTrainedModel, s
     assert method.revise(model, agreeing(method, conflicts, size))
     assert method.branches.tables == {"encoder.0.fc2": [0, 1, 0, 1], "decoder.0.encoder_attn.v_proj": [0, 1, 1, 1]}
     assert method.branches.size == before + (32 * 16 + 16) + (16 * 16 + 16)
-    assert method.parts is method.branches.parts
+    assert method.added_modules is method.branches.copied_modules
     assert count_parameters(model) == before
 
 
@@ -339,7 +339,7 @@ def run(
     still: bool = False,
     options: dict[str, Any] | None = None,
     **given: Any,
-) -> tuple[Path, State]:
+) -> tuple[Path, TrainingState]:
     """Train the toy model; `still` without dropout."""
     torch.set_num_threads(1)
     corpora = corpora_of(toy)
@@ -367,7 +367,7 @@ def run(
 def fingerprint(out: Path, checkpoint: Path) -> tuple[str, str, str, object]:
     """The hashes of weights, copies and moments, and every loss in the log."""
     losses = [(entry["update"], entry["train"]["loss"], entry["valid"]["loss"]) for entry in read_log(out / LOG_FILE)]
-    files = ("model.safetensors", BRANCHES_FILE, f"{STATE}/optimizer.safetensors")
+    files = ("model.safetensors", BRANCHES_FILE, f"{STATE_DIRECTORY}/optimizer.safetensors")
     weights, copies, moments = (hash_path(checkpoint / name) for name in files)
     return weights, copies, moments, losses
 
@@ -415,8 +415,8 @@ def test_copies_are_equal_at_the_split_and_differ_an_update_later(toy: Path, tmp
     later = read_raw(after / BRANCHES_FILE)[0]
     assert later.keys() == tensors.keys() or later.keys() > tensors.keys()
     assert any(not torch.equal(tensors[name], later[name]) for name in tensors)
-    assert not load_file(at / STATE / "optimizer.safetensors")  # the optimiser has begun anew
-    moments = load_file(after / STATE / "optimizer.safetensors")
+    assert not load_file(at / STATE_DIRECTORY / "optimizer.safetensors")  # the optimiser has begun anew
+    moments = load_file(after / STATE_DIRECTORY / "optimizer.safetensors")
     assert {f"exp_avg.parts.{name}" for name in tensors} & moments.keys()
 
 
@@ -424,7 +424,7 @@ def test_without_splits_it_is_fine_tuning_to_the_bit(toy: Path, tmp_path: Path) 
     plain, _ = run(toy, tmp_path / "plain", Method())
     for number, method in enumerate((make(every=100), make(upper_bound=0.0))):
         path, _ = run(toy, tmp_path / str(number), method)
-        for name in ("model.safetensors", f"{STATE}/optimizer.safetensors"):
+        for name in ("model.safetensors", f"{STATE_DIRECTORY}/optimizer.safetensors"):
             assert hash_path(path / name) == hash_path(plain / name)
 
 

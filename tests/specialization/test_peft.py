@@ -12,8 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.methods.adapters.model import find_places
-from neuronspec.methods.lass.masks import find_matrices
+from neuronspec.methods.adapters.model import find_hook_points
+from neuronspec.methods.layer_matrices import find_layer_matrices
 from neuronspec.methods.parameter_differentiation.model import find_units
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -234,16 +234,16 @@ def test_copies_keep_nothing_of_the_masks_that_they_were_copied_with(small_model
         hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values(), module.__dict__.get("forward")]
         owners = [getattr(getattr(hook, "func", None), "__self__", None) for hook in hooks]
         assert all(owner is router for owner in owners if isinstance(owner, Specialization))
-        assert not any(isinstance(owner, PackedLayer) and owner.rows is not router for owner in owners)
+        assert not any(isinstance(owner, PackedLayer) and owner.task_source is not router for owner in owners)
 
 
 @pytest.mark.parametrize(
     ("what", "do"),
     [
         ("cannot prune", lambda model, masks: prune(model, masks, TASKS[0])),
-        ("cannot put adapters into", lambda model, masks: find_places(model)),
+        ("cannot put adapters into", lambda model, masks: find_hook_points(model)),
         ("cannot branch", lambda model, masks: find_units(model)),
-        ("cannot mask or add to the weights of", lambda model, masks: find_matrices(model)),
+        ("cannot mask or add to the weights of", lambda model, masks: find_layer_matrices(model)),
     ],
 )
 def test_what_needs_plain_matrices_says_how_to_get_them(what: str, do: Any, small_model: SmallModel) -> None:

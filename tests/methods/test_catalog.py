@@ -84,7 +84,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 def attach(name: str, model: PreTrainedModel, masks: NeuronMasks | None, **options: Any) -> Any:
     method = make_method(name, options)
-    method.attach(model, Resources(TASKS, masks, seed=4))
+    method.attach(model, Resources(TASKS, masks=masks, seed=4))
     return method
 
 
@@ -194,7 +194,7 @@ def test_random_neurons_have_the_same_sizes_and_follow_from_the_seed(
         assert not torch.equal(drawn.layer(layer), ordered.layer(layer))
     assert attach("random_neurons", model, masks).masks == drawn
     other = make_method("random_neurons")
-    other.attach(model, Resources(TASKS, masks, seed=5))
+    other.attach(model, Resources(TASKS, masks=masks, seed=5))
     assert get_masks(model) != drawn
 
 
@@ -418,7 +418,7 @@ def train_one_task(folder: Path, hold_absent: bool) -> tuple[list[torch.Tensor],
         tokenizer,
         Corpora(data, data),
         make_method("neuron_specialization", {"hold_absent": hold_absent}),
-        Resources(("de-en",), masks),
+        Resources(("de-en",), masks=masks),
         training=Training(updates=3, warmup=0, schedule="constant", weight_decay=0.1, validate_every=3),
         sampling=Sampling(tokens_per_batch=64),
         directory=folder / "training",

@@ -25,9 +25,10 @@ from neuronspec.data.store import TokenStore, build_store
 from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.lass import method as lass
-from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
+from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks, keep_largest
 from neuronspec.methods.lass.method import Lass, set_dropout
 from neuronspec.methods.lass.model import load_weight_masks
+from neuronspec.methods.layer_matrices import find_layer_matrices
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import encode
@@ -35,7 +36,7 @@ from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.training import loop
 from neuronspec.training.journal import LOG_FILE
 from neuronspec.training.loop import train
-from neuronspec.training.method import Corpora, Method, Resources, Search
+from neuronspec.training.method import Corpora, Method, Resources, SearchResources
 
 TASKS = ("de-en", "en-de")
 SAMPLING = Sampling(tokens_per_batch=64)
@@ -67,14 +68,23 @@ def load(toy: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_model(toy / "model"), load_tokenizer(toy / "model")
 
 
-def make_search(toy: Path, directory: Path) -> Search:
+def make_search(toy: Path, directory: Path) -> SearchResources:
     model, tokenizer = load(toy)
     tasks = [
         TaskData(task, "de-en", side, TextCodec(tokenizer, model.config).format(task))
         for side, task in enumerate(TASKS)
     ]
     data = BatchDataset(TokenStore(toy / "tokens"), tasks)
-    return Search(directory, lambda: load(toy), Corpora(data, data), TASKS, TRAINING, SAMPLING, seed=3, cpu=True)
+    return SearchResources(
+        directory=directory,
+        load=lambda: load(toy),
+        corpora=Corpora(data, data),
+        tasks=TASKS,
+        training=TRAINING,
+        sampling=SAMPLING,
+        seed=3,
+        cpu=True,
+    )
 
 
 def make_method(**options: Any) -> Lass:
@@ -96,7 +106,7 @@ def continue_training(toy: Path, found: Path, out: Path, updates: int = 4) -> tu
         tokenizer,
         make_search(toy, out).corpora,
         make_method(),
-        Resources(TASKS, found=found, seed=3),
+        Resources(TASKS, search_directory=found, seed=3),
         training=TRAINING.model_copy(update={"updates": updates, "select": "last"}),
         sampling=SAMPLING,
         directory=out,
@@ -168,8 +178,8 @@ def test_masks_are_the_largest_weights_after_fine_tuning_on_each_task_alone(
             directory=tmp_path / task,
             cpu=True,
         )
-        tuned = find_matrices(load_model(checkpoint))
-        start = find_matrices(search.load()[0])
+        tuned = find_layer_matrices(load_model(checkpoint))
+        start = find_layer_matrices(search.load()[0])
         assert masks.shapes.keys() == tuned.keys()
         for name, place in tuned.items():
             assert torch.equal(masks.mask(task, name), keep_largest(place.matrix.weight, 0.7))
@@ -193,7 +203,7 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
     where: str, toy: Path, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates, pruned = [0], [0]
-    update, prune, join = loop._Run.update, WeightMasks.from_model, Lass._join
+    update, prune, join = loop._TrainingRun.update, WeightMasks.from_model, Lass._join
 
     def stop_update(run: Any) -> float:
         if updates[0] == {"between tasks": 4, "in the middle": 7}.get(where, -1):
@@ -207,13 +217,13 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
         pruned[0] += 1
         return prune(*arguments)
 
-    def stop_joining(method: Lass, search: Search) -> None:
+    def stop_joining(method: Lass, search: SearchResources) -> None:
         if where == "before the end":
             raise KeyboardInterrupt
         join(method, search)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "update", stop_update)
+        patch.setattr(loop._TrainingRun, "update", stop_update)
         patch.setattr(WeightMasks, "from_model", stop_pruning)
         patch.setattr(Lass, "_join", stop_joining)
         with pytest.raises(KeyboardInterrupt):
@@ -226,7 +236,7 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
         done.append(run.state.update)
         return update(run)
 
-    monkeypatch.setattr(loop._Run, "update", count)
+    monkeypatch.setattr(loop._TrainingRun, "update", count)
     make_method().search(make_search(toy, tmp_path))
     left = {"between tasks": [0, 1, 2, 3], "in the middle": [2, 3]}
     assert done == left.get(where, [])
@@ -287,7 +297,7 @@ PROGRAM = """
 import dataclasses, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tests.methods import test_lass
+from tests.methods.lass import test_method as test_lass
 search = test_lass.make_search(Path(sys.argv[2]), Path(sys.argv[3]))
 training = search.training.model_copy(update={"batches_per_update": 2})
 test_lass.make_method(search_dropout=0.0).search(dataclasses.replace(search, training=training))
@@ -302,7 +312,7 @@ def test_r2_two_processes_find_what_one_does(toy: Path, tmp_path: Path) -> None:
         ("alone", []),
         ("together", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
     ):
-        places = [str(path) for path in (tmp_path / "program.py", Path(__file__).parents[2], toy, tmp_path / name)]
+        places = [str(path) for path in (tmp_path / "program.py", Path(__file__).parents[3], toy, tmp_path / name)]
         done = subprocess.run(
             [sys.executable, *launcher, *places],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -369,7 +379,7 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
     toy: Path, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = continue_training(toy, found, tmp_path / "whole", 6)
-    update = loop._Run.update
+    update = loop._TrainingRun.update
 
     def stop(run: Any) -> float:
         if run.state.update == 3:
@@ -377,7 +387,7 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
         return update(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "update", stop)
+        patch.setattr(loop._TrainingRun, "update", stop)
         with pytest.raises(KeyboardInterrupt):
             continue_training(toy, found, tmp_path / "parts", 6)
     resumed, _ = continue_training(toy, found, tmp_path / "parts", 6)
@@ -388,11 +398,11 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
 def test_masks_come_in_the_order_of_the_tasks_or_the_reason_is_told(toy: Path, found: Path, tmp_path: Path) -> None:
     model = load(toy)[0]
     method = make_method()
-    method.attach(model, Resources(("en-de", "de-en"), found=found))
+    method.attach(model, Resources(("en-de", "de-en"), search_directory=found))
     method.save(tmp_path)
     assert WeightMasks.load(tmp_path / WEIGHT_MASKS_FILE).tasks == ("en-de", "de-en")
     for nowhere in (None, tmp_path / "nowhere"):
         with pytest.raises(NeuronspecError, match="lass needs the weight masks of its search"):
-            method.attach(copy.deepcopy(model), Resources(TASKS, found=nowhere))
+            method.attach(copy.deepcopy(model), Resources(TASKS, search_directory=nowhere))
     with pytest.raises(NeuronspecError, match="no weight masks for the task 'fr-en'"):
-        method.attach(model, Resources(("fr-en",), found=found))
+        method.attach(model, Resources(("fr-en",), search_directory=found))

@@ -22,12 +22,12 @@ from neuronspec.data.sampling import Batch
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.languages import EC30_LEVELS
+from neuronspec.methods import METHODS, make_method
 from neuronspec.methods.adapters.method import AdapterTraining, group_by_family
 from neuronspec.methods.adapters.model import ADAPTERS_FILE, Adapters, load_adapters
-from neuronspec.methods.registry import METHODS, make_method
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.specialization.routing import find_router, unspecialize
-from neuronspec.training.checkpoints import STATE
+from neuronspec.training.checkpoints import STATE_DIRECTORY
 from neuronspec.training.journal import LOG_FILE, read_log
 from neuronspec.training.loop import train
 from neuronspec.training.method import Corpora, Resources
@@ -67,7 +67,7 @@ def run(
 
 
 def fingerprint(checkpoint: Path) -> list[str]:
-    return [hash_path(checkpoint / name) for name in (ADAPTERS_FILE, f"{STATE}/optimizer.safetensors")]
+    return [hash_path(checkpoint / name) for name in (ADAPTERS_FILE, f"{STATE_DIRECTORY}/optimizer.safetensors")]
 
 
 def test_it_is_registered() -> None:
@@ -95,7 +95,7 @@ def test_training_moves_the_adapters_and_nothing_else(
     fresh.attach(load_model(toy_directory / "model"), Resources(TASKS, seed=1))
     start, end = fresh.adapters.sets.state_dict(), method.adapters.sets.state_dict()
     assert not any(torch.equal(start[name], end[name]) for name in start)  # both directions', every tensor
-    moments = load_file(path / STATE / "optimizer.safetensors")
+    moments = load_file(path / STATE_DIRECTORY / "optimizer.safetensors")
     assert {name.partition(".")[2].partition(".")[0] for name in moments} == {"parts"}
 
 
@@ -142,7 +142,7 @@ def test_other_adapters_do_not_go_on_from_a_checkpoint(
     toy_directory: Path, toy_corpora: Corpora, tmp_path: Path
 ) -> None:
     run(toy_directory, toy_corpora, tmp_path)
-    with pytest.raises(NeuronspecError, match="of other adapters: its bottleneck differ"):
+    with pytest.raises(NeuronspecError, match="holds other adapters: they were trained with bottleneck"):
         run(toy_directory, toy_corpora, tmp_path, {"bottleneck": 5})
 
 
@@ -160,12 +160,12 @@ def test_a_checkpoint_loads_for_translation(toy_directory: Path, toy_corpora: Co
 def test_each_direction_s_adapters_learn_from_its_rows_alone(toy_model: PreTrainedModel, toy_corpora: Corpora) -> None:
     method = make(dropout=0.0)
     method.attach(toy_model.eval(), Resources(TASKS))
-    assert method.parts is not None
+    assert method.added_modules is not None
     batch = toy_corpora.train[Batch(np.array([0, 1, 1, 0]), np.array([0, 1, 2, 3]))]
     rows = {name: tensor[batch["tasks"] == 1] for name, tensor in batch.items()}
-    TranslationLoss(toy_model, 0.1, method.parts)(rows).backward()
-    touched = {name for name, parameter in method.parts.named_parameters() if parameter.grad is not None}
-    assert touched == {name for name, _ in method.parts.named_parameters() if name.startswith("1.")}
+    TranslationLoss(toy_model, 0.1, method.added_modules)(rows).backward()
+    touched = {name for name, parameter in method.added_modules.named_parameters() if parameter.grad is not None}
+    assert touched == {name for name, _ in method.added_modules.named_parameters() if name.startswith("1.")}
 
 
 # Which sets there are
@@ -175,7 +175,7 @@ def sharing_of(model: PreTrainedModel, method: AdapterTraining, resources: Resou
     method.attach(model, resources)
     router = find_router(model)
     assert isinstance(router, Adapters)
-    return router.sharing
+    return router.settings
 
 
 def test_by_pair_each_direction_has_a_set(toy_model: PreTrainedModel) -> None:

@@ -23,8 +23,9 @@ from transformers.pytorch_utils import Conv1D
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods.lass import masks as weight_masks
 from neuronspec.methods.lass import model as weight_routing
-from neuronspec.methods.lass.masks import PARTS, WEIGHT_MASKS_FILE, WeightMasks, find_matrices, keep_largest
+from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks, keep_largest
 from neuronspec.methods.lass.model import load_weight_masks, mask_weights
+from neuronspec.methods.layer_matrices import SUBLAYERS, find_layer_matrices
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.specialization.routing import assign_tasks, dense, find_router, task, unspecialize
 
@@ -48,7 +49,7 @@ def batch(small_batch: SmallBatch) -> dict[str, torch.Tensor]:
     return small_batch()
 
 
-def draw_masks(model: PreTrainedModel, parts: Any = PARTS, tasks: tuple[str, ...] = TASKS) -> WeightMasks:
+def draw_masks(model: PreTrainedModel, parts: Any = SUBLAYERS, tasks: tuple[str, ...] = TASKS) -> WeightMasks:
     """Masks that differ from task to task: of the model with noise on its weights."""
     drawn = []
     for number, name in enumerate(tasks):
@@ -108,7 +109,7 @@ def test_nothing_and_everything_can_be_pruned() -> None:
 def test_each_matrix_is_pruned_by_itself(small_model: SmallModel) -> None:
     model = small_model()
     masks = WeightMasks.from_model(model, "de-en", 0.7)
-    for name, place in find_matrices(model).items():
+    for name, place in find_layer_matrices(model).items():
         assert torch.equal(masks.mask("de-en", name), keep_largest(place.matrix.weight, 0.7))
         assert masks.bits[name].numel() == -(-place.matrix.weight.numel() // 8)
 
@@ -118,7 +119,7 @@ def test_each_matrix_is_pruned_by_itself(small_model: SmallModel) -> None:
 
 def test_matrices_are_those_of_attention_and_ffn_in_the_layers(small_model: SmallModel) -> None:
     model = small_model()
-    attention, ffn, both = (set(find_matrices(model, parts)) for parts in (("attention",), ("ffn",), PARTS))
+    attention, ffn, both = (set(find_layer_matrices(model, parts)) for parts in (("attention",), ("ffn",), SUBLAYERS))
     assert attention | ffn == both
     assert not attention & ffn
     for name in both:
@@ -126,7 +127,7 @@ def test_matrices_are_those_of_attention_and_ffn_in_the_layers(small_model: Smal
         assert (name.rpartition(".")[2] in {"fc1", "fc2"}) == (name in ffn)
     # 2 layers a stack: 4 matrices of self-attention, 4 of cross-attention, 2 of the FFN
     assert (len(attention), len(ffn)) == (2 * 4 + 2 * 8, 2 * 2 + 2 * 2)
-    cross = [place.stack for name, place in find_matrices(model).items() if "encoder_attn" in name]
+    cross = [place.stack for name, place in find_layer_matrices(model).items() if "encoder_attn" in name]
     assert cross == ["decoder"] * 8
 
 
@@ -137,9 +138,9 @@ def test_in_every_architecture_all_matrices_of_the_layers_are_found_or_it_is_ref
     refused = {"nllb-moe": "has experts", "falcon": "is a FalconLinear: only plain matrices"}
     if any_architecture in refused:
         with pytest.raises(NeuronspecError, match=refused[any_architecture]):
-            find_matrices(model)
+            find_layer_matrices(model)
         return
-    found = {place.matrix for place in find_matrices(model).values()}
+    found = {place.matrix for place in find_layer_matrices(model).values()}
     inside = {module for layer in find_ffn_layers(model) for module in layer.block.modules()}
     assert found == {module for module in inside if isinstance(module, torch.nn.Linear | Conv1D)}
     head = model.get_output_embeddings()
@@ -151,7 +152,7 @@ def test_a_matrix_that_its_parent_computes_is_refused(small_model: SmallModel) -
     layer = model.base_model.encoder.layers[0]
     layer.extra = torch.nn.MultiheadAttention(16, 2)
     with pytest.raises(NeuronspecError, match=r"encoder\.layers\.0\.extra\.out_proj is a NonDynamically.*only plain"):
-        find_matrices(model)
+        find_layer_matrices(model)
 
 
 def test_parameters_of_mt_big_take_a_bit_each() -> None:
@@ -358,9 +359,9 @@ def test_masked_weights_are_kept_while_generating_and_not_longer(
 ) -> None:
     model = small_model()
     router = mask_weights(model, draw_masks(model))
-    monkeypatch.setattr(weight_routing, "_CACHED", 4)
+    monkeypatch.setattr(weight_routing, "_CACHED_TASKS", 4)
     expected = generate(model, batch, tasks=MIXED, num_beams=2)
-    monkeypatch.setattr(weight_routing, "_CACHED", most)
+    monkeypatch.setattr(weight_routing, "_CACHED_TASKS", most)
     made: list[int] = []
     original = weight_masks.unpack
 
@@ -449,7 +450,7 @@ def test_a_forward_that_another_library_put_there_is_kept(
     small_model: SmallModel, batch: dict[str, torch.Tensor]
 ) -> None:
     model = small_model()
-    matrix = next(iter(find_matrices(model).values())).matrix
+    matrix = next(iter(find_layer_matrices(model).values())).matrix
     mine = matrix.forward
     matrix.forward = mine  # type: ignore[method-assign]
     mask_weights(model, draw_masks(model))
@@ -493,9 +494,9 @@ def test_saved_masks_are_the_same_and_take_a_bit_a_weight(
     masks = draw_masks(model)
     masks.save(tmp_path / WEIGHT_MASKS_FILE)
     loaded = WeightMasks.load(tmp_path / WEIGHT_MASKS_FILE)
-    assert (loaded.tasks, loaded.shapes, loaded.pruned, loaded.parts) == (TASKS, masks.shapes, 0.7, PARTS)
+    assert (loaded.tasks, loaded.shapes, loaded.pruned, loaded.parts) == (TASKS, masks.shapes, 0.7, SUBLAYERS)
     assert all(torch.equal(loaded.bits[name], masks.bits[name]) for name in masks.bits)
-    weights = sum(place.matrix.weight.numel() for place in find_matrices(model).values())
+    weights = sum(place.matrix.weight.numel() for place in find_layer_matrices(model).values())
     header = (tmp_path / WEIGHT_MASKS_FILE).stat().st_size - weights * len(TASKS) / 8
     assert 0 < header < 200 * len(masks.shapes)
     expected = copy.deepcopy(model)
@@ -560,7 +561,7 @@ def test_r7_mangled_files_are_refused(how: str, small_model: SmallModel, tmp_pat
         "tasks": list(masks.tasks),
         "shapes": {name: list(shape) for name, shape in masks.shapes.items()},
         "pruned": 0.7,
-        "parts": list(PARTS),
+        "parts": list(SUBLAYERS),
     }
     bits = dict(masks.bits)
     write_raw(path, bits, about)

@@ -1,0 +1,63 @@
+"""The accelerator of a training: device, precision, processes and trackers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from transformers import PreTrainedModel
+
+from neuronspec.config.sections import Training
+from neuronspec.errors import NeuronspecError
+from neuronspec.layer_names import STACKS
+from neuronspec.libraries import find_library
+from neuronspec.processes import join_processes
+
+
+def make_accelerator(
+    model: PreTrainedModel, training: Training, directory: Path, *, cpu: bool, unused_parameters: bool
+) -> Accelerator:
+    """Return the accelerator of a training.
+
+    Args:
+        model: Model that is trained.
+        training: Precision, trackers and batches of an update.
+        directory: Directory for the files of trackers.
+        cpu: Whether to stay on the CPU even if there is a GPU.
+        unused_parameters: Whether a batch may give some parameters no gradient.
+
+    Raises:
+        NeuronspecError: If a tracker is not installed, or the batches of an update cannot be divided among processes.
+    """
+    for name in training.report_to:
+        find_library(name, "train.report_to", "tracking" if name == "tensorboard" else "")
+
+    # LayerDrop (in M2M-100) leaves parameters without a gradient, too.
+    layer_drop = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
+    joined = join_processes(cpu)
+    accelerator = Accelerator(
+        cpu=joined.device.type == "cpu",
+        mixed_precision=_choose_precision(training.precision, cpu),
+        log_with=training.report_to or None,
+        project_dir=directory,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused_parameters or layer_drop)],
+    )
+
+    if training.batches_per_update % accelerator.num_processes:
+        raise NeuronspecError(
+            f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
+            f"{accelerator.num_processes} processes"
+        )
+    if training.report_to:
+        accelerator.init_trackers("neuronspec")
+    return accelerator
+
+
+def _choose_precision(precision: str, cpu: bool) -> str:
+    """Return accelerate's name of a precision; `auto` is bf16 on GPUs that support it."""
+    if precision == "auto":
+        usable = not cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return "bf16" if usable else "no"
+    return {"bf16": "bf16", "fp32": "no"}[precision]
