@@ -90,6 +90,22 @@ def test_make_targets_exist() -> None:
             assert re.search(rf"^{target}:", makefile, re.M), target
 
 
+DEEP_IMPORT = re.compile(r"^(?: *(?:>>>|\.\.\.) )?(?:from|import) (neuronspec\.\w+\.[\w.]+)", re.M)
+ROOMS_WITHOUT_FACE = ("neuronspec.methods.", "neuronspec.training.")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_import_from_the_faces_of_rooms(page: Path) -> None:
+    found = DEEP_IMPORT.findall("\n".join(snippets(page, "python")))
+    assert [name for name in found if not name.startswith(ROOMS_WITHOUT_FACE)] == []
+
+
+def test_examples_in_docstrings_import_from_the_faces_of_rooms() -> None:
+    deep = re.compile(r"^ *(?:>>>|\.\.\.) (?:from|import) neuronspec\.\w+\.\w.*", re.M)
+    source = ROOT / "src"
+    assert [line for path in source.rglob("*.py") for line in deep.findall(path.read_text(encoding="utf-8"))] == []
+
+
 def test_contributing_names_every_room_and_the_ground_floor() -> None:
     text = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
     assert " -> ".join(ROOMS) in text

@@ -93,7 +93,7 @@ def bootstrap_iou(
         NeuronspecError: If there are fewer than 2 resamples, or the level or the seed is invalid.
 
     Example:
-        >>> from neuronspec.analysis.reselection import make_selector
+        >>> from neuronspec.analysis import make_selector
         >>> rng = np.random.default_rng(0)
         >>> texts = {task: rng.random((40, 60)) < rng.random(60) for task in ("de-en", "ja-en")}
         >>> select = make_selector({"rule": "top", "k.encoder": "0.5"}, "encoder.0")
@@ -132,7 +132,7 @@ def shuffle_null(states: SentenceStates, select: Selector, shuffles: int = 100, 
         NeuronspecError: If there are fewer than 2 shuffles, or the seed is invalid.
 
     Example:
-        >>> from neuronspec.analysis.reselection import make_selector
+        >>> from neuronspec.analysis import make_selector
         >>> rng = np.random.default_rng(0)
         >>> texts = {task: rng.random((40, 60)) < rng.random(60) for task in ("de-en", "ja-en")}
         >>> select = make_selector({"rule": "top", "k.encoder": "0.5"}, "encoder.0")

@@ -91,7 +91,7 @@ def count_outcomes(
         NeuronspecError: If `level` is not between 0 and 1, a p-value is not a probability, or a difference is NaN.
 
     Example:
-        >>> from neuronspec.statistics.paired import PairedTest
+        >>> from neuronspec.statistics import PairedTest
         >>> gains = {"en-de": (1.2, 0.001), "en-fr": (0.3, 0.04), "en-ti": (-2.0, 0.002), "en-am": (0.0, 1.0)}
         >>> same = {"baseline": 20.0, "interval": None, "trials": 10_000, "test": ""}
         >>> tests = [PairedTest(system=20.0 + gain, difference=gain, p_value=p, **same) for gain, p in gains.values()]

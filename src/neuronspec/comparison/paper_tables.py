@@ -35,7 +35,7 @@ def tabulate_languages(study: Study, metric: str) -> Table:
     baseline's row holds scores, the others differences to it; the best of a column is bold.
 
     Example:
-        >>> from neuronspec.evaluation.results import Results, SystemScore
+        >>> from neuronspec.evaluation import Results, SystemScore
         >>> found = {"base en-de": 20.64, "base en-nl": 17.0, "ours en-de": 21.0, "ours en-nl": 17.0}
         >>> scores = [SystemScore(*name.split(), "BLEU", score, "", 100) for name, score in found.items()]
         >>> table = tabulate_languages(Study(Results(tuple(scores)), "base"), "BLEU")

@@ -139,7 +139,7 @@ def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
         NeuronspecError: If there are no scores, the array is not flat, or a score is not a finite number.
 
     Example:
-        >>> from neuronspec.statistics.paired import paired_approximate_randomization
+        >>> from neuronspec.statistics import paired_approximate_randomization
         >>> baseline = mean_statistics([0.61, 0.70, 0.55, 0.80, 0.66, 0.71, 0.59, 0.64])
         >>> system = mean_statistics([0.66, 0.74, 0.58, 0.83, 0.70, 0.78, 0.61, 0.70])
         >>> comparison = paired_approximate_randomization(baseline, system, mean_score, confidence=0.95)

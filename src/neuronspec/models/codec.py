@@ -44,7 +44,7 @@ class TextCodec:
         NeuronspecError: If the prefix has another placeholder.
 
     Example:
-        >>> from neuronspec.data.vocabulary import learn_vocabulary
+        >>> from neuronspec.data import learn_vocabulary
         >>> from transformers import M2M100Config
         >>> tokenizer = learn_vocabulary(iter(["a b c"] * 9), 12, ["de", "en"])
         >>> codec = TextCodec(tokenizer, M2M100Config(decoder_start_token_id=2))

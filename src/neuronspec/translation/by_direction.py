@@ -87,8 +87,8 @@ def translate(
             direction has no masks, a setting is unknown or out of range, or the engine cannot run the model.
 
     Example:
-        >>> from neuronspec.data.vocabulary import learn_vocabulary
-        >>> from neuronspec.models.building import build_model
+        >>> from neuronspec.data import learn_vocabulary
+        >>> from neuronspec.models import build_model
         >>> tokenizer = learn_vocabulary(iter(["ein hund", "a dog"] * 9), 20, ["de", "en"])
         >>> model = build_model("tiny", tokenizer)
         >>> found = translate(model, tokenizer, {"de-en": ["ein hund"], "en-de": ["a dog", ""]}, max_tokens=3)
