@@ -68,7 +68,7 @@ def test_results_are_json_on_stdout_and_logs_on_stderr(
     done = finished[1]
     assert done.returncode == 0, done.stderr
     systems = [row["system"] for row in json.loads(done.stdout)["averages"]]
-    assert systems == ["copying the source", "pretrained", "+ specialised masks", "+ random masks"]
+    assert systems == ["copying the source", "pretrained", "+ specialized masks", "+ random masks"]
     assert done.stderr.splitlines()[:3] == ["prepare", "train", "record"]
 
 

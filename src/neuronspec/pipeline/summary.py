@@ -112,9 +112,9 @@ def _describe_selection(study: Study, metric: str) -> str:
     if one is None:
         return f"{changes}."
     if one.adjusted_p_value > study.significance:
-        means = "no difference that could not be chance"
+        means = "no significant difference"
     else:
-        means = "the selection means something" if one.gain > 0 else "the random ones did less harm"
+        means = "the selected neurons matter" if one.gain > 0 else "the random ones did less harm"
     return f"{changes}: {means} (p = {one.adjusted_p_value:.2g})."
 
 
@@ -126,9 +126,7 @@ def _describe_difference(report: RunResults, system: str, metric: str, group: st
     low, high = one.interval
     numbers = f"{one.difference:+.1f} {metric} ({low:+.1f} .. {high:+.1f} at 95 %), p = {one.adjusted_p_value:.2g}"
     if one.adjusted_p_value > report.study.significance:
-        return (
-            f"Translating {group}: no difference between {title} and {baseline} that could not be chance ({numbers})."
-        )
+        return f"Translating {group}: no significant difference between {title} and {baseline} ({numbers})."
     return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {baseline} ({numbers})."
 
 

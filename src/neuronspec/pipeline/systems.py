@@ -15,7 +15,7 @@ RANDOM = "pretrained+random"
 TITLES = {
     COPY: "copying the source",
     PRETRAINED: "pretrained",
-    MASKED: "+ specialised masks",
+    MASKED: "+ specialized masks",
     RANDOM: "+ random masks",
     "fine_tune": "fine-tuned",
     "neuron_specialization": "neuron specialization",
