@@ -91,13 +91,11 @@ def test_make_targets_exist() -> None:
 
 
 DEEP_IMPORT = re.compile(r"^(?: *(?:>>>|\.\.\.) )?(?:from|import) (neuronspec\.\w+\.[\w.]+)", re.M)
-ROOMS_WITHOUT_FACE = ("neuronspec.methods.", "neuronspec.training.")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_import_from_the_faces_of_rooms(page: Path) -> None:
-    found = DEEP_IMPORT.findall("\n".join(snippets(page, "python")))
-    assert [name for name in found if not name.startswith(ROOMS_WITHOUT_FACE)] == []
+    assert DEEP_IMPORT.findall("\n".join(snippets(page, "python"))) == []
 
 
 def test_examples_in_docstrings_import_from_the_faces_of_rooms() -> None:
