@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuronspec.comparison.groups import Levels
-from neuronspec.comparison.study import Study, make_study
+from neuronspec.comparison.study import Cost, Study, make_study
 from neuronspec.config.codes import check_levels
 from neuronspec.config.loading import load_config
 from neuronspec.errors import NeuronspecError
@@ -18,92 +17,121 @@ from neuronspec.languages import expect_language, is_known, same_language, split
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
-from neuronspec.pipeline.systems import COPY, FINE_TUNE
+from neuronspec.pipeline.systems import COPY, FINE_TUNE, SPECIALIZED
 
 if TYPE_CHECKING:
     from neuronspec.figures.shares import SharePoint
 
 
 def load_set(text: str) -> tuple[str, Study]:
-    """Return what `[NAME=]DIRECTORY[:SYSTEM]` means: the name, empty where none is given, and the results.
+    """Return what `[NAME=]DIRECTORY[:SYSTEM]` stands for: the name, empty if none is given, and the results.
 
     Args:
-        text: the output directory of a run, or a directory that `score` made; one system of it, where that is named.
+        text: Output directory of a run, or a directory that `score` made, with a system of it if only that is wanted.
 
     Raises:
-        NeuronspecError: there are no results, or there is no such system.
+        NeuronspecError: If there are no results, or there is no such system.
     """
     name, directory, system = _read_place(text)
-    study = _load(directory)
-    return name, replace(study, results=study.results.select(system)) if system else study
+    study = _load_study(directory)
+    if system:
+        study = replace(study, results=study.results.select(system))
+    return name, study
+
+
+def _read_place(text: str) -> tuple[str, Path, str]:
+    """Return the name, the directory and the system of `[NAME=]DIRECTORY[:SYSTEM]`, empty where not given."""
+    name, place, system = "", text, ""
+    if "=" in text and not Path(text).exists():
+        name, place = text.split("=", 1)
+    if ":" in place and not Path(place).exists():
+        place, system = place.rsplit(":", 1)
+    return name, Path(place), system
+
+
+def _load_study(directory: Path) -> Study:
+    """Read the results of a run, or those that `score` wrote."""
+    layout = Layout(directory)
+    if layout.config.is_file():
+        return load_study(load_config(layout.config), layout)  # the run has checked the options of its methods
+    if not (directory / SCORES_FILE).is_file():
+        raise NeuronspecError(
+            f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "
+            "--out` made"
+        )
+    results = Results.load(directory)
+    return make_study(results, results.systems[0])
 
 
 def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
-    """Return what each run's k leads to: its masks' sparsity, and what the specialised model gains (paper Figure 5).
+    """Return what each run's k leads to: the sparsity of its masks and the gain of the specialized model (Figure 5).
 
     The gain is that of `neuron_specialization` over fine-tuning, or over the pretrained model where there is none, on
     average over the trained directions.
 
     Args:
-        texts: as for `load_set`; what is no run, or has no such method or no single k, is left out.
-        metric: the score that is gained.
+        texts: Places as for `load_set`; those that are no run, or have no such method or no single k, are left out.
+        metric: Metric of the gain.
 
     Returns:
-        A point for each k, the first run's where several have it.
+        A point for each k; the first run's where several have it.
     """
-    from neuronspec.figures.shares import SharePoint
-
     points: dict[float, SharePoint] = {}
     for text in texts:
         layout = Layout(_read_place(text)[1])
-        if not (layout.masks / MASKS_FILE).is_file():
-            continue
-        from neuronspec.neurons.masks import NeuronMasks
-
-        masks, study = NeuronMasks.from_pretrained(layout.masks), _load(layout.out)
-        ks = {float(value) for key, value in masks.signature.items() if key.startswith("k.")}
-        systems = study.results.systems
-        baseline = FINE_TUNE if FINE_TUNE in systems else PRETRAINED
-        if len(ks) != 1 or "neuron_specialization" not in systems or metric not in study.results.metrics:
-            continue
-        tasks = [task for task in study.results.tasks if task not in study.results.zero_shot]
-        ours, theirs = (study.results.score(one, metric, tasks) for one in ("neuron_specialization", baseline))
-        points.setdefault(next(iter(ks)), SharePoint(next(iter(ks)), masks.sparsity_by_layer(), ours - theirs))
+        point = _find_share(layout, metric) if (layout.masks / MASKS_FILE).is_file() else None
+        if point is not None:
+            points.setdefault(point.k, point)
     return list(points.values())
 
 
-def _read_place(text: str) -> tuple[str, Path, str]:
-    """Return the name, the directory and the system of `[NAME=]DIRECTORY[:SYSTEM]`, empty where not given."""
-    name, place = text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text)
-    directory, system = Path(place), ""
-    if not directory.exists() and ":" in place:
-        place, system = place.rsplit(":", 1)
-        directory = Path(place)
-    return name, directory, system
+def _find_share(layout: Layout, metric: str) -> SharePoint | None:
+    """Return the point of a run with masks; None if it has no single k, or the score is missing."""
+    from neuronspec.figures.shares import SharePoint
+    from neuronspec.neurons.masks import NeuronMasks
+
+    masks, study = NeuronMasks.from_pretrained(layout.masks), _load_study(layout.out)
+    results = study.results
+    ks = {float(value) for key, value in masks.signature.items() if key.startswith("k.")}
+    if len(ks) != 1 or SPECIALIZED not in results.systems or metric not in results.metrics:
+        return None
+
+    tasks = [task for task in results.tasks if task not in results.zero_shot]
+    baseline = FINE_TUNE if FINE_TUNE in results.systems else PRETRAINED
+    gain = results.score(SPECIALIZED, metric, tasks) - results.score(baseline, metric, tasks)
+    return SharePoint(ks.pop(), masks.sparsity_by_layer(), gain)
 
 
 def rename_systems(name: str, study: Study) -> Study:
     """Return a study whose only system has a name, or whose systems have it in front of their own.
 
-    Copying the source goes: it is no system of the set's.
+    Copying the source is left out: it is no system of the set.
+
+    Raises:
+        NeuronspecError: If nothing else is there.
     """
-    own = [one for one in study.results.systems if one != COPY]
+    own = [system for system in study.results.systems if system != COPY]
     if not own:
         raise NeuronspecError(f"{name}: copying the source is no system to compare")
-    names = {one: name if len(own) == 1 else f"{name}:{one}" for one in own}
-    titles = {new: name if len(own) == 1 else f"{name}: {study.title(one)}" for one, new in names.items()}
+
+    if len(own) == 1:
+        names, titles = {own[0]: name}, {name: name}
+    else:
+        names = {system: f"{name}:{system}" for system in own}
+        titles = {names[system]: f"{name}: {study.title(system)}" for system in own}
     return replace(
         study,
-        results=merge_results(study.results.select(one, new) for one, new in names.items()),
+        results=merge_results(study.results.select(old, new) for old, new in names.items()),
         baseline=names.get(study.baseline, names[own[0]]),
         comparisons=(),
         titles=titles,
-        costs={names[one]: cost for one, cost in study.costs.items() if one in names},
+        costs={names[system]: cost for system, cost in study.costs.items() if system in names},
     )
 
 
 def gather(
     sets: Sequence[tuple[str, Study]],
+    *,
     baseline: str | None = None,
     pivot: str | None = None,
     levels: Levels | None = None,
@@ -111,51 +139,77 @@ def gather(
     significance: float | None = None,
     correction: str | None = None,
 ) -> Study:
-    """Return one study of all results; a single one that stays as it was keeps its comparisons.
+    """Return one study of all results; a single set that stays as it was keeps its comparisons.
 
     Args:
-        sets: the name of each set, or an empty one, and its study; see `rename_systems`.
-        baseline: the system to compare with; by default the first.
-        pivot: the language that most directions have in common; by default that of the first.
-        levels: the languages of each resource level; by default those of the first that has some.
-        trials: of the tests.
-        significance: an adjusted p-value up to it is marked.
-        correction: of p-values: `none`, `holm` or `bh`; by default that of the first.
+        sets: Name of each set, or an empty one, and its study; see `rename_systems`.
+        baseline: System to compare with; by default the first.
+        pivot: Language that most directions have in common; by default that of the first set.
+        levels: Languages of each resource level; by default those of the first set that has some.
+        trials: Number of trials of the tests.
+        significance: Adjusted p-value up to which a difference is marked.
+        correction: Correction of the p-values: `none`, `holm` or `bh`; by default that of the first set.
 
     Raises:
-        NeuronspecError: two results have the same system and task, other references or signatures for one task, or
-            there is no such baseline or correction.
+        NeuronspecError: If two results have the same system and task, or other references or signatures for one task,
+            or there is no such baseline or correction.
     """
     studies = [rename_systems(name, study) if name else study for name, study in sets]
     first = studies[0]
-    if len(studies) == 1:
-        results = first.results
-    else:  # copying the source is no system to compare; each run has it
-        results = merge_results(
-            one.results.select(system) for one in studies for system in one.results.systems if system != COPY
-        )
-    for system in results.systems:
-        if not {score.metric for score in results.scores if score.system == system} & {*first.results.metrics}:
-            raise NeuronspecError(f"{system} has no metric in common with {first.baseline}: score both alike")
+    results = _merge(studies)
+    _check_metrics(results, first)
     if pivot is not None:
         _check_pivot(pivot, results)
+
+    default_baseline = first.baseline if first.baseline in results.systems else results.systems[0]
+    default_levels = next((study.levels for study in studies if study.levels), None)
     study = make_study(
         results,
-        baseline or (first.baseline if first.baseline in results.systems else results.systems[0]),
+        baseline or default_baseline,
         pivot=pivot or first.pivot,
-        levels=levels or next((one.levels for one in studies if one.levels), None),
+        levels=levels or default_levels,
         comparisons=first.comparisons if len(studies) == 1 else (),
         significance=first.significance if significance is None else significance,
         trials=trials or first.trials,
         correction=first.correction if correction is None else correction,
     )
     if (study.pivot, study.levels) != (first.pivot, first.levels):
-        study = replace(study, comparisons=())  # they were of other groups
+        study = replace(study, comparisons=())  # they compared other groups of directions
+
     titles = {system: title for one in studies for system, title in one.titles.items()}
-    costs = [item for one in studies for item in one.costs.items() if item[0] in one.results.systems]
-    counts = Counter(system for system, _ in costs)  # of a system made of several models, none is its cost
-    known = {system: cost for system, cost in costs if counts[system] == 1}
-    return replace(study, titles=titles, costs=known, fine_tuned=FINE_TUNE)
+    return replace(study, titles=titles, costs=_join_costs(studies), fine_tuned=FINE_TUNE)
+
+
+def _merge(studies: Sequence[Study]) -> Results:
+    """Return the results of all studies; of several, without copying the source, which each run has."""
+    if len(studies) == 1:
+        return studies[0].results
+    selected = []
+    for study in studies:
+        selected += [study.results.select(system) for system in study.results.systems if system != COPY]
+    return merge_results(selected)
+
+
+def _check_metrics(results: Results, first: Study) -> None:
+    """Refuse a system that has no metric of the first set."""
+    wanted = set(first.results.metrics)
+    for system in results.systems:
+        metrics = {score.metric for score in results.scores if score.system == system}
+        if not metrics & wanted:
+            raise NeuronspecError(f"{system} has no metric in common with {first.baseline}: score both alike")
+
+
+def _join_costs(studies: Sequence[Study]) -> dict[str, Cost]:
+    """Return the costs of the systems; a system that is made of several models has none."""
+    costs: dict[str, Cost] = {}
+    several = set()
+    for study in studies:
+        for system in study.costs.keys() & set(study.results.systems):
+            if system in costs:
+                several.add(system)
+            costs[system] = study.costs[system]
+    ordered = [system for study in studies for system in study.costs if system in costs]
+    return {system: costs[system] for system in ordered if system not in several}
 
 
 def _check_pivot(pivot: str, results: Results) -> None:
@@ -202,16 +256,3 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
     except ValueError as error:
         raise NeuronspecError(str(error)) from error
     return levels
-
-
-def _load(directory: Path) -> Study:
-    layout = Layout(directory)
-    if layout.config.is_file():
-        return load_study(load_config(layout.config), layout)  # the run has checked the options of its methods
-    if not (directory / SCORES_FILE).is_file():
-        raise NeuronspecError(
-            f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "
-            "--out` made"
-        )
-    results = Results.load(directory)
-    return make_study(results, results.systems[0])

@@ -8,6 +8,7 @@ from neuronspec.comparison.seeds import join_seed, split_seed
 from neuronspec.pipeline.layout import PRETRAINED
 
 COPY = "source"  # the system that copies its input
+SPECIALIZED = "neuron_specialization"  # the method of the paper
 FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
 # Systems that are no training of their own: the pretrained model under masks that it was never trained with.
 MASKED = "pretrained+masks"
