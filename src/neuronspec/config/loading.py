@@ -42,33 +42,44 @@ def load_config(
         The configuration, with corpus paths absolute.
 
     Raises:
-        NeuronspecError: the file is missing or not YAML, or it has problems: all of them are named.
+        NeuronspecError: If the file is missing or not YAML, or it has problems; all of them are named.
     """
     path = find_config(source)
-    values = _parse_yaml(path)
-    if path == Path(source) / STORED_CONFIG:
-        values["out"] = str(source)  # the directory may have been moved
-    for override in overrides:
-        _apply_override(values, *_parse_override(override))
-    for key, value in (changes or {}).items():
-        _apply_override(values, key, value)
-    _sweep(values)
-    problems: list[str] = []
+    values = _read_values(path, source, overrides, changes or {})
+
+    problems = []
     config = None
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         problems += _explain(error, Config)
-    methods = values.get("methods")
-    for name, options in methods.items() if isinstance(methods, dict) and method_options is not None else ():
-        problems += _method_problems(name, options, method_options or {})
     if method_options is not None:
+        problems += _list_method_problems(values.get("methods"), method_options)
         problems += find_unregistered(Config, values)
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
     _warn_of_mistyped(config)
-    # What ships has no corpora beside it: its paths are relative to where the command runs.
-    return _resolve_paths(config, Path.cwd() if path.parent == _SHIPPED else path.parent)
+    # A shipped recipe has no corpora next to it: its paths are relative to where the command runs.
+    folder = Path.cwd() if path.parent == _SHIPPED else path.parent
+    return _resolve_paths(config, folder)
+
+
+def _read_values(
+    path: Path, source: Path | str, overrides: Iterable[str], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the values of a configuration file with all changes, before any check."""
+    values = _parse_yaml(path)
+    if path == Path(source) / STORED_CONFIG:
+        values["out"] = str(source)  # the directory may have been moved
+    for override in overrides:
+        _apply_override(values, *_parse_override(override))
+    for key, value in changes.items():
+        _apply_override(values, key, value)
+
+    _choose_methods(values)
+    _repeat_with_seeds(values)
+    return values
 
 
 def _warn_of_mistyped(config: Config) -> None:
@@ -80,28 +91,35 @@ def _warn_of_mistyped(config: Config) -> None:
             logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
 
 
-def _sweep(values: dict[str, Any]) -> None:
-    """Write `method: [a, b]` and `seed: [1, 2, 3]` out: those methods alone, each trained once with each seed.
+def _choose_methods(values: dict[str, Any]) -> None:
+    """Apply `method: [a, b]`: train these methods alone, with the options that `methods` gives them."""
+    methods = values.get("methods") or {}
+    if METHOD not in values or not isinstance(methods, dict):
+        return
+    wanted = values.pop(METHOD)
+    names = wanted if isinstance(wanted, list) else [wanted]
+    values["methods"] = {str(name): methods.get(name) or {} for name in names}
 
-    The first seed is the run's, under which the model is pretrained; a method with another one is a system of its own,
+
+def _repeat_with_seeds(values: dict[str, Any]) -> None:
+    """Apply `seed: [1, 2, 3]`: train each method once with each seed.
+
+    The first seed is the run's, under which the model is pretrained. A method with another seed is a system of its own,
     `fine_tune.seed2`.
     """
-    methods = values.get("methods") or {}
-    if METHOD in values and isinstance(methods, dict):
-        wanted = values.pop(METHOD)
-        names = wanted if isinstance(wanted, list) else [wanted]
-        values["methods"] = methods = {str(name): methods.get(name) or {} for name in names}
-    seeds = values.get(SEED)
+    seeds, methods = values.get(SEED), values.get("methods") or {}
     if not isinstance(seeds, list) or not seeds or not isinstance(methods, dict):
         return
-    values[SEED] = seeds[0]
-    values["methods"] = {
-        name if seed == seeds[0] else f"{name}.seed{seed}": options
-        if seed == seeds[0]
-        else {METHOD: name, **(options or {}), SEED: seed}
-        for name, options in methods.items()
-        for seed in dict.fromkeys(seeds)
-    }
+
+    values[SEED] = first = seeds[0]
+    repeated = {}
+    for name, options in methods.items():
+        for seed in dict.fromkeys(seeds):
+            if seed == first:
+                repeated[name] = options
+            else:
+                repeated[f"{name}.seed{seed}"] = {METHOD: name, **(options or {}), SEED: seed}
+    values["methods"] = repeated
 
 
 class NeuronSections(Section):
@@ -245,6 +263,13 @@ def _known_keys(section: type[Section], where: list[str]) -> list[str]:
             arguments = [annotation, *getattr(annotation, "__args__", ())]
             section = next((a for a in arguments if isinstance(a, type) and issubclass(a, Section)), section)
     return list(section.model_fields)
+
+
+def _list_method_problems(methods: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
+    problems = []
+    for name, options in methods.items() if isinstance(methods, dict) else ():
+        problems += _method_problems(name, options, method_options)
+    return problems
 
 
 def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -192,10 +193,15 @@ class Config(Section):
             return list(self.zero_shot)
         trained = self.directions()
         sides = [split_direction(task) for task in trained]
-        heard = [source for source, target in sides if target == self.pivot]
-        spoken = [target for source, target in sides if source == self.pivot]
-        pairs = [join_direction(source, target) for source in heard for target in spoken if source != target]
-        return [task for task in pairs if task not in trained]
+        sources = [source for source, target in sides if target == self.pivot]
+        targets = [target for source, target in sides if source == self.pivot]
+
+        directions = []
+        for source, target in itertools.product(sources, targets):
+            task = join_direction(source, target) if source != target else ""
+            if task and task not in trained:
+                directions.append(task)
+        return directions
 
     def tested_directions(self) -> list[str]:
         """Return every direction that is translated and scored: the trained ones, then the zero-shot ones."""
