@@ -23,7 +23,7 @@ from neuronspec.names import check_layers, check_names, child
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.pipeline.neuron_analysis import load_ablations
+from neuronspec.pipeline.neuron_ablation import load_ablations
 
 SOURCE = Path(__file__).parents[1] / "src" / "neuronspec"
 HOSTILE_LAYERS = (

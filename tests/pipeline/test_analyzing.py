@@ -30,10 +30,11 @@ from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
-from neuronspec.pipeline import neuron_analysis
+from neuronspec.pipeline import neuron_ablation, neuron_analysis
 from neuronspec.pipeline.analysis_inputs import AnalysisInputs, open_run_inputs
+from neuronspec.pipeline.analysis_target import AnalysisTarget, open_target
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.neuron_analysis import AnalysisTarget, ablate, load_ablations, open_target
+from neuronspec.pipeline.neuron_ablation import ablate, load_ablations
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stages import ablate as ablate_stage
 from neuronspec.report.page_values import unpack_fractions
@@ -305,7 +306,7 @@ def test_chosen_on_other_sentences_than_measured(
         chosen.append(counts)
         return usual(counts, *arguments)
 
-    monkeypatch.setattr(neuron_analysis, "choose_own_neurons", choose)
+    monkeypatch.setattr(neuron_ablation, "choose_own_neurons", choose)
     found = ablate(target, inputs)
     rest = {task: slice(3, None) for task in inputs.tasks}
     batches = (batch for task in chosen[0].tasks for batch in inputs.read(task, rest[task]))

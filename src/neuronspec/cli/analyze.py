@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from neuronspec.neurons.examples import Example
+    from neuronspec.pipeline.analysis_target import AnalysisTarget
     from neuronspec.pipeline.layout import Layout
-    from neuronspec.pipeline.neuron_analysis import AnalysisTarget
     from neuronspec.report.neuron_cards import NeuronCard
 
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
@@ -126,8 +126,8 @@ class FileOptions:
 def _analyze_run(options: RunOptions, names: Sequence[str]) -> tuple[Layout, list[NeuronCard]]:
     """Analyze the neurons of a run; return where everything is, and the cards of some neurons."""
     config, layout = options.run("analyze")
+    from neuronspec.pipeline.analysis_target import open_target
     from neuronspec.pipeline.file_analysis import describe_neurons
-    from neuronspec.pipeline.neuron_analysis import open_target
     from neuronspec.pipeline.run import Run
 
     return layout, describe_neurons(names, open_target(Run(config)), layout, layout.vocabulary)

@@ -17,8 +17,9 @@ from neuronspec.neurons.mask_sources import select_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.model_texts import ModelTexts
 from neuronspec.pipeline.analysis_inputs import open_text_inputs
+from neuronspec.pipeline.analysis_target import AnalysisTarget
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.neuron_analysis import AnalysisTarget, analyze_target
+from neuronspec.pipeline.neuron_analysis import analyze_target
 from neuronspec.report.neuron_cards import NeuronCard, make_neuron_card
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from neuronspec.files import write_json
 from neuronspec.pipeline.analysis_inputs import open_run_inputs
+from neuronspec.pipeline.analysis_target import open_target
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
-from neuronspec.pipeline.neuron_analysis import ABLATION_FILE, ablate, open_target
+from neuronspec.pipeline.neuron_ablation import ablate, save_ablations
 from neuronspec.pipeline.run import Run
 
 
@@ -34,4 +34,4 @@ def plan(run: Run) -> list[Stage]:
 def execute(run: Run) -> None:
     """Switch neurons off and measure the loss, or the translations, of every text."""
     ablations = ablate(open_target(run), open_run_inputs(run))
-    write_json(run.layout.ablation / ABLATION_FILE, {stack: one.as_dict() for stack, one in ablations.items()})
+    save_ablations(ablations, run.layout.ablation)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 
 from neuronspec.pipeline.analysis_inputs import open_run_inputs
+from neuronspec.pipeline.analysis_target import open_target
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
-from neuronspec.pipeline.neuron_analysis import load_ablations, open_target, write_analysis
+from neuronspec.pipeline.neuron_ablation import load_ablations
+from neuronspec.pipeline.neuron_analysis import write_analysis
 from neuronspec.pipeline.run import Run
 
 

@@ -1,0 +1,134 @@
+"""Ablation: switching neurons off in a model, and measuring what each task's text loses (paper, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from neuronspec.analysis import ablation
+from neuronspec.analysis.ablation import Ablation
+from neuronspec.analysis.ablation_masks import choose_own_neurons, make_ablation_masks
+from neuronspec.analysis.ablation_metrics import (
+    CHRF_METRIC,
+    LOSS_METRIC,
+    AblationMetric,
+    measuring_chrf,
+    measuring_loss,
+)
+from neuronspec.config.sections import AblationOptions
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import read_json, write_json
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.recording import record_activations
+from neuronspec.pipeline.analysis_inputs import AnalysisInputs, Batches
+from neuronspec.pipeline.analysis_target import AnalysisTarget
+from neuronspec.progress import show_progress
+
+ABLATION_FILE = "ablation.json"
+
+
+def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation]:
+    """Switch neurons off, stack by stack, and measure what each task's text loses.
+
+    A task's own neurons are chosen on one part of its text and measured on another. Neurons that were chosen on the
+    very sentences that they are measured on would look better there than they are.
+
+    Args:
+        target: Masks and the settings of the ablation.
+        inputs: Model and text.
+
+    Returns:
+        The measurements by stack; stacks with one task are left out.
+
+    Raises:
+        NeuronspecError: If a task has no text, or too little to split, or translations are to be scored of a model that
+            cannot translate.
+    """
+    options = target.ablation or AblationOptions()
+    by_chrf = options.metric == "chrf"
+    if by_chrf and not inputs.model.config.is_encoder_decoder:
+        raise NeuronspecError("ablate.metric: a model that does not translate has no chrF++; use loss")
+
+    compared = {stack: list(one.tasks) for stack, one in target.compared.items() if len(one.tasks) > 1}
+    if not compared:
+        return {}
+    all_tasks = [task for tasks in compared.values() for task in tasks]
+    measured = {task: _count_measured(inputs, task, options.sentences) for task in all_tasks}
+    counts = _record_rest(inputs, measured)
+
+    ablations = {}
+    total = sum(len(tasks) * (len(tasks) + 1 + options.draws) for tasks in compared.values())
+    with show_progress("switching neurons off", total) as advance:
+        for stack, tasks in compared.items():
+            own = choose_own_neurons(counts, target.masks, tasks, stack, options.share)
+            off = make_ablation_masks(own, target.masks, counts, options.draws, target.seed)
+            parts = {task: slice(measured[task]) for task in tasks}
+            with _open_metric(inputs, off, parts, by_chrf) as metric:
+                ablations[stack] = ablation.ablate(
+                    tasks,
+                    off,
+                    metric,
+                    metric=CHRF_METRIC if by_chrf else LOSS_METRIC,
+                    higher_is_better=by_chrf,
+                    advance=advance,
+                )
+    return ablations
+
+
+def _count_measured(inputs: AnalysisInputs, task: str, limit: int) -> int:
+    """Return the number of sentences, from the first, to measure on: no more than half of the task's text."""
+    size = inputs.size(task)
+    if size < 2:
+        raise NeuronspecError(
+            f"found {size} sentences of {task}, expected two or more: its own neurons are chosen on one part of the "
+            "text and measured on another; give more text, or do not ablate"
+        )
+    return min(limit, size // 2)
+
+
+def _record_rest(inputs: AnalysisInputs, measured: Mapping[str, int]) -> ActivationCounts:
+    """Count on the sentences that are not measured in how many of them each neuron is active."""
+    with show_progress("recording neurons", len(measured)) as advance:
+
+        def read() -> Batches:
+            for task, number in measured.items():
+                yield from inputs.read(task, slice(number, None))
+                advance()
+
+        return record_activations(inputs.model, read(), activity=inputs.activity)
+
+
+def _open_metric(
+    inputs: AnalysisInputs, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
+) -> AbstractContextManager[AblationMetric]:
+    """Return a context with the metric of these parts of the texts."""
+    if by_chrf:
+        pairs = {task: inputs.read_pairs(task, part) for task, part in parts.items()}
+        return measuring_chrf(inputs.model, off, inputs.tokenizer, pairs, inputs.translation)
+
+    batches = {task: list(inputs.read(task, part)) for task, part in parts.items()}
+    return measuring_loss(inputs.model, off, batches)
+
+
+def save_ablations(ablations: Mapping[str, Ablation], directory: Path) -> None:
+    """Write the measurements of each stack into a directory."""
+    write_json(directory / ABLATION_FILE, {stack: one.as_dict() for stack, one in ablations.items()})
+
+
+def load_ablations(directory: Path) -> dict[str, Ablation]:
+    """Return the measurements of each stack; an empty mapping if nothing was measured.
+
+    Raises:
+        NeuronspecError: If the file is damaged.
+    """
+    path = directory / ABLATION_FILE
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    ablations = [Ablation.from_dict(one) for one in found.values()] if isinstance(found, dict) else []
+    by_stack = {one.stack: one for one in ablations}
+    if not isinstance(found, dict) or by_stack.keys() != found.keys():
+        raise NeuronspecError(f"{path} is damaged: expected an ablation for each of encoder and decoder, by that name")
+    return by_stack
