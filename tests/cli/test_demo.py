@@ -52,13 +52,13 @@ def test_demo_prints_its_table_and_what_to_try_next(demo: tuple[Path, subprocess
     assert done.returncode == 0, done.stderr
     for row in ("copying the source", "pretrained", "random masks", "fine-tuned", "neuron specialization"):
         assert row in " ".join(done.stdout.split())
-    assert "neuronspec translate --model runs/small/models/neuron_specialization en-de" in done.stdout
+    assert "neuronspec translate --model runs/small/train/neuron_specialization/model en-de" in done.stdout
     assert (folder / "runs/small/report/summary.md").is_file()
 
 
 def test_minutes_scale_the_updates_and_nothing_else(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     summary = {
-        name: json.loads((demo[0] / f"runs/small/training/{name}/summary.json").read_text())
+        name: json.loads((demo[0] / f"runs/small/train/{name}/summary.json").read_text())
         for name in ("pretrained", "fine_tune", "neuron_specialization")
     }
     assert {name: values["update"] for name, values in summary.items()} == {
@@ -70,7 +70,7 @@ def test_minutes_scale_the_updates_and_nothing_else(demo: tuple[Path, subprocess
 
 
 def test_the_command_it_suggests_translates_a_sentence(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    model = "runs/small/models/neuron_specialization"
+    model = "runs/small/train/neuron_specialization/model"
     done = neuronspec("translate", "--model", model, "en-de", "some words", "others", cwd=demo[0])
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2

@@ -88,11 +88,11 @@ def _print_outlook(model: Path, out: Path) -> None:
         *f"""
 What this was: a model of a few million parameters, a few minutes of training, the short texts of one program's
 interface. It shows that the parts work and fit together, and whether the selected neurons are the ones that matter: '+
-specialised masks' against '+ random masks'. It does not show how large the gain of the method is on a real task: the
+specialized masks' against '+ random masks'. It does not show how large the gain of the method is on a real task: the
 paper trained for days on 60 million sentence pairs.
 
 Try next:
   neuronspec translate --model {model} en-de "The device could not be found."
   neuronspec demo --minutes 20 --out {out}-20
-  neuronspec run demo neurons.k=0.8 --out {out}-k80   # fewer neurons""".split("\n")
+  neuronspec run demo select.k=0.8 --out {out}-k80   # fewer neurons""".split("\n")
     )
