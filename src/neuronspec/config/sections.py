@@ -25,7 +25,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 
 TooLong = Literal["cut", "skip", "error"]
-"""What becomes of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
+"""Handling of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -35,7 +35,7 @@ NO_EFFECT = "no effect on results"
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, values do not change after loading."""
+    """A part of the configuration, which refuses unknown keys and does not change after loading."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
@@ -57,13 +57,13 @@ class Corpus(Section):
     """Parallel text, named by a template."""
 
     path: str = Field(min_length=1)
-    """Where it is, with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, as they are written in this
+    """Path with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, as they are written in this
     configuration: `train/{lang}.tsv.xz`. Relative to the configuration file."""
     format: Annotated[str, Registered("neuronspec.data.corpora", "CORPUS_FORMATS", ("auto",))] = "auto"
     """Format of the files: `lines` are two aligned files, `opus` is a zip archive of such two, `catalog` stands for
     `.po`, `.mo` and `.json`; `auto` chooses by the name."""
     columns: Annotated[list[StrictInt | str], AfterValidator(check_columns)] | None = None
-    """The columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
+    """Columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
     from 1 (`[2, 3]`), or names in the first line (`[english, "{lang}"]`, `["{src}", "{tgt}"]`)."""
 
     @field_validator("path")
@@ -83,7 +83,7 @@ class Corpus(Section):
 
 
 class HoldOut(Section):
-    """What to keep out of training, chosen by a hash of the pivot's side (of the first, in a pair without it)."""
+    """Sentences to keep out of training, chosen by a hash of the pivot's side (of the first, in a pair without it)."""
 
     valid: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of the sentences to validate on and to record neurons on, where `data.valid` is not given."""
@@ -95,48 +95,49 @@ class Data(Section):
     """Training, validation and test text."""
 
     train: list[Corpus] = Field(min_length=1)
-    """The corpora to train on."""
+    """Training corpora."""
     valid: list[Corpus] = []
-    """The corpora to validate on and to record neurons on; empty: held out of `train`."""
+    """Validation corpora, on which neurons are recorded as well. If empty, sentences of `train` are held out."""
     test: list[Corpus] = []
-    """The corpora to test on; empty: held out of `train`."""
+    """Test corpora. If empty, sentences of `train` are held out."""
     hold_out: HoldOut = HoldOut()
-    """How much of `train` to hold out."""
+    """Shares of `train` to hold out."""
     too_long: TooLong = "cut"
-    """What becomes of a validation pair with a side that is longer than the model can read: its end is cut off, the
-    pair is left out, or the run stops before any work. Training pairs of that length are always left out."""
+    """Handling of validation pairs that are longer than the model can read: `cut` cuts off their ends, `skip` leaves
+    them out, `error` stops the run before any work. Training pairs of that length are always left out."""
 
 
 class Vocabulary(Section):
-    """The SentencePiece unigram vocabulary (ignored for a pretrained model, which has its own)."""
+    """The SentencePiece unigram vocabulary. A pretrained model keeps its own vocabulary."""
 
     size: int = Field(default=32_000, ge=64)
-    """Pieces, special tokens included, language tags not (paper: 30,000 for IWSLT, 128,000 for EC30)."""
+    """Number of pieces, including special tokens but not language tags (paper: 30,000 for IWSLT, 128,000 for EC30)."""
     character_coverage: float = Field(default=1.0, gt=0.9, le=1)
-    """Share of the characters that must be in the vocabulary; the rest becomes `<unk>`."""
+    """Share of the characters that the vocabulary must cover; the rest becomes `<unk>`."""
     temperature: float = Field(default=5.0, ge=1)
-    """Balance of the languages in the sample: 1 as they come, larger is flatter."""
+    """Sampling temperature over languages: 1 keeps their proportions, larger values make them more equal."""
     sample: int = Field(default=2_000_000, ge=100)
-    """How many sentences to learn from."""
+    """Number of sentences to learn from."""
 
 
 class Preparation(Section):
-    """How text is cleaned, and the vocabulary that it is encoded with."""
+    """Cleaning of the text, and the vocabulary that it is encoded with."""
 
     min_words: int = Field(default=1, ge=1)
-    """Drop pairs with fewer words than this on the pivot's side."""
+    """Smallest number of words on the pivot's side; pairs with fewer are dropped."""
     max_words: int | None = Field(default=None, ge=1)
-    """Drop training pairs with more words than this on either side."""
+    """Largest number of words on either side; training pairs with more are dropped."""
     max_length_ratio: float | None = Field(default=None, gt=1)
-    """Drop training pairs where one side has more than this many times the words of the other."""
+    """Largest ratio of the two sides' numbers of words; training pairs above it are dropped."""
     deduplicate: bool = True
-    """Keep each training pair once."""
+    """Whether each training pair is kept only once."""
     drop_held_out: bool = False
-    """Drop training pairs with a sentence, on either side, that is also in `valid` or `test`; otherwise they are
-    counted only."""
+    """Whether training pairs are dropped that share a sentence, on either side, with `valid` or `test`; otherwise they
+    are only counted."""
     drop_matching: str | None = None
-    """Drop training pairs where this regular expression is found on either side."""
+    """Regular expression; training pairs in which either side matches it are dropped."""
     vocabulary: Vocabulary = Vocabulary()
+    """Vocabulary of a model that is built from a preset."""
 
     @field_validator("drop_matching")
     @classmethod
@@ -149,17 +150,18 @@ class Preparation(Section):
 
 
 class Sampling(Section):
-    """How training batches are drawn."""
+    """Drawing of training batches."""
 
     temperature: float = Field(default=5.0, ge=1)
-    """T: a direction is drawn in proportion to (its share of the pairs)^(1/T) (paper: 2 for IWSLT, 5 for EC30)."""
+    """Sampling temperature T: a direction is drawn in proportion to (its share of the pairs)^(1/T) (paper: 2 for IWSLT,
+    5 for EC30)."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
-    """The larger of padded source and padded target tokens of one batch may not exceed this (paper: 2,560 for
-    IWSLT, 7,680 for EC30)."""
+    """Largest number of tokens in a batch, with padding, of the longer of source and target (paper: 2,560 for IWSLT,
+    7,680 for EC30)."""
     homogeneous: bool = False
-    """Whether each batch holds one direction only, as in the released code; any mix otherwise."""
+    """Whether each batch holds one direction only, as in the released code, instead of any mix."""
     max_tokens: int = Field(default=256, ge=8)
-    """Training pairs with more tokens than this on a side are left out."""
+    """Largest number of tokens on a side; training pairs with more are left out."""
 
 
 class Model(Section):
@@ -168,20 +170,20 @@ class Model(Section):
     preset: Annotated[str | None, Registered("neuronspec.models.presets", "PRESETS")] = None
     """Architecture of a model that is built from scratch."""
     pretrained: str | None = None
-    """Or a Hugging Face encoder-decoder to start from: a directory or a name on the hub."""
+    """Hugging Face encoder-decoder to start from instead of a preset: a directory or a name on the hub."""
     revision: str | None = None
-    """The revision of a pretrained model on the hub."""
+    """Revision of a pretrained model on the hub."""
     source_prefix: str | dict[str, str] | None = None
-    """Words that a model without language tags reads in front of each source, such as
+    """Words in front of each source, for a model without language tags, such as
     `"translate {src_name} to {tgt_name}: "`, with `{src}`, `{tgt}` (codes) and `{src_name}`, `{tgt_name}` (English
     names); or such words for each direction: `{de-en: "translate German to English: "}`."""
     activation: Literal["relu", "gelu"] = "relu"
-    """The FFN's activation function, for presets."""
+    """Activation function of the FFN, for presets."""
     embeddings: Literal["separate", "shared"] = "separate"
-    """`separate`: the decoder's input and output share one matrix and the encoder has its own, as in the paper;
-    `shared`: one matrix for all three. For presets."""
+    """Sharing of embeddings, for presets. `separate`: the decoder's input and output share one matrix and the encoder
+    has its own, as in the paper; `shared`: one matrix for all three."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Dropout and attention dropout; the preset's where not given."""
+    """Dropout and attention dropout; by default the preset's."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
@@ -193,44 +195,45 @@ class Model(Section):
 
 
 class Training(Section):
-    """One training: the budget, the optimiser, the schedule."""
+    """Budget, optimizer and schedule of one training."""
 
     updates: int = Field(default=100_000, ge=0)
-    """Optimiser updates at most; 0 takes the model as it is."""
+    """Maximum number of optimizer updates; 0 skips training."""
     batches_per_update: int = Field(default=1, ge=1)
-    """Batches whose gradients make one update, over all processes together."""
+    """Number of batches whose gradients make one update, over all processes together."""
     learning_rate: float = Field(default=5e-4, gt=0)
-    """The highest learning rate."""
+    """Peak learning rate."""
     warmup: int = Field(default=4_000, ge=0)
-    """Updates over which the learning rate rises from 0."""
+    """Number of updates over which the learning rate rises from 0."""
     schedule: Literal["inverse_sqrt", "constant"] = "inverse_sqrt"
-    """What follows the warm-up."""
+    """Learning rate schedule after the warm-up."""
     decay: float = Field(default=0.0, ge=0, le=1)
-    """Share of the updates, the last ones, over which the learning rate falls to 0 in a straight line."""
+    """Share of the updates, at the end, over which the learning rate falls linearly to 0."""
     adam_betas: tuple[Decay, Decay] = (0.9, 0.98)
-    """Adam's decay rates."""
+    """Decay rates of Adam's moments."""
     adam_epsilon: float = Field(default=1e-9, gt=0)
-    """Adam's epsilon (the released code uses 1e-6)."""
+    """Epsilon of Adam (the released code uses 1e-6)."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
-    """Clip the gradient to this norm."""
+    """Norm to which gradients are clipped; null: no clipping."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Probability spread evenly over the vocabulary, the right token included (fairseq leaves that one out)."""
+    """Label smoothing: probability spread evenly over the vocabulary, including the correct token (which fairseq
+    excludes)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 on GPUs that have it, fp32 elsewhere."""
+    """Number format of the computation; `auto`: bf16 on GPUs that support it, fp32 elsewhere."""
     validate_every: int = Field(default=500, ge=1)
-    """Updates between validations."""
+    """Number of updates between validations."""
     patience: int | None = Field(default=20, ge=1)
-    """Stop after this many validations without a lower loss; null: never."""
+    """Number of validations without a lower loss after which training stops; null: never."""
     checkpoint_every: int | None = Field(default=None, ge=1)
-    """Updates between checkpoints; null: with each validation."""
+    """Number of updates between checkpoints; null: one with each validation."""
     keep_checkpoints: Annotated[int, NO_EFFECT] = Field(default=2, ge=1)
-    """How many of the newest checkpoints stay; the best one always does."""
+    """Number of the newest checkpoints to keep, in addition to the best one."""
     select: Literal["best", "last"] = "best"
-    """Which checkpoint becomes the model."""
+    """Checkpoint that becomes the model."""
     report_to: Annotated[list[Literal["tensorboard", "wandb"]], NO_EFFECT] = []
-    """Trackers beside the JSON-lines log."""
+    """Trackers to report to, in addition to the JSON-lines log."""
 
 
 def _share_or_auto(k: Any) -> Any:
@@ -240,7 +243,7 @@ def _share_or_auto(k: Any) -> Any:
 
 
 class Recording(Section):
-    """How activations are counted on the validation text (paper, section 3.1)."""
+    """Counting of activations on the validation text (paper, section 3.1)."""
 
     unit: Literal["sentence", "token"] = "sentence"
     """Unit of the counts: sentences in which a neuron is active (the paper's text) or token positions (the released
@@ -253,15 +256,15 @@ class Recording(Section):
     ignore: Annotated[list[Literal["tags", "end_of_sentence"]], AfterValidator(check_once)] = []
     """Tokens that do not count: language tags, ends of sentences (which the decoder also starts with)."""
     means: bool = False
-    """Keep each neuron's mean activation, too."""
+    """Whether the mean activation of each neuron is kept as well."""
     states: bool = False
-    """Keep which neurons each sentence activated, too (an eighth of a byte each)."""
+    """Whether to keep which neurons each sentence activated (one bit for each neuron and sentence)."""
     tokens_per_batch: Annotated[int, NO_EFFECT] = Field(default=8_192, ge=8)
-    """Padded tokens of one batch; counts depend on it only through rounding."""
+    """Number of tokens in a batch, with padding; counts depend on it only through rounding."""
 
 
 class Selection(Section):
-    """Which neurons are specialized (paper, section 3.1)."""
+    """Selection of the specialized neurons (paper, section 3.1)."""
 
     rule: Annotated[str, Registered("neuronspec.neurons.rules", "RULES")] = "coverage"
     """Selection rule: `coverage` is the paper's (Eq. 1), `top` takes the share k of each layer, `random` as many as
@@ -271,13 +274,13 @@ class Selection(Section):
     """Share of the activation that the selected neurons must cover (Eq. 1); `auto`: the smallest one with which the
     masked, untrained model loses no more than `auto_k_tolerance` on the validation text."""
     encoder_k: Share | None = None
-    """Another k for the encoder."""
+    """Share k for the encoder, if another one."""
     decoder_k: Share | None = None
-    """Another k for the decoder."""
+    """Share k for the decoder, if another one."""
     layer_k: dict[str, Share] = {}
-    """Another k for single layers: `{decoder.5: 0.8}`."""
+    """Share k for single layers, if another one: `{decoder.5: 0.8}`."""
     auto_k_tolerance: float = Field(default=0.01, ge=0)
-    """Share by which the validation loss may rise with `k: auto`."""
+    """Largest relative rise of the validation loss that `k: auto` accepts."""
     options: dict[str, int | float] = {}
     """Options of the rule: `seed` of `random`; `share` and `bar` of `lape`."""
 
@@ -302,27 +305,27 @@ def _resolve_engine(name: Any) -> Any:
 
 
 class Translation(Section):
-    """How to decode."""
+    """Decoding of translations."""
 
     beams: int = Field(default=5, ge=1)
     """Beam size (paper: 5)."""
     length_penalty: float = 1.0
     """Exponent of the length by which a hypothesis' log-probability is divided (paper: 1)."""
     max_tokens: int = Field(default=200, ge=1)
-    """Longest output, in tokens."""
+    """Maximum number of tokens in an output."""
     early_stopping: bool | None = None
-    """Stop a beam search as soon as there are as many finished hypotheses as beams, as fairseq does; false: only when
-    no better one can come. null: as the model's generation configuration says, which is false for models trained
-    here."""
+    """Whether a beam search stops as soon as it has as many finished hypotheses as beams, as fairseq does, or (false)
+    only when no better hypothesis is possible. null: the setting of the model's generation configuration, which is
+    false for models trained here."""
     too_long: TooLong = "cut"
-    """What becomes of a sentence that is longer than the model can read: its end is cut off, its translation is left
-    empty, or the run stops before any work."""
+    """Handling of sentences that are longer than the model can read: `cut` cuts off the end, `skip` leaves the
+    translation empty, `error` stops the run before any work."""
     tokens_per_batch: int = Field(default=4_096, ge=8)
-    """Padded source tokens of one batch, times beams."""
+    """Number of source tokens in a batch, with padding, times the number of beams."""
     engine: Annotated[str, BeforeValidator(_resolve_engine), Registered(_ENGINES, "ENGINES")] = "transformers"
-    """What decodes; `ctranslate2` (an extra) is faster on CPUs. Masks are applied by both."""
+    """Engine that decodes; `ctranslate2` (an extra) is faster on CPUs. Both apply masks."""
     compute_type: str = "default"
-    """The precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""
+    """Precision of ctranslate2: `default` (that of the weights), `int8`, `float16` ..."""
 
     @model_validator(mode="after")
     def _precision_of_an_engine(self) -> Translation:
@@ -336,7 +339,7 @@ class Translation(Section):
 
 
 class Scoring(Section):
-    """How translations are scored, and how systems are compared."""
+    """Scoring of translations and comparison of systems."""
 
     metrics: Annotated[
         list[str], AfterValidator(check_once), Registered("neuronspec.evaluation.metrics", "METRICS")
@@ -344,17 +347,17 @@ class Scoring(Section):
     """Metrics: `bleu`, `chrf` (chrF++) and `ter` through sacrebleu, `spbleu` (needs `sentencepiece`), `tokenized_bleu`
     (needs sacremoses), `comet` (needs an environment of its own, see docs/evaluation.md)."""
     sentencepiece: Path | None = None
-    """The SentencePiece model that `spbleu` splits with. Relative to where the command runs."""
+    """SentencePiece model of `spbleu`. Relative to the working directory."""
     comet_model: str = "Unbabel/wmt22-comet-da"
-    """The model of `comet`: a name on the hub, a checkpoint file, or a directory with `checkpoints/model.ckpt`."""
+    """Model of `comet`: a name on the hub, a checkpoint file, or a directory with `checkpoints/model.ckpt`."""
     levels: dict[str, Annotated[list[LanguageCode], AfterValidator(check_languages_once)]] = {}
-    """Groups of languages that tables average over, by resource level: `{high: [de, fr], low: [lb]}`. Where not
-    given, those of EC30, if all languages are among its thirty."""
+    """Groups of languages that tables average over, by resource level: `{high: [de, fr], low: [lb]}`. By default those
+    of EC30, if all languages are among its thirty."""
     trials: int = Field(default=10_000, ge=100)
-    """Trials of the paired approximate randomisation test."""
+    """Number of trials of the paired approximate randomization test."""
     correction: Annotated[str, Registered("neuronspec.statistics.corrections", "CORRECTIONS")] = "holm"
-    """The correction of p-values for the number of tests of a family: `holm` (no single claim is chance), `bh`
-    (Benjamini-Hochberg: a share of the claims may be) or `none`."""
+    """Correction of p-values for the number of tests in a family: `holm` (every single claim should hold), `bh`
+    (Benjamini-Hochberg: a known share of the claims may be false) or `none`."""
 
     @field_validator("levels")
     @classmethod
@@ -370,10 +373,10 @@ class Scoring(Section):
 
 
 class Reporting(Section):
-    """How results are shown."""
+    """Presentation of the results."""
 
     significance: float = Field(default=0.05, gt=0, lt=1)
-    """The p-value up to which a difference is marked, after the correction."""
+    """Significance level: corrected p-value up to which a difference is marked."""
 
 
 def _none_or_enough(resamples: int) -> int:
@@ -383,49 +386,51 @@ def _none_or_enough(resamples: int) -> int:
 
 
 class Analysis(Section):
-    """What is measured of the neurons."""
+    """Measurements of the selected neurons."""
 
     encoder: Literal["to", "from"] = "to"
-    """The tasks that are compared in the encoder: x-pivot (`to`, as in the paper) or pivot-x (`from`)."""
+    """Tasks that are compared in the encoder: x-pivot (`to`, as in the paper) or pivot-x (`from`)."""
     decoder: Literal["to", "from"] = "from"
-    """The tasks that are compared in the decoder: pivot-x (`from`, as in the paper) or x-pivot (`to`)."""
+    """Tasks that are compared in the decoder: pivot-x (`from`, as in the paper) or x-pivot (`to`)."""
     shares: Annotated[list[Share], AfterValidator(check_once)] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.99]
-    """The k at which overlaps are shown beside the chosen one."""
+    """Values of k at which overlaps are measured in addition to the chosen one."""
     permutations: int = Field(default=1_999, ge=99)
-    """Permutations of each test of what the overlaps follow."""
+    """Number of permutations of each test of what the overlaps follow."""
     resamples: Annotated[int, AfterValidator(_none_or_enough)] = 200
-    """Resamples of the sentences, for intervals and nulls, 20 or more; 0: none. Needs `record.states`."""
+    """Number of resamples of the sentences, for intervals and null distributions: 20 or more, or 0 for none. Needs
+    `record.states`."""
     uriel: Annotated[
         list[Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]],
         AfterValidator(check_once),
     ] = []
-    """Distances between languages from URIEL to test as well (needs lang2vec)."""
+    """Distances between languages from URIEL that are tested as well (needs lang2vec)."""
     distances: dict[str, Path] = {}
-    """Distances of your own to test as well, by name: square CSV tables headed by language codes. Relative to where
-    the command runs."""
+    """Distances of your own that are tested as well, by name: square CSV tables headed by language codes. Relative to
+    the working directory."""
     against: dict[str, Path] = {}
-    """Masks of other runs of the same tasks, by name, such as another seed's: whether the overlaps are the same."""
+    """Masks of other runs of the same tasks, by name, such as those of another seed, to compare overlaps with."""
     examples: int = Field(default=5, ge=0)
-    """Sentences on the card of each neuron; 0: no cards."""
+    """Number of example sentences for each neuron; 0: none."""
     figures: bool = True
-    """Draw the figures: a few seconds for each layer of 200 languages. The report shows the overlaps in any case."""
+    """Whether figures are drawn, which takes a few seconds for each layer with 200 languages. The report shows the
+    overlaps in any case."""
     released: bool = False
-    """Draw the heat maps also as the released code does (IoU ** 1.25), under that name."""
+    """Whether heat maps are also drawn with the transform of the released code (IoU ** 1.25), under that name."""
 
     @property
     def sides(self) -> dict[str, Literal["to", "from"]]:
-        """On which side the pivot stands in the tasks that are compared in each stack."""
+        """The pivot's side in the tasks that are compared, by stack."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
 
 class AblationOptions(Section):
-    """Switching off each language's own neurons, and the other languages', to see what its text loses."""
+    """Ablation: each language's own neurons, and those of the other languages, are switched off."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of each layer's neurons to switch off."""
     draws: int = Field(default=3, ge=1)
-    """Random sets of as many neurons to compare with."""
+    """Number of random sets of as many neurons to compare with."""
     sentences: int = Field(default=200, ge=1)
-    """Sentences of each task's validation text to measure the loss on."""
+    """Number of validation sentences of each task to measure on."""
     metric: Literal["loss", "chrf"] = "loss"
-    """Measure: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""
+    """Measure of the harm: the validation `loss`, or `chrf` (chrF++) of translations, which takes much longer."""

@@ -21,52 +21,40 @@ SCRIPTS = ("report_plots.js", "report_cards.js", "report.js")  # as one script; 
 def write_report(payload: Mapping[str, Any], path: Path) -> Path:
     """Write the report of an analysis as one HTML file that needs nothing else.
 
-        Style, script and numbers are in the file; a content security policy keeps the browser from running any script
-        but ours and from loading anything. Texts of the payload are only ever shown as text. Equal payloads give equal
-        bytes.
+    Style, script and numbers are in the file; a content security policy keeps the browser from running any script
+    but ours and from loading anything. Texts of the payload are only ever shown as text. Equal payloads give equal
+    bytes.
 
-        Args:
-    <<<<<<< HEAD
-            payload: Content in plain JSON values; a part that is absent or None is not shown, or
-    =======
-            payload: Parts of the report in plain JSON values; a part that is absent or None is not shown, or
-    >>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
-                `payload["missing"][part]` says in its place why (below the heat map for any name that is no section's).
-                Always there:
-                `title`, `summary` ([{"kind": "finding" | "caveat", "text"}]),
-                `panels` (stack -> {"title", "tasks", "labels", "names", "families", "scripts"}),
-                `layers` ([{"name", "stack", "width"}]).
-                Overlaps: `ks` and the chosen `k` as texts, `iou` (layer -> k -> `pack`), for the chosen k `low`, `high`
-                (layer -> `pack`), `z_chance`, `z_shuffled` (layer -> `pack_floats`): the pairs above the diagonal,
-                row by row.
-                Layers: `sparsity` (layer -> {"tasks", "values"}), `trees` (layer -> {"order", "merges", "newick",
-                "cophenetic"}), `progression` (layer -> {"mean", "median", "q1", "q3", "low", "high"}; low and high are
-                the ends of Tukey's whiskers).
-                Others: `tables` (name -> tables: each a `Table`, or the rows that `Table.to_json` returns),
-                `ablation` (stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}), `cards`
-                ({"sentences", "languages", "neurons"}), `figures` ([{"title", "alt", "svg"}]), `signature`, `methods`,
-                `citation`, `subtitle`, `version`.
-    <<<<<<< HEAD
-            path: File to write.
-    =======
-            path: Path of the file to write.
-    >>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
+    Args:
+        payload: Content in plain JSON values; a part that is absent or None is not shown, or
+            `payload["missing"][part]` says in its place why (below the heat map for any name that is no section's).
+            Always there:
+            `title`, `summary` ([{"kind": "finding" | "caveat", "text"}]),
+            `panels` (stack -> {"title", "tasks", "labels", "names", "families", "scripts"}),
+            `layers` ([{"name", "stack", "width"}]).
+            Overlaps: `ks` and the chosen `k` as texts, `iou` (layer -> k -> `pack_fractions`), for the chosen k `low`,
+            `high` (layer -> `pack_fractions`), `z_chance`, `z_shuffled` (layer -> `pack_floats`): the pairs above the
+            diagonal, row by row.
+            Layers: `sparsity` (layer -> {"tasks", "values"}), `trees` (layer -> {"order", "merges", "newick",
+            "cophenetic"}), `progression` (layer -> {"mean", "median", "q1", "q3", "low", "high"}; low and high are
+            the ends of Tukey's whiskers).
+            Others: `tables` (name -> tables: each a `Table`, or the rows that `Table.to_json` returns),
+            `ablation` (stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}), `cards`
+            ({"sentences", "languages", "neurons"}), `figures` ([{"title", "alt", "svg"}]), `signature`, `methods`,
+            `citation`, `subtitle`, `version`.
+        path: File to write.
 
-        Returns:
-            The path.
+    Returns:
+        The path.
 
-        Raises:
-    <<<<<<< HEAD
-            NeuronspecError: If a required part is missing, or a value cannot be written as JSON.
-    =======
-            NeuronspecError: If a part that is always there is missing, or a value cannot be written as JSON.
-    >>>>>>> 4c2211e (Analysis in plain English; reading tables of distances and choosing tasks in short steps)
+    Raises:
+        NeuronspecError: If a required part is missing, or a value cannot be written as JSON.
 
-        Example:
-            >>> import tempfile
-            >>> payload = {"title": "demo", "summary": [], "panels": {}, "layers": []}
-            >>> write_report(payload, Path(tempfile.mkdtemp()) / "report.html").name
-            'report.html'
+    Example:
+        >>> import tempfile
+        >>> payload = {"title": "demo", "summary": [], "panels": {}, "layers": []}
+        >>> write_report(payload, Path(tempfile.mkdtemp()) / "report.html").name
+        'report.html'
     """
     absent = [part for part in ("title", "summary", "panels", "layers") if part not in payload]
     if absent:
