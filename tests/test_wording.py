@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "neuronspec"
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "configuration.md"),  # see `config`
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.yaml")),
     *(ROOT / "docs").glob("*.py"),
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
 KINDS = {".py", ".pyi", ".yaml", ".html", ".js"}
-TO_DO = {"cli", "neurons"}
+TO_DO = {"neurons"}
 ROOMS = sorted({path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*") if path.suffix in KINDS} - TO_DO)
 
 # A pattern, and the better wording. Spaces match line breaks and comment signs, too.

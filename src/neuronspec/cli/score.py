@@ -190,9 +190,9 @@ def _print_quality(quality: Quality) -> None:
             say(f"{name.replace('_', '-')} {100 * share:.1f} %")
 
     if quality.off_target is None:
-        say(f"off-target: cannot be told ({quality.off_target_note})")
+        say(f"off-target: unknown ({quality.off_target_note})")
         return
-    details = [f"of {quality.identified} long enough to tell"]
+    details = [f"of {quality.identified} long enough to identify"]
     if quality.off_target_references is not None:
         details.append(f"the references: {100 * quality.off_target_references:.1f} %")
     if quality.off_target_note:

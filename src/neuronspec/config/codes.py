@@ -16,7 +16,7 @@ def check_once(names: list[str]) -> list[str]:
     """Refuse a list in which something comes twice.
 
     Raises:
-        ValueError: it does.
+        ValueError: If something comes twice.
     """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -42,7 +42,7 @@ def check_languages_once(codes: list[str]) -> list[str]:
     """Refuse a list of codes in which a language comes twice, in whatever spelling.
 
     Raises:
-        ValueError: it does.
+        ValueError: If a language comes twice.
     """
     check_once(codes)
     for number, code in enumerate(codes):
@@ -55,7 +55,7 @@ def check_directions_once(tasks: list[str]) -> list[str]:
     """Refuse a list of directions in which one comes twice, or a language is spelled in two ways.
 
     Raises:
-        ValueError: it does.
+        ValueError: If a direction comes twice, or a language is spelled in two ways.
     """
     check_once(tasks)
     check_languages_once(list(dict.fromkeys(code for task in tasks for code in split_direction(task))))
@@ -73,10 +73,10 @@ Direction = Annotated[str, AfterValidator(_check_direction)]
 
 
 def check_levels(levels: Mapping[str, list[str]]) -> None:
-    """Refuse resource levels that would not be told apart.
+    """Refuse resource levels that cannot be distinguished.
 
     Raises:
-        ValueError: a language is in two, or a name is that of another group of directions.
+        ValueError: If a language is in two levels, or a level has the name of another group of directions.
     """
     for name in levels:
         if not re.fullmatch(r"[A-Za-z][\w.+]*", name) or name in ("all", "other"):

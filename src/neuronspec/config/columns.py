@@ -14,7 +14,7 @@ def check_columns(columns: Columns) -> list[int | str]:
     """Return two columns, those that are written as numbers as numbers.
 
     Raises:
-        ValueError: they are not two different columns.
+        ValueError: If they are not two different columns.
 
     Example:
         >>> check_columns(["2", 3]), check_columns(["{src}", "{tgt}"])
@@ -31,7 +31,7 @@ def parse_columns(text: str) -> list[int | str]:
     """Return the columns that an option names.
 
     Raises:
-        NeuronspecError: these are not two different columns.
+        NeuronspecError: If these are not two different columns.
 
     Example:
         >>> parse_columns("2, 3")

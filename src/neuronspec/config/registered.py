@@ -1,4 +1,4 @@
-"""Names of registered things in a configuration: rules, metrics, formats, presets and engines of one's own included.
+"""Names of registered things in a configuration: rules, metrics, formats, presets and engines, including your own.
 
 A section marks such a key with the registry that knows its names. The registries are in rooms that are built on the
 configuration, so they are imported by name, and only when a key has another value than its default.

@@ -1,4 +1,4 @@
-"""What an analysis reads: a model and the text of its tasks, those of a run or of any files."""
+"""The inputs of an analysis: a model and the text of its tasks, from a run or from any files."""
 
 from __future__ import annotations
 

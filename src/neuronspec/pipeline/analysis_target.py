@@ -1,4 +1,4 @@
-"""What an analysis looks at: the selected neurons, their counts, and the settings."""
+"""The target of an analysis: the selected neurons, their counts, and the settings."""
 
 from __future__ import annotations
 

@@ -222,10 +222,10 @@ def _check_pivot(pivot: str, results: Results) -> None:
 
 
 def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
-    """Refuse sets whose scores must not stand side by side.
+    """Refuse sets whose scores cannot be compared.
 
     Raises:
-        NeuronspecError: they have other directions, references or signatures.
+        NeuronspecError: If they differ in directions, references or signatures.
     """
     if len({frozenset(study.results.tasks) for _, study in sets}) > 1:
         raise NeuronspecError("--models needs the same directions in every directory")
@@ -235,10 +235,10 @@ def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
 
 
 def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Return the levels that `NAME=CODE,CODE` texts mean.
+    """Return the levels that texts of the form `NAME=CODE,CODE` define.
 
     Raises:
-        NeuronspecError: a text is no such thing, a language is unknown, or in two levels.
+        NeuronspecError: If a text has another form, or a language is unknown or in two levels.
 
     Example:
         >>> read_levels(["high=de,fr", "low=lb"])

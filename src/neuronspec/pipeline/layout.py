@@ -65,7 +65,7 @@ class Layout:
         return self.training(system) / "summary.json"
 
     def search(self, system: str) -> Path:
-        """What a method found before its training."""
+        """The results of a method's search before its training."""
         return child(self.out / "search", system)
 
     # record and select

@@ -1,4 +1,4 @@
-"""The page of a run: the report of its neurons, with the scores of its systems beside them."""
+"""The page of a run: the report of its neurons, together with the scores of its systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIGURES = "figures"
 
 
 def read_analysis(layout: Layout) -> dict[str, Any]:
-    """Return what was measured of a run's neurons; nothing where it has no masks."""
+    """Return the measurements of a run's neurons; an empty mapping if it has no masks."""
     path = layout.analysis / ANALYSIS_FILE
     return dict(read_json(path)) if path.is_file() else {}
 
@@ -30,12 +30,12 @@ def write_page(
     """Draw the figures of a run's scores and write its page.
 
     Args:
-        report: of the run.
-        layout: where the analysis of its neurons is.
-        tables: of scores, to be shown.
-        findings: what the scores say.
-        about: what was trained on what.
-        directory: of the report.
+        report: Results of the run.
+        layout: Paths of the run, with the analysis of its neurons.
+        tables: Tables of scores to show.
+        findings: Findings from the scores, a sentence each.
+        about: Sentences about the data and the training.
+        directory: Directory of the report.
     """
     pairs = {system: report.baseline(system) for system in report.study.results.systems if system in report.trained[1:]}
     figures = draw_score_figures(report.study, directory / FIGURES, pairs)

@@ -1,4 +1,4 @@
-"""What a run needs: devices, libraries, files and processes, checked before any work."""
+"""Requirements of a run: devices, libraries, files and processes, checked before any work."""
 
 from __future__ import annotations
 

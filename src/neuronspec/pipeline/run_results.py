@@ -27,9 +27,9 @@ class RunResults:
     """A run's results, masks and comparisons, from which its tables and findings are made.
 
     Attributes:
-        config: the run's.
-        study: its results and comparisons.
-        masks: the specialised neurons, by the name of each system that has some.
+        config: Configuration of the run.
+        study: Results and comparisons.
+        masks: Specialized neurons by the name of the system, for each system that has some.
     """
 
     config: Config
@@ -38,11 +38,11 @@ class RunResults:
 
     @property
     def trained(self) -> list[str]:
-        """The systems that are trainings of their own."""
+        """The systems that were trained."""
         return [system for system in self.study.results.systems if system in (PRETRAINED, *self.config.methods)]
 
     def baseline(self, system: str) -> str:
-        """Return what the marks of a system refer to: the strongest of what it is compared with."""
+        """Return the baseline of a system's marks: the strongest system that it is compared with."""
         return choose_baselines(self.study.results.systems).get(system, [PRETRAINED])[-1]
 
 
@@ -93,7 +93,7 @@ def tabulate_averages(report: RunResults) -> Table:
 def _explain_marks(study: Study) -> str:
     return (
         f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
-        f"paired approximate randomisation, {study.trials:,} trials, p <= {study.significance:g} "
+        f"paired approximate randomization, {study.trials:,} trials, p <= {study.significance:g} "
         f"{CORRECTIONS[study.correction].wording}."
     ) + (
         " '+ masks': the pretrained model, never trained with them; the random ones are of the same sizes."

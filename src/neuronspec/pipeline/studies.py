@@ -20,7 +20,7 @@ COMPARISONS_FILE = "comparisons.jsonl"
 
 
 def load_study(config: Config, layout: Layout) -> Study:
-    """Read the results of a run whose scores are done, their comparisons, and what each system took."""
+    """Read the results of a scored run, their comparisons, and the costs of each system."""
     comparisons = read_json_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
     study = open_study(config, Results.load(layout.scores), comparisons)
     titles = {system: title_system(system) for system in study.results.systems}
@@ -43,7 +43,7 @@ def open_study(config: Config, results: Results, comparisons: Sequence[SystemCom
 
 
 def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
-    """Return what each system of a run took and added, as the run measured it."""
+    """Return the costs of each system of a run: time, updates, parameters added."""
     costs = {}
     base = read_json(layout.summary(PRETRAINED))
     seconds = _read_seconds(layout, "record", "select")
@@ -65,13 +65,13 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
 
 
 def _read_seconds(layout: Layout, *stages: str) -> float | None:
-    """Return how long stages took together; None where one was not run."""
+    """Return the total time of stages in seconds; None if one was not run."""
     records = [layout.record(stage) for stage in stages]
     return sum(read_json(path)["seconds"] for path in records) if all(map(Path.is_file, records)) else None
 
 
 def _uses_masks(layout: Layout, system: str) -> bool:
-    """Tell whether a system was trained with the masks that the run selected, as the record of its training says."""
+    """Return whether a system was trained with the selected masks, according to the record of its training."""
     path = layout.record(f"train.{system}")
     if not path.is_file():
         return False

@@ -10,7 +10,7 @@ from neuronspec.pipeline.layout import PRETRAINED
 COPY = "source"  # the system that copies its input
 SPECIALIZED = "neuron_specialization"  # the method of the paper
 FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
-# Systems that are no training of their own: the pretrained model under masks that it was never trained with.
+# Systems without training of their own: the pretrained model with masks that it was not trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
 TITLES = {
@@ -42,7 +42,7 @@ def title_system(system: str) -> str:
 def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
     """Return what each system is compared with; the last of them is what the marks of a table refer to.
 
-    That is the pretrained model; for methods other than fine-tuning, fine-tuning; specialised masks are compared with
+    That is the pretrained model; for methods other than fine-tuning, fine-tuning; specialized masks are compared with
     random ones, too.
 
     Example:

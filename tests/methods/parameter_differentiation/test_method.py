@@ -486,10 +486,11 @@ def launch(toy: Path, out: Path, processes: int, **given: Any) -> list[int]:
         probe.bind(("127.0.0.1", 0))
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(processes)}
     environments = [group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     started = [
         subprocess.Popen(
             [sys.executable, __file__, str(toy), str(out), json.dumps(given)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment if processes > 1 else {}),
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | (environment if processes > 1 else {}),
         )
         for environment in environments
     ]
