@@ -65,22 +65,24 @@ def ablate(
     """
     if len(tasks) < 2:
         raise NeuronspecError(f"found {len(tasks)} tasks, expected two or more: there is nothing to compare one with")
-    draws = 1  # at least: without any, an error reports that the first one is missing
-    while name_without_random(tasks[0], draws) in off.tasks:
-        draws += 1
+
+    # The masks to use: without the own neurons of each task, and without random ones of the text
     columns = [name_without_own(name) for name in tasks]
-    controls = {text: [name_without_random(text, draw) for draw in range(draws)] for text in tasks}
+    controls = _list_controls(off, tasks)
     stack, neurons, share = _measure_sizes(off.reorder([*columns, *itertools.chain(*controls.values())]))
+
     rows = []
     for text in tasks:
-        row: list[float] = []
+        row = []
         for without in (None, *columns, *controls[text]):
-            row.append(float(measure(text, without)))
-            if not math.isfinite(row[-1]):
-                raise NeuronspecError(f"the {metric} of {text} {without or 'with every neuron'} is {row[-1]}")
+            value = float(measure(text, without))
+            if not math.isfinite(value):
+                raise NeuronspecError(f"the {metric} of {text} {without or 'with every neuron'} is {value}")
+            row.append(value)
             if advance is not None:
                 advance()
         rows.append(row)
+
     baseline, values, random = np.split(np.array(rows), [1, 1 + len(tasks)], axis=1)
     return Ablation(
         stack=stack,
@@ -93,6 +95,18 @@ def ablate(
         values=values,
         random=random,
     )
+
+
+def _list_controls(off: NeuronMasks, tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the masks without random neurons of each task."""
+    draws = 1  # at least: without any, an error reports that the first one is missing
+    while name_without_random(tasks[0], draws) in off.tasks:
+        draws += 1
+
+    controls = {}
+    for text in tasks:
+        controls[text] = [name_without_random(text, draw) for draw in range(draws)]
+    return controls
 
 
 @dataclass(frozen=True)
@@ -244,25 +258,38 @@ class Ablation:
         Raises:
             NeuronspecError: If the values are not an ablation.
         """
-        kinds = {"stack": str, "tasks": list, "metric": str, "higher_is_better": bool, "share": float, "neurons": dict}
         found = values if isinstance(values, dict) else {}
-        for name, kind in kinds.items():
-            if not isinstance(found.get(name), kind):
-                raise NeuronspecError(f"no ablation: expected {name} as {kind.__name__}, found {found.get(name)!r}")
-        tasks, neurons = found["tasks"], found["neurons"]
-        named = all(isinstance(name, str) for name in [*tasks, *neurons])
-        if not named or not all(type(size) is int and size >= 0 for size in neurons.values()):
+        facts = _read_facts(found)
+        tasks, neurons = facts["tasks"], facts["neurons"]
+
+        are_named = all(isinstance(name, str) for name in [*tasks, *neurons])
+        are_counted = all(type(size) is int and size >= 0 for size in neurons.values())
+        if not are_named or not are_counted:
             raise NeuronspecError(
                 f"no ablation: expected the names of tasks and the numbers of neurons, found {tasks} and {neurons}"
             )
         check_names(tasks)
         check_layers(neurons)
+
+        # The arrays are checked where the ablation is made
         numbers = {name: found.get(name) for name in ("baseline", "values", "random")}
-        return cls(**{name: found[name] for name in kinds} | numbers | {"tasks": tuple(tasks)})
+        return cls(**facts | numbers | {"tasks": tuple(tasks)})
 
     def _worsen(self, values: FloatArray) -> FloatArray:
         worse = values - self.baseline[:, None]
         return -worse if self.higher_is_better else worse
+
+
+def _read_facts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an ablation that are no arrays, after checking their types."""
+    kinds = {"stack": str, "tasks": list, "metric": str, "higher_is_better": bool, "share": float, "neurons": dict}
+
+    facts = {}
+    for name, kind in kinds.items():
+        facts[name] = values.get(name)
+        if not isinstance(facts[name], kind):
+            raise NeuronspecError(f"no ablation: expected {name} as {kind.__name__}, found {facts[name]!r}")
+    return facts
 
 
 def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
@@ -273,9 +300,11 @@ def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
         raise NeuronspecError(
             "the masks do not switch off equally many neurons for every task, in one stack: make them with switch_off"
         )
+
     [stack] = stacks
     neurons = {layer: int(sizes[layer][0]) for layer in list_layers(off, stack)}
-    return stack, neurons, sum(neurons.values()) / sum(off.widths[layer] for layer in neurons)
+    width = sum(off.widths[layer] for layer in neurons)
+    return stack, neurons, sum(neurons.values()) / width
 
 
 def _check_numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
@@ -284,6 +313,7 @@ def _check_numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> Floa
         found = np.asarray(values)
     except (ValueError, RecursionError) as error:  # rows of different lengths
         raise NeuronspecError(f"{name} must be numbers of the shape {shape}: {error}") from error
+
     fits = found.ndim == len(shape) and all(
         there == wanted or (wanted < 0 < there) for there, wanted in zip(found.shape, shape, strict=True)
     )

@@ -8,6 +8,7 @@ neuron, one of those whose frequency on this text is closest. A larger effect of
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
@@ -55,15 +56,21 @@ def choose_own_neurons(
             f"found {len(tasks)} tasks and a share of {share:g}, expected two tasks or more and a share between 0 and 1"
         )
     rows, selection = _find_rows(counts, masks, tasks), masks.reorder(tasks)
+
     own = {}
     for layer in list_layers(masks, stack):
         selected = selection.layer(layer).numpy()  # (tasks, d_ff)
         frequencies = counts.frequencies(layer)[rows].numpy()
         others = (frequencies.sum(0) - frequencies) / (len(tasks) - 1)
+
         # Rounded: the order in which a sum is taken must not decide between equals.
         excess = np.where(selected, np.round(frequencies - others, 12), -np.inf)
+        order = np.argsort(-excess, axis=1, kind="stable")
+
+        # Half of the smallest mask is left to draw the control from
         size = min(max(1, round(share * selected.shape[1])), int(selected.sum(1).min()) // 2)
-        own[layer] = _mark(np.argsort(-excess, axis=1, kind="stable"), np.full(len(rows), size))
+        own[layer] = _mark(order, np.full(len(rows), size))
+
     if not any(mask.any() for mask in own.values()):
         raise NeuronspecError(
             f"in every {stack} layer some task has fewer than two selected neurons: too few to compare own ones with "
@@ -112,23 +119,26 @@ def make_ablation_masks(
     if any(masks.widths.get(layer) != width for layer, width in own.widths.items()):
         raise NeuronspecError("the chosen neurons and the masks have different layers or widths: use one selection")
     rows, selection = _find_rows(counts, masks, own.tasks), masks.reorder(own.tasks)
-    draws = [(draw, name) for draw in range(random) for name in own.tasks]
-    generators = [np.random.default_rng([seed, draw, *name.encode()]) for draw, name in draws]
+
+    # One generator for each random set draws its neurons in all layers
+    names = [name_without_own(name) for name in own.tasks]
+    generators = []
+    for draw, name in itertools.product(range(random), own.tasks):
+        names.append(name_without_random(name, draw))
+        generators.append(np.random.default_rng([seed, draw, *name.encode()]))
+
     values = {}
     for layer, width in masks.widths.items():
-        off = torch.zeros(len(own.tasks) + len(draws), width, dtype=torch.bool)
+        off = torch.zeros(len(names), width, dtype=torch.bool)
         if layer in own.layers:
             chosen = own.layer(layer)  # (tasks, d_ff)
             pool = selection.layer(layer) & ~chosen
-            _check_pool_size(layer, own.tasks, pool.sum(1).tolist(), chosen.sum(1).tolist())
-            off[: len(rows)] = chosen
+            _check_pool_size(layer, own.tasks, there=pool.sum(1).tolist(), wanted=chosen.sum(1).tolist())
             frequencies = counts.frequencies(layer)[rows].numpy()
-            for number, generator in enumerate(generators):
-                row = number % len(rows)
-                drawn = _draw_matched(frequencies[row], chosen[row].numpy(), pool[row].numpy(), generator)
-                off[len(rows) + number, drawn] = True
+            off[: len(rows)] = chosen
+            off[len(rows) :] = _draw_controls(frequencies, chosen.numpy(), pool.numpy(), generators=generators)
         values[layer] = ~off
-    names = [name_without_own(name) for name in own.tasks] + [name_without_random(name, draw) for draw, name in draws]
+
     facts = {"random": str(random), "seed": str(seed)}
     return NeuronMasks(names, values, _truly_off(own.signature) | facts)
 
@@ -155,10 +165,27 @@ def list_layers(masks: NeuronMasks, stack: str) -> list[str]:
     return layers
 
 
+def _draw_controls(
+    frequencies: NDArray[np.float64],
+    chosen: NDArray[np.bool_],
+    pool: NDArray[np.bool_],
+    *,
+    generators: Sequence[np.random.Generator],
+) -> torch.Tensor:
+    """Return the (draws * tasks, d_ff) random neurons of each task, draw by draw; see `_draw_matched`."""
+    drawn = torch.zeros(len(generators), chosen.shape[1], dtype=torch.bool)
+    for number, generator in enumerate(generators):
+        row = number % len(chosen)  # the task
+        neurons = _draw_matched(frequencies[row], chosen[row], pool[row], generator=generator)
+        drawn[number, neurons] = True
+    return drawn
+
+
 def _draw_matched(
     frequencies: NDArray[np.float64],
     chosen: NDArray[np.bool_],
     pool: NDArray[np.bool_],
+    *,
     generator: np.random.Generator,
 ) -> list[int]:
     """Draw for each chosen neuron another one of the pool that fires about as often, none twice.
@@ -171,11 +198,15 @@ def _draw_matched(
     """
     frequencies = frequencies + TIE_JITTER * generator.random(len(frequencies))  # puts equals in a random order
     [wanted], [left] = chosen.nonzero(), pool.nonzero()
+
+    # The remaining neurons of the pool, sorted by their rates
     left = left[frequencies[left].argsort()]
-    neurons, rates, drawn = left.tolist(), frequencies[left].tolist(), []
-    for rate, luck in zip(
-        generator.permutation(frequencies[wanted]).tolist(), generator.random(len(wanted)).tolist(), strict=True
-    ):
+    neurons, rates = left.tolist(), frequencies[left].tolist()
+
+    drawn = []
+    wanted_rates = generator.permutation(frequencies[wanted]).tolist()
+    lucks = generator.random(len(wanted)).tolist()
+    for rate, luck in zip(wanted_rates, lucks, strict=True):
         # In sorted order, the nearest ones are among as many on either side.
         place = bisect_left(rates, rate)
         around = range(max(place - MATCH_CANDIDATES, 0), min(place + MATCH_CANDIDATES, len(rates)))
@@ -186,7 +217,7 @@ def _draw_matched(
     return drawn
 
 
-def _check_pool_size(layer: str, tasks: Sequence[str], there: Sequence[int], wanted: Sequence[int]) -> None:
+def _check_pool_size(layer: str, tasks: Sequence[str], *, there: Sequence[int], wanted: Sequence[int]) -> None:
     for name, found, expected in zip(tasks, there, wanted, strict=True):
         if found < expected:
             raise NeuronspecError(

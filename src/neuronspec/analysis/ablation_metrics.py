@@ -94,10 +94,14 @@ def measuring_chrf(
             values = {layer: off.mask(without, layer)[None] for layer in off.layers}
             specialize(model, NeuronMasks([text], values, off.signature), packed="never", released=False)
         try:
-            lines = translate_sentences(model, tokenizer, sources, [text] * len(sources), options)
+            tasks = [text] * len(sources)
+            lines = translate_sentences(model, tokenizer, sources, tasks=tasks, options=options)
         finally:
             unspecialize(model)
-        return score(lines, references, split_direction(text)[1], ["chrf"])[0].value
+
+        _, target = split_direction(text)
+        [chrf] = score(lines, references, language=target, metrics=["chrf"])
+        return chrf.value
 
     with evaluating(model):
         yield measure
@@ -112,12 +116,16 @@ def _measure_loss(
 ) -> float:
     """Return the loss per token on the text of a task under masks."""
     number = -1 if without is None else off.task_index(without)
+    masked = dense(model) if without is None else task(model, off.tasks[number])
+
     losses, tokens = 0.0, 0
-    with torch.no_grad(), dense(model) if without is None else task(model, off.tasks[number]):
+    with torch.no_grad(), masked:
         for batch in _find_text(batches, text):
             tensors = {name: value.to(model.device) for name, value in batch.items() if name != "tasks"}
             sums, counts = _sum_losses(model, tensors, number)
-            losses, tokens = losses + float(sums.sum()), tokens + int(counts.sum())
+            losses += float(sums.sum())
+            tokens += int(counts.sum())
+
     if not tokens:
         raise NeuronspecError(f"the text of {text} has nothing to predict: give lists of batches, which can be reread")
     return losses / tokens
@@ -130,10 +138,13 @@ def _sum_losses(model: PreTrainedModel, batch: Tensors, number: int) -> tuple[to
         if "labels" not in batch:
             raise NeuronspecError(f"a batch has {', '.join(batch)}, but no labels: use make_batches")
         return token_losses(model, batch | {"tasks": torch.full((len(batch["labels"]),), number)})
+
+    # Any other model predicts every token from those before it
     ids, mask = batch["input_ids"], batch["attention_mask"].bool()
     inputs = {"input_ids": ids, "attention_mask": batch["attention_mask"]}
     if "position_ids" in inspect.signature(model.forward).parameters:
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left must not move a sentence
+
     real = mask[:, 1:] & mask[:, :-1]  # (batch, seq - 1): tokens with one before them
     logits = model(**inputs, use_cache=False).logits[:, :-1][real]  # (real tokens, vocabulary)
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][real], reduction="none")

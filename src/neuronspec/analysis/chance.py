@@ -80,7 +80,10 @@ def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Ch
         raise NeuronspecError(f"found sizes {counts.tolist()}, expected a whole number of neurons for each task")
     if counts.min() < 0 or counts.max() > width:
         raise NeuronspecError(f"found masks of {counts.min()} to {counts.max()} neurons in a layer of {width}")
+
+    # Masks of the same size have the same moments
     different, rows = np.unique(counts, return_inverse=True)
+
     # A layer without neurons has the empty set alone, which is the same in a layer of one neuron.
     moments = np.array([_moments(size, different, max(width, 1)) for size in different])  # (different, 2, different)
     mean, sd = moments.swapaxes(0, 1)[:, rows[:, None], rows[None, :]]
@@ -108,6 +111,8 @@ def standardize(values: NDArray[np.float64], mean: NDArray[np.float64], sd: NDAr
 def _moments(size: int, others: NDArray[np.integer], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the (others,) mean and standard deviation of the IoU of a random set with random sets of other sizes."""
     first, second = float(size), others.astype(np.float64)
+
+    # The window of numbers of shared neurons that have any probability worth counting
     expected = first * second / width
     deviation = np.sqrt(expected * (1 - first / width) * (width - second) / max(width - 1, 1))
     reach = _DEVIATIONS * deviation + _NEURONS
@@ -115,13 +120,19 @@ def _moments(size: int, others: NDArray[np.integer], width: int) -> tuple[NDArra
     highest = np.minimum(np.minimum(first, second), np.ceil(expected + reach))
     shared = lowest[:, None] + np.arange(int((highest - lowest).max()) + 1)  # (others, window)
     inside = shared <= highest[:, None]
-    # P(i + 1) / P(i) of the hypergeometric distribution, whose product gives every P up to a factor.
     union = first + second[:, None] - shared
-    ratio = np.where(inside, (first - shared) * (second[:, None] - shared) / ((shared + 1) * (width - union + 1)), 0)
+
+    # P(i + 1) / P(i) of the hypergeometric distribution, whose product gives every P up to a factor.
+    more = (first - shared) * (second[:, None] - shared)
+    fewer = (shared + 1) * (width - union + 1)
+    ratio = np.where(inside, more / fewer, 0)
     steps = np.log(ratio[:, :-1], out=np.full_like(ratio[:, :-1], -np.inf), where=ratio[:, :-1] > 0)
     logs = np.concatenate([np.zeros((len(second), 1)), np.cumsum(steps, axis=1)], axis=1)
+
+    # As probabilities: the largest is 1 before they are made to sum to 1, so that none overflows
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
+
     iou = np.divide(shared, union, out=np.ones_like(shared), where=union > 0)  # two empty sets are equal
     mean = (weights * iou).sum(axis=1)
     return mean, np.sqrt((weights * (iou - mean[:, None]) ** 2).sum(axis=1))

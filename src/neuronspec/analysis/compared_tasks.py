@@ -74,20 +74,19 @@ def choose_tasks(tasks: Sequence[str], pivot: str, stack: str, side: PivotSide |
         >>> choose_tasks(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
         ('de', 'nl', 'ru')
     """
-    directions = list(filter(None, (_read_direction(task, pivot) for task in tasks)))
-    sides = {found[2] for found in directions}
-    wanted = side or PAPER_SIDES[stack]
-    if wanted not in sides and sides:
-        [wanted] = sides
-
-    if directions:
-        pairs = [(code, task) for code, task, found_side in directions if found_side == wanted]
+    sides = _pair_with_languages(tasks, pivot)
+    if sides:
+        wanted = side or PAPER_SIDES[stack]
+        if wanted not in sides:
+            [wanted] = sides
+        pairs = sides[wanted]
         title = f"x to {pivot}" if wanted == "to" else f"{pivot} to x"
     elif _are_languages(tasks):
         pairs, title = [(code, code) for code in tasks], "all tasks"
     else:
         return ComparedTasks(stack, tasks=tuple(tasks), labels=tuple(tasks), languages=(), title="all tasks")
 
+    # Relatives stand together, and every order of the tasks gives the same
     pairs.sort(key=lambda pair: (find_language(pair[0]).family, *pair))
     codes, names = (tuple(column) for column in zip(*pairs, strict=True))
     return ComparedTasks(stack, tasks=names, labels=codes, languages=tuple(map(find_language, codes)), title=title)
@@ -119,7 +118,7 @@ def choose_tasks_by_stack(
         ('nl-en',)
     """
     stacks = dict.fromkeys(stack_of(layer) for layer in layers)
-    return {stack: choose_tasks(tasks, pivot, stack, sides[stack]) for stack in stacks}
+    return {stack: choose_tasks(tasks, pivot, stack, side=sides[stack]) for stack in stacks}
 
 
 def split_by_side(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
@@ -135,6 +134,17 @@ def split_by_side(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
         if found is None:
             return {"all tasks": list(tasks)}
         sides.setdefault(f"{found[2]} {pivot}", []).append(task)
+    return sides
+
+
+def _pair_with_languages(tasks: Sequence[str], pivot: str) -> dict[PivotSide, list[tuple[str, str]]]:
+    """Return for each side of the pivot the directions that have it there, each with its other language's code."""
+    sides: dict[PivotSide, list[tuple[str, str]]] = {}
+    for task in tasks:
+        found = _read_direction(task, pivot)
+        if found is not None:
+            code, _, side = found
+            sides.setdefault(side, []).append((code, task))
     return sides
 
 
@@ -154,11 +164,15 @@ def _are_languages(tasks: Sequence[str]) -> bool:
 
     Every name must be the code of a language, and the table must know most of them.
     """
-    try:
-        known = [find_language(task).family != UNKNOWN for task in tasks if is_known(task) and not _is_pair(task)]
-    except NeuronspecError:
-        return False
-    return len(known) == len(tasks) and 2 * sum(known) > len(known)
+    known = []
+    for task in tasks:
+        try:
+            if not is_known(task) or _is_pair(task):
+                return False
+            known.append(find_language(task).family != UNKNOWN)
+        except NeuronspecError:
+            return False
+    return 2 * sum(known) > len(known)
 
 
 def _is_pair(task: str) -> bool:

@@ -30,13 +30,26 @@ def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
     """
     header, rows = _read_square(path)
     codes = [] if set(labels) <= set(header) else [_normalize_name(name) for name in header]
-    places = [_find_name(label, header, codes, path) for label in labels]
-    names = [header[place] for place in places]
-    matrix = np.array([[_read_number(rows[i][j], header[i], header[j], path) for j in places] for i in places])
-    matrix = matrix.reshape(len(places), len(places))
+    places = [_find_name(label, names=header, codes=codes, path=path) for label in labels]
+
+    matrix = np.zeros((len(places), len(places)))
+    for row, i in enumerate(places):
+        for column, j in enumerate(places):
+            matrix[row, column] = _read_number(rows[i][j], row=header[i], column=header[j], path=path)
+    _check_distances(matrix, [header[place] for place in places], path)
+
+    # Both ways are the same but for rounding
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 0)
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def _check_distances(matrix: NDArray[np.float64], names: Sequence[str], path: Path) -> None:
+    """Check that a matrix is 0 on the diagonal, not negative, and symmetric."""
+    own = np.eye(len(matrix), dtype=bool)
     for found, expected in (
-        (np.eye(len(places), dtype=bool) & (np.abs(matrix) > 1e-9), "0 from a language to itself"),
-        (~np.eye(len(places), dtype=bool) & (matrix < 0), "no distance below 0"),
+        (own & (np.abs(matrix) > 1e-9), "0 from a language to itself"),
+        (~own & (matrix < 0), "no distance below 0"),
         (~np.isclose(matrix, matrix.T, rtol=1e-6, atol=1e-9), "the same distance both ways"),
     ):
         if found.any():
@@ -44,9 +57,6 @@ def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
             there, back = float(matrix[i, j]), float(matrix[j, i])
             way = f"{there} from {names[i]!r} to {names[j]!r}" + (f" and {back} back" if there != back else "")
             raise NeuronspecError(f"{path}: found {way}, expected {expected}")
-    matrix = (matrix + matrix.T) / 2
-    np.fill_diagonal(matrix, 0)
-    return np.asarray(matrix, dtype=np.float64)
 
 
 def _read_square(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -96,7 +106,7 @@ def _check_square_names(path: Path, header: Sequence[str], names: Sequence[str])
     raise NeuronspecError(f"{path}: found {wrong}, expected the same names in the same order")
 
 
-def _find_name(label: str, names: Sequence[str], codes: Sequence[str], path: Path) -> int:
+def _find_name(label: str, *, names: Sequence[str], codes: Sequence[str], path: Path) -> int:
     """Return where a label stands: as it is, else the one name of the same language."""
     if label in names:
         return names.index(label)
@@ -119,7 +129,7 @@ def _normalize_name(name: str) -> str:
         return name  # any string may name a task
 
 
-def _read_number(text: str, row: str, column: str, path: Path) -> float:
+def _read_number(text: str, *, row: str, column: str, path: Path) -> float:
     try:
         number = float(text)
     except ValueError:

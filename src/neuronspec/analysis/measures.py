@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,34 +107,37 @@ def analyze(
     """
     options = options or Analysis()
     pivot = spell_pivot(masks.tasks, pivot)
-    compared = choose_tasks_by_stack(masks.tasks, masks.layers, pivot, options.sides)
+    compared = choose_tasks_by_stack(masks.tasks, masks.layers, pivot=pivot, sides=options.sides)
 
     # What can be measured
-    missing = find_missing(masks, counts, compared, options)
+    missing = find_missing(masks, counts, compared=compared, options=options)
     if tokens is None:
         missing["vocabulary"] = "there was no text to compare the languages' words in"
-    by_share = {}
-    if counts is not None and "shares" not in missing:
-        by_share = _select_shares(masks, counts, options.shares)
+    by_share = {} if "shares" in missing else _select_shares(masks, counts, options.shares)
     resampled_counts = None if "intervals" in missing else counts
 
     # Every layer by itself
-    distances = _find_distances(masks, compared, tokens, options)
+    distances = _find_distances(masks, compared, tokens=tokens, options=options)
     layers = {}
     for layer in masks.layers:
         tasks = compared[stack_of(layer)]
         layers[layer] = _measure_layer(
-            masks, layer, tasks, distances=distances[tasks.stack], by_share=by_share, options=options, seed=seed
+            masks,
+            layer,
+            tasks,
+            counts=resampled_counts,
+            distances=distances[tasks.stack],
+            by_share=by_share,
+            options=options,
+            seed=seed,
         )
-        if resampled_counts is not None:
-            resampled = _resample(masks, resampled_counts, layer, tasks, resamples=options.resamples, seed=seed)
-            layers[layer] = replace(layers[layer], resampled=resampled)
         advance()
 
     # All layers of a stack together
-    stacks = _group_by_stack(layers)
-    trends = {stack: _find_trend([one.iou for one in ordered]) for stack, ordered in stacks.items()}
-    corrected = {stack: _find_trend([one.above_chance for one in ordered]) for stack, ordered in stacks.items()}
+    trends, corrected = {}, {}
+    for stack, ordered in _group_by_stack(layers).items():
+        trends[stack] = _find_trend([one.iou for one in ordered])
+        corrected[stack] = _find_trend([one.above_chance for one in ordered])
 
     return Measures(
         masks=masks,
@@ -153,16 +156,21 @@ def _measure_layer(
     layer: str,
     compared: ComparedTasks,
     *,
+    counts: ActivationCounts | None,
     distances: Mapping[str, Matrix],
     by_share: Mapping[float, NeuronMasks],
     options: Analysis,
     seed: int,
 ) -> LayerMeasures:
-    """Measure one layer without resampling its sentences."""
+    """Measure one layer; with counts, also how reliable its overlaps are."""
     rows = [masks.task_index(task) for task in compared.tasks]
     selected = masks.layer(layer)[rows].numpy()  # (tasks, d_ff)
     sizes, width = selected.sum(1), selected.shape[1]
     iou = pairwise_iou(selected)
+
+    resampled = None
+    if counts is not None:
+        resampled = _resample(masks, counts, layer=layer, compared=compared, resamples=options.resamples, seed=seed)
 
     return LayerMeasures(
         layer=layer,
@@ -171,13 +179,14 @@ def _measure_layer(
         chance=chance_overlap(sizes, width),
         structure=find_structure(iou, compared, distances, sizes=sizes, permutations=options.permutations, seed=seed),
         shares={k: correlate(iou, measure_overlap(other, layer, compared)) for k, other in by_share.items()},
-        resampled=None,
+        resampled=resampled,
     )
 
 
 def _find_distances(
     masks: NeuronMasks,
     compared: Mapping[str, ComparedTasks],
+    *,
     tokens: Mapping[str, NDArray[np.int64]] | None,
     options: Analysis,
 ) -> dict[str, dict[str, Matrix]]:
@@ -191,14 +200,18 @@ def _find_distances(
     return distances
 
 
-def _select_shares(masks: NeuronMasks, counts: ActivationCounts, shares: Sequence[float]) -> dict[float, NeuronMasks]:
-    """Return the masks that each k selects by the rule of these masks."""
+def _select_shares(
+    masks: NeuronMasks, counts: ActivationCounts | None, shares: Sequence[float]
+) -> dict[float, NeuronMasks]:
+    """Return the masks that each k selects by the rule of these masks; none without counts."""
+    if counts is None:
+        return {}
     rule = masks.signature["rule"]
     return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
 
 
 def _resample(
-    masks: NeuronMasks, counts: ActivationCounts, layer: str, compared: ComparedTasks, *, resamples: int, seed: int
+    masks: NeuronMasks, counts: ActivationCounts, *, layer: str, compared: ComparedTasks, resamples: int, seed: int
 ) -> Resampled:
     """Measure how reliable the overlaps of one layer are."""
     states = SentenceStates.from_counts(counts, layer, compared.tasks)
@@ -217,7 +230,10 @@ def _find_trend(overlaps: Sequence[Matrix]) -> Trend:
     Pairs share tasks and are no independent sample; so each task counts once, by its mean overlap with the others.
     """
     others = ~np.eye(len(overlaps[0]), dtype=bool)
-    means = [one.mean(axis=1, where=others) if len(one) > 1 else one[0] for one in overlaps]
+
+    means = []
+    for one in overlaps:
+        means.append(one.mean(axis=1, where=others) if len(one) > 1 else one[0])
     return find_trend(np.stack(means, axis=1))  # (tasks, layers)
 
 

@@ -52,8 +52,11 @@ def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, flo
     names = np.asarray(groups)
     same = names[first] == names[second]
     values = iou[first, second]
-    within, across = (float(part.mean()) if part.size else float("nan") for part in (values[same], values[~same]))
-    return within, across
+    return _mean_or_nan(values[same]), _mean_or_nan(values[~same])
+
+
+def _mean_or_nan(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.float64]:

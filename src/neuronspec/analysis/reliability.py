@@ -75,8 +75,10 @@ def split_halves(states: SentenceStates, select: Selector, splits: int = 20, see
 
     first, second = states.draw(select, weigh, seed)  # (splits, tasks, bytes) each
     pairs = zip(states.iou(first), states.iou(second), strict=True)
+    correlations = [correlate(*pair) for pair in pairs]
     return SplitHalves(
-        _compare_packed(first, second).mean(axis=0), float(np.mean([correlate(*pair) for pair in pairs]))
+        iou=_compare_packed(first, second).mean(axis=0),
+        correlation=float(np.mean(correlations)),
     )
 
 
@@ -108,24 +110,39 @@ def measure_learning_curve(
     """
     check_number("repeats", repeats, 1)
     smallest = int(states.sizes.min())
-    if sizes is None:
-        sizes = [size for power in range(1, 9) for size in (10**power, 2 * 10**power, 5 * 10**power) if size < smallest]
-    for size in sizes:
+    chosen = _list_sizes(smallest) if sizes is None else sizes
+    for size in chosen:
         check_number("sizes", size, 1)
         if size > smallest:
             raise NeuronspecError(f"{states.tasks[states.sizes.argmin()]} has {smallest} sentences, not {size}")
-    if not sizes:
+    if not chosen:
         return []
 
     def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
         ranks = _draw_ranks(generator, repeats, sentences)
-        return np.stack([ranks < size for size in sizes]).astype(np.uint8)  # (sizes, repeats, sentences)
+        return np.stack([ranks < size for size in chosen]).astype(np.uint8)  # (sizes, repeats, sentences)
 
     masks = states.draw(select, weigh, seed)  # (sizes, repeats, tasks, bytes)
     whole = select(states.counts())
-    overlaps, near = pairwise_iou(whole), _compare_packed(masks, np.packbits(whole, axis=1)).mean(axis=(1, 2))
-    correlations = [np.mean([correlate(iou, overlaps) for iou in states.iou(drawn)]) for drawn in masks]
-    return [LearningCurvePoint(*point) for point in zip(sizes, near.tolist(), map(float, correlations), strict=True)]
+    overlaps = pairwise_iou(whole)
+    near = _compare_packed(masks, np.packbits(whole, axis=1)).mean(axis=(1, 2))  # (sizes,)
+
+    points = []
+    for size, iou, drawn in zip(chosen, near.tolist(), masks, strict=True):
+        correlations = [correlate(one, overlaps) for one in states.iou(drawn)]
+        points.append(LearningCurvePoint(size, iou=iou, correlation=float(np.mean(correlations))))
+    return points
+
+
+def _list_sizes(smallest: int) -> list[int]:
+    """Return 10, 20, 50, 100 ... below the sentences of the smallest task."""
+    sizes = []
+    for power in range(1, 9):
+        for factor in (1, 2, 5):
+            size = factor * 10**power
+            if size < smallest:
+                sizes.append(size)
+    return sizes
 
 
 def _draw_ranks(generator: np.random.Generator, draws: int, sentences: int) -> NDArray[np.int64]:

@@ -40,22 +40,29 @@ def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
             f"masks of the rule {rule!r} and the unit {unit!r} cannot be resampled sentence by sentence: "
             f"select with {', '.join(by_row)}, from counts of sentences"
         )
+    k = {layer: _read_k(signature, layer)}
+
+    def select(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        # Rules select from counts of tasks: each row is one
+        rows = torch.from_numpy(np.ascontiguousarray(values).reshape(-1, values.shape[-1]))
+        tasks = tuple(map(str, range(len(rows))))
+        counts = ActivationCounts(tasks, {layer: rows}, totals={}, unit="sentence")
+        selected: NDArray[np.bool_] = RULES[rule](counts, k)[layer].numpy()
+        return selected.reshape(values.shape)
+
+    return select
+
+
+def _read_k(signature: Mapping[str, str], layer: str) -> float:
+    """Return the k of a layer, after checking that its masks are still as they were selected."""
     changed = [key for key in ("composed", "stacks") if key in signature]
-    share = signature.get(f"k.{layer}", signature.get(f"k.{stack_of(layer)}"))
-    if changed or share is None:
+    k = signature.get(f"k.{layer}", signature.get(f"k.{stack_of(layer)}"))
+    if changed or k is None:
         raise NeuronspecError(
             f"the masks of {layer} are not as they were selected ({', '.join(changed) or 'no k'} in their signature) "
             "and cannot be resampled: give those that were selected from counts"
         )
     try:
-        k = {layer: float(share)}
+        return float(k)
     except ValueError as error:
-        raise NeuronspecError(f"the masks' signature gives {layer} the k {share!r}, which is no number") from error
-
-    def select(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-        rows = torch.from_numpy(np.ascontiguousarray(values).reshape(-1, values.shape[-1]))
-        counts = ActivationCounts(tuple(map(str, range(len(rows)))), {layer: rows}, {}, "sentence")
-        selected: NDArray[np.bool_] = RULES[rule](counts, k)[layer].numpy()
-        return selected.reshape(values.shape)
-
-    return select
+        raise NeuronspecError(f"the masks' signature gives {layer} the k {k!r}, which is no number") from error

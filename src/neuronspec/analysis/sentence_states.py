@@ -49,25 +49,27 @@ class SentenceStates:
             NeuronspecError: If there are no states, they count tokens, a task or layer is unknown or has no sentence,
                 or the states do not add up to the counts.
         """
-        if counts.unit != "sentence":
-            raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with record.unit=sentence")
-        if counts.state_tasks is None or not counts.states:
-            raise NeuronspecError("the counts say nothing of single sentences: record with record.states=true")
-        if layer not in counts.states:
-            raise NeuronspecError(f"no states of the layer {layer!r}{did_you_mean(layer, counts.states)}")
-        packed, numbers, width = counts.states[layer].numpy(), counts.state_tasks.numpy(), counts.widths[layer]
+        packed, numbers = _read_states(counts, layer)
+        width = counts.widths[layer]
+        chosen = counts.tasks if tasks is None else tuple(tasks)
+
         bits = []
-        for task in counts.tasks if tasks is None else tasks:
+        for task in chosen:
             if task not in counts.tasks:
                 raise NeuronspecError(f"no states of the task {task!r}{did_you_mean(task, counts.tasks)}")
             row = counts.tasks.index(task)
-            bits.append(packed[np.flatnonzero(numbers == row)] if len(packed) == len(numbers) else packed[:0])
-            if not np.array_equal(sum_bits(bits[-1], width), counts.values[layer][row].numpy()):
+
+            own = packed[:0]  # without one task for each sentence, no sentence is known to be the task's
+            if len(packed) == len(numbers):
+                own = packed[np.flatnonzero(numbers == row)]
+            bits.append(own)
+
+            if not np.array_equal(sum_bits(own, width), counts.values[layer][row].numpy()):
                 raise NeuronspecError(
                     f"the states of {task} in {layer} do not add up to its counts, so they are not of the same "
                     "sentences: record again with record.states=true"
                 )
-        return cls(counts.tasks if tasks is None else tuple(tasks), tuple(bits), width)
+        return cls(chosen, tuple(bits), width)
 
     @classmethod
     def from_arrays(cls, states: Mapping[str, NDArray[np.bool_]]) -> SentenceStates:
@@ -118,6 +120,17 @@ class SentenceStates:
     def iou(self, masks: PackedBits) -> NDArray[np.float64]:
         """Return the (draws, tasks, tasks) IoU of (draws, tasks, ceil(d_ff / 8)) packed masks."""
         return np.stack([pairwise_iou(_unpack_bits(mask, self.width).astype(np.bool_)) for mask in masks])
+
+
+def _read_states(counts: ActivationCounts, layer: str) -> tuple[PackedBits, NDArray[np.int64]]:
+    """Return the (sentences, bytes) packed states of a layer, and the (sentences,) numbers of their tasks."""
+    if counts.unit != "sentence":
+        raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with record.unit=sentence")
+    if counts.state_tasks is None or not counts.states:
+        raise NeuronspecError("the counts say nothing of single sentences: record with record.states=true")
+    if layer not in counts.states:
+        raise NeuronspecError(f"no states of the layer {layer!r}{did_you_mean(layer, counts.states)}")
+    return counts.states[layer].numpy(), counts.state_tasks.numpy()
 
 
 def sum_bits(bits: PackedBits, width: int) -> NDArray[np.int64]:

@@ -105,10 +105,10 @@ def find_structure(
         seed: Seed of the permutations.
     """
     distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
-    correlations = {
-        name: mantel(1.0 - iou, distance, permutations=permutations, seed=seed) for name, distance in distances.items()
-    }
-    partial = _hold_others_fixed(iou, distances, permutations, seed)
+    correlations = {}
+    for name, distance in distances.items():
+        correlations[name] = mantel(1.0 - iou, distance, permutations=permutations, seed=seed)
+    partial = _hold_others_fixed(iou, distances, permutations=permutations, seed=seed)
     tree = language_tree(iou, compared.labels) if len(iou) > 1 else None
 
     if not compared.languages:
@@ -123,8 +123,8 @@ def find_structure(
         within=within,
         across=across,
         tree=tree,
-        families=_separate_groups(iou_related, relatives, permutations, seed),
-        scripts=_separate_groups(iou_written, scripts, permutations, seed),
+        families=_separate_groups(iou_related, relatives, permutations=permutations, seed=seed),
+        scripts=_separate_groups(iou_written, scripts, permutations=permutations, seed=seed),
         rand=_compare_with_tree(iou_related, relatives),
         correlations=correlations,
         partial=partial,
@@ -132,7 +132,7 @@ def find_structure(
 
 
 def _hold_others_fixed(
-    iou: Matrix, distances: Mapping[str, Matrix], permutations: int, seed: int
+    iou: Matrix, distances: Mapping[str, Matrix], *, permutations: int, seed: int
 ) -> dict[str, Correlation]:
     """Return for each confounder that varies its partial correlation, with the others held fixed."""
     varying = {name: distances[name] for name in CONFOUNDERS if name in distances and _varies(distances[name])}
@@ -151,7 +151,7 @@ def _choose_known(iou: Matrix, groups: Sequence[str], facts: Sequence[str]) -> t
     return iou[np.ix_(known, known)], [groups[place] for place in known]
 
 
-def _separate_groups(iou: Matrix, groups: Sequence[str], permutations: int, seed: int) -> Separation:
+def _separate_groups(iou: Matrix, groups: Sequence[str], *, permutations: int, seed: int) -> Separation:
     """Test how far groups keep apart; nan where there are none."""
     if not groups:
         return Separation(math.nan, math.nan)

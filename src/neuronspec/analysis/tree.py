@@ -99,12 +99,13 @@ def language_tree(iou: ArrayLike, labels: Sequence[str]) -> Tree:
     repeated = sorted({label for label in labels if list(labels).count(label) > 1})
     if repeated:
         raise NeuronspecError(f"found the label {repeated[0]!r} twice or more, expected distinct labels")
+
     distances = squareform(1.0 - matrix, checks=False)  # (tasks * (tasks - 1) / 2,)
     linkage = hierarchy.linkage(distances, method="complete", optimal_ordering=True)
     with np.errstate(invalid="ignore"):  # equal distances have no correlation: nan
         correlation, _ = hierarchy.cophenet(linkage, distances)
     leaves = tuple(int(leaf) for leaf in hierarchy.leaves_list(linkage))
-    return Tree(tuple(labels), linkage, leaves, float(correlation))
+    return Tree(tuple(labels), linkage=linkage, leaves=leaves, cophenetic_correlation=float(correlation))
 
 
 def _escape(label: str) -> str:

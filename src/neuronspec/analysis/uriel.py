@@ -57,6 +57,7 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
         )
     codes = [language.iso3 for language in languages]
     names, vectors = _read_uriel(*URIEL[kind], codes)
+
     if kind == "geographic":
         matrix = _measure_arcs(_locate(names, vectors))
     else:
@@ -66,6 +67,8 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         units = np.divide(vectors, lengths, out=vectors.copy(), where=lengths != 0)
         matrix = np.clip(1 - units @ units.T, 0, 1)  # nan stays nan
+
+    # Two tasks of one language are not apart, whatever rounding says
     matrix[compare_names(codes) & np.isfinite(np.diagonal(matrix))] = 0
     return matrix
 
@@ -74,23 +77,30 @@ def _read_uriel(file: str, prefix: str, codes: Sequence[str]) -> tuple[list[str]
     """Return the names of the features, and their values (codes, features), nan for an unknown code."""
     found = find_library("lang2vec", "analyze.uriel (or give distances of your own as a CSV file)", "uriel")
     path = Path((found.submodule_search_locations or [""])[0]) / "data" / file
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {}
-            for name in ("feats", "langs", "data"):
-                with archive.open(f"{name}.npy") as stream:
-                    arrays[name] = npy.read_array(stream, allow_pickle=False)
-        names, known = arrays["feats"].tolist(), arrays["langs"].tolist()
-        values = arrays["data"].reshape(len(known), len(names))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise NeuronspecError(f"{path} is not as expected ({error}); run `pip install --force lang2vec`") from error
+    names, known, values = _read_table(path)
+
     chosen = [place for place, name in enumerate(names) if name.startswith(prefix)]
     rows = {code: row for row, code in enumerate(known)}
-    vectors = np.full((len(codes), len(chosen)), np.nan)
+    vectors = np.full((len(codes), len(chosen)), np.nan)  # (codes, features)
     for place, code in enumerate(codes):
         if code in rows:
             vectors[place] = values[rows[code], chosen]
     return [names[place] for place in chosen], vectors
+
+
+def _read_table(path: Path) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """Return the names of a table's features, the codes of its languages, and its (languages, features) values."""
+    try:
+        arrays = {}
+        with zipfile.ZipFile(path) as archive:
+            for name in ("feats", "langs", "data"):
+                with archive.open(f"{name}.npy") as stream:
+                    arrays[name] = npy.read_array(stream, allow_pickle=False)
+
+        names, known = arrays["feats"].tolist(), arrays["langs"].tolist()
+        return names, known, arrays["data"].reshape(len(known), len(names))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise NeuronspecError(f"{path} is not as expected ({error}); run `pip install --force lang2vec`") from error
 
 
 def _locate(names: Sequence[str], shares: NDArray[np.float64]) -> NDArray[np.float64]:
