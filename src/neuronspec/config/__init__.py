@@ -1,1 +1,5 @@
 """The configuration of a run: its sections, and loading them from YAML."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
