@@ -46,7 +46,7 @@ def analyze_target(target: AnalysisTarget, layout: Layout, inputs: AnalysisInput
             fit the masks.
     """
     if inputs is None:
-        write_analysis(target, layout, None, None, {})
+        write_analysis(target, layout)
         return
     check_fit(find_ffn_layers(inputs.model), target.masks)
     for task in inputs.tasks:
@@ -55,7 +55,7 @@ def analyze_target(target: AnalysisTarget, layout: Layout, inputs: AnalysisInput
     top = target.options.examples
     examples = collect_examples(inputs, top) if top else None
     ablations = ablate(target, inputs) if target.ablation is not None else {}
-    write_analysis(target, layout, inputs, examples, ablations)
+    write_analysis(target, layout, inputs=inputs, examples=examples, ablations=ablations)
     if examples is not None:
         examples.save(layout.examples)  # last: where something is wrong, nothing is written
 
@@ -75,9 +75,10 @@ def collect_examples(inputs: AnalysisInputs, top: int) -> Examples:
 def write_analysis(
     target: AnalysisTarget,
     layout: Layout,
-    inputs: AnalysisInputs | None,
-    examples: Examples | None,
-    ablations: Mapping[str, Ablation],
+    *,
+    inputs: AnalysisInputs | None = None,
+    examples: Examples | None = None,
+    ablations: Mapping[str, Ablation] | None = None,
 ) -> None:
     """Measure, draw, and write the report.
 
@@ -85,11 +86,12 @@ def write_analysis(
         target: Masks and settings.
         layout: Paths of what is written: figures, numbers, tables and report.
         inputs: Model and text; None where there are none, and then shared words are not measured.
-        examples: Sentences that activate each neuron most.
-        ablations: Measurements without neurons, by stack.
+        examples: Sentences that activate each neuron most, where they were searched for.
+        ablations: Measurements without neurons, by stack, where there are any.
     """
+    ablations = ablations or {}
     measures = _measure(target, inputs)
-    payload = _make_report(target, inputs, measures, examples, ablations)
+    payload = _make_report(target, measures, inputs=inputs, examples=examples, ablations=ablations)
     with publish(layout.analysis) as temporary:
         figures = temporary / layout.figures.name
         figures.mkdir(parents=True)
@@ -118,8 +120,9 @@ def _measure(target: AnalysisTarget, inputs: AnalysisInputs | None) -> Measures:
 
 def _make_report(
     target: AnalysisTarget,
-    inputs: AnalysisInputs | None,
     measures: Measures,
+    *,
+    inputs: AnalysisInputs | None,
     examples: Examples | None,
     ablations: Mapping[str, Ablation],
 ) -> dict[str, Any]:

@@ -36,4 +36,4 @@ def execute(run: Run) -> None:
     # What an earlier configuration asked for may still be there, from an earlier model.
     examples = run.load_examples() if run.config.analyze.examples else None
     ablations = load_ablations(run.layout.ablation) if run.config.ablate is not None else {}
-    write_analysis(open_target(run), run.layout, open_run_inputs(run), examples, ablations)
+    write_analysis(open_target(run), run.layout, inputs=open_run_inputs(run), examples=examples, ablations=ablations)

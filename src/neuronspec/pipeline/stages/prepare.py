@@ -100,7 +100,9 @@ def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
 
     wanted = run.config.prepare.vocabulary
     with show_progress("learning the vocabulary", 1) as advance:
-        sample = sample_sentences(files, sizes, wanted.temperature, wanted.sample, run.config.seed)
+        sample = sample_sentences(
+            files, sizes, temperature=wanted.temperature, count=wanted.sample, seed=run.config.seed
+        )
         tokenizer = learn_vocabulary(sample, wanted.size, sorted(sizes), wanted.character_coverage)
         advance()
     return tokenizer
@@ -114,9 +116,9 @@ def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
         build_store(
             run.layout.tokens(part),
             {pair: texts.path(part, pair) for pair in texts.sizes[part]},
-            functools.partial(make_encoder, "source"),
-            codec.vocabulary_size,
-            encode_targets,
+            make_encoder=functools.partial(make_encoder, "source"),
+            vocabulary_size=codec.vocabulary_size,
+            make_target_encoder=encode_targets,
         )
 
 

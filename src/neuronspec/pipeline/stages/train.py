@@ -78,7 +78,7 @@ def execute(run: Run, system: str) -> None:
         model, method, settings = run.load_model(), run.make_method(system), run.config.continued
 
     if settings.updates:
-        _train(run, system, model, tokenizer, method, settings)
+        _train(run, system, model=model, tokenizer=tokenizer, method=method, settings=settings)
     else:
         save = functools.partial(save_model, model, tokenizer=tokenizer)
         _publish(run, system, save, TrainingState(), parameters=count_parameters(model))
@@ -107,6 +107,7 @@ def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel
 def _train(
     run: Run,
     system: str,
+    *,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     method: Method,
@@ -125,11 +126,11 @@ def _train(
         pivot=run.config.pivot,
     )
     checkpoint, state = train(
-        model,
-        tokenizer,
-        corpora,
-        method,
-        resources,
+        model=model,
+        tokenizer=tokenizer,
+        corpora=corpora,
+        method=method,
+        resources=resources,
         training=settings,
         sampling=run.config.sampling,
         directory=run.layout.training(system),
