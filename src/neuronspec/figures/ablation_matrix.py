@@ -62,7 +62,7 @@ def draw_ablation(
         draw_grid(axes, len(texts), len(switched))
         label_rows(axes.yaxis, texts, row, pad=3)
         label_rows(axes.xaxis, switched, column, pad=3, rotation=turn_labels(switched, column))
-        _outline_own(axes, texts, switched, cell)
+        _outline_own(axes, texts, switched, cell=cell)
         annotate_cells(axes, shades, f"{{:+.{digits}f}}")
         draw_colorbar(figure, shades, f"change of {metric}")
 
@@ -75,7 +75,7 @@ def draw_ablation(
         return save_figure(figure, path_stem, header=["text", *switched], rows=rows)
 
 
-def _outline_own(axes: Any, texts: Sequence[str], switched: Sequence[str], cell: float) -> None:
+def _outline_own(axes: Any, texts: Sequence[str], switched: Sequence[str], *, cell: float) -> None:
     """Outline the cells of texts without their own neurons; cells are `cell` inches wide."""
     for row, text in enumerate(texts):
         for column, other in enumerate(switched):

@@ -181,7 +181,7 @@ def _repeat_warnings(caught: Iterable[warnings.WarningMessage], png: Path) -> No
         if "missing from" in str(warning.message):
             missing = True
         else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            warnings.warn_explicit(warning.message, warning.category, filename=warning.filename, lineno=warning.lineno)
     if missing:
         warnings.warn(
             f"no installed font has all characters of the labels in {png}; the SVG keeps them as text. "

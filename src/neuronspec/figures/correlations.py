@@ -19,7 +19,7 @@ from neuronspec.figures.canvas import (
     save_figure,
     sort_layers,
 )
-from neuronspec.layer_names import STACKS, index_of, place_of, stack_of
+from neuronspec.layer_names import index_of, place_of, stack_of
 
 GAP = 0.2  # inches between the axes of the two stacks
 
@@ -67,7 +67,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
     """
     layers = sort_layers({row.layer for row in rows})
     distances = list(dict.fromkeys(row.distance for row in rows))
-    stacks = [stack for stack in STACKS if any(stack_of(layer) == stack for layer in layers)]
+    stacks = list(dict.fromkeys(stack_of(layer) for layer in layers))  # in the order of the layers
     deepest = max(index_of(layer) for layer in layers)
     width = max(2.6, 0.22 * (deepest + 1))
 
@@ -78,7 +78,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
 
         for stack, axes in zip(stacks, panels, strict=True):
             of_stack = [row for row in rows if stack_of(row.layer) == stack]
-            _draw_stack_correlations(axes, of_stack, distances, deepest)
+            _draw_stack_correlations(axes, of_stack, distances=distances, deepest=deepest)
             axes.set_title(stack, fontsize=10)
             axes.tick_params(labelleft=axes is first)
 
@@ -87,19 +87,24 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
         figure.suptitle(title, x=middle, y=1.12, va="bottom")
         draw_legend(panels[-1], handles=_list_handles(distances))
 
+        # Layer by layer, for the table
         order = sorted(rows, key=lambda row: (layers.index(row.layer), distances.index(row.distance)))
         table = ([row.layer, row.distance, row.r, row.p_value] for row in order)
         return save_figure(figure, path_stem, header=["layer", "distance", "r", "p_value"], rows=table)
 
 
 def _draw_stack_correlations(
-    axes: Any, rows: Sequence[LayerCorrelation], distances: Sequence[str], deepest: int
+    axes: Any, rows: Sequence[LayerCorrelation], *, distances: Sequence[str], deepest: int
 ) -> None:
     """Draw the correlations of one stack, a line for each distance."""
     for index, distance in enumerate(distances):
-        ordered = sorted((row for row in rows if row.distance == distance), key=lambda row: place_of(row.layer))
+        own = [row for row in rows if row.distance == distance]
+        ordered = sorted(own, key=lambda row: place_of(row.layer))
         style = choose_style(index)
-        axes.plot([index_of(row.layer) for row in ordered], [row.r for row in ordered], color=style["color"], zorder=2)
+
+        # The line, and on it a marker for each test
+        places = [index_of(row.layer) for row in ordered]
+        axes.plot(places, [row.r for row in ordered], color=style["color"], zorder=2)
         for row in ordered:
             fill = style["color"] if row.p_value <= ALPHA else "white"
             axes.plot(index_of(row.layer), row.r, markerfacecolor=fill, markersize=6, zorder=3, **style)

@@ -84,9 +84,10 @@ def draw_gains(
         >>> [path.name for path in paths]
         ['gains.svg', 'gains.png', 'gains.csv']
     """
-    marks, groups = marks or {}, groups or {}
-    tasks = list(dict.fromkeys(task for values in gains.values() for task in values))
-    numbers = check_values("the gains", [value for values in gains.values() for value in values.values()])
+    marks = marks or {}
+    groups = groups or {}
+    tasks = list(dict.fromkeys(itertools.chain(*gains.values())))
+    numbers = check_values("the gains", _list_values(gains))
     _check_marks(gains, marks)
 
     # Axes of each group, in lines of the page
@@ -94,6 +95,8 @@ def draw_gains(
     bar = float(np.clip(PAGE_WIDTH / len(tasks) / slots, 0.06, 0.25))  # inches
     placed = list(_place_axes(tasks, groups, bar * slots))
     width = max(one.left + one.width for one in placed)
+
+    # Room between two lines for the names of tasks, and above for those of groups
     has_groups = any(one.group for one in placed)
     gap = 0.085 * max(map(len, tasks)) + (0.6 if has_groups else 0.35)
 
@@ -109,19 +112,22 @@ def draw_gains(
             _draw_bars(axes, gains, one.tasks, marks=marks, bar=bar * 72)
             axes.set_ylim(low - room, high + room)
             axes.set_title(one.group, fontsize=10)
+
+            # Only the first axes of a line have a scale
             axes.set_ylabel("" if one.left else f"gain ({metric})")
             axes.tick_params(labelleft=not one.left)
 
+        handles = [Patch(facecolor=_choose_color(index), label=name) for index, name in enumerate(gains)]
         draw_legend(
             first,
-            handles=[Patch(facecolor=_choose_color(index), label=name) for index, name in enumerate(gains)],
+            handles=handles,
             title=title,
             title_fontsize=font_size(width),
             ncols=max(1, min(len(gains), int(width // 1.8))),
             loc="lower center",
             bbox_to_anchor=(0.5, 1 + (0.3 if has_groups else 0.05) / LINE_HEIGHT),
         )
-        rows = _list_gains(gains, tasks, groups, marks)
+        rows = _list_gains(gains, tasks, groups=groups, marks=marks)
         return save_figure(figure, path_stem, header=["system", "task", "group", "gain", "mark"], rows=rows)
 
 
@@ -132,7 +138,14 @@ def _check_marks(gains: Gains, marks: Marks) -> None:
                 raise NeuronspecError(f"found a mark for the task {task!r} of the system {system!r}, but no gain of it")
 
 
-def _list_gains(gains: Gains, tasks: Sequence[str], groups: Mapping[str, str], marks: Marks) -> list[list[object]]:
+def _list_values(gains: Gains) -> list[float]:
+    values: list[float] = []
+    for by_task in gains.values():
+        values += by_task.values()
+    return values
+
+
+def _list_gains(gains: Gains, tasks: Sequence[str], *, groups: Mapping[str, str], marks: Marks) -> list[list[object]]:
     """Return a row of the table for each system and task."""
     rows: list[list[object]] = []
     for system, values in gains.items():
@@ -170,7 +183,10 @@ def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, b
     slots = len(gains) + 0.6
     for index, (system, values) in enumerate(gains.items()):
         shift = (index - (len(gains) - 1) / 2) * (1 / slots)
-        places = {task: place + shift for place, task in enumerate(tasks) if task in values}
+        places = {}
+        for place, task in enumerate(tasks):
+            if task in values:
+                places[task] = place + shift
         heights = [values[task] for task in places]
         axes.bar(list(places.values()), heights, width=1 / slots, color=_choose_color(index), linewidth=0)
 

@@ -54,7 +54,7 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         axes.set_xlabel(f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})")
 
         # Families and names of the leaves
-        draw_family_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width}, groups)
+        draw_family_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width}, order=groups)
         axes.yaxis.tick_right()
         label_rows(axes.yaxis, [tree.labels[leaf] for leaf in tree.leaves], row, pad=strip * 72 + 3)
         draw_family_legend(axes, groups, title=title, width=width, bottom=1 + 0.05 / height)

@@ -46,18 +46,22 @@ def draw_learning_curve(
     deepest = max(index_of(layer) for layer in layers)
 
     with open_figure(5.0, 3.4) as (figure, axes):
+        rows: list[list[object]] = []
+        sizes: set[int] = set()
         for layer, values in curves.items():
             axes.plot(*values.T, label=layer, **_choose_layer_style(layer, deepest))
+            for sentences, iou in values.tolist():
+                rows.append([layer, int(sentences), iou])
+                sizes.add(int(sentences))
 
-        sizes = sorted({int(sentences) for values in curves.values() for sentences in values[:, 0]})
         axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=90 if len(sizes) > 6 else 0)
+        ticks = sorted(sizes)
+        axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=90 if len(ticks) > 6 else 0)
         axes.minorticks_off()
         axes.set(xlabel="sentences of each task", ylabel="mean IoU with the neurons of all sentences", title=title)
         axes.grid(linewidth=0.4, alpha=0.5)
         draw_legend(axes, ncols=-(-len(layers) // 16), fontsize=8, handlelength=3)
 
-        rows = [[layer, int(size), iou] for layer, values in curves.items() for size, iou in values.tolist()]
         return save_figure(figure, path_stem, header=["layer", "sentences", "iou"], rows=rows)
 
 

@@ -71,10 +71,12 @@ def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> 
     labels, families = compared.labels, compared.families
     place = f"{layer} ({compared.title})"
 
-    draw_heatmap(one.iou, labels, families, child(directory, f"iou.{layer}"), title=f"IoU of neurons, {place}")
+    draw_heatmap(
+        one.iou, labels, families, path_stem=child(directory, f"iou.{layer}"), title=f"IoU of neurons, {place}"
+    )
     if released:
         stem = child(directory, f"released.{layer}")
-        draw_heatmap(one.iou, labels, families, stem, title=f"Neurons, {place}", released=True)
+        draw_heatmap(one.iou, labels, families, path_stem=stem, title=f"Neurons, {place}", released=True)
     if tree is None:
         return
 

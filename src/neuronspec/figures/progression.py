@@ -47,8 +47,11 @@ def draw_progression(
         NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
     """
     layers = sort_layers(values_by_layer)
-    values = {layer: check_values(f"the layer {layer!r}", values_by_layer[layer]) for layer in layers}
-    boxes = {layer: summarize_box(values[layer]) for layer in layers}
+    boxes, rows = {}, []
+    for layer in layers:
+        values = check_values(f"the layer {layer!r}", values_by_layer[layer])
+        boxes[layer] = summarize_box(values)
+        rows.append([layer, len(values), *list_box(boxes[layer])])
 
     # The boxes of both stacks stand side by side at the number of their layer.
     deepest = max(index_of(layer) for layer in layers)
@@ -67,8 +70,6 @@ def draw_progression(
         axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
         axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
         draw_legend(axes, handles=handles)
-
-        rows = [[layer, len(values[layer]), *list_box(boxes[layer])] for layer in layers]
         return save_figure(figure, path_stem, header=["layer", "pairs", *BOX_STATISTICS], rows=rows)
 
 

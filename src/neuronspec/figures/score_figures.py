@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neuronspec.comparison.all_tables import name_table
@@ -27,7 +27,9 @@ def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, st
     """
     others = [system for system in study.results.systems if system != study.baseline]
     pairs = dict.fromkeys(others, study.baseline) if baselines is None else baselines
-    groups = {task: group for group, tasks in study.families[BY_SIDE].items() for task in tasks}
+    groups: dict[str, str] = {}
+    for group, tasks in study.families[BY_SIDE].items():
+        groups |= dict.fromkeys(tasks, group)
 
     drawn = {}
     for metric in study.results.metrics:
@@ -55,8 +57,8 @@ def _find_gains(
     marks: dict[str, dict[str, str]] = {}
 
     for system, baseline in pairs.items():
-        both = (system, baseline)
-        tasks = [task for task in results.tasks if all(results.has(one, metric, task) for one in both)]
+        scored = [task for task in results.tasks if results.has(system, metric, task)]
+        tasks = [task for task in scored if results.has(baseline, metric, task)]
         if not tasks:
             continue
 
@@ -64,7 +66,7 @@ def _find_gains(
         gains[title], marks[title] = {}, {}
         for task in tasks:
             gains[title][task] = results.score(system, metric, [task]) - results.score(baseline, metric, [task])
-            mark = study.mark(system, metric, task, baseline)
+            mark = study.mark(system, metric, task, baseline=baseline)
             if mark:
                 marks[title][task] = mark
     return gains, marks
@@ -72,19 +74,27 @@ def _find_gains(
 
 def _group_unseen(study: Study, metric: str) -> dict[str, dict[str, list[float]]]:
     """Return for each level of the target language, and for all, each system's scores of zero-shot directions."""
-    results = study.results
-    unseen = [task for task in results.tasks if task in results.zero_shot]
+    unseen = [task for task in study.results.tasks if task in study.results.zero_shot]
 
     groups = {}
     for level, members in study.levels.items():
         groups[f"to {level}"] = [task for task in unseen if split_direction(task)[1] in members]
     groups[ALL] = unseen
 
-    scores: dict[str, dict[str, list[float]]] = {}
+    scores = {}
     for group, tasks in groups.items():
-        for system in results.systems:
-            scored = [task for task in tasks if results.has(system, metric, task)]
-            if scored:
-                values = [results.score(system, metric, [task]) for task in scored]
-                scores.setdefault(group, {})[study.title(system)] = values
+        by_system = _list_scores(study, metric, tasks)
+        if by_system:
+            scores[group] = by_system
+    return scores
+
+
+def _list_scores(study: Study, metric: str, tasks: Sequence[str]) -> dict[str, list[float]]:
+    """Return, by the title of each system that was scored on some of the tasks, its scores."""
+    results = study.results
+    scores = {}
+    for system in results.systems:
+        scored = [task for task in tasks if results.has(system, metric, task)]
+        if scored:
+            scores[study.title(system)] = [results.score(system, metric, [task]) for task in scored]
     return scores

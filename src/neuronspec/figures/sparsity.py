@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,8 +29,7 @@ def draw_sparsity(
     Raises:
         NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
     """
-    layers = sort_layers({layer for line in sparsities.values() for layer in line})
-    places = {layer: place for place, layer in enumerate(layers)}
+    layers = sort_layers(set(itertools.chain(*sparsities.values())))
     table: list[list[object]] = []
 
     with open_figure(fit_width(len(layers), smallest=0.22, largest=0.35), 3.2) as (figure, axes):
@@ -39,14 +39,16 @@ def draw_sparsity(
 
             for stack in STACKS:
                 shown = [layer for layer in layers if stack_of(layer) == stack and layer in line]
-                rows = [_summarize_layer(name, layer, line[layer]) for layer in shown]
-                if not rows:
+                if not shown:
                     continue
-                _, _, means, lows, highs, _ = zip(*rows, strict=True)
-                x = [places[layer] for layer in shown]
-                axes.plot(x, means, **style)
-                axes.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
+                rows = [_summarize_layer(name, layer, line[layer]) for layer in shown]
                 table += map(list, rows)
+
+                # The line of the means, and the band around it
+                _, _, means, lows, highs, _ = zip(*rows, strict=True)
+                places = [layers.index(layer) for layer in shown]
+                axes.plot(places, means, **style)
+                axes.fill_between(places, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
         label_layers(axes, layers)
         axes.set_ylabel("sparsity (mean over tasks)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def draw_zero_shot(
         ...     len(draw_zero_shot(scores, Path(folder) / "zero_shot", metric="chrF++"))
         3
     """
-    systems = list(dict.fromkeys(system for group in scores.values() for system in group))
+    systems = list(dict.fromkeys(itertools.chain(*scores.values())))
     if not systems:
         raise NeuronspecError("found no scores to draw, expected those of one system or more")
 

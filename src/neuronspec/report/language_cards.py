@@ -70,18 +70,23 @@ def make_language_cards(
         counts: Activation counts that the masks were selected from.
         limit: Largest number of neurons that a card names.
     """
-    return [card for tasks in compared for card in _make_stack_cards(masks, tasks, counts, limit)]
+    cards = []
+    for tasks in compared:
+        cards += _make_stack_cards(masks, tasks, counts, limit=limit)
+    return cards
 
 
 def _make_stack_cards(
-    masks: NeuronMasks, compared: ComparedTasks, counts: ActivationCounts | None, limit: int
+    masks: NeuronMasks, compared: ComparedTasks, counts: ActivationCounts | None, *, limit: int
 ) -> list[LanguageCard]:
+    """Return a card for every compared task of one stack."""
     rows = [masks.task_index(task) for task in compared.tasks]
     layers = [layer for layer in masks.layers if stack_of(layer) == compared.stack]
-    neurons = [(layer, neuron) for layer in layers for neuron in range(masks.widths[layer])]
 
-    shares, margins = [], []
+    # Layer by layer; the neurons of all layers are then ranked together
+    neurons, shares, margins = [], [], []
     for layer in layers:
+        neurons += [(layer, neuron) for neuron in range(masks.widths[layer])]
         selected = masks.layer(layer).numpy()[rows]  # (tasks, d_ff)
         shares.append(_count_neurons(layer, selected))
         margins.append(_find_margins(selected, _find_rates(counts, layer, compared)))
@@ -89,7 +94,8 @@ def _make_stack_cards(
 
     cards = []
     for row, task in enumerate(compared.tasks):
-        ranked = np.argsort(-all_margins[row].round(12), kind="stable")[:limit]  # equal ones: the lower index first
+        own = all_margins[row]
+        ranked = np.argsort(-own.round(12), kind="stable")[:limit]  # equal ones: the lower index first
         cards.append(
             LanguageCard(
                 task=task,
@@ -97,7 +103,7 @@ def _make_stack_cards(
                 name=compared.names[row],
                 stack=compared.stack,
                 layer_shares=[tasks[row] for tasks in shares],
-                neurons=[neurons[index] for index in ranked if all_margins[row, index] > 0],
+                neurons=[neurons[index] for index in ranked[own[ranked] > 0]],
             )
         )
     return cards

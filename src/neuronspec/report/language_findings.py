@@ -41,7 +41,7 @@ def describe_distances(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
             found.append(Finding("caveat", f"{name.capitalize()} was not tested ({stack}): {reason}."))
             continue
 
-        found.append(_describe_distance(name, stack, layers, known))
+        found.append(_describe_distance(name, stack, layers, known=known))
         if name == FAMILY:
             found += _describe_families(stack, layers)
     return found
@@ -72,7 +72,7 @@ def _explain_untested(name: str, compared: ComparedTasks, correlations: Mapping[
 
 
 def _describe_distance(
-    name: str, stack: str, layers: Sequence[LayerMeasures], known: Mapping[str, Correlation]
+    name: str, stack: str, layers: Sequence[LayerMeasures], *, known: Mapping[str, Correlation]
 ) -> Finding:
     """Say in which layers the overlaps follow one distance."""
     who = _name_members(layers[0].compared)
@@ -80,19 +80,12 @@ def _describe_distance(
     significant = find_significant_layers(known)
 
     if not significant:
-        least = _find_least_corrected(known)
-        if least > ALPHA:
-            size = max(one.n for one in known.values())
-            return Finding(
-                "caveat",
-                f"{size} {who} are too few to test whether overlaps follow {name} in the {stack}: no corrected p-value "
-                f"could be below {least:.2g} ({numbers}).",
-            )
-        text = f"Overlaps do not significantly follow {name} in any layer of the {stack} ({numbers})."
-        return Finding("caveat", text)
+        text = _explain_insignificant(known, who=who, name=name, stack=stack)
+        return Finding("caveat", f"{text} ({numbers}).")
 
     # Layers that are more than noise are named, where there are some.
-    reliable = [layer for layer in significant if layer in find_reliable_layers(layers)]
+    reliable_anywhere = find_reliable_layers(layers)
+    reliable = [layer for layer in significant if layer in reliable_anywhere]
     chosen = reliable or significant
     text = f"{who.capitalize()} closer in {name} share more neurons in {name_layers(chosen, known, stack)} ({numbers})"
     text += _describe_confounders(name, layers, chosen)
@@ -102,10 +95,29 @@ def _describe_distance(
     return Finding("finding" if is_finding else "caveat", f"{text}.")
 
 
+def _explain_insignificant(known: Mapping[str, Correlation], *, who: str, name: str, stack: str) -> str:
+    """Return that overlaps follow a distance in no layer, or that the tasks are too few to test it."""
+    least = _find_least_corrected(known)
+    if least <= ALPHA:
+        return f"Overlaps do not significantly follow {name} in any layer of the {stack}"
+
+    size = max(one.n for one in known.values())
+    return (
+        f"{size} {who} are too few to test whether overlaps follow {name} in the {stack}: no corrected p-value "
+        f"could be below {least:.2g}"
+    )
+
+
 def _describe_confounders(name: str, layers: Sequence[LayerMeasures], chosen: Sequence[str]) -> str:
     """Return what is left of a distance in the chosen layers when the other explanations are held fixed."""
-    partial = {one.layer: one.structure.partial[name] for one in layers if name in one.structure.partial}
-    others = dict.fromkeys(other for one in layers for other in one.structure.partial if other != name)
+    partial: dict[str, Correlation] = {}
+    others: dict[str, None] = {}
+    for one in layers:
+        others |= dict.fromkeys(one.structure.partial)
+        if name in one.structure.partial:
+            partial[one.layer] = one.structure.partial[name]
+
+    others.pop(name, None)
     if not partial or not others:
         return ""
 
@@ -125,6 +137,7 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
     separations = {one.layer: one.structure.families for one in layers if one.structure.families is not None}
     significant = find_significant_layers(separations)
 
+    # The layer in which they keep apart most gives the numbers
     best = _find_best_separated(layers, significant)
     if best is None:
         return []

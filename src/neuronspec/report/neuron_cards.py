@@ -68,7 +68,7 @@ def make_neuron_card(
     shown: Sequence[Example] = []
     if examples is not None and tokenizer is not None:
         shown = examples.show(layer, neuron, tokenizer)
-    return NeuronCard(layer, neuron, owners, frequencies, shown)
+    return NeuronCard(layer, neuron, owners=owners, frequencies=frequencies, examples=shown)
 
 
 def _read_name(name: str, masks: NeuronMasks) -> tuple[str, int]:

@@ -64,7 +64,7 @@ def tabulate_overlaps(measures: Measures) -> Table:
         "Chance: the IoU of random sets of the same sizes. Lowest z: how many standard deviations the pair that "
         "overlaps least is above chance."
     ]
-    return Table("Overlap of neurons", header, rows, notes, sections)
+    return Table("Overlap of neurons", header, rows, notes=notes, sections=sections)
 
 
 def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
@@ -90,9 +90,12 @@ def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
 
 def tabulate_distances(measures: Measures) -> Table:
     """Return for each layer the correlation of its overlaps with distances between languages."""
-    structures = [one.structure for one in measures.layers.values()]
-    names = dict.fromkeys(name for structure in structures for name in structure.correlations)
-    controlled = dict.fromkeys(name for structure in structures for name in structure.partial)
+    names: dict[str, None] = {}
+    controlled: dict[str, None] = {}
+    for one in measures.layers.values():
+        names |= dict.fromkeys(one.structure.correlations)
+        controlled |= dict.fromkeys(one.structure.partial)
+
     header: list[ColumnTitle] = [
         "layer",
         *((name, "r") for name in names),
@@ -102,29 +105,37 @@ def tabulate_distances(measures: Measures) -> Table:
     # Tests are corrected over the layers of a stack, column by column.
     rows_by_layer: dict[str, Row] = {}
     for layers in measures.stacks.values():
-        columns = [[one.structure.correlations.get(name) for one in layers] for name in names]
-        columns += [[one.structure.partial.get(name) for one in layers] for name in controlled]
-        cells = [_mark_significant(column, lambda test: test.r) for column in columns]
-        rows_by_layer |= {one.layer: row for one, *row in zip(layers, *cells, strict=True)}
+        alone = [one.structure.correlations for one in layers]
+        fixed = [one.structure.partial for one in layers]
+        columns = [_mark_correlations(alone, name) for name in names]
+        columns += [_mark_correlations(fixed, name) for name in controlled]
+        rows_by_layer |= {one.layer: row for one, *row in zip(layers, *columns, strict=True)}
 
     rows, sections = _list_layers(measures, lambda one: [Cell(one.layer), *rows_by_layer[one.layer]])
     notes = [
         f"Mantel correlation of 1 - IoU with each distance; * p <= {ALPHA} after Holm's correction over the layers of "
         "a stack. The others fixed: partial Mantel test."
     ]
-    return Table("What the overlaps follow", header, rows, notes, sections)
+    return Table("What the overlaps follow", header, rows, notes=notes, sections=sections)
 
 
 Test = TypeVar("Test", Correlation, Separation)
 
 
+def _mark_correlations(layers: Sequence[Mapping[str, Correlation]], name: str) -> Row:
+    """Return the correlations with one distance in several layers, with a star where they are significant."""
+    return _mark_significant([one.get(name) for one in layers], lambda test: test.r)
+
+
 def _mark_significant(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
     """Return the values of tests in several layers, with a star where they are significant among all of them."""
-    corrected = holm_known([math.nan if one is None else one.p_value for one in found])
+    p_values = []
+    for one in found:
+        p_values.append(math.nan if one is None else one.p_value)
 
     cells = []
-    for one, p_value in zip(found, corrected, strict=True):
-        mark = "*" if p_value <= ALPHA else ""
+    for one, corrected in zip(found, holm_known(p_values), strict=True):
+        mark = "*" if corrected <= ALPHA else ""
         cells.append(Cell(None if one is None else value(one), 2, mark=mark))
     return cells
 
@@ -175,7 +186,7 @@ def tabulate_families(measures: Measures) -> Table:
         f"* p <= {ALPHA} compared with random groups of the same sizes, after Holm's correction over the layers of a "
         "stack."
     ]
-    return Table("Families and scripts", header, rows, notes, sections)
+    return Table("Families and scripts", header, rows, notes=notes, sections=sections)
 
 
 def tabulate_reliability(measures: Measures) -> Table:
@@ -189,7 +200,7 @@ def tabulate_reliability(measures: Measures) -> Table:
         ("two halves", "r of overlaps"),
     ]
     rows, sections = _list_layers(measures, _reliability_row)
-    return Table("Reliability with other sentences", header, rows, (), sections)
+    return Table("Reliability with other sentences", header, rows, sections=sections)
 
 
 def _reliability_row(one: LayerMeasures) -> Row:
@@ -222,7 +233,7 @@ def tabulate_trends(measures: Measures) -> Table:
         "overlaps rise. Corrected for chance: (IoU - chance) / (1 - chance), since larger masks overlap more, whatever "
         "their tasks."
     ]
-    return Table("Trends over layers", header, rows, notes)
+    return Table("Trends over layers", header, rows, notes=notes)
 
 
 def _trend_row(stack: str, what: str, trend: Trend) -> Row:
@@ -271,4 +282,4 @@ def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
             f"{stack}: {100 * ablation.share:.3g} % of the neurons off; worse: increase of the loss or decrease of the "
             f"score, {ablation.metric}."
         )
-    return Table("Ablation", header, rows, notes)
+    return Table("Ablation", header, rows, notes=notes)

@@ -73,18 +73,33 @@ def escape_json(value: Any) -> str:
 def to_json_values(value: Any) -> Any:
     """Return a value with plain JSON types: arrays and tuples as lists, NaN as None."""
     if isinstance(value, Table):
-        rows = [[_describe_cell(cell) for cell in row] for _, block in value.blocks for row in block]
-        sections = [section for section, block in value.blocks for _ in block] if value.sections else []
-        return to_json_values(
-            {"title": value.title, "header": value.titles, "rows": rows, "notes": value.notes, "sections": sections}
-        )
+        return to_json_values(_describe_table(value))
     if isinstance(value, Mapping):
         return {str(key): to_json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json_values(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
         return to_json_values(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _describe_table(table: Table) -> dict[str, Any]:
+    """Return a table as a mapping; every row has its section, if there are any."""
+    rows, sections = [], []
+    for section, block in table.blocks:
+        for row in block:
+            rows.append([_describe_cell(cell) for cell in row])
+            sections.append(section)
+
+    return {
+        "title": table.title,
+        "header": table.titles,
+        "rows": rows,
+        "notes": table.notes,
+        "sections": sections if table.sections else [],
+    }
 
 
 def _describe_cell(cell: Any) -> dict[str, Any]:

@@ -88,13 +88,14 @@ def _show_layers(measures: Measures) -> list[dict[str, Any]]:
 
 def _show_overlaps(measures: Measures) -> dict[str, Any]:
     """Return the pairs above the diagonal for each layer: IoU for each k, intervals, and z."""
-    iou, z_chance, low, high, z_shuffled = {}, {}, {}, {}, {}
+    iou: dict[str, dict[str, str]] = {}
+    z_chance, low, high, z_shuffled = {}, {}, {}, {}
 
     for layer, one in measures.layers.items():
-        iou[layer] = {
-            str(k): pack_fractions(above_diagonal(measure_overlap(masks, layer, one.compared)))
-            for k, masks in measures.by_share.items()
-        }
+        iou[layer] = {}
+        for k, masks in measures.by_share.items():
+            overlap = measure_overlap(masks, layer, one.compared)
+            iou[layer][str(k)] = pack_fractions(above_diagonal(overlap))
         iou[layer][CHOSEN] = pack_fractions(one.pairs)
         z_chance[layer] = pack_floats(above_diagonal(one.chance.z(one.iou)))
 
@@ -112,8 +113,11 @@ def _show_sparsity(measures: Measures) -> dict[str, Any]:
 
 
 def _show_trees(measures: Measures) -> dict[str, Any]:
-    trees = {layer: one.structure.tree for layer, one in measures.layers.items()}
-    return {layer: _show_tree(tree) for layer, tree in trees.items() if tree is not None}
+    trees = {}
+    for layer, one in measures.layers.items():
+        if one.structure.tree is not None:
+            trees[layer] = _show_tree(one.structure.tree)
+    return trees
 
 
 def _show_tree(tree: Tree) -> dict[str, Any]:

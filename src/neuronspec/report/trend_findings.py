@@ -31,7 +31,7 @@ def describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasure
         return [Finding("caveat", text)]
 
     if is_significant and is_corrected_significant and way == corrected_way:
-        paper = _compare_with_paper(measures, stack, layers, way)
+        paper = _compare_with_paper(measures, stack, layers, way=way)
         text = f"Overlaps {way} over the {stack}, also when corrected for chance{paper} ({numbers})."
         return [Finding("finding", text)]
 
@@ -42,7 +42,7 @@ def describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasure
     return [Finding("caveat", f"{text} ({numbers}).")]
 
 
-def _compare_with_paper(measures: Measures, stack: str, layers: Sequence[LayerMeasures], way: str) -> str:
+def _compare_with_paper(measures: Measures, stack: str, layers: Sequence[LayerMeasures], *, way: str) -> str:
     """Return how a trend compares with the paper's; nothing where the paper compares other tasks."""
     if layers[0].compared.title != _PAPER_TITLES[stack].format(measures.pivot):
         return ""
