@@ -119,6 +119,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
+        # What users can do something about; all other errors stay as they are.
         reasons = {
             errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
             errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",

@@ -35,6 +35,8 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
         `advance(steps=1, note="")`, to call after each step.
     """
     title = escape(title)
+
+    # Nothing for `--quiet`, lines for a log, a bar for a terminal.
     if is_quiet():
         yield _advance_unseen
         return
@@ -76,6 +78,7 @@ class _Lines:
         self.done += steps
         self.note = self.note if note is None else escape(note)
 
+        # A line now and then; the time that is left is guessed from the steps of this run alone.
         now = time.monotonic()
         if now - self.printed >= LINE_EVERY and self.done > self.first:
             self.printed = now

@@ -59,6 +59,7 @@ class Container(Generic[HeaderType]):
             tensors: Tensors by name, on any device.
             header: Header to write.
         """
+        # safetensors writes what lies in memory without gaps, on the CPU.
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps(header.model_dump(), ensure_ascii=self.ascii)
 
@@ -75,11 +76,13 @@ class Container(Generic[HeaderType]):
         Raises:
             NeuronspecError: If the file is missing, damaged, or of another kind.
         """
+        # The header is JSON in the metadata of the file; other files of tensors have none.
         tensors, metadata = read_tensors(path, holds=self.holds)
         raw = self._parse(path, metadata.get(HEADER, "null"))
         if not isinstance(raw, dict):
             raise self.damaged(path, f"its header has no '{HEADER}' entry")
 
+        # Its types check sizes and texts; names are checked on top, because they become paths.
         try:
             header = self.header.model_validate(raw, strict=True)
         except ValidationError as error:
@@ -99,7 +102,8 @@ class Container(Generic[HeaderType]):
     def _parse(self, path: Path, text: str) -> Any:
         if len(text) > MAX_HEADER:
             raise self.damaged(path, f"its header has {len(text):,} characters, at most {MAX_HEADER:,} are expected")
+
         try:
             return json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # deep nesting is enough for the latter
             raise self.damaged(path, first_line(error)) from error

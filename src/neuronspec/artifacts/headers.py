@@ -32,6 +32,7 @@ def worded(message: str, accepts: Callable[[Any], bool] = lambda value: True) ->
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        # Any of pydantic's errors becomes this message.
         try:
             checked = handler(value)
         except ValidationError:
@@ -78,6 +79,7 @@ def check_header_names(header: BaseModel, where: object) -> None:
     Raises:
         NeuronspecError: If there is such a name.
     """
+    # A header need not have all of these fields; a missing one counts as empty.
     for field, kind in (("tasks", "task"), ("sets", "set")):
         check_names(getattr(header, field, ()), kind, where)
     for field in ("layers", "widths"):
@@ -90,6 +92,7 @@ def describe_problem(error: ValidationError) -> str:
     Args:
         error: Problems that pydantic found.
     """
+    # The place is a path of keys, which may come from an untrusted file.
     found = error.errors(include_url=False, include_context=False)[0]
     place = escape(".".join(map(str, found["loc"])))
 

@@ -25,11 +25,13 @@ def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:
     Raises:
         NeuronspecError: If the hub has no such repository or file, or cannot be reached.
     """
+    # What exists here comes first, and what cannot be a repository is meant to be here.
     path = Path(source)
     here = os.path.exists(path)  # noqa: PTH110 - of a name that is too long, Path.exists raises
     if here or not _REPOSITORY.fullmatch(str(source)) or str(source).startswith("."):
         return path / file if here and path.is_dir() else path
 
+    # Only here: the client takes a while to import.
     from huggingface_hub import hf_hub_download
 
     try:
@@ -70,6 +72,7 @@ def upload(
     try:
         address = api.create_repo(repository, private=private, exist_ok=True)
 
+        # The card may have been edited on the hub: one that is there stays.
         with tempfile.TemporaryDirectory() as directory:
             save(Path(directory))
             if not api.file_exists(repository, "README.md", revision=revision):

@@ -45,6 +45,7 @@ def read_json_lines(path: Path, kind: type[Row]) -> list[Row]:
     if not path.is_file():
         raise NeuronspecError(f"{path} does not exist; give the directory of a finished run, or one made by score")
 
+    # Each line is checked by itself, so that the message can name it.
     adapter = TypeAdapter(kind)
     rows = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
@@ -60,6 +61,7 @@ def _describe_line(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False)[0]
     place = escape(".".join(map(str, found["loc"])))
 
+    # A line that is no JSON object has no place in it.
     if not place:
         return str(found["msg"])
     if found["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):

@@ -38,6 +38,7 @@ def read_tensors(
     """
     if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
         raise NeuronspecError(f"{path} does not exist: expected {holds}")
+
     try:
         with safe_open(path, framework=framework) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

@@ -139,8 +139,11 @@ def collate(rows: Sequence[tuple[int, TaskFormat, Ids, Ids]]) -> Tensors:
         `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`, `labels`
         (batch, target; labels padded with -100) and `tasks` (batch,) task numbers, all int64.
     """
+    # All tasks share one vocabulary, and so the ids for padding.
     first = rows[0][1]
     target_padding = first.pad if first.target_pad is None else first.target_pad
+
+    # Each side with the tags of its task
     sources = [form.source(source) for _, form, source, _ in rows]
     targets = [form.labels(target) for _, form, _, target in rows]
     decoder_inputs = [form.decoder_input(target) for _, form, _, target in rows]

@@ -32,6 +32,7 @@ class _Limits:
         if not all(forms):
             return "empty"
 
+        # The reasons in a fixed order: each pair counts for the first one only.
         words = [len(form.split(" ")) for form in forms]
         if min(words) < self.min_words or words[0] < self.min_source_words:
             return "too short"

@@ -58,6 +58,7 @@ def decompress(raw: BinaryIO, name: str) -> BinaryIO:
         _refuse_archive(start, name)
         return raw
 
+    # The content must be text: one layer is unpacked, and no more.
     inner, start = _peek(compression.open(raw))
     again = _recognize_compression(start)
     if again is not None:
@@ -111,6 +112,7 @@ class _ZstdStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        # A chunk may be empty without being the last one.
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -128,6 +130,7 @@ class _ZstdStream(io.RawIOBase):
         frame = decompressor.decompressobj()
         while block := file.read(_BLOCK_SIZE):
             while block:
+                # A file may hold several frames; a block may hold the end of one and the beginning of the next.
                 if frame.eof:
                     frame = decompressor.decompressobj()
                 yield frame.decompress(block)

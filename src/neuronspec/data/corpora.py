@@ -65,7 +65,7 @@ def read_pairs(
         refuse_other_spelling(path, source, target, files=chosen.files)
     if columns is None:
         return chosen.read(path, source, target)
-    return _read_columns(chosen, format, path, source, target, columns)
+    return _read_columns(chosen, path, source=source, target=target, columns=columns, format=format)
 
 
 def guess_format(path: str) -> str | None:
@@ -92,7 +92,7 @@ def names_no_file(path: str) -> bool:
 
 
 def _read_columns(
-    chosen: CorpusFormat, format: str, path: str, source: str, target: str, columns: Sequence[int | str]
+    chosen: CorpusFormat, path: str, *, source: str, target: str, columns: Sequence[int | str], format: str
 ) -> Iterator[Pair]:
     """Return an iterator over the pairs in two columns of a table.
 

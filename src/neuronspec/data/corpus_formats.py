@@ -84,6 +84,7 @@ def register_format(
     """
 
     def add(read: Reader) -> Reader:
+        # A suffix must lead to one format, or `auto` would depend on the order of registration.
         for other, known in CORPUS_FORMATS.items():
             shared = sorted({*suffixes} & {*known.suffixes})
             if shared:

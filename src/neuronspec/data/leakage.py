@@ -53,6 +53,7 @@ class _HeldOutText:
         knows_left = left in self.sentences[first]
         knows_right = right in self.sentences[second]
 
+        # What was met is kept, so that `count_met` can count the held-out lines.
         if knows_left:
             self.met_sentences[first].add(left)
         if knows_right:
@@ -91,6 +92,8 @@ def drop_held_out(pairs: Sequence[str], path_of: TextPath) -> dict[str, int]:
     for pair in pairs:
         path = path_of("train", pair)
         count = 0
+
+        # The old file is read while the new one is written, which then takes its place.
         with publish(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
             for columns, numbers in zip(read_columns(path), _hash_lines(path), strict=True):
                 if held_out.meet(pair, *numbers):
@@ -132,6 +135,7 @@ def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
         if not any(either.values()):
             continue
 
+        # One line for a part, with its worst pair of languages
         most = max(either, key=lambda pair: either[pair])
         logger.warning(
             f"{part}: {sum(either.values())} of {sum(sizes[part].values())} pairs have a sentence that is also in "

@@ -49,6 +49,7 @@ def refuse_other_spelling(template: str, source: str, target: str, *, files: str
     Raises:
         NeuronspecError: If there is such a file; the message names it.
     """
+    # A file of a direction is named after the language that is not the pivot.
     named_after = source if _is_pivot(target, source) else target
     for code in (source, target) if files == "two" else (named_after,):
         path = fill_codes(template, lang=code, source=source, target=target)

@@ -60,7 +60,7 @@ def prepare_text(config: Config, directory: Path) -> Texts:
 
         statistics = {"sizes": texts.sizes, "dropped": texts.dropped, "overlap": overlap}
         write_json(temporary / STATISTICS_FILE, statistics)
-    return Texts(directory, texts.sizes, texts.dropped, overlap)
+    return Texts(directory, sizes=texts.sizes, dropped=texts.dropped, overlap=overlap)
 
 
 def _write_pair(config: Config, pair: str, texts: Texts) -> None:
@@ -68,11 +68,13 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     written = dict.fromkeys(TEXT_PARTS, 0)
     counts: Counter[str] = Counter()
 
+    # All parts are open at once: the text of a pair goes to them line by line.
     with ExitStack() as stack:
         files = {}
         for part in TEXT_PARTS:
             file = texts.path(part, pair).open("w", encoding="utf-8", newline="\n")
             files[part] = stack.enter_context(file)
+
         for part, sides in _assign_parts(config.data, config.prepare, pair, counts):
             files[part].write("\t".join(sides) + "\n")
             written[part] += 1

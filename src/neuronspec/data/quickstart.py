@@ -41,6 +41,7 @@ def _download(path: Path) -> None:
         *("--python-version", "3.13", "--disable-pip-version-check"),
     ]
     with explained(path), tempfile.TemporaryDirectory() as folder:
+        # A file of requirements, because pip takes a hash only in one.
         requirement = Path(folder) / "text.txt"
         requirement.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
 

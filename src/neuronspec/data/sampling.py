@@ -142,6 +142,7 @@ class BatchSampler:
         seed: int = 0,
         names: Sequence[str] | None = None,
     ) -> None:
+        # The examples of each task that fit into a batch, by their positions
         limit = min(max_tokens or tokens_per_batch, tokens_per_batch)
         self.lengths = [np.asarray(task) for task in lengths]
         self.fitting = [np.flatnonzero(task.max(axis=1, initial=0) <= limit) for task in self.lengths]
@@ -157,6 +158,8 @@ class BatchSampler:
         self.tokens_per_batch = tokens_per_batch
         self.homogeneous = homogeneous
         self.seed = seed
+
+        # A round is at most all text once, and has at least one example for each task.
         self.weights = temperature_weights([len(fitting) for fitting in self.fitting], temperature)
         self.round_size = min(ROUND_SIZE, max(sum(map(len, self.fitting)), len(self.fitting)))
 

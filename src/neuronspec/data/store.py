@@ -71,6 +71,8 @@ class TokenStore:
         """Return the ids of one side, and where each of its sequences starts."""
         if pair not in self.pairs:
             raise NeuronspecError(f"{self.directory} holds no pair {pair!r}; it has {', '.join(self.pairs)}")
+
+        # Files are mapped when they are first asked for.
         as_target = as_target and self._has_targets
         key = (pair, side, as_target)
         if key not in self._sides:
@@ -135,10 +137,11 @@ def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[
     count = 0
     with ExitStack() as stack:
         writers = {
-            (side, as_target): _SideWriter(stack, directory, pair, _name_side(side, as_target), dtype)
+            (side, as_target): _SideWriter(stack, directory, pair=pair, name=_name_side(side, as_target), dtype=dtype)
             for side in (0, 1)
             for as_target in encoders
         }
+
         # Chunk by chunk, so that no text has to fit into memory.
         while chunk := list(itertools.islice(lines, CHUNK)):
             for side, sentences in enumerate(zip(*chunk, strict=True)):
@@ -151,7 +154,7 @@ def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[
 class _SideWriter:
     """Writes the token sequences of one side of a pair, and where each of them starts."""
 
-    def __init__(self, stack: ExitStack, directory: Path, pair: str, name: str, dtype: str) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, *, pair: str, name: str, dtype: str) -> None:
         self._tokens = stack.enter_context(child(directory, pair, f"{name}.tokens").open("wb"))
         self._offsets = stack.enter_context(child(directory, pair, f"{name}.offsets").open("wb"))
         self._dtype = dtype

@@ -75,12 +75,14 @@ def exists(path: str | Path) -> bool:
 
 @contextlib.contextmanager
 def _open_bytes(path: str) -> Iterator[BinaryIO]:
+    # A member of a zip archive
     name, member = split_archive(path)
     if name is not None:
         with open_archive(name) as archive, open_member(archive, member) as stream:
             yield stream
         return
 
+    # A file of its own; unbuffered, because `decompress` buffers it.
     if "\0" in path:
         raise NeuronspecError(f"{path!r} is no name of a file: it holds a NUL character")
     with explained_reading(path), Path(path).open("rb", buffering=0) as raw:

@@ -64,10 +64,12 @@ def find_tasks(template: str | Path) -> list[str]:
         raise NeuronspecError(f"{text} cannot tell directions apart: write {{task}}, or {{src}} and {{tgt}}, in it")
     check_placeholders(text, TASK_PLACEHOLDERS)
 
+    # Files whose names hold no direction are left out, with a word about them.
     files = _find_task_files(text)
     tasks = _choose_directions(files)
     others = sorted(str(path) for task, path in files.items() if task not in tasks)
     named = ", ".join(others[:5])
+
     if not tasks:
         found_others = f"; the names of {named} hold no two known languages" if others else ""
         raise NeuronspecError(f"there is no file {text} of any direction{found_others}")

@@ -32,12 +32,14 @@ def decode_text(raw: bytes, name: str | Path, line: int = 1, encoding: str = "ut
     if line == 1:
         _refuse_wide(raw, name)
         raw = raw.removeprefix(codecs.BOM_UTF8)
+
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         byte = raw[error.start]
 
+    # Where the first wrong byte is, as line and column
     line += before.count(b"\n")
     start_of_line = before[before.rfind(b"\n") + 1 :].decode(encoding, errors="replace")
     found = f"byte 0x{byte:02x} at column {len(start_of_line) + 1}"
@@ -59,6 +61,7 @@ def _find_wide_encoding(raw: bytes) -> str | None:
         if raw.startswith(mark):
             return encoding
 
+    # Without a mark: in UTF-16, every other byte of Latin text is zero.
     even, odd = raw[:_SAMPLE:2], raw[1:_SAMPLE:2]
     if len(odd) < 3:
         return None

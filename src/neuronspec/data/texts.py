@@ -65,6 +65,7 @@ def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
         source, target = split_direction(task)
         backward = join_direction(target, source)
 
+        # Two opposite directions share one file, in which the pivot comes first.
         turned = backward in known or target == pivot
         pair, side = (backward, 1) if turned else (task, 0)
         assigned[task] = (pair, side)

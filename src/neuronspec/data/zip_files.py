@@ -55,6 +55,7 @@ def open_member(archive: zipfile.ZipFile, member: str) -> Iterator[BinaryIO]:
         raise explain_missing_member(str(archive.filename), member, archive.namelist())
 
     with explained_reading(name):
+        # Only opening it shows that it is encrypted, or compressed by an unknown method.
         try:
             stream = archive.open(member)
         except (RuntimeError, NotImplementedError) as error:

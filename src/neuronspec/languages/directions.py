@@ -40,6 +40,7 @@ def split_direction(task: str) -> tuple[str, str]:
         found = _explain_no_direction(task)
         raise NeuronspecError(f"{found}; expected two languages joined by a hyphen, such as 'de-en'")
 
+    # The best reading must be the only one of its rank.
     ranks = [_rank_reading(reading) for reading in readings]
     best = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == min(ranks)]
     if len(best) > 1:

@@ -137,6 +137,8 @@ def _index_candidates(candidates: tuple[str, ...]) -> tuple[dict[str, str], dict
     """Return the best candidate of each folded spelling and of each meaning."""
     spellings: dict[str, str] = {}
     meanings: dict[Meaning, str] = {}
+
+    # The shortest name first: of several with one meaning, it is the best.
     for name in sorted(set(candidates), key=lambda name: (len(name), name)):
         try:
             meaning = read_code(name)

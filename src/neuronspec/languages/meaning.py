@@ -136,12 +136,14 @@ def _main_codes() -> dict[str, str]:
 
 def _undress(code: str) -> str:
     """Return a code as a BCP 47 tag: `__de__`, `de_DE.UTF-8` and `sr_RS@latin` without their decoration."""
+    # The parts of a POSIX locale: language, encoding, modifier
     tag = _strip_underscores(code.replace("_", "-"))
     tag, _, modifier = tag.partition("@")
     tag = tag.partition(".")[0]
     if not modifier:
         return tag
 
+    # A modifier can name a script, which a tag has after the language.
     script = _MODIFIERS.get(modifier.casefold())
     if script is None:
         return f"{tag}-{modifier}"
@@ -155,6 +157,7 @@ def _read_tag(tag: str) -> Meaning:
     if parsed is None:
         return _read_unregistered(tag)
 
+    # The language, and the region where it makes a difference
     language = _shorten(parsed.language, _find_written(tag))
     region = parsed.territory or ""
     if (language, region) in _REGIONAL:
@@ -162,6 +165,7 @@ def _read_tag(tag: str) -> Meaning:
     if region in NO_REGION:
         region = ""
 
+    # The script that is written, or else the usual one; a region that both imply says nothing more.
     script = _SCRIPT_STYLES.get(parsed.script, parsed.script) or _find_usual_script(language, region)
     if region == _find_main_region(language, script):
         region = ""

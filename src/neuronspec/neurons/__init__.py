@@ -1,4 +1,4 @@
-"""Where the neurons of a model live, when they are active, and which are specialized for which task."""
+"""The neurons of a model: where they live, when they are active, and which are specialized for which task."""
 
 import lazy_loader
 

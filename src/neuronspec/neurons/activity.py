@@ -1,4 +1,4 @@
-"""What counts as active: the definition that recordings and examples share."""
+"""The definition of an active neuron, which recordings and examples share."""
 
 from __future__ import annotations
 

@@ -56,19 +56,23 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
 
 def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
     """Yield each stack with the path of its layers: the lists of at least one layer that hold matrices."""
-    lists = {path: list(module) for path, module in model.base_model.named_modules() if _holds_layers(module)}
-    lists = _keep_text(model, lists)
-
-    outer = {path: blocks for path, blocks in lists.items() if not _is_inside(path, lists)}
+    lists = _find_lists(model)
     expected: list[Stack] = list(STACKS) if model.config.is_encoder_decoder else ["decoder"]
-    if len(outer) != len(expected):
-        raise _refusal(model, f"{len(outer)} lists of layers ({', '.join(outer) or 'none'}), expected {len(expected)}")
+    if len(lists) != len(expected):
+        raise _refusal(model, f"{len(lists)} lists of layers ({', '.join(lists) or 'none'}), expected {len(expected)}")
 
     # The encoder is built, and so listed, before the decoder; a model that names them otherwise must be registered.
-    for stack, (path, blocks) in zip(expected, outer.items(), strict=True):
+    for stack, (path, blocks) in zip(expected, lists.items(), strict=True):
         if len(expected) == 2 and stack not in path:
-            raise _refusal(model, f"the lists of layers {', '.join(outer)}: cannot tell encoder from decoder")
+            raise _refusal(model, f"the lists of layers {', '.join(lists)}: cannot tell encoder from decoder")
         yield "encoder" if path.startswith("encoder") else stack, path, blocks
+
+
+def _find_lists(model: PreTrainedModel) -> dict[str, list[nn.Module]]:
+    """Return the lists of layers that read text, by their paths; those inside a layer are left out."""
+    lists = {path: list(module) for path, module in model.base_model.named_modules() if _holds_layers(module)}
+    lists = _keep_text(model, lists)
+    return {path: blocks for path, blocks in lists.items() if not _is_inside(path, lists)}
 
 
 def _holds_layers(module: nn.Module) -> bool:
@@ -95,11 +99,14 @@ def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
     kinds: dict[tuple[str, ...], list[nn.Module]] = {}  # layers that mix their tokens in different ways
     for block in blocks:
         kinds.setdefault(tuple(list_matrices(block)), []).append(block)
+
+    # Only whole modules may differ, never the matrices of a layer itself.
     everywhere = set.intersection(*map(set, kinds))
     differing = set().union(*kinds) - everywhere
     if any("." not in name for name in differing):  # not in a module of its own, as kinds of attention are
         raise _refusal(model, f"layers of different kinds in {where}")
 
+    # The FFN must be the same in all kinds.
     forms = {_find_form_of_kind(model, of_kind, list(names), where): None for names, of_kind in kinds.items()}
     if len(forms) != 1:
         raise _refusal(model, f"layers of different kinds in {where}, with different FFNs")
@@ -108,7 +115,7 @@ def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
 
 def _find_form_of_kind(model: PreTrainedModel, blocks: Blocks, names: list[str], where: str) -> Form:
     """Return the form of the FFN of layers that have matrices of the same names."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}  # second matrix -> first matrices
     for first in names:
         for second in _probe(model, blocks, first, names):
             found.setdefault(second, []).append(first)
@@ -116,17 +123,24 @@ def _find_form_of_kind(model: PreTrainedModel, blocks: Blocks, names: list[str],
     # What is narrower than what it writes to is a bottleneck, as adapters are: no FFN.
     found = {second: first for second, first in found.items() if _widens(blocks[0], second)}
     if len(found) > 1:
-        # The gate of an attention acts on its values feature by feature, too. But an attention has other matrices.
-        widest = max(found, key=lambda second: _width(blocks[0], second))
-        if _stand_alone([widest, *found[widest]], names):
-            found = {widest: found[widest]}
+        found = _prefer_widest(blocks[0], found, names)
 
+    # One second matrix, with one first matrix or (if gated) two
     if len(found) != 1 or len(next(iter(found.values()))) > 2:
         pairs = [f"{' + '.join(first)} -> {second}" for second, first in found.items()]
         raise _refusal(model, f"{'; '.join(pairs) or 'no such pair'} among {', '.join(names)} in {where}")
 
     ((second, firsts),) = found.items()
     return _order_gate(model, blocks[0], Form(second, tuple(firsts)))
+
+
+def _prefer_widest(block: nn.Module, found: dict[str, list[str]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the widest of several pairs, if it has a module to itself; otherwise all of them.
+
+    The gate of an attention acts on its values feature by feature, too. But an attention has other matrices.
+    """
+    widest = max(found, key=lambda second: _width(block, second))
+    return {widest: found[widest]} if _stand_alone([widest, *found[widest]], names) else found
 
 
 def _stand_alone(pair: Sequence[str], names: Sequence[str]) -> bool:
@@ -165,9 +179,11 @@ def _keep_text(model: PreTrainedModel, lists: dict[str, list[nn.Module]]) -> dic
 def _check_parameters(model: PreTrainedModel, block: nn.Module, where: str) -> None:
     """Refuse a layer with weights that are no matrices: they may hold neurons that no matrix shows."""
     for name, parameter in block.named_parameters():
+        # Vectors and matrices are what a layer usually has; a convolution mixes neighboring tokens and is no FFN.
         owner = block.get_submodule(name.rpartition(".")[0])
         if parameter.ndim <= 2 or isinstance(owner, nn.Conv1d | nn.Conv2d):
             continue
+
         if "expert" in name or "moe" in name.lower():
             raise NeuronspecError(
                 f"a {model.config.model_type!r} model keeps the matrices of all experts of a layer in one parameter "
@@ -187,8 +203,12 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
             parts = list_matrices(block)
             inner = {name: _unwrap(part) for name, part in parts.items()}
             width = features_out(inner[first])
+
+            # Equal rows enter the layer; then one of them changes at `first`.
             hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
             hooks.callback(parts[first].register_forward_hook(functools.partial(_change_half, written)).remove)
+
+            # Only matrices of a fitting width are watched; a gate and its factor may be written by one matrix.
             for second, seen in follows.items():
                 if width in (features_in(inner[second]), 2 * features_in(inner[second])):
                     hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
@@ -198,7 +218,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
 
 
 def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
-    """Undo, before a layer, what earlier changes did, so that each layer is looked at by itself."""
+    """Undo, before a layer, what earlier changes did, so that each layer is tested by itself."""
 
     def equal(value: Any) -> Any:
         floats = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 3
@@ -231,6 +251,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
     """Put the gate first and name the module of its activation, where there are two matrices and such a module."""
     if len(form.first) == 1:
         return form
+
     parts = dict(block.named_modules())
     written: dict[str, torch.Tensor] = {}
     gates: list[tuple[str, str]] = []  # (matrix, activation)
@@ -244,6 +265,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
 
         return look
 
+    # A module that reads just what one of the first matrices wrote is the activation of the gate.
     with contextlib.ExitStack() as hooks:
         for name in leaves:
             hooks.callback(parts[name].register_forward_hook(note(name)).remove)
@@ -263,9 +285,12 @@ def _run(model: PreTrainedModel) -> None:
         vocabulary = model.get_input_embeddings().weight.shape[0]
     except (NotImplementedError, AttributeError) as error:
         raise _refusal(model, f"a model without get_input_embeddings ({first_line(error)})") from error
-    real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]  # padding is all zeros
+
+    # Two equal rows of the first few tokens, without padding: its vectors are all zeros.
+    real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]
     ids = torch.tensor([real[:_POSITIONS]] * 2, device=model.device)
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
+
     try:
         with evaluating(model):
             model.base_model(**inputs, use_cache=False)

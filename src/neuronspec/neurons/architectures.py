@@ -31,7 +31,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where an architecture keeps its FFN blocks.
+    """The places at which an architecture keeps its FFN blocks.
 
     Args:
         stacks: For each stack, the path from the base model (`model.base_model`) to the list of layers, and the path

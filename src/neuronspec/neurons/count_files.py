@@ -82,20 +82,30 @@ def read_counts(path: Path) -> dict[str, Any]:
 
 def _find_problem(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> str | None:
     """Return what is wrong with the tensors of a file of counts."""
-    dimensions = {f"counts.{layer}": 2 for layer in header.layers}  # (tasks, d_ff)
-    dimensions |= {f"totals.{stack_of(layer)}": 1 for layer in header.layers}  # (tasks,)
-    dimensions |= {name: 1 for name in tensors if name.startswith("totals.")}
-
-    optional = [group for group in ("means", "states") if _list_group(tensors, group)]
-    expected = [*dimensions, *(f"{group}.{layer}" for group in optional for layer in header.layers)]
-    if missing := [name for name in expected if name not in tensors]:
-        return f"{missing[0]!r} is missing"
+    dimensions = _expect_dimensions(tensors, header)
+    for name in (*dimensions, *_expect_optional(tensors, header)):
+        if name not in tensors:
+            return f"{name!r} is missing"
 
     for name, dimension in dimensions.items():
         tensor = tensors[name]
         if tensor.dtype != torch.int64 or tensor.ndim != dimension or len(tensor) != len(header.tasks):
             return f"expected int64 rows for {len(header.tasks)} tasks in {name}"
     return None
+
+
+def _expect_dimensions(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> dict[str, int]:
+    """Return the names of the tensors that have a row for each task, and the number of their dimensions."""
+    dimensions = {f"counts.{layer}": 2 for layer in header.layers}  # (tasks, d_ff)
+    dimensions |= {f"totals.{stack_of(layer)}": 1 for layer in header.layers}  # (tasks,)
+    # Totals of stacks that have no layer here are checked as well.
+    return dimensions | {name: 1 for name in tensors if name.startswith("totals.")}
+
+
+def _expect_optional(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> list[str]:
+    """Return the names of the means and the states: if one layer has them, every layer must."""
+    groups = [group for group in ("means", "states") if _list_group(tensors, group)]
+    return [f"{group}.{layer}" for group in groups for layer in header.layers]
 
 
 def _list_group(tensors: Mapping[str, torch.Tensor], group: str) -> dict[str, torch.Tensor]:

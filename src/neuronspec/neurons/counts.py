@@ -20,7 +20,7 @@ from neuronspec.processes import join_processes
 
 @dataclass(frozen=True, repr=False)
 class ActivationCounts:
-    """How often each neuron was active, for each task.
+    """The number of times that each neuron was active, for each task.
 
     Args:
         tasks: Names of the tasks, in the order of the rows.
@@ -29,7 +29,7 @@ class ActivationCounts:
             task (`{"encoder": ..., "decoder": ...}`).
         unit: `sentence` counts a sentence once if any of its real tokens activates the neuron (paper, 3.1);
             `token` counts every real token position.
-        signature: What else the counts depend on (model and data hashes, version), as strings.
+        signature: Everything else that the counts depend on (model and data hashes, version), as strings.
         means: If recorded, for each layer the (tasks, d_ff) mean activation over all counted positions: summed in
             float32 within a sentence, in float64 over sentences.
         states: If recorded, for each layer the (sentences, ceil(d_ff / 8)) uint8 bits of the neurons that each
@@ -132,21 +132,12 @@ class ActivationCounts:
         Raises:
             NeuronspecError: If they do not belong together.
         """
-        if not parts:
-            raise NeuronspecError("there are no counts to put together")
-        first = parts[0]
-        for part in parts[1:]:
-            if (part.widths, part.unit, part.signature) != (first.widths, first.unit, first.signature):
-                raise NeuronspecError(
-                    f"the counts of {', '.join(part.tasks)} and of {', '.join(first.tasks)} do not belong together: "
-                    "their layers, widths, unit or signature differ"
-                )
-        tasks = tuple(task for part in parts for task in part.tasks)
-        if len(set(tasks)) < len(tasks):
-            raise NeuronspecError(f"a task has counts in more than one part: {', '.join(tasks)}")
+        _check_parts_of_counts(parts)
 
+        # The rows of the parts, one after the other
+        first = parts[0]
         return cls(
-            tasks=tasks,
+            tasks=tuple(task for part in parts for task in part.tasks),
             values=_join_named([part.values for part in parts]),
             totals=_join_named([part.totals for part in parts]),
             unit=first.unit,
@@ -174,6 +165,24 @@ class ActivationCounts:
         values = _sum_named(self.values, state.device)
         totals = _sum_named(self.totals, state.device)
         return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
+
+
+def _check_parts_of_counts(parts: Sequence[ActivationCounts]) -> None:
+    """Refuse counts that cannot be put together: of different models or settings, or of one task twice."""
+    if not parts:
+        raise NeuronspecError("there are no counts to put together")
+
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.widths, part.unit, part.signature) != (first.widths, first.unit, first.signature):
+            raise NeuronspecError(
+                f"the counts of {', '.join(part.tasks)} and of {', '.join(first.tasks)} do not belong together: "
+                "their layers, widths, unit or signature differ"
+            )
+
+    tasks = [task for part in parts for task in part.tasks]
+    if len(set(tasks)) < len(tasks):
+        raise NeuronspecError(f"a task has counts in more than one part: {', '.join(tasks)}")
 
 
 def _sum_named(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:

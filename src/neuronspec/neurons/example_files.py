@@ -48,6 +48,7 @@ def write_examples(directory: Path, examples: Examples) -> Path:
         directory: Directory of the file, created if it does not exist.
         examples: Examples to write.
     """
+    # Tensors of layers and of stacks have the name of their place in theirs.
     tensors = {
         f"{group}.{name}": tensor
         for group in (*_OF_LAYERS, *_OF_STACKS)
@@ -76,6 +77,7 @@ def read_examples(path: Path) -> dict[str, Any]:
     tensors, header = EXAMPLES.load(path)
     stacks = list(dict.fromkeys(stack_of(layer) for layer in header.layers))
 
+    # The tensors under the names that `write_examples` gives them
     fields: dict[str, Any] = {"tasks": tuple(header.tasks), "top": header.top, "signature": header.signature}
     try:
         for groups, names in ((_OF_LAYERS, header.layers), (_OF_STACKS, stacks)):
@@ -85,6 +87,7 @@ def read_examples(path: Path) -> dict[str, Any]:
     except KeyError as error:
         raise EXAMPLES.damaged(path, f"the tensor {error} is missing") from error
 
+    # A file may come from anyone: an index outside of its tensors would show the wrong text, or none.
     if not _sentences_fit(fields) or not all(_neurons_fit(fields, layer) for layer in header.layers):
         raise EXAMPLES.damaged(path, "its neurons and sentences do not fit together")
     return fields
@@ -92,21 +95,30 @@ def read_examples(path: Path) -> dict[str, Any]:
 
 def _sentences_fit(fields: Fields) -> bool:
     """Return whether the sentences in a file belong together."""
-    numbers, tasks = fields["numbers"], fields["sentence_tasks"]
-    lengths, tokens = fields["lengths"], fields["tokens"]
-    columns = (numbers, tasks, *lengths.values())
+    # A value can be judged only once its tensor has the right type and shape.
+    return _sentence_shapes_fit(fields) and _sentence_values_fit(fields)
 
-    # Shapes and types
+
+def _sentence_shapes_fit(fields: Fields) -> bool:
+    """Return whether there is an integer for each sentence, and one for each token."""
+    numbers, tasks = fields["numbers"], fields["sentence_tasks"]
+    columns = (numbers, tasks, *fields["lengths"].values())  # each (sentences,)
+
     if any(column.dtype != torch.int64 or column.shape != (numbers.numel(),) for column in columns):
         return False
-    if any(ids.dtype != torch.int32 or ids.dim() != 1 for ids in tokens.values()):
-        return False
+    return all(ids.dtype == torch.int32 and ids.dim() == 1 for ids in fields["tokens"].values())
 
-    # Values
-    if any((column < 0).any() for column in (*columns, *tokens.values())):
+
+def _sentence_values_fit(fields: Fields) -> bool:
+    """Return whether the tasks, the numbers and the lengths of the sentences are possible ones."""
+    numbers, tasks = fields["numbers"], fields["sentence_tasks"]
+    lengths, tokens = fields["lengths"], fields["tokens"]
+
+    if any((values < 0).any() for values in (numbers, tasks, *lengths.values(), *tokens.values())):
         return False
     if not all(_lengths_fit(of_sentences, len(tokens[stack])) for stack, of_sentences in lengths.items()):
         return False
+
     known = (tasks < len(fields["tasks"])).all()
     ascending = (numbers[1:] > numbers[:-1]).all()
     return bool(known and ascending)

@@ -51,7 +51,8 @@ class Examples:
         sentence_tasks: (kept,) int64: the index of the task of each of them.
         lengths: For each stack, (kept,) int64: the number of tokens that the stack reads of each.
         tokens: For each stack, the token ids of all of them, one sentence after the other: (sum of lengths,) int32.
-        signature: What else the examples depend on (threshold, ignored tokens, model and data hashes), as strings.
+        signature: Everything else that the examples depend on (threshold, ignored tokens, model and data hashes), as
+            strings.
     """
 
     tasks: tuple[str, ...]

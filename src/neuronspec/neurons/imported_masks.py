@@ -60,12 +60,15 @@ def import_lape_neurons(path: str | Path, tasks: Sequence[str], widths: Mapping[
     if not isinstance(found, list) or len(found) != len(tasks):
         raise NeuronspecError(f"{path} should hold a list for each of the {len(tasks)} tasks")
 
+    # Every neuron is off, but those in the lists.
     values = {layer: torch.zeros(len(tasks), width, dtype=torch.bool) for layer, width in widths.items()}
     for row, (task, layers) in enumerate(zip(tasks, found, strict=True)):
         if not isinstance(layers, list | tuple) or len(layers) != len(widths):
             raise NeuronspecError(f"{path}: {task} should have a list for each of the {len(widths)} layers")
+
         for (layer, width), indices in zip(widths.items(), layers, strict=True):
-            values[layer][row, _read_neurons(indices, width, f"{path}: {task}, {layer}")] = True
+            neurons = _read_neurons(indices, width, f"{path}: {task}, {layer}")
+            values[layer][row, neurons] = True
     return NeuronMasks(tasks, values, {"rule": "imported from LAPE"})
 
 
@@ -75,6 +78,8 @@ def _read_neurons(indices: Any, width: int, what: str) -> torch.Tensor:
         numbers = _check_tensor(indices if isinstance(indices, torch.Tensor) else torch.tensor(indices), what)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise NeuronspecError(f"{what}: expected numbers of neurons: {first_line(error)}") from error
+
+    # An empty list becomes a tensor of floats, and is fine.
     if numbers.numel() and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
         raise NeuronspecError(f"{what}: expected numbers of neurons, found {numbers.dtype}")
 
@@ -89,11 +94,13 @@ def _read_rows(path: Path) -> dict[str, torch.Tensor]:
     found = _open_archive(path)
     if not isinstance(found, dict):
         raise NeuronspecError(f"{path} holds no mapping from weights to masks")
+
     rows: dict[str, torch.Tensor] = {}
     for name, mask in found.items():
         layer, on = _read_matrix(str(name), mask, f"{path}: {name!r}")
         if layer in rows:
             raise NeuronspecError(f"{path}: {name!r} is a second mask of the same layer")
+        # All weights of a neuron, a row of the matrix, must be masked alike.
         if not torch.equal(on, on[:, :1].expand_as(on)):
             raise NeuronspecError(f"{path}: {name} masks single weights, not whole neurons")
         rows[layer] = on[:, 0]
@@ -117,6 +124,8 @@ def _open_archive(path: Path) -> Any:
     """Read a PyTorch file with the restricted reader, after a look at its size."""
     if not path.is_file():
         raise NeuronspecError(f"{path} does not exist")
+
+    # The size it would unpack to, before anything is unpacked
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -124,6 +133,7 @@ def _open_archive(path: Path) -> Any:
         raise NeuronspecError(f"{path} is no PyTorch archive (files of torch < 1.6 are not read)") from error
     if size > MAX_BYTES:
         raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

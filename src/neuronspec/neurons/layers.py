@@ -1,4 +1,4 @@
-"""Where the FFN neurons of a model live."""
+"""The places of a model's FFN neurons."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FF
     try:
         for stack, (path, ffn) in _find_stacks(model, architecture).items():
             for index, block in enumerate(model.base_model.get_submodule(path).children()):
-                holder = block.get_submodule(ffn)
+                holder = block.get_submodule(ffn)  # the layer itself, if its path is empty
                 layers += _find_in_block(architecture, holder, stack=stack, index=index, block=block)
-    except AttributeError as error:
+    except AttributeError as error:  # PyTorch's for a missing module, and ours for parts that do not fit
         raise NeuronspecError(
             f"this {model.config.model_type!r} model is not built as its architecture says ({error}); {HOW_TO_REGISTER}"
         ) from error
@@ -158,6 +158,7 @@ def _find_in_block(
     architecture: Architecture, ffn: nn.Module, *, stack: Stack, index: int, block: nn.Module
 ) -> Iterator[FFNLayer]:
     """Yield the FFN layer of a block, or each of its experts."""
+    # The modules that hold an FFN each, by the names of their layers
     name = f"{stack}.{index}"
     experts = getattr(ffn, architecture.experts or "", None)
     if experts is None:

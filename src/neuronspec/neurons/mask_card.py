@@ -18,17 +18,19 @@ def make_mask_card(
         name: Name of the repository, `owner/name`.
         tasks: Names of the tasks.
         sparsity: For each layer, the (tasks,) share of neurons that are switched off.
-        signature: How the masks came about.
+        signature: Facts about how the masks came about.
 
     Returns:
         Text of `README.md`, in Markdown.
     """
     lines = [
+        # Front matter, by which the hub finds and sorts the repository
         "---",
         "library_name: neuronspec",
         "tags: [neuronspec, neuron-specialization, translation]",
         "---",
         "",
+        # What the masks are, and how to use them
         f"# {name.rpartition('/')[2]}",
         "",
         f"Neuron masks for {len(tasks)} task{'s' * (len(tasks) != 1)}: the feed-forward neurons of each, to be "
@@ -43,6 +45,7 @@ def make_mask_card(
         "",
         f"Tasks: {_escape_cell(', '.join(tasks))}",
         "",
+        # Facts about these masks
         "| layer | switched off, mean over tasks |",
         "|---|---|",
         *(f"| {layer} | {100 * off.mean():.1f} % |" for layer, off in sparsity.items()),

@@ -15,7 +15,7 @@ PerTask = dict[str, NDArray[np.float64]]  # layer -> (tasks,)
 
 @dataclass(frozen=True)
 class MaskComparison:
-    """What two sets of masks have in common.
+    """The overlap of two sets of masks.
 
     Args:
         tasks: Names of the tasks that both have, in the order of the first.

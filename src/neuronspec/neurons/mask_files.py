@@ -42,7 +42,7 @@ def write_masks(directory: Path, tasks: Sequence[str], values: MaskValues, signa
         directory: Directory of the file, created if it does not exist.
         tasks: Names of the tasks, in the order of the rows.
         values: For each layer, (tasks, d_ff) boolean.
-        signature: How the masks came about.
+        signature: Facts about how the masks came about.
     """
     packed = {layer: torch.from_numpy(np.packbits(mask.numpy(), axis=1)) for layer, mask in values.items()}
     header = MaskHeader.model_construct(
@@ -81,6 +81,7 @@ def _find_problem(packed: Mapping[str, torch.Tensor], header: MaskHeader) -> str
     if tasks * sum(widths.values()) > MAX_NEURONS:
         return "its header claims more neurons than any model has"
 
+    # Eight neurons fill a byte; the last one may be partly empty.
     for layer, width in widths.items():
         bits = packed[layer]
         if bits.dtype != torch.uint8 or tuple(bits.shape) != (tasks, (width + 7) // 8):

@@ -44,6 +44,7 @@ def apply_rule(
     select = RULES[rule]
     check_options(rule, options, list_options(select))
 
+    # The k of every layer, for rules that have one
     arguments = dict(options)
     signature = {"rule": rule, "unit": counts.unit, "ties": "lower index first"}
     if takes_k(select):
@@ -54,6 +55,7 @@ def apply_rule(
         raise NeuronspecError(f"the rule {rule!r} has no k: leave encoder_k, decoder_k and layer_k out")
     signature |= {name: str(value) for name, value in options.items()}
 
+    # The signature of the masks holds that of the counts.
     counts.check()
     selected = select(counts, **arguments)
     _warn_of_silence(counts, selected)

@@ -44,6 +44,7 @@ def stack_masks(masks: Mapping[str, Mapping[str, Any]]) -> dict[str, torch.Tenso
         if list(of_task) != layers:
             raise NeuronspecError(f"the masks of {task} have the layers {list(of_task)}, others {layers}")
 
+    # Stacking fails if the widths differ.
     stacked = {}
     try:
         for layer in layers:

@@ -35,7 +35,7 @@ class NeuronMasks:
     Args:
         tasks: Names of the tasks, in the order of the rows.
         values: For each layer, (tasks, d_ff) boolean.
-        signature: How the masks came about, as strings.
+        signature: Facts about how the masks came about, as strings.
 
     Raises:
         NeuronspecError: If there are no tasks or no layers, a task is given twice, or the shapes do not fit.
@@ -58,6 +58,7 @@ class NeuronMasks:
         self._values = {layer: read_booleans(mask, layer).cpu().clone() for layer, mask in values.items()}
         self.signature = dict(signature or {})
 
+        # Tasks and layers first: the shapes are those of the tasks.
         if len(set(self.tasks)) < len(self.tasks) or not self.tasks or not self._values:
             raise NeuronspecError(f"masks need tasks, once each, and layers; got tasks {list(self.tasks)}")
         check_names(self.tasks)
@@ -121,11 +122,8 @@ class NeuronMasks:
             like: Masks whose number of neurons each task and layer gets.
             seed: Seed of the random draw.
         """
-        return cls(
-            like.tasks,
-            draw_like(like._values, seed),
-            like.signature | {"rule": "random, sizes as: " + like.signature.get("rule", "?"), "seed": str(seed)},
-        )
+        rule = "random, sizes as: " + like.signature.get("rule", "?")
+        return cls(like.tasks, draw_like(like._values, seed), like.signature | {"rule": rule, "seed": str(seed)})
 
     @classmethod
     def concatenate(cls, parts: Sequence[NeuronMasks]) -> NeuronMasks:
@@ -140,14 +138,18 @@ class NeuronMasks:
         """
         if not parts:
             raise NeuronspecError("there are no masks to put together")
+
+        # Masks of one model, which `specialize` would treat alike
         first = parts[0]
         for part in parts[1:]:
             _check_same_layers(first, part)
             if part.keeps_bias != first.keeps_bias:
                 raise NeuronspecError("some of the masks keep the bias of a masked neuron and others do not")
 
+        # Their rows, one set after the other
+        tasks = [task for part in parts for task in part.tasks]
         values = {layer: torch.cat([part.layer(layer) for part in parts]) for layer in first.layers}
-        return cls([task for part in parts for task in part.tasks], values, first.signature)
+        return cls(tasks, values, first.signature)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -230,6 +232,7 @@ class NeuronMasks:
         if directions is None:
             directions = list_unseen(self.tasks, pivot)
 
+        # For each stack, the rows of the trained tasks whose masks to take
         sides = [compose_direction(direction, self.tasks, pivot) for direction in directions]
         rows = {
             "encoder": [self.task_index(encoder) for encoder, _ in sides],
@@ -287,6 +290,8 @@ class NeuronMasks:
         """
         if stack not in (*STACKS, "both"):
             raise NeuronspecError(f"stack must be encoder, decoder or both, not {stack!r}")
+
+        # A mask of ones leaves a layer as it was.
         values = {
             layer: mask if stack in ("both", stack_of(layer)) else torch.ones_like(mask)
             for layer, mask in self._values.items()
@@ -385,6 +390,8 @@ class NeuronMasks:
         if set(self.tasks) != set(other.tasks):
             alone = ", ".join(sorted(set(self.tasks) ^ set(other.tasks)))
             raise NeuronspecError(f"the {name} of masks of different tasks: only one of them has {alone}")
+
+        # The same tasks may come in another order.
         same = other.reorder(self.tasks)
         values = {layer: operation(mask, same.layer(layer)) for layer, mask in self._values.items()}
         return self._with(values, f"{name} of {self._rule} and {other._rule}")

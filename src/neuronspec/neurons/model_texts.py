@@ -77,6 +77,7 @@ def load_model_texts(
     if source_prefix is not None:
         model.config.source_prefix = source_prefix
 
+    # An encoder-decoder reads pairs, and any other model the lines of one language.
     texts: dict[str, list[Any]] = {}
     for task, path in files.items():
         if model.config.is_encoder_decoder:

@@ -60,7 +60,7 @@ class Observer:
         """Prepare for a batch; `rows` and `real` are those of its sentences.
 
         Args:
-            inputs: What the model will read, on its device: for each stack `prefixes[stack] + "input_ids"` and
+            inputs: Tensors that the model will read, on its device: for each stack `prefixes[stack] + "input_ids"` and
                 `prefixes[stack] + "attention_mask"`, (batch, seq).
         """
 
@@ -88,6 +88,7 @@ class Observer:
             raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
         check_finite(self.model)
 
+        # Without the output layer, whose logits nobody needs here and which can be larger than all else.
         with torch.no_grad(), evaluating(self.model), self._attached(), without_output_layer(self.model):
             for batch in batches:
                 self.read(batch)
@@ -168,6 +169,7 @@ class Observer:
 
     def _number_tasks(self, tasks: torch.Tensor | Sequence[str]) -> torch.Tensor:
         """Return the (batch,) indices of tasks; names that are new get the next ones."""
+        # Numbers: the names of the tasks are known already
         if isinstance(tasks, torch.Tensor):
             if not self._tasks_are_given:
                 raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
@@ -175,6 +177,7 @@ class Observer:
                 raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
             return tasks
 
+        # Names: those that are new are added, unless all were given
         for task in tasks:
             if task in self.tasks:
                 continue
@@ -223,6 +226,7 @@ class Observer:
             seen[routed] = True
             real = real & seen.view_as(real)
 
+        # Some models read more than their text in places, such as windows of a fixed size.
         if vectors.numel() != real.numel() * layer.width:
             raise NeuronspecError(
                 f"{layer.name} computes {vectors.numel() // layer.width} vectors of neurons for {real.numel()} tokens: "

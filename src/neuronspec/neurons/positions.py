@@ -1,4 +1,4 @@
-"""Which sentence, and which of its tokens, each vector of neurons belongs to.
+"""The sentence, and the token in it, that each vector of neurons belongs to.
 
 Most architectures hand their second matrix (batch, seq, d_ff); some put time first, flatten batch and time, or send
 each expert the tokens that are routed to it.
@@ -58,6 +58,7 @@ class Positions:
         if layer.experts is None:
             return None
 
+        # The reading of the router's choices that explains how many tokens this expert got
         hidden, choices = self._routed[layer.experts]
         for tokens, known_error in _list_readings(choices, layer.expert):
             if len(tokens) == states.numel() // states.shape[-1]:

@@ -132,7 +132,7 @@ class _Recorder(Observer):
 
     def result(self, signature: Mapping[str, str]) -> ActivationCounts:
         """Return what was counted."""
-        rows = len(self.tasks)
+        rows = len(self.tasks)  # counters may have fewer, if later tasks never reached their layer
         return ActivationCounts(
             tasks=tuple(self.tasks),
             values={layer.name: self.counts.get(layer.name, rows, layer.width) for layer in self.layers},

@@ -1,4 +1,4 @@
-"""Selecting the specialised neurons of a task from how often each was active."""
+"""Selecting the specialized neurons of a task from how often each was active."""
 
 from __future__ import annotations
 

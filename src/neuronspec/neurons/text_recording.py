@@ -30,6 +30,7 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     processes = join_processes()
     signature = _sign(inputs, name)
 
+    # Several processes share the tasks, through files in a directory that is removed at the end.
     if processes.num_processes == 1:
         counts = _count(inputs, inputs.texts, settings, signature)
     else:
@@ -50,6 +51,7 @@ def _count(
     inputs: ModelTexts, tasks: Iterable[str], settings: Recording, signature: Mapping[str, str]
 ) -> ActivationCounts:
     """Count the activations on the text of some tasks."""
+    # Batches of one task each, so that counts do not depend on which tasks are counted together.
     batches = make_batches(
         inputs.model,
         inputs.tokenizer,
@@ -84,6 +86,7 @@ def _count_together(
         _count(inputs, [tasks[number]], settings, signature).save(parts / str(number))
     processes.wait_for_everyone()
 
+    # Every process reads all counts; only then may the first one delete the files.
     counts = ActivationCounts.concatenate([ActivationCounts.load(parts / str(n)) for n in range(len(tasks))])
     processes.wait_for_everyone()
     if processes.is_main_process:

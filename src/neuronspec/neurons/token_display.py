@@ -67,10 +67,13 @@ def _decode_bytes(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], tokens
 
     shown = []
     for number, token in zip(ids, tokens, strict=True):
+        # A special token is text already, and ends whatever character was begun.
         if number in special or not _BYTES.keys() >= set(token):
             decoder.reset()
             shown.append(token)
             continue
+
+        # The decoder keeps the bytes of an unfinished character and returns nothing for them.
         data = bytes(_BYTES[character] for character in token)
         shown.append(decoder.decode(data) or "".join(f"<0x{byte:02X}>" for byte in data))
     return shown

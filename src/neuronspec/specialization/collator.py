@@ -42,6 +42,7 @@ class TaskCollator:
         Raises:
             NeuronspecError: If an example has no such column, or names an unknown task.
         """
+        # A trainer may have removed columns that the model's forward method does not name.
         for example in examples:
             if self.column not in example:
                 raise NeuronspecError(
@@ -49,6 +50,7 @@ class TaskCollator:
                     "remove_unused_columns=False"
                 )
 
+        # The inner collator gets examples as it knows them, without the tasks.
         tasks = [self.masks.task_index(example[self.column]) for example in examples]
         plain = []
         for example in examples:

@@ -107,6 +107,7 @@ def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
     Raises:
         NeuronspecError: If layers or widths differ.
     """
+    # The same layers, and then the same widths
     widths = {layer.name: layer.width for layer in layers}
     if widths.keys() != masks.widths.keys():
         raise NeuronspecError(

@@ -78,9 +78,11 @@ class _AbsentNeuronHolder:
         self.seen = self.noted.clone()
         specialization.listeners.append(self.note)
 
+        # The second matrix of a layer gets a gradient in every backward pass that goes through the layer.
         for hook in self.hooks:
             hook.remove()
         self.hooks = []
+
         for layer in specialization.layers:
             weight = layer.projection.weight
             if weight.requires_grad:
@@ -116,6 +118,7 @@ class _AbsentNeuronHolder:
             self.keep(optimizer)
             return None
 
+        # The gradients come with the closure, which the step itself calls.
         def evaluate() -> Any:
             loss = closure()
             self.keep(optimizer)

@@ -89,6 +89,8 @@ def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.
     # Neurons of zeros in both matrices add nothing, whatever the activation function.
     weight = take_inputs(layer.projection, keep)
     padded = torch.cat([weight, weight.new_zeros(len(weight), missing)], dim=1)
+
+    # What the masked neurons added becomes a part of the bias.
     bias = layer.projection.bias
     if constant is not None and constant.any():
         if bias is None:
@@ -113,6 +115,7 @@ def _measure_constants(model: PreTrainedModel, masks: NeuronMasks, name: str) ->
         neurons = arguments[0].reshape(-1, layer.width)[0]
         constants[layer.name] = take_inputs(layer.projection, off) @ neurons[off]
 
+    # One token through a masked copy: what a masked neuron holds there comes from its bias alone.
     for layer in find_ffn_layers(probe):
         layer.projection.register_forward_pre_hook(functools.partial(measure, layer))
     ids = torch.full((1, 1), 0, device=model.device)
@@ -120,6 +123,7 @@ def _measure_constants(model: PreTrainedModel, masks: NeuronMasks, name: str) ->
     with task(probe, name):
         probe(**inputs, use_cache=False)
 
+    # An expert that the token was not sent to was not measured.
     for layer in find_ffn_layers(model):
         if layer.name not in constants:
             raise NeuronspecError(
@@ -143,6 +147,8 @@ def _choose_widths(
             f"no key for d_ff is known in a {model.config.model_type!r} configuration: prune with widths='own', and "
             "load what you save with neuronspec.load_model"
         )
+
+    # Layers that share a key of the configuration get the width of the widest one.
     widest: dict[str, int] = {}
     for layer in layers:
         key = keys[layer.stack]
@@ -157,12 +163,14 @@ def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
     for layer in layers:
         widths_by_key.setdefault(keys.get(layer.stack, ""), set()).add(widths[layer.name])
 
+    # One width for each key: plain transformers can load the model.
     config.__dict__.pop(SHAPES, None)
     if "" not in widths_by_key and all(len(values) == 1 for values in widths_by_key.values()):
         for key, values in widths_by_key.items():
             setattr(config, key, values.pop())
         return
 
+    # Otherwise the shapes of all matrices are written down, for `neuronspec.load_model`.
     matrices = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
     shapes = {name: list(module.weight.shape) for name, module in model.named_modules() if module in matrices}
     setattr(config, SHAPES, shapes)

@@ -58,8 +58,11 @@ class TaskRouter:
         self.batch_tasks = BatchTasks()
         self.generating = False
         self.assigned = False  # whether the tasks of the next forward pass were given before it
+
         # Functions that are called with the tasks of every forward pass with gradients; None if it uses no tasks.
         self.listeners: list[Callable[[torch.Tensor | int | None], None]] = []
+
+        # From now on, every forward pass of the model takes `tasks`, and so does `generate`.
         self.handles: list[RemovableHandle] = [
             model.register_forward_pre_hook(self._take_tasks, with_kwargs=True),
             model.register_forward_hook(self._forget_tasks, always_call=True),
@@ -182,18 +185,23 @@ class TaskRouter:
             numbers = tasks.tolist()
             self._check_numbers(numbers)
         else:
-            is_list = isinstance(tasks, Sequence) and not isinstance(tasks, str)
-            if not is_list or not all(isinstance(name, str) for name in tasks):
-                raise NeuronspecError(f"{_EXPECTED_TASKS}: found {tasks!r}")
-            numbers = [self.task_index(name) for name in tasks]
+            numbers = self._number_names(tasks)
             tasks = torch.tensor(numbers)
 
+        # Inside `task`, rows can have this task only.
         if default is not None and set(numbers) != {default}:
             raise NeuronspecError(
                 "other tasks were given inside neuronspec.task(...), which gives them already: leave one out"
             )
         single = numbers[0] if len(set(numbers)) == 1 else None
         return BatchTasks(numbers=tasks, single=single, default=default)
+
+    def _number_names(self, tasks: Sequence[str]) -> list[int]:
+        """Return the numbers of tasks that are given by their names."""
+        is_list = isinstance(tasks, Sequence) and not isinstance(tasks, str)
+        if not is_list or not all(isinstance(name, str) for name in tasks):
+            raise NeuronspecError(f"{_EXPECTED_TASKS}: found {tasks!r}")
+        return [self.task_index(name) for name in tasks]
 
     def _check_numbers(self, numbers: Sequence[int]) -> None:
         last = len(self.tasks) - 1

@@ -94,6 +94,7 @@ class Checkpoints:
             report: Function that is called with a sentence about each skipped checkpoint, which is damaged or has
                 weights or moments that are not finite.
         """
+        # From the newest one back, to the first that is sound.
         for update in self._updates():
             path = self.path(update)
             problem = _find_damage(path) or _find_nonfinite_file(path)
@@ -130,6 +131,7 @@ def restore_optimizer(
     Raises:
         NeuronspecError: If they belong to another model.
     """
+    # The moments of each parameter, by its name
     states: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         moment, _, name = key.partition(".")
@@ -140,6 +142,8 @@ def restore_optimizer(
         raise NeuronspecError(
             f"the checkpoint has optimizer state for {min(unknown)}, which the model lacks: it belongs to another model"
         )
+
+    # A parameter without moments has not been updated yet, and gets an empty state.
     for parameter, name in names.items():
         state = states.get(name, {})
         optimizer.state[parameter] = {moment: tensor.to(parameter.device) for moment, tensor in state.items()}
@@ -150,6 +154,8 @@ def _find_damage(path: Path) -> str | None:
         manifest = read_json(path / STATE_DIRECTORY / "manifest.json")
     except NeuronspecError as error:
         return f"damaged ({error})"
+
+    # The manifest is written last, with the hash of every file.
     for name, digest in manifest.items():
         if not (path / name).is_file():
             return f"damaged ({name} is missing)"

@@ -97,6 +97,8 @@ def train(
         cpu=cpu,
         workers=workers,
     )
+
+    # The whole of training: update, validate now and then, save now and then.
     with show_progress(title, training.updates, run.state.update) as advance:
         while not run.state.finished:
             loss = run.update()
@@ -247,7 +249,7 @@ class _TrainingRun:
         if self.method.revises and not self.is_last:  # otherwise what is new would never be trained
             self.revise()
 
-        # Measure.
+        # Measure, and compare with the best validation so far.
         losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
         loss = losses["all"]
         _check_loss(loss, "validation loss", state.update, training)
@@ -297,6 +299,7 @@ class _TrainingRun:
 
     def _check_finite(self) -> None:
         """Refuse to publish weights or moments that are not finite, even if the loss was finite."""
+        # The loss is that of the weights before the update; the update itself may have spoiled them.
         weights = {name: parameter for parameter, name in self.names.items()}
         if bad := find_nonfinite(weights.items()):
             raise _diverged(f"the weights are not finite (first {bad[0]})", self.state.update, self.training)
@@ -336,6 +339,7 @@ def _diverged(found: str, update: int, training: Training) -> NeuronspecError:
 
 
 def _make_log_entry(state: TrainingState, losses: dict[str, float], training: Training) -> dict[str, object]:
+    # The loss is summed up since the last validation; the last one of a run may come after fewer updates.
     updates_since = state.update % training.validate_every or training.validate_every
     return {
         "train": {

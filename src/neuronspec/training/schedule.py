@@ -20,12 +20,14 @@ def learning_rate(update: int, training: Training) -> float:
         >>> [round(learning_rate(update, schedule), 2) for update in range(10)]
         [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
     """
+    # Up to the peak, and then along the schedule
     rate = training.learning_rate
     if update < training.warmup:
         rate *= (update + 1) / training.warmup
     elif training.schedule == "inverse_sqrt":
         rate *= (max(training.warmup, 1) / (update + 1)) ** 0.5
 
+    # Down to 0 at the end, in addition to the schedule
     decay_updates = training.decay * training.updates
     if decay_updates:
         rate *= min(1.0, (training.updates - update) / decay_updates)

@@ -67,6 +67,7 @@ def _find_side(pattern: str) -> Path:
     if "*" not in pattern or exists(path):
         return path
 
+    # Sorted, so that the message is the same everywhere.
     found = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
     if len(found) > 1:
         some = ", ".join(found[:3]) + (", ..." if found[3:] else "")

@@ -69,6 +69,7 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
     template = template.replace("{src}", source).replace("{tgt}", target)
 
     with contextlib.ExitStack() as stack:
+        # The files of each language, open as long as pairs are read from them
         sides = []
         for code in (source, target):
             in_keys = suffix != ".json" and same_language(code, "en")
@@ -82,9 +83,8 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
         # Files belong together if the wildcards stand for the same text in both, and messages if their keys are equal.
         for wildcards in sorted(shared):
             name = needed[-1].files[wildcards]
-            left, right = _parse_sides(sides, wildcards, name, template)
-            for key in sorted(left.keys() & right.keys()):
-                yield Pair(left[key], right[key], f"{name}:{_shorten_key(key)}")
+            left, right = _parse_sides(sides, wildcards, name=name, template=template)
+            yield from _pair_messages(left, right, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +109,29 @@ class _Catalogs:
         return _PARSERS[PurePath(name).suffix](self.read(name), name)
 
 
+def _pair_messages(left: Messages, right: Messages, name: str) -> Iterator[Pair]:
+    """Yield a pair for every key that both languages have, in the order of the keys."""
+    for key in sorted(left.keys() & right.keys()):
+        yield Pair(left[key], right[key], f"{name}:{_shorten_key(key)}")
+
+
 def _shorten_key(key: Key) -> str:
     """Return the beginning of a key on one line, for messages."""
     text = ".".join(filter(None, key))
     return " ".join(text.split())[:60]
 
 
-def _parse_sides(sides: Sequence[_Catalogs], wildcards: Key, name: str, template: str) -> tuple[Messages, Messages]:
+def _parse_sides(sides: Sequence[_Catalogs], wildcards: Key, *, name: str, template: str) -> tuple[Messages, Messages]:
     """Return the messages of both languages in the files with these wildcards."""
     left, right = (side.parse(wildcards) for side in sides)
     if sides[0].in_keys:
-        left = _find_english(right, left, name, template)
+        left = _find_english(right, left, name=name, template=template)
     elif sides[1].in_keys:
-        right = _find_english(left, right, name, template)
+        right = _find_english(left, right, name=name, template=template)
     return left, right
 
 
-def _find_english(other: Messages, own: Messages, name: str, template: str) -> Messages:
+def _find_english(other: Messages, own: Messages, *, name: str, template: str) -> Messages:
     """Return the English texts of a gettext catalog: those of a file of their own, else the keys, if they are texts.
 
     Args:
@@ -191,20 +197,21 @@ def _find_catalogs(pattern: str, code: str, archive: zipfile.ZipFile | None) -> 
     for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
         escaped = re.escape(spelling)
         regex = _make_regex(pattern, first=escaped, again=escaped)
-        for match in _find_matches(pattern, glob.escape(spelling), regex, archive):
+        for match in _find_matches(pattern, glob.escape(spelling), regex=regex, archive=archive):
             name = f"{archive.filename}!{match[0]}" if archive else match[0]
             found.setdefault(match.groups(), name)
     if found:
         return found
 
+    # Whatever languages there are, if just one of them is the same in another spelling
     regex = _make_regex(pattern, first="(?P<lang>[^/]+)", again="(?P=lang)")
-    others = {match["lang"] for match in _find_matches(pattern, "*", regex, archive)}
+    others = {match["lang"] for match in _find_matches(pattern, "*", regex=regex, archive=archive)}
     other = find_only_spelling(code, sorted(others))
     return _find_catalogs(pattern, other, archive) if other else {}
 
 
 def _find_matches(
-    pattern: str, language: str, regex: re.Pattern[str], archive: zipfile.ZipFile | None
+    pattern: str, language: str, *, regex: re.Pattern[str], archive: zipfile.ZipFile | None
 ) -> Iterator[re.Match[str]]:
     """Yield the matches of a pattern, in an archive or on disk.
 

@@ -49,6 +49,7 @@ def find_charset(raw: bytes, name: str) -> str:
     if raw.startswith(codecs.BOM_UTF8) or declared is None or declared == "CHARSET":
         return "utf-8"
 
+    # Python has codecs for other things than text, too, and for character sets that do not contain ASCII.
     try:
         codec = codecs.lookup(declared).name
         is_charset = not _NO_CHARSETS.fullmatch(codec) and _ASCII.decode(codec) == _ASCII.decode("ascii")

@@ -31,6 +31,8 @@ def read_dataset(template: str, source: str, target: str) -> Iterator[Pair]:
             no two texts.
     """
     datasets = import_library("datasets", f"reading {template}", "hub")
+
+    # Rows are loaded while they are read, so that errors come from both.
     try:
         if template.startswith(_HUB):
             rows, reverse = _load_from_hub(datasets, template.removeprefix(_HUB), source, target)
@@ -66,6 +68,7 @@ def _load_from_path(datasets: Any, path: Path) -> Iterable[Any]:
     if not path.exists():
         raise explain_missing(path)
 
+    # These files mark a directory that `save_to_disk` wrote.
     rows: Any
     if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
         rows = datasets.load_from_disk(str(path))

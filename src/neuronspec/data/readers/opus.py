@@ -34,6 +34,7 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     path, _ = locate(template, source, target)
     members = _list_archive_members(path)
 
+    # Every text that has a member in each of the two languages
     found = []
     for stem, codes in sorted(_group_by_stem(members).items()):
         left, right = (match_variant(code, sorted(codes)) for code in (source, target))

@@ -42,10 +42,8 @@ def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -
     if not isinstance(texts, dict):
         raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")
 
-    fields = ("target", "source") if reverse else ("source", "target")
-    if source in texts and target in texts:
-        fields = (source, target)
-
+    # What is under the two fields must be text; null is an empty one.
+    fields = _choose_fields(texts, source, target, reverse=reverse)
     left, right = (texts.get(field, _MISSING) for field in fields)
     if not _is_text(left) or not _is_text(right):
         names = ", ".join(map(str, texts)) or "none"
@@ -54,6 +52,13 @@ def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -
             f"'target'{_suggest_fields(texts, source, target)}"
         )
     return Pair(left or "", right or "", place)
+
+
+def _choose_fields(texts: Mapping[Any, Any], source: str, target: str, *, reverse: bool) -> tuple[str, str]:
+    """Return the names of the fields of source and target: the languages' codes if both are there."""
+    if source in texts and target in texts:
+        return source, target
+    return ("target", "source") if reverse else ("source", "target")
 
 
 def _is_text(value: object) -> bool:

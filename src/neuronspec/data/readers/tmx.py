@@ -49,6 +49,8 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
     path, _ = locate(template, source, target)
     languages: set[str] = set()
     count = 0
+
+    # The languages of all units are kept for the message, should none have both.
     with open_bytes(path) as stream:
         for number, texts in enumerate(_read_units(stream, str(path)), 1):
             languages |= texts.keys()
@@ -70,6 +72,7 @@ def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
     """
     begun = False
     try:
+        # Entities are declared before the root element, and so refused before any text is read.
         for kind, element in _parse_elements(stream):
             if kind == _ROOT_BEGINS:
                 begun = True
@@ -98,6 +101,8 @@ def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
         remove_comments=True,
         remove_pis=True,
     )
+
+    # Block by block; only the end of the file shows whether all elements were closed.
     begun, size = False, 0
     while block := stream.read(_XML_BLOCK):
         parser.feed(block)
@@ -160,6 +165,7 @@ def _read_segment(element: Any, name: str) -> str:
     """Return the text of a segment without the codes of the original format."""
     parts = [element.text or ""]
     for child in element:
+        # The text after a code belongs to the segment, even where the content of the code does not.
         if child.tag is etree.Entity:
             raise NeuronspecError(
                 f"{name} uses the entity {child.text}, which it does not declare; write the character"

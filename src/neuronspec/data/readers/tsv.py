@@ -53,19 +53,18 @@ def _read_table_rows(template: str, source: str, target: str, columns: Columns |
     lines = enumerate(read_lines(path), 1)
 
     # Which columns hold the texts: by name, where the first line has names, or by number.
-    if any(isinstance(column, str) for column in columns or ()):
+    chosen = columns or (1, 2)
+    if any(isinstance(column, str) for column in chosen):
         header = next(lines, (1, ""))[1].split("\t")
         lang = source if reverse else target
-        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in columns or ()]
+        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in chosen]
         numbers = [_find_column(name, header, path) for name in names]
     else:
-        numbers = list(map(int, columns or (1, 2)))
+        numbers = list(map(int, chosen))
 
     # The first lines show whether these columns hold text at all.
     start = list(itertools.islice(lines, JUDGED))
-    rows = [line.split("\t") for _, line in start]
-    for number in numbers:
-        _check_text(number, rows, path)
+    _check_texts(numbers, start, path)
 
     if reverse and not _have_side_names(columns):
         numbers.reverse()
@@ -123,6 +122,7 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
     if header.count(name) == 1:
         return header.index(name) + 1
 
+    # The same language may be there in another spelling.
     found = "several columns" if name in header else "no column"
     spelled = None if name in header else find_only_spelling(name, header)
     hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
@@ -137,6 +137,13 @@ def _refuse_short_line(line: str, *, place: str, found: int, expected: int, colu
     return NeuronspecError(f"{place} has {counted}: {line[:60]!r}; expected at least {expected}")
 
 
+def _check_texts(numbers: Sequence[int], lines: Sequence[tuple[int, str]], path: Path) -> None:
+    """Refuse columns that hold no text in the first, numbered lines of a table."""
+    rows = [line.split("\t") for _, line in lines]
+    for number in numbers:
+        _check_text(number, rows, path)
+
+
 def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     """Refuse a column that holds no text.
 
@@ -149,6 +156,7 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     kind, is_such = found
     example = next(value for value in _values(column, rows) if is_such(value))
 
+    # Other columns may hold the texts.
     width = max(map(len, rows))
     texts = [number for number in range(1, width + 1) if _describe_column(number, rows) is None]
     if len(texts) >= 2:

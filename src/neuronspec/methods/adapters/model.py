@@ -51,11 +51,13 @@ class AdapterSettings(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> AdapterSettings:
+        # One set for each task in each stack
         distinct = len(set(self.tasks))
         owner_counts = {stack: len(numbers) for stack, numbers in self.owners.items()}
         if owner_counts != {"encoder": distinct, "decoder": distinct}:
             raise ValueError("owners must give each task one set in the encoder and one in the decoder")
 
+        # No task twice, and no set that there is not
         used = {number for numbers in self.owners.values() for number in numbers}
         if len(self.tasks) != distinct or not used <= {*range(len(self.sets))}:
             raise ValueError("a task is given twice, or owned by a set that there is not")
@@ -195,6 +197,7 @@ def find_hook_points(model: PreTrainedModel) -> list[HookPoint]:
         raise NeuronspecError(f"adapters are for encoder-decoders: {model.config.model_type!r} is none")
     refuse_wrapped(model, "cannot put adapters into")
 
+    # Adapters come after the last attention of a layer and after its FFN.
     points = []
     for layer in find_ffn_layers(model):
         if layer.experts is not None:

@@ -161,6 +161,7 @@ class WeightMasks:
         if problem := _find_mask_damage(bits, header):
             raise WEIGHT_MASKS.damaged(path, problem)
 
+        # JSON has lists only.
         shapes = {name: tuple(shape) for name, shape in header.shapes.items()}
         return cls(
             tasks=tuple(header.tasks),

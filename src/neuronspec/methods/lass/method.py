@@ -104,6 +104,8 @@ class Lass(Method):
         missing = []
         for task in search.tasks:
             file = _task_masks_file(search, task)
+
+            # A damaged file, or one with other settings, is searched for again.
             try:
                 found = file.is_file() and self._fits(WeightMasks.load(file), task)
             except NeuronspecError as error:

@@ -69,6 +69,8 @@ class WeightRouter(PartRouter):
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}  # packed bits, (tasks, bytes)
         self._cached: dict[str, dict[int, torch.Tensor]] = {}  # matrix -> task -> masked weight
         self._wrapped: list[tuple[WeightMatrix, Any]] = []
+
+        # The matrices stay in place; only what they compute is replaced.
         for name, layer_matrix in matrices.items():
             matrix = layer_matrix.matrix
             self._wrapped.append((matrix, matrix.__dict__.get("forward")))

@@ -99,6 +99,8 @@ class Lora(PartRouter):
         self.sets: nn.ModuleList = sets.to(model.device, model.dtype)
         if frozen:
             self.freeze()
+
+        # What a task's matrices compute is added to the output of the model's own.
         for name, target in targets.items():
             hook = functools.partial(self._add, name, target.stack, target.time_first)
             self.handles.append(target.matrix.register_forward_hook(hook))
@@ -233,6 +235,8 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], settings: LoraSettings, 
 def _make_empty_sets(targets: Mapping[str, LayerMatrix], settings: LoraSettings) -> nn.ModuleList:
     """Return modules without values, to load a file into."""
     sets = nn.ModuleList()
+
+    # On the device "meta", tensors have shapes and take no memory.
     with torch.device("meta"):
         for _ in settings.tasks:
             low_ranks = nn.ModuleDict()

@@ -174,27 +174,39 @@ def _find_conflicts(branches: Branches, shared: Sequence[ModuleCopy], gradients:
 
     A task has no gradient if it has no validation text, or if nothing of the copy is trained; it keeps the copy.
     """
-    # The gradient of each task in each copy that it uses.
-    gradients_of_copies: list[dict[int, torch.Tensor]] = [{} for _ in shared]
-    for task in gradients():
-        for copy, by_task in zip(shared, gradients_of_copies, strict=True):
-            vector = _flatten_gradient(copy) if task in copy.tasks else None
-            if vector is None or not bool(vector.any()):
-                continue
-            if not bool(vector.isfinite().all()):
-                raise NeuronspecError(
-                    f"the validation gradient of {branches.trained[task]} in {copy.unit.name} is not finite: lower "
-                    "the learning rate, lengthen the warm-up, or set train.max_gradient_norm"
-                )
-            by_task[task] = vector
+    gradients_of_copies = _collect_gradients(branches, shared, gradients)
 
-    # How far apart they are.
+    # How far apart the gradients in each copy are.
     for copy, by_task in zip(shared, gradients_of_copies, strict=True):
         if len(by_task) < 2:
             continue
         score, others = cluster(torch.stack(list(by_task.values())))
         leaving = tuple(task for task, leaves in zip(by_task, others, strict=True) if leaves)
         yield Conflict(copy, score, leaving)
+
+
+def _collect_gradients(
+    branches: Branches, shared: Sequence[ModuleCopy], gradients: Gradients
+) -> list[dict[int, torch.Tensor]]:
+    """Return for each copy the gradient of each task that uses it, where it has one that is not all zeros.
+
+    Raises:
+        NeuronspecError: If a gradient is not finite.
+    """
+    gradients_of_copies: list[dict[int, torch.Tensor]] = [{} for _ in shared]
+    for task in gradients():
+        for copy, by_task in zip(shared, gradients_of_copies, strict=True):
+            vector = _flatten_gradient(copy) if task in copy.tasks else None
+            if vector is None or not bool(vector.any()):
+                continue
+
+            if not bool(vector.isfinite().all()):
+                raise NeuronspecError(
+                    f"the validation gradient of {branches.trained[task]} in {copy.unit.name} is not finite: lower "
+                    "the learning rate, lengthen the warm-up, or set train.max_gradient_norm"
+                )
+            by_task[task] = vector
+    return gradients_of_copies
 
 
 def _flatten_gradient(copy: ModuleCopy) -> torch.Tensor | None:

@@ -309,17 +309,29 @@ def _expect_shapes(
         if name not in units:
             raise ValueError(f"it has copies of {name}, which the model lacks")
 
-        whole = isinstance(table, list) and len(table) == tasks and all(type(number) is int for number in table)
-        if not whole or {*table} != {*range(len({*table}))} or len({*table}) < 2:
+        if not _is_sound_table(table, tasks):
             raise ValueError(f"its table of {name} does not give each of {tasks} tasks one of several copies")
 
+        # Copy 0 is the module of the model itself, which is saved with it.
         for number in range(1, max(table) + 1):
             for key, tensor in units[name].module.state_dict().items():
                 yield f"{name}.{number}.{key}", tensor.shape
 
 
+def _is_sound_table(table: Any, tasks: int) -> bool:
+    """Return whether a table gives each task the number of a copy, of two or more, each used by some task."""
+    if not isinstance(table, list) or len(table) != tasks:
+        return False
+    if not all(type(number) is int for number in table):
+        return False
+
+    used = {*table}
+    return len(used) >= 2 and used == {*range(len(used))}
+
+
 def _check_tensors(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Size]) -> None:
     """Raise a ValueError if tensors do not have the expected names and shapes, or are not finite numbers."""
+    # Names, shapes and types come before values, which have a meaning only where all tensors are as expected.
     if odd := sorted(tensors.keys() ^ expected.keys()):
         raise ValueError(f"it {'has' if odd[0] in tensors else 'lacks'} the tensor {odd[0]}, against its tables")
 
