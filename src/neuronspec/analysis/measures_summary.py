@@ -36,11 +36,16 @@ def summarize_layers(masks: NeuronMasks, stacks: Mapping[str, Sequence[LayerMeas
 
 
 def _list_rows(masks: NeuronMasks, layers: Sequence[LayerMeasures]) -> list[tuple[str, ...]]:
+    """Return the header and a row for each layer of a stack."""
     families = [one.structure.correlations.get(FAMILY) for one in layers]
-    p_values = holm_known([math.nan if found is None else found.p_value for found in families])
+
+    # The tests are corrected over the layers of the stack
+    p_values = []
+    for found in families:
+        p_values.append(math.nan if found is None else found.p_value)
 
     rows: list[tuple[str, ...]] = [HEADER]
-    for one, family, p_value in zip(layers, families, p_values, strict=True):
+    for one, family, p_value in zip(layers, families, holm_known(p_values), strict=True):
         selected = masks.layer(one.layer)[[masks.task_index(task) for task in one.compared.tasks]]
         chance = above_diagonal(one.chance.mean)
         z = above_diagonal(one.chance.z(one.iou))

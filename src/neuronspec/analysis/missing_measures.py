@@ -42,6 +42,7 @@ def find_missing(
     if not options.resamples:
         missing["intervals"] = "resampling was switched off (analyze.resamples=0)"
 
+    # Without counts nothing can be selected again; those reasons say less than the ones above
     if counts is None:
         reason = "there are no activation counts next to the masks"
         return {"shares": reason, "intervals": reason} | missing
@@ -51,6 +52,8 @@ def find_missing(
             "the activation counts belong to another model or to other tasks than the masks: give those that the "
             "masks were selected from, or none"
         )
+
+    # Masks that these counts do not select again were changed, or come from others
     try:
         _check_resampling(masks, counts)
     except NeuronspecError as error:

@@ -47,6 +47,7 @@ def tabulate_all(study: Study) -> dict[str, Table]:
         if metric.endswith("BLEU"):
             tables[name_table("thresholds", metric)] = tabulate_thresholds(study, metric)
 
+    # Tables of all metrics together
     tables["efficiency"] = tabulate_efficiency(study)
     tables["outcomes"] = tabulate_outcomes(study)
     tables["quality"] = tabulate_quality(study)

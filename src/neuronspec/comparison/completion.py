@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from neuronspec.comparison.study import Study, compare_study
 from neuronspec.progress import show_progress
@@ -46,6 +47,6 @@ def list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> lis
     if bilingual not in systems:
         return list(dict.fromkeys(pairs))
 
-    others = dict.fromkeys(system for pair in pairs for system in pair)
+    others = dict.fromkeys(chain(*pairs))
     others.pop(bilingual, None)
     return list(dict.fromkeys([*pairs, *((bilingual, system) for system in others)]))

@@ -26,7 +26,7 @@ def tabulate_outcomes(study: Study) -> Table:
     """
     rows = []
     for system, metric, (name, tasks) in product(sort_systems(study), study.results.metrics, _list_sets(study).items()):
-        compared = _list_comparisons(study, system, metric, tasks)
+        compared = _list_comparisons(study, system, metric=metric, tasks=tasks)
         if compared:
             names = [Cell(study.title(system)), Cell(metric), Cell(name)]
             rows.append([*names, *_show_outcomes(study, metric, compared)])
@@ -52,7 +52,7 @@ def _list_sets(study: Study) -> Mapping[str, Sequence[str]]:
     return {**sides, ALL: study.results.tasks} if len(sides) > 1 else sides
 
 
-def _list_comparisons(study: Study, system: str, metric: str, tasks: Sequence[str]) -> list[SystemComparison]:
+def _list_comparisons(study: Study, system: str, *, metric: str, tasks: Sequence[str]) -> list[SystemComparison]:
     """Return the comparisons of a system with the baseline on single tasks, where there are any."""
     found = [study.comparison(system, metric, task) for task in tasks]
     return [one for one in found if one is not None]
@@ -85,7 +85,7 @@ def tabulate_directions(study: Study) -> Table:
 
     rows = []
     for task, metric in product(results.tasks, results.metrics):
-        cells = [_show_score(study, system, metric, task) for system in systems]
+        cells = [_show_score(study, system, metric=metric, task=task) for system in systems]
         if has_content(cells):
             rows.append([Cell(task), Cell(metric), *cells])
 
@@ -93,7 +93,7 @@ def tabulate_directions(study: Study) -> Table:
     return Table("Every direction", header, rows, notes=explain([study], results.metrics))
 
 
-def _show_score(study: Study, system: str, metric: str, task: str) -> Cell:
+def _show_score(study: Study, system: str, *, metric: str, task: str) -> Cell:
     score = study.results.score(system, metric, [task])
     return Cell(score, mark=study.mark(system, metric, task), test=study.test(system, metric, task))
 

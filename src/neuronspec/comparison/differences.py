@@ -136,7 +136,8 @@ def _test_pair(
     seed: int,
 ) -> dict[str, PairedTest]:
     """Test a system against a baseline on all groups of tasks that both were scored on."""
-    both = [task for task in results.tasks if results.has(baseline, metric, task) and results.has(system, metric, task)]
+    scored = [task for task in results.tasks if results.has(baseline, metric, task)]
+    both = [task for task in scored if results.has(system, metric, task)]
 
     # Only groups that both systems have completely: a mean over other directions would not be comparable.
     complete = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, product
 
 from neuronspec.languages import EC30_LEVELS, resource_level, same_language, split_direction
 
@@ -77,8 +78,12 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
         >>> find_levels(["en-de", "en-tr"], "en")
         {}
     """
-    sides = (side for task in tasks for side in split_direction(task))
-    languages = list(dict.fromkeys(side for side in sides if side != pivot))
+    found: dict[str, None] = {}
+    for task in tasks:
+        found |= dict.fromkeys(split_direction(task))
+    found.pop(pivot, None)
+    languages = list(found)
+
     if levels:
         return _without_empty({level: _choose(languages, members) for level, members in levels.items()})
 
@@ -94,7 +99,11 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
 
 def _choose(languages: Iterable[str], members: Collection[str]) -> list[str]:
     """Return the languages that are among the members of a level, in whatever spelling."""
-    return [language for language in languages if any(same_language(language, member) for member in members)]
+    chosen = []
+    for language in languages:
+        if any(same_language(language, member) for member in members):
+            chosen.append(language)
+    return chosen
 
 
 def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
@@ -107,16 +116,28 @@ def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
 'all from en: en-de, en-lb', 'all to en: de-en', 'all: en-de, de-en, en-lb']
     """
     # Only directions with the pivot have a level: that of their other language.
-    sides = {task: split_direction(task) for task in tasks}
-    central = {task: pair for task, pair in sides.items() if pivot in pair}
-    everyone = {language for pair in central.values() for language in pair}
+    central = {}
+    for task in tasks:
+        source, target = split_direction(task)
+        if pivot in (source, target):
+            central[task] = (source, target)
+    everyone = set(chain(*central.values()))
 
     groups: Groups = {}
     for level, members in {**levels, ALL: everyone}.items():
-        own = {task: pair for task, pair in central.items() if {*pair} - {pivot} <= {*members}}
-        groups[f"{level} from {pivot}"] = [task for task, (source, _) in own.items() if source == pivot]
-        groups[f"{level} to {pivot}"] = [task for task, (_, target) in own.items() if target == pivot]
-        groups[level] = list(own)
+        from_pivot, to_pivot, both = [], [], []
+        for task, (source, target) in central.items():
+            if not {source, target} - {pivot} <= {*members}:
+                continue
+            both.append(task)
+            if source == pivot:
+                from_pivot.append(task)
+            if target == pivot:
+                to_pivot.append(task)
+
+        groups[f"{level} from {pivot}"] = from_pivot
+        groups[f"{level} to {pivot}"] = to_pivot
+        groups[level] = both
     return _without_empty(groups)
 
 
@@ -127,9 +148,12 @@ def group_between_levels(tasks: Iterable[str], pivot: str, levels: Levels) -> Gr
         >>> group_between_levels(["de-lb", "lb-de", "en-de"], "en", {"high": ["de"], "low": ["lb"]})
         {'high to low': ['de-lb'], 'low to high': ['lb-de'], 'all without en': ['de-lb', 'lb-de']}
     """
-    level_of = {language: level for level, members in levels.items() for language in members}
+    level_of: dict[str, str] = {}
+    for level, members in levels.items():
+        level_of |= dict.fromkeys(members, level)
+
     # Directions of languages without a level count only in the group of all.
-    groups: Groups = {f"{source} to {target}": [] for source in levels for target in levels}
+    groups: Groups = {f"{source} to {target}": [] for source, target in product(levels, repeat=2)}
     rest: list[str] = []
     for task in tasks:
         source, target = split_direction(task)

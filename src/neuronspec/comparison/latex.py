@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from neuronspec.comparison.cells import Cell
@@ -34,7 +34,10 @@ _MARK_SYMBOLS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
 
 def format_latex(table: Table) -> str:
     """Return a table as a LaTeX environment; its first line names the packages it needs."""
-    alignment = "".join("l" if table.is_text(column) else "r" for column in range(len(table.header)))
+    alignment = ""
+    for column in range(len(table.header)):
+        alignment += "l" if table.is_text(column) else "r"
+
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_format_header(table.header), r"\midrule", *_format_body(table), r"\bottomrule", r"\end{tabular}"]
 
@@ -67,16 +70,19 @@ def _format_body(table: Table) -> list[str]:
 def _list_needs(table: Table, lines: Sequence[str]) -> str:
     """Return the packages that the lines of a table need, and another LaTeX where pdfLaTeX lacks letters."""
     needs = r"\usepackage{booktabs}"
-    if any(_find_color(cell) for row in table.rows for cell in row):
+    if any(map(_find_color, chain(*table.rows))):
         needs += r" \usepackage[table]{xcolor}"
-    if any(ord(character) > LAST_LATIN_LETTER for line in lines for character in line):
+    if any(ord(character) > LAST_LATIN_LETTER for character in chain(*lines)):
         needs += "; XeLaTeX or LuaLaTeX with fonts for all its letters"
     return needs
 
 
 def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
     """Return the titles of groups, with a rule below each, and the titles of columns."""
-    pairs = [("", title) if isinstance(title, str) else title for title in header]
+    pairs = []
+    for title in header:
+        pairs.append(("", title) if isinstance(title, str) else title)
+
     titles = " & ".join(_escape_latex(title) for _, title in pairs) + r" \\"
     if not any(group for group, _ in pairs):
         return [titles]
@@ -122,8 +128,11 @@ def _find_color(cell: Cell) -> int:
 
 def _format_note(note: str) -> str:
     """Return a note, with what stands between two backticks set like code."""
-    parts = [_escape_latex(part) for part in re.split("`([^`]+)`", note)]
-    return "".join(rf"\texttt{{{part}}}" if number % 2 else part for number, part in enumerate(parts))
+    shown = ""
+    for number, part in enumerate(re.split("`([^`]+)`", note)):
+        text = _escape_latex(part)
+        shown += rf"\texttt{{{text}}}" if number % 2 else text  # every second part stood between backticks
+    return shown
 
 
 def _escape_latex(text: str) -> str:

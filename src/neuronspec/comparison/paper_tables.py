@@ -88,9 +88,18 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
         are scores, none differences.
     """
     # Systems of several studies are the same system if they have the same title.
-    titles = dict.fromkeys(study.title(system) for study in studies.values() for system in study.results.systems)
-    columns = [_average_systems(study, metric, list(titles)) for metric in metrics for study in studies.values()]
-    rows = [[Cell(title), *cells] for title, *cells in zip(titles, *columns, strict=True) if has_content(cells)]
+    titles: dict[str, None] = {}
+    for study in studies.values():
+        titles |= dict.fromkeys(map(study.title, study.results.systems))
+
+    columns = []
+    for metric, study in product(metrics, studies.values()):
+        columns.append(_average_systems(study, metric, list(titles)))
+
+    rows = []
+    for title, *cells in zip(titles, *columns, strict=True):
+        if has_content(cells):
+            rows.append([Cell(title), *cells])
 
     pivots = " / ".join(dict.fromkeys(study.pivot for study in studies.values()))
     intro = f"Averages over all directions from and to {pivots}. {BOLD}"

@@ -23,6 +23,7 @@ def tabulate_quality(study: Study) -> Table:
     found = study.results.qualities
     has_unknown = any(_is_unknown(one) for one in found)
 
+    # Trained directions, then those that were not trained
     blocks: dict[str, TableRows] = {}
     for title, qualities in _divide(study).items():
         rows = _show_systems(study, qualities, has_unknown=has_unknown)
@@ -74,12 +75,15 @@ def _show_off_target(qualities: Sequence[SystemQuality]) -> list[Cell]:
         # Every share is one of the sentences that were long enough.
         share = _average([(one.identified, one.off_target) for one in judged])
         references = _average([(one.identified, one.off_target_references) for one in judged])
-        return [Cell(share), Cell(references), Cell(sum(one.identified for one in judged), 0)]
+        sentences = sum(one.identified for one in judged)
+        return [Cell(share), Cell(references), Cell(sentences, 0)]
 
     # Nothing was judged: the references, over all their sentences, show why.
     unknown = [quality for quality in qualities if _is_unknown(quality)]
+    if not unknown:
+        return [Cell(None), Cell(None), Cell(0, 0)]
     references = _average([(one.sentences, one.off_target_references) for one in unknown])
-    return [Cell(None, text=NOT_KNOWN if unknown else None), Cell(references), Cell(0, 0)]
+    return [Cell(None, text=NOT_KNOWN), Cell(references), Cell(0, 0)]
 
 
 def _show_shares(qualities: Sequence[SystemQuality]) -> list[Cell]:
@@ -97,7 +101,9 @@ def _average(shares: Sequence[tuple[int, float | None]]) -> float | None:
     """Return the mean of (weight, share) in percent, without unknown shares; None if all are unknown."""
     known = [(weight, share) for weight, share in shares if share is not None]
     total = sum(weight for weight, _ in known)
-    return 100 * sum(weight * share for weight, share in known) / total if total else None
+    if not total:
+        return None
+    return 100 * sum(weight * share for weight, share in known) / total
 
 
 def _is_unknown(quality: SystemQuality) -> bool:

@@ -47,14 +47,20 @@ class PivotSide(NamedTuple):
 
 def sort_systems(study: Study, first: str = "") -> list[str]:
     """Return the systems, those that others are compared with first."""
-    return list(dict.fromkeys(one for one in (first, study.baseline, *study.results.systems) if one))
+    systems = dict.fromkeys([first, study.baseline, *study.results.systems])
+    return list(filter(None, systems))
 
 
 def list_sides(study: Study) -> list[PivotSide]:
     """Return the directions from the pivot and those to it, where there are any."""
     pivot, groups = study.pivot, study.families[BY_SIDE]
     titles = {f"from {pivot}": f"One-to-Many ({pivot}-X)", f"to {pivot}": f"Many-to-One (X-{pivot})"}
-    return [PivotSide(title, groups[label], label) for label, title in titles.items() if label in groups]
+
+    sides = []
+    for label, title in titles.items():
+        if label in groups:
+            sides.append(PivotSide(title, groups[label], label))
+    return sides
 
 
 def find_other_language(study: Study, task: str) -> str:
@@ -65,8 +71,12 @@ def find_other_language(study: Study, task: str) -> str:
 
 def list_study_languages(study: Study) -> list[str]:
     """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
-    wanted = {task for side in list_sides(study) for task in side.tasks}
-    return list(dict.fromkeys(find_other_language(study, task) for task in study.results.tasks if task in wanted))
+    wanted: set[str] = set()
+    for side in list_sides(study):
+        wanted.update(side.tasks)
+
+    own = [task for task in study.results.tasks if task in wanted]
+    return list(dict.fromkeys(find_other_language(study, task) for task in own))
 
 
 def split_by_language(study: Study, tasks: Iterable[str], languages: Iterable[str]) -> list[ScoreColumn]:
@@ -152,7 +162,10 @@ def shade_differences(blocks: Mapping[str, TableRows], metric: str) -> dict[str,
     if not find_scoring(metric).higher_is_better:
         unit = -unit
 
-    return {name: [[_shade_cell(cell, unit) for cell in row] for row in rows] for name, rows in blocks.items()}
+    shaded = {}
+    for name, rows in blocks.items():
+        shaded[name] = [[_shade_cell(cell, unit) for cell in row] for row in rows]
+    return shaded
 
 
 def _shade_cell(cell: Cell, unit: float) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from statistics import fmean, stdev
 
 from neuronspec.comparison.cells import Cell
@@ -57,8 +58,9 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
     rows = []
     for base, seeds in repeated.items():
         ours = [join_seed(base, seed) for seed in seeds]
-        # A baseline with one seed is compared with every seed of a system.
-        theirs = [join_seed(against, seed) for seed in seeds] if against in repeated else [against] * len(seeds)
+        theirs = [against] * len(seeds)  # a baseline with one seed is compared with every seed of a system
+        if against in repeated:
+            theirs = [join_seed(against, seed) for seed in seeds]
 
         row = [Cell(study.title(base)), Cell(len(seeds), 0)]
         for tasks in study.families[BY_SIDE].values():
@@ -69,8 +71,7 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
 
     title = study.title(against)
     header: list[ColumnTitle] = ["system", "seeds"]
-    for group in study.families[BY_SIDE]:
-        header += [(group, column) for column in ("mean", "sd", f"- {title}", "p")]
+    header += product(study.families[BY_SIDE], ["mean", "sd", f"- {title}", "p"])
     note = f"p: a t-test of the differences to {title}, seed by seed, uncorrected. Few seeds show large effects only."
     return Table(f"{metric} over seeds", header, rows, notes=[note])
 

@@ -55,7 +55,10 @@ class Table:
     @property
     def titles(self) -> list[str]:
         """The titles of the columns, each in one piece."""
-        return [title if isinstance(title, str) else " ".join(title).strip() for title in self.header]
+        titles = []
+        for title in self.header:
+            titles.append(title if isinstance(title, str) else " ".join(title).strip())
+        return titles
 
     @property
     def blocks(self) -> list[tuple[str, Sequence[Sequence[Cell]]]]:
@@ -63,11 +66,12 @@ class Table:
         # A section ends where the next one starts.
         starts = sorted({0, *self.sections})
         ends = [*starts[1:], len(self.rows)]
-        return [
-            (self.sections.get(start, ""), self.rows[start:end])
-            for start, end in zip(starts, ends, strict=True)
-            if start < end
-        ]
+
+        blocks = []
+        for start, end in zip(starts, ends, strict=True):
+            if start < end:
+                blocks.append((self.sections.get(start, ""), self.rows[start:end]))
+        return blocks
 
     def is_text(self, column: int) -> bool:
         """Return whether a column holds text, which is aligned left."""
@@ -75,9 +79,10 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return the table as GitHub-flavored Markdown."""
-        lines = [_join_markdown(self.titles)]
-        alignment = ["---" if self.is_text(column) else "---:" for column in range(len(self.header))]
-        lines.append(f"|{'|'.join(alignment)}|")
+        alignment = []
+        for column in range(len(self.header)):
+            alignment.append("---" if self.is_text(column) else "---:")
+        lines = [_join_markdown(self.titles), f"|{'|'.join(alignment)}|"]
 
         # Markdown has no sections: a subtitle is a row with empty cells.
         blank = [""] * (len(self.header) - 1)
@@ -136,7 +141,12 @@ class Table:
 
     def _find_columns(self, has: Callable[[Cell], bool]) -> set[int]:
         """Return the columns in which a cell has something."""
-        return {column for row in self.rows for column, cell in enumerate(row) if has(cell)}
+        found = set()
+        for row in self.rows:
+            for column, cell in enumerate(row):
+                if has(cell):
+                    found.add(column)
+        return found
 
 
 def _join_markdown(cells: Iterable[str]) -> str:

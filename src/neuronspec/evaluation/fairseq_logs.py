@@ -96,7 +96,7 @@ def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     # D- lines differ from H- lines only if fairseq undid a tokenization.
     hypotheses = sides.get("D", sides["H"])
     detokenized = [text.split() for text in hypotheses] != [text.split() for text in sides["H"]]
-    return LogSides(hypotheses, sides.get("T"), sides.get("S"), detokenized)
+    return LogSides(hypotheses, references=sides.get("T"), sources=sides.get("S"), detokenized=detokenized)
 
 
 def count_noun(number: int, noun: str) -> str:

@@ -71,12 +71,12 @@ def score_file(hypotheses: Path, options: ScoringOptions, language: str) -> tupl
     references = outputs.references or ()
 
     with options.open_metrics() as metrics:
-        scores = score(outputs.hypotheses, references, language, metrics, sources=outputs.sources)
+        scores = score(outputs.hypotheses, references, language, metrics=metrics, sources=outputs.sources)
     for one in scores:
         warning = warn_of_words(one.metric, one.signature, language)
         if warning:
             logger.warning(warning)
-    return scores, assess(outputs.hypotheses, outputs.sources, references, language)
+    return scores, assess(outputs.hypotheses, outputs.sources, references, target_language=language)
 
 
 def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], *, system: str, pivot: str) -> Results:
@@ -104,11 +104,11 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
                 detokenize=sides[1] if options.detokenize else None,
             )
             part = score_task(
-                system,
-                task,
-                outputs.hypotheses,
-                outputs.references or (),
-                metrics,
+                system=system,
+                task=task,
+                hypotheses=outputs.hypotheses,
+                references=outputs.references or (),
+                metrics=metrics,
                 sources=outputs.sources,
                 zero_shot=pivot not in sides,
             )
@@ -155,6 +155,7 @@ def _read_outputs(
     if outputs.references is None:
         raise NeuronspecError(f"{hypotheses} holds no references: give a configuration, or --references FILE")
 
+    # Empty references are scored all the same: leaving them out would change the test set
     empty = sum(map(is_empty, outputs.references))
     if empty:
         logger.warning(

@@ -8,6 +8,7 @@ output.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -293,7 +294,7 @@ def _find_stretches(texts: Sequence[str]) -> BoolArray:
     tidied = [comparison_form(text) for text in texts]
     # One array of all characters; each text ends in a number of its own, so no stretch runs from text to text.
     parts = [[*map(ord, text), -number] for number, text in enumerate(tidied, start=1)]
-    codes = np.array([code for part in parts for code in part], dtype=np.int64)  # (characters,)
+    codes = np.array(list(itertools.chain(*parts)), dtype=np.int64)  # (characters,)
     ends = np.cumsum([len(part) for part in parts])  # (sentences,)
     found = np.zeros(len(texts), dtype=np.bool_)
 

@@ -129,7 +129,8 @@ class Results:
         """Return a system's mean score over tasks; nan if it lacks one of them."""
         found = [self._scores.get((system, metric, task)) for task in tasks]
         values = [one.score for one in found if one is not None]
-        return fmean(values) if values and len(values) == len(tasks) else math.nan
+        is_complete = len(values) == len(tasks)  # a mean over fewer tasks could not be compared
+        return fmean(values) if values and is_complete else math.nan
 
     def has(self, system: str, metric: str, task: str) -> bool:
         """Return whether a system was scored on a task."""
@@ -145,6 +146,7 @@ class Results:
         if isinstance(counted, Mapping):
             return counted[metric]
 
+        # Results that were loaded know only where their statistics are
         try:
             rows = np.asarray(read_tensors(counted, "np", "statistics")[0][metric], dtype=np.float64)
         except (NeuronspecError, KeyError) as error:
@@ -239,13 +241,15 @@ def merge_results(parts: Iterable[Results]) -> Results:
         NeuronspecError: If two of them hold the same system and task, or were scored against different references or
             in different ways.
     """
-    parts = list(parts)
+    scores: list[SystemScore] = []
+    qualities: list[SystemQuality] = []
+    counted: dict[tuple[str, str], Mapping[str, FloatArray] | Path] = {}
+    for part in parts:
+        scores += part.scores
+        qualities += part.qualities
+        counted |= part.counted
 
-    merged = Results(
-        tuple(score for part in parts for score in part.scores),
-        tuple(quality for part in parts for quality in part.qualities),
-        {key: counted for part in parts for key, counted in part.counted.items()},
-    )
+    merged = Results(tuple(scores), qualities=tuple(qualities), counted=counted)
     _check_comparable(merged.scores)
     return merged
 

@@ -170,6 +170,8 @@ def score_task(
         value = float(metric.score(rows.sum(axis=0)))
         check_score(value, metric.name, f" of {system} on {task}")
         counted[metric.name] = rows
+
+        # The signature and the hash of the references tell apart scores that cannot be compared
         scores.append(
             SystemScore(
                 system=system,
@@ -183,7 +185,7 @@ def score_task(
             )
         )
 
-    shares = asdict(assess(hypotheses, sources, references, target))
+    shares = asdict(assess(hypotheses, sources, references, target_language=target))
     kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
     quality = SystemQuality(system=system, task=task, **kept)
     return Results(tuple(scores), (quality,), {(system, task): counted})

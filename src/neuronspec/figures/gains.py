@@ -190,6 +190,7 @@ def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, b
         heights = [values[task] for task in places]
         axes.bar(list(places.values()), heights, width=1 / slots, color=_choose_color(index), linewidth=0)
 
+        # Marks stand at the end of their bars
         for task, at in places.items():
             mark = marks.get(system, {}).get(task)
             if mark:

@@ -103,6 +103,7 @@ def _choose_limits(
             raise NeuronspecError(f"found the color limits {limits}, expected two rising values in 0..1")
         return limits
 
+    # By default the range of the pairs in whole percents, so that the diagonal does not take up the scale
     pairs = matrix[~np.eye(len(matrix), dtype=bool)]
     if not pairs.size:
         return 0.0, 1.0

@@ -55,6 +55,7 @@ def draw_learning_curve(
                 sizes.add(int(sentences))
 
         axes.set_xscale("log")
+        # A tick at each size: powers of ten alone would be few
         ticks = sorted(sizes)
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=90 if len(ticks) > 6 else 0)
         axes.minorticks_off()

@@ -80,6 +80,7 @@ def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> 
     if tree is None:
         return
 
+    # The same overlaps again, with neighbors in the tree next to each other
     leaves = list(tree.leaves)
     draw_heatmap(
         one.iou[np.ix_(leaves, leaves)],

@@ -56,6 +56,7 @@ def _find_gains(
     gains: dict[str, dict[str, float]] = {}
     marks: dict[str, dict[str, str]] = {}
 
+    # A direction has a gain only if both systems were scored on it
     for system, baseline in pairs.items():
         scored = [task for task in results.tasks if results.has(system, metric, task)]
         tasks = [task for task in scored if results.has(baseline, metric, task)]

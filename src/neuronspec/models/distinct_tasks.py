@@ -42,7 +42,7 @@ def check_distinct(formats: Mapping[str, TaskFormat], instructions: Instructions
         _, target = split_direction(task)
         _, other_target = split_direction(other)
         if not same_language(target, other_target):
-            raise _look_the_same(other, task, form, instructions)
+            raise _look_the_same(other, task, form=form, instructions=instructions)
 
         # Without an end of sentence in the targets, nothing teaches the model to stop.
         if training and not form.target_suffix:

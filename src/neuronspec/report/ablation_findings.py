@@ -22,6 +22,7 @@ def describe_ablation(stack: str, ablation: Ablation, compared: ComparedTasks) -
         f"{test.p_others:.2g}; without random ones that fire as often by {test.random:.3g}, p = {test.p_random:.2g}"
     )
 
+    # Own neurons must matter more than those of others, and than random ones that fire as often
     if max(test.p_others, test.p_random) <= ALPHA:
         text = f"{removing} hurts that {one} most, for {test.strongest} of {test.tasks} {many} ({numbers})."
         return [Finding("finding", text), *_describe_relatives(stack, ablation, compared)]
@@ -40,6 +41,7 @@ def _describe_relatives(stack: str, ablation: Ablation, compared: ComparedTasks)
     if not is_related.any() or not is_other.any():
         return []
 
+    # Negative: near languages should hurt each other more, and the test is one-sided
     test = mantel(-(changes + changes.T) / 2, is_other)
     near, far = float(changes[is_related].mean()), float(changes[is_other].mean())
     numbers = f"{ablation.metric} worse by {near:.3g} and {far:.3g}; p = {test.p_value:.2g}"
@@ -60,8 +62,8 @@ def _choose_known_relatives(
 ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.str_]]]:
     """Return the changes among languages of known family, and the group of relatives that each belongs to."""
     relatives = dict(zip(compared.tasks, compared.relatives, strict=False))
-    unknown = {task for task, family in zip(compared.tasks, compared.families, strict=True) if family == UNKNOWN}
-    known = [place for place, task in enumerate(ablation.tasks) if task not in unknown]
+    families = dict(zip(compared.tasks, compared.families, strict=True))
+    known = [place for place, task in enumerate(ablation.tasks) if families.get(task) != UNKNOWN]
     names = [ablation.tasks[place] for place in known]
 
     changes = ablation.changes[np.ix_(known, known)]

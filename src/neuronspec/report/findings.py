@@ -38,6 +38,7 @@ def describe_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
             findings.append(Finding("caveat", f"The {stack} has one task, so there is nothing to compare."))
             continue
 
+        # From whether there is anything at all, to what it follows and how sure that is
         findings += describe_overlap(stack, layers)
         findings += describe_distances(stack, layers)
         findings += describe_trend(measures, stack, layers)
@@ -69,10 +70,12 @@ def _describe_sparsity(measures: Measures) -> Finding:
 
 def _list_general_caveats(measures: Measures) -> list[Finding]:
     """Return the caveats that hold for the whole model."""
-    caveats = [
-        f"{title}: {measures.missing[part]}." for part, title in MISSING_PARTS.items() if part in measures.missing
-    ]
+    caveats = []
+    for part, title in MISSING_PARTS.items():
+        if part in measures.missing:
+            caveats.append(f"{title}: {measures.missing[part]}.")
 
+    # What limits the conclusions even where everything was measured
     if measures.masks.signature.get("ignored") == "padding":
         caveats.append(
             "Language tags and end-of-sentence tokens are counted: a neuron that reacts to a tag looks like a neuron "

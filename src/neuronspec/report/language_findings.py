@@ -125,6 +125,7 @@ def _describe_confounders(name: str, layers: Sequence[LayerMeasures], chosen: Se
     if all(math.isnan(partial[layer].p_value) for layer in chosen):
         return f"; {fixed}, nothing is left to test"
 
+    # What is still significant in the layers that the finding names
     still = [layer for layer in find_significant_layers(partial) if layer in chosen]
     if not still:
         return f", but not significantly {fixed}"

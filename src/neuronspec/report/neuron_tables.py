@@ -266,6 +266,8 @@ def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
     notes = []
     for stack, ablation in ablations.items():
         test = ablation.test()
+
+        # The sizes of the effect, their p-values, and how many texts show it
         rows.append(
             [
                 Cell(stack),

@@ -24,6 +24,7 @@ def describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findin
     if not known.size:
         return [Finding("caveat", f"{where} every mask holds all neurons or none, so the overlaps mean nothing.")]
 
+    # All pairs of all layers, compared with random sets
     mean = float(np.mean([one.pairs.mean() for one in layers]))
     expected = float(np.mean([above_diagonal(one.chance.mean).mean() for one in layers]))
     above = int((known > HIGH_Z).sum())
@@ -44,6 +45,8 @@ def _compare_with_shuffled(stack: str, layers: Sequence[LayerMeasures], mean: fl
 
     shuffled = float(np.mean([above_diagonal(null.mean).mean() for null in nulls.values()]))
     numbers = f"mean IoU {mean:.2f}, with sentences shuffled over the tasks {shuffled:.2f}"
+
+    # Layers in which the tasks differ, and those in which their sentences could be exchanged
     different = find_different_layers(layers)
     alike = [layer for layer in nulls if layer not in different]
 

@@ -99,6 +99,7 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
         iou[layer][CHOSEN] = pack_fractions(one.pairs)
         z_chance[layer] = pack_floats(above_diagonal(one.chance.z(one.iou)))
 
+        # Masks that cannot be selected again have no intervals
         if one.resampled is not None:
             low[layer] = pack_fractions(above_diagonal(one.resampled.interval.low))
             high[layer] = pack_fractions(above_diagonal(one.resampled.interval.high))

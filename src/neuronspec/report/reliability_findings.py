@@ -45,7 +45,8 @@ def _describe_other_masks(measures: Measures, stack: str, layers: Sequence[Layer
     """Say how well the overlaps agree with those of each set of other masks."""
     found = []
     for name, by_layer in measures.against.items():
-        known = [by_layer[one.layer] for one in layers if not math.isnan(by_layer[one.layer])]
+        correlations = [by_layer[one.layer] for one in layers]
+        known = [r for r in correlations if not math.isnan(r)]  # two tasks, or equal overlaps, have no correlation
         if not known:
             text = (
                 f"The {stack}'s overlaps were not compared with those of {name}: there are too few, or they are equal."

@@ -91,7 +91,7 @@ def paired_approximate_randomization(
         >>> paired_approximate_randomization(rows, rows, lambda total: total[..., 0] / total[..., 1]).p_value
         1.0
     """
-    pairs = _read_pairs(baseline, system, trials, seed)
+    pairs = _read_pairs(baseline, system, trials=trials, seed=seed)
     _check_confidence(confidence)
     resamples = 0 if confidence is None else trials
     return _test_together(pairs, metric_score, trials=trials, resamples=resamples, seed=seed, confidence=confidence)
@@ -138,6 +138,7 @@ def compare_groups(
     """
     _check_confidence(confidence)
     resamples = 0 if confidence is None else resamples
+
     # Totals of every group grow while the test sets pass by, one at a time.
     members = {label: frozenset(names) for label, names in groups.items()}
     totals = {label: GroupTotals(trials, resamples) for label in groups}
@@ -148,12 +149,16 @@ def compare_groups(
             continue
 
         # One test set's trials are made once, and added to every group that contains it.
-        [pair] = _read_pairs(baseline, system, trials, seed)
+        [pair] = _read_pairs(baseline, system, trials=trials, seed=seed)
         tried = try_test_set(pair, metric_score, trials=trials, resamples=resamples, seed=(seed, number))
         for group in containing:
             group.add(tried)
 
-    return {label: _conclude(group, confidence) for label, group in totals.items() if group.test_sets}
+    found = {}
+    for label, group in totals.items():
+        if group.test_sets:
+            found[label] = _conclude(group, confidence)
+    return found
 
 
 def paired_bootstrap(
@@ -191,13 +196,13 @@ def paired_bootstrap(
         >>> paired_bootstrap(rows, rows, lambda total: total[..., 0] / total[..., 1]).interval
         (0.0, 0.0)
     """
-    pairs = _read_pairs(baseline, system, trials, seed)
+    pairs = _read_pairs(baseline, system, trials=trials, seed=seed)
     _check_confidence(confidence)
     return _test_together(pairs, metric_score, trials=0, resamples=trials, seed=seed, confidence=confidence)
 
 
 def _read_pairs(
-    baseline: FloatArray | Sequence[FloatArray], system: FloatArray | Sequence[FloatArray], trials: int, seed: int
+    baseline: FloatArray | Sequence[FloatArray], system: FloatArray | Sequence[FloatArray], *, trials: int, seed: int
 ) -> list[StatisticsPair]:
     """Return the statistics of both systems on each test set, checked."""
     if trials < 1:

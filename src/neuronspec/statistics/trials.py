@@ -91,7 +91,7 @@ def try_test_set(
 
     if not all(np.isfinite(score).all() for score in (baseline, system, shuffled, resampled)):
         raise NeuronspecError("a score is not a finite number; look for NaN in the per-sentence statistics")
-    return TestSetTrials(float(baseline), float(system), shuffled, resampled)
+    return TestSetTrials(float(baseline), float(system), shuffled=shuffled, resampled=resampled)
 
 
 def _collect_differences(

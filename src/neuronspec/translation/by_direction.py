@@ -103,8 +103,11 @@ def translate(
     )
 
     # All directions are decoded together, so that they can share batches.
-    flat = [sentence for lines in by_task.values() for sentence in lines]
-    tasks = [name for name, lines in by_task.items() for _ in lines]
+    flat: list[str] = []
+    tasks: list[str] = []
+    for name, lines in by_task.items():
+        flat += lines
+        tasks += [name] * len(lines)
     with evaluating(model), open_engine(model, tokenizer, options, source_prefix=source_prefix) as decode:
         translations = iter(decode(flat, tasks))
 

@@ -61,11 +61,12 @@ def find_best(
 
     if any(np.isnan(result.scores).any() for result in results):
         raise NeuronspecError(NAN_SCORES)
+
+    best = []
     forced_end = end if forces_end else None
-    return [
-        _choose_best(result, given=given, forced_end=forced_end, length_penalty=options.length_penalty)
-        for result in results
-    ]
+    for result in results:
+        best.append(_choose_best(result, given=given, forced_end=forced_end, length_penalty=options.length_penalty))
+    return best
 
 
 def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class CT2Translator:
         for key in keys:
             translator = self._converted.load(key, tasks[groups[key][0]])
             for rows in _cut_group(groups[key], sources, options):
-                best = find_best(translator, self._model, sources, rows, end=end, options=options)
+                best = find_best(translator, self._model, sources, rows=rows, end=end, options=options)
                 for row, text in zip(rows, codec.decode(best), strict=True):
                     translations[row] = text
                 if advance is not None:

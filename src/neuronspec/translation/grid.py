@@ -79,8 +79,9 @@ def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: b
     with open_system(system, own) as (decode, codec):
         codec.formats(grid.tasks)  # all of them, although this process may translate only some
         for task, lines in sentences.items():
-            check_sources(codec, lines, [task] * len(lines), system.too_long, str(grid.sources[task]))
-        translate_grid(decode, sentences, grid.targets, system.describe())
+            tasks = [task] * len(lines)
+            check_sources(codec, lines, tasks, too_long=system.too_long, name=str(grid.sources[task]))
+        translate_grid(decode, sentences, targets=grid.targets, settings=system.describe())
     processes.wait_for_everyone()
 
 

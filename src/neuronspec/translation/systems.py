@@ -84,10 +84,11 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
     if system.source_prefix is not None:
         model.config.source_prefix = system.source_prefix
 
+    # Masks that are given go before those that were saved with the model
     if not system.dense and system.masks is not None:
-        attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, system.pivot)
+        attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, pivot=system.pivot)
     elif not system.dense:
-        attach_saved(model, Path(system.model), tasks, system.pivot)
+        attach_saved(model, Path(system.model), tasks, pivot=system.pivot)
     model.to(join_processes().device)
 
     options = Translation.model_validate(system.options)
