@@ -73,8 +73,9 @@ def cite(studies: Sequence[Study], metrics: Sequence[str]) -> list[str]:
     notes, cited = [], []
     for metric in metrics:
         notes += [f"{warning}." for warning in warnings if warning.startswith(f"{metric} ")]
-        cited += [signature for signature in signatures if signature.startswith(f"{metric}: ")]
-    cited = [signature for signature in cited if not signature.endswith(" ``")]
+        for signature in signatures:
+            if signature.startswith(f"{metric}: ") and not signature.endswith(" ``"):
+                cited.append(signature)
 
     if cited:
         notes.append(f"Signatures: {'; '.join(cited)}.")

@@ -154,7 +154,7 @@ def embolden(cells: Sequence[Cell], values: Sequence[float], metric: str) -> lis
 
 def shade_differences(blocks: Mapping[str, TableRows], metric: str) -> dict[str, TableRows]:
     """Return rows whose differences are shaded by how much better or worse they are."""
-    cells = chain.from_iterable(chain.from_iterable(blocks.values()))
+    cells = chain(*chain(*blocks.values()))
     differences = [_find_difference(cell) or 0.0 for cell in cells]
 
     # The largest difference has the darkest shade; for error rates, a fall is a gain.

@@ -87,7 +87,10 @@ def _find_repeated(systems: Iterable[str]) -> dict[str, list[int | None]]:
 
 def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
     """Return the mean difference over the seeds that both have, and the p-value of a t-test; nothing for itself."""
-    known = [score - other for score, other in zip(scores, others, strict=True) if not math.isnan(other)]
+    known = []
+    for score, other in zip(scores, others, strict=True):
+        if not math.isnan(other):
+            known.append(score - other)
     if not any(known):
         return [Cell(None), Cell(None)]
 

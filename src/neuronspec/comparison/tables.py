@@ -109,8 +109,11 @@ class Table:
         names, lines = self._spread(marks=False)
         found = []
         for line in lines:
-            finite = [None if value in (math.inf, -math.inf) else value for value in line]
-            found.append(dict(zip(names, finite, strict=True)))
+            values = dict(zip(names, line, strict=True))
+            for name, value in values.items():
+                if value in (math.inf, -math.inf):
+                    values[name] = None
+            found.append(values)
         return found
 
     def to_latex(self) -> str:

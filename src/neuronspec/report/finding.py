@@ -35,8 +35,11 @@ def find_different_layers(layers: Sequence[LayerMeasures]) -> list[str]:
     The p-values are not corrected: a hundred shuffles cannot give a p-value that survives the correction over a dozen
     layers.
     """
-    resampled = {one.layer: one.resampled for one in layers if one.resampled is not None}
-    return [layer for layer, one in resampled.items() if one.null.p_value <= ALPHA]
+    different = []
+    for one in layers:
+        if one.resampled is not None and one.resampled.null.p_value <= ALPHA:
+            different.append(one.layer)
+    return different
 
 
 def find_reliable_layers(layers: Sequence[LayerMeasures]) -> list[str]:

@@ -56,8 +56,11 @@ def _describe_sparsity(measures: Measures) -> Finding:
     off = " and ".join(f"{100 * share:.0f} % of the {stack}'s" for stack, share in sparsity.items())
 
     # How they were selected, with k where the signature has one number for a stack
-    ks = [signature.get(f"k.{stack}", "") for stack in sparsity]
-    percents = [f"{100 * float(k):g} %" for k in ks if re.fullmatch(r"[0-9.]+", k)]
+    percents = []
+    for stack in sparsity:
+        k = signature.get(f"k.{stack}", "")
+        if re.fullmatch(r"[0-9.]+", k):
+            percents.append(f"{100 * float(k):g} %")
     if signature.get("rule") == "coverage" and percents:
         selected = f"The neurons that cover {' / '.join(dict.fromkeys(percents))} of the activation"
     else:

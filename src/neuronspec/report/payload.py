@@ -80,10 +80,10 @@ def _show_compared(compared: ComparedTasks) -> dict[str, Any]:
 
 
 def _show_layers(measures: Measures) -> list[dict[str, Any]]:
-    widths = measures.masks.widths
-    return [
-        {"name": layer, "stack": one.compared.stack, "width": widths[layer]} for layer, one in measures.layers.items()
-    ]
+    shown = []
+    for layer, one in measures.layers.items():
+        shown.append({"name": layer, "stack": one.compared.stack, "width": measures.masks.widths[layer]})
+    return shown
 
 
 def _show_overlaps(measures: Measures) -> dict[str, Any]:
@@ -110,7 +110,10 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
 
 def _show_sparsity(measures: Measures) -> dict[str, Any]:
     masks = measures.masks
-    return {layer: {"tasks": masks.tasks, "values": values.tolist()} for layer, values in masks.sparsity().items()}
+    shown = {}
+    for layer, values in masks.sparsity().items():
+        shown[layer] = {"tasks": masks.tasks, "values": values.tolist()}
+    return shown
 
 
 def _show_trees(measures: Measures) -> dict[str, Any]:
@@ -166,10 +169,9 @@ def _show_cards(languages: Sequence[LanguageCard], neurons: Sequence[NeuronCard]
 
 
 def _show_language(card: LanguageCard) -> dict[str, Any]:
-    layers = [
-        {"layer": one.layer, "own": one.own, "exclusive": one.exclusive, "shared_by_all": one.shared}
-        for one in card.layer_shares
-    ]
+    layers = []
+    for one in card.layer_shares:
+        layers.append({"layer": one.layer, "own": one.own, "exclusive": one.exclusive, "shared_by_all": one.shared})
     return {
         "name": card.name,
         "label": card.label,

@@ -22,7 +22,8 @@ def describe_reliability(measures: Measures, stack: str, layers: Sequence[LayerM
 def _describe_halves(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:
     """Say how well two halves of the sentences agree, and how many sentences are enough."""
     resampled = [one.resampled for one in layers if one.resampled is not None]
-    correlations = [one.halves.correlation for one in resampled if not math.isnan(one.halves.correlation)]
+    halves = [one.halves.correlation for one in resampled]
+    correlations = [r for r in halves if not math.isnan(r)]
     if not correlations:
         return []
 

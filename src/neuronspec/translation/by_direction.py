@@ -13,7 +13,7 @@ from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.models.transformers_internals import evaluating
-from neuronspec.translation.engines import DEFAULT_ENGINE, open_engine
+from neuronspec.translation.engines import DEFAULT_ENGINE, open_engine, resolve_engine
 
 
 @overload
@@ -134,10 +134,18 @@ def _arrange(sentences: Mapping[str, Sequence[str]] | Sequence[str], task: str |
 
 
 def _read_options(**settings: Any) -> Translation:
+    """Return the settings as a section of a configuration, after checking them as a configuration is checked."""
     try:
-        return Translation.model_validate(settings)
+        options = Translation.model_validate(settings)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         reason = problem["msg"].removeprefix("Value error, ")
         raise NeuronspecError(f"cannot translate with {place}={problem['input']!r}: {reason}") from error
+
+    # The section accepts any name, since engines can be registered later
+    try:
+        resolve_engine(options.engine)
+    except NeuronspecError as error:
+        raise NeuronspecError(f"cannot translate with engine={options.engine!r}: {error}") from error
+    return options
