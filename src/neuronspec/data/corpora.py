@@ -75,6 +75,7 @@ def guess_format(path: str) -> str | None:
         >>> guess_format("train/{lang}.tsv.xz"), guess_format("hub:org/corpus"), guess_format("news.{lang}")
         ('tsv', 'datasets', None)
     """
+    # A prefix, such as `hub:`, decides before any suffix.
     for name, known in CORPUS_FORMATS.items():
         if known.prefix and path.startswith(known.prefix):
             return name
@@ -102,6 +103,7 @@ def _read_columns(
     if not chosen.takes_columns:
         tables = ", ".join(_list_tables())
         raise NeuronspecError(f"columns are for tables of TABs (format {tables}), but {path} is read as {format}")
+
     try:
         found = check_columns(columns)
     except ValueError as error:

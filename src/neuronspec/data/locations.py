@@ -77,10 +77,13 @@ def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
         >>> found.name
         'deu_Latn.dev'
     """
+    # Every file that the template could name, with anything in the place of a code
     pieces = split_at_placeholders(template, CORPUS_PLACEHOLDERS)
     texts, wanted = pieces[::2], [codes[name] for name in pieces[1::2]]
 
     names = glob.glob("*".join(map(glob.escape, texts)))  # noqa: PTH207 - the template may be absolute
+
+    # Only those whose codes mean the wanted languages
     pattern = re.compile("([^/]+?)".join(map(re.escape, texts)))
     same = [name for name in names if _names_languages(pattern.fullmatch(name), wanted)]
     return Path(same[0]) if len(same) == 1 else None

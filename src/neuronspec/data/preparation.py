@@ -75,7 +75,7 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
             file = texts.path(part, pair).open("w", encoding="utf-8", newline="\n")
             files[part] = stack.enter_context(file)
 
-        for part, sides in _assign_parts(config.data, config.prepare, pair, counts):
+        for part, sides in _assign_parts(config.data, cleaning=config.prepare, pair=pair, counts=counts):
             files[part].write("\t".join(sides) + "\n")
             written[part] += 1
 
@@ -85,7 +85,7 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
 
 
 def _assign_parts(
-    data: Data, cleaning: Preparation, pair: str, counts: Counter[str]
+    data: Data, *, cleaning: Preparation, pair: str, counts: Counter[str]
 ) -> Iterator[tuple[str, SentencePair]]:
     """Yield the clean sentences of a pair of languages, each with the part that it belongs to.
 

@@ -166,6 +166,8 @@ class BatchSampler:
     def round(self, number: int) -> list[Batch]:
         """Return all batches of one round, in order."""
         tasks, examples = self._draw(number)
+
+        # The lengths of the examples that were drawn, (examples, 2)
         present = np.unique(tasks)
         lengths = np.empty((len(tasks), 2), dtype=np.int64)
         for task in present:
@@ -176,6 +178,7 @@ class BatchSampler:
         generator = np.random.default_rng([self.seed, 1, number])
         order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], widths))
 
+        # A batch of one task is cut from the examples of that task.
         groups = [order[tasks[order] == task] for task in present] if self.homogeneous else [order]
         # Cut into batches, then shuffle these: neighbors in length are not trained on one after the other.
         batches = []

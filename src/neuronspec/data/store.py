@@ -115,6 +115,8 @@ def build_store(
         temporary.mkdir()
         # A job is a pair of languages.
         jobs = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
+
+        # New processes take seconds to start: for little text, this one is faster.
         workers = min(len(texts), os.cpu_count() or 1)
         size = sum(path.stat().st_size for path in texts.values())
         if workers > 1 and size >= PARALLEL_FROM:
@@ -132,6 +134,7 @@ def build_store(
 
 def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:
     """Encode both sides of a file, each as a source and, where that differs, as a target; return their number."""
+    # Encoders are made here, in the process that uses them.
     encoders = {as_target: make() for as_target, make in make_encoders.items()}
     lines = read_columns(path)
     count = 0

@@ -124,9 +124,11 @@ def list_grid(words: list[str]) -> list[str]:
         >>> list_grid(["en-de", "de-en"])
         ['en-de', 'de-en']
     """
+    # Directions as they are: then every word must be one.
     if any(_is_direction(word) for word in words):
         return list(dict.fromkeys("-".join(split_direction(word)) for word in words))
 
+    # Languages: all directions between them
     for word in words:
         _check_grid_language(word)
     pairs = [join_direction(source, target) for source in words for target in words if source != target]

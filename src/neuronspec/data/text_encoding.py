@@ -29,6 +29,7 @@ def decode_text(raw: bytes, name: str | Path, line: int = 1, encoding: str = "ut
     Raises:
         NeuronspecError: If the bytes are not in this encoding.
     """
+    # Only the beginning of a file can have a byte order mark.
     if line == 1:
         _refuse_wide(raw, name)
         raw = raw.removeprefix(codecs.BOM_UTF8)

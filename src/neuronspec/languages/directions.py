@@ -62,6 +62,7 @@ def join_direction(source: str, target: str) -> str:
         >>> join_direction("zh-Hant", "en")
         'zh-Hant-en'
     """
+    # A hyphen within a code can move the place at which the direction is split again.
     task = f"{check_code(source)}-{check_code(target)}"
     found = split_direction(task)
     if found != (source, target):
@@ -115,9 +116,13 @@ def _rank_side(side: str) -> int:
     """Return 0 for a known language as usually written, up to 4 for a text that begins with no language."""
     if _PRIVATE.fullmatch(side):
         return 0
+
+    # A single word is a language or it is not.
     known = read_code(side).registered
     if "-" not in side:
         return 0 if known else 2
+
+    # Several words: a language with its script or region, best in the usual capitals.
     if known:
         return 0 if _VARIETY.fullmatch(side) or not re.search(r"-[a-z]{2}(?:-|$)", side) else 1
     return 3 if read_code(side.partition("-")[0]).registered else 4
@@ -127,6 +132,8 @@ def _explain_no_direction(task: str) -> str:
     """Return why a text is no direction."""
     if _is_code(task) and find_language(task).family != UNKNOWN:
         return f"{task!r} is one language, {find_language(task).name}, not a direction"
+
+    # `de_en` may be meant as a direction, since other tools write it so.
     hyphenated = task.replace("_", "-", 1)
     hint = f" (did you mean {hyphenated!r}?)" if _is_known_pair(task.split("_")) else ""
     return f"{task!r} is no direction{hint}"

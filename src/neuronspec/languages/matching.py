@@ -95,6 +95,7 @@ def find_only_spelling(code: str, texts: Iterable[str]) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _match(code: str, candidates: tuple[str, ...]) -> str | None:
+    # The same text, whatever it means, or another spelling of it
     meaning = read_code(code)
     if code in candidates:
         return code
@@ -128,6 +129,8 @@ def _match_without_script(code: str, main: Meaning, meanings: dict[Meaning, str]
     """Return the only candidate for a language whose script is unknown, if the code names none; else None."""
     if main.registered or main.script:
         return None
+
+    # A made-up code: nothing says how the language is usually written.
     same = [name for one, name in meanings.items() if one.language == main.language]
     return same[0] if len(same) == 1 and find_row(code) is None else None
 

@@ -86,6 +86,7 @@ def read_code(code: str) -> Meaning:
         Meaning(language='zh', script='Hant', region='', variant='', registered=True)
     """
     check_code(code)
+    # A code of the table is read by the main code of its row, any other one as a BCP 47 tag.
     row = find_row(code)
     return _read_tag(row.code if row else _undress(code))
 
@@ -171,7 +172,7 @@ def _read_tag(tag: str) -> Meaning:
         region = ""
 
     further = [*(parsed.variants or ()), *(parsed.extensions or ())]
-    return Meaning(language, script, region, "-".join(further))
+    return Meaning(language=language, script=script, region=region, variant="-".join(further))
 
 
 def _parse(tag: str) -> Any:
@@ -180,6 +181,8 @@ def _parse(tag: str) -> Any:
         parsed = langcodes.Language.get(tag)
     except ValueError:
         return None
+
+    # Private use (`x-foo`) says nothing about a language.
     is_private = parsed.private or tag[:2].casefold() == "x-"
     if not parsed.language or is_private or not parsed.is_valid():
         return None
@@ -203,6 +206,7 @@ def _find_written(tag: str) -> str:
 
 def _read_unregistered(tag: str) -> Meaning:
     """Return the meaning of a code that somebody made up: the code itself, and the script that it may name."""
+    # `xx-Latn`: a language, and a script of Unicode
     parts = re.fullmatch(r"([A-Za-z]{2,8})-([A-Za-z]{4})", tag)
     script = parts[2].title() if parts else ""
     if parts and script in ALL_SCRIPTS:
@@ -246,6 +250,7 @@ def find_macrolanguage(language: str) -> str:
 def _find_usual_script(language: str, region: str) -> str:
     """Return the script that a language is usually written in: in Montenegro, Serbian is written in Latin script."""
     row = _rows_by_code().get(language)
+    # The script in general, and in this region if Unicode knows the language
     usual = _expand(language)
     local = _expand(f"{language}-{region}") if region and _is_in_cldr(language) else usual
     if row and local.script == usual.script:

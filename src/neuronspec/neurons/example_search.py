@@ -65,7 +65,7 @@ def find_examples(
         raise NeuronspecError(f"top must be at least 1, not {top}")
     chosen = choose_activity(activity, threshold=threshold, gated_at=gated_at, ignore=ignore)
 
-    finder = _ExampleFinder(model, chosen, tasks, top)
+    finder = _ExampleFinder(model, chosen, tasks=tasks, top=top)
     finder.watch(batches)
     return finder.result(dict(signature or {}) | finder.facts())
 

@@ -105,7 +105,7 @@ class Examples:
             row = int(torch.searchsorted(self.numbers, number))
             task = self.tasks[int(self.sentence_tasks[row])]
             tokens = show_tokens(tokenizer, self._ids_of(stack, row), side)
-            shown.append(Example(task, tokens, position, value))
+            shown.append(Example(task=task, tokens=tokens, position=position, value=value))
         return shown
 
     def _ids_of(self, stack: str, row: int) -> list[int]:

@@ -329,7 +329,7 @@ class NeuronMasks:
         Args:
             directory: Directory of the file, created if it does not exist.
         """
-        return write_masks(Path(directory), self.tasks, self._values, self.signature)
+        return write_masks(Path(directory), tasks=self.tasks, values=self._values, signature=self.signature)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> NeuronMasks:
@@ -358,7 +358,7 @@ class NeuronMasks:
         Raises:
             NeuronspecError: If the hub refuses or cannot be reached.
         """
-        card = make_mask_card(repository, self.tasks, self.sparsity(), self.signature)
+        card = make_mask_card(repository, tasks=self.tasks, sparsity=self.sparsity(), signature=self.signature)
         return hub.upload(
             self.save_pretrained,
             repository,

@@ -32,9 +32,9 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
 
     # Several processes share the tasks, through files in a directory that is removed at the end.
     if processes.num_processes == 1:
-        counts = _count(inputs, inputs.texts, settings, signature)
+        counts = _count(inputs, tasks=inputs.texts, settings=settings, signature=signature)
     else:
-        counts = _count_together(inputs, settings, signature, out / ".recording")
+        counts = _count_together(inputs, settings=settings, signature=signature, parts=out / ".recording")
 
     if processes.is_main_process:
         counts.save(out)
@@ -48,7 +48,7 @@ def _sign(inputs: ModelTexts, name: str) -> dict[str, str]:
 
 
 def _count(
-    inputs: ModelTexts, tasks: Iterable[str], settings: Recording, signature: Mapping[str, str]
+    inputs: ModelTexts, *, tasks: Iterable[str], settings: Recording, signature: Mapping[str, str]
 ) -> ActivationCounts:
     """Count the activations on the text of some tasks."""
     # Batches of one task each, so that counts do not depend on which tasks are counted together.
@@ -73,7 +73,7 @@ def _count(
 
 
 def _count_together(
-    inputs: ModelTexts, settings: Recording, signature: Mapping[str, str], parts: Path
+    inputs: ModelTexts, *, settings: Recording, signature: Mapping[str, str], parts: Path
 ) -> ActivationCounts:
     """Count this process' share of the tasks, and return the counts of all of them."""
     processes, tasks = join_processes(), list(inputs.texts)
@@ -83,7 +83,8 @@ def _count_together(
 
     # One file a task: the counts are then the same, whichever process counted which task.
     for number in range(processes.process_index, len(tasks), processes.num_processes):
-        _count(inputs, [tasks[number]], settings, signature).save(parts / str(number))
+        counted = _count(inputs, tasks=[tasks[number]], settings=settings, signature=signature)
+        counted.save(parts / str(number))
     processes.wait_for_everyone()
 
     # Every process reads all counts; only then may the first one delete the files.

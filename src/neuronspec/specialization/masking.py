@@ -188,7 +188,8 @@ class Specialization(TaskRouter):
             self._hooks.append(module.register_forward_hook(hook))
 
     def _hook_neurons(self, layer: FFNLayer) -> None:
-        packed_layer = PackedLayer(layer, self.masks.layer(layer.name), self.packed, self)
+        masks = self.masks.layer(layer.name)
+        packed_layer = PackedLayer(layer, masks, packed=self.packed, task_source=self)
         packed_layer.attach()
         self._packed.append(packed_layer)
 

@@ -217,7 +217,7 @@ class _TrainingRun:
         self.optimizer.step()
         self.optimizer.zero_grad()
         loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
-        _check_loss(loss_per_token, "loss", state.update + 1, training)
+        _check_loss(loss_per_token, "loss", update=state.update + 1, training=training)
 
         # The state after this update.
         state.update += 1
@@ -250,9 +250,14 @@ class _TrainingRun:
             self.revise()
 
         # Measure, and compare with the best validation so far.
-        losses = validate_tasks(self.model, self.corpora.valid, self.accelerator, self.sampling.tokens_per_batch)
+        losses = validate_tasks(
+            self.model,
+            self.corpora.valid,
+            accelerator=self.accelerator,
+            tokens_per_batch=self.sampling.tokens_per_batch,
+        )
         loss = losses["all"]
-        _check_loss(loss, "validation loss", state.update, training)
+        _check_loss(loss, "validation loss", update=state.update, training=training)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_update, state.validations_without_gain = loss, state.update, 0
         else:
@@ -323,7 +328,7 @@ class _TrainingRun:
         return self.checkpoints.verify(chosen), self.state
 
 
-def _check_loss(loss: float, name: str, update: int, training: Training) -> None:
+def _check_loss(loss: float, name: str, *, update: int, training: Training) -> None:
     if not math.isfinite(loss):
         raise _diverged(f"the {name} is {loss}", update, training)
 

@@ -65,7 +65,7 @@ def stream_updates(
         accelerator: Accelerator that says which process this is.
         workers: Number of processes that build batches; 0 for none.
     """
-    plans = _plan_updates(sampler, cursor, batches_per_update, accelerator)
+    plans = _plan_updates(sampler, cursor, batches_per_update=batches_per_update, accelerator=accelerator)
     ahead, in_step = itertools.tee(plans)
     loader = DataLoader(dataset, sampler=_FlatSampler(ahead), batch_size=None, num_workers=workers)
 
@@ -75,7 +75,7 @@ def stream_updates(
 
 
 def _plan_updates(
-    sampler: BatchSampler, cursor: Cursor, batches_per_update: int, accelerator: Accelerator
+    sampler: BatchSampler, cursor: Cursor, *, batches_per_update: int, accelerator: Accelerator
 ) -> Iterator[_Plan]:
     drawn_batches = sampler.batches(cursor)
     while True:

@@ -143,6 +143,7 @@ def _find_english(other: Messages, own: Messages, *, name: str, template: str) -
     Raises:
         NeuronspecError: If the keys are identifiers and there is no English catalog.
     """
+    # Keys that are texts are the English ones; a catalog of its own may improve some of them.
     texts = {key[-1] for key in other}
     if not _are_identifiers(texts):
         return {key: own.get(key, key[-1]) for key in other}
@@ -151,6 +152,8 @@ def _find_english(other: Messages, own: Messages, *, name: str, template: str) -
             f"{name} has identifiers for keys, such as {min(texts)!r}, and no English text: put the English catalog "
             f"where {template} finds it for English, or leave these directions out"
         )
+
+    # A text that equals its key has not been written yet.
     return {key: text for key, text in own.items() if text != key[-1]}
 
 
@@ -159,6 +162,7 @@ def _are_identifiers(keys: Collection[str]) -> bool:
 
     Of 6,126 catalogs of free software, none that is keyed by English text is taken for one by these shares.
     """
+    # A single word may be a text or a name; a composed name is hardly ever a text.
     names = [key for key in keys if _PROGRAM_NAME.fullmatch(key)]
     composed = [name for name in names if _COMPOSED.search(name)]
 
@@ -254,6 +258,8 @@ def _explain_nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> Neu
         return explain_missing_member(str(archive.filename), pattern, archive.namelist())
     if not glob.has_magic(pattern):
         return explain_missing(Path(pattern))
+
+    # The folder that would hold the files, so that a mistyped one is noticed
     folder = Path(re.split(r"[*?\[]", pattern)[0] + "_").parent
     if not folder.exists():
         return explain_missing(folder)
@@ -300,6 +306,7 @@ def _parse_mo(raw: bytes, name: str) -> Messages:
 
 def _refuse_truncated_catalog(raw: bytes) -> None:
     """Check that every message lies within the file: polib would cut the last ones short in silence."""
+    # The header has the number of messages and the places of two tables, of originals and of translations.
     order = "<" if raw.startswith(b"\xde\x12\x04\x95") else ">"
     count, *tables = struct.unpack_from(f"{order}3I", raw, 8)
     for table in tables:

@@ -155,7 +155,7 @@ class Branches(PartRouter):
             for number, module in enumerate(self.copies.get(name, [unit.module])):
                 tasks = self._tasks_of(name, number)
                 if len(tasks) > 1:
-                    shared.append(ModuleCopy(unit, number, module, tasks))
+                    shared.append(ModuleCopy(unit=unit, number=number, module=module, tasks=tasks))
         return shared
 
     def split(self, unit: str, tasks: Sequence[int]) -> None:
