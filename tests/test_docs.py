@@ -76,6 +76,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for line in re.findall(r"(?:^\$ |`)(neuronspec [^`\n]*)", text, re.M):
         words = shlex.split(line, comments=True)[1:]
+        while words and words[0].startswith("-"):  # options in front of the verb
+            [option] = [parameter for parameter in group.params if words[0] in parameter.opts]
+            words = words[1 if option.is_flag else 2 :]
         if not words or words[0] == "VERB":
             continue
         verb = group.commands[words[0]]
