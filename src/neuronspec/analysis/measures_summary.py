@@ -13,7 +13,7 @@ from neuronspec.analysis.structure import FAMILY
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.statistics.corrections import holm_known
 
-HEADER = ("layer", "sparsity", "IoU", "chance", "lowest z", "family r", "p")
+SUMMARY_HEADER = ("layer", "sparsity", "IoU", "chance", "lowest z", "family r", "p")
 
 
 def summarize_layers(masks: NeuronMasks, stacks: Mapping[str, Sequence[LayerMeasures]]) -> str:
@@ -44,7 +44,7 @@ def _list_rows(masks: NeuronMasks, layers: Sequence[LayerMeasures]) -> list[tupl
     for found in families:
         p_values.append(math.nan if found is None else found.p_value)
 
-    rows: list[tuple[str, ...]] = [HEADER]
+    rows: list[tuple[str, ...]] = [SUMMARY_HEADER]
     for one, family, p_value in zip(layers, families, holm_known(p_values), strict=True):
         selected = masks.layer(one.layer)[[masks.task_index(task) for task in one.compared.tasks]]
         chance = above_diagonal(one.chance.mean)

@@ -11,7 +11,7 @@ import typer
 from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, check_place
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.texts import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
+from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 

@@ -40,7 +40,7 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
         if section:
             shown.add_row(Text(fit(section), style="bold"))
         for row in rows:
-            shown.add_row(*(_format_cell(cell, p_values) for cell in row))
+            shown.add_row(*(_style_cell(cell, p_values) for cell in row))
 
     console = Console(highlight=False)
     if not sys.stdout.isatty():
@@ -63,7 +63,7 @@ def _make_headings(table: Table) -> list[str]:
     return headings
 
 
-def _format_cell(cell: Cell, p_values: bool) -> Text:
+def _style_cell(cell: Cell, p_values: bool) -> Text:
     """Return the text of a cell with its colors."""
     from rich.style import Style
     from rich.text import Text

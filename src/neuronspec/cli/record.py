@@ -10,7 +10,7 @@ import typer
 from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.texts import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
+from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 

@@ -84,7 +84,7 @@ def score(
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
     is_grid = "{" in str(hypotheses)
-    _check_language(language, out, is_grid=is_grid)
+    _require_language(language, out, is_grid=is_grid)
 
     from neuronspec.evaluation.output_scoring import ScoringOptions
 
@@ -111,7 +111,7 @@ def _check_unused(given: Iterable[object]) -> None:
         )
 
 
-def _check_language(language: str, out: Path | None, *, is_grid: bool) -> None:
+def _require_language(language: str, out: Path | None, *, is_grid: bool) -> None:
     """Refuse a file without a language, and options that only a grid or only a file has."""
     if is_grid and language:
         raise NeuronspecError("--language is for a single file: of a grid, the names say it")

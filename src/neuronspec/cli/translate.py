@@ -15,15 +15,15 @@ from neuronspec.cli.choices import list_engines
 from neuronspec.cli.options import AsJson, Force, Out
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.texts import SourcePrefixOption, TooLongChoice, TooLongOption
+from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, resolve_engine
 
 if TYPE_CHECKING:
-    from neuronspec.translation.rows import Row
-    from neuronspec.translation.systems import TranslationSystem
+    from neuronspec.translation.sentence_rows import Row
+    from neuronspec.translation.system import TranslationSystem
 
 BEAMS = 5
 
@@ -168,7 +168,7 @@ class TranslateOptions:
         assert self.model is not None
         quiet_libraries()
         check_directory(self.model)  # before what loads it is imported, which takes seconds
-        from neuronspec.translation.systems import TranslationSystem
+        from neuronspec.translation.system import TranslationSystem
 
         return TranslationSystem(
             model=self.model,
@@ -204,7 +204,7 @@ def _translate_grid(options: TranslateOptions, words: list[str], target: Path, f
 
 def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
     """Translate the sentences of the command line, of a file, or of standard input."""
-    rows = _read_rows(words[0], words[1:], options.source)
+    rows = _read_sentences(words[0], words[1:], options.source)
     if not rows and options.source is not None:
         raise NeuronspecError(f"{options.source} is empty; expected one sentence a line")
     if not rows:
@@ -216,10 +216,10 @@ def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
         _write_translations(options, rows, options.target)
 
 
-def _read_rows(direction: str, sentences: list[str], source: Path | None) -> list[Row]:
+def _read_sentences(direction: str, sentences: list[str], source: Path | None) -> list[Row]:
     """Return the direction and the text of every sentence, from the arguments, a file, or standard input."""
     from neuronspec.data.streams import read_lines
-    from neuronspec.translation.rows import make_rows
+    from neuronspec.translation.sentence_rows import make_rows
 
     if source is None:
         lines = sentences or _read_standard_input()
@@ -244,7 +244,7 @@ def _read_standard_input() -> Iterator[str]:
 def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
     """Print a line for each sentence."""
     system = options.describe_system()
-    from neuronspec.translation.systems import open_system
+    from neuronspec.translation.system import open_system
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
     with open_system(system, sorted(set(tasks))) as (decode, _):
@@ -258,7 +258,7 @@ def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
 
 def _write_translations(options: TranslateOptions, rows: list[Row], target: Path) -> None:
     """Write a line for each sentence into a file; an interrupted call resumes."""
-    from neuronspec.translation.rows import check_targets
+    from neuronspec.translation.sentence_rows import check_targets
 
     sources = [options.source] if options.source is not None else []
     check_targets([target], sources)
@@ -266,7 +266,7 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
     from neuronspec.progress import show_progress
     from neuronspec.translation.resumable_files import translate_file
     from neuronspec.translation.sources import check_sources
-    from neuronspec.translation.systems import open_system
+    from neuronspec.translation.system import open_system
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
     place = str(options.source or "standard input")

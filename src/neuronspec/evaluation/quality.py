@@ -129,7 +129,7 @@ def assess(
         note = add_notes(note, off_target, of_references)
 
     # Lengths are compared where the reference has something.
-    lengths, expected = _measure(hypotheses), _measure(references)  # (sentences,) each
+    lengths, expected = _measure_lengths(hypotheses), _measure_lengths(references)  # (sentences,) each
     filled = expected > 0
     over_long = filled & (lengths > LONG_RATIO * expected + LONG_SLACK)
     ratios = lengths[filled] / expected[filled]
@@ -279,7 +279,7 @@ def _check_aligned(hypotheses: Sequence[str], sources: Sequence[str] | None, ref
         raise NeuronspecError("there are no sentences to assess; give at least one, with its source and reference")
 
 
-def _measure(texts: Sequence[str]) -> IntArray:
+def _measure_lengths(texts: Sequence[str]) -> IntArray:
     """Return the number of visible characters of each text, with runs of white space as one."""
     return np.array([len(comparison_form(text)) for text in texts], dtype=np.int64)
 

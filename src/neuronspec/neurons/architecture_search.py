@@ -46,7 +46,7 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
     _check_reads_text(model)
     stacks: dict[Stack, tuple[str, str]] = {}
     forms: list[Form] = []
-    for stack, path, blocks in _find_stacks(model):
+    for stack, path, blocks in _search_stacks(model):
         form = _find_form(model, blocks, f"{path}.N")
         stacks[stack] = (path, "")
         if form not in forms:
@@ -54,7 +54,7 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
     return Architecture(stacks, tuple(forms))
 
 
-def _find_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
+def _search_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]]:
     """Yield each stack with the path of its layers: the lists of at least one layer that hold matrices."""
     lists = _find_lists(model)
     expected: list[Stack] = list(STACKS) if model.config.is_encoder_decoder else ["decoder"]
@@ -212,7 +212,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
             for second, seen in follows.items():
                 if width in (features_in(inner[second]), 2 * features_in(inner[second])):
                     hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
-        _run(model)
+        _run_model(model)
 
     return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
 
@@ -269,7 +269,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
     with contextlib.ExitStack() as hooks:
         for name in leaves:
             hooks.callback(parts[name].register_forward_hook(note(name)).remove)
-        _run(model)
+        _run_model(model)
 
     if len(gates) != 1:
         return form
@@ -279,7 +279,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
 
 
 @torch.no_grad()
-def _run(model: PreTrainedModel) -> None:
+def _run_model(model: PreTrainedModel) -> None:
     padding = getattr(model.config, "pad_token_id", None)
     try:
         vocabulary = model.get_input_embeddings().weight.shape[0]

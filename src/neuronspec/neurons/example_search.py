@@ -110,7 +110,7 @@ class _ExampleFinder(Observer):
         counted = torch.where(real[:, :, None], neurons, -torch.inf)
         largest = counted.amax(1)  # (batch, d_ff)
         largest = torch.where(largest > self.activity.threshold, largest, -torch.inf)
-        found = _join(largest.T.float(), self.numbers)  # (d_ff, batch)
+        found = _join_lists(largest.T.float(), self.numbers)  # (d_ff, batch)
 
         # The best of these and of those before
         nothing = found.new_full((layer.width, self.top), torch.iinfo(found.dtype).min)
@@ -131,7 +131,7 @@ class _ExampleFinder(Observer):
         for layer in self.layers:
             nothing = torch.full((layer.width, self.top), torch.iinfo(torch.int64).min)  # of an expert without tokens
             best, places = (tensor.cpu() for tensor in self.best.get(layer.name, (nothing, nothing)))
-            value, number = _split(best)
+            value, number = _split_rows(best)
             some = value > -torch.inf  # false for nan, which nothing reads as
             values[layer.name] = value.where(some, torch.nan)
             sentences[layer.name], positions[layer.name] = number.where(some, -1), places.where(some, -1)
@@ -161,7 +161,7 @@ _LOW: Final = 0xFFFFFFFF  # the lower half of a candidate
 _MAGNITUDE: Final = 0x7FFFFFFF  # a float32 without its sign
 
 
-def _join(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+def _join_lists(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Return int64 candidates: greater for a greater value, and of equal values for the smaller number.
 
     Args:
@@ -173,7 +173,7 @@ def _join(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     return (ordered << 32) | (_LOW - numbers)
 
 
-def _split(candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _split_rows(candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the float32 values and the numbers of candidates."""
     ordered = candidates >> 32
     bits = ordered ^ ((ordered >> 31) & _MAGNITUDE)

@@ -81,7 +81,7 @@ def load_model_texts(
     texts: dict[str, list[Any]] = {}
     for task, path in files.items():
         if model.config.is_encoder_decoder:
-            texts[task] = _read_pairs(task, path, columns)
+            texts[task] = _read_text_pairs(task, path, columns)
         elif columns is None:
             texts[task] = [line for line in read_lines(path) if not is_empty(line)]
         else:
@@ -89,7 +89,7 @@ def load_model_texts(
     return ModelTexts(model=model, tokenizer=tokenizer, texts=texts, too_long=too_long)
 
 
-def _read_pairs(task: str, path: str, columns: Columns | None) -> list[tuple[str, str]]:
+def _read_text_pairs(task: str, path: str, columns: Columns | None) -> list[tuple[str, str]]:
     source, target = split_direction(task)
     if f"{target}-{source}" in Path(path).name and not _names_sides(path, columns):
         raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")

@@ -16,7 +16,7 @@ from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.neuron_analysis import REPORT_FILE
-from neuronspec.pipeline.page import read_analysis, write_page
+from neuronspec.pipeline.run_page import read_analysis, write_page
 from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.statistics.corrections import CORRECTIONS

@@ -11,8 +11,8 @@ from .grid import translate_grid as translate_grid
 from .grid import translate_grid_files as translate_grid_files
 from .resumable_files import translate_file as translate_file
 from .sources import check_sources as check_sources
-from .systems import TranslationSystem as TranslationSystem
-from .systems import open_system as open_system
+from .system import TranslationSystem as TranslationSystem
+from .system import open_system as open_system
 
 __all__ = [
     "ENGINES",

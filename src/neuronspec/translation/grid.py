@@ -13,9 +13,9 @@ from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
 from neuronspec.translation.engines import Decode
 from neuronspec.translation.resumable_files import translate_file
-from neuronspec.translation.rows import check_targets
+from neuronspec.translation.sentence_rows import check_targets
 from neuronspec.translation.sources import check_sources
-from neuronspec.translation.systems import TranslationSystem, open_system
+from neuronspec.translation.system import TranslationSystem, open_system
 
 
 @dataclass(frozen=True, kw_only=True)

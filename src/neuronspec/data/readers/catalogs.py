@@ -16,7 +16,7 @@ import polib
 
 from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.readers.charsets import find_charset
-from neuronspec.data.readers.rows import decode_json
+from neuronspec.data.readers.fields import decode_json
 from neuronspec.data.reading_errors import explain_missing, explain_missing_member
 from neuronspec.data.streams import open_bytes
 from neuronspec.data.text_encoding import decode_text

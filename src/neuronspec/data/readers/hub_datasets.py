@@ -8,7 +8,7 @@ from typing import Any
 
 from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.locations import fill_codes, locate
-from neuronspec.data.readers.rows import read_row
+from neuronspec.data.readers.fields import read_row
 from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import import_library

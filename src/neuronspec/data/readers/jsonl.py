@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from neuronspec.data.corpus_formats import Pair, register_format
 from neuronspec.data.locations import locate
-from neuronspec.data.readers.rows import decode_json, read_row
+from neuronspec.data.readers.fields import decode_json, read_row
 from neuronspec.data.streams import read_lines
 
 

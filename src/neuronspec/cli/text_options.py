@@ -69,7 +69,7 @@ class TextOptions:
         Raises:
             NeuronspecError: If an option cannot be read, a task comes twice, or there is none.
         """
-        files = dict(_split(option) for option in self.texts)
+        files = dict(_split_text(option) for option in self.texts)
         if len(files) < len(self.texts) or not files:
             raise NeuronspecError("give --text TASK=FILE, once for each task")
         check_names(files)
@@ -92,7 +92,7 @@ class TextOptions:
         )
 
 
-def _split(option: str) -> tuple[str, str]:
+def _split_text(option: str) -> tuple[str, str]:
     task, separator, path = option.partition("=")
     if not separator or not task or not path:
         raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
