@@ -360,7 +360,7 @@ def assert_refused(code: int, capsys: Said, found: str) -> None:
         (["counts", "analyze.distances={trade: words.csv}"], "words.csv has no row for 'sv'"),
         (["counts", "analyze.against={seed2: missing}"], "missing does not exist: expected neuron masks"),
         (["counts", "analyze.against={seed2: others}"], "no masks for the task 'fr'; known: de, sv"),
-        (["counts", "--masks", "narrower"], "of another model or of other tasks than the masks"),
+        (["counts", "--masks", "narrower"], "belong to another model or to other tasks than the masks"),
         (["counts", "--masks", "missing"], "missing does not exist: expected neuron masks"),
         (["masks", "--masks", "masks"], "masks holds no activation counts to go with --masks"),
         (["reader"], "neuron_masks.safetensors does not exist"),

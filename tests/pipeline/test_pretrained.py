@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[[Path]
     write_project(folder)
     save_nllb(folder)
     recipe = (folder / "toy.yaml").read_text().replace("{preset: tiny}", f"{{pretrained: {folder / 'nllb'}}}")
-    lines = [line for line in recipe.splitlines() if not line.startswith(("training:", "vocabulary:"))]
+    lines = [line for line in recipe.splitlines() if not line.startswith(("train:", "prepare:"))]
     (folder / "toy.yaml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "neuronspec.cli.main", "run", "toy.yaml", *CHANGES]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -289,7 +289,7 @@ def test_two_processes_search_for_k_as_one_does(
     layout, code, said = together
     assert code is not None, f"the processes wait for one another:\n{said}"
     assert code == 0, said
-    assert said.count("the masks are in together/masks") == 1
+    assert said.count("the masks are in together/select") == 1
     shutil.rmtree(project / "run")
     shutil.copytree(recorded.out, project / "run")
     alone = run(load(project, "select.k=auto"), until="select")

@@ -148,7 +148,7 @@ def test_a_grid_of_a_finished_run_leaves_the_trainings_alone(
         list(masks.compose(encoder="de-en", decoder="en-sv").tasks) * len(sources),
         config.translate,
     )
-    assert after["translations/neuron_specialization/de-sv.txt"].splitlines() == expected
+    assert after["translate/neuron_specialization/de-sv.txt"].splitlines() == expected
     results = Results.load(layout.scores)
     assert results.zero_shot == set(UNSEEN)
     assert {score.sentences for score in results.scores if score.task == "de-sv"} == {len(references)}
