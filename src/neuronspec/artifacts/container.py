@@ -100,6 +100,7 @@ class Container(Generic[HeaderType]):
         return NeuronspecError(f"cannot read {path}: it is damaged or holds no {self.holds}: {problem}; {self.remedy}")
 
     def _parse(self, path: Path, text: str) -> Any:
+        # Checked before parsing, which takes several times the memory of the text.
         if len(text) > MAX_HEADER:
             raise self.damaged(path, f"its header has {len(text):,} characters, at most {MAX_HEADER:,} are expected")
 

@@ -46,6 +46,7 @@ def worded(message: str, accepts: Callable[[Any], bool] = lambda value: True) ->
 
 
 def _are_different(names: list[Any]) -> bool:
+    # Compared without hashes: the values of an untrusted file may have none.
     return bool(names) and all(names.count(name) == 1 for name in names)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.version import __version__
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # owner/name
 
 
 def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:

@@ -58,6 +58,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
         metadata: Texts to keep with them.
     """
     facts = None if metadata is None else dict(metadata)
+    # Found by attributes, without an import of torch; arrays of numpy have a device, too.
     if all(hasattr(tensor, "device") and hasattr(tensor, "requires_grad") for tensor in tensors.values()):
         from safetensors.torch import save_file
 
