@@ -44,6 +44,8 @@ def build_model(
         NeuronspecError: If the preset is unknown.
     """
     config = configure_model(preset, tokenizer)
+
+    # The choices that the preset leaves open
     config.activation_function = activation
     config.embeddings = embeddings
     config.tie_word_embeddings = embeddings == "shared"
@@ -74,6 +76,7 @@ def configure_model(preset: str, tokenizer: PreTrainedTokenizerBase) -> M2M100Co
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        # As in fairseq, the decoder starts with the end of sentence.
         decoder_start_token_id=tokenizer.eos_token_id,
         **PRESETS[preset].configuration(),
     )
@@ -93,6 +96,7 @@ def initialize(model: PreTrainedModel) -> None:
             nn.init.xavier_uniform_(module.weight, gain)
             nn.init.zeros_(module.bias)
 
+    # The encoder's embeddings and the decoder's; the vector of padding is zero.
     for table in (model.base_model.shared, model.lm_head):
         nn.init.normal_(table.weight, std=model.config.d_model**-0.5)
         table.weight[model.config.pad_token_id] = 0

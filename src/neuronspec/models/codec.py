@@ -97,6 +97,8 @@ class TextCodec:
             NeuronspecError: If a sentence is not text, or the model has no embedding for a token.
         """
         plain = escape_special_tokens(self.tokenizer, sentences)
+
+        # A source must have the ids here that it has after the words of a prefix.
         if self._instructions.spaces_sources:
             plain = [f" {sentence}" for sentence in plain]
 
@@ -137,6 +139,7 @@ class TextCodec:
             NeuronspecError: If the model has no tag for a language, was made for another direction, or does not say
                 what its decoder starts with.
         """
+        # The tags in their places, the start of the decoder, and the limits of length
         source_tag, target_tag = self._find_tags(task)
         layout = self._tags.place(source_tag, target_tag)
         start = self._find_start(layout.target_suffix)
@@ -160,6 +163,8 @@ class TextCodec:
             longest_source=longest_source,
             longest_target=longest_target,
         )
+
+        # What cannot work is refused here, before any text is read.
         self._check_embeddings(form)
         _check_room(task, form)
         return form
@@ -187,6 +192,7 @@ class TextCodec:
 
     def _find_tags(self, task: str) -> tuple[int | None, int | None]:
         """Return the ids of the tags of source and target; None for a side whose tag the model does not read."""
+        # Without tags, nothing but a declared language can contradict the task.
         if self._tags.notation is None or self._has_prefix_instead(task):
             check_declared_languages(self.tokenizer, task)
             return None, None
@@ -194,6 +200,7 @@ class TextCodec:
 
     def _has_prefix_instead(self, task: str) -> bool:
         """Return whether the words of a task's prefix replace its tags: they contain one, or the task has none."""
+        # Tags that the tokenizer places by itself always stay.
         if self.source_prefix is None or self._tags.own_notation is not None:
             return False
 
@@ -207,6 +214,7 @@ class TextCodec:
 
     def _find_start(self, target_suffix: tuple[int, ...]) -> int:
         """Return the id of the token that the decoder starts with."""
+        # The last token of the labels: the tag (mBART) or the end of sentence (FSMT)
         if self.config.model_type in STARTS_WITH_LAST_LABEL and target_suffix:
             return target_suffix[-1]
 
@@ -248,6 +256,7 @@ def _check_room(task: str, form: TaskFormat) -> None:
     if 0 not in form.room:
         return
 
+    # The side without room: 0 for the source, 1 for the target
     side = form.room.index(0)
     limit = (form.longest_source, form.longest_target)[side]
     added = form.overhead[side]

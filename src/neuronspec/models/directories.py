@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
 
-ADAPTER_FILE = "adapter_config.json"
+ADAPTER_FILE = "adapter_config.json"  # written by PEFT next to the weights of an adapter
 
 
 def check_directory(source: str | Path, weights: bool = True) -> None:

@@ -17,6 +17,7 @@ from neuronspec.models.source_prefixes import HOW_TO_PREFIX
 
 logger = logging.getLogger(__name__)
 
+# Tokenizers that were warned about; weak, so that they can still be deleted
 _WARNED: WeakSet[PreTrainedTokenizerBase] = WeakSet()
 
 
@@ -73,6 +74,7 @@ def warn_if_untagged(form: TaskFormat, instructions: Instructions) -> None:
 
 def _keep_visible(form: TaskFormat, *, training: bool) -> TaskFormat:
     """Return a format without the tokens that the model does not see before it writes."""
+    # Decoding alone puts this tag in front; in training, the decoder does not read it.
     decoding_tag = () if training else form.decoding_tag
     return dataclasses.replace(form, target_suffix=(), tags=(), decoding_tag=decoding_tag)
 

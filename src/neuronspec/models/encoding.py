@@ -109,6 +109,7 @@ def decode(tokenizer: Any, sequences: Sequence[Sequence[int]]) -> list[str]:
         pieces = [[tokenizer.decoder.get(number, tokenizer.unk_token) for number in ids] for ids in sequences]
         return [tokenizer.spm_target.decode_pieces(words) for words in pieces]
 
+    # With two vocabularies, the tokenizer would skip special tokens by their ids in the source's.
     lines: list[str] = tokenizer.batch_decode(sequences, skip_special_tokens=not has_two_vocabularies(tokenizer))
     return lines
 

@@ -36,6 +36,7 @@ def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequenc
 @cached_by_vocabulary
 def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     """Return a pattern of the special tokens that the tokenizer would find in a text; None if it finds none."""
+    # Only tokens that a text can turn into are escaped; others would gain a space for nothing.
     tokens = sorted({*read_tags(tokenizer), *tokenizer.all_special_tokens})
     reachable = {*_find_reachable(tokenizer, "source", tokens), *_find_reachable(tokenizer, "target", tokens)}
     if not reachable:
@@ -47,12 +48,14 @@ def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: TextSide, tokens: 
     """Return the tokens that are encoded as themselves when they stand in a text."""
     if not tokens:
         return []
+
     # Some tokens are found only by themselves, others only between words.
     alone = encode(tokenizer, side, tokens)
     within = encode(tokenizer, side, [f"a {token} a" for token in tokens])
 
     reachable = []
     for token, *encoded in zip(tokens, alone, within, strict=True):
+        # A token that this side's vocabulary lacks cannot be reached.
         number = find_target_id(tokenizer, token) if side == "target" else tokenizer.convert_tokens_to_ids(token)
         exists = number is not None and number != tokenizer.unk_token_id
         if exists and any(number in ids for ids in encoded):

@@ -44,6 +44,7 @@ class Instructions:
                 translation directions are not used.
         """
         if self.prefix is not None:
+            # A prefix that was chosen replaces those that the configuration declares.
             return fill_prefix(self.prefix, task)
         return "" if has_tags else find_declared_prefix(self.config, task)
 
@@ -61,6 +62,7 @@ class Instructions:
         if not text.strip():
             return ()
 
+        # The space at the end is left to the sources; see `spaces_sources`.
         ids = encode(self.tokenizer, "source", [text.rstrip()], reads_special=True)[0]
         if self.tokenizer.unk_token_id in ids:
             raise NeuronspecError(
@@ -71,6 +73,7 @@ class Instructions:
     @functools.cached_property
     def spaces_sources(self) -> bool:
         """Whether sources need a space in front, so that they are encoded as they are after the words of a prefix."""
+        # One prefix is tried, for all tasks.
         text = self._first_prefix
         if not text:
             return False
@@ -106,6 +109,7 @@ def check_declared_languages(tokenizer: PreTrainedTokenizerBase, task: str) -> N
     Raises:
         NeuronspecError: If the model translates another direction.
     """
+    # Marian's tokenizer and FSMT's name their languages in attributes of their own.
     languages: Any = tokenizer
     declared = (getattr(languages, "source_lang", None), getattr(languages, "target_lang", None))
     if is_fsmt(tokenizer):

@@ -30,6 +30,7 @@ def read_limits(config: PretrainedConfig, *, fixed_tables: bool = False) -> tupl
     """
     if config.model_type in UNLIMITED or (config.model_type in EXPANDING and not fixed_tables):
         return None, None
+
     # A number of one stack goes before that of both.
     positions = _read_limit(config, "max_position_embeddings", "n_positions")
     encoder = _read_limit(config, "max_encoder_position_embeddings")

@@ -51,6 +51,8 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
     _check_weights(Path(source), loader.__name__)
 
     options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+
+    # A pruned model has matrices of other shapes than its class would make.
     shapes = getattr(config, SHAPES, None)
     if shapes:
         model, info = _load_narrow(loader, config, shapes=shapes, source=source, **options)
@@ -125,6 +127,7 @@ def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTok
     """
     state: dict[str, Any] | None = None
     if getattr(model.config, "embeddings", None) == "separate":
+        # Copies: of tensors that share memory, transformers would write only one.
         state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.save_pretrained(directory, state_dict=state)
     if tokenizer is not None:
@@ -152,13 +155,16 @@ def _load_narrow(
     # Transformers recognizes a class by its name.
     Narrow.__name__, Narrow.__qualname__, Narrow.__module__ = kind.__name__, kind.__qualname__, kind.__module__
     model, info = _load_pretrained(Narrow, source, **options)
+
+    # Once loaded, it is an ordinary model again.
     model.__class__ = kind
     return model, info
 
 
+# Errors that loaders raise for files that are missing, damaged or of another kind
 _LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
-_PICKLED = ("pytorch_model*.bin",)
-_OTHER_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.gguf")
+_PICKLED = ("pytorch_model*.bin",)  # as transformers names its pickled weights
+_OTHER_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.bin", "*.gguf")  # as other tools do
 _HOW_TO_CONVERT = (
     "weights are read from safetensors only, since other files can hold programs; convert them once with "
     'python -c "import transformers as t; '
@@ -172,6 +178,7 @@ def _load_pretrained(loader: Any, source: str | Path, **options: Any) -> Any:
     try:
         return loader.from_pretrained(str(source), trust_remote_code=False, **options)
     except _LOADING_ERRORS as error:
+        # A name on the hub: a directory was examined before.
         lacks_safetensors = "file named model.safetensors" in str(error) and not Path(source).exists()
         advice = f"; {_HOW_TO_CONVERT.format(kind=loader.__name__, source='NAME')}" if lacks_safetensors else ""
         raise NeuronspecError(f"cannot load {str(source)!r}: {first_line(error)}{advice}") from error

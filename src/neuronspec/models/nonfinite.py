@@ -38,6 +38,7 @@ precision: take an earlier checkpoint
     if not bad:
         return
 
+    # Only the first one is counted, for the message.
     first = dict(named)[bad[0]]
     count = int((~_as_floats(first).isfinite()).sum())
     raise NeuronspecError(
@@ -63,6 +64,7 @@ def find_nonfinite(tensors: Iterable[NamedTensor]) -> list[str]:
 @torch.no_grad()
 def is_finite(tensor: torch.Tensor) -> bool:
     """Return whether all numbers of a tensor are finite."""
+    # Integers are finite, and a tensor on the meta device has no numbers.
     if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     if not tensor.numel():

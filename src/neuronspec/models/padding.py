@@ -51,7 +51,9 @@ def complete_batch(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) ->
     """
     if "input_ids" not in batch:
         raise NeuronspecError(f"a batch has no 'input_ids', only {', '.join(batch) or 'nothing'}: give ids of tokens")
+
     complete = dict(batch)
+
     # The source, or the only text: every tensor that is not the decoder's.
     source = _find_source(model, complete)
     complete["attention_mask"] = source.long()
@@ -105,12 +107,15 @@ def _complete_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor]) ->
     """Add the decoder's input and its mask."""
     labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
     real = _find_target(model, batch)
+
+    # All padding becomes -100, whatever marked it.
     if labels is not None:
         labels = labels.masked_fill(~real, IGNORED)
         batch["labels"] = labels
         if ids is not None and _is_shifted(model, ids, labels):
             ids = None  # made again from the labels, after the rows are moved
 
+    # Input from the labels is made after the rows are moved: its first token must stay in front.
     batch["decoder_attention_mask"] = real.long()
     if ids is None:
         batch.pop("decoder_input_ids", None)
@@ -152,6 +157,7 @@ def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
             "pad_token_id: cannot identify padding; give one of them"
         )
 
+    # Labels do not begin with the token that starts the decoder; its input does.
     starts = name == "decoder_input_ids" and padding is not None and padding == tokens.start
     return _find_real(given, padding, ends=padding in tokens.ends, starts=starts)
 
@@ -213,6 +219,7 @@ def _find_real(ids: torch.Tensor, padding: int | None, *, ends: bool, starts: bo
 
 def _move_left(batch: dict[str, torch.Tensor], names: list[str], real: torch.Tensor) -> None:
     """Move the padding before each row's first real token to its end, in every tensor of the same shape."""
+    # Padding in front of the first real token; a row of nothing but padding stays.
     before = ~real.long().cumsum(1).bool()  # (batch, seq)
     before &= ~before.all(1, keepdim=True)
     if not bool(before[:, 0].any()):

@@ -38,6 +38,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
 
 def unwrap_matrix(module: nn.Module) -> WeightMatrix | None:
     """Return the matrix inside PEFT's wrapping, if there is any; None if the module contains no matrix."""
+    # Wrappings may be nested.
     while not is_matrix(module):
         if not _is_peft(module):
             return None
@@ -76,6 +77,7 @@ def refuse_wrapped(model: nn.Module, what: str) -> None:
 
 def _list_matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if unwrap_matrix(module) is not None:
+        # The adapters inside, which are matrices too, are not listed.
         yield name, module
         return
 

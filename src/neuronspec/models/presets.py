@@ -38,6 +38,7 @@ class Preset:
             "decoder_ffn_dim": self.d_ff,
             "dropout": self.dropout,
             "attention_dropout": self.dropout,
+            # The same for all presets
             "activation_dropout": 0.0,
             "encoder_layerdrop": 0.0,
             "decoder_layerdrop": 0.0,

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
 
-_PROBE = "a b c"
+_PROBE = "a b c"  # a text that any tokenizer can encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ def target_language_set(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     if getattr(tokenizer, "tgt_lang", "") is not None:
         yield
         return
+
+    # Any language will do: its tag is not used, or exchanged later.
     tokenizer.tgt_lang = tokenizer.src_lang
     try:
         yield

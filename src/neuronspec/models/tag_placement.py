@@ -32,6 +32,7 @@ class TagPlacement:
     def own_notation(self) -> Notation | None:
         """Notation of the tags that the tokenizer puts around text by itself; None if it puts none."""
         layout = self.layout
+        # A tokenizer that places tags puts one around any text.
         added = {*layout.source_prefix, *layout.source_suffix, *layout.target_prefix, *layout.target_suffix}
 
         tags = read_tags(self.tokenizer).values()
@@ -43,6 +44,7 @@ class TagPlacement:
         if self.own_notation is not None:
             return self.own_notation
 
+        # Of the tags in the vocabulary, those that have a place without the tokenizer
         tags = read_tags(self.tokenizer).values()
         return next((tag.notation for tag in tags if tag.notation.place != "tokenizer"), None)
 
@@ -75,6 +77,8 @@ class TagPlacement:
 
         source, target = split_direction(task)
         target_tag = tag_id(target, self.tokenizer, notation)
+
+        # Where a tag stands in front of the source, it is that of the target alone.
         if notation.place == "source":
             return None, target_tag
         return tag_id(source, self.tokenizer, notation), target_tag
@@ -87,6 +91,7 @@ class TagPlacement:
             target_tag: Id of the target's tag; None for none.
         """
         layout = self.layout
+
         # The tokenizer places the tags of some languages by itself.
         if self.own_notation is not None:
             return self._exchange_tags(source_tag, target_tag)
@@ -111,6 +116,7 @@ class TagPlacement:
         tags = {tag.number for tag in read_tags(self.tokenizer).values()}
 
         return SpecialTokens(
+            # Where the tokenizer puts no tag, nothing is replaced.
             source_prefix=_replace_tags(layout.source_prefix, tags, source_tag),
             source_suffix=_replace_tags(layout.source_suffix, tags, source_tag),
             target_prefix=_replace_tags(layout.target_prefix, tags, target_tag),

@@ -28,6 +28,7 @@ class Notation:
     place: Literal["both", "source", "tokenizer"]
 
 
+# A token that several notations match has the first of them.
 NOTATIONS = (
     Notation(re.compile(r"__([\w.+@-]+)__"), "both"),  # M2M-100, PLBart, and the vocabularies learned here
     Notation(re.compile(r"<2([\w-]+)>"), "source"),  # MADLAD-400

@@ -20,7 +20,7 @@ from neuronspec.models.embeddings import check_ids
 from neuronspec.models.length_limits import announce_too_long, read_limits
 from neuronspec.models.source_prefixes import SourcePrefix
 
-TaskTexts = Sequence[str] | Sequence[tuple[str, str]]
+TaskTexts = Sequence[str] | Sequence[tuple[str, str]]  # lines, or (source, target) pairs
 
 
 def make_batches(
@@ -54,6 +54,7 @@ def make_batches(
         NeuronspecError: If a task has no text, a language has no tag in the vocabulary, a model without tags cannot
             distinguish the tasks, or a text is too long and `too_long` is `error`.
     """
+    # All texts are checked before the first batch.
     checked = {task: _check_task_texts(model, task, given) for task, given in texts.items()}
     if too_long not in get_args(TooLong):
         raise NeuronspecError(f"too_long is {too_long!r}; expected one of {', '.join(get_args(TooLong))}")
@@ -135,6 +136,7 @@ def _batch_pairs(
     formats = codec.formats(texts)
     for task, pairs in texts.items():
         form = _limit_format(formats[task], task, batching.max_tokens)
+
         sources, targets = zip(*pairs, strict=True)
         source_ids, target_ids = codec.encode_sources(sources), codec.encode_targets(targets)
         source_overhead, target_overhead = form.overhead
@@ -171,6 +173,7 @@ def _batch_lines(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Mapping[str, list[str]], batching: _Batching
 ) -> Iterator[dict[str, Any]]:
     """Yield batches of texts for a model without a separate encoder."""
+    # The limit of the decoder, which is the only stack
     limit = min(batching.max_tokens, read_limits(model.config)[1] or batching.max_tokens)
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # masked, so any id will do
 

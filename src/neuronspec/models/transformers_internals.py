@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
+INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")  # what an encoder-decoder reads
 
 
 def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], real: torch.Tensor) -> torch.Tensor:
@@ -42,6 +42,8 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
         return logits
 
     logits = output_layer(hidden[real])  # (real tokens, vocabulary)
+
+    # BART and its relatives keep the bias of their output layer outside of it.
     bias = getattr(model, "final_logits_bias", None)
     return logits if bias is None else logits + bias
 

@@ -20,6 +20,7 @@ def cached_by_vocabulary(
     Args:
         find: Slow function of a tokenizer, such as a search through its vocabulary.
     """
+    # Weak, so that a tokenizer can still be deleted
     known: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, Found]] = WeakKeyDictionary()
 
     @functools.wraps(find)
