@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from neuronspec.errors import NeuronspecError
 
-Unit = Literal["sentence", "token"]
-GatedAt = Literal["gate", "product"]
+Unit = Literal["sentence", "token"]  # what is counted
+GatedAt = Literal["gate", "product"]  # where a gated unit is observed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class Activity:
     ignore: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        # Literals are not checked at run time.
         if self.unit not in get_args(Unit):
             raise NeuronspecError(f"unit must be sentence or token, not {self.unit!r}")
         if self.gated_at not in get_args(GatedAt):
@@ -53,6 +54,7 @@ class Activity:
         Args:
             gated: Whether the model has gated units; without any, `gated_at` makes no difference and is left out.
         """
+        # Sorted and each once: the same set of ids must have the same signature. Padding never counts.
         ignored = " ".join(map(str, sorted(set(self.ignore)))) or "padding"
         facts = {"threshold": str(self.threshold), "ignored": ignored}
         return facts | ({"gated_at": self.gated_at} if gated else {})
@@ -81,6 +83,8 @@ def choose_activity(
     settings = Activity(unit=unit, threshold=threshold, gated_at=gated_at, ignore=tuple(ignore))
     if activity is None:
         return settings
+
+    # Settings that equal the defaults cannot be distinguished from settings that were left out.
     if settings != Activity():
         raise NeuronspecError("give activity=..., or unit, threshold, gated_at and ignore, but not both")
     return activity

@@ -44,8 +44,10 @@ def search_architecture(model: PreTrainedModel) -> Architecture:
             experts share one parameter; the message says what was found.
     """
     _check_reads_text(model)
+
     stacks: dict[Stack, tuple[str, str]] = {}
     forms: list[Form] = []
+    # The parts of an FFN are named from the layer itself, hence the empty path to its holder.
     for stack, path, blocks in _search_stacks(model):
         form = _find_form(model, blocks, f"{path}.N")
         stacks[stack] = (path, "")
@@ -70,6 +72,7 @@ def _search_stacks(model: PreTrainedModel) -> Iterator[tuple[Stack, str, Blocks]
 
 def _find_lists(model: PreTrainedModel) -> dict[str, list[nn.Module]]:
     """Return the lists of layers that read text, by their paths; those inside a layer are left out."""
+    # Lists inside a layer, such as those of experts, are parts of a stack, not stacks.
     lists = {path: list(module) for path, module in model.base_model.named_modules() if _holds_layers(module)}
     lists = _keep_text(model, lists)
     return {path: blocks for path, blocks in lists.items() if not _is_inside(path, lists)}
@@ -93,6 +96,7 @@ def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
         blocks: Layers of the stack.
         where: Place of the layers, for messages.
     """
+    # What no probe of matrices could show is refused first.
     for block in blocks:
         _check_parameters(model, block, where)
 
@@ -115,6 +119,7 @@ def _find_form(model: PreTrainedModel, blocks: Blocks, where: str) -> Form:
 
 def _find_form_of_kind(model: PreTrainedModel, blocks: Blocks, names: list[str], where: str) -> Form:
     """Return the form of the FFN of layers that have matrices of the same names."""
+    # Each matrix is tried as a first one; its second one is the matrix that follows it feature by feature.
     found: dict[str, list[str]] = {}  # second matrix -> first matrices
     for first in names:
         for second in _probe(model, blocks, first, names):
@@ -169,9 +174,12 @@ def _check_reads_text(model: PreTrainedModel) -> None:
 
 def _keep_text(model: PreTrainedModel, lists: dict[str, list[nn.Module]]) -> dict[str, list[nn.Module]]:
     """Return the lists of layers in the part for text, if the model also reads pictures or sounds."""
+    # Encoder-decoders have a `get_decoder`, too, but both of their stacks read text.
     text = getattr(model, "get_decoder", lambda: None)()
     if model.config.is_encoder_decoder or not isinstance(text, nn.Module):
         return lists
+
+    # Compared by identity: the same module has another path in each part of the model.
     inside = {id(module) for module in text.modules()}
     return {path: blocks for path, blocks in lists.items() if id(blocks[0]) in inside} or lists
 
@@ -214,6 +222,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
                     hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
         _run_model(model)
 
+    # One layer that disagrees, or that did not run, rules a matrix out.
     return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
 
 
@@ -221,6 +230,7 @@ def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any])
     """Undo, before a layer, what earlier changes did, so that each layer is tested by itself."""
 
     def equal(value: Any) -> Any:
+        # Hidden states (2, seq, d_model); masks and positions stay unchanged.
         floats = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim == 3
         return value[:1].expand_as(value).clone() if floats and len(value) == 2 else value
 
@@ -229,7 +239,9 @@ def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any])
 
 def _change_half(written: list[torch.Tensor], module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
     """Change every other feature of the second row's first position."""
-    changed = output.clone().reshape(2, -1, output.shape[-1])
+    changed = output.clone().reshape(2, -1, output.shape[-1])  # (row, position, feature)
+
+    # Of x and 1.5 - x at least one is positive, so that even a ReLU lets the change through.
     changed[1, 0, ::2] = 1.5 - changed[1, 0, ::2]
     written.append(changed.reshape(output.shape))
     return written[-1]
@@ -239,9 +251,12 @@ def _watch(seen: list[bool], written: list[torch.Tensor]) -> Callable[[nn.Module
     def look(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         rows = arguments[0].reshape(2, -1, arguments[0].shape[-1])
         differs = rows[0] != rows[1]  # (positions, features)
+
         # An input that equals the output is no neuron: two matrices with nothing between them are one of low rank.
         as_written = bool(written) and torch.equal(arguments[0], written[-1])
         moved = not as_written and bool(differs[0, ::2].any())
+
+        # The changed features of the changed position differ, and nothing else does.
         seen.append(moved and not differs[0, 1::2].any() and not differs[1:].any())
 
     return look
@@ -255,6 +270,8 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
     parts = dict(block.named_modules())
     written: dict[str, torch.Tensor] = {}
     gates: list[tuple[str, str]] = []  # (matrix, activation)
+
+    # Modules without parts, among them the matrices and the activations
     leaves = [name for name, module in parts.items() if name and not any(True for _ in module.children())]
 
     def note(name: str) -> Callable[..., None]:
@@ -271,6 +288,7 @@ def _order_gate(model: PreTrainedModel, block: nn.Module, form: Form) -> Form:
             hooks.callback(parts[name].register_forward_hook(note(name)).remove)
         _run_model(model)
 
+    # Where there is no such module, or more than one, the gate stays unknown.
     if len(gates) != 1:
         return form
     gate, activation = gates[0]

@@ -51,9 +51,10 @@ class Architecture:
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 
+# Forms that several architectures share
 _FC = Form("fc2", ("fc1",))
-_GATED = Form("down_proj", ("gate_proj", "up_proj"), "act_fn")
-_FUSED = Form("down_proj", ("gate_up_proj",), "activation_fn")
+_GATED = Form("down_proj", ("gate_proj", "up_proj"), "act_fn")  # the gate and its factor are two matrices
+_FUSED = Form("down_proj", ("gate_up_proj",), "activation_fn")  # one matrix writes both
 _H_4H = Form("dense_4h_to_h", ("dense_h_to_4h",))
 _C_FC = Form("c_proj", ("c_fc",))
 
@@ -78,6 +79,7 @@ def _decoder(layers: str, ffn: str, form: Form, *, width: str | None = "intermed
     )
 
 
+# Encoder-decoders
 _register("m2m_100 mbart bart marian pegasus blenderbot blenderbot-small", _encoder_decoder(""))
 _register("fsmt", _encoder_decoder("", time_first=True))
 _register("nllb-moe", _encoder_decoder("ffn", experts="experts"))
@@ -85,13 +87,17 @@ _register(
     "t5 mt5 umt5",
     Architecture(
         {
+            # After self-attention; in the decoder, after cross-attention, too
             "encoder": ("encoder.block", "layer.1.DenseReluDense"),
             "decoder": ("decoder.block", "layer.2.DenseReluDense"),
         },
+        # T5 has no gate; T5 1.1, mT5 and umT5 have one.
         (Form("wo", ("wi",)), Form("wo", ("wi_0", "wi_1"), "act")),
         {"encoder": "d_ff", "decoder": "d_ff"},
     ),
 )
+
+# Decoder-only models
 _register(
     "llama mistral qwen2 qwen3 gemma gemma2 gemma3_text cohere granite olmo2 smollm3 stablelm",
     _decoder("layers", "mlp", _GATED),

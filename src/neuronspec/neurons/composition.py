@@ -35,6 +35,7 @@ def list_unseen(tasks: Sequence[str], pivot: str) -> list[str]:
         >>> list_unseen(["de-en", "sv-en", "en-fr", "en-de"], "en")
         ['de-fr', 'sv-fr', 'sv-de']
     """
+    # By ending and beginning: a language code may contain hyphens itself.
     sources = [task.removesuffix(f"-{pivot}") for task in tasks if task.endswith(f"-{pivot}")]
     targets = [task.removeprefix(f"{pivot}-") for task in tasks if task.startswith(f"{pivot}-")]
 
@@ -59,14 +60,19 @@ def compose_direction(direction: str, tasks: Sequence[str], pivot: str) -> tuple
         >>> compose_direction("zh-Hant-fr", ["zh-Hant-en", "en-fr"], "en")
         ('zh-Hant-en', 'en-fr')
     """
+    # With the pivot on one side, there is nothing to compose.
     if direction.startswith(f"{pivot}-") or direction.endswith(f"-{pivot}"):
         return direction, direction
+
+    # The trained tasks show where the source ends, even if its code contains hyphens.
     for task in tasks:
         source = task.removesuffix(f"-{pivot}")
         if source != task and direction.startswith(f"{source}-"):
             from_pivot = f"{pivot}-{direction.removeprefix(f'{source}-')}"
             if from_pivot in tasks:
                 return task, from_pivot
+
+    # Otherwise the codes are spelled in another way than those of the tasks.
     return _compose_by_languages(direction, tasks, pivot)
 
 
@@ -74,6 +80,8 @@ def _compose_by_languages(direction: str, tasks: Sequence[str], pivot: str) -> t
     """Return the tasks that a direction is composed of if it, or the pivot, is spelled in another way than they are."""
     source, _, target = direction.partition("-")  # any string may name a task
     source, target = find_sides(direction) or (source, target)
+
+    # A task that is not found keeps its name, for the message of whoever looks it up.
     needed = f"{source}-{pivot}", f"{pivot}-{target}"
     encoder, decoder = (match_direction(one, tasks) or one for one in needed)
     return encoder, decoder

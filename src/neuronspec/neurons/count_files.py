@@ -43,11 +43,13 @@ def write_counts(directory: Path, counts: ActivationCounts) -> Path:
         directory: Directory of the file, created if it does not exist.
         counts: Counts to write.
     """
+    # Every tensor is named after its group, and its layer or stack.
     groups = {"counts": counts.values, "totals": counts.totals, "means": counts.means, "states": counts.states}
     tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
     if counts.state_tasks is not None:
         tensors["state_tasks"] = counts.state_tasks
 
+    # Without validation: the counts checked their names when they were made.
     header = CountHeader.model_construct(
         tasks=list(counts.tasks), layers=list(counts.layers), unit=counts.unit, signature=dict(counts.signature)
     )
@@ -82,11 +84,13 @@ def read_counts(path: Path) -> dict[str, Any]:
 
 def _find_problem(tensors: Mapping[str, torch.Tensor], header: CountHeader) -> str | None:
     """Return what is wrong with the tensors of a file of counts."""
+    # Missing tensors
     dimensions = _expect_dimensions(tensors, header)
     for name in (*dimensions, *_expect_optional(tensors, header)):
         if name not in tensors:
             return f"{name!r} is missing"
 
+    # Tensors that cannot be counts of these tasks
     for name, dimension in dimensions.items():
         tensor = tensors[name]
         if tensor.dtype != torch.int64 or tensor.ndim != dimension or len(tensor) != len(header.tasks):

@@ -50,6 +50,7 @@ class ActivationCounts:
     state_tasks: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
+        # Names become keys of files, and parts of paths.
         check_names(self.tasks)
         check_layers(self.values)
 
@@ -73,6 +74,7 @@ class ActivationCounts:
             layer: Name of the layer.
             neurons: Neurons of the layer; by default all.
         """
+        # A task without any sentence has frequencies of 0, not of NaN.
         totals = self.totals[stack_of(layer)]
         return self.values[layer][:, neurons or slice(None)] / totals.clamp(min=1).to(torch.float64)[:, None]
 
@@ -116,6 +118,7 @@ class ActivationCounts:
                     f"{what}: {layer}:{neuron} was active {values[row, neuron].item()} times for {self.tasks[row]}, "
                     "which is no count: record them again"
                 )
+
         if bad := find_nonfinite(self.means.items()):
             raise NeuronspecError(
                 f"{what}: the means of {bad[0]} are not finite, as a model with NaN or infinite weights leaves them: "
@@ -164,6 +167,8 @@ class ActivationCounts:
 
         values = _sum_named(self.values, state.device)
         totals = _sum_named(self.totals, state.device)
+
+        # The sums are sorted by name; layers stay in their own order.
         return replace(self, values={layer: values[layer] for layer in self.layers}, totals=totals)
 
 
@@ -172,6 +177,7 @@ def _check_parts_of_counts(parts: Sequence[ActivationCounts]) -> None:
     if not parts:
         raise NeuronspecError("there are no counts to put together")
 
+    # One model, counted in one way ...
     first = parts[0]
     for part in parts[1:]:
         if (part.widths, part.unit, part.signature) != (first.widths, first.unit, first.signature):
@@ -180,6 +186,7 @@ def _check_parts_of_counts(parts: Sequence[ActivationCounts]) -> None:
                 "their layers, widths, unit or signature differ"
             )
 
+    # ... and each task once
     tasks = [task for part in parts for task in part.tasks]
     if len(set(tasks)) < len(tasks):
         raise NeuronspecError(f"a task has counts in more than one part: {', '.join(tasks)}")
@@ -204,6 +211,7 @@ def _join_state_tasks(parts: Sequence[ActivationCounts]) -> torch.Tensor | None:
     for part in parts:
         if part.state_tasks is None:
             return None
+        # The tasks of a part come after those of all parts before it.
         rows.append(part.state_tasks + start)
         start += len(part.tasks)
     return torch.cat(rows)

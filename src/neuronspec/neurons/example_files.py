@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Fields = Mapping[str, Any]  # the fields of `Examples` by name
 
+# Fields of `Examples` with a tensor for each layer, with one for each stack, and with one for all sentences
 _OF_LAYERS: Final = ("values", "sentences", "positions")
 _OF_STACKS: Final = ("lengths", "tokens")
 _OF_SENTENCES: Final = ("numbers", "sentence_tasks")
@@ -120,6 +121,7 @@ def _sentence_values_fit(fields: Fields) -> bool:
         return False
 
     known = (tasks < len(fields["tasks"])).all()
+    # They are searched as a sorted list.
     ascending = (numbers[1:] > numbers[:-1]).all()
     return bool(known and ascending)
 
@@ -156,6 +158,8 @@ def _tokens_are_there(fields: Fields, layer: str, sentences: torch.Tensor, posit
     """Return whether each of these sentences is kept, and has a token at its position."""
     if not torch.isin(sentences, fields["numbers"]).all():
         return False
+
+    # The rows of these sentences among those that are kept
     rows = torch.searchsorted(fields["numbers"], sentences)
     lengths = fields["lengths"][stack_of(layer)][rows]
     return bool((positions >= 0).all() and (positions < lengths).all())

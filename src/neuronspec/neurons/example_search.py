@@ -92,6 +92,7 @@ class _ExampleFinder(Observer):
 
     def begin(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """Number the sentences and keep their tokens."""
+        # Sentences are numbered across batches, in the order in which they are read.
         self.numbers = torch.arange(self.seen, self.seen + len(self.rows), device=self.rows.device)
         self.seen += len(self.rows)
         self.sentence_tasks.append(self.rows.cpu())
@@ -99,6 +100,8 @@ class _ExampleFinder(Observer):
         for stack, prefix in self.prefixes.items():
             if f"{prefix}input_ids" not in inputs:
                 raise NeuronspecError(f"a batch has no '{prefix}input_ids': there are no tokens to show")
+
+            # The real tokens of all sentences, one sentence after the other
             there = inputs[f"{prefix}attention_mask"].ne(0)  # (batch, seq)
             self.places[stack] = there.cumsum(1) - 1
             self.lengths[stack].append(there.sum(1).cpu())
@@ -127,6 +130,7 @@ class _ExampleFinder(Observer):
 
     def result(self, signature: Mapping[str, str]) -> Examples:
         """Return the best sentences, and their tokens."""
+        # The candidates of every neuron, taken apart
         values, sentences, positions = {}, {}, {}
         for layer in self.layers:
             nothing = torch.full((layer.width, self.top), torch.iinfo(torch.int64).min)  # of an expert without tokens
@@ -139,10 +143,13 @@ class _ExampleFinder(Observer):
         # The sentences that are an example of any neuron
         numbers = torch.unique(torch.cat([named[named >= 0] for named in sentences.values()]))
         kept = torch.zeros(self.seen, dtype=torch.bool).index_fill_(0, numbers, True)
+
+        # Their tokens: a token is kept if its sentence is.
         lengths = {stack: torch.cat(parts) for stack, parts in self.lengths.items()}
         tokens = {
             stack: torch.cat(self.tokens[stack])[kept.repeat_interleave(length)] for stack, length in lengths.items()
         }
+
         return Examples(
             tasks=tuple(self.tasks),
             top=self.top,
@@ -170,11 +177,14 @@ def _join_lists(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """
     bits = (values + 0.0).contiguous().view(torch.int32).long()  # + 0: -0.0 is as large as 0.0
     ordered = bits ^ ((bits >> 31) & _MAGNITUDE)  # of negative floats, the bits grow downwards
+
+    # The smaller number makes the larger lower half, so it comes first among equals.
     return (ordered << 32) | (_LOW - numbers)
 
 
 def _split_rows(candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the float32 values and the numbers of candidates."""
     ordered = candidates >> 32
+    # The sign stays in its place, so the same step as in `_join_lists` undoes it.
     bits = ordered ^ ((ordered >> 31) & _MAGNITUDE)
     return bits.int().view(torch.float32), _LOW - (candidates & _LOW)

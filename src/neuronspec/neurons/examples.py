@@ -90,18 +90,24 @@ class Examples:
         """
         if layer not in self.values:
             raise NeuronspecError(f"there is no layer {layer!r}{did_you_mean(layer, self.layers)}")
+
         width = len(self.values[layer])
         if not 0 <= neuron < width:
             raise NeuronspecError(f"{layer} has neurons 0 to {width - 1}, not {neuron}")
 
+        # Each stack may have a vocabulary of its own.
         stack = stack_of(layer)
         side: TextSide = "source" if stack == "encoder" else "target"
+
+        # The places of this neuron, the best one first
         columns = (named[layer][neuron].tolist() for named in (self.sentences, self.positions, self.values))
 
         shown = []
         for number, position, value in zip(*columns, strict=True):
             if number < 0:  # fewer sentences activate it
                 continue
+
+            # The sentence among those that are kept, which are sorted by number
             row = int(torch.searchsorted(self.numbers, number))
             task = self.tasks[int(self.sentence_tasks[row])]
             tokens = show_tokens(tokenizer, self._ids_of(stack, row), side)
@@ -111,6 +117,8 @@ class Examples:
     def _ids_of(self, stack: str, row: int) -> list[int]:
         """Return the token ids of a kept sentence as a stack reads them."""
         lengths = self.lengths[stack]
+
+        # The tokens of all kept sentences lie one after the other.
         start = int(lengths[:row].sum())
         ids: list[int] = self.tokens[stack][start : start + int(lengths[row])].tolist()
         return ids

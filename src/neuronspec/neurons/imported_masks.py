@@ -20,6 +20,7 @@ from neuronspec.neurons.mask_values import read_booleans, stack_masks
 from neuronspec.neurons.masks import NeuronMasks
 
 MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
+# Names of parameters in fairseq; the digits are few enough for any real layer.
 _RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d{1,4})\.fc1\.weight")
 
 
@@ -135,6 +136,7 @@ def _open_archive(path: Path) -> Any:
         raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
 
     try:
+        # Tensors and plain containers only: anything else is refused and not executed.
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first_line(error)}") from error
@@ -142,6 +144,7 @@ def _open_archive(path: Path) -> Any:
 
 def _check_tensor(tensor: Any, what: str) -> torch.Tensor:
     """Return a tensor that can be looked at without surprises: a few bytes may claim to be a huge one."""
+    # A sparse or an expanded tensor may take a few bytes in a file, and all memory once it is used.
     plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
     if not plain or tensor.numel() * tensor.element_size() > MAX_BYTES:
         raise NeuronspecError(f"{what}: expected a plain tensor, found {type(tensor).__name__}")

@@ -57,6 +57,7 @@ class FFNLayer:
     @property
     def plain(self) -> bool:
         """Whether its matrices have nothing around them, and weights that can be cut."""
+        # Without PEFT, each matrix is itself the module in its place.
         matrices = (self.projection, *self.expansions)
         itself = all(inner is outer for inner, outer in zip(matrices, (self.entrance, *self.exits), strict=True))
         return itself and all(is_plain(matrix) for matrix in matrices)
@@ -64,6 +65,7 @@ class FFNLayer:
     @property
     def gated(self) -> bool:
         """Whether the neurons are the product of the activation of a gate and the output of another matrix."""
+        # The gate and its factor have d_ff features each, in two matrices or in one.
         return sum(features_out(expansion) for expansion in self.expansions) == 2 * self.width
 
 
@@ -143,6 +145,8 @@ def locate_layers(model: PreTrainedModel, architecture: Architecture) -> list[FF
 def _find_stacks(model: PreTrainedModel, architecture: Architecture) -> dict[Stack, tuple[str, str]]:
     """Return the places of the stacks that a model has: the decoder of an encoder-decoder may come alone."""
     stacks = dict(architecture.stacks)
+
+    # Only an architecture with both stacks can be cut to its decoder, as BartForCausalLM is.
     if model.config.is_encoder_decoder or not set(STACKS) <= stacks.keys():
         return stacks
     if _has_part(model, stacks["decoder"][0]) and not _has_part(model, stacks["encoder"][0]):
@@ -169,6 +173,7 @@ def _find_in_block(
 
     for number, (name, holder) in enumerate(holders.items()):
         parts = _find_parts(holder, name, architecture.forms)
+
         yield FFNLayer(
             name=name,
             stack=stack,

@@ -58,11 +58,12 @@ def compare_masks(first: NeuronMasks, second: NeuronMasks) -> MaskComparison:
     if not tasks or first.widths != second.widths:
         raise NeuronspecError(f"nothing to compare: {first!r} and {second!r} have other tasks, layers or widths")
 
+    # The masks of the common tasks, in the same order
     one, two = first.reorder(tasks), second.reorder(tasks)
     iou, sizes = {}, {}
     for layer in first.layers:
-        a, b = one.layer(layer), two.layer(layer)
-        shared, united = (a & b).sum(1).double(), (a | b).sum(1).double()
+        a, b = one.layer(layer), two.layer(layer)  # (tasks, d_ff)
+        shared, united = (a & b).sum(1).double(), (a | b).sum(1).double()  # (tasks,)
         iou[layer] = (shared / united).nan_to_num(1.0).numpy()  # two empty sets are equal
         sizes[layer] = np.stack([a.double().mean(1).numpy(), b.double().mean(1).numpy()])
     return MaskComparison(tasks=tuple(tasks), layers=first.layers, iou=iou, sizes=sizes)

@@ -14,7 +14,7 @@ from neuronspec.artifacts.headers import Header, Names, Signature, Widths
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.version import __version__
 
-MAX_NEURONS: Final = 1 << 33  # a header that claims more neurons than this is not believed
+MAX_NEURONS: Final = 1 << 33  # of all tasks together: 8 GiB as booleans; no header is trusted beyond that
 
 MaskValues = Mapping[str, torch.Tensor]  # layer -> (tasks, d_ff) boolean
 
@@ -44,6 +44,7 @@ def write_masks(directory: Path, tasks: Sequence[str], values: MaskValues, signa
         values: For each layer, (tasks, d_ff) boolean.
         signature: Facts about how the masks came about.
     """
+    # Bits do not show where a row ends in its last byte, hence the widths in the header.
     packed = {layer: torch.from_numpy(np.packbits(mask.numpy(), axis=1)) for layer, mask in values.items()}
     header = MaskHeader.model_construct(
         tasks=list(tasks),

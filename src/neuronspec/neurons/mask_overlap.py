@@ -32,9 +32,13 @@ def pairwise_iou(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
             f"found masks of shape {masks.shape} and type {masks.dtype}, expected bool of shape "
             "(tasks, d_ff); stack the masks of one layer, one row a task"
         )
+
     rows = masks.astype(np.float64)
     shared = rows @ rows.T  # (tasks, tasks): counts below 2**53, so exact
 
+    # The union of two masks has their neurons, less those counted twice.
     sizes = shared.diagonal()
     united = sizes[:, None] + sizes[None, :] - shared
+
+    # Pairs of empty masks keep the 1 that is there already.
     return np.divide(shared, united, out=np.ones_like(shared), where=united > 0)

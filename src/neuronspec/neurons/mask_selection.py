@@ -55,7 +55,7 @@ def apply_rule(
         raise NeuronspecError(f"the rule {rule!r} has no k: leave encoder_k, decoder_k and layer_k out")
     signature |= {name: str(value) for name, value in options.items()}
 
-    # The signature of the masks holds that of the counts.
+    # Selection from counts that are sound; the signature of the masks continues theirs.
     counts.check()
     selected = select(counts, **arguments)
     _warn_of_silence(counts, selected)
@@ -70,6 +70,7 @@ def _find_k_of_layers(
         if layer not in counts.layers:
             raise NeuronspecError(f"layer_k: no layer {layer!r}{did_you_mean(layer, counts.layers)}")
 
+    # The k of a single layer goes before that of its stack.
     return {layer: by_stack[stack_of(layer)] for layer in counts.layers} | dict(layer_k)
 
 

@@ -18,10 +18,13 @@ def find_kind(place: Path) -> Literal["counts", "masks"]:
     Raises:
         NeuronspecError: If a directory holds neither.
     """
+    # Masks may be in a file of any name, counts may not.
     if (place / COUNTS_FILE).is_file() or place.name == COUNTS_FILE:
         return "counts"
     if (place / MASKS_FILE).is_file() or place.suffix == ".safetensors":
         return "masks"
+
+    # The directory of a run has both, one folder down.
     inside = [str(place / name) for name in ("select", "record") if (place / name).is_dir()]
     hint = f" (did you mean {' or '.join(inside)}?)" if inside else ""
     raise NeuronspecError(f"{place} holds neither activation counts nor masks, and is no configuration{hint}")

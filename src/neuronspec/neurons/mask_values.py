@@ -39,6 +39,7 @@ def stack_masks(masks: Mapping[str, Mapping[str, Any]]) -> dict[str, torch.Tenso
     Raises:
         NeuronspecError: If the tasks do not have the same layers, or their masks differ in width.
     """
+    # The first task decides which layers there are, and their order.
     layers = list(next(iter(masks.values()), {}))
     for task, of_task in masks.items():
         if list(of_task) != layers:

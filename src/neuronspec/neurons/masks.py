@@ -55,6 +55,7 @@ class NeuronMasks:
         signature: Mapping[str, str] | None = None,
     ) -> None:
         self.tasks = tuple(tasks)
+        # Copies, so that a later change of the given tensors does not reach the masks.
         self._values = {layer: read_booleans(mask, layer).cpu().clone() for layer, mask in values.items()}
         self.signature = dict(signature or {})
 
@@ -214,6 +215,8 @@ class NeuronMasks:
             NeuronspecError: If there is no such task.
         """
         task = name or name_composed(encoder, decoder)
+
+        # Each layer takes one row, (1, d_ff), from the task of its stack.
         rows = {"encoder": self.task_index(encoder), "decoder": self.task_index(decoder)}
         values = {layer: mask[rows[stack_of(layer)], None] for layer, mask in self._values.items()}
         return NeuronMasks([task], values, self.signature | {"composed": f"{encoder} + {decoder}"})
@@ -397,12 +400,14 @@ class NeuronMasks:
         return self._with(values, f"{name} of {self._rule} and {other._rule}")
 
     def __eq__(self, other: object) -> bool:
+        # Two selections that found the same neurons are equal, whatever their signatures say.
         return (
             isinstance(other, NeuronMasks)
             and (self.tasks, self.layers) == (other.tasks, other.layers)
             and all(torch.equal(self.layer(layer), other.layer(layer)) for layer in self.layers)
         )
 
+    # Equal masks would need equal hashes, which tensors do not have.
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

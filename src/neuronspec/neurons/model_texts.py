@@ -75,6 +75,7 @@ def load_model_texts(
     """
     model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
     if source_prefix is not None:
+        # The codec finds it there.
         model.config.source_prefix = source_prefix
 
     # An encoder-decoder reads pairs, and any other model the lines of one language.
@@ -91,8 +92,10 @@ def load_model_texts(
 
 def _read_text_pairs(task: str, path: str, columns: Columns | None) -> list[tuple[str, str]]:
     source, target = split_direction(task)
+    # A file that is named after the opposite direction would be read with its sides exchanged.
     if f"{target}-{source}" in Path(path).name and not _names_sides(path, columns):
         raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
+
     return [(pair.source, pair.target) for pair in read_pairs(path, source, target, columns=columns)]
 
 

@@ -86,6 +86,8 @@ class Observer:
         """
         if isinstance(batches, Mapping):
             raise NeuronspecError("batches must be several batches, in a list or a loader: this is one")
+
+        # With weights that are not finite, every count would be meaningless.
         check_finite(self.model)
 
         # Without the output layer, whose logits nobody needs here and which can be larger than all else.
@@ -135,9 +137,12 @@ class Observer:
 
     def _prepare_inputs(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return what the model reads of a batch, on its device, with attention masks and without labels."""
+        # Tensors, moved to the device and completed with masks and the decoder's input
         tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
         on_device = {key: value.to(self.model.device) for key, value in tensors.items()}
         inputs = dict(complete_batch(self.model, on_device))
+
+        # The labels have served their purpose; without them, no loss is computed.
         inputs.pop("labels", None)
 
         if not self.model.config.is_encoder_decoder and "position_ids" in _list_parameters(self.model):
@@ -157,6 +162,7 @@ class Observer:
 
     def _hook_layer(self, layer: FFNLayer) -> RemovableHandle:
         """Hook the place at which the neurons of a layer are observed."""
+        # Either the input of the second matrix, or the output of the gate's activation
         if not layer.gated or self.activity.gated_at == "product":
             return layer.entrance.register_forward_pre_hook(functools.partial(self._before, layer))
 
@@ -173,6 +179,8 @@ class Observer:
         if isinstance(tasks, torch.Tensor):
             if not self._tasks_are_given:
                 raise NeuronspecError("the batches number their tasks: give the names with tasks=[...]")
+
+            # Only on the CPU: reading the numbers from an accelerator would stall it.
             if tasks.device.type == "cpu" and any(not 0 <= number < len(self.tasks) for number in tasks.tolist()):
                 raise NeuronspecError(f"task numbers must be from 0 to {len(self.tasks) - 1}: found {tasks.tolist()}")
             return tasks
@@ -220,7 +228,7 @@ class Observer:
 
         routed = self._positions.tokens(layer, vectors)
         if routed is not None:  # an expert sees some tokens only
-            everywhere = vectors.new_zeros(real.numel(), layer.width)
+            everywhere = vectors.new_zeros(real.numel(), layer.width)  # (batch * seq, d_ff)
             everywhere[routed] = vectors.reshape(-1, layer.width)
             vectors, seen = everywhere, torch.zeros_like(real).flatten()
             seen[routed] = True
@@ -233,8 +241,10 @@ class Observer:
                 f"a {self.model.config.model_type!r} model reads more than its text there (it pads it, or reads it "
                 "several times), so that its neurons cannot be assigned to tokens; take another model"
             )
+
+        # To (batch, seq, d_ff), whatever the order or the flattening of the model
         if layer.time_first:
-            return vectors.transpose(0, 1), real
+            return vectors.transpose(0, 1), real  # from (seq, batch, d_ff)
         return vectors.reshape(*real.shape, layer.width), real
 
 

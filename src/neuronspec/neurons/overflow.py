@@ -42,6 +42,7 @@ class LastStates:
         Args:
             real: For each stack, (batch, seq) boolean: the tokens that are no padding.
         """
+        # A layer that the next batch skips must not report the batch before.
         found, self._bad = self._bad, {}
         for stack, bad in found.items():
             rows = (bad & real[stack]).any(1)  # (batch,)
@@ -51,6 +52,7 @@ class LastStates:
 
     def _note(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple | list) else output  # (batch, seq, d_model)
+        # The extremes show it, without a tensor of the size of the states.
         least, most = hidden.aminmax(dim=-1)  # NaN goes through it
         bad = ~(least.isfinite() & most.isfinite())
         self._bad[layer.stack] = bad.T if layer.time_first else bad

@@ -99,5 +99,8 @@ def _list_readings(choices: torch.Tensor, expert: int) -> Iterator[tuple[torch.T
     transformers 5.23 reads the router's table of zeros and ones as a table of experts' numbers, so that expert 0 gets
     a token for every zero and expert 1 one for every one.
     """
+    # The table as it is meant
     yield choices[:, expert].nonzero()[:, 0], False
+
+    # The table as that version reads it
     yield torch.eq(choices.T, expert).nonzero()[:, 1], True

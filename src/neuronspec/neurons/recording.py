@@ -97,6 +97,7 @@ class _Recorder(Observer):
         """Send a batch through the model; the hooks count."""
         super().read(batch)
 
+        # The states of every layer have a row for each sentence, whether or not the layer was used.
         for layer in self.layers if self.wants_states else ():
             states = self.states.setdefault(layer.name, [])
             if len(states) < len(self.state_tasks):  # an expert that no token was sent to
@@ -106,6 +107,8 @@ class _Recorder(Observer):
         """Count what will be seen."""
         for stack, real in self.real.items():
             tokens = real.sum(1)
+
+            # The whole that frequencies are shares of: sentences, or token positions
             seen = torch.ones_like(self.rows) if self.activity.unit == "sentence" else tokens
             self.totals.add(stack, len(self.tasks), self.rows, seen)
             if self.wants_means:
@@ -124,6 +127,7 @@ class _Recorder(Observer):
 
         if self.wants_means:
             total = torch.bmm(real.float()[:, None], neurons.float())[:, 0]
+            # MPS has no float64.
             exact = total if total.device.type == "mps" else total.double()
             self.sums.add(layer.name, len(self.tasks), self.rows, exact)
 
@@ -146,6 +150,7 @@ class _Recorder(Observer):
 
     def _mean(self, layer: FFNLayer, rows: int) -> torch.Tensor:
         """Return the (tasks, d_ff) mean activation over all counted positions."""
+        # A task without a counted position has means of 0, not of NaN.
         seen = self.tokens.get(layer.stack, rows).clamp(min=1)
         return self.sums.get(layer.name, rows, layer.width).double() / seen[:, None]
 
@@ -158,6 +163,7 @@ class _Counters:
 
     def add(self, name: str, tasks: int, rows: torch.Tensor, values: torch.Tensor) -> None:
         """Add each of `values` (batch, ...) to the row of its task."""
+        # Several sentences of a batch may add to the same row, which plain indexing would not do.
         counter = self.named.setdefault(name, values.new_zeros(tasks, *values.shape[1:]))
         self.named[name] = _grow(counter, tasks).index_add_(0, rows, values)
 
@@ -175,6 +181,7 @@ def _grow(counter: torch.Tensor, rows: int) -> torch.Tensor:
 
 def _pack_bits(active: torch.Tensor) -> torch.Tensor:
     """Return (batch, ceil(d_ff / 8)) uint8 of (batch, d_ff) booleans, the first neuron in the highest bit."""
+    # The neurons in groups of eight, with zeros after the last one
     padded = nn.functional.pad(active.to(torch.uint8), (0, -active.shape[1] % 8))
     powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=active.device)
     return (padded.view(len(active), -1, 8) * powers).sum(2).to(torch.uint8)

@@ -24,7 +24,7 @@ AnyRule = TypeVar("AnyRule", bound=Rule)
 # A rule takes the counts and, if it has a k, the k of every layer; what else it takes are its options.
 RULES: Registry[Rule] = Registry("selection rule")
 
-_BY_ROW = "selects_by_row"
+_BY_ROW = "selects_by_row"  # the attribute that marks such rules
 
 
 def by_row(rule: AnyRule) -> AnyRule:
@@ -51,6 +51,7 @@ def takes_k(rule: Rule) -> bool:
 
 def list_options(rule: Rule) -> tuple[str, ...]:
     """Return the names of the options of a rule."""
+    # The first parameter is the counts.
     return tuple(name for name in [*inspect.signature(rule).parameters][1:] if name != "k")
 
 
@@ -67,6 +68,7 @@ def top(counts: ActivationCounts, k: Shares) -> Selection:
     """Select the share k of a layer's neurons, the most frequent ones; their number is rounded to the nearest."""
     selected = {}
     for layer, values in counts.values.items():
+        # Half a neuron is rounded up; shares are fractions, so there is no other rounding.
         size = int(check_share(k[layer]) * values.shape[1] + Fraction(1, 2))
         selected[layer] = _first(torch.sort(values, dim=1, descending=True, stable=True).indices, size)
     return selected
@@ -152,6 +154,7 @@ def draw_like(selection: Mapping[str, torch.Tensor], seed: int = 0) -> Selection
     generator = np.random.default_rng(int(seed))
     drawn = {}
     for layer, mask in selection.items():
+        # A random order of the neurons, from which the first ones are taken
         order = torch.from_numpy(generator.random(tuple(mask.shape)).argsort(axis=1))
         drawn[layer] = _first(order, mask.sum(1, keepdim=True))
     return drawn

@@ -66,10 +66,13 @@ def check_share(share: float) -> Fraction:
 
 def _select(frequencies: NDArray[np.number], share: Fraction) -> NDArray[np.bool_]:
     """Return (..., d_ff) boolean: the neurons that cover a share of each row."""
+    # Counts stay whole numbers, frequencies become float64.
     exact = np.issubdtype(frequencies.dtype, np.integer)
     values = frequencies.astype(np.int64 if exact else np.float64)
     if not np.isfinite(values).all() or (values < 0).any():
         raise NeuronspecError("activation frequencies must be finite and not negative")
+
+    # Both ends are exact, also for neurons that were never active.
     if share in (0, 1):
         return np.full(values.shape, bool(share))
 
@@ -92,6 +95,7 @@ def _select(frequencies: NDArray[np.number], share: Fraction) -> NDArray[np.bool
 
 def _check_totals(rows: NDArray[np.number]) -> None:
     """Refuse counts whose sum 64-bit integers cannot hold."""
+    # A floating-point sum finds the rows that may be too large; only these are summed exactly.
     near = rows[rows.sum(axis=1, dtype=np.float64) > 2.0**62]
     if any(sum(row.tolist()) >= 2**63 for row in near):
         raise NeuronspecError("the counts of a layer add up to more than 64-bit integers hold")
@@ -99,6 +103,7 @@ def _check_totals(rows: NDArray[np.number]) -> None:
 
 def _rank(rows: NDArray[np.number], *, exact: bool) -> NDArray[np.intp]:
     """Return the indices of each row's neurons, the most frequent first; of equal ones, the lower index first."""
+    # The sort ascends, so the order is reversed in the values; a stable sort keeps equal ones in place.
     falling = rows.max(initial=0) - rows if exact else -rows
     if exact and falling.max(initial=0) < 2**16:
         falling = falling.astype(np.uint16)  # sorted by radix, several times faster
@@ -116,6 +121,7 @@ def _count_needed(covered: NDArray[np.number], share: Fraction, *, exact: bool) 
     needed = []
     for row in covered:
         total = row[-1].item()
+        # Whole numbers reach a share where they reach the next whole number above it.
         goal = math.ceil(share * total) if exact else float(share) * total
         needed.append(int(np.searchsorted(row, goal, side="left")) + 1 if goal > 0 else 0)
     return np.asarray(needed, dtype=np.intp)

@@ -36,6 +36,7 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     else:
         counts = _count_together(inputs, settings=settings, signature=signature, parts=out / ".recording")
 
+    # One process writes, since all have the same counts.
     if processes.is_main_process:
         counts.save(out)
     return counts

@@ -22,11 +22,12 @@ def _list_bytes() -> dict[str, int]:
     further = [character for character in visible if ord(character) > 255]
     invisible = [byte for byte in range(256) if chr(byte) not in visible]
 
+    # Every byte as its own character, except for those that need another one
     of_character = {chr(byte): byte for byte in range(256)}
     return of_character | dict(zip(further, invisible, strict=True))
 
 
-_BYTES = _list_bytes()
+_BYTES = _list_bytes()  # character -> byte
 
 
 def show_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], side: TextSide = "source") -> list[str]:
