@@ -18,6 +18,7 @@ from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.activity import Activity, GatedAt
 from neuronspec.pipeline.run import Run
 
+# A part of one task's text, batch by batch: tensors, with the name of the task in place of its number
 Batches = Iterator[Mapping[str, Any]]
 Sides = tuple[list[str], list[str]]  # sources, references
 
@@ -65,10 +66,12 @@ class AnalysisInputs:
 
 def open_run_inputs(run: Run) -> AnalysisInputs:
     """Return the model of a run, before it is specialized, and its validation text."""
+    # The counts belong to the model before its continued training: the same weights are opened here.
     model = run.load_model().to(run.device)
     codec = run.open_codec(model)
     valid, texts, settings = run.open_dataset("valid", codec), run.open_texts(), run.config.record
 
+    # The tokens come from the store, task by task; the sentences come from the text files.
     pairs = assign_pairs(run.config.directions(), run.config.pivot)
     numbers = {task.name: number for number, task in enumerate(valid.tasks)}
     formats = [task.format for task in valid.tasks]
@@ -77,11 +80,13 @@ def open_run_inputs(run: Run) -> AnalysisInputs:
         return name_tasks(valid.in_order(settings.tokens_per_batch, numbers[task], part), task)
 
     def read_pairs(task: str, part: slice) -> Sides:
+        # Two opposite directions share one file of (first, second) columns; `side` is the column of the source.
         pair, side = pairs[task]
         columns = read_columns(texts.path("valid", pair))
         rows = list(itertools.islice(columns, part.start, part.stop, part.step))
         return [row[side] for row in rows], [row[1 - side] for row in rows]
 
+    # What counts as active is what `record` counted, so that counts and analysis agree.
     return AnalysisInputs(
         model=model,
         tokenizer=codec.tokenizer,
@@ -127,6 +132,7 @@ def open_text_inputs(
         sources, references = zip(*texts[task][part], strict=True)
         return list(sources), list(references)
 
+    # The signature of stored counts names the ids of the ignored tokens, or says that only padding was ignored.
     ignored = signature.get("ignored", "padding")
     return AnalysisInputs(
         model=model,

@@ -42,6 +42,7 @@ class AnalysisTarget:
 
 def open_target(run: Run) -> AnalysisTarget:
     """Return what is analyzed of a run whose neurons are selected."""
+    # A run without stored counts is analyzed by its masks alone.
     has_counts = (run.layout.counts / COUNTS_FILE).is_file()
     return AnalysisTarget(
         name=run.config.name,

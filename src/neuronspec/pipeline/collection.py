@@ -34,6 +34,8 @@ def load_set(text: str) -> tuple[str, Study]:
     """
     name, directory, system = _read_place(text)
     study = _load_study(directory)
+
+    # A system that was asked for by name leaves the others out.
     if system:
         study = replace(study, results=study.results.select(system))
     return name, study
@@ -41,24 +43,30 @@ def load_set(text: str) -> tuple[str, Study]:
 
 def _read_place(text: str) -> tuple[str, Path, str]:
     """Return the name, the directory and the system of `[NAME=]DIRECTORY[:SYSTEM]`, empty where not given."""
+    # The separators are read only where the text is no path: a directory may have `=` or `:` in its name.
     name, place, system = "", text, ""
     if "=" in text and not Path(text).exists():
         name, place = text.split("=", 1)
     if ":" in place and not Path(place).exists():
         place, system = place.rsplit(":", 1)
+
     return name, Path(place), system
 
 
 def _load_study(directory: Path) -> Study:
     """Read the results of a run, or those that `score` wrote."""
+    # The directory of a run comes with its configuration, and so with comparisons, titles and costs.
     layout = Layout(directory)
     if layout.config.is_file():
         return load_study(load_config(layout.config), layout)  # the run has checked the options of its methods
+
     if not (directory / SCORES_FILE).is_file():
         raise NeuronspecError(
             f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "
             "--out` made"
         )
+
+    # Bare results have no baseline of their own: the first system stands in.
     results = Results.load(directory)
     return make_study(results, results.systems[0])
 
@@ -78,9 +86,11 @@ def collect_shares(texts: Sequence[str], metric: str) -> list[SharePoint]:
     """
     points: dict[float, SharePoint] = {}
     for text in texts:
+        # Only a run that has selected neurons has a k.
         layout = Layout(_read_place(text)[1])
         point = _find_share(layout, metric) if (layout.masks / MASKS_FILE).is_file() else None
         if point is not None:
+            # The first run with a k wins, so that every k is one point of the figure.
             points.setdefault(point.k, point)
     return list(points.values())
 
@@ -92,10 +102,13 @@ def _find_share(layout: Layout, metric: str) -> SharePoint | None:
 
     masks, study = NeuronMasks.from_pretrained(layout.masks), _load_study(layout.out)
     results = study.results
+
+    # The signature has an entry for each stack or layer whose k differs: several values are no point of a curve.
     ks = {float(value) for key, value in masks.signature.items() if key.startswith("k.")}
     if len(ks) != 1 or SPECIALIZED not in results.systems or metric not in results.metrics:
         return None
 
+    # Zero-shot directions are left out: the gain is that of what was trained.
     tasks = [task for task in results.tasks if task not in results.zero_shot]
     baseline = FINE_TUNE if FINE_TUNE in results.systems else PRETRAINED
     gain = results.score(SPECIALIZED, metric, tasks) - results.score(baseline, metric, tasks)
@@ -114,9 +127,11 @@ def rename_systems(name: str, study: Study) -> Study:
     if not own:
         raise NeuronspecError(f"{name}: copying the source is no system to compare")
 
+    # A single system takes the name of its set; several keep their own names behind it, and so stay distinct.
     if len(own) == 1:
         names, titles = {own[0]: name}, {name: name}
     else:
+        # Titles show the set in words, and the system as its own run calls it.
         names = {system: f"{name}:{system}" for system in own}
         titles = {names[system]: f"{name}: {study.title(system)}" for system in own}
     return replace(
@@ -154,13 +169,17 @@ def gather(
         NeuronspecError: If two results have the same system and task, or other references or signatures for one task,
             or there is no such baseline or correction.
     """
+    # Every set with a name puts it on its systems, so that two runs of one method do not collide.
     studies = [rename_systems(name, study) if name else study for name, study in sets]
+
+    # Results are checked before any test is made: no common metric or no such pivot would leave tables empty.
     first = studies[0]
     results = _merge(studies)
     _check_metrics(results, first)
     if pivot is not None:
         _check_pivot(pivot, results)
 
+    # What is not asked for follows the first set.
     default_baseline = first.baseline if first.baseline in results.systems else results.systems[0]
     default_levels = next((study.levels for study in studies if study.levels), None)
     study = make_study(
@@ -176,6 +195,7 @@ def gather(
     if (study.pivot, study.levels) != (first.pivot, first.levels):
         study = replace(study, comparisons=())  # they compared other groups of directions
 
+    # Titles and costs of all sets are joined; the speeds of trainings are compared with fine-tuning.
     titles = {system: title for one in studies for system, title in one.titles.items()}
     return replace(study, titles=titles, costs=_join_costs(studies), fine_tuned=FINE_TUNE)
 
@@ -184,6 +204,8 @@ def _merge(studies: Sequence[Study]) -> Results:
     """Return the results of all studies; of several, without copying the source, which each run has."""
     if len(studies) == 1:
         return studies[0].results
+
+    # Copying the source gives the same scores in every run: merging would find it twice.
     selected = []
     for study in studies:
         selected += [study.results.select(system) for system in study.results.systems if system != COPY]
@@ -201,22 +223,30 @@ def _check_metrics(results: Results, first: Study) -> None:
 
 def _join_costs(studies: Sequence[Study]) -> dict[str, Cost]:
     """Return the costs of the systems; a system that is made of several models has none."""
+    # A name that comes again stands for several models, such as bilingual ones for a direction each: their costs
+    # cannot be shown as one.
     costs: dict[str, Cost] = {}
     several = set()
+
     for study in studies:
         for system in study.costs.keys() & set(study.results.systems):
             if system in costs:
                 several.add(system)
             costs[system] = study.costs[system]
+
+    # Sets have no order of their own: the systems come in the order of the studies again.
     ordered = [system for study in studies for system in study.costs if system in costs]
     return {system: costs[system] for system in ordered if system not in several}
 
 
 def _check_pivot(pivot: str, results: Results) -> None:
     """Refuse a pivot that no direction has, which would leave every group empty."""
+    # Any spelling of the language will do: `en` is `eng_Latn`.
     sides = {side for task in results.tasks for side in split_direction(task)}
     if any(same_language(pivot, side) for side in sides):
         return
+
+    # An unknown code is probably a typing error; a known one is simply not among these directions.
     unknown = "" if is_known(pivot) else f"unknown language {pivot!r}{suggest_language(pivot)}: "
     raise NeuronspecError(f"{unknown}no direction is from or to {pivot}; the languages are {', '.join(sorted(sides))}")
 
@@ -229,6 +259,8 @@ def check_alike(sets: Sequence[tuple[str, Study]]) -> None:
     """
     if len({frozenset(study.results.tasks) for _, study in sets}) > 1:
         raise NeuronspecError("--models needs the same directions in every directory")
+
+    # Merging fails where references or signatures differ; its result is not needed.
     merge_results(
         study.results.select(system, f"{name}:{system}") for name, study in sets for system in study.results.systems
     )
@@ -249,8 +281,11 @@ def read_levels(texts: Iterable[str]) -> dict[str, list[str]]:
         name, equals, codes = text.partition("=")
         if not name or not equals or not codes.strip(","):
             raise NeuronspecError(f"{text!r} is no level: write NAME=CODE,CODE, such as high=de,fr")
+
+        # A level that is given twice gets the languages of both.
         members = levels.setdefault(name, [])
         members += [code for code in codes.split(",") if code and expect_language(code)]
+
     try:
         check_levels(levels)
     except ValueError as error:

@@ -22,6 +22,7 @@ from neuronspec.version import __version__
 
 logger = logging.getLogger(__name__)
 
+# Reason of a stage that was interrupted; it resumes instead of starting again
 UNFINISHED = "unfinished"
 
 
@@ -55,9 +56,11 @@ def choose_settings(config: Config, *keys: str) -> dict[str, Any]:
         config: The configuration.
         keys: Names of sections (`train`) or dotted keys (`data.too_long`).
     """
+    # Keys without an effect on results are gone here, so that changing one redoes nothing.
     values = config.effective()
     settings = {}
     for key in keys:
+        # A dotted key leads from section to section down to its value.
         value: Any = values
         for part in key.split("."):
             value = value[part]
@@ -81,9 +84,12 @@ def run_stages(
     """
     forced = set(force)
     for stage in stages:
+        # The first process decides for all of them, since all write to one directory.
         if processes is not None:
             _run_together(stage, layout, stage.name in forced, processes)
             continue
+
+        # A single process decides and works in the same step.
         with _watched(stage, layout, stage.name in forced) as must_run:
             if must_run:
                 stage.execute()
@@ -93,15 +99,19 @@ def _run_together(stage: Stage, layout: Layout, forced: bool, processes: Partial
     """Run a stage on several processes: the first one decides, and works alone where the stage is not parallel."""
     first = processes.is_main_process
     with _watched(stage, layout, forced) if first else contextlib.nullcontext(False) as decided:
+        # Every process learns what the first one decided; the others yield `False` to themselves.
         must_run = broadcast_object_list([decided])[0]
         if must_run and (first or stage.parallel):
             stage.execute()
+
+        # The record is written only after all processes have finished their part.
         processes.wait_for_everyone()
 
 
 @contextlib.contextmanager
 def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     """Yield whether a stage must run; clear what it must not resume from, and record that it has run."""
+    # What the stage was made from last time, and what it would be made from now, are compared.
     place = layout.record(stage.name)
     before = _read_record(place)
     now = {
@@ -115,16 +125,22 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
         logger.info("%s: done before", stage.name)
         yield False
         return
+
+    # A stage that runs for the first time, or resumes, needs no reason on the terminal.
     logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != UNFINISHED else "")
 
+    # Unfinished work is used only where it was made from the same, and nobody asked to start again.
     same_work = before is not None and not forced and not _list_changes(before["made_from"], now)
     _clear(stage, layout, resumes=same_work, keeps_outputs=reason == UNFINISHED, is_new=before is None)
 
-    # Recorded as unfinished first, so that a killed stage is known as such.
+    # The time of an interrupted run counts, too, if this one resumes from its work.
     spent = before["seconds"] if before is not None and same_work else 0.0
     started, outputs = time.monotonic(), None
+
+    # Recorded as unfinished first, so that a killed stage is known as such.
     write_json(place, {"made_from": now, "outputs": outputs, "seconds": spent})
     try:
+        # The caller does the work here. If it fails, the outputs stay None, and the stage is unfinished.
         yield True
         outputs = {_name(path, layout): fingerprint(path, None) for path in stage.outputs}
     finally:
@@ -138,13 +154,16 @@ def _clear(stage: Stage, layout: Layout, *, resumes: bool, keeps_outputs: bool, 
     Raises:
         NeuronspecError: If a stage that never ran would replace something; it may be the user's own.
     """
+    # Work from other settings or inputs would end in a mixture of two results.
     workspace = () if resumes else stage.workspace
     outputs = () if keeps_outputs else stage.outputs  # a changed output must not pass for a finished part
     stale = [*workspace, *outputs]
 
+    # The whole list is checked before anything is removed.
     for path in stale:
         if is_new and path.exists():
             raise NeuronspecError(f"{path} exists and was not made by this run: choose another --out, or move it away")
+
     with explained(layout.out):
         for path in stale:
             _remove(path)
@@ -162,12 +181,15 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
+        # A record that lacks a key was cut short or edited: it is not trusted.
         record = dict(read_json(path))
         whole = {"made_from", "outputs", "seconds"} <= record.keys()
         if whole and {"settings", "inputs"} <= record["made_from"].keys():
             return record
     except (NeuronspecError, AttributeError, TypeError, ValueError):
+        # It is as good as no record, but other than None: the outputs do belong to this run.
         pass
+
     return {"made_from": {"settings": {}, "inputs": {}, "version": "?"}, "outputs": None, "seconds": 0.0}
 
 
@@ -178,14 +200,17 @@ def fingerprint(path: Path, record: Mapping[str, Any] | None) -> dict[str, Any]:
         path: File or directory.
         record: Record of an earlier time, whose hash is trusted where sizes and times are the same.
     """
+    # The stamp is cheap, and changes with any file's name, size or time.
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
     stamp = hash_json(stats)
 
+    # Hashing large files is slow: where the stamp is known, the hash that went with it is reused.
     known = [] if record is None else [*record["made_from"]["inputs"].values(), *(record["outputs"] or {}).values()]
     for earlier in known:
         if earlier["stamp"] == stamp:
             return dict(earlier)
+
     return {"hash": hash_path(path) if path.exists() else None, "stamp": stamp}
 
 
@@ -198,6 +223,7 @@ def _find_reason(stage: Stage, before: dict[str, Any] | None, now: dict[str, Any
     if before["outputs"] is None:
         return UNFINISHED
 
+    # Everything it was made from is the same; the outputs may still be gone or edited.
     for path in stage.outputs:
         known = before["outputs"].get(_name(path, layout))
         if not path.exists() or known is None:
@@ -209,6 +235,7 @@ def _find_reason(stage: Stage, before: dict[str, Any] | None, now: dict[str, Any
 
 def _list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences between what a stage was made from and what it would be made from now, in words."""
+    # Settings are compared key by key, so that the message names the key that changed.
     settings = _list_differences(before["settings"], now["settings"])
     changes = list(settings)
 
@@ -220,12 +247,14 @@ def _list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
         elif not settings:  # else it is a setting that asks for it, or no longer does
             changes.append(f"{name} is {'new' if is_now else 'gone'}")
 
+    # Another version of the package may compute other results.
     if before["version"] != now["version"]:
         changes.append(f"neuronspec {before['version']} -> {now['version']}")
     return changes
 
 
 def _list_differences(before: Any, now: Any, key: str = "") -> list[str]:
+    # At a single value, or where one side is no section, the two are compared directly.
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
         return [] if before == now else [f"{key}: {before} -> {now}"]
 
@@ -236,4 +265,5 @@ def _list_differences(before: Any, now: Any, key: str = "") -> list[str]:
 
 
 def _name(path: Path, layout: Layout) -> str:
+    # Paths within the run are relative, so that a run that was moved stays done.
     return str(path.relative_to(layout.out)) if path.is_relative_to(layout.out) else str(path)

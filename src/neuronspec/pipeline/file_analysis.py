@@ -38,12 +38,16 @@ def load_files(
     Raises:
         NeuronspecError: If something is missing or damaged, does not fit, or would change nothing.
     """
+    # The place holds counts or masks; --masks makes sense only next to counts.
     counts = ActivationCounts.load(place) if _holds_counts(place) else None
     if counts is None and masks is not None:
         raise NeuronspecError(f"{place} holds no activation counts to go with --masks")
 
+    # Settings that would change nothing are refused, since users would take their results for others.
     selection = sections.select
     _check_changes(sections, selects=counts is not None and masks is None)
+
+    # The masks are given, or they are what the counts select.
     if counts is None or masks is not None:
         selected = NeuronMasks.from_pretrained(masks or place)
     elif selection.k == "auto":
@@ -51,8 +55,10 @@ def load_files(
     else:
         selected = select_masks(selection, counts, selection.k)
 
+    # Without a task from or to the pivot there is nothing to compare.
     if pivot is not None and not has_pivot(selected.tasks, pivot):
         raise NeuronspecError(f"no task is from or to the pivot {pivot!r}; there are {', '.join(selected.tasks)}")
+
     return AnalysisTarget(
         name=place.name,
         masks=selected,
@@ -70,9 +76,13 @@ def _holds_counts(place: Path) -> bool:
 
 def _check_changes(sections: NeuronSections, *, selects: bool) -> None:
     """Refuse settings that decided how counts were recorded, or how masks that are given were selected."""
+    # Options of recording decided the counts that are already there.
     fixed = [f"record.{key}" for key in sections.record.model_fields_set]
+
+    # Options of selecting decide only where masks are still to be selected.
     if not selects:
         fixed += [f"select.{key}" for key in sections.select.model_fields_set]
+
     if fixed:
         raise NeuronspecError(f"{min(fixed)} changes nothing in counts and masks that are there")
 
@@ -89,9 +99,12 @@ def analyze_files(target: AnalysisTarget, layout: Layout, inputs: ModelTexts | N
     Raises:
         NeuronspecError: If the model or the text does not fit the masks.
     """
+    # Without a model, examples and ablation are left out; overlaps need masks alone.
     if inputs is None:
         analyze_target(target, layout, None)
         return
+
+    # The signature says how the neurons were counted, so that examples are found in the same way.
     recorded = target.counts or target.masks
     opened = open_text_inputs(
         inputs.model,
@@ -118,7 +131,10 @@ def describe_neurons(
     """
     if not names:
         return []
+
+    # Examples are stored as token ids: only the tokenizer turns them into words.
     examples, tokenizer = None, None
     if vocabulary is not None and target.options.examples > 0:
         examples, tokenizer = Examples.load(layout.examples), load_tokenizer(vocabulary)
+
     return [make_neuron_card(name, target.masks, target.counts, examples, tokenizer) for name in names]

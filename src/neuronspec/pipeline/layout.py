@@ -12,6 +12,7 @@ from pathlib import Path
 from neuronspec.config.loading import STORED_CONFIG
 from neuronspec.names import child
 
+# The system that training starts from, whose neurons are recorded and selected
 PRETRAINED = "pretrained"
 
 

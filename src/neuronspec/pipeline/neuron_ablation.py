@@ -26,6 +26,7 @@ from neuronspec.pipeline.analysis_inputs import AnalysisInputs, Batches
 from neuronspec.pipeline.analysis_target import AnalysisTarget
 from neuronspec.progress import show_progress
 
+# Name of the file of measurements, below the directory of the stage
 ABLATION_FILE = "ablation.json"
 
 
@@ -47,23 +48,33 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
             cannot translate.
     """
     options = target.ablation or AblationOptions()
+
+    # A decoder-only model has no translations to score; that is refused before anything is recorded.
     by_chrf = options.metric == "chrf"
     if by_chrf and not inputs.model.config.is_encoder_decoder:
         raise NeuronspecError("ablate.metric: a model that does not translate has no chrF++; use loss")
 
+    # A stack with a single task has nothing to compare it with.
     compared = {stack: list(one.tasks) for stack, one in target.compared.items() if len(one.tasks) > 1}
     if not compared:
         return {}
+
+    # The first sentences of each text are measured; the rest decide which neurons are a task's own.
     all_tasks = [task for tasks in compared.values() for task in tasks]
     measured = {task: _count_measured(inputs, task, options.sentences) for task in all_tasks}
     counts = _record_rest(inputs, measured)
 
     ablations = {}
+    # Each text is measured with every neuron, without each task's own, and without each random set.
     total = sum(len(tasks) * (len(tasks) + 1 + options.draws) for tasks in compared.values())
     with show_progress("switching neurons off", total) as advance:
+        # The stacks are ablated one after the other: the neurons of the other stack stay on.
         for stack, tasks in compared.items():
+            # The masks: own neurons of each task, and random ones of the same number and similar frequencies
             own = choose_own_neurons(counts, target.masks, tasks, stack, options.share)
             off = make_ablation_masks(own, target.masks, counts, options.draws, target.seed)
+
+            # Masks are applied while the context is open, and leave the model as it was afterwards.
             parts = {task: slice(measured[task]) for task in tasks}
             with _open_metric(inputs, off, parts, by_chrf) as metric:
                 ablations[stack] = ablation.ablate(
@@ -74,6 +85,7 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
                     higher_is_better=by_chrf,
                     advance=advance,
                 )
+
     return ablations
 
 
@@ -85,6 +97,8 @@ def _count_measured(inputs: AnalysisInputs, task: str, limit: int) -> int:
             f"found {size} sentences of {task}, expected two or more: its own neurons are chosen on one part of the "
             "text and measured on another; give more text, or do not ablate"
         )
+
+    # At least half of the text remains to choose the neurons on.
     return min(limit, size // 2)
 
 
@@ -94,6 +108,7 @@ def _record_rest(inputs: AnalysisInputs, measured: Mapping[str, int]) -> Activat
 
         def read() -> Batches:
             for task, number in measured.items():
+                # `advance` counts tasks here, not sentences: the bar has a step for each of them.
                 yield from inputs.read(task, slice(number, None))
                 advance()
 
@@ -104,10 +119,12 @@ def _open_metric(
     inputs: AnalysisInputs, off: NeuronMasks, parts: Mapping[str, slice], by_chrf: bool
 ) -> AbstractContextManager[AblationMetric]:
     """Return a context with the metric of these parts of the texts."""
+    # Sources and references are needed only for chrF++; the loss needs tokens alone.
     if by_chrf:
         pairs = {task: inputs.read_pairs(task, part) for task, part in parts.items()}
         return measuring_chrf(inputs.model, off, inputs.tokenizer, pairs, inputs.translation)
 
+    # A text is measured many times, so that its batches are kept instead of read again.
     batches = {task: list(inputs.read(task, part)) for task, part in parts.items()}
     return measuring_loss(inputs.model, off, batches)
 
@@ -126,7 +143,9 @@ def load_ablations(directory: Path) -> dict[str, Ablation]:
     path = directory / ABLATION_FILE
     if not path.is_file():
         return {}
+
     found = read_json(path)
+    # The file names each stack twice, as a key and within: both must agree.
     ablations = [Ablation.from_dict(one) for one in found.values()] if isinstance(found, dict) else []
     by_stack = {one.stack: one for one in ablations}
     if not isinstance(found, dict) or by_stack.keys() != found.keys():

@@ -33,6 +33,7 @@ from neuronspec.report.page_values import to_json_values
 from neuronspec.report.payload import make_payload
 from neuronspec.specialization.masking import check_fit
 
+# Names of files below the directory of the analysis
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.html"
 MAX_CARDS = 1_000  # neurons on all cards of a report, about: it stays a page that a browser opens
@@ -45,9 +46,12 @@ def analyze_target(target: AnalysisTarget, layout: Layout, inputs: AnalysisInput
         NeuronspecError: If a text belongs to an unknown task, a task that is ablated has no text, or the model does not
             fit the masks.
     """
+    # Without a model, only what masks and counts hold can be measured.
     if inputs is None:
         write_analysis(target, layout)
         return
+
+    # Everything that can be wrong with the model or the text is refused before any work.
     check_fit(find_ffn_layers(inputs.model), target.masks)
     for task in inputs.tasks:
         target.masks.task_index(task)  # refuses an unknown one
@@ -66,6 +70,7 @@ def collect_examples(inputs: AnalysisInputs, top: int) -> Examples:
 
         def read() -> Batches:
             for task in inputs.tasks:
+                # Tasks are read one after the other, so that the bar has a step for each.
                 yield from inputs.read(task, EVERYTHING)
                 advance()
 
@@ -90,8 +95,12 @@ def write_analysis(
         ablations: Measurements without neurons, by stack, where there are any.
     """
     ablations = ablations or {}
+
+    # Measuring takes long and writes nothing: a failure leaves an earlier analysis untouched.
     measures = _measure(target, inputs)
     payload = _make_report(target, measures, inputs=inputs, examples=examples, ablations=ablations)
+
+    # Figures, tables, numbers and report appear together, in place of those of an earlier analysis.
     with publish(layout.analysis) as temporary:
         figures = temporary / layout.figures.name
         figures.mkdir(parents=True)
@@ -104,6 +113,7 @@ def write_analysis(
 
 def _measure(target: AnalysisTarget, inputs: AnalysisInputs | None) -> Measures:
     """Measure the overlaps of every layer."""
+    # Masks to compare with are loaded first: a wrong path fails before the long measurements.
     others = {name: NeuronMasks.from_pretrained(path) for name, path in target.options.against.items()}
     with show_progress("measuring overlaps", len(target.masks.layers)) as advance:
         return analyze(
@@ -128,10 +138,13 @@ def _make_report(
 ) -> dict[str, Any]:
     """Return the values that the report shows: measures, and cards of languages and neurons."""
     masks, counts, compared = target.masks, target.counts, list(target.compared.values())
+
+    # With many languages, each card shows fewer neurons, but never fewer than three.
     cards = MAX_CARDS // sum(len(one.tasks) for one in compared)
     limit = max(3, min(MAX_CARD_NEURONS, cards))
     languages = make_language_cards(masks, compared, counts, limit)
 
+    # A neuron that several languages share has one card.
     names = dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons)
     tokenizer = None if inputs is None else inputs.tokenizer
     neurons = [make_neuron_card(name, masks, counts, examples, tokenizer) for name in names]
@@ -141,7 +154,10 @@ def _make_report(
 
 def _count_tokens(inputs: AnalysisInputs, tasks: Sequence[str]) -> dict[str, NDArray[np.int64]] | None:
     """Return how often each token occurs in the text of each task; None where a task has no text."""
+    # Shared words are compared between all tasks or not at all.
     if not set(tasks) <= set(inputs.tasks):
         return None
+
+    # A generator, so that no more than one batch is in memory
     batches = (batch for task in tasks for batch in inputs.read(task, EVERYTHING))
     return count_tokens(batches, tasks, inputs.special)

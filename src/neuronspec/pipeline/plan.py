@@ -65,12 +65,18 @@ def run(
 
 def plan_stages(run: Run) -> list[Stage]:
     """Return the stages of a run, each after those that it needs."""
+    # Every run prepares text and has a model to specialize, trained here or taken as is.
     stages = [*prepare.plan(run), *train.plan(run)]
+
+    # Neurons are recorded, selected and analyzed only where a method or the user needs masks.
     if run.needs_masks:
         stages += [*record.plan(run), *select.plan(run)]
         stages += [*examples.plan(run), *ablate.plan(run), *analyze.plan(run)]
+
+    # Methods come after the masks that some of them are trained with.
     for system in run.config.methods:
         stages += train.plan_method(run, system)
+
     return [*stages, *translate.plan(run), *score.plan(run), *report.plan(run)]
 
 
@@ -91,19 +97,27 @@ def execute_stages(run: Run, *, until: str | None = None, force: bool = False, o
         NeuronspecError: If there is no such stage, or a stage fails.
     """
     layout = run.layout
+
+    # An output directory from elsewhere could hold a link that leads the results out of it.
     refuse_links(layout.out)
+
     stages = plan_stages(run)
     asked = _find_asked(stages, until, only)
 
+    # What the machine or the launch cannot do is refused here, before the first stage.
     check_requirements(run)
     wanted = _add_needed(stages, asked)
     check_processes(run.config, wanted)
 
+    # Only now does anything change: threads, processes, and the stored configuration.
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
+
+    # The configuration is stored first, so that an interrupted run can be continued from its directory.
     processes = _join(run)
     if processes is None or processes.is_main_process:
         _write_config(run, layout)
+
     run_stages(wanted, layout, [stage.name for stage in asked] if force else [], processes)
     return layout
 
@@ -112,6 +126,7 @@ def _find_asked(stages: list[Stage], until: str | None, only: str | None) -> lis
     """Return the stages that were asked for by name, or all of them."""
     if until is None:
         return stages
+
     asked = [stage for stage in stages if _is_asked(stage.name, until, only)]
     if not asked:
         wanted = until if only is None else f"{until}.{only}"
@@ -132,12 +147,14 @@ def _is_asked(name: str, until: str, only: str | None) -> bool:
 
 def _add_needed(stages: list[Stage], asked: list[Stage]) -> list[Stage]:
     """Return the stages that were asked for and, before them, those that make their inputs."""
+    # From the last stage to the first: what a stage needs is made by one before it.
     needed = {stage.name for stage in asked}
     inputs = {path for stage in asked for path in stage.inputs}
     for stage in reversed(stages):
         if stage.name in needed or inputs & set(stage.outputs):
             needed.add(stage.name)
             inputs |= set(stage.inputs)
+
     return [stage for stage in stages if stage.name in needed]
 
 
@@ -150,5 +167,6 @@ def _join(run: Run) -> PartialState | None:
 
 def _write_config(run: Run, layout: Layout) -> None:
     """Write the configuration as it was resolved."""
+    # In the order of the schema, with every default, so that the file says all that decided the run.
     values = run.config.model_dump(mode="json")
     write_text(layout.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

@@ -28,6 +28,7 @@ def check_requirements(run: Run) -> None:
 
 
 def _check_device(config: Config) -> None:
+    # `auto` and `cpu` are always possible.
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not seen.get(config.device, True):
         raise NeuronspecError(
@@ -36,18 +37,22 @@ def _check_device(config: Config) -> None:
 
 
 def _check_libraries(run: Run) -> None:
+    # An engine's library can be installed and still fail to load: it is imported to be sure.
     engine = ENGINES[run.config.translate.engine]
     if engine.library:
         find_library(engine.library, "this run", engine.extra)
         import_library(engine.library, "this run", engine.extra)
+
     for metric in run.config.score.metrics:
         METRICS[metric].check()
+
     for system in run.config.methods:
         for library, extra in run.find_method(system).requires.items():
             find_library(library, "this run", extra)  # not imported: it takes seconds, and a finished run needs none
 
 
 def _check_files(config: Config) -> None:
+    # Tables of distances and masks to compare with are first read by `analyze`, after hours of training.
     for key in ("distances", "against"):
         for name, path in getattr(config.analyze, key).items():
             if not path.exists():
@@ -55,6 +60,7 @@ def _check_files(config: Config) -> None:
 
 
 def _check_engine(run: Run) -> None:
+    # Some methods add weights that an engine cannot apply.
     engine = run.config.translate.engine
     for system in run.config.methods:
         able = run.find_method(system).engines
@@ -70,9 +76,12 @@ def check_processes(config: Config, stages: list[Stage]) -> None:
     """
     launched = count_processes()
     for stage in stages:
+        # Only trainings divide the batches of an update; finished ones will not run again.
         is_training = stage.name.partition(".")[0] == "train"
         if not is_training or all(path.exists() for path in stage.outputs):
             continue
+
+        # `train` is the model that is specialized; the methods share the settings of `continued`.
         key = "train" if stage.name == "train" else "continued"
         section = getattr(config, key)
         if section.updates and section.batches_per_update % launched:

@@ -48,6 +48,7 @@ def open_run(
     Raises:
         NeuronspecError: If there is no such configuration, or it has problems; all of them are named.
     """
+    # A copy, since the caller's mapping must not change
     changes = dict(changes or {})
     if out is not None:
         changes["out"] = str(out)
@@ -93,6 +94,7 @@ class Run:
 
     def share(self, tasks: list[str]) -> list[str]:
         """Return the part of the tasks that this process works on."""
+        # Every n-th task, so that the numbers of tasks differ by one at most
         return tasks[self.processes.process_index :: self.processes.num_processes]
 
     # What it is made of
@@ -100,12 +102,14 @@ class Run:
     @property
     def systems(self) -> list[str]:
         """Names of the systems that translate, in the order of the tables."""
+        # The untrained model with masks comes next to the pretrained one, whose scores it is compared with.
         masked = [MASKED, RANDOM] if self.needs_masks else []
         return [PRETRAINED, *masked, *self.config.methods]
 
     @cached_property
     def needs_masks(self) -> bool:
         """Whether neurons are recorded and selected: for a method that uses them, or to look at them alone."""
+        # Without methods, the run is there to look at neurons, which takes two directions or more to compare.
         kinds = [self.find_method(name) for name in self.config.methods]
         only_analyzes = not kinds and len(self.config.directions()) > 1
         return only_analyzes or any(kind.uses_masks for kind in kinds)
@@ -142,12 +146,15 @@ class Run:
 
     def open_dataset(self, part: str, codec: TextCodec) -> BatchDataset:
         """Open the encoded text of a part, `train` or `valid`, as its model reads it."""
+        # Formats are made for all directions together: the model must be able to distinguish them.
         directions = self.config.directions()
         formats = codec.formats(directions, training=self.config.trains)
+
         tasks = [
             TaskData(task, pair, side, formats[task])
             for task, (pair, side) in assign_pairs(directions, self.config.pivot).items()
         ]
+
         skips_too_long = self.config.data.too_long == "skip"
         return BatchDataset(TokenStore(self.layout.tokens(part)), tasks, skips_too_long=skips_too_long)
 

@@ -15,6 +15,7 @@ from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.run_results import RunResults
 from neuronspec.report.page import write_report
 
+# Name of the folder of figures, next to the page
 FIGURES = "figures"
 
 
@@ -37,18 +38,25 @@ def write_page(
         about: Sentences about the data and the training.
         directory: Directory of the report.
     """
+    # Each trained system is drawn against the baseline that its marks refer to.
     pairs = {system: report.baseline(system) for system in report.study.results.systems if system in report.trained[1:]}
     figures = draw_score_figures(report.study, directory / FIGURES, pairs)
+
+    # The page extends the report of the neurons; without masks, it begins with empty parts.
     neurons = read_analysis(layout)
     page = {"title": report.config.name, "summary": [], "panels": {}, "layers": []} | neurons
+
+    # Scores come before what was found about the neurons.
     page |= {
         "subtitle": about,
         "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
+        # Figures are part of the page, which has to work as a single file.
         "figures": [
             {"title": title, "alt": title, "svg": child(directory / FIGURES, name, ".svg").read_text(encoding="utf-8")}
             for name, title in figures.items()
         ],
         "methods": [*page.get("methods", []), "Scores: " + "; ".join(report.study.results.signatures)],
     }
+
     write_report(page, directory / REPORT_FILE)

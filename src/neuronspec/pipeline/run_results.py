@@ -43,12 +43,15 @@ class RunResults:
 
     def baseline(self, system: str) -> str:
         """Return the baseline of a system's marks: the strongest system that it is compared with."""
+        # The last baseline is what the marks refer to; the pretrained model has itself.
         return choose_baselines(self.study.results.systems).get(system, [PRETRAINED])[-1]
 
 
 def load_results(config: Config, layout: Layout) -> RunResults:
     """Read the results of a run whose scores are done."""
     study = load_study(config, layout)
+
+    # Masks are stored with a trained model, or, for systems without training, where they were selected.
     masks = {}
     for system in study.results.systems:
         directory = layout.masks if system in (MASKED, RANDOM) else layout.model(system)
@@ -60,6 +63,8 @@ def load_results(config: Config, layout: Layout) -> RunResults:
 def tabulate(report: RunResults) -> dict[str, Table]:
     """Return every table of a run by name."""
     study = report.study
+
+    # A run with a single seed has nothing to show of seeds: its table is left out.
     seeds = {name_table("seeds", metric): tabulate_seeds(study, metric) for metric in study.results.metrics}
     return (
         {"averages": tabulate_averages(report)}
@@ -73,10 +78,13 @@ def tabulate_averages(report: RunResults) -> Table:
     """Return the table of average scores and of sparsity: a row a system."""
     study = report.study
     groups, metrics = study.families[BY_SIDE], study.results.metrics
+
     header = ["system", *(f"{metric} {group}" for group in groups for metric in metrics), "sparsity %"]
+
     rows = []
     for system in study.results.systems:
         baseline = report.baseline(system)
+        # A cell for each group of directions and each metric, in the order of the header
         cells = [
             Cell(
                 study.results.score(system, metric, tasks),

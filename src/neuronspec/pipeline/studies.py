@@ -21,6 +21,7 @@ COMPARISONS_FILE = "comparisons.jsonl"
 
 def load_study(config: Config, layout: Layout) -> Study:
     """Read the results of a scored run, their comparisons, and the costs of each system."""
+    # Tests are read as they were made: repeating them takes long.
     comparisons = read_json_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
     study = open_study(config, Results.load(layout.scores), comparisons)
     titles = {system: title_system(system) for system in study.results.systems}
@@ -29,6 +30,7 @@ def load_study(config: Config, layout: Layout) -> Study:
 
 def open_study(config: Config, results: Results, comparisons: Sequence[SystemComparison] = ()) -> Study:
     """Return the study of a run's results, compared as its configuration says."""
+    # The results are compared with the pretrained model, from which all others were trained.
     how = config.score
     return make_study(
         results,
@@ -46,9 +48,12 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
     """Return the costs of each system of a run: time, updates, parameters added."""
     costs = {}
     base = read_json(layout.summary(PRETRAINED))
+
+    # Recording and selecting happen once, but every method that uses masks depends on them.
     seconds = _read_seconds(layout, "record", "select")
     for system in (PRETRAINED, *config.methods):
         summary = read_json(layout.summary(system))
+        # Parameters added are counted from the pretrained model, which adds none to itself.
         costs[system] = Cost(
             parameters=summary["parameters"],
             parameters_added=summary["parameters_added"] if system != PRETRAINED else 0,
@@ -58,6 +63,8 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
             updates=summary["update"],
             target_tokens=summary["target_tokens"],
         )
+
+    # The pretrained model with masks costs their selection and their file, but no training.
     if (layout.masks / MASKS_FILE).is_file():
         size = (layout.masks / MASKS_FILE).stat().st_size
         costs[MASKED] = Cost(base["parameters"], extra_bytes=size, search_seconds=seconds)
@@ -66,6 +73,7 @@ def read_costs(config: Config, layout: Layout) -> dict[str, Cost]:
 
 def _read_seconds(layout: Layout, *stages: str) -> float | None:
     """Return the total time of stages in seconds; None if one was not run."""
+    # The duration of a search that is missing in part would look like a cheap one.
     records = [layout.record(stage) for stage in stages]
     return sum(read_json(path)["seconds"] for path in records) if all(map(Path.is_file, records)) else None
 
@@ -75,5 +83,7 @@ def _uses_masks(layout: Layout, system: str) -> bool:
     path = layout.record(f"train.{system}")
     if not path.is_file():
         return False
+
+    # Inputs are recorded by their paths below the directory of the run.
     masks = str(layout.masks.relative_to(layout.out))
     return masks in read_json(path).get("made_from", {}).get("inputs", {})

@@ -21,14 +21,18 @@ from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, ta
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.statistics.corrections import CORRECTIONS
 
+# Name of the summary's file, below the directory of the report
 SUMMARY_FILE = "summary.md"
 SHOWN = ("averages", "seeds", "efficiency", "quality")  # in the summary and on the terminal
 
 
 def write_summary(config: Config, layout: Layout) -> None:
     """Write the tables, in every format, the summary and the page of a run."""
+    # Everything is read and computed before anything is written.
     report = load_results(config, layout)
     tables, about = tabulate(report), " ".join(describe_run(report, layout))
+
+    # The most important first: averages, findings, then direction by direction.
     paragraphs = [
         f"# {config.name}",
         about,
@@ -40,6 +44,8 @@ def write_summary(config: Config, layout: Layout) -> None:
         "`stages/config.yaml`, figures are in `analyze/figures/` and `report/figures/`, scores and tests in `score/`, "
         f"all tables as Markdown, CSV, LaTeX and JSON in `report/{TABLES}/`.",
     ]
+
+    # The page shows the same tables as the summary.
     with publish(layout.report) as temporary:
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
         write_tables(tables, temporary / TABLES)
@@ -49,20 +55,25 @@ def write_summary(config: Config, layout: Layout) -> None:
 
 def choose_shown(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables that a summary shows."""
+    # In the order of SHOWN; a table of one metric is named `kind.metric`.
     return {name: tables[name] for kind in SHOWN for name in tables if name.partition(".")[0] == kind}
 
 
 def describe_run(report: RunResults, layout: Layout) -> list[str]:
     """Say in sentences what was trained on what."""
+    # Facts of the data and of the pretraining
     texts = Texts.load(layout.text)
     base = report.study.costs[PRETRAINED]
     train, test = (sum(texts.sizes[part].values()) for part in ("train", "test"))
     languages = len({language for pair in texts.sizes["train"] for language in split_direction(pair)})
+
     sentences = [
         f"One model of {base.parameters:,} parameters for {len(report.config.directions())} translation "
         f"directions between {languages} languages, trained for {base.updates:,} updates on {train:,} sentence "
         f"pairs and tested on {test:,} others."
     ]
+
+    # What the methods have in common, in one sentence
     methods = [name for name in report.trained if name != PRETRAINED]
     if methods:
         updates = {report.study.costs[name].updates or 0 for name in methods}
@@ -85,13 +96,20 @@ def describe_scores(report: RunResults) -> list[str]:
     study = report.study
     metric = study.results.metrics[0]
     groups = study.families[BY_SIDE]
+
+    # The untrained model comes first: the selection is judged apart from any training.
     if MASKED in report.masks:
         findings.append(_describe_selection(study, metric))
+
+    # Then each trained system against its baseline; the first one is the pretrained model itself.
     for system in report.trained[1:]:
         findings += [_describe_difference(report, system, metric, group) for group in groups]
         findings.append(_describe_outcomes(report, system, metric))
+
     if any(split_seed(system)[1] is not None for system in report.trained):
         return findings
+
+    # A caution for runs with one seed; where there are several, their table shows how much they differ.
     findings.append(
         "One seed and one test set: the tests say whether other sentences would show the same, not whether another "
         "training would. Repeat with seed=[1,2,3] before believing a small difference."
@@ -101,16 +119,21 @@ def describe_scores(report: RunResults) -> list[str]:
 
 def _describe_selection(study: Study, metric: str) -> str:
     """Say whether the selected neurons matter more than as many random ones, before any training."""
+    # The mean over the directions of all groups
     tasks = [task for group in study.families[BY_SIDE].values() for task in group]
     scores = {one: study.results.score(one, metric, tasks) for one in (PRETRAINED, MASKED, RANDOM)}
     losses = [scores[one] - scores[PRETRAINED] for one in (MASKED, RANDOM)]
+
     changes = (
         f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
         f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}"
     )
+
+    # The test compares the selected neurons with random ones, not with the full model.
     one = study.comparison(MASKED, metric, ALL, RANDOM)
     if one is None:
         return f"{changes}."
+
     if one.adjusted_p_value > study.significance:
         means = "no significant difference"
     else:
@@ -119,12 +142,16 @@ def _describe_selection(study: Study, metric: str) -> str:
 
 
 def _describe_difference(report: RunResults, system: str, metric: str, group: str) -> str:
+    # Every trained system is tested against its baseline, in every group.
     one = report.study.comparison(system, metric, group, report.baseline(system))
     assert one is not None
     assert one.interval is not None
+
     title, baseline = (report.study.title(name) for name in (system, one.baseline))
     low, high = one.interval
     numbers = f"{one.difference:+.1f} {metric} ({low:+.1f} .. {high:+.1f} at 95 %), p = {one.adjusted_p_value:.2g}"
+
+    # Without significance, no direction of the difference is claimed.
     if one.adjusted_p_value > report.study.significance:
         return f"Translating {group}: no significant difference between {title} and {baseline} ({numbers})."
     return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {baseline} ({numbers})."
@@ -132,6 +159,7 @@ def _describe_difference(report: RunResults, system: str, metric: str, group: st
 
 def _describe_outcomes(report: RunResults, system: str, metric: str) -> str:
     """Say in how many single directions a system got better, and in how many worse."""
+    # The p-values of single directions are corrected together, as one family.
     study, baseline = report.study, report.baseline(system)
     found = [study.comparison(system, metric, task, baseline) for task in study.results.tasks]
     outcomes = count_outcomes(

@@ -13,6 +13,7 @@ FINE_TUNE = "fine_tune"  # the training that the other methods are measured agai
 # Systems without training of their own: the pretrained model with masks that it was not trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
+# Titles in tables; a system without one is shown by its name.
 TITLES = {
     COPY: "copying the source",
     PRETRAINED: "pretrained",
@@ -50,13 +51,19 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
         {'pretrained+masks': ['pretrained'], 'fine_tune': ['pretrained'], 'neuron_specialization': \
 ['pretrained', 'fine_tune']}
     """
+    # Everything is compared with the pretrained model.
     names = list(systems)
     found = {system: [PRETRAINED] for system in names if system != PRETRAINED}
+
     if MASKED in found and RANDOM in found:
+        # Inserted in front: the marks of a table refer to the last baseline, which stays the pretrained model.
         found[MASKED].insert(0, RANDOM)
+
+    # Methods are compared with fine-tuning of the same seed, or else with that of the run's seed.
     for system in found:
         base, seed = split_seed(system)
         tuned = join_seed(FINE_TUNE, seed)
+        # Fine-tuning is not compared with itself, and masks without training not with a training.
         if base not in (FINE_TUNE, MASKED, RANDOM) and (tuned in found or FINE_TUNE in found):
             found[system].append(tuned if tuned in found else FINE_TUNE)
     return found

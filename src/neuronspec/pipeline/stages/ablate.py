@@ -17,6 +17,8 @@ def plan(run: Run) -> list[Stage]:
     config, layout = run.config, run.layout
     if config.ablate is None:
         return []
+
+    # Settings decide whether a finished stage is done again: translation counts only where chrF++ is measured.
     compared = ("analyze.encoder", "analyze.decoder")
     translation = ("translate",) if config.ablate.metric == "chrf" else ()
     settings = choose_settings(config, "pivot", "data.too_long", "ablate", *compared, "sampling", *translation, "seed")

@@ -16,6 +16,8 @@ def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs; nothing where no examples are wanted."""
     if not run.config.analyze.examples:
         return []
+
+    # What counts as active decides which sentences are examples.
     activity = ("record.threshold", "record.gated_at", "record.ignore")
     return [
         Stage(

@@ -33,9 +33,12 @@ def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     data, model, layout = run.config.data, run.config.model, run.layout
     corpora = [*data.train, *data.valid, *data.test]
+
+    # All that decides the text and its encoding; the vocabulary is part of `prepare`.
     settings = choose_settings(
         run.config, "pivot", "languages", "tasks", "data", "prepare", "translate.too_long", "seed"
     )
+    # Of the model, only what decides how text is encoded: another dropout need not encode it again.
     pretrained = {"pretrained": model.pretrained, "revision": model.revision, "source_prefix": model.source_prefix}
     return [
         Stage(
@@ -59,14 +62,19 @@ def execute(run: Run) -> None:
     codec = _open_pretrained_codec(run)  # before any work
     texts = prepare_text(run.config, run.layout.text)
 
+    # A model from a preset gets its vocabulary from the training text.
     if codec is None:
         tokenizer = _learn_vocabulary(run, texts)
         assert run.config.model.preset is not None
         codec = TextCodec(tokenizer, configure_model(run.config.model.preset, tokenizer))
+
+    # The tokenizer is stored before the text is encoded: new processes load it from there.
     with publish(run.layout.vocabulary) as temporary:
         codec.tokenizer.save_pretrained(temporary)
 
     _encode_texts(run, codec, texts)
+
+    # Sentences that are too long are announced here, once, and not again by every later stage.
     _check_validation_lengths(run, codec)
     _check_test_lengths(run, codec, texts)
 
@@ -80,9 +88,12 @@ def _open_pretrained_codec(run: Run) -> TextCodec | None:
     config = run.config
     if config.model.pretrained is None:
         return None
+
+    # The configuration and the tokenizer are enough here; the weights are loaded by `train`.
     model = load_configuration(config.model.pretrained, config.model.revision, translates=True)
     tokenizer = load_tokenizer(config.model.pretrained, config.model.revision)
 
+    # A direction without a tag, or two that cannot be distinguished, raise an error in `formats`.
     codec = TextCodec(tokenizer, model, config.model.source_prefix)
     codec.formats(config.directions(), training=config.trains)
     codec.formats(config.tested_directions())
@@ -98,6 +109,7 @@ def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
             files.setdefault(language, []).append((texts.path("train", pair), column))
             sizes[language] = sizes.get(language, 0) + size
 
+    # Languages with little text are drawn more often, as the temperature says.
     wanted = run.config.prepare.vocabulary
     with show_progress("learning the vocabulary", 1) as advance:
         sample = sample_sentences(
@@ -110,8 +122,10 @@ def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
 
 def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
     """Encode the training and the validation text."""
+    # Every process that encodes calls this for itself: it loads the tokenizer instead of being sent one.
     make_encoder = functools.partial(_make_encoder, run.layout.vocabulary, codec.source_prefix)
     encode_targets = None if codec.encodes_sides_alike else functools.partial(make_encoder, "target")
+
     for part in ("train", "valid"):
         build_store(
             run.layout.tokens(part),
@@ -136,13 +150,17 @@ def _check_validation_lengths(run: Run, codec: TextCodec) -> None:
     """
     valid = run.open_dataset("valid", codec)
     for task, too_long in zip(valid.tasks, valid.find_too_long(), strict=True):
+        # Sentences are numbered from 1 on, as editors number lines.
         numbers = np.flatnonzero(too_long) + 1
         limits = [limit for limit in (task.format.longest_source, task.format.longest_target) if limit is not None]
         name = f"validation text of {task.name}"
+
         if len(numbers):
             announce_too_long(
                 numbers.tolist(), total=len(too_long), limit=min(limits), too_long=run.config.data.too_long, name=name
             )
+
+        # A task without any sentence could be neither validated nor recorded.
         if valid.skips_too_long and len(too_long) and too_long.all():
             raise NeuronspecError(
                 f"nothing is left of the {name}: give shorter sentences as data.valid, or choose data.too_long=cut"
@@ -157,6 +175,7 @@ def _check_test_lengths(run: Run, codec: TextCodec, texts: Texts) -> None:
     """
     config = run.config
     for task in config.tested_directions():
+        # Zero-shot directions have sources of their own, joined over the pivot.
         sources, _ = read_test_set(texts, task, config.directions(), config.pivot)
         tasks = [task] * len(sources)
         check_sources(codec, sources, tasks, config.translate.too_long, f"test text of {task}")
