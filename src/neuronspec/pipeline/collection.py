@@ -234,7 +234,7 @@ def _join_costs(studies: Sequence[Study]) -> dict[str, Cost]:
                 several.add(system)
             costs[system] = study.costs[system]
 
-    # Sets have no order of their own: the systems come in the order of the studies again.
+    # The loop above takes systems in no fixed order: here they are in that of the studies again.
     ordered = [system for study in studies for system in study.costs if system in costs]
     return {system: costs[system] for system in ordered if system not in several}
 

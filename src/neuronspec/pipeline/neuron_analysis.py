@@ -51,7 +51,7 @@ def analyze_target(target: AnalysisTarget, layout: Layout, inputs: AnalysisInput
         write_analysis(target, layout)
         return
 
-    # Everything that can be wrong with the model or the text is refused before any work.
+    # Masks that do not fit the model, and text of unknown tasks, are refused before any work.
     check_fit(find_ffn_layers(inputs.model), target.masks)
     for task in inputs.tasks:
         target.masks.task_index(task)  # refuses an unknown one

@@ -46,18 +46,23 @@ def execute(run: Run) -> None:
     layout, settings = run.layout, run.config.record
     model = run.load_model().to(run.device)
     valid = run.open_dataset("valid", run.open_codec(model))
+
+    # Ids of tags and ends of sentences are those of the formats of the tasks.
     activity = Activity(
         unit=settings.unit,
         threshold=settings.threshold,
         gated_at=settings.gated_at,
         ignore=tuple(special_ids((task.format for task in valid.tasks), settings.ignore)),
     )
+
+    # The counts carry what they were made from, so that masks and analyses can be traced to it.
     signature = {
         "model": hash_path(layout.model(PRETRAINED) / "model.safetensors"),
         "data": hash_path(layout.tokens("valid")),
         "version": __version__,
     }
 
+    # Each process records its own tasks; the bar counts their sentences.
     directions = run.config.directions()
     sizes = dict(zip(directions, map(len, valid.lengths()), strict=True))
     own = run.share(directions)
@@ -68,6 +73,7 @@ def execute(run: Run) -> None:
                 advance(sizes[task])
                 continue
 
+            # The batches of one task alone, in the same order for any number of processes
             batches = valid.in_order(settings.tokens_per_batch, directions.index(task))
             counts = record_activations(
                 model,
@@ -79,6 +85,7 @@ def execute(run: Run) -> None:
             )
             counts.save(part)
 
+    # Once all parts are there, the first process joins them in the order of the configuration.
     run.processes.wait_for_everyone()
     if run.processes.is_main_process:
         parts = [ActivationCounts.load(child(layout.recording, task)) for task in directions]

@@ -58,11 +58,14 @@ def _score_own_tasks(run: Run) -> None:
     """Score this process' share of the tasks."""
     settings, scoring = run.config.score, run.layout.scoring
     options = MetricOptions(sentencepiece=settings.sentencepiece, comet_model=settings.comet_model, cpu=run.cpu)
+
+    # Tasks that an interrupted run has scored are left out.
     own = run.share(run.config.tested_directions())
     missing = [task for task in own if not child(scoring, task).is_dir()]
     if not missing:
         return
 
+    # Metrics are opened once: some load a model.
     texts = run.open_texts()
     with (
         show_progress("scoring", len(own), len(own) - len(missing)) as advance,
@@ -81,6 +84,8 @@ def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) ->
     directions = run.config.directions()
     sources, references = read_test_set(texts, task, directions, run.config.pivot)
     hypotheses = {COPY: sources} | {system: _read_translations(run, system, task) for system in run.systems}
+
+    # Tables group zero-shot directions apart.
     unseen = task not in directions
     return merge_results(
         score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen)
@@ -90,6 +95,7 @@ def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) ->
 
 def _read_translations(run: Run, system: str, task: str) -> list[str]:
     text = child(run.layout.translations(system), task, ".txt").read_text(encoding="utf-8")
+    # Every line ends with a line feed, so that the last piece is empty.
     return text.split("\n")[:-1]
 
 
@@ -100,12 +106,14 @@ def _publish_results(run: Run) -> None:
     for warning in results.warnings:
         logger.warning(warning)
 
+    # Systems are compared once all tasks are there, since groups of tasks are tested as a whole.
     study = _compare_systems(run, results)
     with publish(layout.scores) as temporary:
         temporary.mkdir()
         results.save(temporary)
         write_json_lines(temporary / COMPARISONS_FILE, study.comparisons)
 
+    # The parts of the tasks are no longer needed.
     done = layout.scoring.with_name(f"{layout.scoring.name}.done")  # in one step: half of it must not pass for all
     shutil.rmtree(done, ignore_errors=True)
     layout.scoring.rename(done)
@@ -113,6 +121,7 @@ def _publish_results(run: Run) -> None:
 
 
 def _compare_systems(run: Run, results: Results) -> Study:
+    # Copying the source is shown, but tested against nothing.
     baselines = choose_baselines(system for system in results.systems if system != COPY)
     pairs = [(baseline, system) for system, others in baselines.items() for baseline in others]
     with show_progress("testing differences", len(pairs) * len(results.metrics)) as advance:

@@ -39,6 +39,7 @@ def execute(run: Run, system: str) -> None:
     corpora = run.open_corpora(TextCodec(tokenizer, model.config))
     del model  # the search loads its own
 
+    # Everything that a search may read, from the same text and with the same settings as the training
     search = SearchResources(
         directory=run.layout.search(system),
         load=load,

@@ -20,6 +20,7 @@ from neuronspec.training.validation import validate_tasks
 def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     layout = run.layout
+    # A search for k measures the masked model, so that its model and text are inputs as well.
     searched = [layout.model(PRETRAINED), layout.tokens("valid")] if run.config.select.k == "auto" else []
     return [
         Stage(
@@ -53,6 +54,7 @@ def _search_k(run: Run, counts: ActivationCounts) -> float:
             advance()
             return loss
 
+        # Every k is tried with the rule and the other settings of the configuration.
         select = functools.partial(select_masks, settings)
         curve = search_k(model, counts, measure, settings.auto_k_tolerance, select)
 

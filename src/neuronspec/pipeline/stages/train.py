@@ -50,13 +50,18 @@ def plan(run: Run) -> list[Stage]:
 def plan_method(run: Run, system: str) -> list[Stage]:
     """Return the continued training with a method, after the search that it makes, if any."""
     layout, kind = run.layout, run.find_method(system)
+
+    # All methods share the settings of the continued training; the options of the method are its own.
     settings = choose_settings(run.config, "pivot", *READING, "continued", "sampling", "seed")
     settings |= {"method": run.config.methods[system]}
     inputs = [layout.model(PRETRAINED), layout.tokens("train"), layout.tokens("valid")]
 
+    # What the method uses in addition: results of its search, or the selected masks
     searches = search.plan(run, system, settings, inputs) if kind.searches else []
     found = [layout.search(system)] if kind.searches else []
     masks = [layout.masks] if kind.uses_masks else []
+
+    # Inputs of the training include them, so that it is redone when they change.
     training = Stage(
         name=f"train.{system}",
         execute=functools.partial(execute, run, system),
@@ -77,6 +82,7 @@ def execute(run: Run, system: str) -> None:
     else:
         model, method, settings = run.load_model(), run.make_method(system), run.config.continued
 
+    # Without updates, the model is published as is.
     if settings.updates:
         _train(run, system, model=model, tokenizer=tokenizer, method=method, settings=settings)
     else:
@@ -89,10 +95,13 @@ def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel
     wanted = run.config.model
     if wanted.pretrained is not None:
         model = load_model(wanted.pretrained, wanted.revision, translates=True)
+        # Stored with the model, so that translating needs no configuration
         if wanted.source_prefix is not None:
             model.config.source_prefix = wanted.source_prefix
+
         return model
 
+    # The configuration has exactly one of the two.
     assert wanted.preset is not None
     return build_model(
         wanted.preset,
@@ -114,8 +123,10 @@ def _train(
     settings: Training,
 ) -> None:
     """Run the loop and publish the model of the checkpoint that it chooses."""
+    # Counted before training, while the model has nothing but its own weights
     parameters = count_parameters(model)
     corpora = run.open_corpora(TextCodec(tokenizer, model.config))
+
     found = run.layout.search(system)
     resources = Resources(
         tasks=tuple(run.config.directions()),
@@ -125,6 +136,8 @@ def _train(
         sizes=tuple(len(lengths) for lengths in corpora.train.lengths()),
         pivot=run.config.pivot,
     )
+
+    # The loop resumes from the newest checkpoint in its directory, if there is one.
     checkpoint, state = train(
         model=model,
         tokenizer=tokenizer,
@@ -139,6 +152,7 @@ def _train(
     )
 
     def copy(path: Path) -> None:
+        # The state of optimizer and sampler is for resuming only.
         shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE_DIRECTORY))
 
     added = _count_added(checkpoint) if method.added_modules is not None else 0
@@ -154,11 +168,13 @@ def _publish(
     run: Run, system: str, write_model: Callable[[Path], Any], state: TrainingState, *, parameters: int, added: int = 0
 ) -> None:
     """Publish a trained model and the costs of its training."""
+    # Every process has trained; one of them writes.
     if not run.processes.is_main_process:
         return
     with publish(run.layout.model(system)) as temporary:
         write_model(temporary)
 
+    # The summary comes last: it is read only where the model is complete.
     costs = {
         "parameters": parameters,
         "parameters_added": added,

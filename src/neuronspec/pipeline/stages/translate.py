@@ -29,6 +29,7 @@ def plan(run: Run) -> list[Stage]:
 
 def _plan_system(run: Run, system: str) -> Stage:
     layout = run.layout
+    # A system with masks that it was not trained with is the pretrained model.
     masked = system in (MASKED, RANDOM)
     model = [layout.model(PRETRAINED), layout.masks] if masked else [layout.model(system)]
     return Stage(
@@ -49,6 +50,8 @@ def execute(run: Run, system: str) -> None:
     """
     directory = run.layout.translations(system)
     own = run.share(run.config.tested_directions())
+
+    # Translations that an interrupted run has finished are kept.
     missing = [task for task in own if not child(directory, task, ".txt").is_file()]
     if missing:
         _translate_tasks(run, system, missing)
@@ -57,6 +60,7 @@ def execute(run: Run, system: str) -> None:
 
 def _translate_tasks(run: Run, system: str, tasks: list[str]) -> None:
     config, directory = run.config, run.layout.translations(system)
+    # Only the sources: nothing here may depend on the references.
     texts = run.open_texts()
     sources = {task: read_test_set(texts, task, config.directions(), config.pivot)[0] for task in tasks}
 
@@ -84,11 +88,14 @@ def load_system(run: Run, system: str) -> tuple[PreTrainedModel, PreTrainedToken
     model, tokenizer = load_model(directory), load_tokenizer(directory)
     unseen = config.zero_shot_directions()
 
+    # The masks that were selected, or what the method has stored with its model
     if masked:
         masks = run.load_masks()
+        # The control: as many neurons in each layer, but random ones
         if system == RANDOM:
             masks = NeuronMasks.random(masks, seed=config.seed)
         attach_masks(model, masks, unseen, config.pivot)
     else:
         attach_saved(model, directory, unseen, config.pivot)
+
     return model.to(run.device), tokenizer
