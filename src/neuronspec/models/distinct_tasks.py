@@ -61,6 +61,7 @@ def warn_if_untagged(form: TaskFormat, instructions: Instructions) -> None:
         instructions: Words in front of the sources.
     """
     tokenizer = instructions.tokenizer
+    # A tag or words name the language, or the tokenizer declares it; a chosen prefix is the user's decision.
     names_language = form.tags or form.instruction or instructions.prefix is not None or declares_language(tokenizer)
     if names_language or tokenizer in _WARNED:
         return
@@ -80,17 +81,22 @@ def _keep_visible(form: TaskFormat, *, training: bool) -> TaskFormat:
 
 
 def _look_the_same(first: str, second: str, form: TaskFormat, instructions: Instructions) -> NeuronspecError:
+    # A tag that comes too late for the decoder
     if form.decoding_tag:
         return NeuronspecError(
             f"{first} and {second} cannot be trained together: this tokenizer puts the tag after the text, where the "
             "decoder does not see it; save it again with legacy_behaviour=False"
         )
+
+    # Words that do not name the target language
     if instructions.prefix is not None:
         words = instructions.fill(second, has_tags=bool(form.tags))
         return NeuronspecError(
             f"{first} and {second} have the same source_prefix, {words!r}, so the model would translate both into one "
             "language: write {tgt} or {tgt_name} in it"
         )
+
+    # One tag for both languages, or no tags at all
     if form.tags:
         return NeuronspecError(
             f"{first} and {second} look the same to this model, which has one tag for both target languages: keep one "

@@ -186,9 +186,11 @@ def _load_pretrained(loader: Any, source: str | Path, **options: Any) -> Any:
 
 def _check_weights(path: Path, kind: str) -> None:
     """Refuse a directory without weights in safetensors files, and say how to convert the weights that it has."""
+    # Only a directory can be examined; for a name on the hub, loading itself fails with the same advice.
     if not path.is_dir() or any(path.glob("*.safetensors")):
         return
 
+    # Only pickled weights of transformers can be converted with one command.
     pickled = _find_first(path, _PICKLED)
     other = _find_first(path, _OTHER_WEIGHTS)
     if pickled:

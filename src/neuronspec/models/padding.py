@@ -85,6 +85,7 @@ def _find_source(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
     if "attention_mask" in batch:
         return _read_padding_mask(batch, "attention_mask", ids=ids, other="input_ids")
 
+    # Without a mask, the padding token marks padding, if it has no other role.
     tokens = _read_token_roles(model)
     padding = tokens.padding
     if padding is None:
@@ -165,6 +166,7 @@ def _find_target(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> t
 def _choose_target(batch: Mapping[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
     """Return the tensor (batch, target) that shows the target's padding, and its name: labels, if there are any."""
     labels, ids = batch.get("labels"), batch.get("decoder_input_ids")
+    # Two tensors of one target must agree.
     if labels is not None and ids is not None and labels.shape != ids.shape:
         raise NeuronspecError(
             f"the labels of a batch have the shape {tuple(labels.shape)}, its decoder_input_ids {tuple(ids.shape)}: "
@@ -244,6 +246,7 @@ def _read_padding_mask(batch: Mapping[str, torch.Tensor], name: str, *, ids: tor
 
 def _read_token_roles(model: PreTrainedModel) -> _TokenRoles:
     """Return the special tokens in a model's configuration."""
+    # A model may have several tokens that end a sentence.
     ends = _find_token(model, "eos_token_id")
     several = ends if isinstance(ends, list | tuple) else [ends]
 

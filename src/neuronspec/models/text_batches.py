@@ -110,6 +110,7 @@ class _Batching:
 
 def _check_task_texts(model: PreTrainedModel, task: str, given: TaskTexts) -> list[Any]:
     """Return the texts of a task as a list, after a check that they are of the kind that the model reads."""
+    # A single text in place of a list would be taken for a list of its characters.
     texts = [] if isinstance(given, str) else list(given)
     if not texts:
         raise NeuronspecError(f"there is no text for the task {task}: give a list of texts, not {given!r:.60}")
@@ -161,6 +162,8 @@ def _limit_format(form: TaskFormat, task: str, max_tokens: int) -> TaskFormat:
         longest_source=min(max_tokens, form.longest_source or max_tokens),
         longest_target=min(max_tokens, form.longest_target or max_tokens),
     )
+
+    # The tokens around a text must leave room for it under this limit, too.
     if 0 in limited.room:
         raise NeuronspecError(
             f"{task}: no token of text fits into max_tokens={max_tokens} next to the {max(form.overhead)} "

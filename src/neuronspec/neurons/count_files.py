@@ -70,6 +70,7 @@ def read_counts(path: Path) -> dict[str, Any]:
     if problem := _find_problem(tensors, header):
         raise COUNTS.damaged(path, problem)
 
+    # In the order of the header: a file keeps its tensors in an order of its own.
     return {
         "tasks": tuple(header.tasks),
         "values": {layer: tensors[f"counts.{layer}"] for layer in header.layers},
