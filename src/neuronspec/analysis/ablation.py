@@ -71,6 +71,7 @@ def ablate(
     controls = _list_controls(off, tasks)
     stack, neurons, share = _measure_sizes(off.reorder([*columns, *itertools.chain(*controls.values())]))
 
+    # A row for each text: with every neuron, without each task's own, and without random ones
     rows = []
     for text in tasks:
         row = []
@@ -83,6 +84,7 @@ def ablate(
                 advance()
         rows.append(row)
 
+    # Apart again, by what was off: (tasks, 1), (tasks, tasks), (tasks, draws)
     baseline, values, random = np.split(np.array(rows), [1, 1 + len(tasks)], axis=1)
     return Ablation(
         stack=stack,
@@ -100,6 +102,8 @@ def ablate(
 def _list_controls(off: NeuronMasks, tasks: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the masks without random neurons of each task."""
     draws = 1  # at least: without any, an error reports that the first one is missing
+
+    # As many as the first task has; if another one has fewer, the masks that it lacks are reported
     while name_without_random(tasks[0], draws) in off.tasks:
         draws += 1
 
@@ -183,6 +187,8 @@ class Ablation:
                 f"found the stack {self.stack!r}, the tasks {', '.join(self.tasks)} and the share {self.share:g}; "
                 "expected encoder or decoder, two different tasks or more, and a share between 0 and 1"
             )
+
+        # The class is frozen, so the checked arrays are set past its guard
         for name, shape in (("baseline", (rows,)), ("values", (rows, rows)), ("random", (rows, -1))):
             object.__setattr__(self, name, _check_numbers(getattr(self, name), name, shape))
 
@@ -218,17 +224,21 @@ class Ablation:
         """
         if permutations < 1 or seed < 0:
             raise NeuronspecError(f"found {permutations} permutations and the seed {seed}, expected 1, and 0, or more")
+
         changes, control = self.changes, self.random_changes.mean(1)
         tasks, own = len(changes), changes.diagonal()
-        others = changes[~np.eye(tasks, dtype=bool)].reshape(tasks, tasks - 1)
+        others = changes[~np.eye(tasks, dtype=bool)].reshape(tasks, tasks - 1)  # (tasks, tasks - 1)
 
         # What to try: orders of the columns, and signs of the differences
         generator = np.random.default_rng(seed)
         orders = _list_orders(tasks, permutations, generator)  # (trials, tasks)
         signs = _list_signs(tasks, permutations, generator)  # (trials, tasks)
+
+        # What the trials find: other columns taken for the own ones, and other signs of the differences
         permuted_own = changes[np.arange(tasks), orders].mean(1)  # (trials,)
         flipped_differences = (signs * (own - control)).mean(1)  # (trials,)
 
+        # Both are one-sided: own neurons matter more
         return AblationTest(
             tasks=tasks,
             strongest=int((own > others.max(1) + TIE).sum()),
@@ -262,6 +272,7 @@ class Ablation:
         facts = _read_facts(found)
         tasks, neurons = facts["tasks"], facts["neurons"]
 
+        # A file may hold anything: first the types of what is inside, then the names themselves
         are_named = all(isinstance(name, str) for name in [*tasks, *neurons])
         are_counted = all(type(size) is int and size >= 0 for size in neurons.values())
         if not are_named or not are_counted:
@@ -276,6 +287,7 @@ class Ablation:
         return cls(**facts | numbers | {"tasks": tuple(tasks)})
 
     def _worsen(self, values: FloatArray) -> FloatArray:
+        # Losses rise and scores fall where a text gets worse; positive is worse for both
         worse = values - self.baseline[:, None]
         return -worse if self.higher_is_better else worse
 
@@ -295,6 +307,8 @@ def _read_facts(values: Mapping[str, Any]) -> dict[str, Any]:
 def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
     """Return the stack in which neurons are off, how many are in each of its layers, and which share that is."""
     sizes = {layer: (~off.layer(layer)).sum(1) for layer in off.layers}  # (tasks,) each
+
+    # In layers of the other stack nothing is off, so they do not count
     stacks = {stack_of(layer) for layer, size in sizes.items() if size.any()}
     if len(stacks) != 1 or any((size != size[0]).any() for size in sizes.values()):
         raise NeuronspecError(
@@ -302,6 +316,8 @@ def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
         )
 
     [stack] = stacks
+
+    # All rows are alike, so the first stands for all
     neurons = {layer: int(sizes[layer][0]) for layer in list_layers(off, stack)}
     width = sum(off.widths[layer] for layer in neurons)
     return stack, neurons, sum(neurons.values()) / width
@@ -314,9 +330,12 @@ def _check_numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> Floa
     except (ValueError, RecursionError) as error:  # rows of different lengths
         raise NeuronspecError(f"{name} must be numbers of the shape {shape}: {error}") from error
 
+    # -1 stands for any number but 0
     fits = found.ndim == len(shape) and all(
         there == wanted or (wanted < 0 < there) for there, wanted in zip(found.shape, shape, strict=True)
     )
+
+    # Whole numbers or floats: neither text nor truth values
     if not fits or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
         expected = " x ".join(str(size) if size > 0 else "1 or more" for size in shape)
         raise NeuronspecError(f"{name} must be {expected} finite numbers, found {found.dtype} of shape {found.shape}")
@@ -327,6 +346,8 @@ def _list_orders(count: int, permutations: int, generator: np.random.Generator) 
     """Return (trials, count) orders, the given one first: all where they are few enough, else random ones."""
     if math.factorial(count) <= permutations + 1:
         return np.array([*itertools.permutations(range(count))])
+
+    # Too many to try all: draws with replacement, after the given order
     first = np.arange(count)[None]
     return np.concatenate([first, generator.permuted(np.repeat(first, permutations, axis=0), axis=1)])
 
@@ -335,12 +356,15 @@ def _list_signs(count: int, permutations: int, generator: np.random.Generator) -
     """Return (trials, count) signs, all positive first: all where they are few enough, else random ones."""
     if 2**count <= permutations + 1:
         return np.array([*itertools.product((1, -1), repeat=count)])
+
+    # Too many to try all: draws with replacement, after the given signs
     drawn = 1 - 2 * generator.integers(2, size=(permutations, count))
     return np.concatenate([np.ones((1, count), dtype=np.int64), drawn])
 
 
 def _share_reached(statistics: FloatArray) -> float:
     """Return the share of (trials,) statistics that reach the first one, which is the observed."""
+    # Rounding errors grow with the numbers; the observed order is no trial of its own
     scale = max(1.0, float(np.abs(statistics).max()))
     others = statistics[1:]
     return find_p_value(count_reached(others, statistics[0], scale=scale), len(others))

@@ -60,12 +60,12 @@ def choose_own_neurons(
     own = {}
     for layer in list_layers(masks, stack):
         selected = selection.layer(layer).numpy()  # (tasks, d_ff)
-        frequencies = counts.frequencies(layer)[rows].numpy()
-        others = (frequencies.sum(0) - frequencies) / (len(tasks) - 1)
+        frequencies = counts.frequencies(layer)[rows].numpy()  # (tasks, d_ff)
+        others = (frequencies.sum(0) - frequencies) / (len(tasks) - 1)  # (tasks, d_ff): mean of the other tasks
 
         # Rounded: the order in which a sum is taken must not decide between equals.
         excess = np.where(selected, np.round(frequencies - others, 12), -np.inf)
-        order = np.argsort(-excess, axis=1, kind="stable")
+        order = np.argsort(-excess, axis=1, kind="stable")  # (tasks, d_ff), the best first
 
         # Half of the smallest mask is left to draw the control from
         size = min(max(1, round(share * selected.shape[1])), int(selected.sum(1).min()) // 2)
@@ -76,6 +76,8 @@ def choose_own_neurons(
             f"in every {stack} layer some task has fewer than two selected neurons: too few to compare own ones with "
             "others; select more, with a larger k"
         )
+
+    # A rule of its own, so that nobody takes a choice from the selection for the selection
     facts = {"rule": f"own neurons of: {masks.signature.get('rule', '?')}", "share": f"{share:g}"}
     return NeuronMasks(tasks, own, _truly_off(masks.signature) | facts)
 
@@ -118,6 +120,8 @@ def make_ablation_masks(
         raise NeuronspecError(f"found {random} random sets and the seed {seed}, expected 1 or more, and 0 or more")
     if any(masks.widths.get(layer) != width for layer, width in own.widths.items()):
         raise NeuronspecError("the chosen neurons and the masks have different layers or widths: use one selection")
+
+    # Everything below has one row for each task, in the order of the own neurons
     rows, selection = _find_rows(counts, masks, own.tasks), masks.reorder(own.tasks)
 
     # One generator for each random set draws its neurons in all layers
@@ -129,16 +133,20 @@ def make_ablation_masks(
 
     values = {}
     for layer, width in masks.widths.items():
+        # Layers of the other stack stay whole
         off = torch.zeros(len(names), width, dtype=torch.bool)
         if layer in own.layers:
             chosen = own.layer(layer)  # (tasks, d_ff)
             pool = selection.layer(layer) & ~chosen
             _check_pool_size(layer, own.tasks, there=pool.sum(1).tolist(), wanted=chosen.sum(1).tolist())
             frequencies = counts.frequencies(layer)[rows].numpy()
+
+            # First the rows without own neurons, then those without random ones, as in `names`
             off[: len(rows)] = chosen
             off[len(rows) :] = _draw_controls(frequencies, chosen.numpy(), pool.numpy(), generators=generators)
-        values[layer] = ~off
+        values[layer] = ~off  # True where a neuron is on
 
+    # The draws are part of what the masks are, so they belong in their signature
     facts = {"random": str(random), "seed": str(seed)}
     return NeuronMasks(names, values, _truly_off(own.signature) | facts)
 
@@ -203,6 +211,7 @@ def _draw_matched(
     left = left[frequencies[left].argsort()]
     neurons, rates = left.tolist(), frequencies[left].tolist()
 
+    # Own neurons choose in random order, so that none always finds the best match
     drawn = []
     wanted_rates = generator.permutation(frequencies[wanted]).tolist()
     lucks = generator.random(len(wanted)).tolist()
@@ -211,6 +220,8 @@ def _draw_matched(
         place = bisect_left(rates, rate)
         around = range(max(place - MATCH_CANDIDATES, 0), min(place + MATCH_CANDIDATES, len(rates)))
         nearest = sorted((abs(rates[position] - rate), position) for position in around)[:MATCH_CANDIDATES]
+
+        # What is drawn leaves the pool, so that no neuron is drawn twice
         _, position = nearest[int(luck * len(nearest))]
         del rates[position]
         drawn.append(neurons.pop(position))
@@ -228,6 +239,7 @@ def _check_pool_size(layer: str, tasks: Sequence[str], *, there: Sequence[int], 
 
 def _find_rows(counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str]) -> list[int]:
     """Return which rows of the counts are those of the tasks, after checking that counts and masks fit together."""
+    # Rows are found by name: counts may hold more tasks, in another order
     if counts.widths != masks.widths:
         raise NeuronspecError("counts and masks have different layers or widths: give counts of the masks' model")
     for name in tasks:
@@ -239,6 +251,8 @@ def _find_rows(counts: ActivationCounts, masks: NeuronMasks, tasks: Sequence[str
 def _mark(order: NDArray[np.int64], sizes: NDArray[np.int64]) -> torch.Tensor:
     """Return a (rows, d_ff) mask of the first neurons of each row's order, as many as its size."""
     marked = np.zeros(order.shape, dtype=np.bool_)
+
+    # At the place of the n-th neuron of the order: whether n is below the size
     np.put_along_axis(marked, order, np.arange(order.shape[1]) < sizes[:, None], axis=1)
     return torch.from_numpy(marked)
 

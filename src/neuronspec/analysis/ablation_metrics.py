@@ -55,6 +55,7 @@ def measuring_loss(
     _refuse_specialized(model)
     with evaluating(model):
         try:
+            # Whole matrices, and no bias for what is off: a neuron that is off must be silent
             specialize(model, off, packed="never", released=False)
             yield functools.partial(_measure_loss, model, off, batches)
         finally:
@@ -93,12 +94,15 @@ def measuring_chrf(
         if without is not None:  # under the task's own name, which also chooses the languages' tags
             values = {layer: off.mask(without, layer)[None] for layer in off.layers}
             specialize(model, NeuronMasks([text], values, off.signature), packed="never", released=False)
+
+        # The model is as before in any case
         try:
             tasks = [text] * len(sources)
             lines = translate_sentences(model, tokenizer, sources, tasks=tasks, options=options)
         finally:
             unspecialize(model)
 
+        # One score of all lines together
         _, target = split_direction(text)
         [chrf] = score(lines, references, language=target, metrics=["chrf"])
         return chrf.value
@@ -115,9 +119,10 @@ def _measure_loss(
     without: str | None,
 ) -> float:
     """Return the loss per token on the text of a task under masks."""
-    number = -1 if without is None else off.task_index(without)
+    number = -1 if without is None else off.task_index(without)  # -1: no masks, all neurons are on
     masked = dense(model) if without is None else task(model, off.tasks[number])
 
+    # Summed over batches, so that every token counts the same
     losses, tokens = 0.0, 0
     with torch.no_grad(), masked:
         for batch in _find_text(batches, text):
@@ -145,6 +150,7 @@ def _sum_losses(model: PreTrainedModel, batch: Tensors, number: int) -> tuple[to
     if "position_ids" in inspect.signature(model.forward).parameters:
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left must not move a sentence
 
+    # Position t predicts token t + 1
     real = mask[:, 1:] & mask[:, :-1]  # (batch, seq - 1): tokens with one before them
     logits = model(**inputs, use_cache=False).logits[:, :-1][real]  # (real tokens, vocabulary)
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][real], reduction="none")

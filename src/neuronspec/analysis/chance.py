@@ -44,6 +44,7 @@ class Chance:
         Raises:
             NeuronspecError: If this is no IoU matrix, or it has another number of tasks.
         """
+        # Only the number of tasks can be checked; their order must be the same
         matrix = check_iou(iou)
         if matrix.shape != self.mean.shape:
             raise NeuronspecError(f"found an IoU of {len(matrix)} tasks, expected one of {len(self.mean)}")
@@ -86,7 +87,7 @@ def chance_overlap(sizes: Sequence[int] | NDArray[np.integer], width: int) -> Ch
 
     # A layer without neurons has the empty set alone, which is the same in a layer of one neuron.
     moments = np.array([_moments(size, different, max(width, 1)) for size in different])  # (different, 2, different)
-    mean, sd = moments.swapaxes(0, 1)[:, rows[:, None], rows[None, :]]
+    mean, sd = moments.swapaxes(0, 1)[:, rows[:, None], rows[None, :]]  # (tasks, tasks) each
     return Chance(mean, sd)
 
 
@@ -120,19 +121,22 @@ def _moments(size: int, others: NDArray[np.integer], width: int) -> tuple[NDArra
     highest = np.minimum(np.minimum(first, second), np.ceil(expected + reach))
     shared = lowest[:, None] + np.arange(int((highest - lowest).max()) + 1)  # (others, window)
     inside = shared <= highest[:, None]
-    union = first + second[:, None] - shared
+    union = first + second[:, None] - shared  # (others, window)
 
     # P(i + 1) / P(i) of the hypergeometric distribution, whose product gives every P up to a factor.
     more = (first - shared) * (second[:, None] - shared)
     fewer = (shared + 1) * (width - union + 1)
     ratio = np.where(inside, more / fewer, 0)
+
+    # Summed as logarithms: the product itself would overflow in wide layers
     steps = np.log(ratio[:, :-1], out=np.full_like(ratio[:, :-1], -np.inf), where=ratio[:, :-1] > 0)
-    logs = np.concatenate([np.zeros((len(second), 1)), np.cumsum(steps, axis=1)], axis=1)
+    logs = np.concatenate([np.zeros((len(second), 1)), np.cumsum(steps, axis=1)], axis=1)  # (others, window)
 
     # As probabilities: the largest is 1 before they are made to sum to 1, so that none overflows
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
 
+    # The moments of the IoU, with these probabilities of each number of shared neurons
     iou = np.divide(shared, union, out=np.ones_like(shared), where=union > 0)  # two empty sets are equal
     mean = (weights * iou).sum(axis=1)
     return mean, np.sqrt((weights * (iou - mean[:, None]) ** 2).sum(axis=1))

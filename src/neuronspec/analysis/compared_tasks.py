@@ -11,6 +11,7 @@ from neuronspec.languages import UNKNOWN, Language, find_language, find_sides, i
 from neuronspec.layer_names import stack_of
 
 PivotSide = Literal["to", "from"]
+# An encoder reads the language x in x-pivot, a decoder writes it in pivot-x
 PAPER_SIDES: dict[str, PivotSide] = {"encoder": "to", "decoder": "from"}
 
 
@@ -74,8 +75,10 @@ def choose_tasks(tasks: Sequence[str], pivot: str, stack: str, side: PivotSide |
         >>> choose_tasks(["en-nl", "en-de", "en-ru", "de-en"], "en", "decoder").labels
         ('de', 'nl', 'ru')
     """
+    # Directions with the pivot, else languages, else names that say nothing
     sides = _pair_with_languages(tasks, pivot)
     if sides:
+        # The wanted side, or the only one there is
         wanted = side or PAPER_SIDES[stack]
         if wanted not in sides:
             [wanted] = sides
@@ -117,6 +120,7 @@ def choose_tasks_by_stack(
         >>> choose_tasks_by_stack(["en-nl", "nl-en"], ["encoder.0", "decoder.0"], "en", PAPER_SIDES)["encoder"].tasks
         ('nl-en',)
     """
+    # Each stack once, in the order of its first layer
     stacks = dict.fromkeys(stack_of(layer) for layer in layers)
     return {stack: choose_tasks(tasks, pivot, stack, side=sides[stack]) for stack in stacks}
 
@@ -132,6 +136,7 @@ def split_by_side(tasks: Sequence[str], pivot: str) -> dict[str, list[str]]:
     for task in tasks:
         found = _read_direction(task, pivot)
         if found is None:
+            # A task without a side belongs to neither part
             return {"all tasks": list(tasks)}
         sides.setdefault(f"{found[2]} {pivot}", []).append(task)
     return sides
@@ -153,6 +158,7 @@ def _read_direction(task: str, pivot: str) -> tuple[str, str, PivotSide] | None:
     sides = find_sides(task)
     if sides is None:
         return None  # any string may name a task
+
     source, target = sides
     if names_language(target, pivot):
         return source, task, "to"
@@ -167,11 +173,14 @@ def _are_languages(tasks: Sequence[str]) -> bool:
     known = []
     for task in tasks:
         try:
+            # A pair of languages without the pivot is a direction, not the name of a language
             if not is_known(task) or _is_pair(task):
                 return False
             known.append(find_language(task).family != UNKNOWN)
         except NeuronspecError:
             return False
+
+    # ISO 639 has a code for many a short word, so most names must be in the table
     return 2 * sum(known) > len(known)
 
 

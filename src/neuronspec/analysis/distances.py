@@ -34,10 +34,12 @@ def family_distances(languages: Sequence[Language]) -> NDArray[np.float64]:
         >>> family_distances([find_language(code) for code in ("de", "nl", "ru", "fi")])[0].round(2).tolist()
         [0.0, 0.33, 0.67, 1.0]
     """
+    # A language without a lineage is related to itself alone
     same_language = compare_names([language.iso3 for language in languages])
     same_top = compare_names([language.lineage[:1] or language.iso3 for language in languages])
     same_lineage = compare_names([language.lineage or language.iso3 for language in languages])
 
+    # The first that holds counts: the same language, the same branch, the same family
     steps = np.select([same_language, same_lineage, same_top], [0, 1, 2], default=3)
     return _leave_out_unknown(steps / 3, [language.family for language in languages])
 
@@ -96,12 +98,14 @@ def vocabulary_distances(counts: ArrayLike) -> NDArray[np.float64]:
 
 def compare_names(names: Sequence[object]) -> NDArray[np.bool_]:
     """Return an (n, n) matrix that is true where two names are the same."""
+    # As numbers, all pairs can be compared at once
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    column = np.array([numbers[name] for name in names])
+    column = np.array([numbers[name] for name in names])  # (n,)
     return np.asarray(column[:, None] == column[None, :])
 
 
 def _leave_out_unknown(distances: NDArray[np.float64], facts: Sequence[str]) -> NDArray[np.float64]:
     """Return distances with nan in the rows and columns of languages whose fact is unknown."""
+    # Unknown is not the same as unrelated: nan says that there is no distance
     unknown = np.array([fact == UNKNOWN for fact in facts], dtype=bool)
     return np.where(unknown[:, None] | unknown[None], np.nan, distances)

@@ -62,6 +62,7 @@ class LayerMeasures:
     @property
     def above_chance(self) -> Matrix:
         """The (tasks, tasks) IoU corrected for chance: 0 for random sets of the same sizes, 1 for equal sets."""
+        # Sets that overlap fully by chance have nothing left to be above it
         possible = 1 - self.chance.mean
         return np.divide(self.iou - self.chance.mean, possible, out=np.zeros_like(self.iou), where=possible > 0)
 
@@ -73,5 +74,6 @@ class LayerMeasures:
 
 def measure_overlap(masks: NeuronMasks, layer: str, compared: ComparedTasks) -> Matrix:
     """Return the (tasks, tasks) IoU of masks in one layer, between the compared tasks."""
+    # Masks may have more tasks, in another order
     rows = [masks.task_index(task) for task in compared.tasks]
     return pairwise_iou(masks.layer(layer)[rows].numpy())

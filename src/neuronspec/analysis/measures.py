@@ -163,15 +163,18 @@ def _measure_layer(
     seed: int,
 ) -> LayerMeasures:
     """Measure one layer; with counts, also how reliable its overlaps are."""
+    # The masks of the compared tasks, in their order
     rows = [masks.task_index(task) for task in compared.tasks]
     selected = masks.layer(layer)[rows].numpy()  # (tasks, d_ff)
     sizes, width = selected.sum(1), selected.shape[1]
-    iou = pairwise_iou(selected)
+    iou = pairwise_iou(selected)  # (tasks, tasks)
 
+    # Only with the states of single sentences
     resampled = None
     if counts is not None:
         resampled = _resample(masks, counts, layer=layer, compared=compared, resamples=options.resamples, seed=seed)
 
+    # Every test gets the same seed, so that layers and distances are tested by the same permutations
     return LayerMeasures(
         layer=layer,
         compared=compared,
@@ -195,6 +198,7 @@ def _find_distances(
     for stack, tasks in compared.items():
         words = None
         if tokens is not None:
+            # The rows of tokens are those of all tasks; this stack compares some of them
             words = tokens[stack][[masks.task_index(task) for task in tasks.tasks]]
         distances[stack] = find_distances(tasks, words, options)
     return distances
@@ -206,6 +210,8 @@ def _select_shares(
     """Return the masks that each k selects by the rule of these masks; none without counts."""
     if counts is None:
         return {}
+
+    # From the smallest k to the largest, whatever their order in the settings
     rule = masks.signature["rule"]
     return {k: NeuronMasks.from_counts(counts, k, rule=rule) for k in sorted(shares)}
 
@@ -214,6 +220,7 @@ def _resample(
     masks: NeuronMasks, counts: ActivationCounts, *, layer: str, compared: ComparedTasks, resamples: int, seed: int
 ) -> Resampled:
     """Measure how reliable the overlaps of one layer are."""
+    # The same seed in every layer draws the same sentences, so that layers can be compared
     states = SentenceStates.from_counts(counts, layer, compared.tasks)
     select = make_selector(masks.signature, layer)
     return Resampled(
@@ -229,10 +236,12 @@ def _find_trend(overlaps: Sequence[Matrix]) -> Trend:
 
     Pairs share tasks and are no independent sample; so each task counts once, by its mean overlap with the others.
     """
+    # A task's overlap with itself is always 1 and would only flatten the trend
     others = ~np.eye(len(overlaps[0]), dtype=bool)
 
     means = []
     for one in overlaps:
+        # A single task has no others: its row is all there is
         means.append(one.mean(axis=1, where=others) if len(one) > 1 else one[0])
     return find_trend(np.stack(means, axis=1))  # (tasks, layers)
 
@@ -243,6 +252,7 @@ def _correlate_layers(layers: Mapping[str, LayerMeasures], other: NeuronMasks) -
 
 
 def _group_by_stack(layers: Mapping[str, LayerMeasures]) -> dict[str, list[LayerMeasures]]:
+    # The stacks, and in each its layers, keep the order of the masks
     stacks: dict[str, list[LayerMeasures]] = {}
     for one in layers.values():
         stacks.setdefault(one.compared.stack, []).append(one)

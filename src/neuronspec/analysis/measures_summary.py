@@ -13,6 +13,7 @@ from neuronspec.analysis.structure import FAMILY
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.statistics.corrections import holm_known
 
+# The columns; `summarize_layers` explains them
 SUMMARY_HEADER = ("layer", "sparsity", "IoU", "chance", "lowest z", "family r", "p")
 
 
@@ -46,6 +47,7 @@ def _list_rows(masks: NeuronMasks, layers: Sequence[LayerMeasures]) -> list[tupl
 
     rows: list[tuple[str, ...]] = [SUMMARY_HEADER]
     for one, family, p_value in zip(layers, families, holm_known(p_values), strict=True):
+        # All compared tasks together; scores that chance leaves no room for are nan
         selected = masks.layer(one.layer)[[masks.task_index(task) for task in one.compared.tasks]]
         chance = above_diagonal(one.chance.mean)
         z = above_diagonal(one.chance.z(one.iou))
@@ -71,6 +73,7 @@ def _format(value: float, digits: int) -> str:
 
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return each row as a line: the first column to the left, numbers to the right."""
+    # At least five characters for a number, so that short columns do not crowd
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for name, *numbers in rows:

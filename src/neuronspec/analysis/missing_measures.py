@@ -33,6 +33,7 @@ def find_missing(
     Raises:
         NeuronspecError: If the counts belong to another model or other tasks.
     """
+    # What the tasks, the masks' rule and the settings rule out
     missing = {}
     if not any(tasks.languages for tasks in compared.values()):
         missing["families"] = "the tasks are not named after languages, so there are no families to compare"
@@ -63,6 +64,7 @@ def find_missing(
 
 def _check_resampling(masks: NeuronMasks, counts: ActivationCounts) -> None:
     """Check that the masks can be selected again from single sentences."""
+    # Masks that were changed by hand, or come from other counts, are not what the rule selects
     rows = [counts.tasks.index(task) for task in masks.tasks]
     for layer in masks.layers:
         select = make_selector(masks.signature, layer)

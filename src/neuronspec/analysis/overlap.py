@@ -48,10 +48,12 @@ def within_and_across(iou: ArrayLike, groups: Sequence[str]) -> tuple[float, flo
         (0.75, 0.375)
     """
     iou = check_iou(iou, groups)
+
+    # Every pair of different tasks once
     first, second = np.triu_indices(len(iou), k=1)
     names = np.asarray(groups)
     same = names[first] == names[second]
-    values = iou[first, second]
+    values = iou[first, second]  # (pairs,)
     return _mean_or_nan(values[same]), _mean_or_nan(values[~same])
 
 
@@ -83,6 +85,8 @@ def check_iou(iou: ArrayLike, names: Sequence[str] | None = None) -> NDArray[np.
         raise NeuronspecError(f"found an IoU matrix of shape {matrix.shape}, expected (tasks, tasks), not empty")
     if not np.all((matrix >= 0) & (matrix <= 1)):  # nan fails too
         raise NeuronspecError(f"found IoU {matrix.min()} to {matrix.max()}, expected 0..1; divide percentages by 100")
+
+    # Overlaps go both ways; differences of rounding are accepted
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-9):
         raise NeuronspecError("the IoU matrix is not symmetric; build it with pairwise_iou")
     if names is not None and len(names) != len(matrix):

@@ -70,10 +70,13 @@ def split_halves(states: SentenceStates, select: Selector, splits: int = 20, see
         raise NeuronspecError(f"{states.tasks[states.sizes.argmin()]} has one sentence, which cannot be split")
 
     def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+        # A sentence is in the first half, in the second, or in none: one is left over from an odd number
         ranks, half = _draw_ranks(generator, splits, sentences), sentences // 2
-        return np.stack([ranks < half, ranks >= sentences - half]).astype(np.uint8)
+        return np.stack([ranks < half, ranks >= sentences - half]).astype(np.uint8)  # (2, splits, sentences)
 
     first, second = states.draw(select, weigh, seed)  # (splits, tasks, bytes) each
+
+    # Split by split: do the same pairs of tasks overlap much in both halves?
     pairs = zip(states.iou(first), states.iou(second), strict=True)
     correlations = [correlate(*pair) for pair in pairs]
     return SplitHalves(
@@ -119,14 +122,18 @@ def measure_learning_curve(
         return []
 
     def weigh(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+        # Nested: the sentences of a small size are also part of every larger one
         ranks = _draw_ranks(generator, repeats, sentences)
         return np.stack([ranks < size for size in chosen]).astype(np.uint8)  # (sizes, repeats, sentences)
 
     masks = states.draw(select, weigh, seed)  # (sizes, repeats, tasks, bytes)
+
+    # What all sentences select, to compare with
     whole = select(states.counts())
     overlaps = pairwise_iou(whole)
     near = _compare_packed(masks, np.packbits(whole, axis=1)).mean(axis=(1, 2))  # (sizes,)
 
+    # For each size, how close the masks come, and how close the overlaps of all pairs come
     points = []
     for size, iou, drawn in zip(chosen, near.tolist(), masks, strict=True):
         correlations = [correlate(one, overlaps) for one in states.iou(drawn)]
@@ -137,6 +144,8 @@ def measure_learning_curve(
 def _list_sizes(smallest: int) -> list[int]:
     """Return 10, 20, 50, 100 ... below the sentences of the smallest task."""
     sizes = []
+
+    # Up to 500 million: no text has more sentences
     for power in range(1, 9):
         for factor in (1, 2, 5):
             size = factor * 10**power
@@ -147,12 +156,14 @@ def _list_sizes(smallest: int) -> list[int]:
 
 def _draw_ranks(generator: np.random.Generator, draws: int, sentences: int) -> NDArray[np.int64]:
     """Return (draws, sentences) random ranks: those below n are n sentences drawn without replacement."""
+    # Sorted twice: the rank of each random number among its row
     ranks: NDArray[np.int64] = generator.random((draws, sentences)).argsort(axis=1).argsort(axis=1)
     return ranks
 
 
 def _compare_packed(first: PackedBits, second: PackedBits) -> NDArray[np.float64]:
     """Return the (...,) IoU of packed masks (..., bytes) one by one; 1 for two empty ones."""
+    # Bits are counted in bytes: unpacked, all draws of all tasks may not fit into memory
     shared, united = (np.bitwise_count(bits).sum(axis=-1, dtype=np.int64) for bits in (first & second, first | second))
     iou: NDArray[np.float64] = np.divide(shared, united, out=np.ones(shared.shape), where=united > 0)
     return iou

@@ -106,9 +106,12 @@ def bootstrap_iou(
         raise NeuronspecError(f"level is {level}, but must lie between 0 and 1; 0.95 is usual")
 
     def draw_with_replacement(generator: np.random.Generator, sentences: int) -> NDArray[np.number]:
+        # How often each sentence comes, in as many draws as there are sentences
         return generator.multinomial(sentences, np.full(sentences, 1 / sentences), resamples)
 
     drawn = states.iou(states.draw(select, draw_with_replacement, seed))  # (resamples, tasks, tasks)
+
+    # Around the observed IoU, not around the mean of the noisier resamples
     reach = norm.ppf((1 + level) / 2) * drawn.std(axis=0, ddof=1)
     iou = pairwise_iou(select(states.counts()))
     return OverlapInterval(np.clip(iou - reach, 0, 1), np.clip(iou + reach, 0, 1))
@@ -142,6 +145,8 @@ def shuffle_null(states: SentenceStates, select: Selector, shuffles: int = 100, 
     """
     check_number("shuffles", shuffles, 2)
     generator = make_generator(seed)
+
+    # All sentences in one pool, from which every task is dealt its number of them
     pooled = np.concatenate(states.bits)  # (sentences of all tasks, bytes)
     ends = np.cumsum(states.sizes)
     tasks = len(ends)
@@ -158,6 +163,8 @@ def shuffle_null(states: SentenceStates, select: Selector, shuffles: int = 100, 
     if tasks > 1:
         above = np.triu_indices(tasks, k=1)
         means = ious[:, *above].mean(axis=1)  # (shuffles,)
+
+        # Negative: here a low mean is extreme
         lower = count_reached(-means, -observed[above].mean())
 
     return ShuffledOverlap(

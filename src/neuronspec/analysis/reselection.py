@@ -34,12 +34,16 @@ def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
         [[True, False, True, False]]
     """
     rule, unit = signature.get("rule", "by hand"), signature.get("unit", "sentence")
+
+    # Rules that compare tasks with each other cannot select for one task alone
     by_row = [name for name, one in RULES.items() if is_by_row(one)]
     if rule not in by_row or unit != "sentence":
         raise NeuronspecError(
             f"masks of the rule {rule!r} and the unit {unit!r} cannot be resampled sentence by sentence: "
             f"select with {', '.join(by_row)}, from counts of sentences"
         )
+
+    # Read once: the selector is called for every draw
     k = {layer: _read_k(signature, layer)}
 
     def select(values: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -55,6 +59,7 @@ def make_selector(signature: Mapping[str, str], layer: str) -> Selector:
 
 def _read_k(signature: Mapping[str, str], layer: str) -> float:
     """Return the k of a layer, after checking that its masks are still as they were selected."""
+    # Signs of a selection that was put together or cut after it was made
     changed = [key for key in ("composed", "stacks") if key in signature]
     k = signature.get(f"k.{layer}", signature.get(f"k.{stack_of(layer)}"))
     if changed or k is None:
@@ -62,6 +67,8 @@ def _read_k(signature: Mapping[str, str], layer: str) -> float:
             f"the masks of {layer} are not as they were selected ({', '.join(changed) or 'no k'} in their signature) "
             "and cannot be resampled: give those that were selected from counts"
         )
+
+    # A signature is text, which anyone can write
     try:
         return float(k)
     except ValueError as error:

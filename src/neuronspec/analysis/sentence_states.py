@@ -57,6 +57,8 @@ class SentenceStates:
         for task in chosen:
             if task not in counts.tasks:
                 raise NeuronspecError(f"no states of the task {task!r}{did_you_mean(task, counts.tasks)}")
+
+            # The sentences of this task, of all that were recorded
             row = counts.tasks.index(task)
 
             own = packed[:0]  # without one task for each sentence, no sentence is known to be the task's
@@ -64,6 +66,7 @@ class SentenceStates:
                 own = packed[np.flatnonzero(numbers == row)]
             bits.append(own)
 
+            # Adding up is a cheap check that states and counts belong together
             if not np.array_equal(sum_bits(own, width), counts.values[layer][row].numpy()):
                 raise NeuronspecError(
                     f"the states of {task} in {layer} do not add up to its counts, so they are not of the same "
@@ -80,6 +83,7 @@ class SentenceStates:
             >>> states.counts().tolist()
             [[2, 0, 1]]
         """
+        # One layer: all tasks have the same neurons
         widths = {array.shape[1:] for array in states.values()}
         if len(widths) > 1 or any(len(width) != 1 for width in widths):
             raise NeuronspecError("the states of each task must have the shape (sentences, d_ff), with the same d_ff")
@@ -87,6 +91,7 @@ class SentenceStates:
         return cls(tuple(states), bits, next(iter(widths), (0,))[0])
 
     def __post_init__(self) -> None:
+        # Without sentences there is nothing to draw from
         empty = [task for task, rows in zip(self.tasks, self.bits, strict=True) if not len(rows)]
         if empty or not self.tasks:
             raise NeuronspecError(f"there are no sentences of {', '.join(empty) or 'any task'}: record some")
@@ -113,8 +118,9 @@ class SentenceStates:
         """
         masks = []
         for task, rows in zip(self.tasks, self.bits, strict=True):
+            # A generator for each task: its draws are the same whatever other tasks there are
             weights = weigh(make_generator(seed, task), len(rows)).astype(np.float32)
-            masks.append(np.packbits(select(_count_weighted(rows, weights, self.width)), axis=-1))
+            masks.append(np.packbits(select(_count_weighted(rows, weights, self.width)), axis=-1))  # (..., bytes)
         return np.stack(masks, axis=-2)
 
     def iou(self, masks: PackedBits) -> NDArray[np.float64]:
@@ -124,6 +130,7 @@ class SentenceStates:
 
 def _read_states(counts: ActivationCounts, layer: str) -> tuple[PackedBits, NDArray[np.int64]]:
     """Return the (sentences, bytes) packed states of a layer, and the (sentences,) numbers of their tasks."""
+    # A message for each setting that can be missing
     if counts.unit != "sentence":
         raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with record.unit=sentence")
     if counts.state_tasks is None or not counts.states:
@@ -147,8 +154,9 @@ def _unpack_bits(bits: PackedBits, width: int) -> NDArray[np.uint8]:
 
 def _count_weighted(bits: PackedBits, weights: NDArray[np.float32], width: int) -> NDArray[np.int64]:
     """Return the (..., d_ff) counts where each row of packed bits counts (..., rows) times; exact below 2^24."""
+    # Floats, for whose products there is a fast routine; block by block, so that memory stays bounded
     total = np.zeros((*weights.shape[:-1], width), dtype=np.float32)
     for start in range(0, len(bits), _BLOCK):
         block = slice(start, start + _BLOCK)
-        total += weights[..., block] @ _unpack_bits(bits[block], width).astype(np.float32)
+        total += weights[..., block] @ _unpack_bits(bits[block], width).astype(np.float32)  # (..., d_ff)
     return total.astype(np.int64)

@@ -73,6 +73,8 @@ def find_distances(compared: ComparedTasks, words: NDArray[np.int64] | None, opt
         NeuronspecError: If a file cannot be read or lacks a language, or URIEL is not installed.
     """
     languages = compared.languages
+
+    # What is known of the languages themselves, then of their words
     distances: dict[str, Matrix] = {}
     if languages:
         distances[FAMILY] = family_distances(languages)
@@ -82,6 +84,7 @@ def find_distances(compared: ComparedTasks, words: NDArray[np.int64] | None, opt
     if languages:
         distances |= {kind: uriel_distances(languages, kind) for kind in options.uriel}
 
+    # Last the tables of the user
     return distances | {name: read_distances(path, compared.labels) for name, path in options.distances.items()}
 
 
@@ -104,7 +107,10 @@ def find_structure(
         permutations: Number of permutations of each test.
         seed: Seed of the permutations.
     """
+    # Masks of different sizes cannot overlap fully, so their difference is a rival explanation
     distances = {**distances, SIZE: np.abs(sizes[:, None] - sizes[None]).astype(np.float64)}
+
+    # Each distance by itself, and then with the others held fixed
     correlations = {}
     for name, distance in distances.items():
         correlations[name] = mantel(1.0 - iou, distance, permutations=permutations, seed=seed)
@@ -135,9 +141,11 @@ def _hold_others_fixed(
     iou: Matrix, distances: Mapping[str, Matrix], *, permutations: int, seed: int
 ) -> dict[str, Correlation]:
     """Return for each confounder that varies its partial correlation, with the others held fixed."""
+    # A distance that is the same for all pairs explains nothing and can control nothing
     varying = {name: distances[name] for name in CONFOUNDERS if name in distances and _varies(distances[name])}
     partial = {}
     for name, distance in varying.items():
+        # The rivals, but not those that would leave out most of the languages
         others = [other for rival, other in varying.items() if rival != name]
         controls = [other for other in others if _is_mostly_known(other)]
         if controls:
@@ -162,6 +170,8 @@ def _compare_with_tree(iou: Matrix, relatives: Sequence[str]) -> float:
     """Return the adjusted Rand index between groups of relatives and a tree cut into as many groups."""
     if len(iou) < 2:
         return math.nan
+
+    # A tree of these languages alone; its labels do not matter here
     cut = language_tree(iou, [str(number) for number in range(len(iou))]).cut(len(set(relatives)))
     return adjusted_rand(cut, relatives)
 
@@ -172,6 +182,7 @@ def _is_mostly_known(distance: Matrix) -> bool:
 
 
 def _varies(distance: Matrix) -> bool:
+    # Unknown languages do not count
     values = above_diagonal(distance)
     values = values[~np.isnan(values)]
     return bool(values.size) and bool(values.max() > values.min())

@@ -32,9 +32,12 @@ def count_tokens(
     """
     found: dict[str, dict[str, Counter[int]]] = {}
     for batch in batches:
+        # An encoder-decoder reads two texts, any other model one
         sides = {"encoder": "", "decoder": "decoder_"} if "decoder_input_ids" in batch else {"decoder": ""}
         for stack, side in sides.items():
             counters = found.setdefault(stack, {task: Counter() for task in tasks})
+
+            # Padding is no text
             real = batch[f"{side}attention_mask"].bool()
             for task, ids, there in zip(batch["tasks"], batch[f"{side}input_ids"], real, strict=True):
                 counters[task].update(ids[there].tolist())
@@ -42,5 +45,6 @@ def count_tokens(
 
 
 def _tabulate(counters: Sequence[Counter[int]], ignore: set[int]) -> NDArray[np.int64]:
+    # A column for each token that occurs in some task's text, in the order of the ids
     ids = sorted(set().union(*counters) - ignore)
     return np.array([[counter[number] for number in ids] for counter in counters], dtype=np.int64)

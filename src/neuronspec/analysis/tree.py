@@ -63,9 +63,11 @@ class Tree:
             >>> language_tree(iou, ["deu_Latn", "nl", "ru"]).newick()
             "(ru:0.25,(nl:0.125,'deu_Latn':0.125):0.125);"
         """
+        # Leaves first, then the node of each merge, in scipy's numbering
         nodes = [_escape(label) for label in self.labels]
         heights = [0.0] * len(nodes)  # half the distance at which a node's leaves are joined
         for first, second, distance in self.linkage[:, :3].tolist():
+            # A branch is as long as the merge is above the node below it
             parts = [f"{nodes[int(n)]}:{distance / 2 - heights[int(n)]:.10g}" for n in (first, second)]
             nodes.append(f"({','.join(parts)})")
             heights.append(distance / 2)
@@ -96,10 +98,13 @@ def language_tree(iou: ArrayLike, labels: Sequence[str]) -> Tree:
     matrix = check_iou(iou, labels)
     if len(matrix) < 2:
         raise NeuronspecError("found one task, expected two or more: one leaf makes no tree")
+
+    # Of two leaves with one name, nobody could know which is which
     repeated = sorted({label for label in labels if list(labels).count(label) > 1})
     if repeated:
         raise NeuronspecError(f"found the label {repeated[0]!r} twice or more, expected distinct labels")
 
+    # Complete linkage: two groups are as far apart as their most different members
     distances = squareform(1.0 - matrix, checks=False)  # (tasks * (tasks - 1) / 2,)
     linkage = hierarchy.linkage(distances, method="complete", optimal_ordering=True)
     with np.errstate(invalid="ignore"):  # equal distances have no correlation: nan
@@ -111,4 +116,6 @@ def language_tree(iou: ArrayLike, labels: Sequence[str]) -> Tree:
 def _escape(label: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9.\-]+", label):
         return label
+
+    # Newick writes a quote inside quotes twice
     return "'" + label.replace("'", "''") + "'"

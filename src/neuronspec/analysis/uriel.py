@@ -64,6 +64,8 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
         if kind == "genetic":
             isolated = np.array([language.family in UNRELATED for language in languages], dtype=bool)
             vectors[(vectors.sum(axis=1) == 0) & ~isolated] = np.nan  # URIEL does not say, or it would be an isolate
+
+        # The cosine of two languages; a zero vector (an isolate) stays zero, at distance 1 from all
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         units = np.divide(vectors, lengths, out=vectors.copy(), where=lengths != 0)
         matrix = np.clip(1 - units @ units.T, 0, 1)  # nan stays nan
@@ -75,10 +77,12 @@ def uriel_distances(languages: Sequence[Language], kind: UrielKind) -> NDArray[n
 
 def _read_uriel(file: str, prefix: str, codes: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """Return the names of the features, and their values (codes, features), nan for an unknown code."""
+    # The package is located, not imported
     found = find_library("lang2vec", "analyze.uriel (or give distances of your own as a CSV file)", "uriel")
     path = Path((found.submodule_search_locations or [""])[0]) / "data" / file
     names, known, values = _read_table(path)
 
+    # The features of this kind, in the rows of these languages; nan where URIEL has no row
     chosen = [place for place, name in enumerate(names) if name.startswith(prefix)]
     rows = {code: row for row, code in enumerate(known)}
     vectors = np.full((len(codes), len(chosen)), np.nan)  # (codes, features)
@@ -91,6 +95,7 @@ def _read_uriel(file: str, prefix: str, codes: Sequence[str]) -> tuple[list[str]
 def _read_table(path: Path) -> tuple[list[str], list[str], NDArray[np.float64]]:
     """Return the names of a table's features, the codes of its languages, and its (languages, features) values."""
     try:
+        # An .npz file is an archive of arrays; objects in it, which would run code, are refused
         arrays = {}
         with zipfile.ZipFile(path) as archive:
             for name in ("feats", "langs", "data"):
@@ -108,14 +113,18 @@ def _locate(names: Sequence[str], shares: NDArray[np.float64]) -> NDArray[np.flo
 
     The cosine of the angle to a place is the product of two unit vectors, so the point solves a linear system.
     """
+    # Radians, (places,) each
     latitude, longitude = np.radians([[float(part) for part in name.split("_")[1:]] for name in names]).T
     places = np.stack(
         [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
     )  # (places, 3)
+
+    # The tables are rounded, so the solution is near the sphere and is moved onto it
     points = np.cos(np.pi * shares) @ np.linalg.pinv(places).T
     return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), dtype=np.float64)
 
 
 def _measure_arcs(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    chords = distance.cdist(points, points)
+    # By the chord instead of the cosine, which is inexact for near points; as a share of half the circumference
+    chords = distance.cdist(points, points)  # (n, n)
     return np.asarray(2 / np.pi * np.arcsin(np.clip(chords / 2, 0, 1)), dtype=np.float64)
