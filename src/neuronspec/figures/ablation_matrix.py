@@ -51,13 +51,17 @@ def draw_ablation(
             "are switched off, expected (texts, sets)"
         )
 
+    # Cells shrink as the matrix grows: the longer side takes up to 7.5 inches, more only if no cell is wider than 0.09
     cell = float(np.clip(7.5 / max(matrix.shape), 0.09, 0.6))  # inches
     width, height = max(cell * len(switched), 1.0), max(cell * len(texts), 1.0)
     column, row = width / len(switched), height / len(texts)
+
+    # Colors reach equally far both ways, so that white is no change; two significant digits of the largest change
     largest = float(np.abs(matrix).max()) or 1.0
     digits = int(np.clip(1 - np.floor(np.log10(largest)), 0, 4))
 
     with open_figure(width, height) as (figure, axes):
+        # The matrix and its labels
         shades = axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="none", aspect="auto")
         draw_grid(axes, len(texts), len(switched))
         label_rows(axes.yaxis, texts, row, pad=3)
@@ -66,6 +70,7 @@ def draw_ablation(
         annotate_cells(axes, shades, f"{{:+.{digits}f}}")
         draw_colorbar(figure, shades, f"change of {metric}")
 
+        # What the axes are, and the numbers behind the colors
         size = font_size(width)
         axes.set_xlabel("neurons switched off", fontsize=size)
         axes.set_ylabel("text", fontsize=size)
@@ -79,7 +84,10 @@ def _outline_own(axes: Any, texts: Sequence[str], switched: Sequence[str], *, ce
     """Outline the cells of texts without their own neurons; cells are `cell` inches wide."""
     for row, text in enumerate(texts):
         for column, other in enumerate(switched):
+            # A column of random neurons has no text of its name and no outline
             if text == other:
                 box = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, linewidth=min(1.5, cell * 8))
+
+                # Above the white grid, and whole at the edge of the axes
                 box.set(edgecolor="black", clip_on=False, zorder=3)
                 axes.add_patch(box)

@@ -29,8 +29,13 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
 MARKERS = "osD^v<>"
 STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
+
+# Lines and text that belong to no group
 GRAY = "#555555"
+
+# Our name of each number of a box -> matplotlib's
 BOX_STATISTICS = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
+
 # Fonts are tried in this order, character by character, where they are installed.
 # fmt: off
 FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
@@ -60,6 +65,7 @@ def open_figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
 
 def add_axes(figure: Any, left: float, bottom: float, width: float, height: float, **options: Any) -> Any:
     """Add axes to a figure, measured in inches from the lower left corner of its first axes."""
+    # matplotlib measures in shares of the page
     page = figure.get_size_inches()
     return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]), **options)
 
@@ -78,9 +84,12 @@ def save_figure(figure: Any, stem: Path, *, header: Sequence[str], rows: Iterabl
     """
     # Not with_suffix: a stem such as `decoder.0` has a dot of its own.
     svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
+
+    # At most 8000 pixels for the longer side of the axes, however many tasks there are
     dpi = min(200, 8000 / max(figure.get_size_inches()))
     drawing = io.StringIO()
 
+    # Each missing character warns at every label; they are collected and reported as one
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both
@@ -103,6 +112,7 @@ def choose_style(index: int) -> dict[str, Any]:
 
 def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how to fill the area of each group, in the order of their first appearance; `""` is no group."""
+    # All colors plain, then all of them hatched: more groups than colors stay different
     fills = {}
     for index, group in enumerate(dict.fromkeys(filter(None, groups))):
         fills[group] = {
@@ -163,6 +173,7 @@ def sort_layers(layers: Iterable[str]) -> list[str]:
 
 def check_values(what: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return values as float64 after checking that there are some and all are finite; errors call them `what`."""
+    # matplotlib would leave out what is not finite without a word
     numbers = np.asarray(values, dtype=np.float64)
     if not numbers.size or not np.isfinite(numbers).all():
         raise NeuronspecError(f"found no values for {what}, or some that are not finite; expected finite numbers")
@@ -178,6 +189,7 @@ def _repeat_warnings(caught: Iterable[warnings.WarningMessage], png: Path) -> No
     """Pass warnings on, those about single characters without a font as one."""
     missing = False
     for warning in caught:
+        # matplotlib's words for a character that no font has
         if "missing from" in str(warning.message):
             missing = True
         else:

@@ -65,6 +65,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
         ...     len(draw_correlations(rows, Path(folder) / "correlations"))
         3
     """
+    # Both stacks get axes of the same width, that of the deeper one
     layers = sort_layers({row.layer for row in rows})
     distances = list(dict.fromkeys(row.distance for row in rows))
     stacks = list(dict.fromkeys(stack_of(layer) for layer in layers))  # in the order of the layers
@@ -72,6 +73,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
     width = max(2.6, 0.22 * (deepest + 1))
 
     with open_figure(width, 3.0) as (figure, first):
+        # Side by side, with one scale of r
         panels = [first]
         for _ in stacks[1:]:
             panels.append(add_axes(figure, width + GAP, 0, width=width, height=3.0, sharey=first))
@@ -82,6 +84,7 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
             axes.set_title(stack, fontsize=10)
             axes.tick_params(labelleft=axes is first)
 
+        # The title stands above the middle of all panels, measured in widths of the first one
         first.set_ylabel("Mantel correlation r")
         middle = (len(stacks) * (width + GAP) - GAP) / width / 2
         figure.suptitle(title, x=middle, y=1.12, va="bottom")
@@ -109,6 +112,7 @@ def _draw_stack_correlations(
             fill = style["color"] if row.p_value <= ALPHA else "white"
             axes.plot(index_of(row.layer), row.r, markerfacecolor=fill, markersize=6, zorder=3, **style)
 
+    # The line of no correlation, and the numbers of the layers
     axes.axhline(0, color=GRAY, linewidth=1)
     axes.set_xticks(range(deepest + 1), [str(number) for number in range(deepest + 1)], fontsize=8)
     axes.set(xlim=(-0.5, deepest + 0.5), xlabel="layer")

@@ -33,9 +33,11 @@ def draw_family_strips(
         widths: Width of the strip at each edge (`left`, `right`, `top`), as a share of the axes.
         order: Groups in the order in which they get their colors; by default that of the rows.
     """
+    # Colors follow the order in which groups are first given, so that figures of the same tasks agree
     fills = paint_groups(order or groups)
     first = 0
     for group, run in itertools.groupby(groups):
+        # One box for each run of neighbors of one group
         length = len(list(run))
         if group:
             for edge, width in widths.items():
@@ -47,6 +49,7 @@ def draw_family_strips(
 
 def _make_box(axes: Any, edge: str, width: float, *, first: int, length: int) -> Rectangle:
     """Return the box next to neighboring rows (or, at the top, columns) at one edge of the axes."""
+    # Rows stand at whole numbers: in data along the axis, in shares of the axes across
     along = first - 0.5
     if edge == "top":
         return Rectangle((along, 1.0), length, width, transform=axes.get_xaxis_transform())
@@ -64,6 +67,7 @@ def draw_family_legend(axes: Any, groups: Sequence[str], *, title: str, width: f
         width: Width of the axes in inches.
         bottom: Lower end of the legend, in heights of the axes.
     """
+    # Without families there is only the title
     fills = paint_groups(groups)
     size = font_size(width)
     if not fills:

@@ -105,6 +105,7 @@ def draw_gains(
     room = 0.1 * (high - low or 1.0)
 
     with open_figure(width, LINE_HEIGHT) as (figure, first):
+        # The first axes only hold the legend; every group has axes of its own
         first.set_axis_off()
         for one in placed:
             bottom = -one.line * (LINE_HEIGHT + gap)
@@ -117,6 +118,7 @@ def draw_gains(
             axes.set_ylabel("" if one.left else f"gain ({metric})")
             axes.tick_params(labelleft=not one.left)
 
+        # The legend stands above everything, in as many columns as fit
         handles = [Patch(facecolor=_choose_color(index), label=name) for index, name in enumerate(gains)]
         draw_legend(
             first,
@@ -127,11 +129,14 @@ def draw_gains(
             loc="lower center",
             bbox_to_anchor=(0.5, 1 + (0.3 if has_groups else 0.05) / LINE_HEIGHT),
         )
+
+        # The table has no order of the page, only that of systems and tasks
         rows = _list_gains(gains, tasks, groups=groups, marks=marks)
         return save_figure(figure, path_stem, header=["system", "task", "group", "gain", "mark"], rows=rows)
 
 
 def _check_marks(gains: Gains, marks: Marks) -> None:
+    # A mark without a bar would be lost without a word
     for system, by_task in marks.items():
         for task in by_task:
             if task not in gains.get(system, {}):
@@ -164,24 +169,29 @@ def _place_axes(tasks: Sequence[str], groups: Mapping[str, str], step: float) ->
         groups: Group of each task.
         step: Width in inches that a task takes.
     """
+    # Widths have a tolerance: rounding must not push the last task of a full line into the next
     left, line = 0.0, 0
     largest = max(1, int(PAGE_WIDTH / step + 1e-9))  # tasks that fit into a line
 
     for group, run in itertools.groupby(tasks, key=lambda task: groups.get(task, "")):
+        # A run that is longer than a line is cut into pieces of about the same length
         members = list(run)
         pieces = math.ceil(len(members) / largest)
         for piece in np.array_split(np.asarray(members, dtype=object), pieces):
             width = max(len(piece) * step, 0.1 * len(group), 0.5)  # not narrower than its name
+
+            # What does not fit begins a new line
             if left and left + width > PAGE_WIDTH + 1e-9:
                 left, line = 0.0, line + 1
             yield _GroupAxes(group=group, tasks=piece.tolist(), left=left, line=line, width=width)
-            left += width + 0.15
+            left += width + 0.15  # Gap between two axes
 
 
 def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, bar: float) -> None:
     """Draw a bar, `bar` points wide, for every task and system."""
     slots = len(gains) + 0.6
     for index, (system, values) in enumerate(gains.items()):
+        # The bars of a task stand side by side around its place
         shift = (index - (len(gains) - 1) / 2) * (1 / slots)
         places = {}
         for place, task in enumerate(tasks):
@@ -197,6 +207,7 @@ def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, b
                 side = "bottom" if values[task] >= 0 else "top"
                 axes.text(at, values[task], mark, ha="center", va=side, fontsize=float(np.clip(bar, 5, 9)))
 
+    # The baseline, the names of the tasks, and a light grid behind the bars
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(tasks)), tasks, rotation=90, fontsize=float(np.clip(bar * slots, 5, 9)))
     axes.set_xlim(-0.5, len(tasks) - 0.5)

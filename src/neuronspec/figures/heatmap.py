@@ -15,6 +15,7 @@ from neuronspec.figures.canvas import open_figure, save_figure
 from neuronspec.figures.family_colors import draw_family_legend, draw_family_strips, strip_width
 from neuronspec.figures.matrix_cells import annotate_cells, draw_colorbar, draw_grid, label_rows, turn_labels
 
+# What the pictures of the released code show, and the ends of their scale of colors
 RELEASED_FORMULA = "IoU^1.25 × 100"
 RELEASED_LIMITS = (40, 80)
 
@@ -52,6 +53,7 @@ def draw_heatmap(
         NeuronspecError: If this is no IoU matrix, there is not one label and one group for each row, the limits are
             outside 0..1, or limits are given for the released code's picture, which has its own.
     """
+    # There must be a label and a group for each row
     matrix = check_iou(iou, labels)
     check_iou(matrix, groups)
     low, high = _choose_limits(matrix, limits, released)
@@ -59,16 +61,19 @@ def draw_heatmap(
         matrix = _compute_released(matrix)
         title = "\n".join(filter(None, [title, f"{RELEASED_FORMULA}, as the released code draws it"]))
 
+    # Cells shrink as the matrix grows: the side takes up to 7.5 inches, more only if no cell is wider than 0.09
     size = len(matrix)
     side = max(2.6, size * float(np.clip(7.5 / size, 0.09, 0.6)))  # inches
     cell = side / size
     strip = strip_width(side, groups)
 
     with open_figure(side, side) as (figure, axes):
+        # The matrix, and strips of family colors at its left and its top
         shades = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high, interpolation="none")
         draw_grid(axes, size, size)
         draw_family_strips(axes, groups, {"left": strip / side, "top": strip / side})
 
+        # Labels stand outside the strips
         label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
         label_rows(axes.xaxis, labels, cell, pad=3, rotation=turn_labels(labels, cell))
         annotate_cells(axes, shades, "{:.0f}" if released else "{:.2f}")
@@ -99,6 +104,7 @@ def _choose_limits(
         return RELEASED_LIMITS
 
     if limits is not None:
+        # The limits of the user, for figures that are compared
         if not 0 <= limits[0] < limits[1] <= 1:
             raise NeuronspecError(f"found the color limits {limits}, expected two rising values in 0..1")
         return limits
@@ -108,6 +114,8 @@ def _choose_limits(
     if not pairs.size:
         return 0.0, 1.0
     low, high = math.floor(pairs.min() * 100) / 100, math.ceil(pairs.max() * 100) / 100
+
+    # The scale needs two ends, also where all overlaps are alike
     if low < high:
         return low, high
     return max(0.0, low - 0.01), min(1.0, high + 0.01)

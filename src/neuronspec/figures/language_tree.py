@@ -42,11 +42,13 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
     if len(groups) != size:
         raise NeuronspecError(f"found {len(groups)} groups for a tree of {size} labels, expected one each")
 
+    # Leaves get closer as there are more of them
     row = float(np.clip(7.5 / size, 0.12, 0.35))  # inches
     width, height = 6.0 if size <= 60 else 9.0, size * row
     strip = strip_width(width, groups)
 
     with open_figure(width, height) as (figure, axes):
+        # The leaves are at the right, at distance 0, and the first one at the top
         axes.add_collection(_draw_branches(tree, groups))
         axes.set_xlim(max(float(tree.linkage[-1, 2]) * 1.02, 1e-3), 0)
         axes.set_ylim(size - 0.5, -0.5)
@@ -65,6 +67,7 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
 
 def _list_merges(tree: Tree) -> list[list[object]]:
     """Return for each merge its number, the two nodes, their distance and the number of leaves below."""
+    # Nodes in scipy's numbering: the leaves, then the merges
     names = [*tree.labels, *(f"#{merge}" for merge in range(1, len(tree.labels)))]
     rows: list[list[object]] = []
     for merge, (first, second, distance, leaves) in enumerate(tree.linkage.tolist(), start=1):
@@ -74,6 +77,7 @@ def _list_merges(tree: Tree) -> list[list[object]]:
 
 def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
     """Return the lines of the branches; a node stands at the distance of its merge, in the middle of its children."""
+    # A family's branches have the color of its strip, and dashes where the strip is hatched
     fills = paint_groups(groups)
     styles = dict(zip(HATCHES, LINE_STYLES, strict=True))
     lines, inks, dashes = [], [], []
@@ -87,6 +91,8 @@ def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
 
     for first, second, distance in tree.linkage[:, :3].tolist():
         children = int(first), int(second)
+
+        # From each child to the distance of the merge, then across to the new node
         middle = sum(places[node] for node in children) / 2
         for node in children:
             lines.append([(depths[node], places[node]), (distance, places[node]), (distance, middle)])
@@ -94,6 +100,7 @@ def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
             inks.append(fills[family]["facecolor"] if family else GRAY)
             dashes.append(styles[fills[family]["hatch"]] if family else "solid")
 
+        # The new node itself; languages of unknown family are no family
         places.append(middle)
         depths.append(distance)
         is_one_family = families[children[0]] == families[children[1]] != UNKNOWN

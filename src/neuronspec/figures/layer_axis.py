@@ -23,6 +23,7 @@ def label_layers(axes: Any, layers: Sequence[str]) -> None:
         axes: Axes that hold the figure, the place of a layer being its position in `layers`.
         layers: Names of the layers, the encoder before the decoder.
     """
+    # Both stacks count from 0
     numbers = [str(index_of(layer)) for layer in layers]
     axes.set_xticks(range(len(layers)), numbers, fontsize=10 if len(layers) <= 30 else 8)
     axes.set_xlabel("layer")

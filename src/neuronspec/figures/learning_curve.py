@@ -41,11 +41,13 @@ def draw_learning_curve(
         ...     len(draw_learning_curve({"encoder.0": [(10, 0.6), (100, 0.9)]}, Path(folder) / "curve"))
         3
     """
+    # Everything is checked before anything is drawn
     layers = sort_layers(points)
     curves = {layer: _check_curve(layer, points[layer]) for layer in layers}
     deepest = max(index_of(layer) for layer in layers)
 
     with open_figure(5.0, 3.4) as (figure, axes):
+        # A line for each layer; its points are also the table and the ticks
         rows: list[list[object]] = []
         sizes: set[int] = set()
         for layer, values in curves.items():
@@ -54,13 +56,17 @@ def draw_learning_curve(
                 rows.append([layer, int(sentences), iou])
                 sizes.add(int(sentences))
 
+        # Sizes grow by about the same factor, not by the same number
         axes.set_xscale("log")
+
         # A tick at each size: powers of ten alone would be few
         ticks = sorted(sizes)
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=90 if len(ticks) > 6 else 0)
         axes.minorticks_off()
         axes.set(xlabel="sentences of each task", ylabel="mean IoU with the neurons of all sentences", title=title)
         axes.grid(linewidth=0.4, alpha=0.5)
+
+        # At most 16 layers in a column of the legend
         draw_legend(axes, ncols=-(-len(layers) // 16), fontsize=8, handlelength=3)
 
         return save_figure(figure, path_stem, header=["layer", "sentences", "iou"], rows=rows)
@@ -68,6 +74,7 @@ def draw_learning_curve(
 
 def _check_curve(layer: str, points: Sequence[tuple[int, float]]) -> NDArray[np.float64]:
     """Return the (points, 2) sentences and IoU of a layer, sorted by the number of sentences."""
+    # A logarithmic axis has no place for 0
     values = check_values(f"the layer {layer!r}", sorted(points))
     if values[:, 0].min() < 1:
         raise NeuronspecError(f"found {values[:, 0].min():g} sentences for {layer!r}, expected 1 or more")
@@ -76,6 +83,7 @@ def _check_curve(layer: str, points: Sequence[tuple[int, float]]) -> NDArray[np.
 
 def _choose_layer_style(layer: str, deepest: int) -> dict[str, Any]:
     """Return the style of a layer's line: the color by its depth, the dashes and the marker by its stack."""
+    # Layers of one depth share a color, and the dashes tell the stacks apart
     is_encoder = stack_of(layer) == "encoder"
     shade = 0.9 * index_of(layer) / max(deepest, 1)  # the end of the scale is too light on white
     return {

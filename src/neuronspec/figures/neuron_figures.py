@@ -36,11 +36,15 @@ def draw_neuron_figures(
         released: Draw the heat maps also as the released code does.
     """
     layers = measures.layers
+
+    # Heat maps and trees, layer by layer
     for one in layers.values():
         _draw_layer_figures(one, directory, released)
 
     # Over layers
     draw_sparsity(_list_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
+
+    # A single task has no pairs
     pairs = {layer: one.pairs for layer, one in layers.items()}
     if all(map(len, pairs.values())):
         draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
@@ -54,6 +58,7 @@ def draw_neuron_figures(
     if correlations := _correct_correlations(measures):
         draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
 
+    # Whose text needs whose neurons; the last column is the mean of random ones
     for stack, ablation in (ablations or {}).items():
         draw_ablation(
             ablation.matrix,
@@ -71,6 +76,7 @@ def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> 
     labels, families = compared.labels, compared.families
     place = f"{layer} ({compared.title})"
 
+    # Relatives stand next to each other
     draw_heatmap(
         one.iou, labels, families, path_stem=child(directory, f"iou.{layer}"), title=f"IoU of neurons, {place}"
     )
@@ -96,6 +102,7 @@ def _list_curves(measures: Measures) -> dict[str, list[tuple[int, float]]]:
     """Return the points of each layer's learning curve, where there are some."""
     curves = {}
     for layer, one in measures.layers.items():
+        # Tasks of few sentences have no curve
         if one.resampled is not None and one.resampled.curve:
             curves[layer] = [(point.sentences, point.iou) for point in one.resampled.curve]
     return curves
@@ -106,6 +113,7 @@ def _correct_correlations(measures: Measures) -> list[LayerCorrelation]:
     rows = []
     for layers in measures.stacks.values():
         for name in layers[0].structure.correlations:
+            # The same distance in all layers of a stack: one family of tests
             tests = [one.structure.correlations[name] for one in layers]
             corrected = holm_known([test.p_value for test in tests])
             for one, test, p_value in zip(layers, tests, corrected, strict=True):
@@ -121,6 +129,7 @@ def _list_sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
 
     lines = {}
     for name, tasks in split_by_side(masks.tasks, measures.pivot).items():
+        # The mean of both sides would hide that one is sparser
         rows = [masks.task_index(task) for task in tasks]
         lines[name] = {layer: np.asarray(values)[rows].tolist() for layer, values in sparsity.items()}
     return lines

@@ -47,6 +47,8 @@ def draw_progression(
         NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
     """
     layers = sort_layers(values_by_layer)
+
+    # A box and a row of the table for each layer
     boxes, rows = {}, []
     for layer in layers:
         values = check_values(f"the layer {layer!r}", values_by_layer[layer])
@@ -59,6 +61,7 @@ def draw_progression(
     shifts = (-0.19, 0.19) if has_both_stacks else (0, 0)
 
     with open_figure(fit_width(deepest + 1, smallest=0.42, largest=0.7), 3.6) as (figure, axes):
+        # Boxes of either stack, and the line of its means
         handles = []
         for stack, shift, marker in zip(STACK_COLORS, shifts, MARKERS[:2], strict=True):
             boxes_of_stack = {layer: box for layer, box in boxes.items() if stack_of(layer) == stack}
@@ -67,6 +70,7 @@ def draw_progression(
                 _draw_stack(axes, boxes_of_stack, shift=shift, style=style)
                 handles.append(Line2D([], [], label=f"{stack} (mean)", **style))
 
+        # One axis for the numbers of both stacks' layers
         axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
         axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
         draw_legend(axes, handles=handles)
@@ -75,6 +79,7 @@ def draw_progression(
 
 def _draw_stack(axes: Any, boxes: Mapping[str, Mapping[str, Any]], *, shift: float, style: dict[str, Any]) -> None:
     """Draw the boxes of one stack's layers and the line that joins their means."""
+    # The means stand above the boxes, which would hide them
     places = [index_of(layer) + shift for layer in boxes]
     means = [box["mean"] for box in boxes.values()]
     draw_boxes(axes, list(boxes.values()), places, color=style["color"], width=0.3)

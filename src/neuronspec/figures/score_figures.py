@@ -25,14 +25,18 @@ def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, st
     Returns:
         A title for each figure, by its file name without a suffix.
     """
+    # Every other system is compared with one baseline, unless its own is named
     others = [system for system in study.results.systems if system != study.baseline]
     pairs = dict.fromkeys(others, study.baseline) if baselines is None else baselines
+
+    # Directions are grouped by the side of the pivot
     groups: dict[str, str] = {}
     for group, tasks in study.families[BY_SIDE].items():
         groups |= dict.fromkeys(tasks, group)
 
     drawn = {}
     for metric in study.results.metrics:
+        # Gains over the baselines, where both systems were scored
         gains, marks = _find_gains(study, metric, pairs)
         if gains:
             name = name_table("gains", metric)
@@ -40,6 +44,7 @@ def draw_score_figures(study: Study, directory: Path, baselines: Mapping[str, st
             title = f"Gains in {metric}"
             draw_gains(gains, child(directory, name), metric=metric, title=title, groups=groups, marks=marks)
 
+        # Scores of the directions that no system was trained on
         unseen = _group_unseen(study, metric)
         if unseen:
             name = name_table("zero-shot", metric)
@@ -77,6 +82,7 @@ def _group_unseen(study: Study, metric: str) -> dict[str, dict[str, list[float]]
     """Return for each level of the target language, and for all, each system's scores of zero-shot directions."""
     unseen = [task for task in study.results.tasks if task in study.results.zero_shot]
 
+    # By the level of the target language; last all together
     groups = {}
     for level, members in study.levels.items():
         groups[f"to {level}"] = [task for task in unseen if split_direction(task)[1] in members]

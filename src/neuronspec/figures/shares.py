@@ -63,6 +63,7 @@ def draw_shares(
         ...     len(draw_shares(points, Path(folder) / "shares"))
         3
     """
+    # Lines go from the smallest k to the largest
     points = sorted(points, key=lambda point: point.k)
     ks = check_values("k", [point.k for point in points])
     if len(set(ks.tolist())) < len(ks):
@@ -70,6 +71,7 @@ def draw_shares(
 
     table: list[list[object]] = []
     with open_figure(5.2, 2.4) as (figure, axes):
+        # A line and a band for each stack
         for stack, marker in zip(STACK_COLORS, MARKERS[:2], strict=True):
             table += _draw_stack_sparsity(axes, points, stack=stack, marker=marker)
         axes.set(xlabel="k", ylabel="sparsity")
@@ -95,6 +97,7 @@ def _draw_stack_sparsity(axes: Any, points: Sequence[SharePoint], *, stack: str,
         if spread is not None:
             rows.append([point.k, stack, *spread, "" if point.gain is None else point.gain])
 
+    # A model may lack this stack
     if rows:
         ks, _, means, lows, highs, _ = zip(*rows, strict=True)
         color = STACK_COLORS["encoder" if stack == "encoder" else "decoder"]

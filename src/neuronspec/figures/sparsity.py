@@ -34,10 +34,12 @@ def draw_sparsity(
 
     with open_figure(fit_width(len(layers), smallest=0.22, largest=0.35), 3.2) as (figure, axes):
         for index, (name, line) in enumerate(sparsities.items()):
+            # An empty line for the legend: both stacks share its entry
             style = choose_style(index)
             axes.plot([], [], label=name, **style)
 
             for stack in STACKS:
+                # A line for each stack: the last encoder layer does not lead to the first decoder layer
                 shown = [layer for layer in layers if stack_of(layer) == stack and layer in line]
                 if not shown:
                     continue

@@ -53,16 +53,21 @@ def draw_zero_shot(
         raise NeuronspecError("found no scores to draw, expected those of one system or more")
 
     table: list[list[object]] = []
+
+    # Each group takes one unit of the axis, of which its boxes share 0.8
     step = 0.8 / len(systems)
     width = max(4.0, len(scores) * (0.3 * len(systems) + 0.4))  # inches
 
     with open_figure(width, 3.4) as (figure, axes):
         for index, system in enumerate(systems):
             style = choose_style(index)
+
+            # The boxes of a group stand side by side around its place
             shift = (index - (len(systems) - 1) / 2) * step
             places, boxes = [], []
 
             for place, (group, by_system) in enumerate(scores.items()):
+                # A system may lack all directions of a group
                 if system not in by_system:
                     continue
                 values = check_values(f"{system!r} in {group!r}", by_system[system])
@@ -71,10 +76,12 @@ def draw_zero_shot(
                 boxes.append(box)
                 table.append([group, system, len(values), *list_box(box)])
 
+            # The boxes, and the means on top of them
             draw_boxes(axes, boxes, places, color=style["color"], width=step * 0.8)
             means = [box["mean"] for box in boxes]
             axes.plot(places, means, **style, linestyle="", label=system, zorder=4)
 
+        # Names of the groups, and lines between them
         axes.set_xticks(range(len(scores)), list(scores))
         for place in range(1, len(scores)):
             axes.axvline(place - 0.5, color=GRAY, linewidth=0.5, alpha=0.4)
