@@ -95,14 +95,13 @@ def measuring_chrf(
             values = {layer: off.mask(without, layer)[None] for layer in off.layers}
             specialize(model, NeuronMasks([text], values, off.signature), packed="never", released=False)
 
-        # The model is as before in any case
+        # Whatever happens here, the model is as before afterwards
         try:
             tasks = [text] * len(sources)
             lines = translate_sentences(model, tokenizer, sources, tasks=tasks, options=options)
         finally:
             unspecialize(model)
 
-        # One score of all lines together
         _, target = split_direction(text)
         [chrf] = score(lines, references, language=target, metrics=["chrf"])
         return chrf.value

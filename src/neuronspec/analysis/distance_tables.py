@@ -57,7 +57,6 @@ def _check_distances(matrix: NDArray[np.float64], names: Sequence[str], path: Pa
         (~np.isclose(matrix, matrix.T, rtol=1e-6, atol=1e-9), "the same distance both ways"),
     ):
         if found.any():
-            # The first such cell is enough for the message
             i, j = np.argwhere(found)[0]
             there, back = float(matrix[i, j]), float(matrix[j, i])
             way = f"{there} from {names[i]!r} to {names[j]!r}" + (f" and {back} back" if there != back else "")

@@ -13,7 +13,6 @@ from neuronspec.analysis.structure import FAMILY
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.statistics.corrections import holm_known
 
-# The columns; `summarize_layers` explains them
 SUMMARY_HEADER = ("layer", "sparsity", "IoU", "chance", "lowest z", "family r", "p")
 
 

@@ -68,7 +68,6 @@ def _read_k(signature: Mapping[str, str], layer: str) -> float:
             "and cannot be resampled: give those that were selected from counts"
         )
 
-    # A signature is text, which anyone can write
     try:
         return float(k)
     except ValueError as error:

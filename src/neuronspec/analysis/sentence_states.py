@@ -83,7 +83,6 @@ class SentenceStates:
             >>> states.counts().tolist()
             [[2, 0, 1]]
         """
-        # One layer: all tasks have the same neurons
         widths = {array.shape[1:] for array in states.values()}
         if len(widths) > 1 or any(len(width) != 1 for width in widths):
             raise NeuronspecError("the states of each task must have the shape (sentences, d_ff), with the same d_ff")
@@ -91,7 +90,6 @@ class SentenceStates:
         return cls(tuple(states), bits, next(iter(widths), (0,))[0])
 
     def __post_init__(self) -> None:
-        # Without sentences there is nothing to draw from
         empty = [task for task, rows in zip(self.tasks, self.bits, strict=True) if not len(rows)]
         if empty or not self.tasks:
             raise NeuronspecError(f"there are no sentences of {', '.join(empty) or 'any task'}: record some")
@@ -130,7 +128,6 @@ class SentenceStates:
 
 def _read_states(counts: ActivationCounts, layer: str) -> tuple[PackedBits, NDArray[np.int64]]:
     """Return the (sentences, bytes) packed states of a layer, and the (sentences,) numbers of their tasks."""
-    # A message for each setting that can be missing
     if counts.unit != "sentence":
         raise NeuronspecError(f"the counts are of unit {counts.unit!r}: record with record.unit=sentence")
     if counts.state_tasks is None or not counts.states:

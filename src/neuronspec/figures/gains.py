@@ -130,7 +130,6 @@ def draw_gains(
             bbox_to_anchor=(0.5, 1 + (0.3 if has_groups else 0.05) / LINE_HEIGHT),
         )
 
-        # The table has no order of the page, only that of systems and tasks
         rows = _list_gains(gains, tasks, groups=groups, marks=marks)
         return save_figure(figure, path_stem, header=["system", "task", "group", "gain", "mark"], rows=rows)
 

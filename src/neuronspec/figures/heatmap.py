@@ -104,7 +104,6 @@ def _choose_limits(
         return RELEASED_LIMITS
 
     if limits is not None:
-        # The limits of the user, for figures that are compared
         if not 0 <= limits[0] < limits[1] <= 1:
             raise NeuronspecError(f"found the color limits {limits}, expected two rising values in 0..1")
         return limits

@@ -129,7 +129,7 @@ def _list_sparsity(measures: Measures) -> dict[str, dict[str, list[float]]]:
 
     lines = {}
     for name, tasks in split_by_side(masks.tasks, measures.pivot).items():
-        # The mean of both sides would hide that one is sparser
+        # A line for each side of the pivot, whose masks may differ in size
         rows = [masks.task_index(task) for task in tasks]
         lines[name] = {layer: np.asarray(values)[rows].tolist() for layer, values in sparsity.items()}
     return lines

@@ -70,7 +70,6 @@ def draw_progression(
                 _draw_stack(axes, boxes_of_stack, shift=shift, style=style)
                 handles.append(Line2D([], [], label=f"{stack} (mean)", **style))
 
-        # One axis for the numbers of both stacks' layers
         axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
         axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
         draw_legend(axes, handles=handles)

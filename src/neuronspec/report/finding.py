@@ -48,6 +48,7 @@ def find_reliable_layers(layers: Sequence[LayerMeasures]) -> list[str]:
 
     reliable = []
     for one in layers:
+        # Without single sentences nothing speaks against a layer
         if one.resampled is None or (
             one.layer in different and one.resampled.halves.correlation >= MIN_HALVES_CORRELATION
         ):
@@ -57,6 +58,7 @@ def find_reliable_layers(layers: Sequence[LayerMeasures]) -> list[str]:
 
 def find_significant_layers(tests: Mapping[str, Correlation] | Mapping[str, Separation]) -> list[str]:
     """Return the layers whose p-value, corrected over all of them by Holm's method, is at most `ALPHA`."""
+    # A layer is named only if it is significant among all layers that were tested
     corrected = holm_known([one.p_value for one in tests.values()])
     return [layer for layer, p_value in zip(tests, corrected, strict=True) if p_value <= ALPHA]
 

@@ -14,6 +14,7 @@ from neuronspec.report.overlap_findings import describe_overlap
 from neuronspec.report.reliability_findings import describe_reliability
 from neuronspec.report.trend_findings import describe_trend
 
+# What is lost without a part of the analysis, by the part's name in `Measures.missing`
 MISSING_PARTS = {
     "families": "Families and scripts were not tested",
     "vocabulary": "Shared words were not tested as an explanation of the overlaps",
@@ -30,6 +31,7 @@ def describe_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
         measures: Measures of a set of masks.
         ablations: Ablation of each stack whose neurons were switched off.
     """
+    # How many neurons there are, then stack by stack what they show, and last what holds for all
     findings = [_describe_sparsity(measures)]
 
     for stack, layers in measures.stacks.items():
@@ -73,6 +75,7 @@ def _describe_sparsity(measures: Measures) -> Finding:
 
 def _list_general_caveats(measures: Measures) -> list[Finding]:
     """Return the caveats that hold for the whole model."""
+    # Parts that could not be measured, with the reason
     caveats = []
     for part, title in MISSING_PARTS.items():
         if part in measures.missing:

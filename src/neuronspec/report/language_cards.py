@@ -70,6 +70,7 @@ def make_language_cards(
         counts: Activation counts that the masks were selected from.
         limit: Largest number of neurons that a card names.
     """
+    # The same language can be read in one stack and written in the other, so it has a card in each
     cards = []
     for tasks in compared:
         cards += _make_stack_cards(masks, tasks, counts, limit=limit)
@@ -94,6 +95,7 @@ def _make_stack_cards(
 
     cards = []
     for row, task in enumerate(compared.tasks):
+        # Rounded, so that margins that differ by rounding alone count as equal
         own = all_margins[row]
         ranked = np.argsort(-own.round(12), kind="stable")[:limit]  # equal ones: the lower index first
         cards.append(
@@ -113,14 +115,19 @@ def _find_rates(counts: ActivationCounts | None, layer: str, compared: ComparedT
     """Return (tasks, d_ff) how often each neuron is active, as a share; None without counts."""
     if counts is None:
         return None
+
+    # Counts may hold more tasks, in another order
     rows = [counts.tasks.index(task) for task in compared.tasks]
     return np.asarray(counts.frequencies(layer)[rows].numpy())
 
 
 def _find_margins(selected: NDArray[np.bool_], rates: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Return (tasks, d_ff) how far each task stands out at its own neurons; 0 elsewhere."""
+    # A single task has no others to stand out from
     if len(selected) < 2:
         return np.zeros(selected.shape)
+
+    # Without counts: the share of the tasks that have not selected the neuron
     if rates is None:
         return np.where(selected, 1 - selected.mean(0), 0.0)
 
@@ -135,7 +142,10 @@ def _count_neurons(layer: str, selected: NDArray[np.bool_]) -> list[LayerShare]:
     """Return for each task the numbers of its neurons in one layer."""
     owners = selected.sum(0)  # (d_ff,)
     shared = int((owners == len(selected)).sum())
+
+    # Of each task: all its neurons, and those that no other task has
     own = selected.sum(1).tolist()
     exclusive = (selected & (owners == 1)).sum(1).tolist()
 
+    # Those in every mask are the same for all tasks
     return [LayerShare(layer, *numbers, shared) for numbers in zip(own, exclusive, strict=True)]

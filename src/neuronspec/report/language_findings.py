@@ -31,6 +31,7 @@ def describe_distances(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
     found = _describe_unknown(stack, layers[0].compared)
 
     for name in layers[0].structure.correlations:
+        # The same distance in every layer, where it could be tested
         correlations = {one.layer: one.structure.correlations[name] for one in layers}
         known = {layer: one for layer, one in correlations.items() if not math.isnan(one.p_value)}
 
@@ -51,6 +52,7 @@ def _describe_unknown(stack: str, compared: ComparedTasks) -> list[Finding]:
     """Say which languages are left out of the tests of families and of scripts."""
     found = []
     for name, plural, facts in ((FAMILY, "families", compared.families), (SCRIPT, "scripts", compared.scripts)):
+        # Languages that the table does not know, or knows no such fact of
         unknown = [label for label, fact in zip(compared.labels, facts, strict=True) if fact == UNKNOWN]
         if unknown:
             text = f"The {name} of {join_names(unknown)} is unknown: tests of {plural} in the {stack} leave them out."
@@ -63,6 +65,7 @@ def _explain_untested(name: str, compared: ComparedTasks, correlations: Mapping[
     who = _name_members(compared)
     facts = {FAMILY: compared.relatives, SCRIPT: compared.scripts}.get(name, ())
 
+    # Too few tasks, or nothing that differs between them
     if max(one.n for one in correlations.values()) < MIN_TASKS:
         of_known = f" of known {name}" if name in (FAMILY, SCRIPT) else ""
         return f"the test needs {MIN_TASKS} {who}{of_known}"
@@ -79,6 +82,7 @@ def _describe_distance(
     numbers = f"Mantel r {format_range([one.r for one in known.values()])}, layers tested: {len(known)}"
     significant = find_significant_layers(known)
 
+    # In no layer: say whether the tasks are enough to find one
     if not significant:
         text = _explain_insignificant(known, who=who, name=name, stack=stack)
         return Finding("caveat", f"{text} ({numbers}).")
@@ -91,6 +95,8 @@ def _describe_distance(
     text += _describe_confounders(name, layers, chosen)
     if not reliable:
         text += "; but there the overlaps are hardly more than noise"
+
+    # A difference of mask sizes is no fact about languages
     is_finding = bool(reliable) and name != SIZE
     return Finding("finding" if is_finding else "caveat", f"{text}.")
 
@@ -101,6 +107,7 @@ def _explain_insignificant(known: Mapping[str, Correlation], *, who: str, name: 
     if least <= ALPHA:
         return f"Overlaps do not significantly follow {name} in any layer of the {stack}"
 
+    # Too few tasks: even the best result would not be significant
     size = max(one.n for one in known.values())
     return (
         f"{size} {who} are too few to test whether overlaps follow {name} in the {stack}: no corrected p-value "
@@ -110,6 +117,7 @@ def _explain_insignificant(known: Mapping[str, Correlation], *, who: str, name: 
 
 def _describe_confounders(name: str, layers: Sequence[LayerMeasures], chosen: Sequence[str]) -> str:
     """Return what is left of a distance in the chosen layers when the other explanations are held fixed."""
+    # The distances that were held fixed, and the partial correlation of this one in each layer
     partial: dict[str, Correlation] = {}
     others: dict[str, None] = {}
     for one in layers:
@@ -145,12 +153,14 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
     structure = best.structure
     numbers = f"most in {best.layer}: mean IoU {structure.within:.2f} within, {structure.across:.2f} across"
 
+    # Significant somewhere: the best layer also says how far the tree agrees
     if significant:
         if not math.isnan(structure.rand):
             numbers += f"; adjusted Rand index of families and its tree, cut into as many groups: {structure.rand:.2f}"
         names = name_layers(significant, separations, stack)
         return [Finding("finding", f"Families keep apart more than random groups in {names} ({numbers}).")]
 
+    # Nowhere: were there too few languages, or do families not keep apart?
     least = _find_least_corrected(separations)
     if least > ALPHA:
         text = (
@@ -168,6 +178,7 @@ def _find_best_separated(layers: Sequence[LayerMeasures], significant: Sequence[
     def difference(one: LayerMeasures) -> float:
         return one.structure.within - one.structure.across
 
+    # A layer without two relatives or two families has no difference
     candidates = [one for one in layers if not significant or one.layer in significant]
     known = [one for one in candidates if not math.isnan(difference(one))]
     return max(known, key=difference, default=None)
@@ -175,6 +186,7 @@ def _find_best_separated(layers: Sequence[LayerMeasures], significant: Sequence[
 
 def _find_least_corrected(tests: Tests) -> float:
     """Return the smallest p-value that is possible after the correction over all layers."""
+    # Holm's method multiplies the smallest p-value by the number of tests
     least = max((one.least_p_value for one in tests.values()), default=1.0)
     return min(1.0, least * len(tests))
 

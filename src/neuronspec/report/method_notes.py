@@ -10,6 +10,8 @@ CITATION = """@inproceedings{tan-etal-2024-neuron,
   booktitle = {Proceedings of the 2024 Conference on Empirical Methods in Natural Language Processing},
   year = {2024},
 }"""
+
+# What a reader must know to judge the numbers
 METHOD_NOTES = (
     "Overlap is the intersection over union of two tasks' sets of neurons (Eq. 2 of the paper). The tasks that "
     "are compared are named next to each stack.",
@@ -24,6 +26,8 @@ METHOD_NOTES = (
     "of a stack by Holm's method, separately for each kind of test.",
     "Trees join tasks by complete linkage on 1 - IoU, with optimal leaf ordering.",
 )
+
+# The rules of our own, in words; any other is named as its signature names it
 _RULES = {
     "coverage": "the smallest set of the most frequent ones that covers k of a layer's activation (Eq. 1 of the paper)",
     "top": "the share k of a layer's neurons that is most frequent",
@@ -39,6 +43,7 @@ def describe_rule(signature: Mapping[str, str]) -> str:
     if "unit" not in signature:
         return selected
 
+    # How activations were counted, which only masks from counts have in their signature
     is_padding_only = signature.get("ignored", "padding") == "padding"
     ignored = "padding" if is_padding_only else "padding and some special tokens"
     return (

@@ -57,14 +57,18 @@ def make_neuron_card(
         NeuronspecError: If there is no such neuron.
     """
     layer, neuron = _read_name(name, masks)
+
+    # Whose neuron it is
     selected = masks.layer(layer)[:, neuron].tolist()
     owners = [task for task, is_on in zip(masks.tasks, selected, strict=True) if is_on]
 
+    # How often each task activates it; only this column is computed
     frequencies = {}
     if counts is not None:
         rates = counts.frequencies(layer, slice(neuron, neuron + 1))[:, 0].tolist()
         frequencies = dict(zip(counts.tasks, rates, strict=True))
 
+    # The sentences that activate it most, which only a tokenizer can read
     shown: Sequence[Example] = []
     if examples is not None and tokenizer is not None:
         shown = examples.show(layer, neuron, tokenizer)
@@ -73,6 +77,7 @@ def make_neuron_card(
 
 def _read_name(name: str, masks: NeuronMasks) -> tuple[str, int]:
     """Return the layer and the index of a neuron that masks have."""
+    # The last colon separates; the index is from 0
     layer, _, index = name.rpartition(":")
     if layer not in masks.layers:
         raise NeuronspecError(

@@ -31,6 +31,7 @@ def tabulate_measures(measures: Measures, ablations: Mapping[str, Ablation] | No
         measures: Measures of a set of masks.
         ablations: Ablation of each stack whose neurons were switched off.
     """
+    # A table for what was measured: the overlaps are always there
     layers = list(measures.layers.values())
     tables = {"overlaps": tabulate_overlaps(measures)}
 
@@ -69,6 +70,8 @@ def tabulate_overlaps(measures: Measures) -> Table:
 
 def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
     layer = one.layer
+
+    # The mean of the compared tasks alone
     rows = [masks.task_index(task) for task in one.compared.tasks]
     off = 1 - float(masks.layer(layer)[rows].double().mean())
 
@@ -77,6 +80,7 @@ def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
         chance = above_diagonal(one.chance.mean)
         overlaps = [one.pairs.mean(), one.pairs.min(), one.pairs.max(), chance.mean()]
 
+    # Pairs whose overlap chance leaves no room for have no score
     z = above_diagonal(one.chance.z(one.iou))
     known = z[np.isfinite(z)]
     return [
@@ -90,6 +94,7 @@ def _overlap_row(masks: NeuronMasks, one: LayerMeasures) -> Row:
 
 def tabulate_distances(measures: Measures) -> Table:
     """Return for each layer the correlation of its overlaps with distances between languages."""
+    # Every distance of any layer, in the order of their first appearance
     names: dict[str, None] = {}
     controlled: dict[str, None] = {}
     for one in measures.layers.values():
@@ -129,6 +134,7 @@ def _mark_correlations(layers: Sequence[Mapping[str, Correlation]], name: str) -
 
 def _mark_significant(found: Sequence[Test | None], value: Callable[[Test], float]) -> Row:
     """Return the values of tests in several layers, with a star where they are significant among all of them."""
+    # Layers without the test do not count in the correction
     p_values = []
     for one in found:
         p_values.append(math.nan if one is None else one.p_value)
@@ -145,6 +151,7 @@ def _list_layers(measures: Measures, describe: Callable[[LayerMeasures], Row]) -
     rows: list[Row] = []
     sections = {}
     for stack, layers in measures.stacks.items():
+        # The title stands before the stack's first row
         sections[len(rows)] = f"{stack} ({layers[0].compared.title})"
         rows += map(describe, layers)
     return rows, sections
@@ -171,6 +178,8 @@ def tabulate_families(measures: Measures) -> Table:
 
     def describe(one: LayerMeasures) -> Row:
         structure = one.structure
+
+        # A single task has no tree
         fit = None if structure.tree is None else structure.tree.cophenetic_correlation
         return [
             Cell(one.layer),
@@ -207,6 +216,7 @@ def _reliability_row(one: LayerMeasures) -> Row:
     if one.resampled is None:
         return [Cell(one.layer), *[Cell(None)] * 5]
 
+    # Means over the pairs of tasks, of which a single task has none
     interval, null, halves = one.resampled.interval, one.resampled.null, one.resampled.halves
     widths = above_diagonal(interval.high - interval.low)
     shuffled = above_diagonal(null.mean)
@@ -225,6 +235,7 @@ def tabulate_trends(measures: Measures) -> Table:
     header: list[ColumnTitle] = ["stack", "of", "per layer", ("95 %", "low"), ("95 %", "high"), "p", "rising", "tasks"]
     rows: list[Row] = []
     for stack in measures.trends:
+        # One below the other: what the overlaps do, and what is left of it without the sizes of the masks
         rows.append(_trend_row(stack, "IoU", measures.trends[stack]))
         rows.append(_trend_row(stack, "IoU corrected for chance", measures.corrected[stack]))
 

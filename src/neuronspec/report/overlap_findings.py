@@ -19,6 +19,7 @@ def describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findin
     compared = layers[0].compared
     where = f"In the {stack} ({compared.title}; tasks: {len(compared.tasks)}, layers: {len(layers)}),"
 
+    # Without a finite score there is nothing to compare with chance
     z = np.concatenate([above_diagonal(one.chance.z(one.iou)) for one in layers])
     known = z[np.isfinite(z)]
     if not known.size:
@@ -33,6 +34,8 @@ def describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findin
         f"{where} {count} overlaps are larger than those of random sets of the same sizes (mean IoU {mean:.2f}, at "
         f"random {expected:.2f}; z > {HIGH_Z})."
     )
+
+    # A finding if it holds for most pairs; next, whether the tasks differ at all
     is_most = 2 * above > len(known)
     return [Finding("finding" if is_most else "caveat", text), *_compare_with_shuffled(stack, layers, mean)]
 
@@ -43,6 +46,7 @@ def _compare_with_shuffled(stack: str, layers: Sequence[LayerMeasures], mean: fl
     if not nulls:
         return []
 
+    # The means over all pairs and layers, as they are and shuffled
     shuffled = float(np.mean([above_diagonal(null.mean).mean() for null in nulls.values()]))
     numbers = f"mean IoU {mean:.2f}, with sentences shuffled over the tasks {shuffled:.2f}"
 

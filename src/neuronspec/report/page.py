@@ -56,6 +56,7 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
         >>> write_report(payload, Path(tempfile.mkdtemp()) / "report.html").name
         'report.html'
     """
+    # The page cannot start without these
     absent = [part for part in ("title", "summary", "panels", "layers") if part not in payload]
     if absent:
         raise NeuronspecError(f"found a report without {', '.join(absent)}; expected these parts in every report")
@@ -71,6 +72,7 @@ def build_page(payload: Mapping[str, Any]) -> str:
         >>> "<title>a &lt; b</title>" in page
         True
     """
+    # The policy names style and script by their hashes: no other may run, wherever it comes from
     style, script = _read("report.css"), "\n".join(_read(name) for name in SCRIPTS)
     parts = {
         "title": _escape_title(str(payload["title"])),

@@ -33,6 +33,8 @@ def pack_fractions(values: ArrayLike) -> str:
     numbers = np.asarray(values, dtype=np.float64)
     if not np.all((numbers >= 0) & (numbers <= 1)):  # nan fails too
         raise NeuronspecError(f"found values {numbers.min()} to {numbers.max()} to pack_fractions, expected 0..1")
+
+    # Half as long as 32-bit floats, and exact enough for colors and two decimals
     return base64.b64encode(np.rint(numbers * PACKED_STEPS).astype("<u2").tobytes()).decode("ascii")
 
 
@@ -67,11 +69,14 @@ def escape_json(value: Any) -> str:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII: U+2028 and surrogates, too
     except (TypeError, ValueError) as error:
         raise NeuronspecError(f"a part of the report cannot be written as JSON: {error}") from error
+
+    # Escaped, they mean the same to JSON, but HTML cannot find an end of the script in them
     return text.translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&"})
 
 
 def to_json_values(value: Any) -> Any:
     """Return a value with plain JSON types: arrays and tuples as lists, NaN as None."""
+    # From the most special to plain values; each part is converted in turn
     if isinstance(value, Table):
         return to_json_values(_describe_table(value))
     if isinstance(value, Mapping):
@@ -87,6 +92,7 @@ def to_json_values(value: Any) -> Any:
 
 def _describe_table(table: Table) -> dict[str, Any]:
     """Return a table as a mapping; every row has its section, if there are any."""
+    # Rows can be sorted on the page, so each keeps its section
     rows, sections = [], []
     for section, block in table.blocks:
         for row in block:

@@ -45,22 +45,27 @@ def make_payload(
     masks = measures.masks
     ablations = ablations or {}
     return {
+        # What was measured, and what it says
         "title": title,
         "subtitle": f"The neurons of {len(masks.tasks)} tasks in {len(masks.layers)} layers.",
         "version": f"neuronspec {__version__}",
         "summary": [asdict(finding) for finding in describe_measures(measures, ablations)],
         "missing": dict(measures.missing),
+        # What the heat map can show
         "panels": {stack: _show_compared(layers[0].compared) for stack, layers in measures.stacks.items()},
         "layers": _show_layers(measures),
         "ks": [*map(str, measures.by_share), CHOSEN],
         "k": CHOSEN,
         **_show_overlaps(measures),
+        # What is drawn over layers
         "sparsity": _show_sparsity(measures),
         "trees": _show_trees(measures),
         "progression": {layer: _show_box(one) for layer, one in measures.layers.items() if one.pairs.size},
+        # Numbers to look up, and whose neurons they are
         "tables": {"statistics": list(tabulate_measures(measures, ablations).values())},
         "ablation": {stack: _show_ablation(ablation) for stack, ablation in ablations.items()},
         "cards": _show_cards(languages, neurons) if languages else None,
+        # How it was done
         "signature": masks.signature,
         "methods": [describe_rule(masks.signature), *METHOD_NOTES],
         "citation": CITATION,
@@ -68,6 +73,7 @@ def make_payload(
 
 
 def _show_compared(compared: ComparedTasks) -> dict[str, Any]:
+    # Without languages there are no families and no scripts to show
     are_languages = bool(compared.languages)
     return {
         "title": compared.title,
@@ -94,6 +100,7 @@ def _show_overlaps(measures: Measures) -> dict[str, Any]:
     for layer, one in measures.layers.items():
         iou[layer] = {}
         for k, masks in measures.by_share.items():
+            # The same tasks for each other k, and last for the masks themselves
             overlap = measure_overlap(masks, layer, one.compared)
             iou[layer][str(k)] = pack_fractions(above_diagonal(overlap))
         iou[layer][CHOSEN] = pack_fractions(one.pairs)
@@ -127,6 +134,7 @@ def _show_trees(measures: Measures) -> dict[str, Any]:
 def _show_tree(tree: Tree) -> dict[str, Any]:
     return {
         "order": tree.leaves,
+        # Nodes in scipy's numbering: the leaves, then the merges
         "merges": [[int(first), int(second), distance] for first, second, distance, _ in tree.linkage.tolist()],
         "newick": tree.newick(),
         "cophenetic": tree.cophenetic_correlation,
@@ -134,6 +142,7 @@ def _show_tree(tree: Tree) -> dict[str, Any]:
 
 
 def _show_box(one: LayerMeasures) -> dict[str, float]:
+    # matplotlib's numbers, so that the page shows the same boxes as the figures
     box = cbook.boxplot_stats(one.pairs)[0]
     names = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
     return {name: float(box[key]) for name, key in names.items()}
@@ -157,6 +166,7 @@ def _show_cards(languages: Sequence[LanguageCard], neurons: Sequence[NeuronCard]
     for card in neurons:
         examples = []
         for one in card.examples:
+            # A sentence that was seen before keeps its number
             number = numbers.setdefault((one.task, tuple(one.tokens)), len(numbers))
             examples.append({"sentence": number, "position": one.position, "value": one.value})
         shown[card.name] = {"owners": card.owners, "frequencies": card.frequencies, "examples": examples}

@@ -27,8 +27,11 @@ def _describe_halves(stack: str, layers: Sequence[LayerMeasures]) -> list[Findin
     if not correlations:
         return []
 
+    # The least reliable layer decides
     least = min(correlations)
     text = f"Overlaps of two halves of the sentences correlate at r = {least:.2f} or more in the {stack}"
+
+    # The curves of all layers have points at the same numbers of sentences
     curve = resampled[0].curve
     if curve:
         middle = len(curve) // 2  # near its end, a mask must be close to the mask of all sentences
@@ -55,6 +58,7 @@ def _describe_other_masks(measures: Measures, stack: str, layers: Sequence[Layer
             found.append(Finding("caveat", text))
             continue
 
+        # The layer that agrees least decides
         text = f"The {stack}'s overlaps correlate with those of {name} at r = {format_range(known)}"
         if min(known) >= RELIABLE_CORRELATION:
             found.append(Finding("finding", f"{text}."))

@@ -11,6 +11,7 @@ from neuronspec.analysis.structure import ALPHA
 from neuronspec.report.finding import MIN_TASKS, Finding
 from neuronspec.statistics.trends import Trend
 
+# What the paper reports, and of which tasks
 _PAPER_TITLES = {"encoder": "x to {}", "decoder": "{} to x"}  # the tasks that the paper compares
 _PAPER_TRENDS = {"encoder": "rise", "decoder": "fall"}
 
@@ -22,14 +23,17 @@ def describe_trend(measures: Measures, stack: str, layers: Sequence[LayerMeasure
         text = f"The trend over the {stack} was not tested: the test needs 2 layers and {MIN_TASKS} tasks."
         return [Finding("caveat", text)]
 
+    # Larger masks overlap more by chance, so a trend must also hold when that is taken off
     numbers = f"{_format_slope(trend)}; corrected for chance {_format_slope(corrected)}; IoU per layer, 95 % over tasks"
     is_significant, is_corrected_significant = trend.p_value <= ALPHA, corrected.p_value <= ALPHA
     way, corrected_way = _name_way(trend), _name_way(corrected)
 
+    # Neither has a trend
     if not is_significant and not is_corrected_significant:
         text = f"Overlaps neither rise nor fall significantly over the {stack} ({numbers})."
         return [Finding("caveat", text)]
 
+    # Both have the same trend
     if is_significant and is_corrected_significant and way == corrected_way:
         paper = _compare_with_paper(measures, stack, layers, way=way)
         text = f"Overlaps {way} over the {stack}, also when corrected for chance{paper} ({numbers})."
@@ -46,6 +50,8 @@ def _compare_with_paper(measures: Measures, stack: str, layers: Sequence[LayerMe
     """Return how a trend compares with the paper's; nothing where the paper compares other tasks."""
     if layers[0].compared.title != _PAPER_TITLES[stack].format(measures.pivot):
         return ""
+
+    # Other tasks may show other trends, so only the paper's own are compared
     paper = _PAPER_TRENDS[stack]
     return ", as in the paper" if way == paper else f", whereas in the paper they {paper}"
 
