@@ -46,6 +46,8 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     factors = np.arange(len(values), 0, -1)
     adjusted = np.empty_like(values)
     adjusted[order] = np.maximum.accumulate(values[order] * factors)
+
+    # A p-value times a number of tests can exceed 1, which no probability does.
     return np.minimum(adjusted, 1.0)
 
 
@@ -65,7 +67,7 @@ def holm_known(p_values: Sequence[float]) -> list[float]:
         >>> holm_known([0.01, float("nan"), 0.04])
         [0.02, nan, 0.04]
     """
-    # Only tests that were made count in the number of tests.
+    # Nothing was tested where the p-value is nan: only the others count in the number of tests.
     corrected = np.array(p_values, dtype=np.float64)
     known = ~np.isnan(corrected)
     if known.any():
@@ -125,6 +127,7 @@ class Correction:
     wording: str
 
 
+# The wording goes into the notes of tables, so that readers know what a mark stands for.
 CORRECTIONS: Registry[Correction] = Registry("correction")
 CORRECTIONS.register("none")(Correction(uncorrected, "without correction for their number"))
 CORRECTIONS.register(HOLM)(Correction(holm, "after Holm's correction"))
@@ -133,6 +136,8 @@ CORRECTIONS.register("bh")(Correction(benjamini_hochberg, "after Benjamini and H
 
 def _check_p_values(p_values: npt.ArrayLike) -> FloatArray:
     values = np.asarray(p_values, dtype=np.float64)
+
+    # Not (0 <= p <= 1), instead of (p < 0 or p > 1), refuses nan, too.
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
         raise NeuronspecError(f"the p-values {values.tolist()} must be a flat list of numbers between 0 and 1")
     return values

@@ -102,18 +102,24 @@ def mantel(
     values, n = list_pairs(first, second, *controls)  # (2 + controls, pairs)
     if n < MIN_OBJECTS:
         return Correlation(r=math.nan, p_value=math.nan, permutations=0, n=n)
+
+    # Ranks run over all pairs of a matrix, and controls are ranked like the rest.
     if method == "spearman":
         values = stats.rankdata(values, axis=1)
 
     # Remove the mean and the controls from both matrices, and give what remains length 1.
-    basis = _span(values[2:])
+    basis = _span(values[2:])  # (pairs, up to 1 + controls)
     residuals = values[:2] - (values[:2] @ basis) @ basis.T  # (2, pairs)
     lengths = np.linalg.norm(residuals, axis=1, keepdims=True)
+    # Where the controls explain all of a matrix, rounding errors remain, and must not be correlated.
     if np.any(lengths <= NEGLIGIBLE * np.linalg.norm(values[:2], axis=1, keepdims=True)):
         return Correlation(r=math.nan, p_value=math.nan, permutations=0, n=n)
-    x, y = residuals / lengths
+
+    # The correlation of vectors of length 1 and mean 0 is their product; rounding can take it above 1.
+    x, y = residuals / lengths  # (pairs,) each
     r = float(np.clip(x @ y, -1, 1))
 
+    # Whole objects of the first matrix change places; the second one stays.
     orders = draw_orders(n, permutations, seed, values_per_order=len(x))
     reached, same, tried = _permute(x, y, r=r, basis=basis, orders=orders)
     return Correlation(
@@ -137,7 +143,7 @@ def _permute(
 
     `x` and `y` (pairs,) are residuals of length 1.
     """
-    first, second = squareform(x), squareform(y)
+    first, second = squareform(x), squareform(y)  # (n, n) each
     n = len(first)
     rows, columns = np.triu_indices(n, k=1)
 
@@ -147,10 +153,11 @@ def _permute(
 
         # The regression on the controls, again: only the length of the residuals changes, for `y` has no controls left.
         squared = 1 - ((moved @ basis) ** 2).sum(axis=1)
-        others = moved @ y / np.sqrt(np.maximum(squared, TIE))
+        others = moved @ y / np.sqrt(np.maximum(squared, TIE))  # (block,)
         reached += count_reached(others, r)
         tried += len(block)
 
+        # Without controls, such an order has the correlation `r` whatever `x` is: it limits how small p can be.
         if n <= MAX_COUNTED_OBJECTS:
             same += int(np.isclose(second[block[:, rows], block[:, columns]], y).all(axis=1).sum())
 
@@ -174,15 +181,18 @@ def correlate(first: ArrayLike, second: ArrayLike) -> float:
         >>> round(correlate([[1, 0.5, 0.2], [0.5, 1, 0.4], [0.2, 0.4, 1]], [[1, 6, 1], [6, 1, 5], [1, 5, 1]]), 3)
         0.99
     """
+    # Only the correlation is needed, so the number of orders does not matter.
     return mantel(first, second, permutations=1).r
 
 
 def _span(controls: FloatArray) -> FloatArray:
     """Return (pairs, up to 1 + controls) orthonormal columns that span the constant and the controls."""
+    # Without its mean, a constant control is zero; the column of the constant stands for it.
     centered = controls - controls.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(centered, axis=1, keepdims=True)
     varied = lengths[:, 0] > NEGLIGIBLE * np.linalg.norm(controls, axis=1)  # the others are constant
 
-    constant = np.full((1, controls.shape[1]), controls.shape[1] ** -0.5)
+    constant = np.full((1, controls.shape[1]), controls.shape[1] ** -0.5)  # (1, pairs), of length 1
     columns = np.concatenate([constant, centered[varied] / lengths[varied]])
+    # Controls may depend on each other: `orth` keeps as many directions as there really are.
     return np.asarray(linalg.orth(columns.T, rcond=NEGLIGIBLE), dtype=np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuronspec.statistics.numbers import check_number
 
-BLOCK = 2**20  # values at a time: bounds the memory that permutations take
+BLOCK = 2**20  # values at a time, 8 MB of float64: bounds the memory that permutations take
 
 
 def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
@@ -25,6 +25,7 @@ def make_generator(seed: int, task: str | None = None) -> np.random.Generator:
         NeuronspecError: If the seed is not a whole number from 0 on.
     """
     check_number("seed", seed, 0)
+    # Numpy takes a seed in several parts: the bytes of the task's name are some of them.
     return np.random.default_rng(seed if task is None else [seed, *task.encode()])
 
 
@@ -45,12 +46,14 @@ def draw_orders(n: int, permutations: int, seed: int, *, values_per_order: int) 
     """
     rows = max(1, BLOCK // values_per_order)
 
+    # Few objects: every order once. The first one is the observed order, and is left out.
     if math.factorial(n) <= permutations + 1:
         every = np.array(list(itertools.permutations(range(n)))[1:], dtype=np.int64).reshape(-1, n)
         for start in range(0, len(every), rows):
             yield every[start : start + rows]
         return
 
+    # Many objects: random orders, each row shuffled by itself.
     generator = make_generator(seed)
     for start in range(0, permutations, rows):
         observed = np.tile(np.arange(n), (min(rows, permutations - start), 1))

@@ -29,14 +29,16 @@ def read_numbers(what: str, values: ArrayLike) -> FloatArray:
         neuronspec.errors.NeuronspecError: IoU must be numbers, found text
     """
     try:
-        found = np.asarray(values)
+        found = np.asarray(values)  # refuses rows of different lengths
     except ValueError as error:
         raise NeuronspecError(f"{what} must be numbers, in rows of the same length") from error
 
+    # Booleans, whole numbers with and without a sign, and floats; `O` would be None or mixed objects.
     if found.dtype.kind not in "biuf":
         kind = "text" if found.dtype.kind == "U" else f"values of type {found.dtype}"
         raise NeuronspecError(f"{what} must be numbers, found {kind}")
 
+    # Always a copy: callers may write into it.
     return found.astype(np.float64)
 
 
@@ -51,6 +53,7 @@ def check_number(name: str, number: int, least: int) -> None:
     Raises:
         NeuronspecError: If the value is not a whole number, or is below `least`.
     """
+    # True and False are instances of int, too.
     is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
     if not is_whole or number < least:
         raise NeuronspecError(f"{name} must be whole numbers from {least} on, not {number}")

@@ -93,6 +93,7 @@ def paired_approximate_randomization(
     """
     pairs = _read_pairs(baseline, system, trials=trials, seed=seed)
     _check_confidence(confidence)
+    # Only the interval and the effect need resamples, which take as long as the exchanges.
     resamples = 0 if confidence is None else trials
     return _test_together(pairs, metric_score, trials=trials, resamples=resamples, seed=seed, confidence=confidence)
 
@@ -145,6 +146,7 @@ def compare_groups(
 
     for number, (name, baseline, system) in enumerate(test_sets):
         containing = [totals[label] for label, names in members.items() if name in names]
+        # No trials are made for a test set that no group contains.
         if not containing:
             continue
 
@@ -154,6 +156,7 @@ def compare_groups(
         for group in containing:
             group.add(tried)
 
+    # A group without any test set has no mean, and so no test.
     found = {}
     for label, group in totals.items():
         if group.test_sets:
@@ -227,6 +230,8 @@ def _read_pair(baseline: FloatArray, system: FloatArray) -> StatisticsPair:
             f"the statistics have shapes {baseline.shape} for the baseline and {system.shape} for the system; "
             "both must be (sentences, S) over the same sentences, at least one"
         )
+
+    # As floats: differences of counts without a sign would wrap around below zero.
     return baseline.astype(np.float64), system.astype(np.float64)
 
 
@@ -241,6 +246,7 @@ def _test_together(
 ) -> PairedTest:
     """Test the mean difference over test sets."""
     totals = GroupTotals(trials, resamples)
+    # The number of a test set is part of its seed: test sets are disturbed independently of each other.
     for number, pair in enumerate(pairs):
         totals.add(try_test_set(pair, metric_score, trials=trials, resamples=resamples, seed=(seed, number)))
     return _conclude(totals, confidence)
@@ -251,13 +257,17 @@ def _conclude(totals: GroupTotals, confidence: float | None) -> PairedTest:
     mean = totals.mean()
     difference = mean.system - mean.baseline
 
+    # Exchanges decide the p-value; without any, the resamples do.
     if len(mean.shuffled):
         test, differences = "paired approximate randomization", mean.shuffled
     else:
         # The null hypothesis: differences like the resampled ones, with a mean of zero.
         test, differences = "paired bootstrap", mean.resampled - mean.resampled.mean()
+
+    # The test is two-sided: a difference as large in the other direction counts, too.
     reached = count_reached(np.abs(differences), abs(difference))
 
+    # The interval and the effect come from the resamples, whichever test gives the p-value.
     interval, effect = None, None
     if confidence is not None:
         interval = _find_interval(mean.resampled, confidence)
@@ -276,6 +286,7 @@ def _conclude(totals: GroupTotals, confidence: float | None) -> PairedTest:
 
 
 def _find_interval(resampled: FloatArray, confidence: float) -> tuple[float, float]:
+    # The percentile bootstrap: as many differences lie below the interval as above it.
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     return low, high
 

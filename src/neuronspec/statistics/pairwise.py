@@ -29,17 +29,19 @@ def list_pairs(*matrices: ArrayLike) -> tuple[FloatArray, int]:
 
     for square in squares:
         check_square(square)
+
     # An object that one of the matrices does not know is left out of all.
     known = np.all([np.isfinite(np.diagonal(square)) for square in squares], axis=0)
     n = int(known.sum())
 
+    # Every pair once, from above the diagonal.
     above = np.triu_indices(n, k=1)
     values = []
     for square in squares:
         kept = square[np.ix_(known, known)]
         check_symmetric(kept)
         values.append(kept[above])
-    return np.stack(values), n
+    return np.stack(values), n  # (matrices, pairs)
 
 
 def check_square(matrix: FloatArray) -> None:
@@ -58,8 +60,10 @@ def check_symmetric(matrix: FloatArray) -> None:
     Raises:
         NeuronspecError: If the matrix has such values.
     """
+    # The diagonal is ignored: it may be 0, 1 or nan.
     pairs = ~np.eye(len(matrix), dtype=bool)
     if not np.isfinite(matrix[pairs]).all():
         raise NeuronspecError("the matrix has values that are not finite; leave out the objects they belong to")
+    # The same pair computed in two orders may differ in the last digits, which is no asymmetry.
     if not np.allclose(matrix[pairs], matrix.T[pairs], rtol=1e-9, atol=1e-9):
         raise NeuronspecError("the matrix is not symmetric, expected the same value from a to b as from b to a")

@@ -26,6 +26,7 @@ def count_reached(statistics: FloatArray, observed: float, *, scale: float = 1.0
         >>> count_reached(np.array([0.1, 0.3, 0.5]), 0.1 + 0.2)
         2
     """
+    # Ties count as reached: without them, p-values would be too small.
     return int(np.count_nonzero(statistics >= observed - TIE * scale))
 
 

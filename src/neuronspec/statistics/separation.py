@@ -102,12 +102,14 @@ def separate(distances: ArrayLike, groups: Sequence[str], permutations: int = 9_
 
     reached = tried = same = 0
     for orders in draw_orders(len(matrix), permutations, seed, values_per_order=members.size):
+        # Permuting the rows of `members` regroups the objects at random, and keeps the sizes.
         moved = members[orders]  # (block, n, groups)
         means = _compute_silhouettes(matrix, moved).sum(axis=1) / company  # (block,)
         reached += count_reached(means, mean)
         tried += len(orders)
 
-        # Only in the observed grouping do all members of each group stay together.
+        # Only where the grouping is the observed one do all members of each group stay together: the squares of the
+        # parts of a group add up to less than the square of the whole.
         stayed = members.T @ moved  # (block, groups, groups)
         same += int(((stayed**2).sum(axis=(1, 2)) == (sizes**2).sum()).sum())
 
@@ -140,8 +142,11 @@ def adjusted_rand(first: Sequence[object], second: Sequence[object]) -> float:
     one, other = _count_pairs(first), _count_pairs(second)
     pairs = math.comb(len(first), 2)
 
+    # Where a grouping has no pair together, or all of them, the index is 0 or 0 / 0 for any other grouping.
     if not (0 < one < pairs and 0 < other < pairs):
         return math.nan
+
+    # (both - chance) / ((one + other) / 2 - chance), with one * other / pairs as the chance.
     return 2 * (both * pairs - one * other) / ((one + other) * pairs - 2 * one * other)
 
 
@@ -159,14 +164,17 @@ def _compute_silhouettes(matrix: FloatArray, members: FloatArray) -> FloatArray:
     """Return the silhouettes (..., n) for groupings `members` (..., n, groups) of the same group sizes."""
     sizes = members.sum(axis=-2, keepdims=True)  # (..., 1, groups)
     own_size = (members * sizes).sum(axis=-1)  # (..., n)
+    # With one group there is no other one, and with every object alone, none of its own.
     if sizes.shape[-1] < 2 or own_size.max() < 2:
         return np.full(members.shape[:-1], math.nan)
 
     # The mean distances to the own group and to the nearest other one.
     sums = matrix @ members  # (..., n, groups): distances of each object to a group, summed over the group
+    # The distance of an object to itself is 0, so the others of its group share the sum.
     own = (sums * members).sum(axis=-1) / np.maximum(own_size - 1, 1)
-    nearest = np.where(members > 0, np.inf, sums / sizes).min(axis=-1)
+    nearest = np.where(members > 0, np.inf, sums / sizes).min(axis=-1)  # (..., n); infinity keeps the own group out
 
+    # An object alone in its group, or at distance 0 from its group and another one, has a silhouette of 0.
     scale = np.maximum(own, nearest)
     is_defined = (own_size > 1) & (scale > 0)
     return np.where(is_defined, (nearest - own) / np.where(scale > 0, scale, 1), 0.0)
@@ -177,6 +185,7 @@ def _read_groups(distances: ArrayLike, groups: Sequence[str]) -> tuple[FloatArra
     matrix = read_numbers("the distances", distances)
     check_square(matrix)
     check_symmetric(matrix)
+    # Sums over a group rely on it: an object has no distance to itself.
     np.fill_diagonal(matrix, 0)
     if matrix.min() < 0:
         raise NeuronspecError(f"found the distance {matrix.min()}, expected 0 or more; of similarities, take 1 - IoU")

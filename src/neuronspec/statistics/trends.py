@@ -67,6 +67,7 @@ def find_trend(values: ArrayLike, *, pairs: bool = True) -> Trend:
         )
 
     units, layers = table.shape
+    # One layer has no slope.
     if layers < 2:
         return Trend(slope=math.nan, interval=(math.nan, math.nan), p_value=math.nan, rising=0, units=units)
 
@@ -74,6 +75,7 @@ def find_trend(values: ArrayLike, *, pairs: bool = True) -> Trend:
     places = np.arange(layers) - (layers - 1) / 2
     slopes = (table - table[:, :1]) @ places / (places @ places)  # (units,)
 
+    # With pairs, every pair is counted in the means of both of its units.
     slope = float(slopes.mean())
     margin, p_value = _jackknife(slopes, weight=2 if pairs else 1)
     return Trend(
@@ -91,12 +93,14 @@ def _jackknife(values: FloatArray, weight: int) -> tuple[float, float]:
     `weight` is how often a unit's own pairs are counted in the sum over all units.
     """
     units, mean = len(values), values.mean()
+    # Leaving out one unit must leave something: another unit, or a pair of others.
     if units <= weight:
         return math.nan, math.nan
 
     # The mean when each unit is left out, and from these means the standard error.
     without = (units * mean - weight * values) / (units - weight)  # (units,)
     error = math.sqrt((units - 1) / units * ((without - without.mean()) ** 2).sum())
+    # Equal slopes leave no doubt: their mean is zero or it is not.
     if error == 0:
         return 0.0, float(mean == 0)
 

@@ -17,7 +17,8 @@ MetricScore = Callable[[FloatArray], FloatArray]
 StatisticsPair = tuple[FloatArray, FloatArray]  # the baseline's and the system's
 Disturb = Callable[[StatisticsPair, int, np.random.Generator], StatisticsPair]
 
-# Trials are computed in chunks of at most this many (trial, sentence) cells, which bounds the memory.
+# Trials are computed in chunks of at most this many (trial, sentence) cells, 16 MB of float64 each, which bounds the
+# memory.
 CHUNK_CELLS = 2**21
 
 
@@ -49,11 +50,12 @@ class GroupTotals:
         self.test_sets = 0
         self.baseline = 0.0
         self.system = 0.0
-        self.shuffled = np.zeros(trials)
-        self.resampled = np.zeros(resamples)
+        self.shuffled = np.zeros(trials)  # (trials,)
+        self.resampled = np.zeros(resamples)  # (resamples,)
 
     def add(self, trials: TestSetTrials) -> None:
         """Add the trials of one more test set."""
+        # Trial by trial: a trial of the group disturbs all of its test sets at once.
         self.test_sets += 1
         self.baseline += trials.baseline
         self.system += trials.system
@@ -85,10 +87,12 @@ def try_test_set(
     Raises:
         NeuronspecError: If a score is not finite.
     """
+    # The observed scores, then the differences in all trials.
     baseline, system = (metric_score(rows.sum(axis=0)) for rows in pair)
     shuffled = _collect_differences(pair, metric_score, trials=trials, seed=seed, disturb=_exchange)
     resampled = _collect_differences(pair, metric_score, trials=resamples, seed=seed, disturb=_draw_again)
 
+    # A comparison with nan is always false, and would end up as the smallest p-value.
     if not all(np.isfinite(score).all() for score in (baseline, system, shuffled, resampled)):
         raise NeuronspecError("a score is not a finite number; look for NaN in the per-sentence statistics")
     return TestSetTrials(float(baseline), float(system), shuffled=shuffled, resampled=resampled)
@@ -101,6 +105,8 @@ def _collect_differences(
     # Both kinds of trials of a test set start from the same seed, which is its own.
     random = np.random.default_rng(seed)
     differences = np.zeros(trials)
+
+    # As many trials at a time as the memory should hold, one at least.
     step = max(1, CHUNK_CELLS // len(pair[0]))
 
     for start in range(0, trials, step):
