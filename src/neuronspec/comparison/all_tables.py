@@ -39,10 +39,13 @@ def tabulate_all(study: Study) -> dict[str, Table]:
     metrics = study.results.metrics
     tables: dict[str, Table] = {}
 
+    # Tables of one metric each. With more languages than fit on a page, only averages are shown.
     if len(list_study_languages(study)) <= MAX_LANGUAGES:
         tables |= {name_table("languages", metric): tabulate_languages(study, metric) for metric in metrics}
     tables |= {name_table("levels", metric): tabulate_levels(study, metric) for metric in metrics}
     tables |= {name_table("zero_shot", metric): tabulate_zero_shot(study, metric) for metric in metrics}
+
+    # The limits of 5 and 10 points are meant for the scale of BLEU.
     for metric in metrics:
         if metric.endswith("BLEU"):
             tables[name_table("thresholds", metric)] = tabulate_thresholds(study, metric)
@@ -62,4 +65,5 @@ def tabulate_tests(study: Study) -> dict[str, Table]:
 
 
 def _without_empty_tables(tables: dict[str, Table]) -> dict[str, Table]:
+    # Such as that of zero-shot directions, in a study where all were trained.
     return {name: table for name, table in tables.items() if table.rows}

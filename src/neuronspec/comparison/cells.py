@@ -79,6 +79,7 @@ class Cell:
     @property
     def shown(self) -> str:
         """The text that people read, without the mark."""
+        # Words for people replace the value; a text needs no format.
         if self.text is not None:
             return self.text
         if self.content is None or isinstance(self.content, str):
@@ -100,6 +101,7 @@ class Cell:
 
     def to_markdown(self) -> str:
         """Return the cell as Markdown, the p-value included."""
+        # The mark stays outside of the bold text.
         text = f"**{self.shown}**{self.mark}" if self.bold and self.shown else str(self)
         return self._add_p_value(text)
 

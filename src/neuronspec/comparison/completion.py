@@ -21,16 +21,20 @@ def complete_comparisons(
         seed: Seed of the tests; that of the known ones if not given.
         anew: Whether to make known comparisons again.
     """
+    # Pairs of systems that were compared before are not compared again, unless this is wanted.
     known = () if anew else study.comparisons
     made = {(one.baseline, one.system) for one in known}
     missing = [pair for pair in list_pairs(study, baseline, bilingual) if pair not in made]
     if not missing:
         return study
 
+    # New tests have the seed of the known ones, so that one seed repeats them all.
     if seed is None:
         seed = next((one.seed for one in known if one.seed is not None), 0)
     with show_progress("testing differences", len(missing) * len(study.results.metrics)) as advance:
         found = compare_study(study, missing, seed=seed, advance=advance)
+
+    # P-values are corrected within a pair of systems, so new pairs do not change the known ones.
     return replace(found, comparisons=(*known, *found.comparisons))
 
 
@@ -47,6 +51,7 @@ def list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> lis
     if bilingual not in systems:
         return list(dict.fromkeys(pairs))
 
+    # Every system of these pairs, the baselines included, is compared with the bilingual models as well.
     others = dict.fromkeys(chain(*pairs))
     others.pop(bilingual, None)
     return list(dict.fromkeys([*pairs, *((bilingual, system) for system in others)]))

@@ -8,6 +8,7 @@ from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.study import Cost, Study
 from neuronspec.comparison.tables import ColumnTitle, Table
 
+# Units from large to small, in the order in which they are tried.
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
 
@@ -28,6 +29,7 @@ def tabulate_efficiency(study: Study) -> Table:
         if cost is None:
             continue
 
+        # Durations get a unit from 1.5 of it on, so 80 minutes are shown as such; sizes from 0.1 on, such as 0.3 GB.
         row = [Cell(study.title(system)), show_increase(study, system), Cell(cost.parameters_added, 0)]
         row.append(_show_amount(cost.search_seconds, SECONDS, least=1.5, missing="-"))
         row.append(_show_amount(cost.extra_bytes, BYTES, least=0.1))
@@ -38,6 +40,7 @@ def tabulate_efficiency(study: Study) -> Table:
             row.append(Cell(speed / fine_tuning_speed if speed else None, 2))
         rows.append(row)
 
+    # The speed has a column only if fine-tuning was measured, too.
     header: list[ColumnTitle] = ["system", "Δθ", "parameters added", "finding sub-networks", "extra memory"]
     header += [("training", "time"), ("training", "updates"), ("training", "target tokens")]
     notes = [f"Δθ: the relative increase in parameters over {study.title(study.baseline)}. Times are of these runs."]
@@ -58,6 +61,8 @@ def show_increase(study: Study, system: str) -> Cell:
     # Without the baseline's own number, what was added is taken off.
     before = cost.parameters - cost.parameters_added if base is None else base.parameters
     percent = 100 * (cost.parameters / before - 1)
+
+    # Small increases keep two digits (+0.47%); large ones need no decimals (+120%).
     text = f"{percent:+,.0f}%" if abs(percent) >= 10 else f"{percent:+.2g}%"
     return Cell(percent / 100, text=text if percent else "0%")
 
@@ -73,8 +78,11 @@ def _show_amount(amount: float | None, units: Mapping[str, float], *, least: flo
     """Return an amount, shown in the first unit in which it is at least `least`."""
     if amount is None:
         return Cell(None, text=missing)
+
     # The last unit takes what is too small for all others.
     unit = next((unit for unit, size in units.items() if amount >= least * size), [*units][-1])
+
+    # Two digits are enough for people: 1.4 h, 14 h.
     number = amount / units[unit]
     decimals = 1 if number < 10 else 0
     return Cell(amount, text=f"{number:.{decimals}f}".removesuffix(".0") + f" {unit}")

@@ -24,6 +24,7 @@ def tabulate_outcomes(study: Study) -> Table:
     were compared with the baseline; how many are better, worse, equal; how many significantly so, with p-values
     corrected over the directions of the set; the directions with the worst and the best change.
     """
+    # A row for each system, metric and set of directions that was compared with the baseline.
     rows = []
     for system, metric, (name, tasks) in product(sort_systems(study), study.results.metrics, _list_sets(study).items()):
         compared = _list_comparisons(study, system, metric=metric, tasks=tasks)
@@ -38,6 +39,8 @@ def tabulate_outcomes(study: Study) -> Table:
     # Counts are corrected over the directions of their set, marks elsewhere over the whole family.
     correction = CORRECTIONS[study.correction].wording
     notes = [f"Significantly: p <= {study.significance:g} {correction} over the directions of the set."]
+
+    # Comparisons with other baselines are not part of this table.
     own = [one for one in study.comparisons if one.baseline == study.baseline]
     if own:
         notes.append(explain_p_values(own))
@@ -49,6 +52,7 @@ def tabulate_outcomes(study: Study) -> Table:
 def _list_sets(study: Study) -> Mapping[str, Sequence[str]]:
     """Return the directions of each side; of all sides together, if there are several."""
     sides = study.families[BY_SIDE]
+    # With a single side, the set of all directions would repeat it.
     return {**sides, ALL: study.results.tasks} if len(sides) > 1 else sides
 
 
@@ -66,6 +70,7 @@ def _show_outcomes(study: Study, metric: str, compared: Sequence[SystemCompariso
         adjust=CORRECTIONS[study.correction].adjust,
         higher_is_better=find_scoring(metric).higher_is_better,
     )
+
     # In the order of the columns.
     counts = [len(compared), outcomes.better, outcomes.worse, outcomes.equal]
     counts += [outcomes.significantly_better, outcomes.significantly_worse]
@@ -83,6 +88,7 @@ def tabulate_directions(study: Study) -> Table:
     """Return the scores of all systems in every direction: a row for each direction and metric."""
     systems, results = study.results.systems, study.results
 
+    # Directions that a metric was not computed for have no row.
     rows = []
     for task, metric in product(results.tasks, results.metrics):
         cells = [_show_score(study, system, metric=metric, task=task) for system in systems]
@@ -124,6 +130,7 @@ def tabulate_significance(study: Study, metric: str) -> Table:
 def _show_test(study: Study, one: SystemComparison) -> list[Cell]:
     """Return the row of one test."""
     names = (study.title(one.system), study.title(one.baseline), one.family, one.tasks)
+    # The mark is that of this very pair of systems, whatever the baseline of the study is.
     mark = study.mark(one.system, one.metric, one.tasks, baseline=one.baseline)
     low, high = one.interval or (None, None)
     return [

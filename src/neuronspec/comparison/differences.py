@@ -91,6 +91,7 @@ def compare_systems(
     Raises:
         NeuronspecError: If no correction has this name, or statistics are missing.
     """
+    # An unknown correction is refused before the first test. A single task is a group of one.
     adjust = CORRECTIONS[correction].adjust
     families = {**families, DIRECTIONS: {task: [task] for task in results.tasks}}
 
@@ -136,6 +137,7 @@ def _test_pair(
     seed: int,
 ) -> dict[str, PairedTest]:
     """Test a system against a baseline on all groups of tasks that both were scored on."""
+    # A test is paired: both systems must have translated the sentences.
     scored = [task for task in results.tasks if results.has(baseline, metric, task)]
     both = [task for task in scored if results.has(system, metric, task)]
 
@@ -157,12 +159,14 @@ def _read_test_sets(
 ) -> Iterator[TestSet]:
     """Yield the statistics of both systems, one task at a time."""
     for task in tasks:
+        # Stored statistics are read here, when the test of this task begins.
         theirs = results.statistics(baseline, metric, task)
         ours = results.statistics(system, metric, task)
         yield task, theirs, ours
 
 
 def _keep_finite(effect: float | None) -> float | None:
+    # Comparisons are stored as JSON, which has no infinity.
     return None if effect is None or math.isinf(effect) else effect
 
 
@@ -185,6 +189,7 @@ def correct_again(comparisons: Iterable[SystemComparison], correction: str) -> l
         families.setdefault((one.baseline, one.system, one.metric, one.family), []).append(number)
 
     for members in families.values():
+        # The p-values before the correction were kept, so each family is corrected from them.
         adjusted = adjust(np.array([found[number].p_value for number in members]))
         for number, value in zip(members, adjusted.tolist(), strict=True):
             found[number] = replace(found[number], adjusted_p_value=value, correction=correction)

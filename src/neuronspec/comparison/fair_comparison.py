@@ -81,6 +81,7 @@ def compare(
     if inputs:
         _check_fair("the list of sources", inputs, wanted)
 
+    # Each system is scored on each task; the metrics are loaded once for all of them.
     options = MetricOptions(sentencepiece=sentencepiece, comet_model=comet_model)
     parts = []
     with open_metrics(metrics, options) as opened:
@@ -115,8 +116,11 @@ def _check_systems(systems: Iterable[str], baseline: str) -> None:
 
 def _sort_by_task(name: str, texts: Sentences | TestSets, task: str) -> dict[str, Sentences]:
     """Return texts by task; a list of sentences belongs to the task that was given."""
+    # A string is a sequence, too: its letters would be scored as sentences.
     if isinstance(texts, str):
         raise NeuronspecError(f"{name}: found one string, expected a list of sentences, or such lists by task")
+
+    # Texts by task name their tasks; a list of sentences needs the task.
     if isinstance(texts, Mapping):
         if task:
             raise NeuronspecError(f"{name}: found texts by task, and the task {task!r} as well; leave the task out")
@@ -128,12 +132,14 @@ def _sort_by_task(name: str, texts: Sentences | TestSets, task: str) -> dict[str
 
 def _check_fair(name: str, texts: TestSets, references: TestSets) -> None:
     """Refuse texts of other tasks than the references', or of another number of sentences."""
+    # The same tasks: averages over different ones cannot be compared.
     missing = [task for task in references if task not in texts]
     unknown = [task for task in texts if task not in references]
     if missing or unknown:
         found = f"lacks {', '.join(missing)}" if missing else f"has no references of {', '.join(unknown)}"
         raise NeuronspecError(f"{name} {found}: a fair comparison needs the same tasks for every system")
 
+    # The same sentences: only their number can be checked here.
     for task, sentences in references.items():
         if len(texts[task]) != len(sentences):
             raise NeuronspecError(

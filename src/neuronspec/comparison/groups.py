@@ -49,6 +49,8 @@ def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] =
     groups: Groups = {f"from {pivot}": [], f"to {pivot}": [], "other": [], "zero-shot": []}
     for task in tasks:
         source, target = split_direction(task)
+
+        # Directions that were not trained are a group of their own, whatever their languages.
         if task in zero_shot:
             groups["zero-shot"].append(task)
         elif source == pivot:
@@ -78,12 +80,14 @@ def find_levels(tasks: Sequence[str], pivot: str, levels: Levels | None = None) 
         >>> find_levels(["en-de", "en-tr"], "en")
         {}
     """
+    # The languages of the tasks, each once, without the pivot.
     found: dict[str, None] = {}
     for task in tasks:
         found |= dict.fromkeys(split_direction(task))
     found.pop(pivot, None)
     languages = list(found)
 
+    # The levels that were given, with the languages that occur here.
     if levels:
         return _without_empty({level: _choose(languages, members) for level, members in levels.items()})
 
@@ -125,10 +129,13 @@ def group_by_level(tasks: Iterable[str], pivot: str, levels: Levels) -> Groups:
 
     groups: Groups = {}
     for level, members in {**levels, ALL: everyone}.items():
+        # The directions of the level, sorted by their side.
         from_pivot, to_pivot, both = [], [], []
         for task, (source, target) in central.items():
+            # What is left without the pivot is the other language, which has the level.
             if not {source, target} - {pivot} <= {*members}:
                 continue
+
             both.append(task)
             if source == pivot:
                 from_pivot.append(task)
@@ -159,6 +166,7 @@ def group_between_levels(tasks: Iterable[str], pivot: str, levels: Levels) -> Gr
         source, target = split_direction(task)
         if pivot in (source, target):
             continue
+
         rest.append(task)
         if source in level_of and target in level_of:
             groups[f"{level_of[source]} to {level_of[target]}"].append(task)

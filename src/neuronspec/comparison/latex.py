@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LAST_LATIN_LETTER = 0x17F  # pdfLaTeX has the letters up to here
 MAX_COLOR = 50  # percent of a color behind text that can still be read
 
+# Characters that LaTeX has commands for, in text and in formulas, with the names of these commands.
 _NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "`": "asciigrave"}
 _SYMBOLS = {"Δ": "Delta", "θ": "theta", "≥": "geq", "≤": "leq", "↑": "uparrow", "↓": "downarrow"}
 _ESCAPES = {
@@ -34,10 +35,12 @@ _MARK_SYMBOLS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
 
 def format_latex(table: Table) -> str:
     """Return a table as a LaTeX environment; its first line names the packages it needs."""
+    # Text is aligned left, numbers right.
     alignment = ""
     for column in range(len(table.header)):
         alignment += "l" if table.is_text(column) else "r"
 
+    # The table itself, with the rules of booktabs.
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_format_header(table.header), r"\midrule", *_format_body(table), r"\bottomrule", r"\end{tabular}"]
 
@@ -49,6 +52,8 @@ def format_latex(table: Table) -> str:
         lines += [r"\begin{minipage}{\linewidth}\footnotesize", notes, r"\end{minipage}"]
 
     lines.append(r"\end{table}")
+
+    # The packages depend on the finished table: colors, letters.
     return "\n".join([f"% needs {_list_needs(table, lines)}", *lines]) + "\n"
 
 
@@ -57,6 +62,7 @@ def _format_body(table: Table) -> list[str]:
     width = len(table.header)
     lines = []
     for number, (section, rows) in enumerate(table.blocks):
+        # Rules stand between sections, not above the first.
         if number:
             lines.append(r"\midrule")
         if section:
@@ -79,6 +85,7 @@ def _list_needs(table: Table, lines: Sequence[str]) -> str:
 
 def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
     """Return the titles of groups, with a rule below each, and the titles of columns."""
+    # Every title as a group, empty for none, and a column.
     pairs = []
     for title in header:
         pairs.append(("", title) if isinstance(title, str) else title)
@@ -109,11 +116,13 @@ def _format_cell(cell: Cell) -> str:
     if cell.bold and text:
         text = rf"\textbf{{{text}}}"
 
+    # The mark and the p-value, where there is a value that they belong to.
     if text:
         text += _MARK_SYMBOLS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
     if text and cell.test is not None:
         text += rf" {{\scriptsize {_escape_latex(str(cell.test))}}}"
 
+    # A color is a command at the beginning of the cell.
     percent = _find_color(cell)
     color = "red" if percent < 0 else "blue"
     return rf"\cellcolor{{{color}!{abs(percent)}}}{text}" if percent else text
@@ -137,6 +146,9 @@ def _format_note(note: str) -> str:
 
 def _escape_latex(text: str) -> str:
     """Return a text for LaTeX that prints as it is, apart from white space and control characters."""
+    # White space becomes single spaces: an empty line in the argument of a command would be an error.
     visible = CONTROL.sub("", re.sub(r"\s+", " ", text))
     escaped = "".join(_ESCAPES.get(character, character) for character in visible)
+
+    # LaTeX would join two hyphens into a dash.
     return re.sub("-(?=-)", "-{}", escaped)

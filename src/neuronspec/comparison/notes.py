@@ -21,6 +21,7 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], intro: str = "", b
         intro: Sentences about this table, at the beginning.
         baseline: Name of the baseline, by default that of each study.
     """
+    # Conventions: what a reader must know of the numbers themselves.
     studies = list(studies)
     lower = [f"{metric}: lower is better." for metric in metrics if not find_scoring(metric).higher_is_better]
     conventions = " ".join([intro, *lower, "Differences and averages are of unrounded scores."]).strip()
@@ -31,6 +32,8 @@ def explain(studies: Iterable[Study], metrics: Sequence[str], intro: str = "", b
         for one in study.comparisons:
             if one.metric in metrics and one.baseline == (baseline or study.baseline):
                 compared.append((study, one))
+
+    # Without tests, there are no marks and no p-values to explain.
     if not compared:
         return [conventions, *cite(studies, metrics)]
 

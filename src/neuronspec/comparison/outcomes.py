@@ -104,6 +104,7 @@ def count_outcomes(
     if not 0 < level < 1:
         raise NeuronspecError(f"level is {level}, but must lie between 0 and 1; 0.05 is usual")
 
+    # The whole grid is one family of tests.
     adjusted = adjust(np.array([comparison.p_value for comparison in comparisons], dtype=np.float64))
     differences = np.array([comparison.difference for comparison in comparisons], dtype=np.float64)
     if np.isnan(differences).any():
@@ -112,6 +113,8 @@ def count_outcomes(
     # A difference within rounding error is neither better nor worse.
     gains = differences if higher_is_better else -differences
     better, worse = gains > TIE, gains < -TIE
+
+    # A direction is significantly better if it is significant and better: the tests are two-sided.
     significant = adjusted <= level
     return Outcomes(
         significantly_better=int((significant & better).sum()),

@@ -92,10 +92,12 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
     for study in studies.values():
         titles |= dict.fromkeys(map(study.title, study.results.systems))
 
+    # A column for each metric and study, with the systems in the same order in all of them.
     columns = []
     for metric, study in product(metrics, studies.values()):
         columns.append(_average_systems(study, metric, list(titles)))
 
+    # From columns to rows, without systems that have no score in any study.
     rows = []
     for title, *cells in zip(titles, *columns, strict=True):
         if has_content(cells):
@@ -111,9 +113,11 @@ def tabulate_models(studies: Mapping[str, Study], metrics: Sequence[str]) -> Tab
 def _average_systems(study: Study, metric: str, titles: Sequence[str]) -> list[Cell]:
     """Return the average score of the system with each title, over all directions with the pivot."""
     tasks = study.families[BY_LEVEL].get(ALL, [])
+
     # Reversed, so that the first of several systems with one title counts.
     names = {study.title(system): system for system in reversed(study.results.systems)}
 
+    # An unknown title has the score nan, and an empty cell.
     cells, scores = [], []
     for title in titles:
         system = names.get(title, "")
@@ -150,6 +154,7 @@ def tabulate_interference(study: Study, metric: str, bilingual: str) -> Table:
     levels = _find_known_levels(study, known)
     languages = list(dict.fromkeys([*chain(*levels.values()), *known]))
 
+    # A section for each side: its languages, then the averages of the levels. Shades take the place of bold.
     blocks = {}
     for title, tasks in sides.items():
         columns = split_by_language(study, tasks, languages) + _average_levels(study, tasks, levels)
@@ -192,6 +197,8 @@ def tabulate_zero_shot(study: Study, metric: str) -> Table:
             labels[f"{source} to", target] = f"{source} to {target}"
     labels[ALL] = f"{ALL} without {study.pivot}"
     columns = [ScoreColumn(groups.get(label, []), label) for label in labels.values()]
+
+    # Each column shows the baseline's mean score, and the differences of the others to it.
     rows = compare_rows(study, metric, columns)
 
     title = f"{metric} without {study.pivot}: {study.title(study.baseline)}, and differences to it"
@@ -212,6 +219,7 @@ def tabulate_thresholds(study: Study, metric: str, thresholds: Sequence[float] =
 
         row = [Cell(study.title(system)), Cell(len(scores), 0)]
         for limit in thresholds:
+            # Error rates reach a limit from above.
             reached = scores >= limit if higher_is_better else scores <= limit
             row.append(Cell(int(reached.sum()), 0))
         rows.append(row)

@@ -30,6 +30,7 @@ def tabulate_quality(study: Study) -> Table:
         if rows:
             blocks[title] = rows
 
+    # The references are human translations: what is called off-target there is the identifier's error.
     header: list[ColumnTitle] = ["system", ("off-target %", "system"), ("off-target %", "references"), "of sentences"]
     header += ["empty %", "copied %", "repeated %", "over-long %"]
     notes = [
@@ -46,6 +47,7 @@ def _show_systems(study: Study, qualities: Sequence[SystemQuality], *, has_unkno
     """Return a row for each system that has some of the qualities."""
     rows = []
     for system in study.results.systems:
+        # A system without such directions, or scored before quality was counted, has no row.
         own = [one for one in qualities if one.system == system]
         if not own:
             continue
@@ -100,6 +102,7 @@ def _show_shares(qualities: Sequence[SystemQuality]) -> list[Cell]:
 def _average(shares: Sequence[tuple[int, float | None]]) -> float | None:
     """Return the mean of (weight, share) in percent, without unknown shares; None if all are unknown."""
     known = [(weight, share) for weight, share in shares if share is not None]
+    # Test sets count by their sentences, so the mean is the share of all sentences together.
     total = sum(weight for weight, _ in known)
     if not total:
         return None

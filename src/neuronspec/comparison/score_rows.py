@@ -47,6 +47,7 @@ class PivotSide(NamedTuple):
 
 def sort_systems(study: Study, first: str = "") -> list[str]:
     """Return the systems, those that others are compared with first."""
+    # Each name keeps its first place; an empty `first` is dropped.
     systems = dict.fromkeys([first, study.baseline, *study.results.systems])
     return list(filter(None, systems))
 
@@ -71,6 +72,7 @@ def find_other_language(study: Study, task: str) -> str:
 
 def list_study_languages(study: Study) -> list[str]:
     """Return the languages of the trained directions from and to the pivot, in the order of the tasks."""
+    # The directions that tables by language show.
     wanted: set[str] = set()
     for side in list_sides(study):
         wanted.update(side.tasks)
@@ -81,6 +83,7 @@ def list_study_languages(study: Study) -> list[str]:
 
 def split_by_language(study: Study, tasks: Iterable[str], languages: Iterable[str]) -> list[ScoreColumn]:
     """Return a column for each language: its direction, or nothing."""
+    # All tasks are of one side, so each language has one direction.
     own = {find_other_language(study, task): task for task in tasks}
     columns = []
     for language in languages:
@@ -116,6 +119,8 @@ def compare_rows(
     for system, own in zip(systems, zip(*cells, strict=True), strict=False):  # without columns, no rows
         if not has_content(own):
             continue
+
+        # Names first, then costs, then scores.
         start = [Cell(study.title(system))]
         if costs:
             start.append(show_increase(study, system))
@@ -128,7 +133,10 @@ def _compare_column(
 ) -> list[Cell]:
     """Return the first system's score, and the differences of the others to it."""
     baseline = systems[0]
+    # A system that lacks one of the directions has the score nan, and an empty cell.
     scores = [study.results.score(system, metric, column.tasks) for system in systems]
+
+    # The baseline's own difference is 0: its score is in bold where no system is better.
     differences = [score - scores[0] for score in scores]
 
     # The baseline's row is its scores; marks compare the others with it.
@@ -148,6 +156,7 @@ def embolden(cells: Sequence[Cell], values: Sequence[float], metric: str) -> lis
     if len(known) < 2:
         return list(cells)
 
+    # For error rates, the lowest value is the best, also among differences.
     best = max(known) if find_scoring(metric).higher_is_better else min(known)
     return [replace(cell, bold=value == best) for cell, value in zip(cells, rounded, strict=True)]
 
@@ -162,6 +171,7 @@ def shade_differences(blocks: Mapping[str, TableRows], metric: str) -> dict[str,
     if not find_scoring(metric).higher_is_better:
         unit = -unit
 
+    # The shades of all sections have the same unit, so that they can be compared.
     shaded = {}
     for name, rows in blocks.items():
         shaded[name] = [[_shade_cell(cell, unit) for cell in row] for row in rows]
@@ -195,6 +205,7 @@ def stack(title: str, header: Sequence[ColumnTitle], blocks: Mapping[str, TableR
     rows: TableRows = []
     sections = {}
     for subtitle, block in blocks.items():
+        # A section starts at the number of its first row.
         if subtitle and block:
             sections[len(rows)] = subtitle
         rows += block

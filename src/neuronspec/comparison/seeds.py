@@ -62,6 +62,7 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
         if against in repeated:
             theirs = [join_seed(against, seed) for seed in seeds]
 
+        # For each side: mean and spread, then the difference to the baseline and its p-value.
         row = [Cell(study.title(base)), Cell(len(seeds), 0)]
         for tasks in study.families[BY_SIDE].values():
             scores = [study.results.score(system, metric, tasks) for system in ours]
@@ -69,6 +70,7 @@ def tabulate_seeds(study: Study, metric: str, baseline: str = "") -> Table:
             row += [Cell(fmean(scores), 2), Cell(stdev(scores), 2), *_compare_seeds(scores, others)]
         rows.append(row)
 
+    # Each side has the same four columns.
     title = study.title(against)
     header: list[ColumnTitle] = ["system", "seeds"]
     header += product(study.families[BY_SIDE], ["mean", "sd", f"- {title}", "p"])
@@ -87,6 +89,7 @@ def _find_repeated(systems: Iterable[str]) -> dict[str, list[int | None]]:
 
 def _compare_seeds(scores: Sequence[float], others: Sequence[float]) -> list[Cell]:
     """Return the mean difference over the seeds that both have, and the p-value of a t-test; nothing for itself."""
+    # Seeds that the baseline lacks cannot be paired.
     known = []
     for score, other in zip(scores, others, strict=True):
         if not math.isnan(other):

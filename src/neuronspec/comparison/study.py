@@ -94,6 +94,7 @@ class Study:
         one = self.comparison(system, metric, tasks, baseline=baseline)
         if one is None or one.adjusted_p_value > self.significance:
             return ""
+        # The gain, not the difference: for error rates, a fall is better.
         return "↑" if one.gain > 0 else "↓"
 
     def test(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> CellTest | None:
@@ -106,6 +107,7 @@ class Study:
 
     @cached_property
     def _comparisons(self) -> dict[tuple[str, str, str, str], SystemComparison]:
+        # Every cell of a table asks for its test: a search through all of them would be slow.
         return {(one.baseline, one.system, one.metric, one.tasks): one for one in self.comparisons}
 
 

@@ -79,6 +79,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return the table as GitHub-flavored Markdown."""
+        # Header and alignment: text to the left, numbers to the right.
         alignment = []
         for column in range(len(self.header)):
             alignment.append("---" if self.is_text(column) else "---:")
@@ -166,6 +167,7 @@ def _spread_row(row: Sequence[Cell], marked: set[int], tested: set[int]) -> list
         if column in marked:
             values.append(cell.mark)
         if column in tested:
+            # A cell without a test fills the columns of its neighbors' tests with nothing.
             values += cell.test or [None] * len(CellTest._fields)
     return values
 
@@ -174,6 +176,7 @@ def _number_repeated(names: Iterable[str]) -> list[str]:
     """Return names that differ: one that comes again gets a number."""
     found: dict[str, None] = {}
     for name in names:
+        # The number is raised until the name is new: another column may already be called `BLEU (2)`.
         numbered = (f"{name} ({number})" for number in count(2))
         unused = next(new for new in chain([name], numbered) if new not in found)
         found[unused] = None
@@ -200,6 +203,7 @@ TABLE_FORMATS.register("latex")(TableFormat(".tex", Table.to_latex))
 
 
 def _write_json(table: Table) -> str:
+    # Names may come from untrusted files, and the text may end up on a terminal.
     text = json.dumps(table.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
     return escape_json(text) + "\n"
 
