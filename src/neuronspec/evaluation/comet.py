@@ -26,7 +26,7 @@ from neuronspec.statistics.numbers import FloatArray
 
 Device = Literal["auto", "cpu", "cuda"]
 MODEL = "Unbabel/wmt22-comet-da"
-WORKER = Path(__file__).with_name("comet_worker.py")
+WORKER = Path(__file__).with_name("comet_worker.py")  # runs in the other environment
 # unbabel-comet pins protobuf 4 and torchmetrics 0.10: newer sentencepiece and setuptools do not go with these.
 PACKAGES = "unbabel-comet==2.2.7 'sentencepiece<0.2.2' 'setuptools<81'"
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "neuronspec" / "comet"
@@ -87,6 +87,8 @@ class Comet:
         if device not in ("auto", "cpu", "cuda") or batch_size < 1:
             raise NeuronspecError(f"{device=}, {batch_size=}; give 'auto', 'cpu' or 'cuda', and a batch of 1 or more")
         self._batch_size = batch_size
+
+        # Without the interpreter, an error explains how to set up the environment.
         interpreter = find_interpreter(python)
 
         # In a Slurm job, lightning would treat the worker as one process of many and refuse to run.
@@ -128,15 +130,19 @@ class Comet:
                 f"there are {len(sources)} sources, {len(hypotheses)} hypotheses and {len(references)} references; "
                 "give as many of each, and at least one: look for lost, empty or doubled lines"
             )
+
+        # One request for the whole test set: the worker makes the batches.
         sentences = list(zip(sources, hypotheses, references, strict=True))
         answer = self._ask(sentences=sentences, batch_size=self._batch_size)
+
+        # `mean_statistics` refuses scores that are not finite numbers; its first column is the scores.
         return CometScores(mean_statistics(answer["scores"])[:, 0].copy(), self.signature)
 
     def close(self) -> None:
         """End the process."""
         if not self._chatter.closed:
             self._process.kill()
-            self._process.communicate()
+            self._process.communicate()  # waits for the end, and closes the pipes
             self._chatter.close()
 
     def __enter__(self) -> Comet:
@@ -152,6 +158,7 @@ class Comet:
         assert self._process.stdin
         assert self._process.stdout
 
+        # One line is sent, and one comes back.
         line = b""
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -162,9 +169,12 @@ class Comet:
         except BaseException:
             self.close()
             raise
+
+        # A process that dies leaves no line, or the beginning of one.
         if not line.endswith(b"\n"):
             raise NeuronspecError(f"the COMET process died: {self._bury()}")
 
+        # Errors that the user can fix come as answers, and the process lives on.
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise NeuronspecError(answer["error"] + (f" {SETUP}" if answer["setup"] else ""))
@@ -172,12 +182,14 @@ class Comet:
 
     def _bury(self) -> str:
         """Return the last line that a dead process printed, and how it ended."""
+        # Python prints the error itself last, below the traceback.
         code = self._process.wait()
         self._chatter.seek(0)
         printed = self._chatter.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
         self.close()
 
         end = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
+        # SIGKILL, which the system sends where memory runs out.
         if code == -9:
             end += ", perhaps for want of memory"
         return f"{printed[-1].strip()} ({end})"
@@ -223,6 +235,8 @@ class CometMetric(Metric):
         """Score with COMET, which needs the sources."""
         if sources is None:
             raise NeuronspecError("COMET reads the sources, too: give them (--sources)")
+
+        # 100 times the scores, as tables print them; differences are then in points, like those of BLEU.
         return mean_statistics(100 * self._loaded.score(sources, hypotheses, references).scores)
 
     @property
@@ -268,6 +282,7 @@ def find_interpreter(given: str | Path | None = None) -> Path:
     Raises:
         NeuronspecError: If it does not exist.
     """
+    # The argument comes first, then the environment variable, then the usual place.
     path = Path(given or os.environ.get("NEURONSPEC_COMET_PYTHON") or HOME / "bin" / "python").expanduser()
     if not path.is_file():
         raise NeuronspecError(f"COMET needs an environment of its own, but {path} does not exist. {SETUP}")

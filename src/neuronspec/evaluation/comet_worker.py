@@ -42,16 +42,19 @@ class Scorer:
 
     def __init__(self, model: str, device: str) -> None:
         try:
+            # Imported here, not above, so that a broken environment becomes an answer and not a traceback.
             torch, comet = importlib.import_module("torch"), importlib.import_module("comet")
             version = importlib.metadata.version("unbabel-comet")
         except Exception as error:  # old libraries among new ones fail in many ways
             message = f"COMET cannot be imported by {sys.executable}: {describe(error)}."
             raise WorkerError(message, setup=True) from error
 
+        # `auto` takes a GPU if there is one; `cuda` insists on it.
         self.cuda = device != "cpu" and bool(torch.cuda.is_available())
         if device == "cuda" and not self.cuda:
             raise WorkerError(f"{sys.executable} finds no CUDA device; give device='cpu' or device='auto'")
 
+        # The files behind a name can change, so the signature has the hash of the checkpoint, too.
         name, checkpoint = find_checkpoint(model, comet)
         try:
             digits = hash_file(checkpoint)[:8]
@@ -86,6 +89,7 @@ class Scorer:
                 f"COMET cannot score this test set: {describe(error)} - where memory ran out, give a smaller batch_size"
             ) from error
 
+        # Scores are assigned to sentences by their order.
         if len(scores) != len(samples):
             raise WorkerError(f"the COMET model gave {len(scores)} scores for {len(samples)} sentences")
         return scores
@@ -97,6 +101,7 @@ def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
     path = Path(model).expanduser()
     checkpoint = path / "checkpoints" / "model.ckpt" if path.is_dir() else path
     if checkpoint.is_file():
+        # A checkpoint lies in the folder `checkpoints` of its model.
         folder = checkpoint.resolve().parent.parent
         if not (folder / "hparams.yaml").is_file():
             raise WorkerError(
@@ -109,6 +114,7 @@ def find_checkpoint(model: str, comet: Any) -> tuple[str, Path]:
         raise WorkerError(f"the COMET checkpoint {checkpoint} does not exist; give its directory or the .ckpt file")
 
     try:
+        # Everything else is a name on the hub.
         return model, Path(comet.download_model(model))
     except Exception as error:  # COMET says only that it knows no such model; why is at the end of the chain
         cause: BaseException = error
@@ -129,6 +135,7 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        # Checkpoints have gigabytes: a megabyte at a time.
         for block in iter(lambda: file.read(2**20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -145,6 +152,8 @@ def serve() -> None:
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, lines), daemon=True).start()
 
+    # The first request opens a model. Errors that the user can fix are answers; any other error ends the process, and
+    # its traceback explains why.
     scorer = None
     while True:
         request = json.loads(lines.get())
@@ -165,6 +174,8 @@ def _receive(requests: BinaryIO, lines: queue.SimpleQueue[bytes]) -> None:
     """Pass requests on, and end the process when they end, even in the middle of a test set."""
     for line in requests:
         lines.put(line)
+
+    # `sys.exit` would end this thread only.
     os._exit(0)
 
 

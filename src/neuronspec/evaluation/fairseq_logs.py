@@ -16,11 +16,15 @@ from typing import NamedTuple
 from neuronspec.errors import NeuronspecError
 
 _LETTERS = "STHDP"
+# A line about a sentence: letter, number, TAB, content. At most 18 digits, for Python refuses very long numbers.
 _RECORD = re.compile(r"([STHDP])-([0-9]{1,18})(?:\t(.*))?", re.DOTALL)
 _NUMBER = r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|inf|nan)"
+# A line that is hardly part of a text: after H-, D- and P-, a score must follow.
 _UNMISTAKABLE = re.compile(rf"(?=[ST]|[HDP]-[0-9]+\t{_NUMBER}(?:[\t ]|$))([STHDP])-([0-9]{{1,18}})\t")
+# Messages of the program, with or without the time in front, and the number of sentences in one of them.
 _MESSAGE = re.compile(r"[0-9-]+ [0-9:]+ \| [A-Z]+ \| |\| (?:Translated|Generate) |Generate \S+ with beam=")
 _TRANSLATED = re.compile(r"\bTranslated ([0-9][0-9,]{0,18}) sentences")
+# What models read and write in addition to words: language tags (`__en__`), and subword-nmt's mark (`wo@@ rd`).
 _TAGS = re.compile(r"\A(?:__[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?__ ?)+")
 _BPE = re.compile(r"(?<=\S)@@(?: |$)")
 
@@ -56,6 +60,7 @@ GenerateLog = dict[str, dict[int, list[LogRecord]]]  # by letter and by sentence
 
 def is_fairseq_log(lines: Sequence[str]) -> bool:
     """Return whether lines are a log: it has several kinds of lines for one sentence, or hardly any other lines."""
+    # The kinds of lines of each sentence; and how many lines a program must have written.
     letters = defaultdict(set)
     count = 0
     for line in lines:
@@ -65,6 +70,7 @@ def is_fairseq_log(lines: Sequence[str]) -> bool:
         if found or _MESSAGE.match(line):
             count += 1
 
+    # A log may have a single kind of line for each sentence, but then hardly anything else.
     filled = sum(1 for line in lines if line.strip())
     return any(len(kinds) > 1 for kinds in letters.values()) or count * 2 > filled
 
@@ -79,6 +85,7 @@ def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     Raises:
         NeuronspecError: If the log is incomplete or contradicts itself.
     """
+    # Logs that are cut off, damaged or several in one are refused: no score shows that sentences are missing.
     log = _collect(path, lines)
     _check_complete(path, log)
     _check_sentence_numbers(path, log)
@@ -90,7 +97,7 @@ def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     sides: dict[str, tuple[str, ...]] = {}
     for letter, records in log.items():
         texts = [_find_best(records[number]).text for number in sorted(records)]
-        if texts and letter != "P":
+        if texts and letter != "P":  # scores of tokens are no text
             sides[letter] = _join_pieces(texts)
 
     # D- lines differ from H- lines only if fairseq undid a tokenization.
@@ -164,6 +171,7 @@ def _check_complete(path: Path, log: GenerateLog) -> None:
 def _check_sentence_numbers(path: Path, log: GenerateLog) -> None:
     """Refuse a log that lacks sentences."""
     first = _find_first_lines(log)
+    # fairseq numbers the sentences of a test set from 0 on.
     for expected, number in enumerate(sorted(first)):
         if number != expected:
             raise NeuronspecError(
@@ -189,12 +197,15 @@ def _check_repeats(path: Path, log: GenerateLog) -> None:
     """Refuse a log that contradicts itself: several hypotheses are a list of the best, several sources are not."""
     for letter in "ST":
         for number, (first, *others) in log[letter].items():
+            # Different sources or references with one number come from different test sets.
             for other in others:
                 if other.text != first.text:
                     raise NeuronspecError(
                         f"{path}:{other.line} has another text for {letter}-{number} than line {first.line}; "
                         "give the log of each test set a file of its own"
                     )
+
+            # The same source twice, with different hypotheses, comes from two runs.
             if others and len({record.text for record in log["H"][number]}) > 1:
                 raise NeuronspecError(
                     f"{path}:{others[0].line} repeats {letter}-{number} of line {first.line}, with another hypothesis; "
@@ -223,6 +234,7 @@ def _find_totals(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _find_best(records: Sequence[LogRecord]) -> LogRecord:
+    # A score of nan is never the best; comparisons with it would depend on the order.
     return max(records, key=lambda record: -math.inf if math.isnan(record.score) else record.score)
 
 
@@ -233,8 +245,12 @@ def _join_pieces(texts: Sequence[str]) -> tuple[str, ...]:
     have it.
     """
     texts = [_TAGS.sub("", text.strip(" ")) for text in texts]
+
+    # SentencePiece: spaces stand between pieces, and its mark is where the text has a space.
     filled = [text for text in texts if text]
     marked = sum("▁" in text for text in filled)
     if filled and 2 * marked >= len(filled):
         return tuple(text.replace(" ", "").replace("▁", " ").strip(" ") for text in texts)
+
+    # BPE: a marked piece and the next one are one word.
     return tuple(_BPE.sub("", text).strip(" ") for text in texts)

@@ -67,6 +67,8 @@ _SCRIPTS: Mapping[str, re.Pattern[str]] = {
     "Olck": re.compile("[\u1c50-\u1c7f]"),
     "Tfng": re.compile("[\u2d30-\u2d7f]"),
 }
+# Characters to count: Cyrillic; letters of any script; and those that stand for a syllable or more (kana, Chinese
+# characters, Hangul).
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _WORD = re.compile(r"[^\W\d_]")
 _SYLLABLE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -84,15 +86,18 @@ def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, .
     Raises:
         NeuronspecError: If py3langid is needed and not installed.
     """
+    # A script that decides alone needs no py3langid.
     if language.script in _SCRIPTS:
         note = f"any text in the script of {language.name} counts, for py3langid does not know the language"
         return functools.partial(_identify_script, language.script), (language.script,), note
 
     identify, labels = _load_identifier()
+
     # The labels that count: of our table, or else the one with the same code.
     row = match_language(language.code, _ACCEPTED)
     accepted = _ACCEPTED[row] if row else (match_language(language.code, labels) or language.code,)
 
+    # What py3langid lacks is identified by its own letters, or not at all; `hbs` is our label, not py3langid's.
     if row in _OWN_LETTERS:
         return identify, accepted, f"py3langid does not know {language.name}, so its own letters identify it"
     if not {*labels, "hbs"}.issuperset(accepted):
@@ -123,10 +128,14 @@ def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
 
     @functools.lru_cache(maxsize=2**16)  # the references are the same for every system
     def identify(text: str) -> str:
+        # Letters of a language that py3langid lacks come first: it would answer with a neighbor.
         for own, letters in _OWN_LETTERS.items():
             if letters.search(text):
                 return own
+
         label = str(identifier.classify(text)[0])
+
+        # Bosnian, Croatian and Serbian count as one in Latin script; only the script sets Serbian apart.
         if label in ("bs", "hr", "sr"):
             return "sr" if 2 * len(_CYRILLIC.findall(text)) > _count_letters(text) else "hbs"
         return label
@@ -185,6 +194,7 @@ def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCoun
         off_target: Counts of the hypotheses.
         of_references: Counts of the references.
     """
+    # Nothing was judged, or nothing checks the judgment.
     if off_target.share is None:
         return f"no hypothesis has the {MIN_LETTERS} letters that identification needs"
 
@@ -202,4 +212,5 @@ def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCoun
 
 
 def _count_letters(text: str) -> int:
+    # A syllable or Chinese character is a letter, too, so it counts three times in all.
     return len(_WORD.findall(text)) + 2 * len(_SYLLABLE.findall(text))

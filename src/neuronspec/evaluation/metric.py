@@ -53,6 +53,7 @@ class Metric:
     name: str
     higher_is_better: bool
     score: Callable[[FloatArray], FloatArray]
+    # By keyword only, so that subclasses can add fields without a default.
     description: str = field(default="", kw_only=True)
     library: str = field(default="", kw_only=True)
     extra: str = field(default="", kw_only=True)
@@ -150,9 +151,10 @@ def mean_statistics(scores: npt.ArrayLike) -> FloatArray:
     if values.ndim != 1 or not len(values):
         raise NeuronspecError(f"the scores have shape {values.shape}; give one number a sentence, at least one")
     if not np.isfinite(values).all():
+        # The first one, counted from 1 like lines in an editor.
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
         raise NeuronspecError(f"score {bad + 1} of {len(values)} is {values[bad]}; every sentence needs a number")
-    return np.stack([values, np.ones_like(values)], axis=1)
+    return np.stack([values, np.ones_like(values)], axis=1)  # (sentences, 2)
 
 
 def mean_score(statistics: FloatArray) -> FloatArray:

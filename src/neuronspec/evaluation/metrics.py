@@ -11,6 +11,7 @@ from neuronspec.evaluation.metric import Metric
 from neuronspec.evaluation.sacrebleu_metrics import BLEU, CHRF, SPBLEU, TER, TOKENIZED_BLEU
 from neuronspec.registry import Registry
 
+# By the names that users write; tables show the display names.
 METRICS: Registry[Metric] = Registry("metric")
 METRICS.register("bleu")(BLEU)
 METRICS.register("chrf")(CHRF)

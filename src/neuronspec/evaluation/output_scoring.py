@@ -68,8 +68,11 @@ def score_file(hypotheses: Path, options: ScoringOptions, language: str) -> tupl
         sources=options.sources,
         detokenize=language if options.detokenize else None,
     )
+
+    # `_read_outputs` has refused files without references.
     references = outputs.references or ()
 
+    # The scores, then warnings about those that the language makes doubtful.
     with options.open_metrics() as metrics:
         scores = score(outputs.hypotheses, references, language, metrics=metrics, sources=outputs.sources)
     for one in scores:
@@ -92,11 +95,14 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
     Raises:
         NeuronspecError: If files cannot be read or do not fit each other.
     """
+    # The pivot as the tasks spell it, so that it can be found among their languages.
     pivot = spell_pivot(tasks, pivot)
     parts = []
     with show_progress("scoring", len(tasks)) as advance, options.open_metrics() as metrics:
         for task in tasks:
             sides = split_direction(task)
+
+            # The files of one direction: translations and references in its target, sources in its source.
             outputs = _read_outputs(
                 fill_template(hypotheses, task, "tgt"),
                 references=options.references and fill_template(options.references, task, "tgt"),
@@ -136,6 +142,7 @@ def find_grid(hypotheses: Path, references: Path | None) -> list[str]:
     if references is None:
         return tasks
 
+    # Without {tgt} in the template, French translations would be scored against German references.
     languages: dict[Path, str] = {}
     for task in tasks:
         place, target = fill_template(references, task, "tgt"), split_direction(task)[1]
@@ -162,6 +169,8 @@ def _read_outputs(
             f"{empty} of the {len(outputs.references)} references of {hypotheses} are empty: any translation of those "
             "sentences counts as wrong"
         )
+
+    # Broken words match more easily, which raises scores.
     if looks_tokenized(outputs.references):
         logger.warning(
             f"the references of {hypotheses} look tokenized: their scores cannot be compared with others'; "

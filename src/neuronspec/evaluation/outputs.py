@@ -121,6 +121,8 @@ def read_outputs(
         (('Good morning',), ('Guten Morgen',), ('Guten Tag',))
     """
     path = Path(path)
+
+    # The detokenizer first: an unknown language is refused before a large file is read.
     restore = None if detokenize is None else _load_detokenizer(detokenize)
     lines = _read_text(path)
     content = OUTPUT_FORMATS[_recognize(lines) if format == "auto" else format](path, lines)
@@ -130,6 +132,8 @@ def read_outputs(
     if restore is not None and not content.detokenized:
         outputs = replace(outputs, hypotheses=restore(outputs.hypotheses))
     outputs = _choose_references(outputs, references, content, path=path, restore=restore)
+
+    # Sources of a file replace those of the log, and are never detokenized.
     if sources is not None:
         outputs = replace(outputs, sources=_read_aligned(Path(sources), "source", translations=path, outputs=outputs))
     return outputs
@@ -144,6 +148,7 @@ def _choose_references(
     restore: Callable[[Iterable[str]], tuple[str, ...]] | None,
 ) -> Outputs:
     """Return outputs with the references of a file, or else with those of the log in the form of the hypotheses."""
+    # A file of raw references replaces those of a log.
     if references is not None:
         return replace(
             outputs, references=_read_aligned(Path(references), "reference", translations=path, outputs=outputs)
@@ -151,6 +156,7 @@ def _choose_references(
     if outputs.references is None:
         return outputs
 
+    # Hypotheses and references must have the same form: both detokenized, or neither.
     if restore is not None:
         return replace(outputs, references=restore(outputs.references))
     if content.detokenized:
@@ -175,6 +181,7 @@ def _read_aligned(path: Path, what: str, *, translations: Path, outputs: Outputs
     if len(lines) == count:
         return lines
 
+    # The error names the first line without a partner.
     if len(lines) < count:
         lonely = f"sentence {len(lines) + 1} of {translations} has no {what}"
     else:

@@ -119,6 +119,8 @@ def assess(
         (True, 'no hypothesis has the 40 letters that identification needs')
     """
     _check_aligned(hypotheses, sources, references)
+
+    # Off-target: the references show whether the identifier knows the language. If not, its answers mean nothing.
     identify, accepted, note = choose_identifier(find_language(target_language))
     off_target, of_references = LanguageCounts(), LanguageCounts()
     is_known = False
@@ -184,6 +186,7 @@ def find_loops(hypotheses: Sequence[str], references: Sequence[str]) -> BoolArra
         >>> find_loops(["a dog a dog a dog a dog", "a big dog"], ["a dog", "a big dog"]).tolist()
         [True, False]
     """
+    # Either kind of loop counts, unless the reference has it as well.
     stretches = _find_stretches(hypotheses) & ~_find_stretches(references)
     counts, expected = _count_words(hypotheses), _count_words(references)  # (sentences,) each
     return stretches | (counts >= np.maximum(LOOP_COUNT, expected + LOOP_EXCESS))
@@ -220,12 +223,14 @@ def looks_tokenized(lines: Iterable[str]) -> bool:
         >>> looks_tokenized(["Attention : est-ce vrai ? Oui, c'est vrai !"])
         False
     """
+    # Lines; lines with a trace; punctuation with a space before it, and without.
     total, traces, spaced, attached = 0, 0, 0, 0
     for line in lines:
         total += 1
         traces += _TRACE.search(line) is not None
         spaced += len(_SPACED.findall(line))
         attached += len(_ATTACHED.findall(line))
+
     # A few clear traces are enough; spaces before punctuation must be the rule.
     if traces and traces >= TRACE_SHARE * total:
         return True
@@ -251,7 +256,8 @@ _TRACE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_COMMAS = ",،፣，、"
+_COMMAS = ",،፣，、"  # of Latin, Arabic, Ethiopic and Chinese script
+# Commas, and full stops at the end of a line, with a space before them and without; not the comma of 1,000.
 _SPACED = re.compile(rf"\S[ ][{_COMMAS}](?=\s|$)|\w[ ][.。](?=\s*$)")
 _ATTACHED = re.compile(rf"\S[{_COMMAS}](?!\d)|\w[.。](?=\s*$)")
 
@@ -260,6 +266,8 @@ def _check_aligned(hypotheses: Sequence[str], sources: Sequence[str] | None, ref
     texts = {"hypotheses": hypotheses, "references": references}
     if sources is not None:
         texts = {"hypotheses": hypotheses, "sources": sources, "references": references}
+
+    # Lists of text, without None: a missing translation is an empty string.
     for name, lines in texts.items():
         if isinstance(lines, str):
             raise NeuronspecError(f"the {name} are one string; give a list of sentences")
@@ -268,6 +276,7 @@ def _check_aligned(hypotheses: Sequence[str], sources: Sequence[str] | None, ref
                 raise NeuronspecError(
                     f"sentence {number} of the {name} is {line!r}; expected text, an empty string where there is none"
                 )
+
     # Unequal numbers of lines mean that sentences are not aligned.
     if len({len(lines) for lines in texts.values()}) > 1:
         counts = ", ".join(f"{len(lines)} {name}" for name, lines in texts.items())
@@ -285,6 +294,7 @@ def _measure_lengths(texts: Sequence[str]) -> IntArray:
 
 
 def _fold(text: str) -> str:
+    # One form for full-width and other variants, without case; then letters, digits and combining marks only.
     folded = unicodedata.normalize("NFKC", comparison_form(text)).casefold()
     return "".join(c for c in folded if c.isalnum() or unicodedata.category(c)[0] == "M")
 
@@ -292,6 +302,7 @@ def _fold(text: str) -> str:
 def _find_stretches(texts: Sequence[str]) -> BoolArray:
     """Return which texts have a stretch that repeats itself, for all texts and one period at a time."""
     tidied = [comparison_form(text) for text in texts]
+
     # One array of all characters; each text ends in a number of its own, so no stretch runs from text to text.
     parts = [[*map(ord, text), -number] for number, text in enumerate(tidied, start=1)]
     codes = np.array(list(itertools.chain(*parts)), dtype=np.int64)  # (characters,)
@@ -299,10 +310,14 @@ def _find_stretches(texts: Sequence[str]) -> BoolArray:
     found = np.zeros(len(texts), dtype=np.bool_)
 
     for period in range(1, min(LOOP_PERIOD, len(codes) - 1) + 1):
+        # Breaks are where a character differs from the one a period later.
         breaks = np.flatnonzero(codes[period:] != codes[:-period])
         breaks = np.concatenate([[-1], breaks, [len(codes) - period]])
+
         # Between two breaks each character equals the one a period later: that many, and a period, are a stretch.
         long = np.diff(breaks) - 1 >= max((LOOP_TIMES - 1) * period, LOOP_CHARACTERS - period)
+
+        # The text of a stretch is the first that ends after the stretch begins.
         found[np.searchsorted(ends, breaks[:-1][long] + 1, side="right")] = True
     return found
 
@@ -312,6 +327,8 @@ def _count_words(texts: Sequence[str]) -> IntArray:
     counts = []
     for text in texts:
         words = comparison_form(text).casefold().split()
+
+        # The words, and the same words from the second, third and fourth on, side by side.
         runs = Counter(zip(*(words[start:] for start in range(LOOP_WORDS)), strict=False))
         counts.append(max(runs.values(), default=0))
     return np.array(counts, dtype=np.int64)

@@ -28,6 +28,7 @@ from neuronspec.languages import split_direction
 from neuronspec.names import check_names, child
 from neuronspec.statistics.numbers import FloatArray
 
+# The names of the files and of the folder of a result set.
 SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"
 STATISTICS = "statistics"
@@ -153,6 +154,8 @@ class Results:
             raise NeuronspecError(
                 f"cannot read the statistics of {metric} from {counted}: {first_line(error)}; score the system again"
             ) from error
+
+        # A damaged file must not end as a score of nan.
         if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
             found = f"have the shape {rows.shape}" if np.isfinite(rows).all() else "hold NaN or infinity"
             raise NeuronspecError(
@@ -163,6 +166,7 @@ class Results:
 
     @cached_property
     def _scores(self) -> dict[tuple[str, str, str], SystemScore]:
+        # Tables ask for single scores thousands of times.
         return {(score.system, score.metric, score.task): score for score in self.scores}
 
     def select(self, system: str, name: str | None = None) -> Results:
@@ -179,6 +183,8 @@ class Results:
             raise NeuronspecError(
                 f"no system {system!r}{did_you_mean(system, self.systems)}; there are {', '.join(self.systems)}"
             )
+
+        # Scores, qualities and statistics all carry the name.
         new = name or system
         return Results(
             tuple(replace(score, system=new) for score in self.scores if score.system == system),
@@ -188,6 +194,7 @@ class Results:
 
     def save(self, directory: Path) -> None:
         """Write a result set into a directory that exists."""
+        # A file for each system and task; the statistics of loaded results are files already, and are copied.
         for (system, task), counted in self.counted.items():
             path = _statistics_file(directory, system, task)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +202,8 @@ class Results:
                 shutil.copyfile(counted, path)
             else:
                 write_tensors(path, {metric: _compact(rows) for metric, rows in counted.items()})
+
+        # The scores come after the statistics, so that no score is without them.
         write_json_lines(directory / SCORES_FILE, self.scores)
         write_json_lines(directory / QUALITY_FILE, self.qualities)
 
@@ -256,6 +265,7 @@ def merge_results(parts: Iterable[Results]) -> Results:
 
 def _check_comparable(scores: Iterable[SystemScore]) -> None:
     """Refuse scores that come twice, or that differ in their references or signature from others of their task."""
+    # What was seen before: every score, and the first of each task (for signatures, of each metric, too).
     seen: set[tuple[str, str, str]] = set()
     test_sets: dict[str, SystemScore] = {}
     signatures: dict[tuple[str, str], SystemScore] = {}
@@ -275,6 +285,8 @@ def _check_comparable(scores: Iterable[SystemScore]) -> None:
                 f"{first.system} and {score.system} were scored in different ways on {score.task}: {first.signature} "
                 f"and {score.signature}; score both alike"
             )
+
+        # The same references: equal hashes, and the same number of sentences.
         first = test_sets.setdefault(score.task, score)
         if (first.test_set, first.sentences) != (score.test_set, score.sentences):
             raise NeuronspecError(
@@ -285,6 +297,7 @@ def _check_comparable(scores: Iterable[SystemScore]) -> None:
 
 def _compact(rows: FloatArray) -> npt.NDArray[Any]:
     """Return counts as the smallest type of whole numbers that holds them; other numbers unchanged."""
+    # Scores of sentences (COMET) are no counts.
     if not (rows >= 0).all() or not (rows == np.floor(rows)).all() or rows.max(initial=0) >= 2**32:
         return rows
     return rows.astype(np.min_scalar_type(int(rows.max(initial=0))))

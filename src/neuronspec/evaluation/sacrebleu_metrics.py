@@ -91,6 +91,8 @@ class SentencePieceBleu(SacrebleuMetric):
         """
         if options.sentencepiece is None:
             _require_sentencepiece("")
+
+        # Nothing has to be closed at the end.
         return nullcontext(sentencepiece_bleu(options.sentencepiece or ""))
 
 
@@ -134,14 +136,17 @@ def sentencepiece_bleu(path: str | Path) -> Metric:
 
 def _score_bleu(statistics: FloatArray) -> FloatArray:
     """Score (..., [hypothesis length, reference length, 4 matches, 4 totals]) with exponential smoothing."""
-    hypothesis_length, reference_length = statistics[..., 0], statistics[..., 1]
-    matches, totals = statistics[..., 2:6], statistics[..., 6:10]
+    hypothesis_length, reference_length = statistics[..., 0], statistics[..., 1]  # (...,) each
+    matches, totals = statistics[..., 2:6], statistics[..., 6:10]  # (..., 4) each: n-grams of 1 to 4 tokens
 
     # The i-th order without a match counts as 1 / 2^i of one.
     smoothed = np.where(matches > 0, matches, 0.5 ** np.cumsum(matches == 0, axis=-1))
     precisions = 100 * smoothed / np.maximum(totals, 1)
 
+    # Translations that are shorter than their references are penalized: precision alone would favor them.
     brevity_penalty = np.exp(np.minimum(0, 1 - reference_length / np.maximum(hypothesis_length, 1)))
+
+    # As in sacrebleu: 0 without any match, and for texts too short for an n-gram of some order.
     is_defined = (matches > 0).any(axis=-1) & (totals > 0).all(axis=-1)
     return np.where(is_defined, brevity_penalty * np.exp(np.log(precisions).mean(axis=-1)), 0.0)
 
@@ -150,10 +155,13 @@ def _score_chrf(statistics: FloatArray) -> FloatArray:
     """Score (..., 8 orders x [hypothesis, reference, match]): F2 of the averaged precision and recall."""
     counts = statistics.reshape(*statistics.shape[:-1], -1, 3)  # (..., order, 3)
     hypothesis, reference, match = counts[..., 0], counts[..., 1], counts[..., 2]
+
+    # The mean is over the orders that both sides are long enough for; the others have no match to add.
     orders = np.maximum(((hypothesis > 0) & (reference > 0)).sum(axis=-1), 1)
     precision = (match / np.maximum(hypothesis, 1)).sum(axis=-1) / orders
     recall = (match / np.maximum(reference, 1)).sum(axis=-1) / orders
 
+    # F2: recall counts more than precision.
     weighted = CHRF_BETA**2 * precision + recall
     f_score = (1 + CHRF_BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1)
     return np.asarray(100 * f_score, dtype=np.float64)

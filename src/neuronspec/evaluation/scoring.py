@@ -74,6 +74,7 @@ def score(
         >>> chrf.signature
         'nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:2.6.0'
     """
+    # A string is a sequence, too: its letters would be scored as sentences.
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise NeuronspecError("the hypotheses or the references are one string; give a list of sentences")
     check_references(references)
@@ -82,6 +83,7 @@ def score(
     scores = []
     with open_metrics(metrics, options) as opened:
         for metric in opened:
+            # The score is that of the summed statistics, as in every test.
             rows = metric.statistics(hypotheses, references, language, sources)
             value = float(metric.score(rows.sum(axis=0)))
             check_score(value, metric.name)
@@ -108,6 +110,7 @@ def open_metrics(metrics: Iterable[str | Metric], options: MetricOptions | None 
         NeuronspecError: If a metric is unknown, something that it needs is missing, or an option is given that only
             another metric needs.
     """
+    # Each metric once, in the order given.
     options = options or MetricOptions()
     chosen: list[str | Metric] = []
     for one in metrics:
@@ -123,6 +126,7 @@ def open_metrics(metrics: Iterable[str | Metric], options: MetricOptions | None 
                 "metrics"
             )
 
+    # Metrics that are open already are closed if a later one cannot be opened.
     with ExitStack() as stack:
         opened = []
         for one in chosen:
@@ -159,9 +163,12 @@ def score_task(
         NeuronspecError: If there are no sentences or references, the numbers of lines differ, a score is not finite,
             or the name cannot name a system.
     """
+    # Names end up in paths.
     check_names([system], "system")
     target = split_direction(task)[1]
     check_references(references, f" of {task}")
+
+    # The hash of the references identifies the test set; 16 digits of it (64 bits) are enough.
     test_set = hash_json(list(references))[:16]
 
     scores, counted = [], {}
@@ -185,6 +192,7 @@ def score_task(
             )
         )
 
+    # What metrics miss. Results keep the shares that tables show, which are the fields that both classes have.
     shares = asdict(assess(hypotheses, sources, references, target_language=target))
     kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
     quality = SystemQuality(system=system, task=task, **kept)

@@ -57,9 +57,11 @@ def build_ter(target_language: str) -> Any:
     from sacrebleu.metrics import TER
 
     writing = find_writing(target_language)
+    # Words are what stands between spaces.
     if writing in ("spaced", "korean"):
         return TER()
 
+    # Chinese and Japanese: sacrebleu splits characters. For other scripts, letters are split before it normalizes.
     scorer = TER(normalized=True, asian_support=True)
     if writing == "unspaced":
         normalize = scorer.tokenizer
@@ -88,6 +90,7 @@ def warn_of_words(metric: str, signature: str, target_language: str) -> str:
         >>> warn_of_words("BLEU", "nrefs:1|tok:13a", "th")
         'BLEU splits th at spaces, which it does not put between words: trust chrF++, TER or spBLEU'
     """
+    # Both of these tokenizers split at spaces and punctuation only.
     splits_at_spaces = "tok:13a" in signature or "tok:moses" in signature
     if not splits_at_spaces or find_writing(target_language) in ("spaced", "korean"):
         return ""
@@ -105,6 +108,7 @@ def build_bleu_of(split: Split, signature: str) -> Any:
     """
     from sacrebleu.metrics import BLEU
 
+    # Sacrebleu accepts only names of tokenizers, so its own is replaced afterwards.
     scorer = BLEU(tokenize="none")
     scorer.tokenizer, scorer.tokenizer_signature = split, signature
     return scorer
@@ -141,6 +145,7 @@ def load_sentencepiece(path: Path) -> tuple[Split, str]:
     from sentencepiece import SentencePieceProcessor
 
     try:
+        # Read once: the hash in the signature belongs to the bytes that were loaded.
         model = path.read_bytes()
         if not model:  # SentencePiece treats no bytes as no argument
             raise ValueError("it is empty")

@@ -18,6 +18,7 @@ _UNSPACED: Final = {
     **{"Java": "Javanese", "Bali": "Balinese", "Lana": "Tai_Tham"},
     **{"Talu": "New_Tai_Lue", "Tale": "Tai_Le", "Tavt": "Tai_Viet"},
 }
+# A letter of these scripts, with the combining marks that follow it.
 _LETTER: Final = regex.compile("[" + "".join(rf"\p{{{name}}}" for name in _UNSPACED.values()) + r"]\p{M}*")
 _BREAK: Final = "\u200b"  # the zero-width space, an invisible hint where a line may break
 
@@ -42,6 +43,7 @@ def find_writing(language: str) -> Writing:
         return "chinese"
     if meaning.script in _JAPANESE:
         return "japanese"
+    # Korean has spaces between words, but BLEU splits the words further (MeCab).
     if meaning.language == "ko" and meaning.script == "Hang":
         return "korean"
     return "unspaced" if meaning.script in _UNSPACED else "spaced"
