@@ -33,7 +33,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         " (did you mean 'sampling'?)"
     """
     names = list(known)
+
+    # 0.6 is difflib's own idea of a close match.
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+
+    # Another case alone makes short names differ too much to be close: `DE` and `de`.
     if not near:
         near = [candidate for candidate in names if candidate.lower() == name.lower()]
     if not near:

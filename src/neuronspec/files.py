@@ -49,9 +49,10 @@ def publish(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _allow_reading(temporary)
+            # The content reaches the disk before its name does: a crash leaves the old file or the new one.
             _sync(temporary)
             _replace(path, temporary)
-            _sync_entry(path.parent)
+            _sync_entry(path.parent)  # the rename itself
         finally:
             _remove_path(temporary)
 
@@ -71,7 +72,7 @@ def _replace(path: Path, temporary: Path) -> None:
 
     # A directory cannot be renamed over a full one.
     old = path.with_name(f".{path.name}.old")
-    _remove_path(old)
+    _remove_path(old)  # what a run that was killed at this point left
     path.rename(old)
     temporary.rename(path)
     _remove_path(old)
@@ -90,6 +91,7 @@ def refuse_links(directory: Path) -> None:
         NeuronspecError: If it holds such a link.
     """
     root = directory.resolve()
+    # Links to directories are among the folders, but are not followed.
     for folder, folders, files in os.walk(directory):
         for path in (Path(folder, name) for name in (*folders, *files)):
             if path.is_symlink() and not _stays_inside(path, root):
@@ -158,7 +160,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NeuronspecError(f"{path} does not exist") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
         raise NeuronspecError(f"{path} is not valid JSON: {error}") from error
 
 
@@ -188,12 +190,14 @@ def _defuse(cell: object) -> object:
         return cell
 
     text = escape(cell)
+    # A plain number is data, even if it begins with a sign.
     is_formula = _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text
 
 
 # The beginning of a formula. White space may come first, and East Asian spreadsheets accept wide signs as well.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]\s*\S")
+# What begins like a formula but is data: -0.3, +1e5.
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -211,6 +215,7 @@ def hash_json(value: Any) -> str:
 def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of the files in a directory."""
     if path.is_dir():
+        # Of a directory: the relative names, each with the hash of its content.
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return hash_json({file.relative_to(path).as_posix(): hash_path(file) for file in files})
 
@@ -225,6 +230,7 @@ def _error_number(error: SafetensorError) -> int | None:
 
 
 def _remove_path(path: Path) -> None:
+    # A link to a directory is removed as a link: what it points to stays.
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -232,11 +238,13 @@ def _remove_path(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    # A directory has entries of its own to flush, in addition to those of its files.
     for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
         _sync_entry(entry)
 
 
 def _sync_entry(path: Path) -> None:
+    # Opened for reading, since a directory cannot be opened in any other way.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -60,11 +60,14 @@ def place_of(layer: str) -> tuple[int, int]:
         >>> sorted(["decoder.0", "encoder.10", "encoder.2"], key=place_of)
         ['encoder.2', 'encoder.10', 'decoder.0']
     """
+    # The stack, the index and, for an expert, its number.
     stack, _, rest = layer.partition(".")
     index, *expert = rest.split(EXPERT)
 
     if stack not in STACKS or not index.isdecimal() or len(expert) > 1:
         raise NeuronspecError(f"found the layer {layer!r}, expected a name such as 'encoder.0' or 'decoder.5'")
+
+    # An expert has the place of its layer.
     return STACKS.index(stack), int(index)
 
 

@@ -37,10 +37,12 @@ def import_library(module: str, needed_for: str, extra: str = "", requirement: s
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        # Either the library is missing, or something that it imports.
         library, lacking = module.partition(".")[0], (error.name or "").partition(".")[0]
         if lacking in ("", library):
             advice = _advise(library, needed_for, extra=extra, requirement=requirement)
             raise NeuronspecError(advice) from error
+
         raise NeuronspecError(
             f"{needed_for} needs {library}, which is installed, but {library} itself needs {lacking}, which is not: "
             f"pip install {lacking}"
@@ -61,6 +63,7 @@ def find_library(module: str, needed_for: str, extra: str = "", requirement: str
     except (ImportError, ValueError):  # a module that is half imported has no specification
         found = None
 
+    # A single file may be a script that hides the package of the same name.
     if found is not None and not found.submodule_search_locations:
         found = _find_package(module) or found
     if found is None:

@@ -19,11 +19,13 @@ from neuronspec.terminal import CONTROL
 LONGEST: Final = 400  # characters of a name
 _LAYER: Final = re.compile(r"(encoder|decoder)\.[0-9]{1,4}(\.expert\.[0-9]{1,4})?")
 _SHOWN: Final = 80  # characters of a refused name in its message
+# What has a meaning for some file system, and the percent sign, with which an encoded byte begins.
 _UNSAFE: Final = re.compile(rf"[%/\\:*?\"<>|]|{CONTROL.pattern}")
 _UNSAFE_OR_FOREIGN: Final = re.compile(rf"{_UNSAFE.pattern}|[^\x00-\x7f]")
+# Windows takes these for devices, whatever extension follows.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)( *\..*)?", re.IGNORECASE)
 _LONGEST_NAME: Final = 200  # bytes: file systems allow 255, and temporary files have longer names
-_KEPT_OF_LONG: Final = 80
+_KEPT_OF_LONG: Final = 80  # bytes of a long name in front of its hash
 
 
 def check_layers(names: Iterable[Any], where: object = "") -> None:
@@ -91,12 +93,15 @@ def child(folder: Path, name: str, suffix: str = "") -> Path:
         ('out/de-en.txt', 'out/%2E.%2F..%2Fetc%2Fpasswd')
     """
     encoded = _encode_name(name)
+
+    # Cut names may be equal in what is left: the hash of the whole name keeps them different.
     if len(encoded.encode()) > _LONGEST_NAME:
-        start = encoded.encode()[:_KEPT_OF_LONG].decode(errors="ignore")
+        start = encoded.encode()[:_KEPT_OF_LONG].decode(errors="ignore")  # half a character is dropped
         digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
         encoded = f"{start}%~{digest}"  # no encoded name holds %~
 
     path = folder / f"{encoded}{suffix}"
+    # Whatever the name was, the path stays in its folder.
     assert path.parent == folder
     return path
 
@@ -106,8 +111,11 @@ def _encode_name(name: str) -> str:
     # A Mac takes the composed and the decomposed form of a name for the same file.
     unsafe = _UNSAFE if unicodedata.is_normalized("NFC", name) else _UNSAFE_OR_FOREIGN
     encoded = unsafe.sub(lambda found: _percent(found[0]), name)
+
     if not encoded:
         return "%"  # no other name is encoded like this
+
+    # A leading dot hides a file or leads upwards; Windows drops dots and spaces at the end.
     if encoded[0] in ". " or _RESERVED.fullmatch(encoded):
         encoded = _percent(encoded[0]) + encoded[1:]
     if encoded[-1] in ". ":

@@ -12,6 +12,7 @@ CORPUS_PLACEHOLDERS = ("lang", "src", "tgt")
 TASK_PLACEHOLDERS = ("src", "tgt", "task", "lang")
 """Placeholders in the files of a grid: source and target, both together, and the language of the file's text."""
 
+# A name may be empty, so that `{}` is refused as unknown.
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 
@@ -32,6 +33,7 @@ def check_placeholders(template: str, known: Collection[str]) -> None:
         neuronspec.errors.NeuronspecError: unknown placeholder {language} in train/{language}.tsv (did you mean \
 'lang'?); known: {lang}, {src}, {tgt}
     """
+    # Each once, in the order of the template.
     unknown = [name for name in dict.fromkeys(_PLACEHOLDER.findall(template)) if name not in known]
     if not unknown:
         return
@@ -63,4 +65,5 @@ def split_at_placeholders(template: str, known: Collection[str]) -> list[str]:
         >>> split_at_placeholders("out/{task}.txt", ["task"])
         ['out/', 'task', '.txt']
     """
+    # `re.split` keeps the names, because they are a group.
     return re.split(rf"\{{({'|'.join(known)})\}}", template)

@@ -46,10 +46,14 @@ def join_processes(cpu: bool = False) -> PartialState:
         return _continue_alone(cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
 
     _check_launch(launched)
+
+    # accelerate ignores the launcher where it finds no device that it can join: then the CPU serves.
     state = _join_launched(cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
     if state.num_processes == 1:
         PartialState._reset_state()
         state = _join_launched(cpu=True)
+
+    # Better no run than several processes that write the same files.
     if state.num_processes != launched:
         raise NeuronspecError(
             f"{launched} processes were launched, but {state.num_processes} could be joined: launch them with "
@@ -81,8 +85,12 @@ def work_alone() -> None:
     if count_processes() == 1:
         return
     _check_launch(count_processes())
+
+    # The others end without an error, or the launcher would stop the first one as well.
     if not is_first_process():
         raise SystemExit(0)
+
+    # The rest of this process behaves as if it had been started alone.
     for name in (*_COUNT, *_RANK, *_LOCAL):  # from now on, nothing waits for the others
         os.environ.pop(name, None)
 
@@ -91,6 +99,7 @@ def _continue_alone(cpu: bool) -> PartialState:
     """Return the state of a single process, even if a launcher has started it."""
     from accelerate import PartialState
 
+    # accelerate takes a local rank for a sign of several processes, so it is hidden for a moment.
     kept = {name: os.environ.pop(name) for name in _LOCAL if name in os.environ}
     try:
         return PartialState(cpu=cpu)
@@ -124,6 +133,8 @@ def _read_variable(names: tuple[str, ...], default: int) -> int:
         if text := os.environ.get(name):
             if not text.lstrip("-").isdecimal():
                 raise NeuronspecError(f"the environment variable {name} is {text!r}; expected a whole number")
+
+            # A negative number counts as not set.
             if int(text) >= 0:
                 return int(text)
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from neuronspec.terminal import escape
 
-Advance = Callable[..., None]
+Advance = Callable[..., None]  # of the steps just done, and of a note to show
 LINE_EVERY = 20.0  # seconds between lines if stderr is not a terminal
 
 
@@ -44,6 +44,7 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
         yield _Lines(title, total, done)
         return
 
+    # No markup: titles and notes may hold square brackets.
     columns = (
         TextColumn("{task.description:<34}", markup=False),
         BarColumn(),
@@ -51,6 +52,8 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}", markup=False),
     )
+
+    # On stderr, because stdout is for results.
     with Progress(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task(title, total=total, completed=done, note="")
 
@@ -70,6 +73,7 @@ class _Lines:
     """Progress as plain lines, for logs."""
 
     def __init__(self, title: str, total: int, done: int) -> None:
+        # An earlier run did the first `done` steps: they count as progress, but not for the speed.
         self.title, self.total, self.first, self.done = title, total, done, done
         self.note = ""
         self.start = self.printed = time.monotonic()

@@ -29,7 +29,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}  # in the order of registration, which lists and messages keep
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """Return a decorator that files its argument under `name`.
@@ -39,6 +39,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """
 
         def add(entry: Entry) -> Entry:
+            # A second entry would replace the first in silence.
             if name in self._entries:
                 raise NeuronspecError(f"the {self.kind} {name!r} is registered already")
             self._entries[name] = entry
@@ -54,6 +55,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
+        # The version of `Mapping` looks the name up and expects a KeyError.
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Final
 # surrogates (bytes of a file name that are not UTF-8). Direction marks and joiners belong to ordinary text and stay.
 _CONTROLS: Final = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 CONTROL: Final = re.compile(f"[{_CONTROLS}]")
+# For text of several lines, whose breaks stay.
 _ALL_BUT_NEWLINES: Final = re.compile(f"(?!\n)[{_CONTROLS}]")
 _ALL_BUT_BREAKS: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 INDENT: Final = "  "
@@ -52,6 +53,7 @@ def escape_json(text: str) -> str:
         >>> escape_json('{"name": "a\u2028b"}')
         '{"name": "a\\u2028b"}'
     """
+    # Newlines are layout: those within strings are escaped already. All others fit into four digits.
     return _ALL_BUT_NEWLINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
