@@ -49,7 +49,7 @@ def publish(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _allow_reading(temporary)
-            # The content reaches the disk before its name does: a crash leaves the old file or the new one.
+            # The content reaches the disk before its name does, so that a crash leaves no file half written.
             _sync(temporary)
             _replace(path, temporary)
             _sync_entry(path.parent)  # the rename itself
@@ -238,7 +238,7 @@ def _remove_path(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    # A directory has entries of its own to flush, in addition to those of its files.
+    # Folders as well as files: what a folder holds is flushed with the folder.
     for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
         _sync_entry(entry)
 

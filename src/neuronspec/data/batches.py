@@ -65,6 +65,7 @@ class BatchDataset(Dataset[Tensors]):
         limits = [max_tokens]
         for task in self.tasks:
             longest = (task.format.longest_source, task.format.longest_target)
+            # A limit of None means that the model reads text of any length.
             limits += [limit for limit in longest if limit is not None]
         return min(limits)
 
@@ -73,6 +74,8 @@ class BatchDataset(Dataset[Tensors]):
         rows = []
         for number, example in zip(batch.tasks.tolist(), batch.examples.tolist(), strict=True):
             task = self.tasks[number]
+
+            # Each side as what it is in this direction: some tokenizers encode targets in another way.
             source = self.store.sequence(task.pair, task.source_side, example)
             target = self.store.sequence(task.pair, 1 - task.source_side, example, as_target=True)
             rows.append((number, task.format, source, target))
@@ -90,13 +93,14 @@ class BatchDataset(Dataset[Tensors]):
             if task not in (None, number):
                 continue
 
-            lengths = self._measure(data)
-            widths = lengths.max(axis=1)
+            lengths = self._measure(data)  # (pairs, 2)
+            widths = lengths.max(axis=1)  # (pairs,)
             # The examples of this part that the model can read, from the shortest to the longest.
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:
                 examples = examples[~_find_exceeding(data.format, lengths)[examples]]
 
+            # Neighbors of one length need little padding; stable, so that ties stay in order.
             examples = examples[np.argsort(widths[examples], kind="stable")]
             for rows in cut_by_tokens(examples, widths[examples].tolist(), tokens_per_batch):
                 yield self[Batch(np.full(len(rows), number), rows)]
@@ -109,7 +113,7 @@ class BatchDataset(Dataset[Tensors]):
 
 def _find_exceeding(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return which pairs are longer than the model can read on either side, given their lengths (pairs, 2)."""
-    exceeds = np.zeros(len(lengths), dtype=np.bool_)
+    exceeds = np.zeros(len(lengths), dtype=np.bool_)  # (pairs,)
     for side, limit in enumerate((form.longest_source, form.longest_target)):
         if limit is not None:
             exceeds |= lengths[:, side] > limit
@@ -123,7 +127,7 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
         >>> pad([[1, 2], [3]], 0).tolist()
         [[1, 2], [3, 0]]
     """
-    padded = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
+    padded = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)  # (rows, longest)
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
     return torch.from_numpy(padded)

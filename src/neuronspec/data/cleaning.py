@@ -29,6 +29,7 @@ class _Limits:
             texts: Normalized source and target.
             forms: Their `comparison_form`.
         """
+        # Without a visible character on one side, there is nothing to count.
         if not all(forms):
             return "empty"
 
@@ -82,6 +83,7 @@ def clean_pairs(
         >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
         ([('Good day', 'Guten Tag')], 1)
     """
+    # A limit that is not given is infinite, and so never exceeded.
     limits = _Limits(
         min_words=min_words,
         min_source_words=min_source_words,
@@ -89,6 +91,7 @@ def clean_pairs(
         max_ratio=math.inf if max_ratio is None else max_ratio,
         unwanted=None if drop_matching is None else re.compile(drop_matching),
     )
+
     seen: set[int] = set()
     for pair in pairs:
         counts["read"] += 1

@@ -18,7 +18,7 @@ from neuronspec.errors import NeuronspecError
 
 _BLOCK_SIZE = 1 << 16  # bytes that are read at a time
 _MAGIC_LENGTH = 512  # bytes that show what a file is
-_TAR_MAGIC = slice(257, 262)
+_TAR_MAGIC = slice(257, 262)  # a tar archive is marked here, not at its beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ def decompress(raw: BinaryIO, name: str) -> BinaryIO:
         NeuronspecError: If the file is compressed twice, or is an archive of several files.
         EOFError: If it has the name of a compressed file and ends after its first bytes.
     """
+    # Plain content, unless the name or the first bytes show something else.
     raw, start = _peek(raw)
     compression = _recognize_compression(start)
     if compression is None:
@@ -95,6 +96,7 @@ def _refuse_truncated_start(start: bytes, name: str) -> None:
 
 
 def _refuse_archive(start: bytes, name: str) -> None:
+    # A zip archive begins with its first file, or, if it is empty, with its end.
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise NeuronspecError(f"{name} is a zip archive; name a file in it: {name}!MEMBER")
     if start[_TAR_MAGIC] == b"ustar":
@@ -119,6 +121,7 @@ class _ZstdStream(io.RawIOBase):
                 return 0
             self._rest = memoryview(chunk)
 
+        # What the buffer cannot hold waits for the next call.
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -126,6 +129,7 @@ class _ZstdStream(io.RawIOBase):
 
     @staticmethod
     def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
+        # Windows up to 2 GiB, the most that `zstd --long` makes; the default limit is 128 MiB.
         decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
         frame = decompressor.decompressobj()
         while block := file.read(_BLOCK_SIZE):
@@ -150,6 +154,7 @@ _COMPRESSIONS = (
     _Compression(
         name="bzip2",
         suffix=".bz2",
+        # A block (pi), the end of an empty file (the root of pi), or a file that is cut off before either.
         magic=re.compile(rb"BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90|.{0,5}\Z)", re.DOTALL),
         start=b"BZh",
         open=lambda file: cast(BinaryIO, bz2.BZ2File(file)),

@@ -33,9 +33,12 @@ def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
 
 def _check_table(corpus: Corpus, pairs: Sequence[str], pivot: str) -> None:
     named = " ".join([corpus.path, *map(str, corpus.columns or [])])
+
+    # Both languages in the name or in the columns distinguish all pairs.
     if "{src}" in named or "{tgt}" in named:
         return
 
+    # A fixed name serves one pair of languages only.
     if "{lang}" not in named:
         if len(pairs) > 1:
             raise NeuronspecError(
@@ -54,6 +57,7 @@ def _check_table(corpus: Corpus, pairs: Sequence[str], pivot: str) -> None:
 
 
 def _is_table(corpus: Corpus) -> bool:
+    # Only tables have columns, so the name does not matter then.
     if corpus.columns is not None:
         return True
     name = guess_format(corpus.path) if corpus.format == "auto" else corpus.format
@@ -73,6 +77,8 @@ def _find_candidates(template: str) -> list[Path]:
     """Return the files that fit a template for some languages; of a member of an archive, the archive."""
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None  # a path is never empty
+
+    # Any language may stand in place of a placeholder; of a member, the archive is looked for.
     pattern = Path(fill_placeholders(parts[1] or parts[2], dict.fromkeys(CORPUS_PLACEHOLDERS, "*")))
 
     # Only the part of the path after the last fixed folder is searched.

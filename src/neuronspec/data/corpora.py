@@ -57,12 +57,15 @@ def read_pairs(
     if same_language(source, target):
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
 
+    # Where columns are named, the file is a table, even if its name does not show it.
     if format == "auto":
         format = _find_format(path, source, target) if columns is None else guess_format(path) or _list_tables()[0]
     chosen = CORPUS_FORMATS[format]
 
+    # Readers of many files look for other spellings by themselves.
     if chosen.files != "many" and not names_no_file(path):
         refuse_other_spelling(path, source, target, files=chosen.files)
+
     if columns is None:
         return chosen.read(path, source, target)
     return _read_columns(chosen, path, source=source, target=target, columns=columns, format=format)
@@ -80,6 +83,7 @@ def guess_format(path: str) -> str | None:
         if known.prefix and path.startswith(known.prefix):
             return name
 
+    # The suffix in front of that of a compression
     suffix = strip_compression(Path(path)).suffix
     for name, known in CORPUS_FORMATS.items():
         if suffix in known.suffixes:
@@ -104,6 +108,7 @@ def _read_columns(
         tables = ", ".join(_list_tables())
         raise NeuronspecError(f"columns are for tables of TABs (format {tables}), but {path} is read as {format}")
 
+    # The columns are checked before the file is opened.
     try:
         found = check_columns(columns)
     except ValueError as error:
@@ -122,6 +127,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     Raises:
         NeuronspecError: If none of these shows it.
     """
+    # A folder holds a dataset, whatever its name.
     path, _ = locate(template, source, target)
     if path.is_dir() and not names_no_file(template):
         return "datasets"
@@ -132,6 +138,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     if "{lang}" in template:  # a file for each language
         return "lines"
 
+    # One file whose name shows nothing: it has to be opened.
     recognized = _recognize_format(path)
     if recognized is None:
         known = ", ".join(sorted(CORPUS_FORMATS))

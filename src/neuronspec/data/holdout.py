@@ -37,9 +37,11 @@ def held_out_share(text: str) -> float:
         >>> held_out_share("Page 1 of %d.") == held_out_share("page 7 of {total}")
         True
     """
+    # Only words are left, and a 0 for each digit.
     words = _IN_PROGRAM_TEXT.sub(" ", comparison_form(text)).lower()
     words = _DIGIT.sub("0", words)
     words = _PUNCTUATION.sub("", words)
 
+    # What was taken out may leave double spaces, which the form joins.
     number = hash_forms(comparison_form(words))
     return (number >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached

@@ -14,6 +14,7 @@ from neuronspec.languages.table import UNKNOWN
 
 # A code with a script or a region as people write it: zh-Hant, pt-BR, es-419, sr-Latn-ME. Not de-fr, DE-FR or de-EN.
 _VARIETY = re.compile(r"[a-z]{2,3}(?:[-_][A-Z][a-z]{3})?(?:-[A-Z]{2}|-\d{3})?")
+# A code for private use, which may hold any number of hyphens.
 _PRIVATE = re.compile(r"[xX]-[A-Za-z0-9-]+")
 
 
@@ -35,6 +36,7 @@ def split_direction(task: str) -> tuple[str, str]:
         >>> split_direction("de-en"), split_direction("zh-Hant-pt-BR"), split_direction("hsb-x-foo")
         (('de', 'en'), ('zh-Hant', 'pt-BR'), ('hsb', 'x-foo'))
     """
+    # A text can be split at each of its hyphens, unless it is one language with a script or a region.
     readings = _list_splits(task)
     if _is_variety(task) or not readings:
         found = _explain_no_direction(task)
@@ -114,6 +116,7 @@ def _rank_reading(reading: tuple[str, str]) -> tuple[int, int]:
 
 def _rank_side(side: str) -> int:
     """Return 0 for a known language as usually written, up to 4 for a text that begins with no language."""
+    # Nobody writes the mark of private use by accident.
     if _PRIVATE.fullmatch(side):
         return 0
 
@@ -125,7 +128,7 @@ def _rank_side(side: str) -> int:
     # Several words: a language with its script or region, best in the usual capitals.
     if known:
         return 0 if _VARIETY.fullmatch(side) or not re.search(r"-[a-z]{2}(?:-|$)", side) else 1
-    return 3 if read_code(side.partition("-")[0]).registered else 4
+    return 3 if read_code(side.partition("-")[0]).registered else 4  # such as a dialect: gsw-bern
 
 
 def _explain_no_direction(task: str) -> str:
@@ -164,6 +167,8 @@ def match_direction(task: str, tasks: Iterable[str]) -> str | None:
     names = tuple(tasks)
     if task in names:
         return task
+
+    # Other names of tasks have no meaning to compare.
     meanings = _read_meanings(task)
     return None if meanings is None else _index_directions(names).get(meanings)
 
@@ -189,6 +194,8 @@ def spell_pivot(tasks: Iterable[str], pivot: str) -> str:
 @functools.lru_cache(maxsize=256)
 def _index_directions(names: tuple[str, ...]) -> dict[tuple[Meaning, Meaning], str]:
     found: dict[tuple[Meaning, Meaning], str] = {}
+
+    # The best name first, since the first one of each meaning stays.
     for name in sorted(names, key=lambda name: (len(name), name)):
         meanings = _read_meanings(name)
         if meanings is not None:

@@ -51,10 +51,13 @@ def find_language(code: str) -> Language:
         ('unknown', 'Cyrl')
     """
     meaning = read_code(code)
+
+    # The row of this very code, or of another spelling of the language.
     row = find_row(code) or _rows_by_meaning().get(meaning)
     if row is not None:
         return row
 
+    # Without a row, the family is that of the main form or the macrolanguage, if the table has one.
     nearest = _find_nearest_row(meaning)
     return _describe_variety(nearest, meaning) if nearest else _describe_without_row(code, meaning)
 
@@ -75,6 +78,7 @@ def expect_language(code: str) -> Language:
         neuronspec.errors.NeuronspecError: unknown language 'german' (did you mean 'de' for German?)
     """
     hint = suggest_language(code)
+    # Two known languages are a direction, where one language is expected.
     sides = code.split("-")
     if hint or (not is_known(code) and len(sides) == 2 and all(map(is_known, sides))):
         raise NeuronspecError(f"unknown language {code!r}{hint}")
@@ -169,6 +173,7 @@ def suggest_language(code: str) -> str:
 def _rows_by_meaning() -> dict[Meaning, Language]:
     rows: dict[Meaning, Language] = {}
     for language in list_languages():
+        # `sr-Latn` means the same as the former code `sh`, but Serbian's row describes it.
         if language.code not in FORMER_ROWS:
             rows[read_code(language.code)] = language
     return rows
@@ -176,6 +181,7 @@ def _rows_by_meaning() -> dict[Meaning, Language]:
 
 def _find_nearest_row(meaning: Meaning) -> Language | None:
     """Return the row of a language without regard to its region and script, or of its macrolanguage."""
+    # From the nearest to the farthest: the language in this script, its main form, its macrolanguage.
     in_script = _rows_by_meaning().get(replace(meaning, region="", variant=""))
     macro = find_macrolanguage(meaning.language)
     return in_script or find_row(meaning.language) or (find_row(macro) if macro else None)
@@ -189,6 +195,7 @@ def _describe_variety(row: Language, meaning: Meaning) -> Language:
     script = "" if meaning.script == row.script else meaning.script
 
     parts = [script, meaning.region, meaning.variant]
+    # The name in parentheses says in what the language differs from its row.
     details = parts if is_own else [base, *parts]
     return replace(
         row,
@@ -196,13 +203,14 @@ def _describe_variety(row: Language, meaning: Meaning) -> Language:
         name=f"{row.name} ({', '.join(filter(None, details))})",
         iso3=row.iso3 if is_own else _find_iso3(meaning.language),
         script=meaning.script,
-        nllb="",
+        nllb="",  # the tags of models belong to the main form
         mbart="",
         m2m="",
     )
 
 
 def _describe_without_row(code: str, meaning: Meaning) -> Language:
+    # A script that was only inferred is no fact about a language that the table lacks.
     script = meaning.script if _names_script(code, meaning.script) else UNKNOWN
     return Language(code=code, name=code, iso3=_find_iso3(meaning.language), script=script, family=UNKNOWN)
 
@@ -221,6 +229,7 @@ def _find_iso3(language: str) -> str:
 def _find_nearest(text: str) -> list[Language]:
     """Return up to two languages that a text may mean: by country, by name, or by a mistyped name or code."""
     folded = fold(text)
+    # Two letters are a country's code rather than the beginning of a name.
     if len(folded) == 2:
         return _find_by_country(folded)
     return _find_by_name(folded) or _find_by_typing_mistake(folded)
@@ -231,6 +240,8 @@ def _find_by_name(folded: str) -> list[Language]:
     names = _languages_by_name()
     if folded in names:
         return [names[folded]]
+
+    # So few letters begin too many names.
     if len(folded) <= 3:
         return []
 
@@ -240,6 +251,7 @@ def _find_by_name(folded: str) -> list[Language]:
 
 def _find_by_typing_mistake(folded: str) -> list[Language]:
     """Return the language whose name or long code is nearest, if any is near."""
+    # Short codes resemble each other too much to guess from, so only names and long codes are compared.
     labels = _languages_by_name()
     for language in list_languages():
         for code in filter(None, (language.nllb, language.mbart)):
@@ -255,8 +267,10 @@ def _languages_by_name() -> dict[str, Language]:
 
 def _find_by_country(code: str) -> list[Language]:
     """Return the main language of a country whose code was used as a language code, such as `jp` or `cz`."""
+    # The language most used in a country is the one that Unicode adds to its code.
     country = langcodes.Language.make(territory=code.upper())
     if code.upper() in NO_REGION or not country.is_valid():
         return []
+
     row = find_row(country.maximize().language or "")
     return [row] if row else []

@@ -59,6 +59,8 @@ def match_variant(code: str, candidates: Iterable[str]) -> str | None:
     found = match_language(code, names)
     if found is not None:
         return found
+
+    # A file in a variant serves its main form, such as EN-GB for `en`.
     return next((name for name in names if _is_variant(name, code)), None)
 
 
@@ -77,6 +79,7 @@ def spell_as(code: str, codes: Iterable[str]) -> str:
         ('eng_Latn', 'fr')
     """
     spellings = list(codes)
+    # The code itself comes first, even if another spelling stands before it.
     if check_code(code) in spellings:
         return code
     return next((other for other in spellings if names_language(other, code)), code)
@@ -111,6 +114,7 @@ def _match(code: str, candidates: tuple[str, ...]) -> str | None:
     if macro:
         wanted.append(replace(main, language=macro))
 
+    # Only if all of these fail: a part of the macrolanguage, or a code without a script.
     found = next((meanings[one] for one in wanted if one in meanings), None)
     return found or _match_part(main, meanings) or _match_without_script(code, main, meanings)
 
@@ -119,10 +123,11 @@ def _match_part(main: Meaning, meanings: dict[Meaning, str]) -> str | None:
     """Return the only candidate that is a standard form of this macrolanguage, or None."""
     parts = []
     for one, name in meanings.items():
+        # A standard form of the macrolanguage, in the script and region that are wanted.
         is_part = find_macrolanguage(one.language) == main.language
         if is_part and replace(one, language=main.language) == main:
             parts.append(name)
-    return parts[0] if len(parts) == 1 else None
+    return parts[0] if len(parts) == 1 else None  # of several, none is the obvious one
 
 
 def _match_without_script(code: str, main: Meaning, meanings: dict[Meaning, str]) -> str | None:

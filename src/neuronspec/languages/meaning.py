@@ -16,7 +16,7 @@ from neuronspec.languages.table import Language, list_languages
 
 # Letters, digits and what joins them: nothing that has a meaning in a file name, a glob, a template or a list.
 _CODE_PATTERN = re.compile(r"_*[^\W_](?:[\w.+@-]*\w)?")
-LONGEST_CODE = 64
+LONGEST_CODE = 64  # characters: codes are parts of file names
 
 # glibc's and gettext's modifiers that name a script: sr@latin
 _MODIFIERS = {
@@ -108,6 +108,7 @@ def fold(code: str) -> str:
 
 
 def _strip_underscores(folded: str) -> str:
+    # The tags of M2M-100, `__de__`, whose underscores are hyphens by now.
     decorated = re.fullmatch(r"--([^-].*[^-])--", folded)
     return decorated[1] if decorated else folded
 
@@ -117,6 +118,8 @@ def _rows_by_code() -> dict[str, Language]:
     rows: dict[str, Language] = {}
     for language in list_languages():
         codes = {language.code, language.nllb, language.mbart, language.m2m}
+
+        # Variants have the same ISO 639-3 code as their main form, which keeps it.
         if "-" not in language.code:
             codes.add(language.iso3)
         rows |= {fold(code): language for code in codes - {""}}
@@ -128,6 +131,7 @@ def _main_codes() -> dict[str, str]:
     """Return the short code of each language of the table by every code of two or three letters that it has."""
     codes: dict[str, str] = {}
     for language in list_languages():
+        # A variant has the codes of its main form; a former code is replaced by a current one.
         if "-" in language.code or language.code in FORMER_ROWS:
             continue
         own = {language.code, language.iso3, language.nllb.partition("_")[0], language.m2m} - {""}
@@ -154,6 +158,7 @@ def _undress(code: str) -> str:
 
 
 def _read_tag(tag: str) -> Meaning:
+    # A code that no standard knows means itself.
     parsed = _parse(tag)
     if parsed is None:
         return _read_unregistered(tag)
@@ -171,6 +176,7 @@ def _read_tag(tag: str) -> Meaning:
     if region == _find_main_region(language, script):
         region = ""
 
+    # What else the code names: a variant such as `valencia`, an extension.
     further = [*(parsed.variants or ()), *(parsed.extensions or ())]
     return Meaning(language=language, script=script, region=region, variant="-".join(further))
 
@@ -216,6 +222,7 @@ def _read_unregistered(tag: str) -> Meaning:
 
 def _shorten(language: str, written: str) -> str:
     """Return the shortest code of a language: its macrolanguage's if it is the only standard form of that."""
+    # The code as written comes first, since langcodes may have replaced it by another one.
     codes = _main_codes()
     main = codes.get(written) or codes.get(language)
     return main or _standard_forms().get(language, language)
@@ -231,6 +238,7 @@ def _standard_forms() -> dict[str, str]:
         row = rows.get(macro)
         # ff is Nigerian Fulfulde in the table and Pulaar in Unicode's, ps Southern and Northern Pashto
         is_other = row is not None and row.nllb.partition("_")[0] not in ("", row.iso3, individual)
+        # A macrolanguage stands for its standard form only if it has no other one.
         if forms[macro] == 1 and not is_other:
             found[individual] = macro
     return found
@@ -253,6 +261,8 @@ def _find_usual_script(language: str, region: str) -> str:
     # The script in general, and in this region if Unicode knows the language
     usual = _expand(language)
     local = _expand(f"{language}-{region}") if region and _is_in_cldr(language) else usual
+
+    # The table decides, unless the region has a script of its own.
     if row and local.script == usual.script:
         return row.script
     return str(_SCRIPT_STYLES.get(local.script, local.script))
@@ -261,6 +271,8 @@ def _find_usual_script(language: str, region: str) -> str:
 def _find_main_region(language: str, script: str) -> str:
     if language in _MAIN_REGIONS:
         return _MAIN_REGIONS[language]
+
+    # The likeliest region of the language in this script.
     return str(_expand(f"{language}-{script}").territory) if _is_in_cldr(language) else ""
 
 
@@ -271,4 +283,5 @@ def _is_in_cldr(language: str) -> bool:
 
 
 def _expand(tag: str) -> Any:
+    # Without normalization, which replaces some codes of the table by others.
     return langcodes.Language.get(tag, normalize=False).maximize()

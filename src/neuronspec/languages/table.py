@@ -67,6 +67,7 @@ class Language:
             >>> [find_language(code).lineage for code in ("de", "fi", "eu", "hsb")]
             [('Indo-European', 'Germanic'), ('Uralic',), (), ()]
         """
+        # Two such languages must share nothing, or they would count as relatives.
         if self.family in UNRELATED or self.family == UNKNOWN:
             return ()
         return ("Indo-European", self.family) if self.family in INDO_EUROPEAN else (self.family,)
@@ -82,4 +83,6 @@ def list_languages() -> tuple[Language, ...]:
     """
     table = importlib.resources.files("neuronspec.languages").joinpath("languages.tsv")
     lines = table.read_text(encoding="utf-8").splitlines()
+
+    # A quotation mark in the table is a character like any other.
     return tuple(Language(**row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
