@@ -83,7 +83,7 @@ def clean_pairs(
         >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
         ([('Good day', 'Guten Tag')], 1)
     """
-    # A limit that is not given is infinite, and so never exceeded.
+    # An upper limit that is not given is infinite, and so never exceeded.
     limits = _Limits(
         min_words=min_words,
         min_source_words=min_source_words,

@@ -57,7 +57,7 @@ def read_pairs(
     if same_language(source, target):
         raise NeuronspecError(f"{source}-{target} is no direction: source and target are the same language")
 
-    # Where columns are named, the file is a table, even if its name does not show it.
+    # Columns belong to a table, the usual one where the name of the file shows no format.
     if format == "auto":
         format = _find_format(path, source, target) if columns is None else guess_format(path) or _list_tables()[0]
     chosen = CORPUS_FORMATS[format]

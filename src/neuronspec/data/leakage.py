@@ -87,6 +87,7 @@ def drop_held_out(pairs: Sequence[str], path_of: TextPath) -> dict[str, int]:
     Returns:
         The number of training pairs that were taken out, for each pair of languages.
     """
+    # All of the held-out text first: a sentence of any pair is known in all pairs.
     held_out = _read_held_out(pairs, path_of)
     dropped = {}
     for pair in pairs:
@@ -145,6 +146,7 @@ def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
 
 
 def _read_held_out(pairs: Sequence[str], path_of: TextPath) -> _HeldOutText:
+    # One object for all pairs, since a language's sentences count whatever they are paired with.
     held_out = _HeldOutText()
     for pair in pairs:
         for part in HELD_OUT:
@@ -154,6 +156,7 @@ def _read_held_out(pairs: Sequence[str], path_of: TextPath) -> _HeldOutText:
 
 def _hash_lines(path: Path) -> Iterator[tuple[int, int, int]]:
     """Yield a number for each side of each pair of a file, and one for both together."""
+    # Forms, not texts: sentences that look the same to a reader get the same number.
     for columns in read_columns(path):
         left, right = map(comparison_form, columns)
         yield hash_forms(left), hash_forms(right), hash_forms(left, right)

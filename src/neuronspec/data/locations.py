@@ -25,6 +25,7 @@ def fill_codes(template: str, *, lang: str, source: str, target: str) -> str:
 
 def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     """Return the one file of a direction, and whether its first column is the target."""
+    # The file may be named after either direction.
     forward = Path(fill_codes(template, lang=target, source=source, target=target))
     backward = Path(fill_codes(template, lang=source, source=target, target=source))
 
@@ -55,6 +56,8 @@ def refuse_other_spelling(template: str, source: str, target: str, *, files: str
         path = fill_codes(template, lang=code, source=source, target=target)
         if exists(path):
             continue
+
+        # Nothing under this code; perhaps under another code of the same language.
         found = find_other_spelling(template, {"lang": code, "src": source, "tgt": target})
         if found is not None:
             raise NeuronspecError(
@@ -86,7 +89,7 @@ def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
     # Only those whose codes mean the wanted languages
     pattern = re.compile("([^/]+?)".join(map(re.escape, texts)))
     same = [name for name in names if _names_languages(pattern.fullmatch(name), wanted)]
-    return Path(same[0]) if len(same) == 1 else None
+    return Path(same[0]) if len(same) == 1 else None  # of several, none is the obvious one
 
 
 def _names_languages(found: re.Match[str] | None, codes: list[str]) -> bool:

@@ -40,6 +40,8 @@ def prepare_text(config: Config, directory: Path) -> Texts:
         NeuronspecError: If a corpus is missing or broken, or a direction is left without text.
     """
     data = config.data
+
+    # Two opposite directions share one text.
     assigned = assign_pairs(config.directions(), config.pivot)
     pairs = list(dict.fromkeys(pair for pair, _ in assigned.values()))
     check_templates(data, pairs, config.pivot)
@@ -95,6 +97,7 @@ def _assign_parts(
         pair: Pair of languages.
         counts: Counts of what happened to the training text; see `clean_pairs`.
     """
+    # The training text, cleaned, of which some sentences are held out.
     training = clean_pairs(
         _read_corpora(data.train, pair),
         min_source_words=cleaning.min_words,
@@ -115,6 +118,7 @@ def _assign_parts(
 
 def _choose_part(sides: SentencePair, limits: HoldOut) -> str:
     """Return the part of a training sentence, which some are held out of."""
+    # The test set comes first: it stays the same whatever share is held out for validation.
     share = held_out_share(sides[0])  # the pivot, where the pair has it
     if share < limits.test:
         return "test"
@@ -150,6 +154,7 @@ def _explain_empty(data: Data, part: str, counts: Mapping[str, int]) -> str:
     details = f" (dropped: {dropped})" if dropped else ""
     found = f"{counts.get('read', 0)} were read, {counts.get('kept', 0)} kept{details}"
 
+    # Validation and test text has its own corpora, or is held out of the training text.
     if part != "train" and not getattr(data, part):
         return f"{found}; give data.{part}, more text, or a larger data.hold_out.{part}"
     if counts.get("held out"):

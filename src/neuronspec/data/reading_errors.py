@@ -24,6 +24,7 @@ def explained_reading(name: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise explain_missing(Path(name)) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile) as error:
+        # With a reason, the system refuses the file; without one, a decompressor has met damage.
         if isinstance(error, OSError) and error.strerror:
             raise NeuronspecError(f"cannot read {name}: {error.strerror}") from error
         raise NeuronspecError(f"{name} is damaged or truncated ({error}); fetch it again") from error
@@ -36,6 +37,7 @@ def explain_missing(path: Path) -> NeuronspecError:
     while not path.parent.exists():
         path = path.parent
 
+    # What stands there instead shows a mistyped name.
     names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     hint = did_you_mean(path.name, names)
     more = ", ..." if len(names) > _LISTED else ""

@@ -49,7 +49,7 @@ def temperature_weights(sizes: Sequence[int], temperature: float) -> NDArray[np.
         ([0.99, 0.01], [0.91, 0.09])
     """
     shares = np.asarray(sizes, dtype=np.float64) / sum(sizes)
-    weights = shares ** (1 / temperature)
+    weights = shares ** (1 / temperature)  # (tasks,)
     return np.asarray(weights / weights.sum())
 
 
@@ -71,15 +71,18 @@ def permute(positions: NDArray[np.int64], size: int, key: Sequence[int]) -> NDAr
         >>> sorted(permute(np.arange(7), 7, [1, 2]).tolist())
         [0, 1, 2, 3, 4, 5, 6]
     """
+    # Values are two halves of `half` bits; together, these hold every number below `size`.
     half = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
     low = np.uint64((1 << int(half)) - 1)
-    keys = np.random.default_rng(list(key)).integers(1, 1 << 63, size=4, dtype=np.uint64)
+    keys = np.random.default_rng(list(key)).integers(1, 1 << 63, size=4, dtype=np.uint64)  # one for each round
 
+    # All values take a first walk through the network.
     values = positions.astype(np.uint64)
     pending = np.arange(len(values))
     while len(pending):
         left, right = values[pending] >> half, values[pending] & low
         for round_key in keys:
+            # The constants of SplitMix64, as multipliers that spread every bit to the higher ones.
             mixed = (right + round_key) * np.uint64(0x9E3779B97F4A7C15)  # wraps around
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
             left, right = right, left ^ ((mixed >> np.uint64(32)) & low)
@@ -104,6 +107,7 @@ def cut_by_tokens(order: NDArray[np.int64], widths: Iterable[int], tokens: int) 
     """
     start = 0
     for position, width in enumerate(widths):
+        # The longest example so far is the last: all others of its group are padded to its width.
         if position > start and width * (position - start + 1) > tokens:
             yield order[start:position]
             start = position
@@ -146,6 +150,7 @@ class BatchSampler:
         limit = min(max_tokens or tokens_per_batch, tokens_per_batch)
         self.lengths = [np.asarray(task) for task in lengths]
         self.fitting = [np.flatnonzero(task.max(axis=1, initial=0) <= limit) for task in self.lengths]
+
         for number, fitting in enumerate(self.fitting):
             if not len(fitting):
                 name = names[number] if names else number
@@ -165,16 +170,17 @@ class BatchSampler:
 
     def round(self, number: int) -> list[Batch]:
         """Return all batches of one round, in order."""
-        tasks, examples = self._draw(number)
+        tasks, examples = self._draw(number)  # (examples,) each
 
         # The lengths of the examples that were drawn, (examples, 2)
         present = np.unique(tasks)
         lengths = np.empty((len(tasks), 2), dtype=np.int64)
         for task in present:
             lengths[tasks == task] = self.lengths[task][examples[tasks == task]]
-        widths = lengths.max(axis=1)
+        widths = lengths.max(axis=1)  # (examples,)
 
         # Longer side first, then the source; ties in random order.
+        # The 1 keeps these numbers apart from those of `_draw`.
         generator = np.random.default_rng([self.seed, 1, number])
         order = np.lexsort((generator.random(len(tasks)), lengths[:, 0], widths))
 
@@ -195,6 +201,7 @@ class BatchSampler:
             batches = self.round(number)
             for position in range(first, len(batches)):
                 yield batches[position], Cursor(number, position + 1)
+            # Only the first round is entered in the middle.
             number, first = number + 1, 0
 
     def _draw(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -208,8 +215,10 @@ class BatchSampler:
             positions = np.arange(start, stop)
             passes, within = positions // len(fitting), positions % len(fitting)
 
+            # Each pass has an order of its own; a round may end one pass and begin the next.
             for one in np.unique(passes):
                 chosen = permute(within[passes == one], len(fitting), [self.seed, 0, task, int(one)])
                 examples.append(fitting[chosen])
+
             tasks.append(np.full(stop - start, task))
         return np.concatenate(tasks), np.concatenate(examples)

@@ -57,6 +57,8 @@ class TokenStore:
         """
         source = self._side(pair, source_side, as_target=False)[1]
         target = self._side(pair, 1 - source_side, as_target=True)[1]
+
+        # A sequence ends where the next one starts.
         return np.stack([np.diff(offsets).astype(np.int32) for offsets in (source, target)], axis=1)
 
     def sequence(self, pair: str, side: int, example: int, *, as_target: bool = False) -> NDArray[np.unsignedinteger]:
@@ -106,7 +108,7 @@ def build_store(
     Returns:
         The store.
     """
-    dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
+    dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"  # half the disk where it suffices
     encoders = {False: make_encoder}  # by whether they encode targets
     if make_target_encoder is not None:
         encoders[True] = make_target_encoder
@@ -120,11 +122,13 @@ def build_store(
         workers = min(len(texts), os.cpu_count() or 1)
         size = sum(path.stat().st_size for path in texts.values())
         if workers > 1 and size >= PARALLEL_FROM:
+            # Spawned: a fork of a process that has threads can hang.
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 counts = list(pool.map(_encode_pair, *zip(*jobs, strict=True)))
         else:
             counts = [_encode_pair(*job) for job in jobs]
 
+        # What `TokenStore` needs to read the files again.
         description: dict[str, Any] = {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))}
         if make_target_encoder is not None:
             description["targets"] = True
@@ -161,7 +165,8 @@ class _SideWriter:
         self._tokens = stack.enter_context(child(directory, pair, f"{name}.tokens").open("wb"))
         self._offsets = stack.enter_context(child(directory, pair, f"{name}.offsets").open("wb"))
         self._dtype = dtype
-        self._end = 0
+        self._end = 0  # number of ids so far
+        # The first sequence starts at 0, every other one where the one before it ends.
         self._offsets.write(np.zeros(1, dtype=np.int64).tobytes())
 
     def write(self, sequences: Sequence[Sequence[int]]) -> None:
@@ -188,9 +193,12 @@ def _map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     Raises:
         NeuronspecError: If the file is missing or has another size.
     """
+    # A file that was cut off would give wrong ids instead of an error.
     expected = count * dtype.itemsize
     size = path.stat().st_size if path.is_file() else None
     if size != expected:
         found = "is missing" if size is None else f"has {size} bytes, not {expected}"
         raise NeuronspecError(f"{path} {found}: the token store is damaged; run prepare again with --force")
+
+    # An empty file cannot be mapped.
     return np.memmap(path, dtype=dtype, mode="r") if count else np.empty(0, dtype=dtype)

@@ -54,6 +54,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
     with open_bytes(path) as stream:
         read_line = functools.partial(stream.readline, LONGEST_LINE)
         for number, raw in enumerate(iter(read_line, b""), 1):
+            # The stream stops reading at the limit, so that no file can fill the memory.
             if len(raw) == LONGEST_LINE:
                 raise NeuronspecError(
                     f"{path}:{number} is longer than {LONGEST_LINE >> 20} MiB, which is no line of text; "
@@ -64,6 +65,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
 
 def exists(path: str | Path) -> bool:
     """Return whether there is such a file, or such a member of a zip archive."""
+    # The archive is asked only if it is there: a missing one is no error here.
     archive, member = split_archive(path)
     if archive is None:
         return Path(path).exists()

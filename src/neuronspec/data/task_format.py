@@ -58,6 +58,7 @@ class TaskFormat:
     @functools.cached_property
     def room(self) -> tuple[int | None, int | None]:
         """Tokens of text that fit into a source and into a target sequence; None for no limit."""
+        # What the added tokens leave of the model's positions.
         limits = (self.longest_source, self.longest_target)
         source, target = (
             None if limit is None else max(0, limit - added) for limit, added in zip(limits, self.overhead, strict=True)
@@ -66,16 +67,17 @@ class TaskFormat:
 
     def source(self, ids: Ids) -> list[int]:
         """Return the encoder's input for a text."""
-        text = ids[: self.room[0]]
+        text = ids[: self.room[0]]  # cut, so that the tokens around it fit
         return [*self.source_prefix, *self.instruction, *text, *self.source_suffix]
 
     def labels(self, ids: Ids) -> list[int]:
         """Return what the decoder must write for a text."""
-        text = ids[: self.room[1]]
+        text = ids[: self.room[1]]  # cut, so that the tokens around it fit
         return [*self.target_prefix, *text, *self.target_suffix]
 
     def decoder_input(self, ids: Ids) -> list[int]:
         """Return what the decoder reads while it learns to write a text: its labels, one step later."""
+        # Nothing is written after the last label, so it is not read.
         return [self.start, *self.labels(ids)[:-1]]
 
     @property
@@ -94,6 +96,7 @@ def special_ids(formats: Iterable[TaskFormat], kinds: Collection[str]) -> list[i
     """
     found: set[int] = set()
     for form in formats:
+        # Without the instruction, whose tokens are words.
         added = {*form.source_prefix, *form.source_suffix, *form.target_prefix, *form.target_suffix, form.start}
         if "tags" in kinds:
             found |= added & {*form.tags}

@@ -33,6 +33,7 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
     pairs = assign_pairs(list(trained), pivot)
 
     def read(direction: str) -> Iterator[tuple[str, str]]:
+        # One file serves both directions, so the source may be in either column.
         pair, side = pairs[direction]
         for columns in read_columns(texts.path("test", pair)):
             yield columns[side], columns[1 - side]
@@ -58,6 +59,7 @@ def _join_over_pivot(
     into_pivot: Iterable[tuple[str, str]], from_pivot: Iterable[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     """Return the sources of the one text with the references of the other that translate the same pivot sentence."""
+    # By the pivot's sentence and how often it came before; in the order of the sources.
     references = dict(_number_repeats(from_pivot))
     sources = _number_repeats((shared, source) for source, shared in into_pivot)
     return [(source, references[shared]) for shared, source in sources if shared in references]

@@ -44,6 +44,8 @@ def decode_text(raw: bytes, name: str | Path, line: int = 1, encoding: str = "ut
     line += before.count(b"\n")
     start_of_line = before[before.rfind(b"\n") + 1 :].decode(encoding, errors="replace")
     found = f"byte 0x{byte:02x} at column {len(start_of_line) + 1}"
+
+    # UTF-8 is expected of every file; another encoding is what the file itself declares.
     if encoding == "utf-8":
         raise NeuronspecError(f"{name}:{line} is not UTF-8 ({found}); convert it with iconv -f ITS_ENCODING -t UTF-8")
     raise NeuronspecError(f"{name}:{line} is not {encoding} ({found}), though the file declares it; correct its header")
@@ -64,7 +66,7 @@ def _find_wide_encoding(raw: bytes) -> str | None:
 
     # Without a mark: in UTF-16, every other byte of Latin text is zero.
     even, odd = raw[:_SAMPLE:2], raw[1:_SAMPLE:2]
-    if len(odd) < 3:
+    if len(odd) < 3:  # too short to judge by
         return None
     if not any(odd) and all(even):
         return "UTF-16LE"

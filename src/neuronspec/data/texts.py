@@ -60,7 +60,7 @@ def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
         {'en-de': ('en-de', 0), 'de-en': ('en-de', 1)}
     """
     assigned: dict[str, tuple[str, int]] = {}
-    known: set[str] = set()
+    known: set[str] = set()  # pairs that an earlier task uses
     for task in tasks:
         source, target = split_direction(task)
         backward = join_direction(target, source)
@@ -75,6 +75,7 @@ def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:
 
 def read_columns(path: Path) -> Iterator[list[str]]:
     """Yield the columns of each line of a prepared text file."""
+    # Only a line feed ends a line, as when the file was written.
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield line.removesuffix("\n").split("\t")

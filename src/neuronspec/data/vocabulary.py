@@ -58,16 +58,17 @@ def learn_vocabulary(
             model_writer=model,
             model_type="unigram",
             vocab_size=size,
-            hard_vocab_limit=False,
+            hard_vocab_limit=False,  # little text may give fewer pieces
             character_coverage=character_coverage,
             normalization_rule_name="identity",  # the text is NFC already
+            # The order of `SPECIAL_TOKENS`.
             bos_id=0,
             pad_id=1,
             eos_id=2,
             unk_id=3,
             num_threads=1,
-            max_sentence_length=1 << 16,
-            minloglevel=2,
+            max_sentence_length=1 << 16,  # bytes; longer sentences are skipped
+            minloglevel=2,  # errors only
         )
     except (RuntimeError, OSError) as error:
         raise NeuronspecError(
@@ -104,6 +105,7 @@ def sample_sentences(
         else:
             keep = itertools.repeat(True)
 
+        # One sequence of draws serves all files of the language.
         for path, column in texts[language]:
             for columns, kept in zip(read_columns(path), keep, strict=False):
                 if kept:
@@ -118,10 +120,13 @@ def _draw_endlessly(generator: np.random.Generator, share: float) -> Iterator[bo
 
 def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
     """Return a SentencePiece model as a tokenizer of Hugging Face, with language tags."""
+    # The pieces and their scores, by which a text is split in the same way as by SentencePiece.
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
 
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
+
+    # A run of white space counts as one space, as in training.
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFC(),
@@ -130,8 +135,12 @@ def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
             normalizers.Strip(),
         ]
     )
+
+    # A space becomes a part of the word after it; the first word gets one, too.
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+
+    # Only the end of the sentence is added; tags are written in the text.
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", pieces.eos_id())]
     )

@@ -19,6 +19,7 @@ ARCHIVE_PATH = re.compile(r"(?:(.+?\.\w{3})!)?(.+)", re.DOTALL)
 
 def split_archive(path: str | Path) -> tuple[Path | None, str]:
     """Return the archive and the member that `ARCHIVE!MEMBER` names; None and the path itself for a plain path."""
+    # A file whose own name holds a `!` comes first.
     found = ARCHIVE_PATH.fullmatch(str(path))
     if found is None or found[1] is None or Path(path).exists():
         return None, str(path)
@@ -38,6 +39,8 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         raise explain_missing(path) from None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise NeuronspecError(f"{path} is not a sound zip archive ({error}); fetch it again") from error
+
+    # Outside of `try`, so that the errors of the body are not taken for damage.
     with archive:
         yield archive
 

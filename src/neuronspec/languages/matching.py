@@ -150,7 +150,7 @@ def _index_candidates(candidates: tuple[str, ...]) -> tuple[dict[str, str], dict
     for name in sorted(set(candidates), key=lambda name: (len(name), name)):
         try:
             meaning = read_code(name)
-        except NeuronspecError:
+        except NeuronspecError:  # it matches by its very spelling only
             continue
         spellings.setdefault(fold(name), name)
         meanings.setdefault(meaning, name)

@@ -29,6 +29,7 @@ def read_two_files(template: str, source: str, target: str) -> Iterator[Pair]:
     if "{lang}" not in template:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
 
+    # The two files under the name of this direction, and under that of the other one.
     paths, swapped = [], []
     for lang in (source, target):
         paths.append(_find_side(fill_codes(template, lang=lang, source=source, target=target)))

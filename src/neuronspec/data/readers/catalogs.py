@@ -32,6 +32,7 @@ Messages = dict[Key, str]
 # polib splits a catalog at every line break that Unicode knows; gettext knows one
 _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
+# Wildcards of a glob as groups of a regular expression.
 _REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 # The name of something in a program: no white space, and no marks but those that join words.
@@ -75,6 +76,7 @@ def read_catalogs(template: str, source: str, target: str) -> Iterator[Pair]:
             in_keys = suffix != ".json" and same_language(code, "en")
             sides.append(stack.enter_context(_opened(template, code, in_keys=in_keys)))
 
+        # English that is in the keys needs no file.
         needed = [side for side in sides if not side.in_keys]
         shared = set.intersection(*(set(side.files) for side in needed))
         if not shared:
@@ -184,6 +186,7 @@ def _opened(template: str, code: str, *, in_keys: bool) -> Iterator[_Catalogs]:
         yield _Catalogs(files={}, read=_read_file, in_keys=True)
         return
 
+    # The archive stays open as long as its files are read.
     with open_archive(path) if path is not None else contextlib.nullcontext() as archive:
         files = _find_catalogs(pattern, code, archive)
         if not files and not in_keys:
@@ -198,6 +201,7 @@ def _find_catalogs(pattern: str, code: str, archive: zipfile.ZipFile | None) -> 
     The code is looked for as it is written, then with hyphens or underscores, then in the only other spelling.
     """
     found: dict[Key, str] = {}
+    # Where two spellings have a file with the same wildcards, the first one counts.
     for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
         escaped = re.escape(spelling)
         regex = _make_regex(pattern, first=escaped, again=escaped)
@@ -225,6 +229,7 @@ def _find_matches(
         regex: Regular expression of the pattern.
         archive: Archive to look into, if any.
     """
+    # An archive lists all its members, from which the regular expression chooses.
     globbed = pattern.replace("{lang}", language)
     names = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
     yield from filter(None, map(regex.fullmatch, names))
@@ -242,6 +247,7 @@ def _make_regex(pattern: str, *, first: str, again: str) -> re.Pattern[str]:
     language = first
     expressions = []
     for number, piece in enumerate(pieces):
+        # Every second piece is plain text; the others are wildcards and the language.
         if number % 2 == 0:
             expressions.append(re.escape(piece))
         elif piece == "{lang}":
@@ -283,6 +289,7 @@ def _parse_json(raw: bytes, name: str) -> Messages:
 
 def _walk_texts(value: object, key: Key) -> Iterator[tuple[Key, str]]:
     """Yield the texts in a JSON value, each with the path of keys to it."""
+    # Lists, numbers and empty texts are no messages.
     if isinstance(value, str) and value:
         yield key, value
     elif isinstance(value, dict):
@@ -307,11 +314,11 @@ def _parse_mo(raw: bytes, name: str) -> Messages:
 def _refuse_truncated_catalog(raw: bytes) -> None:
     """Check that every message lies within the file: polib would cut the last ones short in silence."""
     # The header has the number of messages and the places of two tables, of originals and of translations.
-    order = "<" if raw.startswith(b"\xde\x12\x04\x95") else ">"
+    order = "<" if raw.startswith(b"\xde\x12\x04\x95") else ">"  # the magic number in this order of its bytes
     count, *tables = struct.unpack_from(f"{order}3I", raw, 8)
     for table in tables:
         for length, offset in struct.iter_unpack(f"{order}2I", raw[table : table + 8 * count]):
-            if offset + length >= len(raw):
+            if offset + length >= len(raw):  # a NUL follows each text
                 raise ValueError("it ends within a message")
 
 
@@ -326,6 +333,7 @@ def _list_messages(name: str, parse: Callable[[], polib.POFile | polib.MOFile]) 
     except Exception as error:  # whatever a damaged file makes the parser stumble over
         raise NeuronspecError(f"{name} is not a sound catalog ({error}); check it with msgfmt -c") from error
 
+    # The same English text can mean two things, which the context distinguishes.
     return {(entry.msgctxt or "", entry.msgid): entry.msgstr for entry in entries if _is_translated(entry)}
 
 

@@ -15,6 +15,7 @@ _HEADER = re.compile(
     rb"[ \t]*msgstr[ \t]*((?:" + _STRING + rb"[ \t]*(?:\r?\n[ \t]*)*)+)",
     re.MULTILINE,
 )
+# The context that stands right in front of a message, on one line or several.
 _CONTEXT = re.compile(rb"^[ \t]*msgctxt\b[^\n]*\n(?:[ \t]*\"[^\n]*\n)*\Z", re.MULTILINE)
 _PIECE = re.compile(_STRING)
 _DECLARED = re.compile(rb"charset=[ \t]*([^\s\\;\"']+)", re.IGNORECASE)
@@ -59,7 +60,7 @@ def find_charset(raw: bytes, name: str) -> str:
         raise NeuronspecError(
             f"{name} declares the charset {declared!r}, which is unknown here; convert it with msgconv -t UTF-8"
         )
-    return "utf-8" if codec == "ascii" else codec
+    return "utf-8" if codec == "ascii" else codec  # every ASCII text is UTF-8, too
 
 
 def _find_declared(raw: bytes) -> str | None:

@@ -38,6 +38,7 @@ def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -
     Raises:
         NeuronspecError: If the row has no such fields, or they hold something else than text.
     """
+    # Many datasets of the hub have both texts in one field, by language.
     texts = row.get("translation", row) if isinstance(row, dict) else row
     if not isinstance(texts, dict):
         raise NeuronspecError(f"{place} is not a JSON object with two texts but {str(row)[:60]!r}")

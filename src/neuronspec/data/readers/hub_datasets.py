@@ -51,6 +51,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
 
     def load(first: str, second: str) -> Iterable[Any]:
         filled = fill_codes(name, lang=second, source=first, target=second)
+        # Parts that the name lacks are empty. Streamed, so that reading can begin at once.
         repository, config, split, *_ = [*filled.split(":"), "", ""]
         rows: Iterable[Any] = datasets.load_dataset(repository, config or None, split=split or "train", streaming=True)
         return rows
@@ -58,7 +59,7 @@ def _load_from_hub(datasets: Any, name: str, source: str, target: str) -> tuple[
     try:
         return load(source, target), False
     except ValueError:  # an unknown configuration
-        if "{src}" not in name:
+        if "{src}" not in name:  # the other direction has no other name
             raise
         return load(target, source), True
 
@@ -74,6 +75,7 @@ def _load_from_path(datasets: Any, path: Path) -> Iterable[Any]:
         rows = datasets.load_from_disk(str(path))
         return _choose_split(datasets, rows, path)
 
+    # Files of data: a folder of them, or a single one.
     if path.is_dir():
         rows = datasets.load_dataset(str(path), split="train", streaming=True)
     else:

@@ -111,6 +111,7 @@ def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
             begun = begun or kind == _ROOT_BEGINS
             yield kind, element
 
+        # Other XML, and binary files, are not read to their end.
         size += len(block)
         if not begun and size > _HEAD:
             return
@@ -120,6 +121,7 @@ def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
 
 def _refuse_entities(root: Any, name: str) -> None:
     """Refuse a file that declares entities: they can name other files, and grow without end."""
+    # What the file itself declares; nothing else is loaded.
     dtd = root.getroottree().docinfo.internalDTD
     declared = [entity.name for entity in dtd.iterentities()] if dtd is not None else []
     if declared:
@@ -130,6 +132,7 @@ def _refuse_entities(root: Any, name: str) -> None:
 
 def _forget(unit: Any) -> None:
     """Free the memory of a unit that has been read, and of everything before it."""
+    # The tree would grow with each unit, so all that stands before this one is cut off.
     unit.clear()
     parent = unit.getparent()
     while parent is not None and unit.getprevious() is not None:
@@ -142,7 +145,7 @@ def _read_unit(unit: Any, name: str) -> dict[str, str]:
         language = _find_language(variant)
         segment = next(_children(variant, "seg"), None)
         if segment is not None and language:
-            texts.setdefault(language, _read_segment(segment, name))
+            texts.setdefault(language, _read_segment(segment, name))  # the first text in a language counts
     return texts
 
 

@@ -97,10 +97,12 @@ def _have_side_names(columns: Columns | None) -> bool:
 def _refuse_other_direction(path: str, source: str, target: str, columns: Columns) -> None:
     """Refuse a table that is named after the other direction, so that its first column is the target."""
     named = " ".join([path, *map(str, columns)])
+    # Placeholders are filled so that the name fits the direction.
     if any(f"{{{placeholder}}}" in named for placeholder in CORPUS_PLACEHOLDERS):
         return
 
     name = Path(path).name.rpartition("!")[2]  # the name of an archive says nothing about the order in a member
+    # The direction is a part of the name: news.de-en.tsv
     for part in name.split("."):
         sides = find_sides(part)
         if sides is not None and names_language(sides[0], target) and names_language(sides[1], source):
@@ -120,7 +122,7 @@ def _find_column(name: str, header: Sequence[str], path: Path) -> int:
     if name.isdecimal():
         return int(name)
     if header.count(name) == 1:
-        return header.index(name) + 1
+        return header.index(name) + 1  # counted from 1
 
     # The same language may be there in another spelling.
     found = "several columns" if name in header else "no column"
@@ -153,6 +155,7 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
     found = _describe_column(column, rows)
     if found is None:
         return
+
     kind, is_such = found
     example = next(value for value in _values(column, rows) if is_such(value))
 
@@ -176,6 +179,8 @@ def _describe_column(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, C
     kinds: list[tuple[str, Callable[[str], bool]]] = [("numbers", _is_number), ("addresses", _is_address)]
     if len(values) >= 3:
         values = values[1:]  # the first line may hold titles
+
+    # A short text can look like an identifier or a label: only many values show what a column holds.
     if len(values) >= _MANY and max(map(len, rows)) > 2:
         kinds.append(("identifiers", _is_identifier))
         if not any(map(str.isspace, values[0])):
@@ -207,6 +212,7 @@ def _is_number(text: str) -> bool:
     if any(map(str.isdigit, text)) and not any(map(str.isalpha, text)):
         return True
     try:
+        # Numbers with letters: 1e5, nan.
         float(text)
     except ValueError:
         return False
