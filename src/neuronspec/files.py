@@ -91,6 +91,7 @@ def refuse_links(directory: Path) -> None:
         NeuronspecError: If it holds such a link.
     """
     root = directory.resolve()
+
     # Links to directories are among the folders, but are not followed.
     for folder, folders, files in os.walk(directory):
         for path in (Path(folder, name) for name in (*folders, *files)):

@@ -95,6 +95,7 @@ class BatchDataset(Dataset[Tensors]):
 
             lengths = self._measure(data)  # (pairs, 2)
             widths = lengths.max(axis=1)  # (pairs,)
+
             # The examples of this part that the model can read, from the shortest to the longest.
             examples = np.arange(len(lengths))[part]
             if self.skips_too_long:

@@ -83,7 +83,6 @@ def clean_pairs(
         >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
         ([('Good day', 'Guten Tag')], 1)
     """
-    # An upper limit that is not given is infinite, and so never exceeded.
     limits = _Limits(
         min_words=min_words,
         min_source_words=min_source_words,
@@ -91,7 +90,6 @@ def clean_pairs(
         max_ratio=math.inf if max_ratio is None else max_ratio,
         unwanted=None if drop_matching is None else re.compile(drop_matching),
     )
-
     seen: set[int] = set()
     for pair in pairs:
         counts["read"] += 1

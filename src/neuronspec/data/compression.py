@@ -132,6 +132,7 @@ class _ZstdStream(io.RawIOBase):
         # Windows up to 2 GiB, the most that `zstd --long` makes; the default limit is 128 MiB.
         decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
         frame = decompressor.decompressobj()
+
         while block := file.read(_BLOCK_SIZE):
             while block:
                 # A file may hold several frames; a block may hold the end of one and the beginning of the next.
@@ -139,6 +140,7 @@ class _ZstdStream(io.RawIOBase):
                     frame = decompressor.decompressobj()
                 yield frame.decompress(block)
                 block = frame.unused_data
+
         if not frame.eof:
             raise EOFError("it ends within a frame")
 

@@ -146,7 +146,6 @@ def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
 
 
 def _read_held_out(pairs: Sequence[str], path_of: TextPath) -> _HeldOutText:
-    # One object for all pairs, since a language's sentences count whatever they are paired with.
     held_out = _HeldOutText()
     for pair in pairs:
         for part in HELD_OUT:

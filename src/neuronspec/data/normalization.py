@@ -48,6 +48,7 @@ def normalize_text(text: str) -> str:
         'Guten Morgen'
     """
     text = unicodedata.normalize("NFC", text)
+
     # Printable text, the usual case, holds no control characters.
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
@@ -105,6 +106,7 @@ def hash_forms(*forms: str) -> int:
 def _keep_within_words(found: re.Match[str]) -> str:
     """Return a run of joiners, each once, if it stands where it changes what a reader sees; else nothing."""
     text = found.string
+
     # The characters around the run, empty at the ends of the text.
     before = text[max(found.start() - 1, 0) : found.start()]
     after = text[found.end() : found.end() + 1]

@@ -31,6 +31,7 @@ def fetch_text() -> Path:
     path = CACHE.expanduser() / FILE
     if not path.is_file():
         _download(path)
+
     # Checked each time, since the file may have been cut or replaced after the download.
     if hash_path(path) != SHA256:
         raise NeuronspecError(f"{path} is not the text of the quick start (its SHA-256 differs): delete it, try again")

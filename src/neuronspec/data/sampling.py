@@ -201,6 +201,7 @@ class BatchSampler:
             batches = self.round(number)
             for position in range(first, len(batches)):
                 yield batches[position], Cursor(number, position + 1)
+
             # Only the first round is entered in the middle.
             number, first = number + 1, 0
 

@@ -60,6 +60,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
                     f"{path}:{number} is longer than {LONGEST_LINE >> 20} MiB, which is no line of text; "
                     "expected one sentence a line"
                 )
+
             yield decode_text(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
 
 

@@ -98,6 +98,7 @@ def special_ids(formats: Iterable[TaskFormat], kinds: Collection[str]) -> list[i
     for form in formats:
         # Without the instruction, whose tokens are words.
         added = {*form.source_prefix, *form.source_suffix, *form.target_prefix, *form.target_suffix, form.start}
+
         if "tags" in kinds:
             found |= added & {*form.tags}
         if "end_of_sentence" in kinds:

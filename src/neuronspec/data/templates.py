@@ -106,6 +106,7 @@ def _compile(pieces: list[str]) -> re.Pattern[str]:
     """Return the pattern of a template in pieces: a placeholder that comes twice stands for the same text."""
     expressions = [re.escape(pieces[0])]
     seen: set[str] = set()
+
     # Placeholders and the texts after them, in turns.
     for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
         expressions.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
@@ -160,6 +161,7 @@ def _choose_directions(names: Iterable[str]) -> list[str]:
     (`gsw-bern`), or if several files have it.
     """
     read = {name: sides for name in names if (sides := _split_task(name)) is not None}
+
     # A side that several files have is more likely a language than a word.
     counts = Counter(side for sides in read.values() for side in sides)
 

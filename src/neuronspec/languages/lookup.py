@@ -78,6 +78,7 @@ def expect_language(code: str) -> Language:
         neuronspec.errors.NeuronspecError: unknown language 'german' (did you mean 'de' for German?)
     """
     hint = suggest_language(code)
+
     # Two known languages are a direction, where one language is expected.
     sides = code.split("-")
     if hint or (not is_known(code) and len(sides) == 2 and all(map(is_known, sides))):
@@ -195,6 +196,7 @@ def _describe_variety(row: Language, meaning: Meaning) -> Language:
     script = "" if meaning.script == row.script else meaning.script
 
     parts = [script, meaning.region, meaning.variant]
+
     # The name in parentheses says in what the language differs from its row.
     details = parts if is_own else [base, *parts]
     return replace(
@@ -229,6 +231,7 @@ def _find_iso3(language: str) -> str:
 def _find_nearest(text: str) -> list[Language]:
     """Return up to two languages that a text may mean: by country, by name, or by a mistyped name or code."""
     folded = fold(text)
+
     # Two letters are a country's code rather than the beginning of a name.
     if len(folded) == 2:
         return _find_by_country(folded)

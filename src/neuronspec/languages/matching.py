@@ -79,6 +79,7 @@ def spell_as(code: str, codes: Iterable[str]) -> str:
         ('eng_Latn', 'fr')
     """
     spellings = list(codes)
+
     # The code itself comes first, even if another spelling stands before it.
     if check_code(code) in spellings:
         return code

@@ -232,12 +232,14 @@ def _shorten(language: str, written: str) -> str:
 def _standard_forms() -> dict[str, str]:
     """Return the macrolanguage of each language that is its only standard form, where the table does not say so."""
     rows = {language.code: language for language in list_languages()}
+    # Of each macrolanguage, the number of its standard forms.
     forms = Counter(NORMALIZED_MACROLANGUAGES.values())
     found = {}
     for individual, macro in NORMALIZED_MACROLANGUAGES.items():
         row = rows.get(macro)
         # ff is Nigerian Fulfulde in the table and Pulaar in Unicode's, ps Southern and Northern Pashto
         is_other = row is not None and row.nllb.partition("_")[0] not in ("", row.iso3, individual)
+
         # A macrolanguage stands for its standard form only if it has no other one.
         if forms[macro] == 1 and not is_other:
             found[individual] = macro

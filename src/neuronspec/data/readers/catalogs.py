@@ -201,6 +201,7 @@ def _find_catalogs(pattern: str, code: str, archive: zipfile.ZipFile | None) -> 
     The code is looked for as it is written, then with hyphens or underscores, then in the only other spelling.
     """
     found: dict[Key, str] = {}
+
     # Where two spellings have a file with the same wildcards, the first one counts.
     for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
         escaped = re.escape(spelling)
@@ -246,6 +247,7 @@ def _make_regex(pattern: str, *, first: str, again: str) -> re.Pattern[str]:
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)
     language = first
     expressions = []
+
     for number, piece in enumerate(pieces):
         # Every second piece is plain text; the others are wildcards and the language.
         if number % 2 == 0:

@@ -38,6 +38,7 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     found = []
     for stem, codes in sorted(_group_by_stem(members).items()):
         left, right = (match_variant(code, sorted(codes)) for code in (source, target))
+
         # One member may fit both codes, such as those of two variants of a language.
         if left is not None and right is not None and left != right:
             found.append((stem, codes[left], codes[right]))

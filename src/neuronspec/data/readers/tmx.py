@@ -82,6 +82,7 @@ def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
                 _forget(element)
     except etree.XMLSyntaxError as error:
         raise NeuronspecError(f"{name} is not well-formed XML ({error.msg}); fetch it again, or correct it") from None
+
     if not begun:
         raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
 
@@ -168,11 +169,12 @@ def _read_segment(element: Any, name: str) -> str:
     """Return the text of a segment without the codes of the original format."""
     parts = [element.text or ""]
     for child in element:
-        # The text after a code belongs to the segment, even where the content of the code does not.
         if child.tag is etree.Entity:
             raise NeuronspecError(
                 f"{name} uses the entity {child.text}, which it does not declare; write the character"
             )
+
+        # The text after a code belongs to the segment, even where the content of the code does not.
         if isinstance(child.tag, str) and _local(child.tag) not in _FORMATTING:
             parts.append(_read_segment(child, name))
         parts.append(child.tail or "")

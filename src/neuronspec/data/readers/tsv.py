@@ -97,11 +97,13 @@ def _have_side_names(columns: Columns | None) -> bool:
 def _refuse_other_direction(path: str, source: str, target: str, columns: Columns) -> None:
     """Refuse a table that is named after the other direction, so that its first column is the target."""
     named = " ".join([path, *map(str, columns)])
+
     # Placeholders are filled so that the name fits the direction.
     if any(f"{{{placeholder}}}" in named for placeholder in CORPUS_PLACEHOLDERS):
         return
 
     name = Path(path).name.rpartition("!")[2]  # the name of an archive says nothing about the order in a member
+
     # The direction is a part of the name: news.de-en.tsv
     for part in name.split("."):
         sides = find_sides(part)
