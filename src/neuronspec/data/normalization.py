@@ -98,7 +98,7 @@ def hash_forms(*forms: str) -> int:
         >>> hash_forms("a b", "c") == hash_forms("a", "b c")
         False
     """
-    # 64 bits: of 10 million sentences, any two share a number with a chance of 3 in a million.
+    # 64 bits: the chance that any two of 10 million sentences share a number is 3 in a million.
     joined = "\t".join(forms)  # no form holds a TAB
     return int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big")
 

@@ -249,7 +249,7 @@ def _make_regex(pattern: str, *, first: str, again: str) -> re.Pattern[str]:
     expressions = []
 
     for number, piece in enumerate(pieces):
-        # Every second piece is plain text; the others are wildcards and the language.
+        # Text and what is not text come in turns, text first.
         if number % 2 == 0:
             expressions.append(re.escape(piece))
         elif piece == "{lang}":
