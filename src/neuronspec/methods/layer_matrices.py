@@ -43,6 +43,7 @@ def find_layer_matrices(model: PreTrainedModel, parts: Sequence[Sublayer] = SUBL
         NeuronspecError: If the model has experts, or a matrix that is not a plain `nn.Linear` or `Conv1D`.
     """
     refuse_wrapped(model, "cannot mask or add to the weights of")
+    # Matrices of a layer that are not in its FFN count as those of an attention.
     layers = find_ffn_layers(model)
     ffn_matrices = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
     names = {module: name for name, module in model.base_model.named_modules()}

@@ -45,6 +45,7 @@ class NeuronAllocation(NeuronSpecialization):
 
     def search(self, search: SearchResources) -> None:
         """Measure the importance of every neuron for every task, and allocate the neurons."""
+        # One process measures; the others wait for its file.
         processes = join_processes(search.cpu)
         if processes.is_main_process:
             model, _ = search.load()
@@ -66,6 +67,8 @@ class NeuronAllocation(NeuronSpecialization):
         """Specialize the model with the masks that the search found."""
         if resources.search_directory is None:
             raise NeuronspecError(f"{self.name} needs the masks of its search, which has not run")
+
+        # From here on, this is neuron_specialization with other masks.
         masks = NeuronMasks.from_pretrained(resources.search_directory)
         super().attach(model, Resources(resources.tasks, masks=masks, seed=resources.seed))
 
@@ -82,9 +85,11 @@ def measure_importance(model: PreTrainedModel, valid: BatchDataset, tokens_per_b
         For each layer, (tasks, d_ff) float64: the sum over positions of |activation x gradient|, per target token.
     """
     layers = find_ffn_layers(model)
+    # Without smoothing, the gradients are those of the likelihood of the text itself.
     objective = TranslationLoss(model, label_smoothing=0.0)
     model.eval()
 
+    # (tasks, d_ff) for each layer, in float64: it sums up many small amounts
     importance = {layer.name: torch.zeros(len(valid.tasks), layer.width, dtype=torch.float64) for layer in layers}
     with show_progress("measuring importance", len(valid.tasks)) as advance:
         for number in range(len(valid.tasks)):
@@ -126,6 +131,7 @@ def allocate(importance: torch.Tensor, shared: float, bar: float) -> torch.Tenso
     # With bar 1, a task keeps the neurons for which it is the highest itself.
     kept = importance == highest if bar == 1 else importance > bar * highest  # (tasks, d_ff)
 
+    # The shared neurons are kept even by tasks to which they matter little.
     kept[:, order[:count]] = True
     return kept
 

@@ -49,6 +49,8 @@ class NeuronSpecialization(Method):
 
         # The order of the masks' tasks must be that of the task numbers in batches.
         masks = self.choose(resources.masks, resources).reorder(resources.tasks).restrict(self.options.stacks)
+
+        # The treatment of the bias is saved with the masks, so that translation follows it.
         self.masks = masks.keep_bias() if self.options.released else masks
         specialize(model, self.masks, packed=self.options.packed)
 

@@ -35,10 +35,11 @@ class PartRouter(TaskRouter):
         self.owners = {stack: list(numbers) for stack, numbers in owners.items()}
         self.frozen: list[nn.Parameter] = []
         self._grouped_for: BatchTasks | None = None  # the batch whose rows `_grouped` holds
-        self._grouped: dict[tuple[str, int, torch.device], dict[int, torch.Tensor]] = {}
+        self._grouped: dict[tuple[str, int, torch.device], dict[int, torch.Tensor]] = {}  # rows of each part
 
     def freeze(self) -> None:
         """Exclude the model's own parameters from training, until the parts are removed."""
+        # Parameters that are frozen already are left out: `remove` must not thaw them.
         self.frozen = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter in self.frozen:
             parameter.requires_grad = False
@@ -69,6 +70,7 @@ class PartRouter(TaskRouter):
         # Which rows go through which part.
         rows_by_part: dict[int, list[torch.Tensor]] = {}
         for part, rows in self._group_rows(states, stack).items():
+            # Several parts can be the same in this place; their rows are computed together.
             used = part if copy_of is None else copy_of[part]
             rows_by_part.setdefault(used, []).append(rows)
 
@@ -108,6 +110,7 @@ class PartRouter(TaskRouter):
         if (single := self.single_task) is not None:
             return {self.owners[stack][single]: torch.arange(batch, device=device)}  # known without asking the device
 
+        # Reading the numbers of the parts has to wait for the device.
         parts = torch.tensor(self.owners[stack], device=device)[tasks]  # (batch,)
         return {part: (parts == part).nonzero()[:, 0] for part in sorted({*parts.tolist()})}
 
@@ -118,8 +121,11 @@ class PartRouter(TaskRouter):
             NeuronspecError: If one of those two tasks is not known.
         """
         for direction in directions:
+            # A trained direction has parts of its own.
             if match_direction(direction, self.tasks) is not None:
                 continue
+
+            # The tables get another entry; the parts themselves are shared, not copied.
             source, target = compose_direction(direction, self.tasks, pivot)
             self.owners["encoder"].append(self.owners["encoder"][self.task_index(source)])
             self.owners["decoder"].append(self.owners["decoder"][self.task_index(target)])

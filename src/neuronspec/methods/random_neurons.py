@@ -26,6 +26,7 @@ class RandomNeurons(NeuronSpecialization):
 
     def choose(self, masks: NeuronMasks, resources: Resources) -> NeuronMasks:
         """Return random masks, drawn with the seed of the run."""
+        # As many neurons as were selected, unless a share is set
         if self.options.masked is not None:
             masks = _keep_share(masks, 1 - self.options.masked)
         return NeuronMasks.random(masks, seed=resources.seed)
@@ -36,5 +37,6 @@ def _keep_share(masks: NeuronMasks, share: float) -> NeuronMasks:
     values = {}
     for layer, width in masks.widths.items():
         kept = round(share * width)
-        values[layer] = torch.arange(width).lt(kept).repeat(len(masks.tasks), 1)
+        # Which neurons these are does not matter: the random masks take over only their number.
+        values[layer] = torch.arange(width).lt(kept).repeat(len(masks.tasks), 1)  # (tasks, d_ff)
     return NeuronMasks(masks.tasks, values, masks.signature | {"rule": f"share {share:g}"})

@@ -14,6 +14,7 @@ from neuronspec.training.method import Method
 
 def list_artifacts(directory: Path) -> list[Path]:
     """Return the files that methods left in a model directory: masks, adapters and other extra weights."""
+    # Several methods can leave a file of the same name, such as neuron masks.
     names = dict.fromkeys(method.artifact for method in _methods_with_artifact())
     paths = [directory / name for name in names]
     return [path for path in paths if path.is_file()]
@@ -34,6 +35,7 @@ def attach_saved(model: PreTrainedModel, directory: Path, unseen: Sequence[str] 
     Raises:
         NeuronspecError: If a file is damaged, does not fit the model, or has nothing for an unseen direction.
     """
+    # The first file that is there decides: only one can be attached.
     for method in _methods_with_artifact():
         if (directory / method.artifact).is_file():
             method.attach_saved(model, directory, unseen, pivot)

@@ -64,6 +64,7 @@ class AdapterTraining(Method):
         settings = AdapterSettings(
             tasks=list(resources.tasks),
             sets=names,
+            # A trained task has one set for both stacks; unseen directions mix the sets of two tasks.
             owners={"encoder": owners, "decoder": owners},
             bottleneck=self.options.bottleneck,
             dropout=self._dropouts(owners, len(names), resources.sizes),
@@ -123,6 +124,7 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
     except NeuronspecError as error:
         raise NeuronspecError(f"adapters by family need directions between languages: {error}") from error
 
+    # Languages are compared by their codes in the table, in case they are spelled differently.
     common = set.intersection(*({find_language(code).code for code in pair} for pair in sides))
     if not common:
         raise NeuronspecError(
@@ -142,6 +144,7 @@ def group_by_family(tasks: Sequence[str], families: Mapping[str, str] | None = N
 
 def _find_family(code: str, families: Mapping[str, str]) -> str:
     """Return the family of a language; a language without a family in the table is a family of its own."""
+    # A family from the configuration goes before that in the table.
     given = next((family for other, family in families.items() if same_language(code, other)), None)
     family = given or find_language(code).family
     return code if family == UNKNOWN else family

@@ -88,6 +88,8 @@ class Adapter(nn.Module):
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
         self.dropout = dropout
+
+        # Zeros in `up` make the module the identity; with zeros in `down`, too, neither would get a gradient.
         nn.init.xavier_uniform_(self.down.weight)
         for start in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(start)
@@ -134,13 +136,17 @@ class Adapters(PartRouter):
         self.layers = list(dict.fromkeys(point.layer for point in points))
         self.settings = settings
         self.sets: nn.ModuleList = (sets or make_sets(points, settings, seed)).to(model.device, model.dtype)
+
         if frozen:
             self.freeze()
+
+        # At each hook point, the output is replaced by that of the adapter of the row's task.
         for point in points:
             self.handles.append(point.matrix.register_forward_hook(functools.partial(self._adapt, point)))
 
     def save(self, directory: Path) -> None:
         """Write the adapters next to the model."""
+        # Directions that were added without training are saved with the others.
         settings = self.settings.model_copy(update={"tasks": list(self.tasks), "owners": self.owners})
         ADAPTERS.save(directory / ADAPTERS_FILE, self.sets.state_dict(), settings)
 
@@ -151,6 +157,7 @@ class Adapters(PartRouter):
             NeuronspecError: If the file is damaged, or its adapters have other settings.
         """
         path = directory / ADAPTERS_FILE
+        # A training resumes only with the settings of its checkpoint.
         settings, sets = _read_adapters(path, find_hook_points(self.model))
         for key, found in settings:
             expected = getattr(self.settings, key)
@@ -158,6 +165,7 @@ class Adapters(PartRouter):
                 raise NeuronspecError(
                     f"{path} holds other adapters: they were trained with {key} {found}; this run uses {key} {expected}"
                 )
+
         self.sets.load_state_dict(sets.state_dict())
 
     def _adapt(self, point: HookPoint, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
@@ -204,6 +212,7 @@ def find_hook_points(model: PreTrainedModel) -> list[HookPoint]:
             raise NeuronspecError(f"adapters do not fit layers of experts, such as {layer.name}: use a dense model")
 
         ends = _find_attention_ends(layer)
+        # A layer of the decoder has a cross-attention in addition.
         expected = 1 if layer.stack == "encoder" else 2
         if len(ends) != expected:
             raise NeuronspecError(
@@ -211,6 +220,7 @@ def find_hook_points(model: PreTrainedModel) -> list[HookPoint]:
                 f"end with a matrix named {', '.join(_ATTENTION_ENDS)}; found {len(ends)}"
             )
 
+        # Names of modules cannot contain a dot.
         name = layer.name.replace(".", "_")
         points.append(HookPoint(f"{name}_attention", layer, ends[-1]))
         points.append(HookPoint(f"{name}_ffn", layer, layer.projection))
@@ -256,6 +266,7 @@ def _read_adapters(path: Path, points: Sequence[HookPoint]) -> tuple[AdapterSett
 
 def _check_tensors(tensors: Mapping[str, torch.Tensor], sets: int, points: int) -> None:
     """Raise a ValueError if a file's tensors do not fit its settings; no module is made of false settings."""
+    # An adapter has a norm, `down` and `up`, each with a weight and a bias.
     if len(tensors) != 6 * points * sets:
         raise ValueError(f"{len(tensors)} tensors are not those of {sets} sets in {points} places")
     if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):

@@ -73,8 +73,10 @@ def keep_largest(weight: torch.Tensor, pruned: float) -> torch.Tensor:
     """
     magnitudes = weight.detach().abs()
     k = int(pruned * magnitudes.numel())
+    # `kthvalue` counts from 1, so that for k = 0 there is no threshold.
     if k == 0:
         return torch.ones_like(magnitudes, dtype=torch.bool)
+
     threshold = magnitudes.flatten().kthvalue(k).values
     return magnitudes > threshold
 
@@ -106,13 +108,14 @@ class WeightMasks:
         for name, layer_matrix in find_layer_matrices(model, parts).items():
             mask = keep_largest(layer_matrix.matrix.weight, pruned).cpu().numpy()
             shapes[name] = mask.shape
-            bits[name] = torch.from_numpy(np.packbits(mask))[None]
+            bits[name] = torch.from_numpy(np.packbits(mask))[None]  # (1, ceil(entries / 8))
         return cls(tasks=(task,), shapes=shapes, bits=bits, pruned=pruned, parts=tuple(parts))
 
     @classmethod
     def concatenate(cls, masks: Sequence[WeightMasks]) -> WeightMasks:
         """Return the masks of all tasks in several masks, which must have the same shapes and settings."""
         first = masks[0]
+        # Apart from tasks and bits, everything must be the same.
         common = replace(first, tasks=(), bits={})
         assert all(replace(other, tasks=(), bits={}) == common for other in masks)
 
@@ -174,7 +177,8 @@ class WeightMasks:
 
 def unpack(bits: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return packed bits as zeros and ones in uint8: multiplying weights by them is faster than by booleans."""
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
+    # The highest bit comes first, as in `np.packbits`; zeros that fill up the last byte are cut off.
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)  # (8,)
     return (bits[:, None].bitwise_right_shift(shifts) & 1).flatten()[: math.prod(shape)].view(tuple(shape))
 
 
@@ -185,6 +189,7 @@ def _find_mask_damage(bits: Mapping[str, torch.Tensor], header: WeightMaskHeader
 
     for name, shape in header.shapes.items():
         packed = bits[name]
+        # A row for each task, in whole bytes
         expected = (len(header.tasks), -(-math.prod(shape) // 8))
         if packed.dtype != torch.uint8 or tuple(packed.shape) != expected:
             return f"the bits of {name} are {packed.dtype} of shape {tuple(packed.shape)}, not those of {shape}"

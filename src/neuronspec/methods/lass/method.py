@@ -64,6 +64,7 @@ class Lass(Method):
         An interrupted search resumes with the next task, and within a task from the latest checkpoint.
         """
         processes = join_processes(search.cpu)
+        # Once the masks of all tasks are one file, nothing is missing.
         missing = [] if self._masks_file(search).is_file() else self._missing_tasks(search)
         processes.wait_for_everyone()  # all know what is missing before the first one writes
 
@@ -126,6 +127,7 @@ class Lass(Method):
         set_dropout(model, self.options.search_dropout)
         gc.collect()  # frees the previous task's model, which reference cycles keep alive
 
+        # Plain fine-tuning, by `Method()`, on the examples of this task only
         checkpoint, _ = train(
             model,
             tokenizer,
@@ -145,6 +147,7 @@ class Lass(Method):
         changes = {
             "updates": self.options.search_updates,
             "learning_rate": self.options.search_learning_rate or training.learning_rate,
+            # A single checkpoint is pruned and removed; trackers follow the continued training alone.
             "keep_checkpoints": 1,
             "report_to": [],
         }
@@ -180,11 +183,13 @@ def set_dropout(model: PreTrainedModel, dropout: float) -> None:
             continue
 
         for name in names:
+            # The attribute of such a name can be a module instead of a number.
             if type(getattr(holder, name, None)) in (int, float):
                 setattr(holder, name, dropout)
 
 
 def _only(dataset: BatchDataset, number: int) -> BatchDataset:
+    # The store is the same one; examples of the other tasks are never asked for.
     return BatchDataset(dataset.store, [dataset.tasks[number]])
 
 

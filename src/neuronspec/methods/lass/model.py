@@ -38,6 +38,7 @@ def mask_weights(model: PreTrainedModel, masks: WeightMasks) -> WeightRouter:
     """
     matrices = find_layer_matrices(model, masks.parts)
     shapes = {name: tuple(layer_matrix.matrix.weight.shape) for name, layer_matrix in matrices.items()}
+    # A matrix that only one of the two has is a difference, too.
     for name in {**shapes, **masks.shapes}:
         if shapes.get(name) != masks.shapes.get(name):
             raise NeuronspecError(
@@ -82,6 +83,7 @@ class WeightRouter(PartRouter):
         super().remove()
         for matrix, before in self._wrapped:
             now = matrix.__dict__.get("forward")  # ours, unless another library has wrapped it
+            # Below a forward of another library ours must stay; it then computes what the matrix does.
             if isinstance(now, functools.partial) and getattr(now.func, "__self__", None) is self:
                 del matrix.forward
                 if before is not None:
@@ -100,7 +102,7 @@ class WeightRouter(PartRouter):
         if states.ndim != 3:
             raise NeuronspecError(f"{name} gets {tuple(states.shape)}: masks need vectors as (batch, seq, features)")
 
-        rows_first = states.transpose(0, 1) if layer_matrix.time_first else states
+        rows_first = states.transpose(0, 1) if layer_matrix.time_first else states  # (batch, seq, features)
         compute = functools.partial(self._compute_rows, name, layer_matrix.matrix)
         output = self.route(rows_first, layer_matrix.stack, compute)
         if output is None:
@@ -115,9 +117,11 @@ class WeightRouter(PartRouter):
         autocast = torch.is_autocast_enabled(device.type) and states.dtype != torch.float64
         dtype = torch.get_autocast_dtype(device.type) if autocast else states.dtype
 
+        # The bits are moved to each device once.
         if (name, device) not in self._on_device:
             self._on_device[name, device] = self.masks.bits[name].to(device)
         bits = self._on_device[name, device][task]
+
         bias = None if matrix.bias is None else matrix.bias.to(dtype)
 
         # The weights can change at any time, except while a model generates: then each task's are kept.
@@ -125,6 +129,7 @@ class WeightRouter(PartRouter):
             turned = isinstance(matrix, Conv1D)
             return _MaskedLinear.apply(states.to(dtype), matrix.weight, bias, bits, turned)  # type: ignore[no-any-return, no-untyped-call]
 
+        # The first few tasks of a generation are kept; others are masked again at every step.
         cached = self._cached.setdefault(name, {})
         if (weight := cached.get(task)) is None:
             weight = (matrix.weight * unpack(bits, matrix.weight.shape)).to(dtype)
@@ -138,6 +143,7 @@ class _MaskedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: Any, bits: Any, turned: bool) -> Any:
+        # The bits are saved, not the masked weight: each task has one as large as the matrix.
         ctx.save_for_backward(states, weight, bits)
         ctx.turned = turned
         masked = (weight * unpack(bits, weight.shape)).to(states.dtype)
@@ -152,10 +158,12 @@ class _MaskedLinear(torch.autograd.Function):
         states_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             masked = (weight * mask).to(states.dtype)
+            # The states get no gradient through pruned weights ...
             states_gradient = gradient @ (masked.T if ctx.turned else masked)
         if ctx.needs_input_grad[1]:
+            # ... and pruned weights get no gradient from these states; Conv1D keeps (in, out).
             product = inputs.T @ outputs if ctx.turned else outputs.T @ inputs
             weight_gradient = product.to(weight.dtype) * mask
         if ctx.needs_input_grad[2]:
-            bias_gradient = outputs.sum(0)
+            bias_gradient = outputs.sum(0)  # (out,)
         return states_gradient, weight_gradient, bias_gradient, None, None

@@ -27,6 +27,7 @@ def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") 
     """
     peft = import_peft()
     lora = load_lora(load_model(model_directory), model_directory)
+    # A trained direction stays as it is; an unseen one is composed first.
     lora.add_zero_shot([task], pivot)
     tensors_by_matrix = _collect_tensors(lora, task)
 
@@ -40,11 +41,14 @@ def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") 
         base_model_name_or_path=str(model_directory),
         inference_mode=True,
     )
+
+    # The names that the tensors have inside a model that PEFT has wrapped
     named = {}
     for matrix, tensors in tensors_by_matrix.items():
         for key, tensor in tensors.items():
             named[f"base_model.model.{matrix}.{key}"] = tensor
 
+    # Both files appear at once, or neither does.
     with publish(out) as temporary:
         config.save_pretrained(str(temporary))
         write_tensors(temporary / "adapter_model.safetensors", named, {"format": "pt"})
@@ -57,6 +61,7 @@ def _collect_tensors(lora: Lora, task: str) -> dict[str, dict[str, torch.Tensor]
 
     collected = {}
     for name, target in find_targets(lora.model, lora.settings.targets).items():
+        # The two stacks can use different parts, if the task was composed.
         number = lora.owners[target.stack][row]
         collected[names[target.matrix]] = lora.sets.get_submodule(f"{number}.{name}").state_dict()
     return collected
@@ -64,6 +69,7 @@ def _collect_tensors(lora: Lora, task: str) -> dict[str, dict[str, torch.Tensor]
 
 def _name_targets(lora: Lora, matrices: Collection[str]) -> list[str]:
     """Return the names by which PEFT finds the matrices: short ones like `q_proj`, if they fit no other module."""
+    # The short names are safe only if they match no module that has no LoRA.
     short = {name.rpartition(".")[2] for name in matrices}
     matched = {name for name, _ in lora.model.named_modules() if name.rpartition(".")[2] in short}
     return sorted(short if matched == set(matrices) else matrices)

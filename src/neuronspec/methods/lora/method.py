@@ -46,6 +46,7 @@ class LoraTraining(Method):
         """Add the LoRA of every task, and freeze everything else."""
         settings = LoraSettings(tasks=list(resources.tasks), **self.options.model_dump())
         self.lora = Lora(model, settings, seed=resources.seed, frozen=True)
+        # Kept out of the model, so that its state dict keeps its keys
         self.added_modules = self.lora.sets
 
     def restore(self, model: PreTrainedModel, directory: Path) -> None:

@@ -63,6 +63,7 @@ class LowRank(nn.Module):
         if weight.device != states.device or (weight.dtype != states.dtype and not autocast):
             self.to(states)  # the model was moved, but its LoRA is not part of it
 
+        # (batch, seq, in) to (batch, seq, rank) to (batch, seq, out)
         dropped = functional.dropout(states, dropout, dropout > 0)
         change: torch.Tensor = self.lora_B(self.lora_A(dropped))
         return change * scaling
@@ -116,6 +117,7 @@ class Lora(PartRouter):
             NeuronspecError: If the file is damaged, or its LoRA has other settings.
         """
         path = directory / LORA_FILE
+        # A training resumes only with the settings of its checkpoint.
         settings, sets = _read_lora(path, self.model)
         for key, found in settings:
             expected = getattr(self.settings, key)
@@ -123,6 +125,7 @@ class Lora(PartRouter):
                 raise NeuronspecError(
                     f"{path} holds another LoRA: it was trained with {key} {found}; this run uses {key} {expected}"
                 )
+
         self.sets.load_state_dict(sets.state_dict())
 
     def _add(self, name: str, stack: str, time_first: bool, module: nn.Module, arguments: Any, output: Any) -> Any:
@@ -179,6 +182,7 @@ def make_sets(targets: Mapping[str, LayerMatrix], settings: LoraSettings, seed: 
         NeuronspecError: If PEFT is not installed.
     """
     peft = import_peft()
+    # PEFT reads a single text as a regular expression for whole names.
     every_child = "[^.]+"
     config = peft.LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=every_child)
 
@@ -187,6 +191,7 @@ def make_sets(targets: Mapping[str, LayerMatrix], settings: LoraSettings, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in settings.tasks:
+            # PEFT calls its adapter `task`, and puts it into each blank; only the two new matrices are kept.
             made = peft.inject_adapter_in_model(config, _make_blanks(targets), "task")
             low_ranks = {
                 name: LowRank(child.lora_A["task"], child.lora_B["task"]) for name, child in made.named_children()
@@ -201,7 +206,9 @@ def _make_blanks(targets: Mapping[str, LayerMatrix]) -> nn.ModuleDict:
     for name, target in targets.items():
         matrix = target.matrix
         assert isinstance(matrix, nn.Linear)
+        # On "meta", values that nobody reads cost no time and no random numbers.
         blanks[name] = nn.Linear(matrix.in_features, matrix.out_features, bias=False, device="meta")
+        # PEFT makes its matrices on the device of the matrix that it is given.
         blanks[name].to_empty(device="cpu")
     return blanks
 
@@ -226,6 +233,8 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], settings: LoraSettings, 
     tasks = len(settings.tasks)
     if len(set(settings.tasks)) != tasks:
         raise ValueError("a task is given twice")
+
+    # Every task has the two matrices A and B for each target.
     if len(tensors) != 2 * targets * tasks:
         raise ValueError(f"its {len(tensors)} tensors are not of {tasks} tasks, {targets} matrices")
     if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):

@@ -92,14 +92,18 @@ class ParameterDifferentiation(Method):
         branches = self.branches
         size_before = branches.size
         shared = branches.shared()
+        # It may not be time for a split, or any further copy would be too large.
         if self.validations % self.options.every or not any(self._fits(copy) for copy in shared):
             return False
 
         # The greatest conflicts first.
         conflicts = sorted(_find_conflicts(branches, shared, gradients), key=lambda conflict: -conflict.score)
         for conflict in conflicts[: self.options.splits]:
+            # Tasks that agree gain nothing by a copy of their own.
             if conflict.score <= 0 or not self._fits(conflict.copy):
                 continue
+
+            # The first task's group keeps the copy.
             branches.split(conflict.copy.unit.name, conflict.leaving)
             logger.info(
                 "split %s (distance %.3f): a copy for %s",
@@ -159,11 +163,12 @@ def cluster(vectors: torch.Tensor) -> tuple[float, NDArray[np.bool_]]:
         (1.0, [False, True, False])
     """
     # In float64, and with distances that are only rounding errors set to 0.
-    directions = torch.nn.functional.normalize(vectors.double(), dim=1)
+    directions = torch.nn.functional.normalize(vectors.double(), dim=1)  # (count, features)
     distances = 1 - directions @ directions.T  # (count, count)
     distances[distances < _ROUNDING] = 0
 
     # Two groups: cut the tree below its last merge.
+    # scipy takes the distances above the diagonal, as one vector.
     tree = linkage(squareform(_agree(distances).numpy(), checks=False), method="average")
     groups = cut_tree(tree, n_clusters=2)[:, 0]
     return float(tree[-1, 2]), groups != groups[0]
@@ -181,6 +186,8 @@ def _find_conflicts(branches: Branches, shared: Sequence[ModuleCopy], gradients:
         if len(by_task) < 2:
             continue
         score, others = cluster(torch.stack(list(by_task.values())))
+
+        # The order of the tasks is that of the vectors.
         leaving = tuple(task for task, leaves in zip(by_task, others, strict=True) if leaves)
         yield Conflict(copy, score, leaving)
 
@@ -194,6 +201,7 @@ def _collect_gradients(
         NeuronspecError: If a gradient is not finite.
     """
     gradients_of_copies: list[dict[int, torch.Tensor]] = [{} for _ in shared]
+    # While a task's number is given, the parameters hold its gradient.
     for task in gradients():
         for copy, by_task in zip(shared, gradients_of_copies, strict=True):
             vector = _flatten_gradient(copy) if task in copy.tasks else None
@@ -219,6 +227,7 @@ def _flatten_gradient(copy: ModuleCopy) -> torch.Tensor | None:
 
 def _agree(distances: torch.Tensor) -> torch.Tensor:
     """Return the first process' distances: other processes may round the sums of the same gradients differently."""
+    # A single process has nothing to agree on.
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return distances
     agreed: torch.Tensor = broadcast(distances.to(join_processes().device)).cpu()

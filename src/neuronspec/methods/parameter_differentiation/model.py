@@ -107,6 +107,7 @@ def find_units(model: PreTrainedModel) -> dict[str, Unit]:
             )
 
         for path, module in layer.block.named_modules():
+            # Only innermost modules, whose weights belong to no other unit
             has_weights = not [*module.children()] and [*module.parameters()]
             # T5 has an embedding of relative positions in its first layers: it does not compute rows.
             if has_weights and not isinstance(module, nn.Embedding):
@@ -137,7 +138,7 @@ class Branches(PartRouter):
         numbers = range(len(tasks))
         super().__init__(model, tasks, dict.fromkeys(STACKS, numbers))
         self.units, self.layers = units, layers
-        self.trained = tuple(tasks)
+        self.trained = tuple(tasks)  # `tasks` can grow by unseen directions
         self.tables: dict[str, list[int]] = {}
         self.copies: dict[str, list[nn.Module]] = {}
         self.copied_modules = nn.Module()
@@ -152,6 +153,7 @@ class Branches(PartRouter):
         """Return the copies that several tasks share, in the order of the units, then of the copies."""
         shared = []
         for name, unit in self.units.items():
+            # A unit that was never split has a single copy, the model's own module.
             for number, module in enumerate(self.copies.get(name, [unit.module])):
                 tasks = self._tasks_of(name, number)
                 if len(tasks) > 1:
@@ -169,6 +171,7 @@ class Branches(PartRouter):
         number = table[tasks[0]]  # of the copy that they share
         assert {*tasks} < {*self._tasks_of(unit, number)}, "some of those that share one copy"
 
+        # The tasks that leave the copy use the new one; the others keep their number.
         new = self._add_copy(self.units[unit], number)
         for task in tasks:
             table[task] = new
@@ -180,6 +183,7 @@ class Branches(PartRouter):
         for name in self.tables:
             module = self.units[name].module
             now = module.__dict__.get("forward")
+            # Ours is `_forward`, whose second argument is the method that was there before.
             if isinstance(now, functools.partial) and getattr(now.func, "__self__", None) is self:
                 del module.forward
                 if module.forward != now.args[1]:  # a forward of another library was below ours
@@ -202,6 +206,7 @@ class Branches(PartRouter):
             NeuronspecError: If the file is missing, damaged, or of another model or other tasks.
         """
         tensors, header = _read_branches(directory / BRANCHES_FILE, self.units)
+        # The tables number the tasks: in another order they would mean others.
         if tuple(header["tasks"]) != self.trained:
             raise NeuronspecError(
                 f"the branches in {directory} are of the tasks {', '.join(header['tasks'])}; "
@@ -213,6 +218,7 @@ class Branches(PartRouter):
     def _load(self, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
         assert not self.tables
         for name, table in header["tables"].items():
+            # Copy 0 is the module itself, so the highest number is how many others there are.
             for _ in range(max(table)):
                 self._add_copy(self.units[name], 0)
             self.tables[name] = list(table)
@@ -233,6 +239,7 @@ class Branches(PartRouter):
         made = copy.deepcopy(copies[number], {id(forward): None})
         made.__dict__.pop("forward", None)
 
+        # With the first copy, the module's own forward method begins to route rows.
         if len(copies) == 1:
             unit.module.forward = functools.partial(self._forward, unit, unit.module.forward)
         copies.append(made)
@@ -262,10 +269,12 @@ class Branches(PartRouter):
         if number == 0:
             return own(states)
 
+        # Other copies are modules outside of the model.
         module = self.copies[unit.name][number]
         weight, own_weight = next(module.parameters()), next(unit.module.parameters())
         if (weight.device, weight.dtype) != (own_weight.device, own_weight.dtype):
             module.to(own_weight.device, own_weight.dtype)  # the model was moved, but its copies are not part of it
+
         output: torch.Tensor = module(states)
         return output
 
@@ -325,6 +334,7 @@ def _is_sound_table(table: Any, tasks: int) -> bool:
     if not all(type(number) is int for number in table):
         return False
 
+    # Numbers without gaps, so that every copy is used
     used = {*table}
     return len(used) >= 2 and used == {*range(len(used))}
 
