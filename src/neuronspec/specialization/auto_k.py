@@ -14,6 +14,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import unspecialize
 
+# Tried by default, in ever smaller steps up to 1, which keeps every neuron
 K_GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 1.0)
 
 
@@ -41,6 +42,7 @@ class KCurve:
             >>> KCurve((0.5, 0.9, 1.0), (3.0, 2.01, 2.0), (0.6, 0.2, 0.0), 0.01).chosen
             0.9
         """
+        # From k = 1 down, for as long as the loss stays within the tolerance
         highest = self.losses[-1] * (1 + self.tolerance)
         chosen = self.ks[-1]
         for k, loss in zip(reversed(self.ks), reversed(self.losses), strict=True):
@@ -88,6 +90,7 @@ def search_k(
     try:
         for k in tried:
             masks = choose(counts, k)
+            # Each set of masks takes the place of the one before.
             losses.append(measure(specialize(model, masks)))
             sparsities.append(masks.mean_sparsity())
     finally:

@@ -59,6 +59,7 @@ def specialize(
     layers = locate_layers(base, architecture)
     check_fit(layers, masks)
 
+    # Nothing has changed so far, in case the masks do not fit.
     unspecialize(base)
     Specialization(
         base,
@@ -83,6 +84,7 @@ def attach_masks(model: PreTrainedModel, masks: NeuronMasks, unseen: Sequence[st
     Raises:
         NeuronspecError: If the masks do not fit the model, or an unseen direction cannot be composed of them.
     """
+    # Directions that were trained keep masks of their own.
     unseen = [task for task in unseen if match_direction(task, masks.tasks) is None]
     if unseen:
         masks = NeuronMasks.concatenate([masks, masks.zero_shot(unseen, pivot)])
@@ -152,10 +154,12 @@ class Specialization(TaskRouter):
         self.architecture = architecture
         self.packed = packed
         self.keeps_bias = keeps_bias
-        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
+        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}  # for each layer, (tasks, d_ff)
         self._packed: list[PackedLayer] = []
         self._hooks: list[RemovableHandle] = []  # on the modules of the layers
+
         self._attach(layers)
+        # Experts see tokens without rows; the shapes of the stacks give back the row of each token.
         self.positions = Positions(layers)
         self.handles += self.positions.attach()
 
@@ -175,8 +179,11 @@ class Specialization(TaskRouter):
         self.layers = layers
         self._hooked = [entry for layer in layers for entry in _find_parents(layer)]
         for layer in layers:
+            # A copy of a hooked matrix, as PEFT makes them, has brought its hooks along.
             for module in (layer.entrance, *layer.exits):
                 _clear_copied_hooks(module)
+
+            # The released code masks h W1 before the bias is added, Eq. 4 the neurons after their activation.
             if self.keeps_bias:
                 self._hook_exits(layer)
             else:
@@ -205,6 +212,7 @@ class Specialization(TaskRouter):
             handle.remove()
         for layer in self._packed:
             layer.detach()
+
         self._hooks.clear()
         self._packed.clear()
 
@@ -252,6 +260,7 @@ class Specialization(TaskRouter):
                 self._row_tasks(layer, neurons)  # raises unless there is one task for each row
             return neurons
 
+        # All neurons were computed: those that the row's task does not use become 0.
         masks = self._align(layer, neurons)
         return neurons if masks is None else neurons * masks.to(neurons.dtype)
 
@@ -272,22 +281,24 @@ class Specialization(TaskRouter):
         if self.batch_tasks.default == NO_TASK:
             return None
 
+        # The masks are moved to each device once.
         key = (layer.name, states.device)
         if key not in self._on_device:
             self._on_device[key] = self.masks.layer(layer.name).to(states.device)
         masks = self._on_device[key]  # (tasks, d_ff)
         if self.batch_tasks.default is not None:
-            return masks[self.batch_tasks.default]
+            return masks[self.batch_tasks.default]  # (d_ff,)
 
         tasks = self._row_tasks(layer, states)
         if states.ndim == 3:
+            # (1, batch, d_ff) or (batch, 1, d_ff), for all positions
             return masks[tasks][None] if layer.time_first else masks[tasks][:, None]
 
         # Experts get single tokens, (tokens, d_model).
         _, seq = self.positions.shapes[layer.stack]
         token_tasks = tasks.repeat_interleave(seq)  # (batch * seq,)
         routed = self.positions.tokens(layer, states)
-        return masks[token_tasks if routed is None else token_tasks[routed]]
+        return masks[token_tasks if routed is None else token_tasks[routed]]  # (tokens, d_ff)
 
     def _row_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row of a layer's vectors."""

@@ -74,6 +74,7 @@ class _AbsentNeuronHolder:
         refuse_wrapped(self.model, "cannot hold the momentum of absent neurons in")
 
         self.followed = specialization
+        # A new specialization may have other tasks: nothing is noted of them yet.
         self.noted = torch.zeros(len(specialization.masks.tasks) + 1, dtype=torch.bool, device=self.model.device)
         self.seen = self.noted.clone()
         specialization.listeners.append(self.note)
@@ -139,8 +140,9 @@ class _AbsentNeuronHolder:
             return
 
         *present, everything = self._seen_anywhere().tolist()
-        if everything:
+        if everything:  # some forward pass used all neurons
             return
+
         for layer in specialization.layers:
             used = specialization.masks.layer(layer.name)[present].any(0)  # (d_ff,)
             absent = (~used).nonzero()[:, 0]
@@ -151,6 +153,7 @@ class _AbsentNeuronHolder:
         """Return the tasks of the update in all processes, whose gradients are summed up."""
         seen = self.seen.to(self.model.device)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # The union over all processes
             shared = seen.int()
             torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
             seen = shared > 0
@@ -191,6 +194,8 @@ def _find_weights(layer: FFNLayer, absent: torch.Tensor) -> Iterator[tuple[torch
         yield matrix.weight, output_dimension(matrix), numbers
         if matrix.bias is not None:
             yield matrix.bias, 0, numbers
+
+    # In the second matrix, the neurons are what it reads.
     yield layer.projection.weight, 1 - output_dimension(layer.projection), absent
 
 

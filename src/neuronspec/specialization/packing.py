@@ -32,8 +32,8 @@ class TaskSource(Protocol):
 # When `auto` packs, measured by benchmarks/masking.py. Gathering the neurons costs as much as computing a few tokens,
 # so a batch must have enough tokens, and enough neurons must be off. On devices not measured, `auto` never packs.
 _PACKING_DEVICES = ("cpu",)
-_MIN_SPARSITY = 0.15
-_MIN_TOKENS = 128
+_MIN_SPARSITY = 0.15  # share of neurons that are off
+_MIN_TOKENS = 128  # in a batch, with padding
 _WIDTH_MULTIPLE = 64  # matrices whose width is a multiple of this are multiplied faster
 
 
@@ -65,6 +65,7 @@ class PackedLayer:
         self.packed = packed
         self.task_source = task_source
         self.active = False  # whether the current input of the second matrix is packed
+        # For each task: the neurons to compute, and which of them its mask keeps
         self._kept = [_fill_up(row) for row in masks]
         self._gathered: dict[str, _Gathered] = {}
         self._wrapped: dict[
@@ -99,6 +100,7 @@ class PackedLayer:
 
     def _compute_first(self, name: str, matrix: WeightMatrix, dense: Dense, states: torch.Tensor) -> torch.Tensor:
         task = self.task_source.single_task
+        # The second matrix follows this decision, since it reads what the smaller first one writes.
         self.active = task is not None and self._pays(task, states)
         if task is None or not self.active:
             return dense(states)
@@ -121,6 +123,7 @@ class PackedLayer:
         if self.packed != "auto":
             return self.packed == "always"
 
+        # A generation gathers once for many steps, so that few tokens in a step do not matter.
         enough = states.numel() // states.shape[-1] >= _MIN_TOKENS or self.task_source.generating
         sparsity = 1 - len(self._kept[task][0]) / self.layer.width
         return states.device.type in _PACKING_DEVICES and enough and sparsity >= _MIN_SPARSITY
@@ -150,6 +153,7 @@ class PackedLayer:
             outputs = torch.cat([keep + self.layer.width * part for part in parts])
             gathered = _Gathered(task, *take_outputs(matrix, outputs))
 
+        # With gradients, each pass gathers for itself: its gradients flow back through the gathering.
         if self.task_source.generating and not torch.is_grad_enabled():
             self._gathered[name] = gathered
         return gathered
@@ -158,6 +162,7 @@ class PackedLayer:
 def _fill_up(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the neurons of a mask, filled up with others to a multiple of 64, and a mask of those that are its own."""
     missing = -int(mask.sum()) % _WIDTH_MULTIPLE
+    # Neurons that are off fill up the width; the mask that is returned takes them out again.
     others = (~mask).nonzero()[:missing, 0]
-    keep = torch.cat([mask.nonzero()[:, 0], others]).sort().values
+    keep = torch.cat([mask.nonzero()[:, 0], others]).sort().values  # (kept,)
     return keep, mask[keep]

@@ -63,6 +63,7 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
     row = masks.task_index(task)
     kept = {layer.name: masks.layer(layer.name)[row].nonzero()[:, 0] for layer in layers}
     constants = _measure_constants(model, masks, task) if masks.keeps_bias else {}
+    # The model itself stays as it is.
     pruned = unspecialize(copy.deepcopy(model))
     new_widths = _choose_widths(model, layers, {name: len(neurons) for name, neurons in kept.items()}, widths)
 
@@ -76,11 +77,12 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
 
 def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.Tensor | None) -> None:
     """Keep the neurons `keep` of a layer, filled up with zeros to `width`; add `constant` to its output."""
+    # The rows of the first matrices; a gate and another matrix in one are narrowed separately.
     missing = width - len(keep)
     for matrix in layer.expansions:
         weights, biases = [], []
         for part in range(features_out(matrix) // layer.width):  # two if gate and other matrix are one
-            weight, bias = take_outputs(matrix, keep + layer.width * part)
+            weight, bias = take_outputs(matrix, keep + layer.width * part)  # (kept, d_model), (kept,)
             weights += [weight, weight.new_zeros(missing, weight.shape[1])]
             if bias is not None:
                 biases += [bias, bias.new_zeros(missing)]
@@ -88,7 +90,7 @@ def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.
 
     # Neurons of zeros in both matrices add nothing, whatever the activation function.
     weight = take_inputs(layer.projection, keep)
-    padded = torch.cat([weight, weight.new_zeros(len(weight), missing)], dim=1)
+    padded = torch.cat([weight, weight.new_zeros(len(weight), missing)], dim=1)  # (d_model, width)
 
     # What the masked neurons added becomes a part of the bias.
     bias = layer.projection.bias
@@ -112,8 +114,8 @@ def _measure_constants(model: PreTrainedModel, masks: NeuronMasks, name: str) ->
 
     def measure(layer: FFNLayer, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         off = (~masks.mask(name, layer.name)).nonzero()[:, 0].to(model.device)
-        neurons = arguments[0].reshape(-1, layer.width)[0]
-        constants[layer.name] = take_inputs(layer.projection, off) @ neurons[off]
+        neurons = arguments[0].reshape(-1, layer.width)[0]  # (d_ff,)
+        constants[layer.name] = take_inputs(layer.projection, off) @ neurons[off]  # (d_model,)
 
     # One token through a masked copy: what a masked neuron holds there comes from its bias alone.
     for layer in find_ffn_layers(probe):
@@ -159,6 +161,7 @@ def _choose_widths(
 def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
     """Write new widths to the configuration: under its own keys if possible, otherwise as shapes of the matrices."""
     keys, layers, config = _find_width_keys(model), find_ffn_layers(model), model.config
+    # All widths under each key; layers of a stack without a key have theirs under "".
     widths_by_key: dict[str, set[int]] = {}
     for layer in layers:
         widths_by_key.setdefault(keys.get(layer.stack, ""), set()).add(widths[layer.name])

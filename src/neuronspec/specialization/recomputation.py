@@ -29,6 +29,7 @@ class TaskCheckpointing:
 
     def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Run a function now, and again in the backward pass, each time with the current tasks."""
+        # The snapshot is taken in the forward pass, when the tasks are still those of this batch.
         recomputed = functools.partial(self._run, self.snapshot(), function)
         return self.checkpoint(recomputed, *arguments, **options)
 
@@ -40,6 +41,7 @@ class TaskCheckpointing:
 def attach_checkpointing(model: nn.Module, snapshot: Callable[[], UseTasks]) -> None:
     """Replace the checkpointing function of every module that has one, unless it was replaced before."""
     for module in model.modules():
+        # Where gradient checkpointing is enabled, transformers sets this attribute.
         checkpoint = module.__dict__.get("_gradient_checkpointing_func")
         if checkpoint is not None and not isinstance(checkpoint, TaskCheckpointing):
             module._gradient_checkpointing_func = TaskCheckpointing(snapshot, checkpoint)  # type: ignore[assignment]

@@ -100,6 +100,7 @@ class TaskRouter:
     def generate(self, *arguments: Any, tasks: Tasks | None = None, **options: Any) -> Any:
         """Run the model's `generate`; `tasks` are the tasks of all rows."""
         with self._generation(tasks):
+            # The method of the class, since the model's own attribute is this function.
             return type(self.model).generate(self.model, *arguments, **options)
 
     @property
@@ -111,11 +112,14 @@ class TaskRouter:
 
     def set_tasks(self, tasks: Tasks | None) -> None:
         """Set the tasks of the next rows; None if they are not known."""
+        # Inside `dense`, no row has a task, whatever is given.
         default = self.batch_tasks.default
         if tasks is None or default == NO_TASK:
             self.batch_tasks = BatchTasks(default=default)
         else:
             self.batch_tasks = self._read_tasks(tasks, default)
+
+        # Gradient checkpointing may have been enabled since the last batch.
         attach_checkpointing(self.model, self.snapshot)
 
     @contextlib.contextmanager
@@ -150,6 +154,7 @@ class TaskRouter:
             )
 
         tasks = self.batch_tasks.numbers.to(device)
+        # The rows of a sentence's beams are next to each other.
         beams = batch // max(1, len(tasks))
         max_beams = batch if self.generating and stack == "decoder" else 1  # only decoding repeats rows
         if beams * len(tasks) != batch or beams > max_beams:
@@ -161,10 +166,12 @@ class TaskRouter:
         if not self.listeners or not torch.is_grad_enabled():
             return
 
+        # Inside `task`, one number stands for all rows; inside `dense`, no task is used.
         default = self.batch_tasks.default
         tasks: torch.Tensor | int | None = self.batch_tasks.numbers if default is None else default
         if default == NO_TASK:
             tasks = None
+
         for listener in self.listeners:
             listener(tasks)
 
@@ -212,6 +219,7 @@ class TaskRouter:
         """Before each forward pass of the model, or of its base model: take `tasks` out of the arguments."""
         self.follow()
         tasks = options.pop("tasks", None)
+        # Steps of a generation, and parts of a pass whose tasks are known, keep the tasks they have.
         if tasks is not None or (module is self.model and not self.generating and not self.assigned):
             self.set_tasks(tasks)
         self.assigned = False
