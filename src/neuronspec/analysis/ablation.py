@@ -364,7 +364,7 @@ def _list_signs(count: int, permutations: int, generator: np.random.Generator) -
 
 def _share_reached(statistics: FloatArray) -> float:
     """Return the share of (trials,) statistics that reach the first one, which is the observed."""
-    # Rounding errors grow with the numbers; the observed order is no trial of its own
+    # Rounding errors grow with the numbers; `find_p_value` counts the observed order itself
     scale = max(1.0, float(np.abs(statistics).max()))
     others = statistics[1:]
     return find_p_value(count_reached(others, statistics[0], scale=scale), len(others))

@@ -119,7 +119,7 @@ def _locate(names: Sequence[str], shares: NDArray[np.float64]) -> NDArray[np.flo
         [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
     )  # (places, 3)
 
-    # The tables are rounded, so the solution is near the sphere and is moved onto it
+    # Least squares over all places: the solution may be a little off the sphere, and is moved onto it
     points = np.cos(np.pi * shares) @ np.linalg.pinv(places).T
     return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), dtype=np.float64)
 

@@ -89,7 +89,7 @@ def save_figure(figure: Any, stem: Path, *, header: Sequence[str], rows: Iterabl
     dpi = min(200, 8000 / max(figure.get_size_inches()))
     drawing = io.StringIO()
 
-    # Each missing character warns at every label; they are collected and reported as one
+    # Every character without a font has a warning of its own; they are collected and reported as one
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both

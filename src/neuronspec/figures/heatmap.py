@@ -73,7 +73,7 @@ def draw_heatmap(
         draw_grid(axes, size, size)
         draw_family_strips(axes, groups, {"left": strip / side, "top": strip / side})
 
-        # Labels stand outside the strips
+        # Labels of the rows stand outside the strip
         label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
         label_rows(axes.xaxis, labels, cell, pad=3, rotation=turn_labels(labels, cell))
         annotate_cells(axes, shades, "{:.0f}" if released else "{:.2f}")

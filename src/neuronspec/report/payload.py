@@ -57,7 +57,7 @@ def make_payload(
         "ks": [*map(str, measures.by_share), CHOSEN],
         "k": CHOSEN,
         **_show_overlaps(measures),
-        # What is drawn over layers
+        # What is drawn layer by layer
         "sparsity": _show_sparsity(measures),
         "trees": _show_trees(measures),
         "progression": {layer: _show_box(one) for layer, one in measures.layers.items() if one.pairs.size},
