@@ -31,11 +31,14 @@ def make_accelerator(
     Raises:
         NeuronspecError: If a tracker is not installed, or the batches of an update cannot be divided among processes.
     """
+    # A missing tracker is noticed before anything starts.
     for name in training.report_to:
         find_library(name, "train.report_to", "tracking" if name == "tensorboard" else "")
 
     # LayerDrop (in M2M-100) leaves parameters without a gradient, too.
     layer_drop = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
+
+    # The device is that on which the processes were joined.
     joined = join_processes(cpu)
     accelerator = Accelerator(
         cpu=joined.device.type == "cpu",
@@ -45,6 +48,7 @@ def make_accelerator(
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused_parameters or layer_drop)],
     )
 
+    # Each process computes as many batches of an update as the others.
     if training.batches_per_update % accelerator.num_processes:
         raise NeuronspecError(
             f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "

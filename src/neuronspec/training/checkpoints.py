@@ -16,6 +16,7 @@ from neuronspec.files import hash_path, publish, read_json, write_json
 from neuronspec.models.nonfinite import find_nonfinite
 
 STATE_DIRECTORY = "training_state"
+# As in `Checkpoints.path`: six digits, and more from a million updates on
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 
 
@@ -110,6 +111,8 @@ class Checkpoints:
     def _updates(self) -> list[int]:
         if not self.directory.is_dir():
             return []
+
+        # From the newest to the oldest; other files and unfinished checkpoints have other names.
         names = (_NAME.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted((int(name[1]) for name in names if name), reverse=True)
 

@@ -26,6 +26,7 @@ class Journal:
     def __init__(self, directory: Path, update: int, accelerator: Accelerator) -> None:
         self.path = directory / LOG_FILE
         self.accelerator = accelerator
+        # Updates after the checkpoint are made and logged again.
         if accelerator.is_main_process:
             kept = [entry for entry in read_log(self.path) if entry["update"] <= update]
             write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))

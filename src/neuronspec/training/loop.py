@@ -38,13 +38,13 @@ ADDED_PREFIX = "parts"  # of the names of a method's added modules in the optimi
 class TrainingState:
     """Training progress; with weights and optimizer state, all that a checkpoint needs (R1)."""
 
-    update: int = 0
-    round: int = 0
+    update: int = 0  # updates made
+    round: int = 0  # position in the data, with `batch`: see `Cursor`
     batch: int = 0
-    target_tokens: int = 0
-    seconds: float = 0.0
-    train_loss: float = 0.0
-    best_loss: float | None = None
+    target_tokens: int = 0  # trained on, in all processes
+    seconds: float = 0.0  # spent on updates and revisions, not on validation
+    train_loss: float = 0.0  # sum of the updates' losses per token since the last validation
+    best_loss: float | None = None  # lowest validation loss of all tokens
     best_update: int = 0
     validations_without_gain: int = 0
     finished: bool = False
@@ -151,6 +151,8 @@ class _TrainingRun:
             model.load_state_dict(load_model(found[0]).state_dict())
             self.state = TrainingState(**found[2])
             logger.info("resuming after %d of %d updates", self.state.update, training.updates)
+
+        # The method adds its modules, then loads them; the optimizer needs them all.
         method.attach(model, resources)
         if found:
             method.restore(model, found[0])
@@ -158,6 +160,7 @@ class _TrainingRun:
         if found:
             restore_optimizer(self.optimizer, self.names, found[1])
 
+        # The log and the data continue where the checkpoint was made.
         self.journal = Journal(directory, self.state.update, self.accelerator)
         self.updates = stream_updates(
             corpora.train,
@@ -171,6 +174,7 @@ class _TrainingRun:
     def prepare(self) -> None:
         """Make the objective, and the optimizer of the current parameters."""
         training, added = self.training, self.method.added_modules
+        # The names of the parameters in the optimizer's saved state
         named = dict(self.model.named_parameters())
         if added is not None:
             named |= {f"{ADDED_PREFIX}.{name}": parameter for name, parameter in added.named_parameters()}
@@ -185,6 +189,8 @@ class _TrainingRun:
             weight_decay=training.weight_decay,
             fused=True,
         )
+
+        # Before the optimizer is wrapped: hooks belong on the one that steps.
         self.method.watch(self.model, optimizer)
         self.plain_objective = TranslationLoss(self.model, training.label_smoothing, added)
         self.objective, self.optimizer = self.accelerator.prepare(self.plain_objective, optimizer)
@@ -216,6 +222,8 @@ class _TrainingRun:
             accelerator.clip_grad_norm_(self.objective.parameters(), training.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+        # Each process has summed up its own batches only.
         loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
         _check_loss(loss_per_token, "loss", update=state.update + 1, training=training)
 
@@ -266,6 +274,8 @@ class _TrainingRun:
         # Stop, if there is no gain or no budget left.
         out_of_patience = training.patience is not None and state.validations_without_gain >= training.patience
         state.finished = out_of_patience or self.is_last
+
+        # The log gets the mean since the last entry; then the sum begins again.
         self.journal.write(state.update, _make_log_entry(state, losses, training))
         state.train_loss = 0.0
 
@@ -273,6 +283,7 @@ class _TrainingRun:
         """Let the method change the parameters; then the optimizer starts again."""
         started = time.monotonic()
         if self.method.revise(self.model, self.task_gradients):
+            # The accelerator must forget the old objective and optimizer, which hold the old parameters.
             self.accelerator.free_memory(self.objective, self.optimizer)
             self.prepare()
         self.state.seconds += time.monotonic() - started
@@ -287,6 +298,8 @@ class _TrainingRun:
             accelerator=self.accelerator,
             tokens_per_batch=self.sampling.tokens_per_batch,
         )
+
+        # These gradients must not reach the next update.
         self.optimizer.zero_grad()
 
     def save(self) -> None:
@@ -296,6 +309,7 @@ class _TrainingRun:
             save_model(self.model, path, self.tokenizer)
             self.method.save(path)
 
+        # In every process, so that none waits for one that has stopped
         self._check_finite()
         if self.accelerator.is_main_process:
             moments = optimizer_tensors(self.optimizer, self.names)
@@ -324,6 +338,7 @@ class _TrainingRun:
         for tracker in self.accelerator.trackers:
             tracker.finish()
         self.accelerator.wait_for_everyone()
+        # After the wait, the checkpoint is complete for every process.
         chosen = self.state.best_update if self.training.select == "best" else self.state.update
         return self.checkpoints.verify(chosen), self.state
 
@@ -358,4 +373,5 @@ def _make_log_entry(state: TrainingState, losses: dict[str, float], training: Tr
 
 
 def _derive_seed(*numbers: int) -> int:
+    # Numbers that differ by one give seeds that have nothing in common.
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

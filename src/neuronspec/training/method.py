@@ -15,6 +15,7 @@ from neuronspec.config.sections import Sampling, Section, Training
 from neuronspec.data.batches import BatchDataset
 from neuronspec.neurons.masks import NeuronMasks
 
+# Yields the numbers of tasks; meanwhile the parameters hold the gradient of that task
 Gradients = Callable[[], Iterator[int]]
 
 

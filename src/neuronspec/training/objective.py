@@ -31,7 +31,9 @@ class TranslationLoss(nn.Module):
         """Return the summed loss of a batch (see `neuronspec.data.batches.collate`), in nats, float32."""
         assign_tasks(self.model, batch["tasks"])
         real = batch["labels"] != IGNORED  # (batch, target)
+        # The loss needs the logits of real tokens only; those of padding would take memory.
         logits = compute_logits(self.model, batch, real)  # (real tokens, vocabulary)
+        # In float32: bf16 would round a sum over a whole batch.
         return functional.cross_entropy(
             logits.float(), batch["labels"][real], reduction="sum", label_smoothing=self.label_smoothing
         )

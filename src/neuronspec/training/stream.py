@@ -67,6 +67,7 @@ def stream_updates(
     """
     plans = _plan_updates(sampler, cursor, batches_per_update=batches_per_update, accelerator=accelerator)
     ahead, in_step = itertools.tee(plans)
+    # The sampler yields whole batches: `batch_size=None` leaves them unchanged.
     loader = DataLoader(dataset, sampler=_FlatSampler(ahead), batch_size=None, num_workers=workers)
 
     tensors = iter(loader)
@@ -79,6 +80,7 @@ def _plan_updates(
 ) -> Iterator[_Plan]:
     drawn_batches = sampler.batches(cursor)
     while True:
+        # Every process draws the whole update, and thus knows its tokens without asking the others.
         drawn, cursors = zip(*itertools.islice(drawn_batches, batches_per_update), strict=True)
         tokens = sum(_count_target_tokens(sampler, batch) for batch in drawn)
         own = list(drawn[accelerator.process_index :: accelerator.num_processes])
@@ -86,6 +88,7 @@ def _plan_updates(
 
 
 def _count_target_tokens(sampler: BatchSampler, batch: Batch) -> int:
+    # The lengths are (examples, 2): source and target.
     examples = zip(batch.tasks, batch.examples, strict=True)
     return sum(int(sampler.lengths[task][example, 1]) for task, example in examples)
 

@@ -30,6 +30,7 @@ def validate_tasks(
     model.eval()
     count = len(valid.tasks)
     device = model.device if accelerator is None else accelerator.device
+    # Of n processes, each measures every n-th batch.
     first, step = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
 
     sums = torch.zeros(2, count, dtype=torch.float64, device=device)  # losses, tokens
@@ -41,6 +42,7 @@ def validate_tasks(
 
     # Together, these are the sums of all processes.
     losses, tokens = (sums if accelerator is None else accelerator.reduce(sums, "sum")).cpu()
+    # A task without validation text has no loss.
     by_task = {}
     for number, task in enumerate(valid.tasks):
         if tokens[number]:
@@ -72,6 +74,7 @@ def iterate_task_gradients(
 
         tokens = 0
         for place, batch in enumerate(valid.in_order(tokens_per_batch, number)):
+            # Every process counts the tokens of all.
             tokens += int((batch["labels"] != IGNORED).sum())
             # Not through DDP: each process adds up the gradients of its batches, and the sums are added up below.
             if place % accelerator.num_processes == accelerator.process_index:
@@ -79,6 +82,7 @@ def iterate_task_gradients(
 
         # ... of all processes, per target token.
         for parameter in trained:
+            # A process without a batch of this task takes part in the sum with zeros.
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             parameter.grad = accelerator.reduce(parameter.grad, "sum") / max(1, tokens)
