@@ -58,6 +58,7 @@ def translate_sentences(
     translations = [""] * len(sentences)
     model.eval()  # dropout must not reach a translation
 
+    # Batches mix all directions; each text goes back to the row of its sentence.
     for rows in _cut_batches(sources, options):
         output = _generate(model, sources, rows, tasks=[tasks[row] for row in rows], options=options)
         for row, text in zip(rows, codec.decode(output.tolist()), strict=True):
@@ -73,6 +74,7 @@ def translate_sentences(
 
 def _cut_batches(sources: Sources, options: Translation) -> list[list[int]]:
     """Return the rows of each batch, short sentences first."""
+    # Sentences of similar length need little padding.
     rows = np.array(sources.rows, dtype=np.int64)
     widths = np.array([len(sources.ids[row]) for row in sources.rows])
     order = np.argsort(-widths, kind="stable")[::-1]
@@ -104,6 +106,7 @@ def _generate(
         length_penalty=options.length_penalty,
         max_new_tokens=sources.cap(options.max_tokens),
         pad_token_id=sources.target_pad,
+        # Not even if the model's configuration asks for samples
         do_sample=False,
         logits_processor=LogitsProcessorList([RefuseNaN()]),
         **more,

@@ -118,6 +118,7 @@ def translate(
 
 def _arrange(sentences: Mapping[str, Sequence[str]] | Sequence[str], task: str | None) -> dict[str, list[str]]:
     """Return the sentences of each direction."""
+    # The directions come with the sentences or as `task`, but not both.
     if isinstance(sentences, Mapping):
         if task is not None:
             raise NeuronspecError(f"the sentences have directions of their own: leave out task={task!r}")
@@ -127,6 +128,7 @@ def _arrange(sentences: Mapping[str, Sequence[str]] | Sequence[str], task: str |
     else:
         given = {task: sentences}
 
+    # A single text would be taken for a list of letters.
     for name, lines in given.items():
         if isinstance(lines, str):
             raise NeuronspecError(f"give the sentences of {name} as a list of texts, not {lines!r:.60}")
@@ -138,6 +140,7 @@ def _read_options(**settings: Any) -> Translation:
     try:
         options = Translation.model_validate(settings)
     except ValidationError as error:
+        # One problem at a time, in terms of the arguments of `translate`
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         reason = problem["msg"].removeprefix("Value error, ")

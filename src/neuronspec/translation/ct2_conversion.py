@@ -38,6 +38,7 @@ def check_convertible(model: PreTrainedModel) -> None:
             f"CTranslate2 cannot convert a {config.model_type!r} model, only {known}: {USE_DEFAULT_ENGINE}"
         )
 
+    # A converted model has one number of heads.
     heads = {getattr(config, f"{stack}_attention_heads", None) for stack in STACKS}
     if len(heads) > 1:
         raise NeuronspecError(
@@ -58,6 +59,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
         NeuronspecError: If CTranslate2 refuses the model.
     """
     converters = import_library("ctranslate2.converters", "converting", "ct2")
+    # The weights are handed over in float32, from which CTranslate2 makes any other precision.
     config = model.to("cpu", torch.float32).config
     config.dtype = torch.float32
     tokens = _number_tokens(tokenizer, config.vocab_size)
@@ -77,6 +79,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
         try:
             converter.convert(str(directory), quantization=stored, force=True)
         except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+            # These are the library's errors for models that it does not know.
             reason = f"{config.model_type!r} model: {first_line(error)}"
             raise NeuronspecError(f"CTranslate2 cannot convert this {reason}; {USE_DEFAULT_ENGINE}") from error
 
@@ -116,6 +119,7 @@ def _prepare(model: PreTrainedModel) -> None:
 
 def _number_targets(converter: Any, model: PreTrainedModel) -> None:
     """Let a converter give the decoder a vocabulary of its own if its size differs from the encoder's."""
+    # Marian models can have a larger or smaller vocabulary for targets.
     size = getattr(model.config, "decoder_vocab_size", None)
     if size in (None, model.config.vocab_size):
         return

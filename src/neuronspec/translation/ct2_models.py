@@ -24,6 +24,7 @@ from neuronspec.specialization.pruning import prune
 from neuronspec.specialization.routing import find_router
 from neuronspec.translation.ct2_conversion import USE_DEFAULT_ENGINE, convert
 
+# Limits for models with many directions: what is over them is loaded or converted again when needed.
 MAX_IN_MEMORY = 8  # converted models
 MAX_ON_DISK = 16 * 2**30  # bytes
 
@@ -102,6 +103,7 @@ class ConvertedModels:
             ctranslate2 = import_library("ctranslate2", "this engine", "ct2")
             self._loaded[key] = ctranslate2.Translator(str(place), **self._options)
 
+        # The one used last is the last to go.
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
@@ -109,6 +111,7 @@ class ConvertedModels:
         """Convert the model with the neurons of a task, in place of the oldest conversions if the disk is too full."""
         model = self._copy_model(task)
         with explained(self.root):
+            # Almost all bytes of a conversion are weights, in `model.bin`.
             while sum(file.stat().st_size for file in self.root.rglob("*.bin")) > MAX_ON_DISK:
                 oldest = min(self.root.iterdir(), key=lambda path: path.stat().st_mtime)
                 shutil.rmtree(oldest)
@@ -135,6 +138,7 @@ def _read_masks(model: PreTrainedModel) -> NeuronMasks | None:
     """
     specialization = find_specialization(model)
     if specialization is None:
+        # Of all that depends on tasks, only neuron masks can be pruned away.
         if find_router(model) is not None:
             raise NeuronspecError(
                 f"CTranslate2 cannot convert what this model has in addition to its weights: {USE_DEFAULT_ENGINE}"

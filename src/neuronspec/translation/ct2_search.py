@@ -37,6 +37,7 @@ def find_best(
     settings: Any = model.generation_config
     starts = [sources.starts[row] for row in rows]
     given = len(starts[0]) - 1  # CTranslate2 counts these tokens as new ones, transformers does not
+    # What transformers would force as the first token is given here.
     if settings.forced_bos_token_id is not None and not given:
         starts = [[*start, settings.forced_bos_token_id] for start in starts]
 
@@ -50,6 +51,7 @@ def find_best(
             _name_all(starts),
             max_decoding_length=longest,
             min_decoding_length=0,
+            # No limit: what is too long was cut when the sources were prepared.
             max_input_length=0,
             return_end_token=True,
             return_scores=True,
@@ -62,6 +64,7 @@ def find_best(
     if any(np.isnan(result.scores).any() for result in results):
         raise NeuronspecError(NAN_SCORES)
 
+    # The libraries divide scores by different lengths, so that another hypothesis may be the best.
     best = []
     forced_end = end if forces_end else None
     for result in results:
@@ -77,6 +80,7 @@ def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
         options: Beam size and lengths, which go before those of the model.
     """
     early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
+    # With patience 1, the search ends at the first `beams` finished hypotheses.
     patience = 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
     forbidden = _name_all(settings.bad_words_ids or ())
 
@@ -104,6 +108,7 @@ def _choose_best(result: Any, *, given: int, forced_end: str | None, length_pena
     lacks_end = [forced_end is not None and tokens[-1] != forced_end for tokens in result.hypotheses]
     counted = np.maximum(lengths - given + lacks_end, 1)
 
+    # CTranslate2 has divided by its own lengths: multiply by them, then divide by the counted ones.
     scores = np.array(result.scores) * (lengths / counted) ** length_penalty
     best = result.hypotheses[int(scores.argmax())]
     return [int(token) for token in best]

@@ -56,11 +56,14 @@ class CT2Translator:
         check_convertible(model)
         if device == "auto":
             device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+
+        # Before any conversion, which takes long
         _check_compute_type(ctranslate2, compute_type, device)
 
         self._model = model
         self._tokenizer = tokenizer
         self._source_prefix = source_prefix
+        # As `ctranslate2.Translator` has them: with 0 threads it decides itself.
         options = {
             "device": device,
             "compute_type": compute_type,
@@ -100,6 +103,7 @@ class CT2Translator:
 
         end = str(self._tokenizer.eos_token_id)
         for key in keys:
+            # All tasks of a group have the same neurons, so any of them will do.
             translator = self._converted.load(key, tasks[groups[key][0]])
             for rows in _cut_group(groups[key], sources, options):
                 best = find_best(translator, self._model, sources, rows=rows, end=end, options=options)
@@ -115,6 +119,7 @@ class CT2Translator:
 
     def _group_rows(self, sources: Sources, tasks: Sequence[str]) -> dict[str, list[int]]:
         """Return the rows of each set of neurons, short sentences first."""
+        # The key hashes all masks of a task: once for each task, not for each sentence.
         keys = {task: self._converted.find_key(task) for task in dict.fromkeys(tasks)}
 
         groups: dict[str, list[int]] = {}

@@ -51,6 +51,8 @@ def plan_grid(words: list[str], source: Path, target: Path) -> GridFiles:
     targets = {task: fill_template(target, task, "tgt") for task in tasks}
     if len({*targets.values()}) < len(tasks):
         raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
+
+    # Directions may share a file to read, but not one to write.
     sources = {task: fill_template(source, task, "src") for task in tasks}
     return GridFiles(sources=sources, targets=targets)
 
@@ -67,10 +69,12 @@ def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: b
         NeuronspecError: If a file is missing, empty or unsuitable, or the model cannot do one of the directions.
     """
     processes = join_processes()
+    # Of n processes, each translates every n-th direction.
     own = grid.tasks[processes.process_index :: processes.num_processes]
     texts = _read_texts([grid.sources[task] for task in own])
     sentences = {task: texts[grid.sources[task]] for task in own}
 
+    # The targets of all processes are checked in each, before any file is removed or written.
     check_targets(grid.targets.values(), grid.sources.values())
     if force:
         for task in own:
@@ -78,6 +82,7 @@ def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: b
 
     with open_system(system, own) as (decode, codec):
         codec.formats(grid.tasks)  # all of them, although this process may translate only some
+        # All texts are checked before the first one is translated.
         for task, lines in sentences.items():
             tasks = [task] * len(lines)
             check_sources(codec, lines, tasks, too_long=system.too_long, name=str(grid.sources[task]))
@@ -114,6 +119,7 @@ def translate_grid(
     with show_progress("translating", total) as advance:
 
         def translate_window(window: Sequence[str], names: Sequence[str]) -> list[str]:
+            # Sentences that are too long are announced for the whole file, not again for each window.
             return decode(window, names, advance=advance, quiet=True)
 
         # Direction by direction, so that an interruption leaves one unfinished file.

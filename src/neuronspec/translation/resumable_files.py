@@ -47,11 +47,13 @@ def translate_file(
     record = path.with_name(f".{path.name}.made_from")
     header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
 
+    # Finished before, from the same: nothing to do.
     if remember and _is_finished(path, record, header):
         if advance is not None:
             advance(len(sentences))
         return
 
+    # Whatever an interrupted call has left counts as done.
     with explained(path):
         done = _resume(partial, header, most=len(sentences))
     if done and advance is not None:
@@ -121,8 +123,12 @@ def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
     except ValueError as error:
         raise NeuronspecError(f"{partial} is damaged: remove it to start again") from error
 
+    # With other sentences or settings, nothing of it can be used.
     if not values or values[0] != header or len(values) - 1 > most:
         return []
+
+    # New lines are appended, so that nothing half-written may stay in front of them.
     if len(whole) < len(raw):
         partial.write_bytes(whole)
-    return values[1:]
+
+    return values[1:]  # without the header

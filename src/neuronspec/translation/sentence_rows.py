@@ -61,6 +61,7 @@ def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
     Raises:
         NeuronspecError: If one of the targets is a source, or exists and is not a file.
     """
+    # One file can have several paths.
     read = {source.resolve() for source in sources}
     for target in targets:
         if target.resolve() in read:

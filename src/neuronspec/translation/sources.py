@@ -77,6 +77,7 @@ def prepare_sources(
     for row, text in encoded.items():
         ids[row] = formats[tasks[row]].source(text)
 
+    # Where the target has a vocabulary of its own, its padding token may have another number.
     pad = codec.tokenizer.pad_token_id
     target_pad = codec.target_pad
     return Sources(
@@ -120,6 +121,7 @@ def check_sources(
 
 
 def _check_list(texts: Sequence[str], name: str) -> None:
+    # A text is a sequence of texts, too: its letters.
     strange = [texts] if isinstance(texts, str) else [text for text in texts if not isinstance(text, str)]
     if strange:
         raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
@@ -160,12 +162,14 @@ def _announce_rows(
 
 def _find_room(formats: Iterable[TaskFormat]) -> int | None:
     """Return how many tokens the decoder can write in every one of these formats; None for no limit."""
+    # The tokens that a translation starts with take up positions as well.
     rooms = [form.longest_target - len(form.decoding_start) for form in formats if form.longest_target is not None]
     return min(rooms, default=None)
 
 
 def _is_too_long(form: TaskFormat, tokens: int) -> bool:
     """Return whether a source with this many tokens of text is longer than the model can read."""
+    # The tokens that the format adds around the text are taken off already.
     room = form.room[0]
     return room is not None and tokens > room
 

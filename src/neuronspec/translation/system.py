@@ -62,6 +62,7 @@ class TranslationSystem:
         if self.masks is not None:
             places.append(self.masks)
 
+        # Sizes and times stand for the contents: hashing all weights would take long.
         files: list[list[object]] = []
         for place in places:
             found = [place] if place.is_file() else sorted(place.rglob("*"))
@@ -93,6 +94,7 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
 
     options = Translation.model_validate(system.options)
     codec = TextCodec(tokenizer, model.config, fixed_tables=ENGINES[resolve_engine(options.engine)].fixed_tables)
+    # A direction that the model cannot do is refused before the engine opens.
     codec.formats(tasks)
     with open_engine(model, tokenizer, options) as decode:
         yield decode, codec
