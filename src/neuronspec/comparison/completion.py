@@ -48,6 +48,8 @@ def list_pairs(study: Study, baseline: str | None, bilingual: str | None) -> lis
     pairs = [] if baseline else [(one.baseline, one.system) for one in study.comparisons]
     if not pairs:
         pairs = [(study.baseline, system) for system in systems if system != study.baseline]
+
+    # Without bilingual models, these are all; each pair comes once.
     if bilingual not in systems:
         return list(dict.fromkeys(pairs))
 

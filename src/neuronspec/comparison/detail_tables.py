@@ -130,8 +130,11 @@ def tabulate_significance(study: Study, metric: str) -> Table:
 def _show_test(study: Study, one: SystemComparison) -> list[Cell]:
     """Return the row of one test."""
     names = (study.title(one.system), study.title(one.baseline), one.family, one.tasks)
+
     # The mark is that of this very pair of systems, whatever the baseline of the study is.
     mark = study.mark(one.system, one.metric, one.tasks, baseline=one.baseline)
+
+    # People read p-values with three digits; data files hold all of them.
     low, high = one.interval or (None, None)
     return [
         *(Cell(name) for name in names),

@@ -100,6 +100,7 @@ def compare_systems(
             found = _test_pair(
                 results, metric, baseline=baseline, system=system, families=families, trials=trials, seed=seed
             )
+
             if advance is not None:
                 advance()
 

@@ -76,6 +76,7 @@ def compare(
     wanted = _sort_by_task("the references", references, task)
     inputs = {} if sources is None else _sort_by_task("the sources", sources, task)
     systems = {system: _sort_by_task(system, texts, task) for system, texts in hypotheses.items()}
+
     for system, texts in systems.items():
         _check_fair(system, texts, wanted)
     if inputs:
@@ -125,6 +126,7 @@ def _sort_by_task(name: str, texts: Sentences | TestSets, task: str) -> dict[str
         if task:
             raise NeuronspecError(f"{name}: found texts by task, and the task {task!r} as well; leave the task out")
         return dict(texts)
+
     if not task:
         raise NeuronspecError(f'{name}: found a list of sentences; say what they are, such as task="en-de"')
     return {task: texts}

@@ -59,6 +59,7 @@ def group_by_side(tasks: Iterable[str], pivot: str, zero_shot: Collection[str] =
             groups[f"to {pivot}"].append(task)
         else:
             groups["other"].append(task)
+
     return _without_empty(groups)
 
 

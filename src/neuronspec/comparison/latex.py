@@ -65,11 +65,15 @@ def _format_body(table: Table) -> list[str]:
         # Rules stand between sections, not above the first.
         if number:
             lines.append(r"\midrule")
+
+        # The subtitle of a section takes the whole width.
         if section:
             lines += [rf"\multicolumn{{{width}}}{{l}}{{{_escape_latex(section)}}} \\", r"\midrule"]
+
         for row in rows:
             cells = [_format_cell(cell) for cell in row]
             lines.append(" & ".join(cells) + r" \\")
+
     return lines
 
 

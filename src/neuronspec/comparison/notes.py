@@ -50,6 +50,7 @@ def _explain_arrows(compared: Sequence[tuple[Study, SystemComparison]]) -> str:
         titles[study.title(one.baseline)] = None
         correction = CORRECTIONS[one.correction].wording
         tests[f"{one.test}, {one.trials:,} trials; p <= {study.significance:g} {correction}"] = None
+
     return (
         f"↑ ↓: significantly better or worse than {' or '.join(titles)} ({' or '.join(tests)}, over single "
         "directions or over groups of one kind)."

@@ -37,9 +37,12 @@ def tabulate_quality(study: Study) -> Table:
         "Off-target: in another language, of the sentences that are long enough to identify (40 letters); for the "
         "references, it is the error of the identification."
     ]
+
+    # Directions whose language cannot be identified are named, each with the reason.
     if has_unknown:
         header.append(f"off-target {NOT_KNOWN}")
         notes += _explain_unknown(found)
+
     return stack("Translations that are broken", header, blocks, notes=notes)
 
 

@@ -174,6 +174,7 @@ def compare_study(
     if pairs is None:
         pairs = [(study.baseline, system) for system in study.results.systems if system != study.baseline]
 
+    # The settings of the tests are those of the study, so that its notes describe them.
     found = compare_systems(
         study.results,
         pairs,

@@ -110,6 +110,7 @@ class Table:
         names, lines = self._spread(marks=False)
         found = []
         for line in lines:
+            # The titles differ from each other, or a mapping would lose columns.
             values = dict(zip(names, line, strict=True))
             for name, value in values.items():
                 if value in (math.inf, -math.inf):

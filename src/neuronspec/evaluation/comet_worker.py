@@ -166,6 +166,8 @@ def serve() -> None:
                 answer = {"scores": scorer.score(**request)}
         except WorkerError as error:
             answer = {"error": str(error), "setup": error.setup}
+
+        # Sent at once: the other process waits for this line.
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 

@@ -135,6 +135,7 @@ def _collect(path: Path, lines: Sequence[str]) -> GenerateLog:
                     "expected a TAB, a number, a TAB and a text"
                 )
             score = float(written)
+
         log[letter][sentence].append(LogRecord(number, text.replace("\t", " "), score))
 
     if not log["H"]:

@@ -109,6 +109,8 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
                 sources=options.sources and fill_template(options.sources, task, "src"),
                 detokenize=sides[1] if options.detokenize else None,
             )
+
+            # Directions without the pivot are zero-shot.
             part = score_task(
                 system=system,
                 task=task,
@@ -121,6 +123,7 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
             parts.append(part)
             advance()
 
+    # Each warning once, not once for every direction.
     results = merge_results(parts)
     for warning in results.warnings:
         logger.warning(warning)

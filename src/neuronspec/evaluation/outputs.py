@@ -199,6 +199,7 @@ def _load_detokenizer(language: str) -> Callable[[Iterable[str]], tuple[str, ...
             f"unknown language {language!r}{suggest_language(language)}: Moses has no rules to detokenize it; give a "
             "code of ISO 639, or text that is detokenized already"
         )
+
     code = read_code(language).language
     sacremoses = import_library("sacremoses", "detokenizing", "moses")
     detokenizer = sacremoses.MosesDetokenizer(lang=code)

@@ -258,6 +258,7 @@ def merge_results(parts: Iterable[Results]) -> Results:
         qualities += part.qualities
         counted |= part.counted
 
+    # Contradictions may lie between parts, or between the lines of one file.
     merged = Results(tuple(scores), qualities=tuple(qualities), counted=counted)
     _check_comparable(merged.scores)
     return merged

@@ -87,6 +87,7 @@ def score(
             rows = metric.statistics(hypotheses, references, language, sources)
             value = float(metric.score(rows.sum(axis=0)))
             check_score(value, metric.name)
+
             scores.append(
                 Score(
                     metric=metric.name,

@@ -43,9 +43,11 @@ def find_writing(language: str) -> Writing:
         return "chinese"
     if meaning.script in _JAPANESE:
         return "japanese"
+
     # Korean has spaces between words, but BLEU splits the words further (MeCab).
     if meaning.language == "ko" and meaning.script == "Hang":
         return "korean"
+
     return "unspaced" if meaning.script in _UNSPACED else "spaced"
 
 

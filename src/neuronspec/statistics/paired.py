@@ -216,6 +216,7 @@ def _read_pairs(
     # One test set is a list of one.
     baselines = [baseline] if isinstance(baseline, np.ndarray) else list(baseline)
     systems = [system] if isinstance(system, np.ndarray) else list(system)
+
     if not baselines or len(baselines) != len(systems):
         raise NeuronspecError(
             f"the baseline has {len(baselines)} test sets and the system {len(systems)}; "
