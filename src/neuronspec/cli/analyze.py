@@ -69,12 +69,16 @@ def analyze(
 
     if seed is not None and seed < 0:
         raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
+
+    # Options that only files of counts and masks have, so that a run can refuse them
     texts = TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long)
     options = FileOptions(masks=masks, model=model, texts=texts, pivot=pivot, seed=seed or 0, force=force)
 
+    # A directory or file that is no run holds counts or masks; anything else is a configuration.
     place, names = Path(source), neuron or []
     is_run = holds_run(place)
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
+        # Nothing here is divided among processes.
         work_alone()
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         layout = Layout(out or Path("analysis"))
@@ -85,6 +89,7 @@ def analyze(
         changes = {"ablate": True} if ablate else {}
         run = RunOptions(source=source, overrides=overrides, out=out, seed=seed, changes=changes, force=force)
         layout, cards = _analyze_run(run, names)
+
     _print_analysis(layout, cards, as_json)
 
 
@@ -151,6 +156,7 @@ def _analyze_files(
         make_neuron_card(name, target.masks)
     _check_layout(layout, options.force)
 
+    # Loading the model takes long, so it comes last.
     inputs = options.texts.open(options.model) if options.model is not None else None
     analyze_files(target, layout, inputs, sections.translate)
     return describe_neurons(names, target, layout, options.model)
@@ -158,6 +164,7 @@ def _analyze_files(
 
 def _check_layout(layout: Layout, force: bool) -> None:
     """Refuse to replace anything but an earlier analysis, finished or not."""
+    # An analysis writes two folders, each through a temporary one next to it.
     made = {path.name for path in (layout.analysis, layout.examples)}
     left = {f".{name}.{end}" for name in made for end in ("tmp", "old")}  # by an analysis that was killed
     check_place(layout.out, force, lambda entry: entry.name in made | left)
@@ -169,6 +176,8 @@ def _print_analysis(layout: Layout, cards: Sequence[NeuronCard], as_json: bool) 
     from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 
     found = read_json(layout.analysis / ANALYSIS_FILE)
+
+    # JSON for programs: the numbers behind the findings, and where the report is
     if as_json:
         values = {
             "summary": found["summary"],
@@ -178,6 +187,8 @@ def _print_analysis(layout: Layout, cards: Sequence[NeuronCard], as_json: bool) 
         }
         print_json(values)
         return
+
+    # For people: findings with a dash, cautions with an exclamation mark, then the cards
     for finding in found["summary"]:
         say(f"{'-' if finding['kind'] == 'finding' else '!'} {finding['text']}")
     for card in cards:
@@ -188,6 +199,8 @@ def _print_analysis(layout: Layout, cards: Sequence[NeuronCard], as_json: bool) 
 def _print_card(card: NeuronCard) -> None:
     """Print which tasks select and activate a neuron, and its examples."""
     say("", f"{card.name}: selected by {', '.join(card.owners) or 'no task'}")
+
+    # The tasks on which the neuron is active most often come first.
     ranked = sorted(card.frequencies.items(), key=lambda item: -item[1])
     if ranked:
         say("active: " + ", ".join(f"{task} {100 * share:.0f} %" for task, share in ranked))
@@ -199,5 +212,6 @@ def _print_example(example: Example) -> None:
     """Print a sentence with the token that activates the neuron most in brackets."""
     position, tokens = example.position, example.tokens
     before, after = " ".join(tokens[:position]), " ".join(tokens[position + 1 :])
+    # A slice, so that a position past the end gives an empty token instead of an error
     token = " ".join(tokens[position : position + 1])
     say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")

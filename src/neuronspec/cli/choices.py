@@ -7,6 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+# The format that is no file format: a table that fits the width of the terminal
 TERMINAL = "terminal"
 
 
@@ -54,8 +55,10 @@ class VerbCommand(TyperCommand):
         """Write the help of the verb."""
         for parameter in self.params:
             text = getattr(parameter, "help", None) or ""
+            # Registries are imported only here, when the help is shown: it lists extensions, too.
             for placeholder, list_names in CHOICES.items():
                 if placeholder in text:
                     text = text.replace(placeholder, ", ".join(list_names()))
                     parameter.help = text  # type: ignore[attr-defined]
+
         super().format_help(ctx, formatter)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neuronspec.comparison.study import Study
     from neuronspec.comparison.tables import Table
 
+# Name of the folder of figures, next to the tables
 FIGURES = "figures"
 
 
@@ -88,6 +89,8 @@ def compare(
         correction=correction,
         seed=seed,
     )
+
+    # Either a column for each model, without tests, or every table of one study
     loaded = [load_set(text) for text in sets]
     study = None
     if models:
@@ -97,11 +100,16 @@ def compare(
         study = options.make_study(loaded)
         tables = _tabulate_study(study, bilingual)
 
+    # Files come before the terminal: a reader that stops, such as head, must not prevent them.
     chosen = _choose_tables(tables, table or [])
     if out is not None:
         _write(chosen, study, sets, out)
+
+    # Lists of every test are long: on the terminal they are shown only when asked for.
     everything = table or p_values or format != TERMINAL
     _print_tables(chosen if everything else _leave_out_tests(chosen), format, p_values)
+
+    # On stderr, so that a table on stdout can be piped
     if out is not None:
         from neuronspec.comparison.tables import TABLE_FORMATS
 
@@ -135,6 +143,7 @@ class StudyOptions:
         from neuronspec.comparison.completion import complete_comparisons
         from neuronspec.pipeline.collection import gather, read_levels
 
+        # One study, with the comparisons that a run has stored where they still apply
         study = gather(
             loaded,
             baseline=self.baseline,
@@ -144,6 +153,8 @@ class StudyOptions:
             significance=self.significance,
             correction=self.correction,
         )
+
+        # Missing tests are made; all of them again where seed or number of trials is another one.
         return complete_comparisons(
             study,
             baseline=self.baseline,
@@ -160,6 +171,7 @@ def _check_output(format: str, out: Path | None, force: bool) -> None:
     if format != TERMINAL:
         TABLE_FORMATS[format]  # which says so where it is unknown
     if out is not None:
+        # With --force, only a folder of tables and figures is replaced.
         endings = {one.suffix for one in TABLE_FORMATS.values()}
         check_place(out, force, lambda entry: entry.suffix in endings or entry.name == FIGURES)
 
@@ -169,9 +181,12 @@ def _tabulate_models(loaded: Sequence[tuple[str, Study]]) -> dict[str, Table]:
     from neuronspec.comparison.paper_tables import tabulate_models
     from neuronspec.pipeline.collection import check_alike
 
+    # Names are the headings of the columns, so that each directory needs one of its own.
     named = {name: study for name, study in loaded if name}
     if len(named) < len(loaded):
         raise NeuronspecError("--models needs a name of its own for each directory: big=runs/big wide=runs/wide")
+
+    # Columns are compared by eye: they must have been scored alike.
     check_alike(loaded)
     _, first = loaded[0]
     return {"models": tabulate_models(named, first.results.metrics)}
@@ -185,6 +200,8 @@ def _tabulate_study(study: Study, bilingual: str | None) -> dict[str, Table]:
     tables = tabulate_all(study) | tabulate_tests(study)
     if bilingual is None:
         return tables
+
+    # Gains and losses against bilingual models, a table for each metric
     for metric in study.results.metrics:
         tables[name_table("interference", metric)] = tabulate_interference(study, metric, bilingual)
     return tables
@@ -195,6 +212,8 @@ def _choose_tables(tables: Mapping[str, Table], names: Sequence[str]) -> dict[st
     for name in names:
         if name not in tables:
             raise NeuronspecError(f"no table {name!r}{did_you_mean(name, tables)}; there are {', '.join(tables)}")
+
+    # The order is that of the tables, not that of the options.
     return {name: one for name, one in tables.items() if not names or name in names}
 
 
@@ -206,6 +225,7 @@ def _write(tables: Mapping[str, Table], study: Study | None, sets: list[str], ou
     with publish(out) as temporary:
         temporary.mkdir()
         write_tables(tables, temporary)
+        # A table of models has no figures.
         if study is not None:
             _draw(study, sets, temporary / FIGURES)
 
@@ -217,11 +237,13 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
     from neuronspec.pipeline.collection import collect_shares
     from neuronspec.pipeline.systems import COPY
 
+    # Every system against the baseline; copying the source would only compress the axes.
     others = [one for one in study.results.systems if one not in (study.baseline, COPY)]
     draw_score_figures(study, directory, dict.fromkeys(others, study.baseline))
 
     metric = study.results.metrics[0]
     points = collect_shares(sets, metric)
+    # A single k is no curve.
     if len(points) > 1:
         draw_shares(points, directory / "shares", metric=metric, title="Gain and sparsity by k")
 
@@ -237,9 +259,11 @@ def _print_tables(tables: dict[str, Table], format: str, p_values: bool) -> None
     """Print tables: JSON as one object, by name."""
     from neuronspec.comparison.tables import TABLE_FORMATS
 
+    # One JSON value, since several in a row could not be parsed as one
     if format == "json":
         print_json({name: one.to_json() for name, one in tables.items()})
         return
+
     for one in tables.values():
         if format == TERMINAL:
             print_table(one, p_values=p_values)

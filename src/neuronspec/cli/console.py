@@ -31,10 +31,12 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    # Titles and cells are `Text`: brackets in names must not be read as markup.
     shown = RichTable(title=Text(fit(table.title), style="bold"), title_justify="left")
     for column, heading in enumerate(_make_headings(table)):
         shown.add_column(Text(heading), justify="left" if table.is_text(column) else "right", overflow="fold")
 
+    # Rows come in blocks; a section has a line above and may have a title.
     for section, rows in table.blocks:
         shown.add_section()
         if section:
@@ -42,17 +44,21 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
         for row in rows:
             shown.add_row(*(_style_cell(cell, p_values) for cell in row))
 
+    # Piped into a file, a table is as wide as it needs; on a terminal, long cells are folded.
     console = Console(highlight=False)
     if not sys.stdout.isatty():
         console.width = 10_000  # numbers are never broken into lines; notes are
         console.width = max(MIN_WIDTH, console.measure(shown).maximum)
     console.print(shown)
+
+    # Notes are prose, which is broken into lines even where the table is wider.
     for note in table.notes:
         console.print(fit(note), markup=False, width=min(MIN_WIDTH, console.width))
 
 
 def _make_headings(table: Table) -> list[str]:
     """Return the title of each column, on two lines if columns are grouped."""
+    # A grouped column has a title of two parts; a plain one is lowered to the second line.
     grouped = any(not isinstance(title, str) for title in table.header)
     headings = []
     for title in table.header:
@@ -77,6 +83,8 @@ def _shade(cell: Cell) -> tuple[str | None, str | None]:
     """Return the colors of a cell's text and ground: red below zero, blue above, none without a shade."""
     if not cell.shade or math.isnan(cell.shade):
         return None, None
+
+    # The two fading channels get darker with the strength of the shade, down to FULL_SHADE.
     light = WHITE - round((WHITE - FULL_SHADE) * min(1.0, abs(cell.shade)))
     ground = f"#ff{light:02x}{light:02x}" if cell.shade < 0 else f"#{light:02x}{light:02x}ff"
     return "black", ground

@@ -17,6 +17,7 @@ from neuronspec.processes import work_alone
 if TYPE_CHECKING:
     from neuronspec.config.schema import Config
 
+# Duration that the numbers of updates in the recipe were chosen for
 DEFAULT_MINUTES = 5.0
 
 
@@ -40,15 +41,19 @@ def demo(
 ) -> None:
     """Pretrain a small multilingual model, find its neurons, specialize it, and compare: about 5 minutes."""
     work_alone()
+
+    # The recipe is loaded twice: its numbers of updates, with the overrides, are what is scaled.
     options = RunOptions(source="demo", overrides=overrides, out=out, seed=seed, threads=threads)
     recipe = options.load()
     config = replace(options, changes=_scale(recipe, minutes) | _choose_text(text)).load()
     if not as_json:
         _announce(config)
 
+    # Imported after the checks and the announcement, since it takes seconds
     from neuronspec.pipeline.plan import execute_stages
     from neuronspec.pipeline.run import Run
 
+    # From text to report, without the stages that are done
     layout = execute_stages(Run(config), force=force)
     print_results(config, layout, as_json)
     if not as_json:
@@ -57,6 +62,7 @@ def demo(
 
 def _scale(recipe: Config, minutes: float) -> dict[str, Any]:
     """Return the recipe's numbers of updates for a training of about so many minutes."""
+    # The time of a training grows with its number of updates; at least one is left.
     changes = {}
     for key, section in (("train", recipe.train), ("continued", recipe.continued)):
         updates = round(section.updates * minutes / DEFAULT_MINUTES)
@@ -68,6 +74,7 @@ def _choose_text(text: Path | None) -> dict[str, Any]:
     """Return the corpus of the demo: a file of the user's, or the one that is downloaded."""
     from neuronspec.data.quickstart import MEMBERS, fetch_text
 
+    # `archive!members`: the catalogs are read from within the wheel.
     archive = (text or fetch_text()).absolute()
     return {"data.train": [{"path": f"{archive}!{MEMBERS}", "format": "catalog"}]}
 

@@ -20,6 +20,7 @@ from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_strea
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.terminal import escape
 
+# Errors are explained by `_run`, so that typer must not format tracebacks of its own.
 app = typer.Typer(
     name="neuronspec",
     help="Find the language-specific neurons of a multilingual Transformer, and put them to work.",
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# Verbs in the order of the help: the demo, a whole run, its stages, and the comparison of runs
 app.command("demo", cls=VerbCommand)(demo.demo)
 app.command("run", cls=VerbCommand)(run.run)
 app.command("prepare", cls=VerbCommand)(prepare.prepare)
@@ -74,10 +76,12 @@ def options(
 
 def _import_extension(name: str) -> None:
     """Import a module that registers something: one that is installed, or a file in the current directory."""
+    # Installed commands lack the current directory on their path, unlike `python -m`.
     sys.path.insert(0, "")
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # Something that the module itself imports may be missing: that is another error.
         if error.name != name.partition(".")[0]:
             raise
         raise NeuronspecError(
@@ -116,9 +120,11 @@ def main() -> None:
 def _run() -> int:
     """Run the command that the arguments name and return the exit code, with every error explained."""
     try:
+        # Without standalone mode, errors come here instead of ending the process.
         code = app(prog_name="neuronspec", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
+        # The reader is gone; `main` ends quietly.
         raise
     except SystemExit as left:
         if isinstance(left.__context__, BrokenPipeError):  # rich makes this of it
@@ -129,12 +135,15 @@ def _run() -> int:
     except UsageError as error:
         return _explain_usage(error)
     except Exception as error:
+        # What users can fix gets advice; anything else is a bug, with its traceback.
         if (message := _find_advice(error)) is not None:
             complain(f"error: {message}")
             return 2
         complain(traceback.format_exc())
         complain("error: this is a bug in neuronspec; please report it with the lines above")
         return 1
+
+    # A verb that ends normally returns nothing.
     return code if isinstance(code, int) else 0
 
 
@@ -144,11 +153,16 @@ def _find_advice(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in _USER_ERRORS:
         return f"{(error.strerror or '').lower()}: {error.filename or 'while writing'}"
+
+    # By name: importing torch for its class would take seconds.
     if type(error).__name__ == "OutOfMemoryError":
         return f"the device is out of memory: {_LESS_MEMORY}"
+
+    # Libraries report the same with errors of their own kinds.
     of_a_library = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
     if isinstance(error, MemoryError) or of_a_library:
         return f"out of memory ({first_line(error)}): {_LESS_MEMORY}"
+
     return None
 
 
@@ -156,6 +170,7 @@ def _explain_usage(error: Any) -> int:
     """Print what is wrong with a command line as typer does, and return the exit code."""
     from typer import rich_utils
 
+    # The message quotes the command line, which may hold control characters.
     message = escape(error.format_message())
     error.format_message = lambda: message
     rich_utils.rich_format_error(error)

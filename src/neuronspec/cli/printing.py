@@ -54,6 +54,8 @@ def print_data(text: str) -> None:
     """Print text that programs read: in UTF-8 whatever the locale, unchanged unless a terminal shows it."""
     if sys.stdout.isatty():
         text = escape_text(text)
+
+    # The text layer would use the encoding of the locale: bytes go around it, after what it still holds.
     raw = getattr(sys.stdout, "buffer", None)
     if raw is None:  # a stream that somebody put in place of stdout
         sys.stdout.write(f"{text}\n")
@@ -85,6 +87,7 @@ def drop_output_if_gone() -> None:
 
 def start_logging(quiet: bool) -> None:
     """Send logs and warnings to stderr, one line each; `quiet` leaves out all but warnings, and progress."""
+    # Other libraries may warn; our own reports of progress are logs, too.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -94,10 +97,13 @@ def start_logging(quiet: bool) -> None:
 
 def quiet_libraries() -> None:
     """Keep the progress bars and notices of other libraries off the terminal: ours is the only one."""
+    # Libraries that are imported later read these variables.
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if "transformers" not in sys.modules:  # it will see them; importing it would take seconds
         return
+
+    # It is imported already, and no longer reads the variables.
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -122,5 +128,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a warning as Python does, or one of ours as a sentence."""
+    # Our warnings are advice to users; others show where in the code they come from.
     own = issubclass(category, NeuronspecWarning)
     complain(f"warning: {message}" if own else f"{filename}:{lineno}: {category.__name__}: {message}")

@@ -16,6 +16,7 @@ from neuronspec.models.directories import check_directory
 
 if TYPE_CHECKING:
     from neuronspec.neurons.counts import ActivationCounts
+
 MISSING_SOURCE = "give a configuration, or --model MODEL --text TASK=FILE"
 
 
@@ -45,6 +46,8 @@ def record(
 ) -> None:
     """Count how often each neuron is active for each task."""
     texts = TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long)
+
+    # Any model on files of text, or the model of a run on its validation text
     if model is not None:
         words = [*([config] if config else []), *(overrides or [])]  # the first override takes the place of CONFIG
         directory = out or Path("counts")
@@ -55,11 +58,13 @@ def record(
             raise NeuronspecError(MISSING_SOURCE)
         options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
         counts, directory = _record_run(options)
+
     _print_counts(counts, directory, as_json)
 
 
 def _check_unused(texts: TextOptions) -> None:
     """Refuse options that change nothing in a run."""
+    # A run has its own text; options for it would silently change nothing.
     if texts.source_prefix is not None or texts.too_long != TooLongChoice.cut:
         raise NeuronspecError(
             "--source-prefix and --too-long need --model; for a run, override the configuration: "
@@ -90,6 +95,7 @@ def _record_model(name: str, texts: TextOptions, overrides: list[str], out: Path
     from neuronspec.neurons.filenames import COUNTS_FILE
     from neuronspec.neurons.text_recording import record_texts
 
+    # Recording takes long: counts are not replaced by mistake.
     if (out / COUNTS_FILE).exists() and not force:
         raise NeuronspecError(f"{out / COUNTS_FILE} exists: choose another --out, or --force")
     return record_texts(texts.open(name), name, settings, out)
@@ -101,6 +107,8 @@ def _print_counts(counts: ActivationCounts, directory: Path, as_json: bool) -> N
     if as_json:
         print_json(summary)
         return
+
+    # For people, a line for each layer: the mean over the tasks
     say(f"{len(counts.tasks)} tasks, unit {counts.unit}; mean share of {counts.unit}s that activate a neuron:")
     for layer, shares in summary["active"].items():
         say(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} %")
@@ -109,11 +117,13 @@ def _print_counts(counts: ActivationCounts, directory: Path, as_json: bool) -> N
 
 def _summarize(counts: ActivationCounts) -> dict[str, Any]:
     """Return how much was seen of each task, and the mean activity in each layer, as JSON values."""
+    # Share of the units in which a neuron is active, on average over the neurons of a layer
     active = {}
     for layer in counts.layers:
         shares = counts.frequencies(layer).mean(1).tolist()
         active[layer] = dict(zip(counts.tasks, shares, strict=True))
 
+    # Number of sentences or tokens that were seen: in tokens, the stacks differ.
     seen = {}
     for stack, totals in counts.totals.items():
         seen[stack] = dict(zip(counts.tasks, totals.tolist(), strict=True))

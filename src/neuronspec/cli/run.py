@@ -35,12 +35,15 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
     from neuronspec.pipeline.neuron_analysis import REPORT_FILE
     from neuronspec.pipeline.run_results import load_results, tabulate
 
+    # The same tables and findings as in the summary of the run
     report = load_results(config, layout)
     tables = tabulate(report)
     shown = summary.choose_shown(tables)
     if as_json:
         print_json({name: table.to_json() for name, table in shown.items()})
         return
+
+    # On a terminal, what comes last is read first: averages and findings after the long table.
     for table in (tables["directions"], *shown.values()):
         print_table(table)
     for finding in summary.describe_scores(report):

@@ -47,6 +47,8 @@ class RunOptions:
         from neuronspec.config.loading import load_config
 
         quiet_libraries()
+
+        # Options of the command line are changes to the configuration; those that are not given leave it alone.
         options = {"out": None if self.out is None else str(self.out), "seed": self.seed, "threads": self.threads}
         given = {key: value for key, value in options.items() if value is not None}
         return load_config(self.source, self.overrides or (), _MethodOptions(), {**given, **self.changes})

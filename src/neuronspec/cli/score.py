@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from neuronspec.evaluation.quality import Quality
     from neuronspec.evaluation.results import Results
     from neuronspec.evaluation.scoring import Score
+
+# Metrics of files and grids; those of a run are in its configuration.
 DEFAULT_METRICS = ("bleu", "chrf")
 
 
@@ -74,6 +76,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
+    # A configuration names all that is scored; without one, the options do.
     if config is not None:
         given = (hypotheses, references, language, sources, metric, sentencepiece, comet_model, detokenize)
         _check_unused(given)
@@ -83,11 +86,14 @@ def score(
     work_alone()
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
+
+    # A placeholder in the name of the translations stands for the directions of a grid.
     is_grid = "{" in str(hypotheses)
     _require_language(language, out, is_grid=is_grid)
 
     from neuronspec.evaluation.output_scoring import ScoringOptions
 
+    # What a file and a grid have in common
     options = ScoringOptions(
         references=references,
         sources=sources,
@@ -137,6 +143,7 @@ def _score_grid(
     from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS
     from neuronspec.files import publish
 
+    # Everything that can be wrong with names and places is found before the scoring, which takes long.
     check_names([system], "system")
     tasks = find_grid(hypotheses, options.references)
     if out is not None:
@@ -152,9 +159,11 @@ def _score_grid(
 
 def _print_results(results: Results, directory: Path | None, as_json: bool) -> None:
     """Print the scores of a grid as JSON, or their signatures and averages."""
+    # All scores for programs; for people, the signatures and the mean over the directions
     if as_json:
         print_json([asdict(score) for score in results.scores])
         return
+
     for signature in results.signatures:
         say(signature)
     for name in results.metrics:
@@ -173,6 +182,7 @@ def _score_file(hypotheses: Path, options: ScoringOptions, language: str, as_jso
     if as_json:
         print_json([*(asdict(score) for score in scores), {"quality": asdict(quality)}])
         return
+
     _print_scores(scores)
     _print_quality(quality)
 
@@ -184,14 +194,18 @@ def _print_scores(scores: Sequence[Score]) -> None:
 
 def _print_quality(quality: Quality) -> None:
     """Print the shares of translations that are broken in a way that metrics miss."""
+    # A share is None where it cannot be counted, as copies without sources.
     for name in ("empty", "copied", "repeated", "over_long"):
         share = getattr(quality, name)
         if share is not None:
             say(f"{name.replace('_', '-')} {100 * share:.1f} %")
 
+    # Translations into another language, where languages could be identified
     if quality.off_target is None:
         say(f"off-target: unknown ({quality.off_target_note})")
         return
+
+    # What the share must be read with: short sentences are left out, and references are misjudged, too.
     details = [f"of {quality.identified} long enough to identify"]
     if quality.off_target_references is not None:
         details.append(f"the references: {100 * quality.off_target_references:.1f} %")

@@ -47,8 +47,11 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Select the specialized neurons of each task; compare, compose, or randomize masks."""
+    # Each of them makes something else of the selected masks.
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
+
+    # The masks: from files of counts or masks, or from a run, which is completed up to its selection
     if _holds_files(source):
         selected = _load_files(Path(source), overrides or [], auto_k)
         _check_unused(source, out, None if random else seed)
@@ -63,6 +66,7 @@ def select(
         )
         selected = _select_run(run)
 
+    # The stages of a run can be shared by processes; what is made of masks cannot.
     work_alone()
     if compare is not None:
         _print_comparison(selected.masks, compare, as_json)
@@ -71,6 +75,7 @@ def select(
         selected = _compose_masks(selected, compose, pivot)
     if random:
         selected = SelectedMasks(selected.masks.random(selected.masks, seed or 0), made=True)
+
     _print_masks(_write_masks(selected, to, force), as_json)
 
 
@@ -120,8 +125,10 @@ def _load_files(place: Path, overrides: list[str], auto_k: bool) -> SelectedMask
     from neuronspec.neurons.mask_sources import find_kind
     from neuronspec.neurons.masks import NeuronMasks
 
+    # Counts leave the selection to be decided; masks are decided.
     if find_kind(place) == "counts":
         return SelectedMasks(_select_from_counts(place, overrides))
+
     if overrides:
         raise NeuronspecError(f"{place} holds masks, which are selected already: {overrides[0]} changes nothing")
     return SelectedMasks(NeuronMasks.from_pretrained(place), place)
@@ -133,10 +140,12 @@ def _select_from_counts(place: Path, overrides: list[str]) -> NeuronMasks:
     from neuronspec.neurons.counts import ActivationCounts
     from neuronspec.neurons.mask_sources import select_masks
 
+    # Options of recording can be read, so that the message can say why they change nothing.
     sections = load_sections(overrides, "record", "select")
     recorded = sorted(sections.record.model_fields_set)
     if recorded:
         raise NeuronspecError(f"record.{recorded[0]} decides what is counted: it changes nothing in {place}")
+
     settings = sections.select
     if settings.k == "auto":
         raise NeuronspecError("k: auto needs a configuration: its model and its validation text")
@@ -148,6 +157,7 @@ def _select_run(options: RunOptions) -> SelectedMasks:
     _, layout = options.run("select")
     from neuronspec.neurons.masks import NeuronMasks
 
+    # Only a search for k leaves a curve.
     curve = json.loads(layout.curve.read_text(encoding="utf-8")) if layout.curve.is_file() else None
     return SelectedMasks(NeuronMasks.from_pretrained(layout.masks), layout.masks, curve)
 
@@ -156,10 +166,12 @@ def _write_masks(selected: SelectedMasks, directory: Path | None, force: bool) -
     """Write masks where the user says, and return them with their new place."""
     from neuronspec.neurons.filenames import MASKS_FILE
 
+    # Masks from a file or a run are stored already; those made here would be lost.
     if directory is None:
         if selected.made:
             raise NeuronspecError("missing --to DIR, the directory to write the masks to")
         return selected
+
     if (directory / MASKS_FILE).exists() and not force:
         raise NeuronspecError(f"{directory / MASKS_FILE} exists: choose another --to, or --force")
     place = selected.masks.save_pretrained(directory).parent
@@ -169,6 +181,8 @@ def _write_masks(selected: SelectedMasks, directory: Path | None, force: bool) -
 def _print_masks(selected: SelectedMasks, as_json: bool) -> None:
     """Print the share of neurons that each mask switches off, by layer, and how k was found."""
     masks, curve = selected.masks, selected.curve
+
+    # Share of neurons that are off, for each layer and task
     sparsity = {}
     for layer, values in masks.sparsity().items():
         sparsity[layer] = dict(zip(masks.tasks, values.tolist(), strict=True))
@@ -177,6 +191,8 @@ def _print_masks(selected: SelectedMasks, as_json: bool) -> None:
         auto_k = {"auto_k": curve} if curve is not None else {}
         print_json({"sparsity": sparsity, "signature": masks.signature, **auto_k})
         return
+
+    # For people: the search, the masks in one line, and a line for each layer
     if curve is not None:
         print_table(_tabulate_curve(curve))
     say(repr(masks))
@@ -191,6 +207,7 @@ def _tabulate_curve(curve: dict[str, Any]) -> Table:
     from neuronspec.comparison.tables import Table
 
     points = curve["curve"]
+    # The last point is k = 1, with every neuron: the losses are compared with it.
     full = points[-1]["loss"]
     rows = []
     for point in points:
@@ -204,6 +221,7 @@ def _tabulate_curve(curve: dict[str, Any]) -> Table:
             Cell(chosen),
         ]
         rows.append(row)
+
     return Table("Validation loss of the masked, untrained model", ["k", "loss", "change %", "neurons off %", ""], rows)
 
 
@@ -226,8 +244,10 @@ def _tabulate_comparison(comparison: MaskComparison, other: str) -> Table:
 
     rows = []
     for layer in comparison.layers:
+        # Mean and minimum over the tasks; shares of neurons here and there
         overlap = comparison.iou[layer]
         shares = [Cell(100 * float(share)) for share in comparison.sizes[layer].mean(axis=1)]
         rows.append([Cell(layer), Cell(float(overlap.mean()), 3), Cell(float(overlap.min()), 3), *shares])
+
     header = ["layer", "mean IoU", "lowest IoU", "on here %", "on there %"]
     return Table(f"The same tasks' neurons here and in {other} ({len(comparison.tasks)} tasks)", header, rows)

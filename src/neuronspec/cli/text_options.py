@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class TooLongChoice(StrEnum):
     """Treatment of a line that is longer than a model can read."""
 
+    # The values are those of `config.sections.TooLong`.
     cut = "cut"
     skip = "skip"
     error = "error"
@@ -69,14 +70,17 @@ class TextOptions:
         Raises:
             NeuronspecError: If an option cannot be read, a task comes twice, or there is none.
         """
+        # A task that comes twice would silently lose its first file.
         files = dict(_split_text(option) for option in self.texts)
         if len(files) < len(self.texts) or not files:
             raise NeuronspecError("give --text TASK=FILE, once for each task")
+
         check_names(files)
         return files
 
     def check(self) -> None:
         """Refuse options that cannot be read, before a model is loaded."""
+        # Reading the property checks every option.
         assert self.files
 
     def open(self, model: str) -> ModelTexts:

@@ -25,6 +25,8 @@ def train(
 ) -> None:
     """Train the model, or with --method continue to train it."""
     options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, threads=threads, force=force)
+
+    # Without --method, the model that is specialized; with it, that model is trained first where it is missing.
     _, layout = options.run("train", only=method)
     from neuronspec.pipeline.layout import PRETRAINED
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from neuronspec.translation.sentence_rows import Row
     from neuronspec.translation.system import TranslationSystem
 
+# Beam size of the paper
 BEAMS = 5
 
 
@@ -88,6 +89,7 @@ def translate(
     words = what or []
     if not words:
         raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
+
     options = TranslateOptions(
         model=model,
         masks=masks,
@@ -103,6 +105,8 @@ def translate(
         target=target,
         as_json=as_json,
     )
+
+    # Without a model, the words are a configuration and its overrides.
     if model is None:
         options.check_unused()
         _translate_run(RunOptions(source=words[0], overrides=words[1:], out=out, force=force))
@@ -110,7 +114,10 @@ def translate(
 
     if out is not None:
         raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
+
     options.check()
+
+    # A grid divides its files among processes; lines are translated by one.
     if target is not None and "{" in str(target):
         _translate_grid(options, words, target, force)
         return
@@ -143,9 +150,11 @@ class TranslateOptions:
         Raises:
             NeuronspecError: If the engine is unknown, or an option would change nothing.
         """
+        # Each engine lists the options that it has.
         if self.compute_type != "default" and "compute_type" not in ENGINES[self.engine].options:
             able = " or ".join(name for name, engine in ENGINES.items() if "compute_type" in engine.options)
             raise NeuronspecError(f"--compute-type is for --engine {able}")
+
         if self.as_json and self.target is not None:
             raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
 
@@ -155,6 +164,7 @@ class TranslateOptions:
         Raises:
             NeuronspecError: If there is one.
         """
+        # Options count as given where they differ from their defaults.
         places = (self.masks, self.dense, self.source, self.target)
         decoding = (self.beams, self.engine, self.compute_type, self.early_stopping, self.too_long, self.source_prefix)
         if any(places) or decoding != (BEAMS, DEFAULT_ENGINE, "default", None, TooLongChoice.cut, None):
@@ -197,6 +207,7 @@ def _translate_grid(options: TranslateOptions, words: list[str], target: Path, f
     system = options.describe_system()
     from neuronspec.translation.grid import plan_grid, translate_grid_files
 
+    # All files of the grid are checked before the first one is translated.
     grid = plan_grid(words, options.source, target)
     translate_grid_files(system, grid, force=force)
     note(f"{len(grid.tasks)} directions are in {target}")
@@ -205,6 +216,8 @@ def _translate_grid(options: TranslateOptions, words: list[str], target: Path, f
 def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
     """Translate the sentences of the command line, of a file, or of standard input."""
     rows = _read_sentences(words[0], words[1:], options.source)
+
+    # An empty file is probably a mistake; empty standard input is an empty translation.
     if not rows and options.source is not None:
         raise NeuronspecError(f"{options.source} is empty; expected one sentence a line")
     if not rows:
@@ -221,9 +234,11 @@ def _read_sentences(direction: str, sentences: list[str], source: Path | None) -
     from neuronspec.data.streams import read_lines
     from neuronspec.translation.sentence_rows import make_rows
 
+    # Sentences on the command line take the place of standard input.
     if source is None:
         lines = sentences or _read_standard_input()
         return make_rows(direction, lines, "standard input")
+
     if sentences:
         raise NeuronspecError(f"give sentences or --input {source}, not both")
     return make_rows(direction, read_lines(source), str(source))
@@ -235,6 +250,8 @@ def _read_standard_input() -> Iterator[str]:
 
     if sys.stdin is None:  # closed by whoever started the command
         raise NeuronspecError("standard input is closed: give sentences, or --input FILE")
+
+    # Bytes, not text: only line feeds separate lines, so that lines out are lines in.
     raw = sys.stdin.buffer.read().removesuffix(b"\n")
     pieces = raw.split(b"\n") if raw else []
     for number, line in enumerate(pieces, 1):
@@ -247,8 +264,11 @@ def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
     from neuronspec.translation.system import open_system
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
+
+    # All sentences at once, so that batches hold sentences of similar length
     with open_system(system, sorted(set(tasks))) as (decode, _):
         translations = decode(sentences, tasks)
+
     for sentence, translation in zip(sentences, translations, strict=True):
         if options.as_json:
             print_json({"source": sentence, "translation": translation}, indent=None)
@@ -261,6 +281,8 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
     from neuronspec.translation.sentence_rows import check_targets
 
     sources = [options.source] if options.source is not None else []
+
+    # A file that would be overwritten while it is read is refused before anything is loaded.
     check_targets([target], sources)
     system = options.describe_system()
     from neuronspec.progress import show_progress
@@ -271,8 +293,10 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
     place = str(options.source or "standard input")
     with open_system(system, sorted(set(tasks))) as (decode, codec):
+        # Lines that are too long are announced once for the whole file, not for each window.
         check_sources(codec, sentences, tasks, system.too_long, place)
         with show_progress("translating", len(rows)) as advance:
+            # Each window is safe on the disk before the next one begins.
             windowed = functools.partial(decode, advance=advance, quiet=True)
             translate_file(windowed, sentences, tasks, target, system.describe(), advance)
     note(f"{len(rows)} translations are in {target}")
