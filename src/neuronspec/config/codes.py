@@ -25,6 +25,7 @@ def check_once(names: list[str]) -> list[str]:
 
 
 def _check_language(code: str) -> str:
+    # A ValueError becomes a problem of this key; any other error would end the check.
     try:
         return check_code(code)
     except NeuronspecError as error:
@@ -44,7 +45,9 @@ def check_languages_once(codes: list[str]) -> list[str]:
     Raises:
         ValueError: If a language comes twice.
     """
+    # The same code twice first, since its message is simpler
     check_once(codes)
+
     for number, code in enumerate(codes):
         if twin := next((other for other in codes[:number] if same_language(code, other)), None):
             raise ValueError(f"{twin} and {code} are the same language: keep one of them")
@@ -58,16 +61,20 @@ def check_directions_once(tasks: list[str]) -> list[str]:
         ValueError: If a direction comes twice, or a language is spelled in two ways.
     """
     check_once(tasks)
+
+    # Two spellings of one language would make two tasks with the same text.
     check_languages_once(list(dict.fromkeys(code for task in tasks for code in split_direction(task))))
     return tasks
 
 
 def _text(code: Any) -> Any:
+    # YAML 1.1 reads an unquoted no, the code of Norwegian, as false.
     if code is False:
         raise ValueError('YAML reads no as false: write "no" in quotes')
     return code
 
 
+# Checked texts: what other modules get is a code or a direction for sure.
 LanguageCode = Annotated[str, BeforeValidator(_text), AfterValidator(_check_language)]
 Direction = Annotated[str, AfterValidator(_check_direction)]
 
@@ -78,9 +85,12 @@ def check_levels(levels: Mapping[str, list[str]]) -> None:
     Raises:
         ValueError: If a language is in two levels, or a level has the name of another group of directions.
     """
+    # A level is the name of a column, next to the groups of all and of other directions.
     for name in levels:
         if not re.fullmatch(r"[A-Za-z][\w.+]*", name) or name in ("all", "other"):
             raise ValueError(f"{name!r} cannot name a level: use a word such as high")
+
+    # A language in two levels, in whatever spelling, would count in both averages.
     seen: list[str] = []
     for members in levels.values():
         for code in members:

@@ -20,8 +20,12 @@ def check_columns(columns: Columns) -> list[int | str]:
         >>> check_columns(["2", 3]), check_columns(["{src}", "{tgt}"])
         ([2, 3], ['{src}', '{tgt}'])
     """
+    # Options and YAML may give numbers as text.
     found = [int(column) if str(column).isdecimal() else column for column in columns]
+    # Numbers count from 1; a name must have something in it.
     usable = all(column >= 1 if isinstance(column, int) else bool(column.strip()) for column in found)
+
+    # The same column twice would make every sentence its own translation.
     if len(found) != 2 or found[0] == found[1] or not usable:
         raise ValueError("expected two columns: numbers from 1 on, as in 2,3, or names in the first line, as in en,de")
     return found

@@ -20,6 +20,7 @@ from neuronspec.languages import split_direction, suggest_language
 logger = logging.getLogger(__name__)
 
 STORED_CONFIG = Path("stages", "config.yaml")  # below the directory of a run
+# Recipes are files of the package, found wherever it is installed.
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
 
 
@@ -47,12 +48,15 @@ def load_config(
     path = find_config(source)
     values = _read_values(path, source, overrides, changes or {})
 
+    # All problems are collected, so that users fix them at once.
     problems = []
     config = None
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         problems += _explain(error, Config)
+
+    # The schema cannot know what extensions register: these names are checked here.
     if method_options is not None:
         problems += _list_method_problems(values.get("methods"), method_options)
         problems += find_unregistered(Config, values)
@@ -72,11 +76,14 @@ def _read_values(
     values = _parse_yaml(path)
     if path == Path(source) / STORED_CONFIG:
         values["out"] = str(source)  # the directory may have been moved
+
+    # Overrides in the order of the command line: a later one wins. Options of verbs come last.
     for override in overrides:
         _apply_override(values, *_parse_override(override))
     for key, value in changes.items():
         _apply_override(values, key, value)
 
+    # Shorthands are written out, so that the schema need not know them.
     _choose_methods(values)
     _repeat_with_seeds(values)
     return values
@@ -84,6 +91,7 @@ def _read_values(
 
 def _warn_of_mistyped(config: Config) -> None:
     """Say which codes look like mistyped ones: any code is allowed, so that nothing else would notice."""
+    # Directions hold the codes of languages, tasks, pivot and zero-shot directions.
     tasks = config.tested_directions()
     levels = [code for members in config.score.levels.values() for code in members]
     for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
@@ -96,6 +104,8 @@ def _choose_methods(values: dict[str, Any]) -> None:
     methods = values.get("methods") or {}
     if METHOD not in values or not isinstance(methods, dict):
         return
+
+    # At the top, `method` only chooses; it is no key of the schema.
     wanted = values.pop(METHOD)
     names = wanted if isinstance(wanted, list) else [wanted]
     values["methods"] = {str(name): methods.get(name) or {} for name in names}
@@ -111,14 +121,17 @@ def _repeat_with_seeds(values: dict[str, Any]) -> None:
     if not isinstance(seeds, list) or not seeds or not isinstance(methods, dict):
         return
 
+    # The run keeps the first seed.
     values[SEED] = first = seeds[0]
     repeated = {}
     for name, options in methods.items():
+        # A seed that is given twice would be the same training again.
         for seed in dict.fromkeys(seeds):
             if seed == first:
                 repeated[name] = options
             else:
                 repeated[f"{name}.seed{seed}"] = {METHOD: name, **(options or {}), SEED: seed}
+
     values["methods"] = repeated
 
 
@@ -146,6 +159,7 @@ def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
     for override in overrides:
         _apply_override(values, *_parse_override(override))
 
+    # Sections of a run, such as train, would change nothing.
     others = [key for key in values if key not in allowed]
     if others:
         known = ", ".join(f"{name}.*" for name in allowed)
@@ -171,15 +185,19 @@ def find_config(source: Path | str) -> Path:
     Raises:
         NeuronspecError: If there is none.
     """
+    # A file of that name comes first, then the directory of a run, then a recipe.
     path = Path(source)
     if path.is_file():
         return path
     if holds_run(path):
         return path / STORED_CONFIG
+
     folder = _SHIPPED
     recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
+    # A name alone, with or without .yaml: a path that does not exist is a mistake.
     if recipe.is_file() and path.parent == Path():
         return recipe
+
     known = [file.stem for file in sorted(folder.glob("*.yaml"))]
     raise NeuronspecError(
         f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
@@ -191,6 +209,7 @@ class _StrictLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # The plain loader would keep the last value and drop the others without a word.
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for number, key in enumerate(keys) if key in keys[:number]]
         if twice:
@@ -203,6 +222,8 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise NeuronspecError(f"{path} is not valid YAML: {error}") from error
+
+    # An empty file, a list or a single word
     if not isinstance(values, dict):
         raise NeuronspecError(f"{path} holds no configuration: expected 'key: value' lines")
     return values
@@ -214,6 +235,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
         raise NeuronspecError(f"cannot read the override {override!r}: expected key=value, as in train.updates=500")
     if key == "out":
         return key, text  # a path is text, whatever YAML would make of it
+
     try:
         return key, yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -221,6 +243,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
 
 
 def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
+    # Walks down from section to section; those that are missing are made on the way.
     *parents, last = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
@@ -229,6 +252,7 @@ def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise NeuronspecError(f"cannot read the override of {key}: {parent!r} is not a section")
         values = inner
+
     if value is True and isinstance(values.get(last), dict):  # a section is switched on: it keeps its options
         return
     values[last] = value
@@ -239,6 +263,7 @@ def _explain(error: ValidationError, section: type[Section], prefix: str = "") -
 
 
 def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -> str:
+    # `loc` is the path of keys and list indices to the value.
     where = [str(part) for part in problem["loc"]]
     key = prefix + ".".join(where)
     if problem["type"] == "extra_forbidden":
@@ -246,9 +271,15 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
         return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"{key} is missing"
+
+    # Errors of our own checks come with a prefix of pydantic.
     message: str = problem["msg"].removeprefix("Value error, ")
+
+    # The section as a whole: two of its keys do not fit together, or it is no section.
     if not where:
         return message if not prefix else f"{prefix.rstrip('.')}: expected a section, not {problem['input']!r}"
+
+    # A short value is quoted; a whole section would hide the message.
     return (
         f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
         if not isinstance(problem["input"], dict | list)
@@ -257,9 +288,11 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
 
 
 def _known_keys(section: type[Section], where: list[str]) -> list[str]:
+    # Walks down to the section that holds the unknown key; indices of lists are passed over.
     for part in where:
         if part in section.model_fields:
             annotation = section.model_fields[part].annotation
+            # The section may be inside of a list, or optional.
             arguments = [annotation, *getattr(annotation, "__args__", ())]
             section = next((a for a in arguments if isinstance(a, type) and issubclass(a, Section)), section)
     return list(section.model_fields)
@@ -274,10 +307,16 @@ def _list_method_problems(methods: Any, method_options: Mapping[str, type[Sectio
 
 def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
     options = options or {}
+
+    # A system is named by its method, or says with `method` which one it is.
     kind = options.get(METHOD, name) if isinstance(options, dict) else name
     if kind not in method_options:
         return [f"unknown method {kind!r}{did_you_mean(str(kind), method_options)}; known: {', '.join(method_options)}"]
+
+    # `method` and `seed` are not options of the method itself.
     own = own_options(options) if isinstance(options, dict) else options
+
+    # Booleans are integers in Python, but no seeds.
     seed = options.get(SEED, 0) if isinstance(options, dict) else 0
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         return [f"methods.{name}.seed: must be a whole number from 0 on, not {seed!r}"]
@@ -297,9 +336,12 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
             for corpus in corpora
         ]
 
+    # Sections are frozen: changed copies take their places.
     data = config.data.model_copy(
         update={part: resolve(getattr(config.data, part)) for part in ("train", "valid", "test")}
     )
+
+    # A directory or a name on the hub: only `~` shows that it is a path.
     pretrained = config.model.pretrained
     if pretrained is not None and pretrained.startswith("~"):
         pretrained = str(Path(pretrained).expanduser())

@@ -58,12 +58,16 @@ def find_unregistered(section: type[BaseModel], values: Any, prefix: str = "") -
     """
     for name, field in section.model_fields.items() if isinstance(values, dict) else ():
         value, key = values.get(name), f"{prefix}{name}"
+
+        # Not given: defaults are registered in any case.
         if value is None:
             continue
 
         mark, inner = find_mark(field), find_section(field)
+        # A list of names or of sections is checked entry by entry, each with its index in the message.
         entries = {f"{key}.{number}": entry for number, entry in enumerate(value)} if isinstance(value, list) else {}
         for place, entry in (entries or {key: value}).items():
+            # Sections are searched in turn; only texts can be names, and other types are for the schema.
             if inner is not None:
                 yield from find_unregistered(inner, entry, f"{place}.")
             elif mark is not None and isinstance(entry, str):
@@ -72,12 +76,14 @@ def find_unregistered(section: type[BaseModel], values: Any, prefix: str = "") -
 
 def find_section(field: FieldInfo) -> type[BaseModel] | None:
     """Return the type of the section, or of the list of sections, that a key holds; None for any other key."""
+    # The type itself, or the argument of `list[...]` or `... | None`
     kinds = [field.annotation, *get_args(field.annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _find_unknown(key: str, name: str, mark: Registered) -> Iterator[str]:
     registry, known = mark.load(), mark.list_names()
+    # Short forms are allowed, but only full names are listed.
     short = [alias for entry in registry.values() for alias in getattr(entry, "aliases", ())]
     if name not in known and name not in short:
         yield f"{key}: unknown {registry.kind} {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"

@@ -44,11 +44,13 @@ def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
     The languages or tasks that are trained decide: with `tasks: [eng_Latn-deu_Latn]` the pivot `en` is `eng_Latn`.
     What is no code or direction is left for the checks of its own key.
     """
+    # Runs before the checks: values may still have any type.
     trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
     codes = [code for name in trained for code in find_sides(name) or (name,)]
     pivot = _spell(values.get("pivot", PIVOT), codes)
     codes = list(dict.fromkeys([*codes, pivot]))
 
+    # Unseen directions are joined from the codes of trained ones, and must be spelled like them.
     spelled = {**values, "pivot": pivot}
     if isinstance(values.get("zero_shot"), list):
         spelled["zero_shot"] = [_spell_direction(task, codes) for task in values["zero_shot"]]
@@ -133,6 +135,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _pretrained_as_it_is(cls, values: Any) -> Any:
+        # A pretrained model is not trained further before its neurons are recorded, unless asked for.
         if isinstance(values, dict) and isinstance(values.get("model"), dict) and values["model"].get("pretrained"):
             given = values.get("train")
             return values | {"train": {"updates": 0} | (given if isinstance(given, dict) else {})}
@@ -147,6 +150,7 @@ class Config(Section):
     @field_validator("methods")
     @classmethod
     def _names_of_directories(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        # Systems name directories and stages; two names belong to systems of every run.
         for name in methods:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name in ("pretrained", "source"):
                 raise ValueError(f"methods: {name!r} cannot name a system: use letters, digits, _, - and .")
@@ -155,20 +159,28 @@ class Config(Section):
     @field_validator("methods", mode="before")
     @classmethod
     def _no_options(cls, methods: Any) -> Any:
+        # A method without options is `fine_tune:` in YAML, which is null.
         return {name: options or {} for name, options in methods.items()} if isinstance(methods, dict) else methods
 
     @model_validator(mode="after")
     def _some_tasks(self) -> Config:
+        # Directions are given by languages or one by one.
         if bool(self.languages) == bool(self.tasks):
             raise ValueError("give exactly one of languages and tasks")
+
+        # The pivot among the others would be translated into itself.
         for language in self.languages:
             if same_language(language, self.pivot):
                 raise ValueError(f"languages: {language!r} is the pivot; name the other languages only")
+
+        # A zero-shot direction takes its source side and its target side from two trained ones.
         for task in self.zero_shot if self.zero_shot != "all" else ():
             source, target = split_direction(task)
             needed = [join_direction(source, self.pivot), join_direction(self.pivot, target)]
             if task in self.directions() or not {*needed} <= {*self.directions()}:
                 raise ValueError(f"zero_shot: {task} must not be trained itself, but {' and '.join(needed)} must be")
+
+        # Validation and test text come from files of their own or from the training text.
         for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
             given = getattr(self.data, part)
             if bool(given) == bool(share):
@@ -191,6 +203,8 @@ class Config(Section):
         """Return the directions that are tested without having been trained."""
         if self.zero_shot != "all":
             return list(self.zero_shot)
+
+        # `all`: from every language that is translated into the pivot to every one translated from it
         trained = self.directions()
         sides = [split_direction(task) for task in trained]
         sources = [source for source, target in sides if target == self.pivot]

@@ -24,6 +24,7 @@ from neuronspec.config.registered import Registered
 from neuronspec.errors import NeuronspecError
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 
+# Types that several sections share
 TooLong = Literal["cut", "skip", "error"]
 """Handling of text that is longer than a model can read: its end is cut off, it is left out, or it is refused."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,6 +44,7 @@ class Section(BaseModel):
 
     def effective(self) -> dict[str, Any]:
         """Return the values that decide results, as JSON: all but those of keys that are marked `NO_EFFECT`."""
+        # Sections hold sections, each of which leaves out its own keys.
         values = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -50,6 +52,7 @@ class Section(BaseModel):
                 del values[name]
             elif isinstance(value, Section):
                 values[name] = value.effective()
+
         return values
 
 
@@ -77,6 +80,7 @@ class Corpus(Section):
 
     @model_validator(mode="after")
     def _columns_of_a_table(self) -> Corpus:
+        # With `auto`, the name of the file decides, which is known only when it is read.
         if self.columns is not None and self.format not in ("auto", "tsv"):
             raise ValueError(f"columns are for tables of TABs (format: tsv), not for {self.format}")
         return self
@@ -142,6 +146,7 @@ class Preparation(Section):
     @field_validator("drop_matching")
     @classmethod
     def _valid_pattern(cls, pattern: str | None) -> str | None:
+        # Compiled here, so that a wrong pattern fails at once and not at the first sentence
         try:
             re.compile(pattern or "")
         except re.error as error:
@@ -187,10 +192,14 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
+        # Nothing to train, or two models to choose from
         if (self.preset is None) == (self.pretrained is None):
             raise ValueError("give exactly one of model.preset and model.pretrained")
+
+        # Models from presets read a tag for each language.
         if self.source_prefix is not None and self.pretrained is None:
             raise ValueError("model.source_prefix is for a pretrained model; one of a preset has language tags")
+
         return self
 
 
@@ -237,6 +246,7 @@ class Training(Section):
 
 
 def _share_or_auto(k: Any) -> Any:
+    # One check for both, since pydantic would report a failure of each type in the union.
     if k != "auto" and (isinstance(k, bool) or not isinstance(k, int | float) or not 0 <= k <= 1):
         raise ValueError("must be a share from 0 to 1, or auto")
     return k
@@ -291,16 +301,20 @@ class Selection(Section):
         return self
 
 
+# Imported by name when needed: translation is built on the configuration.
 _ENGINES = "neuronspec.translation.engines"
 
 
 def _resolve_engine(name: Any) -> Any:
     """Return the registered name of an engine, which may have short ones; any other value as it is."""
+    # The default is known without the registry: most configurations need no import.
     if not isinstance(name, str) or name == "transformers":
         return name
+
     try:
         return importlib.import_module(_ENGINES).resolve_engine(name)
     except NeuronspecError:
+        # An unknown name is reported with the other unregistered names.
         return name
 
 
@@ -331,6 +345,8 @@ class Translation(Section):
     def _precision_of_an_engine(self) -> Translation:
         if self.compute_type == "default":
             return self
+
+        # An unknown engine is left for the check of its own key.
         engines = importlib.import_module(_ENGINES).ENGINES
         if self.engine in engines and "compute_type" not in engines[self.engine].options:
             able = [name for name, engine in engines.items() if "compute_type" in engine.options]
@@ -367,6 +383,7 @@ class Scoring(Section):
 
     @model_validator(mode="after")
     def _pieces_where_they_are_needed(self) -> Scoring:
+        # A model that no metric reads would change nothing.
         if ("spbleu" in self.metrics) != (self.sentencepiece is not None):
             raise ValueError("score.sentencepiece: give it with the metric spbleu, and only with it")
         return self
@@ -380,6 +397,7 @@ class Reporting(Section):
 
 
 def _none_or_enough(resamples: int) -> int:
+    # No p-value is smaller than 1 / (1 + resamples).
     if resamples and resamples < 20:
         raise ValueError("must be 0, or 20 or more: with fewer no p-value could be 0.05")
     return resamples
