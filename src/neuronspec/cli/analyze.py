@@ -212,6 +212,7 @@ def _print_example(example: Example) -> None:
     """Print a sentence with the token that activates the neuron most in brackets."""
     position, tokens = example.position, example.tokens
     before, after = " ".join(tokens[:position]), " ".join(tokens[position + 1 :])
+
     # A slice, so that a position past the end gives an empty token instead of an error
     token = " ".join(tokens[position : position + 1])
     say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")

@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
 # Verbs in the order of the help: the demo, a whole run, its stages, and the comparison of runs
 app.command("demo", cls=VerbCommand)(demo.demo)
 app.command("run", cls=VerbCommand)(run.run)

@@ -22,6 +22,7 @@ def check_columns(columns: Columns) -> list[int | str]:
     """
     # Options and YAML may give numbers as text.
     found = [int(column) if str(column).isdecimal() else column for column in columns]
+
     # Numbers count from 1; a name must have something in it.
     usable = all(column >= 1 if isinstance(column, int) else bool(column.strip()) for column in found)
 

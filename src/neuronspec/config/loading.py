@@ -20,6 +20,7 @@ from neuronspec.languages import split_direction, suggest_language
 logger = logging.getLogger(__name__)
 
 STORED_CONFIG = Path("stages", "config.yaml")  # below the directory of a run
+
 # Recipes are files of the package, found wherever it is installed.
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
 
@@ -64,6 +65,7 @@ def load_config(
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
     _warn_of_mistyped(config)
+
     # A shipped recipe has no corpora next to it: its paths are relative to where the command runs.
     folder = Path.cwd() if path.parent == _SHIPPED else path.parent
     return _resolve_paths(config, folder)

@@ -64,6 +64,7 @@ def find_unregistered(section: type[BaseModel], values: Any, prefix: str = "") -
             continue
 
         mark, inner = find_mark(field), find_section(field)
+
         # A list of names or of sections is checked entry by entry, each with its index in the message.
         entries = {f"{key}.{number}": entry for number, entry in enumerate(value)} if isinstance(value, list) else {}
         for place, entry in (entries or {key: value}).items():

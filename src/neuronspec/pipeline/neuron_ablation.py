@@ -64,8 +64,8 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
     measured = {task: _count_measured(inputs, task, options.sentences) for task in all_tasks}
     counts = _record_rest(inputs, measured)
 
-    ablations = {}
     # Each text is measured with every neuron, without each task's own, and without each random set.
+    ablations = {}
     total = sum(len(tasks) * (len(tasks) + 1 + options.draws) for tasks in compared.values())
     with show_progress("switching neurons off", total) as advance:
         # The stacks are ablated one after the other: the neurons of the other stack stay on.
@@ -145,6 +145,7 @@ def load_ablations(directory: Path) -> dict[str, Ablation]:
         return {}
 
     found = read_json(path)
+
     # The file names each stack twice, as a key and within: both must agree.
     ablations = [Ablation.from_dict(one) for one in found.values()] if isinstance(found, dict) else []
     by_stack = {one.stack: one for one in ablations}

@@ -141,6 +141,7 @@ def _is_asked(name: str, until: str, only: str | None) -> bool:
         return False
     if only is not None:
         return member == only
+
     # `train` alone is the model that is specialized; each method is trained when it is named.
     return until != "train" or not member
 

@@ -10,9 +10,11 @@ from neuronspec.pipeline.layout import PRETRAINED
 COPY = "source"  # the system that copies its input
 SPECIALIZED = "neuron_specialization"  # the method of the paper
 FINE_TUNE = "fine_tune"  # the training that the other methods are measured against
+
 # Systems without training of their own: the pretrained model with masks that it was not trained with.
 MASKED = "pretrained+masks"
 RANDOM = "pretrained+random"
+
 # Titles in tables; a system without one is shown by its name.
 TITLES = {
     COPY: "copying the source",
@@ -63,6 +65,7 @@ def choose_baselines(systems: Iterable[str]) -> dict[str, list[str]]:
     for system in found:
         base, seed = split_seed(system)
         tuned = join_seed(FINE_TUNE, seed)
+
         # Fine-tuning is not compared with itself, and masks without training not with a training.
         if base not in (FINE_TUNE, MASKED, RANDOM) and (tuned in found or FINE_TUNE in found):
             found[system].append(tuned if tuned in found else FINE_TUNE)

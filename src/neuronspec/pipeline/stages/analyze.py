@@ -16,11 +16,13 @@ from neuronspec.pipeline.run import Run
 def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     config, layout = run.config, run.layout
+
     # What is not asked for is no input: an old file of it must not cause a repetition.
     examples = [layout.examples] if config.analyze.examples else []
     ablations = [layout.ablation] if config.ablate is not None else []
 
     files = [*config.analyze.distances.values(), *config.analyze.against.values()]
+
     # Words that tasks share are counted on the validation text, as the model reads it.
     model, valid = layout.model(PRETRAINED), layout.tokens("valid")
     return [

@@ -38,6 +38,7 @@ def plan(run: Run) -> list[Stage]:
     settings = choose_settings(
         run.config, "pivot", "languages", "tasks", "data", "prepare", "translate.too_long", "seed"
     )
+
     # Of the model, only what decides how text is encoded: another dropout need not encode it again.
     pretrained = {"pretrained": model.pretrained, "revision": model.revision, "source_prefix": model.source_prefix}
     return [

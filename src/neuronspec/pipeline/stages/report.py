@@ -13,6 +13,7 @@ from neuronspec.pipeline.summary import write_summary
 def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     layout = run.layout
+
     # Without masks, the page has no part about neurons.
     neurons = [layout.masks, layout.analysis] if run.needs_masks else []
     costs = [layout.summary(system) for system in (PRETRAINED, *run.config.methods)]

@@ -20,6 +20,7 @@ from neuronspec.training.validation import validate_tasks
 def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     layout = run.layout
+
     # A search for k measures the masked model, so that its model and text are inputs as well.
     searched = [layout.model(PRETRAINED), layout.tokens("valid")] if run.config.select.k == "auto" else []
     return [

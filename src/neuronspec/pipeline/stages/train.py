@@ -95,6 +95,7 @@ def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel
     wanted = run.config.model
     if wanted.pretrained is not None:
         model = load_model(wanted.pretrained, wanted.revision, translates=True)
+
         # Stored with the model, so that translating needs no configuration
         if wanted.source_prefix is not None:
             model.config.source_prefix = wanted.source_prefix

@@ -29,6 +29,7 @@ def plan(run: Run) -> list[Stage]:
 
 def _plan_system(run: Run, system: str) -> Stage:
     layout = run.layout
+
     # A system with masks that it was not trained with is the pretrained model.
     masked = system in (MASKED, RANDOM)
     model = [layout.model(PRETRAINED), layout.masks] if masked else [layout.model(system)]
@@ -60,11 +61,13 @@ def execute(run: Run, system: str) -> None:
 
 def _translate_tasks(run: Run, system: str, tasks: list[str]) -> None:
     config, directory = run.config, run.layout.translations(system)
+
     # Only the sources: nothing here may depend on the references.
     texts = run.open_texts()
     sources = {task: read_test_set(texts, task, config.directions(), config.pivot)[0] for task in tasks}
 
     model, tokenizer = load_system(run, system)
+
     # All of them together, although they are decoded one after the other: the model must distinguish them.
     TextCodec(tokenizer, model.config).formats(config.tested_directions())
 
@@ -75,6 +78,7 @@ def _translate_tasks(run: Run, system: str, tasks: list[str]) -> None:
     ):
         for task, sentences in sources.items():
             translations = decode(sentences, [task] * len(sentences), advance=advance, quiet=True)
+
             # A translation is one line, whatever the model puts out.
             lines = [" ".join(translation.split()) + "\n" for translation in translations]
             write_text(child(directory, task, ".txt"), "".join(lines))
