@@ -272,6 +272,7 @@ class Specialization(TaskRouter):
 
         if output.shape[-1] != layer.width:  # gate and other matrix in one
             masks = torch.cat([masks, masks], dim=-1)
+
         bias = getattr(module, "bias", None)
         return torch.where(masks, output, output.new_zeros(()) if bias is None else bias)
 

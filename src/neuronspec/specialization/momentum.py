@@ -103,8 +103,10 @@ class _AbsentNeuronHolder:
         if not self.dirty:
             return
 
+        # Gradients add up in the same tensor; another one means that they were cleared in between.
         cleared = self.gradient is not None and self.gradient[0].grad is not self.gradient[1]
         self.seen = self.noted.clone() if self.stepped or cleared else self.seen | self.noted
+
         self.noted.fill_(False)
         self.dirty = self.stepped = False
         self.gradient = (parameter, parameter.grad)

@@ -86,6 +86,7 @@ class PackedLayer:
     def detach(self) -> None:
         """Undo `attach`; under a forward method of another library, ours stays and does nothing."""
         for matrix, before in self._wrapped.items():
+            # Ours, unless another library has wrapped it
             now = matrix.__dict__.get("forward")
             if isinstance(now, functools.partial) and getattr(now.func, "__self__", None) is self:
                 del matrix.forward

@@ -147,6 +147,7 @@ class TaskRouter:
         """
         if self.batch_tasks.default is not None:
             return torch.full((batch,), self.batch_tasks.default, device=device)
+
         if self.batch_tasks.numbers is None:
             raise NeuronspecError(
                 "this model is specialized and needs to know the task of every row: pass tasks=[...], "

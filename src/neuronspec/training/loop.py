@@ -264,6 +264,7 @@ class _TrainingRun:
             accelerator=self.accelerator,
             tokens_per_batch=self.sampling.tokens_per_batch,
         )
+
         loss = losses["all"]
         _check_loss(loss, "validation loss", update=state.update, training=training)
         if state.best_loss is None or loss < state.best_loss:
