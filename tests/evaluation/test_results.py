@@ -239,3 +239,15 @@ def test_results_from_before_notes_are_read(results: Results, tmp_path: Path) ->
         line.pop("off_target_note")
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert Results.load(tmp_path).qualities == noted
+
+
+def test_metrics_of_one_system_that_were_scored_apart_are_refused() -> None:
+    with open_metrics(["bleu"]) as bleu, open_metrics(["chrf"]) as chrf:
+        parts = [score_task("ours", "en-de", REFERENCES, REFERENCES, metrics) for metrics in (bleu, chrf)]
+    with pytest.raises(NeuronspecError, match=r"two results of ours on en-de: .* or score all metrics at once"):
+        merge_results(parts)
+
+
+def test_a_metric_is_opened_once_whether_it_is_given_by_name_or_not() -> None:
+    with open_metrics(["bleu", METRICS["bleu"], METRICS["chrf"], "chrf"]) as metrics:
+        assert metrics == [METRICS["bleu"], METRICS["chrf"]]

@@ -256,6 +256,12 @@ def merge_results(parts: Iterable[Results]) -> Results:
     for part in parts:
         scores += part.scores
         qualities += part.qualities
+        for system, task in part.counted:
+            if (system, task) in counted:
+                raise NeuronspecError(
+                    f"there are two results of {system} on {task}: give them other names, NAME=DIRECTORY, or score all "
+                    "metrics at once"
+                )
         counted |= part.counted
 
     # Contradictions may lie between parts, or between the lines of one file.

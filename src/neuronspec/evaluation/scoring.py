@@ -111,17 +111,18 @@ def open_metrics(metrics: Iterable[str | Metric], options: MetricOptions | None 
         NeuronspecError: If a metric is unknown, something that it needs is missing, or an option is given that only
             another metric needs.
     """
-    # Each metric once, in the order given.
+    # Each metric once, in the order given, whether it is given by name or not.
     options = options or MetricOptions()
-    chosen: list[str | Metric] = []
+    chosen: list[Metric] = []
     for one in metrics:
-        if one not in chosen:
-            chosen.append(one)
+        metric = METRICS[one] if isinstance(one, str) else one
+        if metric not in chosen:
+            chosen.append(metric)
 
     # An option that one metric requires means nothing to the others.
     for name, metric in METRICS.items():
         option = metric.required_option
-        if option and getattr(options, option) is not None and name not in chosen:
+        if option and getattr(options, option) is not None and metric not in chosen:
             raise NeuronspecError(
                 f"{getattr(options, option)} is the model of the metric {name}, which is not asked for; add it to the "
                 "metrics"
@@ -129,11 +130,7 @@ def open_metrics(metrics: Iterable[str | Metric], options: MetricOptions | None 
 
     # Metrics that are open already are closed if a later one cannot be opened.
     with ExitStack() as stack:
-        opened = []
-        for one in chosen:
-            metric = METRICS[one] if isinstance(one, str) else one
-            opened.append(stack.enter_context(metric.open(options)))
-        yield opened
+        yield [stack.enter_context(metric.open(options)) for metric in chosen]
 
 
 def score_task(
