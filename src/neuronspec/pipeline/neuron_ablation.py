@@ -24,7 +24,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.recording import record_activations
 from neuronspec.pipeline.analysis_inputs import AnalysisInputs, Batches
 from neuronspec.pipeline.analysis_target import AnalysisTarget
-from neuronspec.progress import show_progress
+from neuronspec.progress import Advance, show_progress
 
 # Name of the file of measurements, below the directory of the stage
 ABLATION_FILE = "ablation.json"
@@ -74,19 +74,26 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
             own = choose_own_neurons(counts, target.masks, tasks, stack, options.share)
             off = make_ablation_masks(own, target.masks, counts, options.draws, target.seed)
 
-            # Masks are applied while the context is open, and leave the model as it was afterwards.
             parts = {task: slice(measured[task]) for task in tasks}
-            with _open_metric(inputs, off, parts, by_chrf) as metric:
-                ablations[stack] = ablation.ablate(
-                    tasks,
-                    off,
-                    metric,
-                    metric=CHRF_METRIC if by_chrf else LOSS_METRIC,
-                    higher_is_better=by_chrf,
-                    advance=advance,
-                )
+            ablations[stack] = _ablate_stack(inputs, off, parts, by_chrf=by_chrf, advance=advance)
 
     return ablations
+
+
+def _ablate_stack(
+    inputs: AnalysisInputs, off: NeuronMasks, parts: Mapping[str, slice], *, by_chrf: bool, advance: Advance
+) -> Ablation:
+    """Measure these parts of the texts with every neuron, and with the masks of the ablation."""
+    # Masks are applied while the context is open, and leave the model as it was afterwards.
+    with _open_metric(inputs, off, parts, by_chrf) as measure:
+        return ablation.ablate(
+            list(parts),
+            off,
+            measure,
+            metric=CHRF_METRIC if by_chrf else LOSS_METRIC,
+            higher_is_better=by_chrf,
+            advance=advance,
+        )
 
 
 def _count_measured(inputs: AnalysisInputs, task: str, limit: int) -> int:

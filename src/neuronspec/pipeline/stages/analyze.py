@@ -38,7 +38,12 @@ def plan(run: Run) -> list[Stage]:
 
 def execute(run: Run) -> None:
     """Measure what the masks say about the languages, draw it, and write the report."""
-    # What an earlier configuration asked for may still be there, from an earlier model.
-    examples = run.load_examples() if run.config.analyze.examples else None
+    # An ablation that an earlier configuration asked for may still be there, from an earlier model.
     ablations = load_ablations(run.layout.ablation) if run.config.ablate is not None else {}
-    write_analysis(open_target(run), run.layout, inputs=open_run_inputs(run), examples=examples, ablations=ablations)
+    write_analysis(
+        open_target(run),
+        run.layout,
+        inputs=open_run_inputs(run),
+        examples=run.load_examples(),
+        ablations=ablations,
+    )
