@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
-from neuronspec.pipeline import engine
+from neuronspec.pipeline import records
 from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
 
@@ -151,7 +151,7 @@ def test_an_output_that_is_gone_is_made_again(chain: Chain, said: Say) -> None:
 def test_another_version_does_everything_again(chain: Chain, said: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.run()
     said()
-    monkeypatch.setattr(engine, "__version__", "9.9")
+    monkeypatch.setattr(records, "__version__", "9.9")
     assert chain.run() == ["double", "count"]
     assert said()[0].endswith("-> 9.9")
 

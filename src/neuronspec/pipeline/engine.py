@@ -16,14 +16,18 @@ from accelerate.utils import broadcast_object_list
 
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import explained, hash_json, hash_path, read_json, write_json
+from neuronspec.files import explained, write_json
 from neuronspec.pipeline.layout import Layout
-from neuronspec.version import __version__
+from neuronspec.pipeline.records import (
+    UNFINISHED,
+    describe_origin,
+    find_reason,
+    list_changes,
+    read_record,
+    take_fingerprints,
+)
 
 logger = logging.getLogger(__name__)
-
-# Reason of a stage that was interrupted; it resumes instead of starting again
-UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +117,10 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     """Yield whether a stage must run; clear what it must not resume from, and record that it has run."""
     # What the stage was made from last time, and what it would be made from now, are compared.
     place = layout.record(stage.name)
-    before = _read_record(place)
-    now = {
-        "settings": stage.settings,
-        "inputs": {_name(path, layout): fingerprint(path, before) for path in stage.inputs},
-        "version": __version__,
-    }
+    before = read_record(place)
+    now = describe_origin(stage, layout, before)
 
-    reason = "asked to" if forced else _find_reason(stage, before, now, layout)
+    reason = "asked to" if forced else find_reason(stage, before, now, layout)
     if reason is None:
         logger.info("%s: done before", stage.name)
         yield False
@@ -130,7 +130,7 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != UNFINISHED else "")
 
     # Unfinished work is used only where it was made from the same, and nobody asked to start again.
-    same_work = before is not None and not forced and not _list_changes(before["made_from"], now)
+    same_work = before is not None and not forced and not list_changes(before["made_from"], now)
     _clear(stage, layout, resumes=same_work, keeps_outputs=reason == UNFINISHED, is_new=before is None)
 
     # The time of an interrupted run counts, too, if this one resumes from its work.
@@ -142,7 +142,7 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     try:
         # The caller does the work here. If it fails, the outputs stay None, and the stage is unfinished.
         yield True
-        outputs = {_name(path, layout): fingerprint(path, None) for path in stage.outputs}
+        outputs = take_fingerprints(stage.outputs, layout, None)
     finally:
         seconds = round(spent + time.monotonic() - started, 2)
         write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds})
@@ -174,96 +174,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """Return the record of a stage; an empty one if the file is damaged, so that the stage is redone."""
-    if not path.is_file():
-        return None
-    try:
-        # A record that lacks a key was cut short or edited: it is not trusted.
-        record = dict(read_json(path))
-        whole = {"made_from", "outputs", "seconds"} <= record.keys()
-        if whole and {"settings", "inputs"} <= record["made_from"].keys():
-            return record
-    except (NeuronspecError, AttributeError, TypeError, ValueError):
-        # It is as good as no record, but other than None: the outputs do belong to this run.
-        pass
-
-    return {"made_from": {"settings": {}, "inputs": {}, "version": "?"}, "outputs": None, "seconds": 0.0}
-
-
-def fingerprint(path: Path, record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what shows whether a file or directory has changed: a hash of its content, and sizes and times.
-
-    Args:
-        path: File or directory.
-        record: Record of an earlier time, whose hash is trusted where sizes and times are the same.
-    """
-    # The stamp is cheap, and changes with any file's name, size or time.
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    stamp = hash_json(stats)
-
-    # Hashing large files is slow: where the stamp is known, the hash that went with it is reused.
-    known = [] if record is None else [*record["made_from"]["inputs"].values(), *(record["outputs"] or {}).values()]
-    for earlier in known:
-        if earlier["stamp"] == stamp:
-            return dict(earlier)
-
-    return {"hash": hash_path(path) if path.exists() else None, "stamp": stamp}
-
-
-def _find_reason(stage: Stage, before: dict[str, Any] | None, now: dict[str, Any], layout: Layout) -> str | None:
-    """Return why a stage must run, or None if it is done."""
-    if before is None:
-        return "not done yet"
-    if changes := _list_changes(before["made_from"], now):
-        return "; ".join(changes)
-    if before["outputs"] is None:
-        return UNFINISHED
-
-    # Everything it was made from is the same; the outputs may still be gone or edited.
-    for path in stage.outputs:
-        known = before["outputs"].get(_name(path, layout))
-        if not path.exists() or known is None:
-            return f"{path} is missing"
-        if fingerprint(path, before)["hash"] != known["hash"]:
-            return f"{path} was changed"
-    return None
-
-
-def _list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the differences between what a stage was made from and what it would be made from now, in words."""
-    # Settings are compared key by key, so that the message names the key that changed.
-    settings = _list_differences(before["settings"], now["settings"])
-    changes = list(settings)
-
-    for name in sorted({*before["inputs"], *now["inputs"]}):
-        was, is_now = name in before["inputs"], name in now["inputs"]
-        if was and is_now:
-            if before["inputs"][name].get("hash") != now["inputs"][name].get("hash"):
-                changes.append(f"{name} has changed")
-        elif not settings:  # else it is a setting that asks for it, or no longer does
-            changes.append(f"{name} is {'new' if is_now else 'gone'}")
-
-    # Another version of the package may compute other results.
-    if before["version"] != now["version"]:
-        changes.append(f"neuronspec {before['version']} -> {now['version']}")
-    return changes
-
-
-def _list_differences(before: Any, now: Any, key: str = "") -> list[str]:
-    # At a single value, or where one side is no section, the two are compared directly.
-    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
-        return [] if before == now else [f"{key}: {before} -> {now}"]
-
-    lines = []
-    for name in {**before, **now}:
-        lines += _list_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
-    return lines
-
-
-def _name(path: Path, layout: Layout) -> str:
-    # Paths within the run are relative, so that a run that was moved stays done.
-    return str(path.relative_to(layout.out)) if path.is_relative_to(layout.out) else str(path)

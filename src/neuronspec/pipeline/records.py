@@ -1,0 +1,161 @@
+"""The record of a stage: what it was made from and what it left, and from that, why it would have to run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import hash_json, hash_path, read_json
+from neuronspec.pipeline.layout import Layout
+from neuronspec.version import __version__
+
+if TYPE_CHECKING:
+    from neuronspec.pipeline.engine import Stage
+
+Record = dict[str, Any]
+"""`made_from` (settings, inputs with their fingerprints, version), `outputs` (their fingerprints, or None while the
+stage is unfinished) and `seconds`."""
+
+# Reason of a stage that was interrupted; it resumes instead of starting again
+UNFINISHED = "unfinished"
+
+
+def read_record(path: Path) -> Record | None:
+    """Return the record of a stage, None if it never ran.
+
+    A damaged file gives an empty record, so that the stage is redone.
+    """
+    if not path.is_file():
+        return None
+    try:
+        # A record that lacks a key was cut short or edited: it is not trusted.
+        record = dict(read_json(path))
+        whole = {"made_from", "outputs", "seconds"} <= record.keys()
+        if whole and {"settings", "inputs"} <= record["made_from"].keys():
+            return record
+    except (NeuronspecError, AttributeError, TypeError, ValueError):
+        # It is as good as no record, but other than None: the outputs do belong to this run.
+        pass
+
+    return {"made_from": {"settings": {}, "inputs": {}, "version": "?"}, "outputs": None, "seconds": 0.0}
+
+
+def describe_origin(stage: Stage, layout: Layout, before: Record | None) -> dict[str, Any]:
+    """Return what a stage would be made from now: settings, fingerprints of its inputs, and version.
+
+    Args:
+        stage: The stage.
+        layout: Paths of the run.
+        before: Record of an earlier time, whose hashes are trusted where sizes and times are the same.
+    """
+    return {
+        "settings": stage.settings,
+        "inputs": take_fingerprints(stage.inputs, layout, before),
+        "version": __version__,
+    }
+
+
+def take_fingerprints(paths: Sequence[Path], layout: Layout, before: Record | None) -> dict[str, dict[str, Any]]:
+    """Return the fingerprints of files and directories by their name in records."""
+    return {name_path(path, layout): fingerprint(path, layout, before) for path in paths}
+
+
+def fingerprint(path: Path, layout: Layout, before: Record | None) -> dict[str, Any]:
+    """Return what shows whether a file or directory has changed: a hash of its content, and a stamp.
+
+    The stamp is made of names, sizes and times. Names are relative to the directory of the run, so that a run that was
+    moved or linked is not hashed again.
+
+    Args:
+        path: File or directory.
+        layout: Paths of the run.
+        before: Record of an earlier time, whose hash is trusted where the stamp is the same.
+    """
+    stamp = _stamp(path, layout)
+
+    # Hashing large files is slow: where the stamp is known, the hash that went with it is reused.
+    known = [] if before is None else [*before["made_from"]["inputs"].values(), *(before["outputs"] or {}).values()]
+    for earlier in known:
+        if earlier["stamp"] == stamp:
+            return dict(earlier)
+
+    return {"hash": hash_path(path) if path.exists() else None, "stamp": stamp}
+
+
+def _stamp(path: Path, layout: Layout) -> str:
+    """Return a hash of the names, sizes and times of files, which is cheap and different for every place."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    stats = [
+        (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.exists()
+    ]
+
+    # The name keeps two places apart that hold files of the same names, sizes and times, or none at all.
+    inside = path.is_relative_to(layout.out)
+    name = name_path(path, layout) if inside else str(path.absolute())
+    return hash_json([inside, name, path.exists(), stats])
+
+
+def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], layout: Layout) -> str | None:
+    """Return why a stage must run, or None if it is done.
+
+    Args:
+        stage: The stage.
+        before: Its record.
+        now: Result of `describe_origin`.
+        layout: Paths of the run.
+    """
+    if before is None:
+        return "not done yet"
+    if changes := list_changes(before["made_from"], now):
+        return "; ".join(changes)
+    if before["outputs"] is None:
+        return UNFINISHED
+
+    # Everything it was made from is the same; the outputs may still be gone or edited.
+    for path in stage.outputs:
+        known = before["outputs"].get(name_path(path, layout))
+        if not path.exists() or known is None:
+            return f"{path} is missing"
+        if fingerprint(path, layout, before)["hash"] != known["hash"]:
+            return f"{path} was changed"
+    return None
+
+
+def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the differences between what a stage was made from and what it would be made from now, in words."""
+    # Settings are compared key by key, so that the message names the key that changed.
+    settings = _list_differences(before["settings"], now["settings"])
+    changes = list(settings)
+
+    for name in sorted({*before["inputs"], *now["inputs"]}):
+        was, is_now = name in before["inputs"], name in now["inputs"]
+        if was and is_now:
+            if before["inputs"][name].get("hash") != now["inputs"][name].get("hash"):
+                changes.append(f"{name} has changed")
+        elif not settings:  # else it is a setting that asks for it, or no longer does
+            changes.append(f"{name} is {'new' if is_now else 'gone'}")
+
+    # Another version of the package may compute other results.
+    if before["version"] != now["version"]:
+        changes.append(f"neuronspec {before['version']} -> {now['version']}")
+    return changes
+
+
+def _list_differences(before: Any, now: Any, key: str = "") -> list[str]:
+    # At a single value, or where one side is no section, the two are compared directly.
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return [] if before == now else [f"{key}: {before} -> {now}"]
+
+    lines = []
+    for name in {**before, **now}:
+        lines += _list_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    return lines
+
+
+def name_path(path: Path, layout: Layout) -> str:
+    """Return the name of a path in records: relative within the run, so that a run that was moved stays done."""
+    return str(path.relative_to(layout.out)) if path.is_relative_to(layout.out) else str(path)
