@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from tests.pipeline.running import run
 
 from neuronspec.cli.main import main
 from neuronspec.config.schema import Config
+from neuronspec.data.preparation import prepare_text
 from neuronspec.evaluation.results import Results
 from neuronspec.models.loading import load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks
@@ -76,3 +78,19 @@ def test_what_its_system_cannot_translate_is_refused_by_the_names_of_its_tasks(
 ) -> None:
     assert translate(layout, monkeypatch, "fr-en") == 2
     assert "eng_Latn-deu_Latn" in capsys.readouterr().err
+
+
+def test_one_run_reads_corpora_that_spell_the_languages_in_their_own_ways(tmp_path: Path) -> None:
+    words = [f"{a}{b}" for a, b in itertools.product("abcdefghij", "klmnopqr")]
+    for code in ("de", "fra_Latn"):
+        (tmp_path / f"{code}.tsv").write_text("".join(f"{word}\t{code} {word}\n" for word in words), encoding="utf-8")
+    for code in ("eng_Latn", "deu_Latn", "fra"):
+        (tmp_path / f"{code}.dev").write_text("".join(f"{code} {word}\n" for word in words[::2]), encoding="utf-8")
+    lines, table = {"path": f"{tmp_path}/{{lang}}.dev"}, {"path": f"{tmp_path}/{{lang}}.tsv"}
+    values = {
+        **{"out": tmp_path / "run", "languages": ["de", "fr"], "model": {"preset": "tiny"}},
+        "data": {"train": [table], "valid": [lines], "test": [lines]},
+    }
+    texts = prepare_text(Config.model_validate(values), tmp_path / "text")
+    assert texts.sizes["train"] == {"en-de": len(words), "en-fr": len(words)}
+    assert texts.sizes["test"] == {"en-de": len(words[::2]), "en-fr": len(words[::2])}

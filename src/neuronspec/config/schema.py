@@ -101,9 +101,9 @@ class Config(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     pivot: LanguageCode = PIVOT
-    """The language that the others are paired with: any [code](concepts.md), as the files of the text write it."""
+    """The language that the others are paired with: any [code](concepts.md)."""
     languages: Annotated[list[LanguageCode], AfterValidator(check_languages_once)] = Field(default=[])
-    """The other languages, in the spelling of the files; each gives the tasks pivot-x and x-pivot."""
+    """The other languages, in any spelling; each gives the tasks pivot-x and x-pivot."""
     tasks: Annotated[list[Direction], AfterValidator(check_directions_once)] = Field(default=[])
     """The translation directions themselves, `src-tgt`, where `languages` does not say it."""
     zero_shot: Annotated[list[Direction], AfterValidator(check_directions_once)] | Literal["all"] = Field(default=[])

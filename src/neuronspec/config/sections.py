@@ -60,8 +60,8 @@ class Corpus(Section):
     """Parallel text, named by a template."""
 
     path: str = Field(min_length=1)
-    """Path with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, as they are written in this
-    configuration: `train/{lang}.tsv.xz`. Relative to the configuration file."""
+    """Path with `{lang}`, `{src}` and `{tgt}` in place of the languages' codes, in this configuration's spelling or in
+    another one: `train/{lang}.tsv.xz`. Relative to the configuration file."""
     format: Annotated[str, Registered("neuronspec.data.corpora", "CORPUS_FORMATS", ("auto",))] = "auto"
     """Format of the files: `lines` are two aligned files, `opus` is a zip archive of such two, `catalog` stands for
     `.po`, `.mo` and `.json`; `auto` chooses by the name."""

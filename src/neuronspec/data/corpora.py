@@ -10,7 +10,7 @@ from neuronspec.config.columns import check_columns
 from neuronspec.data.compression import strip_compression
 from neuronspec.data.corpus_formats import CORPUS_FORMATS as CORPUS_FORMATS
 from neuronspec.data.corpus_formats import CorpusFormat, Pair
-from neuronspec.data.locations import locate, refuse_other_spelling
+from neuronspec.data.locations import locate
 from neuronspec.data.streams import exists, open_bytes
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import same_language
@@ -32,7 +32,8 @@ def read_pairs(
             `train.{src}-{tgt}.{lang}`, `/usr/share/locale/{lang}/LC_MESSAGES/*.mo`,
             `some.whl!package/*/{lang}.json`, `hub:NAME[:CONFIG[:SPLIT]]`. Where a file stands for a language
             and not for a direction, `{lang}` is the language that is not English.
-        source: Code of the source language, as the files spell it.
+        source: Code of the source language. A file of that very name comes first, then the only one that is named
+            after the same language in another spelling.
         target: Code of the target language.
         format: Name in `CORPUS_FORMATS`; `"auto"` chooses it by the path.
         columns: The two columns of a table (format `tsv`) that hold the texts, by number from 1 on or by name; see
@@ -61,10 +62,6 @@ def read_pairs(
     if format == "auto":
         format = _find_format(path, source, target) if columns is None else guess_format(path) or _list_tables()[0]
     chosen = CORPUS_FORMATS[format]
-
-    # Readers of many files look for other spellings by themselves.
-    if chosen.files != "many" and not names_no_file(path):
-        refuse_other_spelling(path, source, target, files=chosen.files)
 
     if columns is None:
         return chosen.read(path, source, target)

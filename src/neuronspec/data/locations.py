@@ -1,16 +1,27 @@
-"""Locations of the files of a corpus: from a template with placeholders to the names of files."""
+"""Locations of the files of a corpus: from a template with placeholders to the names of files.
+
+A file under the languages' codes as they are written comes first. Where there is none, a file is found that is named
+after the same languages in another spelling, if it is the only one: one run can read `de.tsv` and `deu_Latn.dev`.
+"""
 
 from __future__ import annotations
 
+import functools
 import glob
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from neuronspec.data.streams import exists
+from neuronspec.data.zip_files import ARCHIVE_PATH, open_archive
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import is_english, names_language, same_language
+from neuronspec.languages import is_english, list_spellings, same_language
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders, split_at_placeholders
+
+logger = logging.getLogger(__name__)
+
+_LISTED = 4  # names in a message
 
 
 def fill_codes(template: str, *, lang: str, source: str, target: str) -> str:
@@ -24,53 +35,42 @@ def fill_codes(template: str, *, lang: str, source: str, target: str) -> str:
 
 
 def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
-    """Return the one file of a direction, and whether its first column is the target."""
-    # The file may be named after either direction.
-    forward = Path(fill_codes(template, lang=target, source=source, target=target))
-    backward = Path(fill_codes(template, lang=source, source=target, target=source))
+    """Return the one file of a direction, and whether its first column is the target.
+
+    Raises:
+        NeuronspecError: If only files in other spellings of the languages exist, and several of them.
+    """
+    # The file may be named after either direction, and serves the other one as well.
+    forward = {"lang": target, "src": source, "tgt": target}
+    backward = {"lang": source, "src": target, "tgt": source}
+    options = [(forward, False), (backward, True)]
 
     # A file that stands for a language is paired with English, which comes first.
     if "{lang}" in template:
-        return (backward, True) if _is_pivot(target, source) else (forward, False)
+        options = [(backward, True)] if _is_pivot(target, source) else [(forward, False)]
 
-    # A file that stands for a direction serves the other direction as well.
-    only_backward = not exists(forward) and exists(backward)
-    return (backward, True) if only_backward else (forward, False)
-
-
-def refuse_other_spelling(template: str, source: str, target: str, *, files: str) -> None:
-    """Refuse files that are missing under the languages' codes but exist under other codes of the same languages.
-
-    Args:
-        template: Path with placeholders.
-        source: Code of the source language.
-        target: Code of the target language.
-        files: `two` where each language has its own file, `one` otherwise.
-
-    Raises:
-        NeuronspecError: If there is such a file; the message names it.
-    """
-    # A file of a direction is named after the language that is not the pivot.
-    named_after = source if _is_pivot(target, source) else target
-    for code in (source, target) if files == "two" else (named_after,):
-        path = fill_codes(template, lang=code, source=source, target=target)
+    # The codes as they are written come before any other spelling of them.
+    paths = [(Path(fill_placeholders(template, codes)), reverse) for codes, reverse in options]
+    for path, reverse in paths:
         if exists(path):
-            continue
-
-        # Nothing under this code; perhaps under another code of the same language.
-        found = find_other_spelling(template, {"lang": code, "src": source, "tgt": target})
+            return path, reverse
+    for codes, reverse in options:
+        found = find_other_spelling(template, codes)
         if found is not None:
-            raise NeuronspecError(
-                f"{path} does not exist, but {found.name} does: write the languages' codes as it does"
-            )
+            return found, reverse
+    return paths[0]
 
 
-def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
+def find_other_spelling(template: str, codes: Mapping[str, str], *, wildcards: bool = False) -> Path | None:
     """Return the only file of a template that is named after the same languages in other spellings, or None.
 
     Args:
-        template: Path with placeholders.
+        template: Path with placeholders, of a file or of a member of a zip archive.
         codes: Code of the language that each placeholder stands for, by the placeholder's name.
+        wildcards: Whether a `*` in the template stands for any text.
+
+    Raises:
+        NeuronspecError: If there are several such files; the message names them.
 
     Example:
         >>> import tempfile
@@ -80,23 +80,81 @@ def find_other_spelling(template: str, codes: Mapping[str, str]) -> Path | None:
         >>> found.name
         'deu_Latn.dev'
     """
-    # Every file that the template could name, with anything in the place of a code
+    if not any(f"{{{name}}}" in template for name in codes):  # the name of one file, whatever the languages
+        return None
+
+    names = _list_names(template, wildcards=wildcards)
+    found = find_spellings(template, codes, names, wildcards=wildcards)
+    wanted = fill_placeholders(template, codes)
+    if len(found) > 1:
+        some = ", ".join(Path(name).name for name in found[:_LISTED]) + (", ..." if found[_LISTED:] else "")
+        raise NeuronspecError(
+            f"{wanted} does not exist, and {len(found)} files may be meant instead: {some}; write the languages' codes "
+            "as one of them does"
+        )
+    if not found:
+        return None
+
+    _say_once(found[0], Path(wanted).name)
+    return Path(found[0])
+
+
+def find_spellings(
+    template: str, codes: Mapping[str, str], names: Iterable[str], *, wildcards: bool = False
+) -> list[str]:
+    """Return the names that fit a template whose placeholders stand for these languages, in any spelling.
+
+    Args:
+        template: Text with placeholders: a path, or the name of a column.
+        codes: Code of the language that each placeholder stands for, by the placeholder's name.
+        names: Names to choose from.
+        wildcards: Whether a `*` in the template stands for any text.
+
+    Example:
+        >>> find_spellings("text_{lang}", {"lang": "de"}, ["id", "text_eng", "text_deu"])
+        ['text_deu']
+    """
     pieces = split_at_placeholders(template, CORPUS_PLACEHOLDERS)
-    texts, wanted = pieces[::2], [codes[name] for name in pieces[1::2]]
+    wanted = [codes[name] for name in pieces[1::2]]
 
-    names = glob.glob("*".join(map(glob.escape, texts)))  # noqa: PTH207 - the template may be absolute
+    # What stands in the places of the codes
+    texts = [re.escape(text) for text in pieces[::2]]
+    if wildcards:
+        texts = [text.replace(r"\*", "[^/]*") for text in texts]
+    pattern = re.compile("([^/]+?)".join(texts))
+    matches = [match for name in names if (match := pattern.fullmatch(name)) is not None]
 
-    # Only those whose codes mean the wanted languages
-    pattern = re.compile("([^/]+?)".join(map(re.escape, texts)))
-    same = [name for name in names if _names_languages(pattern.fullmatch(name), wanted)]
-    return Path(same[0]) if len(same) == 1 else None  # of several, none is the obvious one
+    chosen = list_spellings(wanted, [match.groups() for match in matches])
+    return [matches[index][0] for index in chosen]
 
 
-def _names_languages(found: re.Match[str] | None, codes: list[str]) -> bool:
-    """Return whether the groups of a match are codes of these languages."""
-    if found is None:
-        return False
-    return all(names_language(text, code) for text, code in zip(found.groups(), codes, strict=True))
+def _list_names(template: str, *, wildcards: bool) -> list[str]:
+    """Return the files, or the members of archives, that a template could name with anything in a code's place."""
+    parts = ARCHIVE_PATH.fullmatch(template)
+    archive = parts[1] if parts is not None else None
+    if archive is None:
+        return _glob_any(template, wildcards=wildcards)
+
+    # Of an archive, every member; the pattern of the whole name chooses from them.
+    names = []
+    for path in _glob_any(archive, wildcards=False):
+        if Path(path).is_file():
+            with open_archive(Path(path)) as opened:
+                names += [f"{path}!{member}" for member in opened.namelist()]
+    return names
+
+
+def _glob_any(template: str, *, wildcards: bool) -> list[str]:
+    texts = [glob.escape(text) for text in split_at_placeholders(template, CORPUS_PLACEHOLDERS)[::2]]
+    if wildcards:
+        texts = [text.replace("[*]", "*") for text in texts]
+    return sorted(glob.glob("*".join(texts)))  # noqa: PTH207 - the template may be absolute
+
+
+@functools.cache
+def _say_once(found: str, wanted: str) -> None:
+    """Say that a file is read in place of one that is named as the languages are written."""
+    logger.info(f"{found} stands for {wanted}: the same language in another spelling")
 
 
 def _is_pivot(code: str, other: str) -> bool:

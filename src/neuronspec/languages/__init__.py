@@ -19,7 +19,13 @@ from neuronspec.languages.lookup import (
     same_language,
     suggest_language,
 )
-from neuronspec.languages.matching import find_only_spelling, match_language, match_variant, spell_as
+from neuronspec.languages.matching import (
+    find_only_spelling,
+    list_spellings,
+    match_language,
+    match_variant,
+    spell_as,
+)
 from neuronspec.languages.meaning import Meaning, check_code, read_code
 from neuronspec.languages.table import INDO_EUROPEAN, UNKNOWN, UNRELATED, Language, list_languages
 
@@ -40,6 +46,7 @@ __all__ = [
     "is_known",
     "join_direction",
     "list_languages",
+    "list_spellings",
     "match_direction",
     "match_language",
     "match_variant",

@@ -1,17 +1,18 @@
 """Choosing among spellings of a language: the tags of a model, the names of files, the columns of a table.
 
-There are four rules, from the most generous to the strictest:
+There are five rules, from the most generous to the strictest:
 
 - `match_variant`: the language, its main form or macrolanguage, or any variant of it (files in a corpus).
 - `match_language`: the language, its main form or macrolanguage (the tags of a model).
 - `spell_as`: the language itself, in the first spelling that means it, else unchanged (the pivot).
 - `find_only_spelling`: the language itself, if exactly one text means it (names in other people's data).
+- `list_spellings`: every list of texts that means these languages, to choose from or to refuse (names of files).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from neuronspec.errors import NeuronspecError
@@ -95,6 +96,52 @@ def find_only_spelling(code: str, texts: Iterable[str]) -> str | None:
     """
     same = [text for text in dict.fromkeys(texts) if names_language(text, code)]
     return same[0] if len(same) == 1 else None
+
+
+def list_spellings(codes: Sequence[str], names: Iterable[Sequence[str]]) -> list[int]:
+    """Return which names mean the languages `codes`: more than one if it is not clear which of them is meant.
+
+    Where a code names no script and files in several scripts are there, none of them is the obvious one.
+
+    Args:
+        codes: Codes, one for each part of a name.
+        names: Parts of each name that stand in the places of the codes.
+
+    Returns:
+        Indices of the names that may be meant, in their order; none if no name means the languages.
+
+    Example:
+        >>> list_spellings(["de", "en"], [["deu_Latn", "eng"], ["fra", "eng"]])
+        [0]
+        >>> list_spellings(["zh"], [["zho_Hans"], ["zho_Hant"]]), list_spellings(["zh"], [["zho_Hant"]])
+        ([0, 1], [])
+    """
+    parts = list(names)
+    exact = [index for index, texts in enumerate(parts) if _all_fit(names_language, texts, codes)]
+
+    # Another script never stands for a language; next to the usual one it makes a code without a script unclear.
+    if not exact:
+        return []
+    return [index for index, texts in enumerate(parts) if index in exact or _all_fit(_may_mean, texts, codes)]
+
+
+def _all_fit(fits: Callable[[str, str], bool], texts: Sequence[str], codes: Sequence[str]) -> bool:
+    return all(fits(text, code) for text, code in zip(texts, codes, strict=True))
+
+
+def _may_mean(text: str, code: str) -> bool:
+    """Return whether a text means a language, in any script where the code names none."""
+    if names_language(text, code):
+        return True
+
+    # Letters and digits only: neither a script nor a region.
+    if not code.strip("_").isalnum():
+        return False
+    try:
+        found, wanted = read_code(text), read_code(code)
+    except NeuronspecError:  # not a code at all
+        return False
+    return found == replace(wanted, script=found.script)
 
 
 @functools.lru_cache(maxsize=4096)

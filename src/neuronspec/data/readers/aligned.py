@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 
 from neuronspec.data.corpus_formats import Pair, register_format
-from neuronspec.data.locations import fill_codes
+from neuronspec.data.locations import find_other_spelling
 from neuronspec.data.streams import exists, read_lines
 from neuronspec.errors import NeuronspecError
+from neuronspec.placeholders import fill_placeholders
 
 
 @register_format("lines", "two files, aligned line by line", files="two")
@@ -29,16 +30,30 @@ def read_two_files(template: str, source: str, target: str) -> Iterator[Pair]:
     if "{lang}" not in template:
         raise NeuronspecError(f"{template} names one file, not two; write {{lang}} where their names differ")
 
-    # The two files under the name of this direction, and under that of the other one.
-    paths, swapped = [], []
-    for lang in (source, target):
-        paths.append(_find_side(fill_codes(template, lang=lang, source=source, target=target)))
-        swapped.append(_find_side(fill_codes(template, lang=lang, source=target, target=source)))
+    yield from read_aligned(*_find_sides(template, source, target))
 
-    # Files that are named after the other direction serve this one as well.
-    if not all(map(exists, paths)) and all(map(exists, swapped)):
-        paths = swapped
-    yield from read_aligned(*paths)
+
+def _find_sides(template: str, source: str, target: str) -> tuple[Path, Path]:
+    """Return the files of source and target.
+
+    Raises:
+        NeuronspecError: If several files fit one side.
+    """
+    # The two files under the name of this direction; files named after the other direction serve this one as well.
+    directions = [(source, target), (target, source)]
+    missing = None
+
+    # The codes as they are written come before any other spelling of them.
+    for spelled in (False, True):
+        for first, second in directions:
+            sides = [{"lang": lang, "src": first, "tgt": second} for lang in (source, target)]
+            left, right = (_find_side(template, codes, spelled=spelled) for codes in sides)
+            if exists(left) and exists(right):
+                return left, right
+            missing = missing or (left, right)
+
+    assert missing is not None, "there are directions"
+    return missing
 
 
 def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
@@ -58,21 +73,30 @@ def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
         yield Pair(left, right, f"{first}:{number}")
 
 
-def _find_side(pattern: str) -> Path:
-    """Return the only file that fits a pattern; the pattern itself where no file does, or where it is a file's name.
+def _find_side(template: str, codes: Mapping[str, str], *, spelled: bool) -> Path:
+    """Return the only file that fits a template; the template with the codes where no file does.
+
+    Args:
+        template: Name with placeholders. A `*` stands for anything, unless it belongs to a file's name.
+        codes: Code of the language that each placeholder stands for.
+        spelled: Whether files may be named after other spellings of the languages.
 
     Raises:
         NeuronspecError: If several files fit.
     """
+    pattern = fill_placeholders(template, codes)
     path = Path(pattern)
-    if "*" not in pattern or exists(path):
+    if exists(path):
         return path
 
     # Sorted, so that the message is the same everywhere.
-    found = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+    found = sorted(glob.glob(pattern)) if "*" in pattern else []  # noqa: PTH207 - the pattern may be absolute
     if len(found) > 1:
         some = ", ".join(found[:3]) + (", ..." if found[3:] else "")
         raise NeuronspecError(
             f"{len(found)} files fit {pattern} ({some}), but one side of a pair is one file: name it more closely"
         )
-    return Path(found[0]) if found else path
+    if found:
+        return Path(found[0])
+    other = find_other_spelling(template, codes, wildcards=True) if spelled else None
+    return other or path

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from neuronspec.data.corpus_formats import Pair
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_only_spelling
+from neuronspec.languages import list_spellings
 
 _MISSING = object()  # where a row has no such field; null is an empty text
 
@@ -27,6 +28,8 @@ def decode_json(text: str, place: str) -> Any:
 
 def read_row(row: Any, source: str, target: str, *, reverse: bool, place: str) -> Pair:
     """Return the pair in a row: the texts under the languages' codes, else those under `source` and `target`.
+
+    Fields whose names are other spellings of the codes come last.
 
     Args:
         row: Fields by name; those of the texts may be under `translation`.
@@ -59,7 +62,23 @@ def _choose_fields(texts: Mapping[Any, Any], source: str, target: str, *, revers
     """Return the names of the fields of source and target: the languages' codes if both are there."""
     if source in texts and target in texts:
         return source, target
-    return ("target", "source") if reverse else ("source", "target")
+    generic = ("target", "source") if reverse else ("source", "target")
+    if all(field in texts for field in generic):
+        return generic
+
+    # Other spellings of the codes come last.
+    names = tuple(key for key, text in texts.items() if isinstance(key, str) and _is_text(text))
+    spelled = _find_spelled_fields(names, source, target)
+    return generic if spelled is None else spelled
+
+
+@functools.lru_cache(maxsize=64)  # the rows of a file have the same fields
+def _find_spelled_fields(names: tuple[str, ...], source: str, target: str) -> tuple[str, str] | None:
+    """Return the only fields that mean source and target, in any spelling, or None."""
+    left, right = (list_spellings([code], [[name] for name in names]) for code in (source, target))
+    if len(left) != 1 or len(right) != 1 or left == right:
+        return None
+    return names[left[0]], names[right[0]]
 
 
 def _is_text(value: object) -> bool:
@@ -67,11 +86,11 @@ def _is_text(value: object) -> bool:
 
 
 def _suggest_fields(texts: Mapping[Any, Any], source: str, target: str) -> str:
-    """Return a hint that names the fields of the same languages in other spellings."""
+    """Return a hint that names the fields that may be in these languages."""
     names = [key for key, text in texts.items() if isinstance(key, str) and isinstance(text, str)]
     hints = []
     for code in (source, target):
-        found = find_only_spelling(code, names)
-        if found is not None and found != code:
-            hints.append(f"{found!r} for {code!r}")
-    return f"; write the languages' codes as the fields do: {' and '.join(hints)}" if hints else ""
+        found = [names[index] for index in list_spellings([code], [[name] for name in names])]
+        if len(found) > 1:
+            hints.append(f"{' and '.join(map(repr, found))} may be meant by {code!r}")
+    return f"; {'; '.join(hints)}: write the code as one of them" if hints else ""

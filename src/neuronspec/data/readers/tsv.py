@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neuronspec.config.columns import Columns
 from neuronspec.data.corpus_formats import Pair, register_format
-from neuronspec.data.locations import fill_codes, locate
+from neuronspec.data.locations import find_spellings, locate
 from neuronspec.data.normalization import is_empty
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_only_spelling, find_sides, names_language
-from neuronspec.placeholders import CORPUS_PLACEHOLDERS
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders
 
 JUDGED = 1_000  # lines that decide whether a column holds text
 _SHARE = 0.9  # share of the lines that decides: a column of numbers may have gaps and a remark
@@ -57,8 +57,8 @@ def _read_table_rows(template: str, source: str, target: str, columns: Columns |
     if any(isinstance(column, str) for column in chosen):
         header = next(lines, (1, ""))[1].split("\t")
         lang = source if reverse else target
-        names = [fill_codes(str(column), lang=lang, source=source, target=target) for column in chosen]
-        numbers = [_find_column(name, header, path) for name in names]
+        codes = {"lang": lang, "src": source, "tgt": target}
+        numbers = [_find_column(str(column), codes, header, path) for column in chosen]
     else:
         numbers = list(map(int, chosen))
 
@@ -115,20 +115,30 @@ def _refuse_other_direction(path: str, source: str, target: str, columns: Column
             )
 
 
-def _find_column(name: str, header: Sequence[str], path: Path) -> int:
+def _find_column(template: str, codes: Mapping[str, str], header: Sequence[str], path: Path) -> int:
     """Return the number of the column with this name, or the number that the name is.
+
+    Args:
+        template: Name, with placeholders for codes.
+        codes: Code of the language that each placeholder stands for.
+        header: Names of the columns.
+        path: Table, for messages.
 
     Raises:
         NeuronspecError: If no column has this name, or several have it.
     """
+    name = fill_placeholders(template, codes)
     if name.isdecimal():
         return int(name)
-    if header.count(name) == 1:
-        return header.index(name) + 1  # counted from 1
 
-    # The same language may be there in another spelling.
-    found = "several columns" if name in header else "no column"
-    spelled = None if name in header else find_only_spelling(name, header)
+    # The name with the codes as they are written, else with other spellings of them
+    fitting = [name] * header.count(name) or find_spellings(template, codes, dict.fromkeys(header))
+    if len(fitting) == 1 and header.count(fitting[0]) == 1:
+        return header.index(fitting[0]) + 1  # counted from 1
+
+    # A name without placeholders is not looked for in other spellings, but named.
+    found = "several columns" if fitting else "no column"
+    spelled = None if fitting else find_only_spelling(name, header)
     hint = did_you_mean(name, header) if spelled is None else f" but {spelled!r}, the same language"
     first_line = ", ".join(map(repr, header[:8])) or "missing"
     raise NeuronspecError(f"{path} has {found} {name!r}{hint}; its first line is {first_line}")
