@@ -85,7 +85,7 @@ def train(
     Raises:
         NeuronspecError: If a direction has no examples, the loss is not finite, or the disk is full.
     """
-    run = _TrainingRun(
+    run = TrainingRun(
         model,
         tokenizer,
         corpora,
@@ -110,7 +110,7 @@ def train(
     return run.finish()
 
 
-class _TrainingRun:
+class TrainingRun:
     """A training run: the arguments of `train`, the prepared objective and optimizer, and the state."""
 
     def __init__(

@@ -203,7 +203,7 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
     where: str, toy: Path, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates, pruned = [0], [0]
-    update, prune, join = loop._TrainingRun.update, WeightMasks.from_model, Lass._join
+    update, prune, join = loop.TrainingRun.update, WeightMasks.from_model, Lass._join
 
     def stop_update(run: Any) -> float:
         if updates[0] == {"between tasks": 4, "in the middle": 7}.get(where, -1):
@@ -223,7 +223,7 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
         join(method, search)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._TrainingRun, "update", stop_update)
+        patch.setattr(loop.TrainingRun, "update", stop_update)
         patch.setattr(WeightMasks, "from_model", stop_pruning)
         patch.setattr(Lass, "_join", stop_joining)
         with pytest.raises(KeyboardInterrupt):
@@ -236,7 +236,7 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
         done.append(run.state.update)
         return update(run)
 
-    monkeypatch.setattr(loop._TrainingRun, "update", count)
+    monkeypatch.setattr(loop.TrainingRun, "update", count)
     make_method().search(make_search(toy, tmp_path))
     left = {"between tasks": [0, 1, 2, 3], "in the middle": [2, 3]}
     assert done == left.get(where, [])
@@ -379,7 +379,7 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
     toy: Path, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = continue_training(toy, found, tmp_path / "whole", 6)
-    update = loop._TrainingRun.update
+    update = loop.TrainingRun.update
 
     def stop(run: Any) -> float:
         if run.state.update == 3:
@@ -387,7 +387,7 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
         return update(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._TrainingRun, "update", stop)
+        patch.setattr(loop.TrainingRun, "update", stop)
         with pytest.raises(KeyboardInterrupt):
             continue_training(toy, found, tmp_path / "parts", 6)
     resumed, _ = continue_training(toy, found, tmp_path / "parts", 6)
