@@ -364,3 +364,32 @@ def test_a_table_named_by_one_language_is_no_source_of_pairs_without_the_pivot()
     check_templates(data, ["en-de"], "en")
     with pytest.raises(NeuronspecError, match=r"for de-fr write \{src\} and \{tgt\}"):
         check_templates(data, ["en-de", "de-fr"], "en")
+
+
+def test_a_corpus_may_hold_some_of_the_languages_only(tmp_path: Path) -> None:
+    german = write_corpora(tmp_path, {"de": translate("de")})
+    (tmp_path / "talks.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in translate("fr")), encoding="utf-8")
+    (tmp_path / "flores").mkdir()
+    test = write_corpora(tmp_path / "flores", {"deu_Latn": translate("de", ENGLISH[:9])})
+    data = {
+        "train": [{"path": german, "languages": ["deu"]}, {"path": str(tmp_path / "talks.tsv"), "languages": ["fr"]}],
+        "test": [{"path": test, "languages": ["de"]}],
+    }
+    config = make_config(german, data=data)
+    texts = prepare_text(config, tmp_path / "text")
+    assert texts.sizes["test"]["en-de"] == 9
+    assert texts.sizes["train"]["en-de"] + texts.sizes["valid"]["en-de"] == len(ENGLISH)
+    assert 0 < texts.sizes["test"]["en-fr"] < len(ENGLISH) / 2
+    assert sum(texts.sizes[part]["en-fr"] for part in TEXT_PARTS) == len(ENGLISH)
+
+    only_german = {**data, "train": data["train"][:1]}
+    with pytest.raises(NeuronspecError, match=r"en-fr has no train pairs: 0 were read.* name them in the languages of"):
+        prepare_text(make_config(german, data=only_german), tmp_path / "again")
+
+
+def test_held_out_shares_stand_next_to_corpora_for_some_languages_only() -> None:
+    some, whole = {"path": "{lang}.tsv", "languages": ["de"]}, {"path": "{lang}.tsv"}
+    assert make_config("{lang}.tsv", data={"test": [some]}).data.hold_out.test
+    for corpora in ([whole], [some, whole]):
+        with pytest.raises(ValueError, match="exactly one"):
+            make_config("{lang}.tsv", data={"test": corpora})

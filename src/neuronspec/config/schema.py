@@ -183,7 +183,8 @@ class Config(Section):
         # Validation and test text come from files of their own or from the training text.
         for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
             given = getattr(self.data, part)
-            if bool(given) == bool(share):
+            some_pairs_only = bool(given) and all(corpus.languages for corpus in given)
+            if bool(given) == bool(share) and not (share and some_pairs_only):
                 raise ValueError(f"give exactly one of data.{part} and data.hold_out.{part}")
         return self
 

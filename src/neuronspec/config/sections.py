@@ -68,6 +68,9 @@ class Corpus(Section):
     columns: Annotated[list[StrictInt | str], AfterValidator(check_columns)] | None = None
     """Columns of a table (`tsv`) that hold the two texts, in place of the first and the second: numbers, counted
     from 1 (`[2, 3]`), or names in the first line (`[english, "{lang}"]`, `["{src}", "{tgt}"]`)."""
+    languages: Annotated[list[LanguageCode], AfterValidator(check_languages_once)] = []
+    """Languages that it holds, in any spelling, where these are not all of the run: a pair is read from it if every
+    side but the pivot is one of them. The pivot need not be named."""
 
     @field_validator("path")
     @classmethod
@@ -105,7 +108,8 @@ class Data(Section):
     test: list[Corpus] = []
     """Test corpora. If empty, sentences of `train` are held out."""
     hold_out: HoldOut = HoldOut()
-    """Shares of `train` to hold out."""
+    """Shares of `train` to hold out. Next to corpora that have `languages`, they apply to the pairs that none of these
+    holds."""
     too_long: TooLong = "cut"
     """Handling of validation pairs that are longer than the model can read: `cut` cuts off their ends, `skip` leaves
     them out, `error` stops the run before any work. Training pairs of that length are always left out."""

@@ -10,8 +10,22 @@ from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, names_no_file
 from neuronspec.data.zip_files import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import split_direction
+from neuronspec.languages import same_language, split_direction
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders
+
+
+def holds_pair(corpus: Corpus, pair: str, pivot: str) -> bool:
+    """Return whether a pair of languages is read from a corpus, by the languages that its configuration names.
+
+    Example:
+        >>> corpus = Corpus(path="{lang}.tsv", languages=["deu_Latn"])
+        >>> holds_pair(corpus, "en-de", "en"), holds_pair(corpus, "en-fr", "en"), holds_pair(corpus, "de-fr", "en")
+        (True, False, False)
+    """
+    if not corpus.languages:
+        return True
+    held = [pivot, *corpus.languages]
+    return all(any(same_language(code, other) for other in held) for code in split_direction(pair))
 
 
 def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
@@ -28,7 +42,8 @@ def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:
     """
     for corpus in (*data.train, *data.valid, *data.test):
         if _is_table(corpus):
-            _check_table(corpus, pairs, pivot)
+            held = [pair for pair in pairs if holds_pair(corpus, pair, pivot)]
+            _check_table(corpus, held, pivot)
 
 
 def _check_table(corpus: Corpus, pairs: Sequence[str], pivot: str) -> None:

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from neuronspec.config.schema import Config
-from neuronspec.config.sections import Corpus, Data, HoldOut, Preparation
+from neuronspec.config.sections import Corpus, Data, HoldOut
 from neuronspec.data.cleaning import clean_pairs
-from neuronspec.data.configured_corpora import check_templates
+from neuronspec.data.configured_corpora import check_templates, holds_pair
 from neuronspec.data.corpora import read_pairs
 from neuronspec.data.corpus_formats import Pair
 from neuronspec.data.holdout import held_out_share
@@ -77,7 +77,7 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
             file = texts.path(part, pair).open("w", encoding="utf-8", newline="\n")
             files[part] = stack.enter_context(file)
 
-        for part, sides in _assign_parts(config.data, cleaning=config.prepare, pair=pair, counts=counts):
+        for part, sides in _assign_parts(config, pair=pair, counts=counts):
             files[part].write("\t".join(sides) + "\n")
             written[part] += 1
 
@@ -86,20 +86,27 @@ def _write_pair(config: Config, pair: str, texts: Texts) -> None:
     texts.dropped[pair] = dict(counts)
 
 
-def _assign_parts(
-    data: Data, *, cleaning: Preparation, pair: str, counts: Counter[str]
-) -> Iterator[tuple[str, SentencePair]]:
+def _assign_parts(config: Config, *, pair: str, counts: Counter[str]) -> Iterator[tuple[str, SentencePair]]:
     """Yield the clean sentences of a pair of languages, each with the part that it belongs to.
 
     Args:
-        data: Corpora and shares to hold out.
-        cleaning: Limits on what the training text may hold.
+        config: Configuration with the corpora, the shares to hold out, and the limits on the training text.
         pair: Pair of languages.
         counts: Counts of what happened to the training text; see `clean_pairs`.
     """
+    data, cleaning = config.data, config.prepare
+    corpora = {}
+    for part in TEXT_PARTS:
+        corpora[part] = [one for one in getattr(data, part) if holds_pair(one, pair, config.pivot)]
+
+    # Nothing is held out of the training text for a part that has text of its own.
+    limits = HoldOut(
+        valid=0.0 if corpora["valid"] else data.hold_out.valid, test=0.0 if corpora["test"] else data.hold_out.test
+    )
+
     # The training text, cleaned, of which some sentences are held out.
     training = clean_pairs(
-        _read_corpora(data.train, pair),
+        _read_corpora(corpora["train"], pair),
         min_source_words=cleaning.min_words,
         max_words=cleaning.max_words,
         max_ratio=cleaning.max_length_ratio,
@@ -108,11 +115,11 @@ def _assign_parts(
         counts=counts,
     )
     for sides in training:
-        yield _choose_part(sides, data.hold_out), sides
+        yield _choose_part(sides, limits), sides
 
     # From corpora that are given for validation or test, only empty pairs are dropped.
-    for part, corpora in (("valid", data.valid), ("test", data.test)):
-        for sides in clean_pairs(_read_corpora(corpora, pair), deduplicate=False, counts=Counter()):
+    for part in ("valid", "test"):
+        for sides in clean_pairs(_read_corpora(corpora[part], pair), deduplicate=False, counts=Counter()):
             yield part, sides
 
 
@@ -154,8 +161,12 @@ def _explain_empty(data: Data, part: str, counts: Mapping[str, int]) -> str:
     details = f" (dropped: {dropped})" if dropped else ""
     found = f"{counts.get('read', 0)} were read, {counts.get('kept', 0)} kept{details}"
 
+    # Corpora that hold some languages only may leave out this one.
+    if not counts.get("read") and any(corpus.languages for corpus in data.train):
+        return f"{found}; give text in both languages, or name them in the languages of its corpus in data.train"
+
     # Validation and test text has its own corpora, or is held out of the training text.
-    if part != "train" and not getattr(data, part):
+    if part != "train" and (not getattr(data, part) or getattr(data.hold_out, part)):
         return f"{found}; give data.{part}, more text, or a larger data.hold_out.{part}"
     if counts.get("held out"):
         return f"{found}; give more text, or leave prepare.drop_held_out out"
