@@ -61,7 +61,9 @@ def _allow_reading(path: Path) -> None:
     """Give files the usual permissions: safetensors writes files that only their owner may read."""
     files = [path] if path.is_file() else filter(Path.is_file, path.rglob("*"))
     for file in files:
-        file.chmod(0o666 & ~_umask())
+        # A file with a second name is that of another run as well, which nothing here may change.
+        if file.stat().st_nlink == 1:
+            file.chmod(0o666 & ~_umask())
 
 
 def _replace(path: Path, temporary: Path) -> None:
@@ -76,6 +78,58 @@ def _replace(path: Path, temporary: Path) -> None:
     path.rename(old)
     temporary.rename(path)
     _remove_path(old)
+
+
+def publish_link(source: Path, target: Path) -> bool:
+    """Publish a file or directory under a second name, by hard links: no byte is copied, unless it has to be.
+
+    Everything of ours is written anew and renamed, never changed in place, so that neither name sees what is later
+    published under the other.
+
+    Args:
+        source: File or directory, which is not changed.
+        target: Second name. What it holds is replaced.
+
+    Returns:
+        Whether all files are linked; they are copied from one file system to another, and where links are not allowed.
+
+    Raises:
+        FileNotFoundError: If a part of the source disappears meanwhile.
+        NeuronspecError: If the disk is full or read-only.
+    """
+    with publish(target) as temporary:
+        if not source.is_dir():
+            return _link_file(source, temporary)
+
+        # Sorted, so that every folder comes before its content
+        temporary.mkdir()
+        linked = True
+        for path in sorted(source.rglob("*")):
+            place = temporary / path.relative_to(source)
+            if path.is_dir():
+                place.mkdir()
+            else:
+                linked &= _link_file(path, place)
+        return linked
+
+
+# The system's reasons not to link a file that can still be copied
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def _link_file(source: Path, target: Path) -> bool:
+    """Give a file a second name, or copy it; return whether it is linked."""
+    try:
+        # A symbolic link could lead anywhere: its content is taken.
+        if not source.is_symlink():
+            os.link(source, target)
+            return True
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+
+    shutil.copy2(source, target)  # with its time, by which it is recognized
+    return False
 
 
 def refuse_links(directory: Path) -> None:

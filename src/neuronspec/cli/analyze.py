@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, check_place
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, check_place, refuse_sharing
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -58,6 +58,7 @@ def analyze(
         typer.Option(help="Language that the directions share, for counts and masks without a run. [default: en]"),
     ] = None,
     out: Out = None,
+    share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -80,6 +81,7 @@ def analyze(
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
         # Nothing here is divided among processes.
         work_alone()
+        refuse_sharing(share_from)
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         layout = Layout(out or Path("analysis"))
         cards = _analyze_files(place, words, options, layout=layout, names=names)
@@ -87,7 +89,15 @@ def analyze(
         if not is_run:
             options.check_unused()
         changes = {"ablate": True} if ablate else {}
-        run = RunOptions(source=source, overrides=overrides, out=out, seed=seed, changes=changes, force=force)
+        run = RunOptions(
+            source=source,
+            overrides=overrides,
+            out=out,
+            share_from=share_from,
+            seed=seed,
+            changes=changes,
+            force=force,
+        )
         layout, cards = _analyze_run(run, names)
 
     _print_analysis(layout, cards, as_json)

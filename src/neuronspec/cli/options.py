@@ -22,8 +22,24 @@ Overrides = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Repeat work that is already done, and replace its results.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of the results.")]
+ShareFrom = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--from", metavar="RUN", help="Run whose finished stages are shared where they are the same. Repeatable."
+    ),
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def refuse_sharing(share_from: list[Path] | None) -> None:
+    """Refuse `--from` where no run is made.
+
+    Raises:
+        NeuronspecError: If it is given.
+    """
+    if share_from:
+        raise NeuronspecError(f"--from {share_from[0]}: only a run shares stages; give its configuration or directory")
 
 
 def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:

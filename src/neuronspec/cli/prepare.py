@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed
+from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
 
 def prepare(
-    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, force: Force = False
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    share_from: ShareFrom = None,
+    seed: Seed = None,
+    force: Force = False,
 ) -> None:
     """Read the text, learn the vocabulary, and encode the text."""
-    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
+    options = RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force)
     _, layout = options.run("prepare")
     note(f"text, vocabulary and tokens are in {layout.out}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, refuse_sharing
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -40,6 +40,7 @@ def record(
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
     out: Out = None,
+    share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -49,6 +50,7 @@ def record(
 
     # Any model on files of text, or the model of a run on its validation text
     if model is not None:
+        refuse_sharing(share_from)
         words = [*([config] if config else []), *(overrides or [])]  # the first override takes the place of CONFIG
         directory = out or Path("counts")
         counts = _record_model(model, texts, words, directory, force=force)
@@ -56,7 +58,7 @@ def record(
         _check_unused(texts)
         if config is None:
             raise NeuronspecError(MISSING_SOURCE)
-        options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, force=force)
+        options = RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force)
         counts, directory = _record_run(options)
 
     _print_counts(counts, directory, as_json)

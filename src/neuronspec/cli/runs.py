@@ -28,6 +28,7 @@ class RunOptions:
         threads: Number of CPU threads; the configuration's if not given.
         changes: Changes that other options make, by dotted key, after the overrides.
         force: Whether stages that are done are run again.
+        share_from: Directories of runs whose finished stages are shared where they are the same.
     """
 
     source: str
@@ -37,6 +38,7 @@ class RunOptions:
     threads: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+    share_from: Sequence[Path] | None = None
 
     def load(self) -> Config:
         """Return the configuration with all changes.
@@ -66,8 +68,11 @@ class RunOptions:
         config = self.load()  # before the pipeline is imported, which takes seconds
         from neuronspec.pipeline.plan import execute_stages
         from neuronspec.pipeline.run import Run
+        from neuronspec.pipeline.sharing import list_sources
 
-        return config, execute_stages(Run(config), until=stage, only=only, force=self.force)
+        run = Run(config)
+        sources = list_sources(self.share_from or (), self.source, run.layout)
+        return config, execute_stages(run, until=stage, only=only, force=self.force, share_from=sources)
 
 
 class _MethodOptions(Mapping[str, "type[Section]"]):

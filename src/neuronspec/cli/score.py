@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_metrics
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, check_place
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, ShareFrom, check_place, refuse_sharing
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -72,6 +72,7 @@ def score(
         str, typer.Option(help="Language of all trained directions; other directions of a grid are zero-shot.")
     ] = "en",
     out: Out = None,
+    share_from: ShareFrom = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,10 +81,11 @@ def score(
     if config is not None:
         given = (hypotheses, references, language, sources, metric, sentencepiece, comet_model, detokenize)
         _check_unused(given)
-        _score_run(RunOptions(source=config, overrides=overrides, out=out, force=force), as_json)
+        _score_run(RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, force=force), as_json)
         return
 
     work_alone()
+    refuse_sharing(share_from)
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
 

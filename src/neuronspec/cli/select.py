@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.console import print_table
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed
+from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, refuse_sharing
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -42,6 +42,7 @@ def select(
     to: Annotated[Path | None, typer.Option("--to", help="Directory to write masks to.")] = None,
     pivot: Annotated[str, typer.Option("--pivot", help="Language that the trained directions share.")] = "en",
     out: Out = None,
+    share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -55,11 +56,13 @@ def select(
     if _holds_files(source):
         selected = _load_files(Path(source), overrides or [], auto_k)
         _check_unused(source, out, None if random else seed)
+        refuse_sharing(share_from)
     else:
         run = RunOptions(
             source=source,
             overrides=overrides,
             out=out,
+            share_from=share_from,
             seed=None if random else seed,  # that of random masks is not the run's, which would be trained again
             changes={"select.k": "auto"} if auto_k else {},
             force=force,

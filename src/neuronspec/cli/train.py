@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, Threads
+from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, ShareFrom, Threads
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
@@ -19,12 +19,15 @@ def train(
         typer.Option("-m", "--method", help="Continue training with this method of the configuration."),
     ] = None,
     out: Out = None,
+    share_from: ShareFrom = None,
     seed: Seed = None,
     threads: Threads = None,
     force: Force = False,
 ) -> None:
     """Train the model, or with --method continue to train it."""
-    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed, threads=threads, force=force)
+    options = RunOptions(
+        source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, threads=threads, force=force
+    )
 
     # Without --method, the model that is specialized; with it, that model is trained first where it is missing.
     _, layout = options.run("train", only=method)

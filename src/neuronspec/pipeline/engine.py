@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ from neuronspec.files import explained, write_json
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.records import (
     UNFINISHED,
+    Record,
     describe_origin,
     find_reason,
     list_changes,
     read_record,
     take_fingerprints,
 )
+from neuronspec.pipeline.sharing import add_known, find_finished, share_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class Stage:
         inputs: Files and directories that decide the result.
         outputs: Files and directories that `execute` writes.
         workspace: Files and directories of unfinished work, from which it resumes; emptied when the inputs change.
+        logs: Files next to the outputs that are appended to while it works; a run that shares the outputs copies them.
         parallel: Whether all processes run it together (`accelerate launch`); the first one alone otherwise.
     """
 
@@ -50,6 +55,7 @@ class Stage:
     inputs: Sequence[Path]
     outputs: Sequence[Path]
     workspace: Sequence[Path] = ()
+    logs: Sequence[Path] = ()
     parallel: bool = False
 
 
@@ -73,9 +79,15 @@ def choose_settings(config: Config, *keys: str) -> dict[str, Any]:
 
 
 def run_stages(
-    stages: Iterable[Stage], layout: Layout, force: Iterable[str] = (), processes: PartialState | None = None
+    stages: Iterable[Stage],
+    layout: Layout,
+    force: Iterable[str] = (),
+    processes: PartialState | None = None,
+    *,
+    share_from: Sequence[Path] = (),
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run stages in order, leaving out those that are done.
+    """Run stages in order, leaving out those that are done, and sharing those that another run has done.
 
     A stage is done when it finished from the same settings, the same content of its inputs and the same version of
     this package, and its outputs are still there as it left them.
@@ -85,24 +97,29 @@ def run_stages(
         layout: Paths of the run, where stages keep their records.
         force: Names of stages to do again in any case.
         processes: The processes that run the same command together, where there are several.
+        share_from: Directories of runs whose finished stages are taken where they were made from the same.
+        announce: Function that is called before a stage changes anything, by the process that decides.
     """
+    watched = functools.partial(_watched, layout=layout, sources=share_from, announce=announce)
     forced = set(force)
     for stage in stages:
+        watch = functools.partial(watched, stage, forced=stage.name in forced)
+
         # The first process decides for all of them, since all write to one directory.
         if processes is not None:
-            _run_together(stage, layout, stage.name in forced, processes)
+            _run_together(stage, watch, processes)
             continue
 
         # A single process decides and works in the same step.
-        with _watched(stage, layout, stage.name in forced) as must_run:
+        with watch() as must_run:
             if must_run:
                 stage.execute()
 
 
-def _run_together(stage: Stage, layout: Layout, forced: bool, processes: PartialState) -> None:
+def _run_together(stage: Stage, watch: Callable[[], AbstractContextManager[bool]], processes: PartialState) -> None:
     """Run a stage on several processes: the first one decides, and works alone where the stage is not parallel."""
     first = processes.is_main_process
-    with _watched(stage, layout, forced) if first else contextlib.nullcontext(False) as decided:
+    with watch() if first else contextlib.nullcontext(False) as decided:
         # Every process learns what the first one decided; the others yield `False` to themselves.
         must_run = broadcast_object_list([decided])[0]
         if must_run and (first or stage.parallel):
@@ -113,16 +130,24 @@ def _run_together(stage: Stage, layout: Layout, forced: bool, processes: Partial
 
 
 @contextlib.contextmanager
-def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
+def _watched(
+    stage: Stage, *, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], None]
+) -> Iterator[bool]:
     """Yield whether a stage must run; clear what it must not resume from, and record that it has run."""
     # What the stage was made from last time, and what it would be made from now, are compared.
     place = layout.record(stage.name)
     before = read_record(place)
-    now = describe_origin(stage, layout, before)
+    now = describe_origin(stage, layout, add_known(before, stage, layout, sources))
 
     reason = "asked to" if forced else find_reason(stage, before, now, layout)
     if reason is None:
         logger.info("%s: done before", stage.name)
+        yield False
+        return
+
+    # What another run has made from the same need not be made again.
+    announce()
+    if not forced and _share(stage, layout, before, now, sources):
         yield False
         return
 
@@ -146,6 +171,25 @@ def _watched(stage: Stage, layout: Layout, forced: bool) -> Iterator[bool]:
     finally:
         seconds = round(spent + time.monotonic() - started, 2)
         write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds})
+
+
+def _share(stage: Stage, layout: Layout, before: Record | None, now: dict[str, Any], sources: Sequence[Path]) -> bool:
+    """Take the results of a stage from another run that made them from the same; return whether there is one."""
+    found = find_finished(stage, layout, now, sources)
+    if found is None:
+        return False
+
+    # As before a stage runs: what was there is cleared, and the record says that nothing is finished.
+    _clear(stage, layout, resumes=False, keeps_outputs=False, is_new=before is None)
+    place = layout.record(stage.name)
+    write_json(place, {"made_from": now, "outputs": None, "seconds": 0.0})
+
+    shared = share_outputs(stage, layout, found)
+    if shared is None:  # the other run was changed meanwhile
+        _clear(stage, layout, resumes=False, keeps_outputs=False, is_new=False)
+        return False
+    write_json(place, {"made_from": now, **shared})
+    return True
 
 
 def _clear(stage: Stage, layout: Layout, *, resumes: bool, keeps_outputs: bool, is_new: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.requirements import check_processes, check_requirements
 from neuronspec.pipeline.run import Run, open_run
+from neuronspec.pipeline.sharing import check_sources, list_sources
 from neuronspec.pipeline.stages import (
     ablate,
     analyze,
@@ -38,6 +40,7 @@ def run(
     out: str | Path | None = None,
     until: str | None = None,
     force: bool = False,
+    share_from: str | Path | Sequence[str | Path] = (),
 ) -> Run:
     """Run a configuration, from corpora to report, leaving out the stages that are done.
 
@@ -47,6 +50,8 @@ def run(
         out: Directory of the run; by default the one that the configuration names.
         until: Name of the last stage to run; by default all of them.
         force: Whether to do the stages again that are done.
+        share_from: Directory, or directories, of runs whose finished stages are shared where they were made from the
+            same settings and inputs. A `source` that is the directory of a run is one of them if `out` is another one.
 
     Returns:
         The run, which opens its own model, masks, counts and text.
@@ -57,9 +62,11 @@ def run(
     Example:
         >>> run = ns.run("my.yaml", {"train.updates": 20_000})  # doctest: +SKIP
         >>> run.load_masks().iou("decoder.0")  # doctest: +SKIP
+        >>> fewer = ns.run(run.layout.out, {"select.k": 0.8}, out="runs/k80")  # doctest: +SKIP
     """
     opened = open_run(source, out=out, changes=changes)
-    execute_stages(opened, until=until, force=force)
+    given = [share_from] if isinstance(share_from, str | Path) else share_from
+    execute_stages(opened, until=until, force=force, share_from=list_sources(given, source, opened.layout))
     return opened
 
 
@@ -80,8 +87,18 @@ def plan_stages(run: Run) -> list[Stage]:
     return [*stages, *translate.plan(run), *score.plan(run), *report.plan(run)]
 
 
-def execute_stages(run: Run, *, until: str | None = None, force: bool = False, only: str | None = None) -> Layout:
-    """Run the stages of a run, leaving out those that are done.
+def execute_stages(
+    run: Run,
+    *,
+    until: str | None = None,
+    force: bool = False,
+    only: str | None = None,
+    share_from: Sequence[Path] = (),
+) -> Layout:
+    """Run the stages of a run, leaving out those that are done, and sharing those that another run has done.
+
+    The configuration is stored in the directory of the run before a stage changes anything there; of a whole run, in
+    any case.
 
     Args:
         run: The run.
@@ -89,6 +106,7 @@ def execute_stages(run: Run, *, until: str | None = None, force: bool = False, o
             Everything before it that is not done runs too.
         force: Whether to do the stages again that were asked for: those of `until`, or all of them.
         only: Member of the group `until` to run (`fine_tune` of `train`).
+        share_from: Directories of runs to share finished stages from.
 
     Returns:
         Paths of the run's files.
@@ -97,6 +115,7 @@ def execute_stages(run: Run, *, until: str | None = None, force: bool = False, o
         NeuronspecError: If there is no such stage, or a stage fails.
     """
     layout = run.layout
+    check_sources(share_from, layout)
 
     # An output directory from elsewhere could hold a link that leads the results out of it.
     refuse_links(layout.out)
@@ -109,16 +128,18 @@ def execute_stages(run: Run, *, until: str | None = None, force: bool = False, o
     wanted = _add_needed(stages, asked)
     check_processes(run.config, wanted)
 
-    # Only now does anything change: threads, processes, and the stored configuration.
+    # Only now does anything change: threads and processes, then the stored configuration.
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
 
-    # The configuration is stored first, so that an interrupted run can be continued from its directory.
+    # Stored before the first change, so that an interrupted run can be continued from its directory.
+    store_config = functools.cache(functools.partial(_write_config, run, layout))
     processes = _join(run)
-    if processes is None or processes.is_main_process:
-        _write_config(run, layout)
+    if until is None and (processes is None or processes.is_main_process):
+        store_config()
 
-    run_stages(wanted, layout, [stage.name for stage in asked] if force else [], processes)
+    forced = [stage.name for stage in asked] if force else []
+    run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
     return layout
 
 

@@ -24,6 +24,7 @@ from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stages import search
 from neuronspec.pipeline.stages.prepare import list_local_model
 from neuronspec.training.checkpoints import STATE_DIRECTORY
+from neuronspec.training.journal import LOG_FILE
 from neuronspec.training.loop import TrainingState, train
 from neuronspec.training.method import Method, Resources
 
@@ -42,6 +43,7 @@ def plan(run: Run) -> list[Stage]:
             inputs=[layout.tokens("train"), layout.tokens("valid"), layout.vocabulary, *list_local_model(run)],
             outputs=[layout.model(PRETRAINED), layout.summary(PRETRAINED)],
             workspace=[layout.training(PRETRAINED)],
+            logs=[layout.training(PRETRAINED) / LOG_FILE],
             parallel=True,
         )
     ]
@@ -69,6 +71,7 @@ def plan_method(run: Run, system: str) -> list[Stage]:
         inputs=[*inputs, *masks, *found],
         outputs=[layout.model(system), layout.summary(system)],
         workspace=[layout.training(system)],
+        logs=[layout.training(system) / LOG_FILE],
         parallel=True,
     )
     return [*searches, training]

@@ -1,0 +1,175 @@
+"""Results of one run that are taken over by another: linked, not made again, where both make them from the same."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronspec.config.loading import holds_run
+from neuronspec.errors import NeuronspecError
+from neuronspec.files import publish, publish_link
+from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.records import Record, fingerprint, list_changes, name_path, read_record, take_fingerprints
+
+if TYPE_CHECKING:
+    from neuronspec.pipeline.engine import Stage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that another run has finished.
+
+    Attributes:
+        layout: Paths of that run.
+        record: Its record of the stage.
+    """
+
+    layout: Layout
+    record: Record
+
+    def place(self, path: Path, layout: Layout) -> Path:
+        """Return where that run has what this run, with its own layout, has at a path."""
+        return self.layout.out / name_path(path, layout)
+
+
+def list_sources(share_from: Iterable[str | Path], source: str | Path, layout: Layout) -> list[Path]:
+    """Return the directories of the runs to share from: those that were named, and the run that is the source.
+
+    Args:
+        share_from: Directories of runs.
+        source: Source of the configuration: where it is the directory of another run, that is one of them.
+        layout: Paths of this run.
+    """
+    sources = [Path(place) for place in share_from]
+    if holds_run(Path(source)) and not is_same_place(Path(source), layout.out):
+        sources.append(Path(source))
+    return sources
+
+
+def check_sources(sources: Iterable[Path], layout: Layout) -> None:
+    """Refuse to share from what is no run, or from the run itself.
+
+    Raises:
+        NeuronspecError: If there is such a source.
+    """
+    for place in sources:
+        if not holds_run(place):
+            raise NeuronspecError(f"{place} holds no run to share from: give the directory of a run")
+        if is_same_place(place, layout.out):
+            raise NeuronspecError(f"{place} cannot share from itself: choose another --out")
+
+
+def is_same_place(one: Path, other: Path) -> bool:
+    """Return whether two paths, which need not exist, name the same directory."""
+    return one.resolve() == other.resolve()
+
+
+def add_known(before: Record | None, stage: Stage, layout: Layout, sources: Sequence[Path]) -> Record | None:
+    """Return the record of a stage with the hashes that other runs know of its inputs, so that few are hashed again.
+
+    A hash of another run counts for a file of this run only where both are the same file: on file systems with coarse
+    times, two files of two runs can have equal names, sizes and times.
+
+    Args:
+        before: Record of the stage in this run.
+        stage: Stage of this run.
+        layout: Paths of this run.
+        sources: Directories of the other runs.
+    """
+    known = {} if before is None else {**before["made_from"]["inputs"]}
+    for source in sources:
+        record = read_record(Layout(source).record(stage.name))
+        inputs = {} if record is None else record["made_from"]["inputs"]
+        for path in stage.inputs:
+            name = name_path(path, layout)
+            if name in inputs and _is_same_content(path, Layout(source).out / name):
+                known[f"{source}: {name}"] = inputs[name]
+
+    made_from = {"settings": {}, "version": "?"} if before is None else before["made_from"]
+    outputs = None if before is None else before["outputs"]
+    return {"made_from": {**made_from, "inputs": known}, "outputs": outputs, "seconds": 0.0}
+
+
+def _is_same_content(path: Path, other: Path) -> bool:
+    """Return whether every file of a directory is the same as another directory's, under a second name."""
+    if not (path.exists() and other.exists()):
+        return False
+
+    # A folder has one name only; what counts are its files.
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    twins = [other / file.relative_to(path) for file in files]
+    return all(twin.exists() and file.samefile(twin) for file, twin in zip(files, twins, strict=True))
+
+
+def find_finished(stage: Stage, layout: Layout, now: Mapping[str, Any], sources: Sequence[Path]) -> Finished | None:
+    """Return the first of several runs that has finished a stage from the same, with what it left intact.
+
+    Args:
+        stage: Stage of this run.
+        layout: Paths of this run.
+        now: Result of `describe_origin` for this run.
+        sources: Directories of the other runs.
+    """
+    for source in sources:
+        theirs = Layout(source)
+        record = read_record(theirs.record(stage.name))
+
+        # The same settings, version and content of the inputs, under the same names
+        if record is None or record["outputs"] is None or list_changes(record["made_from"], now):
+            continue
+
+        found = Finished(theirs, record)
+        if all(_is_intact(path, layout, found) for path in stage.outputs):
+            return found
+    return None
+
+
+def _is_intact(path: Path, layout: Layout, found: Finished) -> bool:
+    """Return whether the other run still has what its record says."""
+    known, place = found.record["outputs"].get(name_path(path, layout)), found.place(path, layout)
+    if known is None or not place.exists():
+        return False
+    return bool(fingerprint(place, found.layout, found.record)["hash"] == known["hash"])
+
+
+def share_outputs(stage: Stage, layout: Layout, found: Finished) -> dict[str, Any] | None:
+    """Take over what another run made: its files get a second name here, and its log is copied.
+
+    Args:
+        stage: Stage of this run, whose outputs are not there.
+        layout: Paths of this run.
+        found: The stage of the other run, which is not changed.
+
+    Returns:
+        What is new in the record of the stage; None if the other run was changed meanwhile.
+    """
+    # Everything that a reader needs is there before the outputs are.
+    try:
+        for log in stage.logs:
+            _copy_log(found.place(log, layout), log)
+        linked = [publish_link(found.place(path, layout), path) for path in stage.outputs]
+    except FileNotFoundError:
+        return None
+
+    # Names, sizes and times are the same, so that nothing is hashed again; anything else is.
+    outputs = take_fingerprints(stage.outputs, layout, found.record)
+    known = found.record["outputs"]
+    if any(outputs[name]["hash"] != known[name]["hash"] for name in outputs):
+        return None
+
+    copied = "" if all(linked) else " (copied: they cannot be linked here)"
+    logger.info("%s: shared from %s%s", stage.name, found.layout.out, copied)
+    return {"outputs": outputs, "seconds": found.record["seconds"], "shared_from": str(found.layout.out)}
+
+
+def _copy_log(source: Path, target: Path) -> None:
+    """Copy a log, if there is one: it may be appended to, so that both runs need their own."""
+    if source.is_file():
+        with publish(target) as temporary:
+            shutil.copy2(source, temporary)
