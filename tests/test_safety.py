@@ -26,6 +26,7 @@ GROUND = (
     "files",
     "languages",
     "processes",
+    "interruption",
     "progress",
 )
 ROOMS = (

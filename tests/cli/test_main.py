@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.patience import PATIENCE
 
 import neuronspec
 from neuronspec.errors import NeuronspecError
+from neuronspec.interruption import Interrupted
 
 VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "translate", "score", "compare", "report")
 
@@ -58,7 +60,8 @@ def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], a
     ("failure", "code", "found"),
     [
         (NeuronspecError("the file is gone; fetch it"), 2, "error: the file is gone; fetch it\n"),
-        (KeyboardInterrupt(), 130, "interrupted: the same command resumes from here\n"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command starts again\n"),
+        (Interrupted("all of it is kept", signal.SIGTERM), 143, "interrupted: all of it is kept\n"),
         (ZeroDivisionError("oh"), 1, "error: this is a bug in neuronspec; please report it with the lines above\n"),
     ],
 )

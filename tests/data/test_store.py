@@ -1,6 +1,12 @@
+import contextlib
+import functools
+import os
 import pickle
+import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -8,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.patience import PATIENCE
 
 from neuronspec.data import store as store_module
 from neuronspec.data.store import Encode, TokenStore, build_store
@@ -86,9 +93,9 @@ def test_parallel_build_equals_serial(
     pools: list[int] = []
 
     class Pool(ProcessPoolExecutor):
-        def __init__(self, workers: int, mp_context: BaseContext) -> None:
+        def __init__(self, workers: int, mp_context: BaseContext, initializer: Callable[[], None]) -> None:
             pools.append(workers)
-            super().__init__(workers, mp_context=mp_context)
+            super().__init__(workers, mp_context=mp_context, initializer=initializer)
 
     monkeypatch.setattr(store_module, "PARALLEL_FROM", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -96,6 +103,37 @@ def test_parallel_build_equals_serial(
     parallel = build_store(tmp_path / "parallel", texts, make_encoder, SMALL)
     assert pools == [2]
     assert contents(parallel.directory) == contents(built.directory)
+
+
+def interrupt_and_wait(first: Path) -> Encode:
+    """Interrupt, in the first process alone, the one that started it, and encode nothing for a long time."""
+
+    def encode(_: list[str]) -> list[list[int]]:
+        with contextlib.suppress(FileExistsError):
+            first.mkdir()
+            os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(PATIENCE)
+        return []
+
+    return encode
+
+
+def test_an_interrupted_build_waits_for_nobody_and_leaves_nothing(
+    tmp_path: Path, texts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PARALLEL_FROM", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    others = set(active_children())
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_store(
+                tmp_path / "out" / "store", texts, functools.partial(interrupt_and_wait, tmp_path / "first"), SMALL
+            )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert set(active_children()) == others
+    assert not [*(tmp_path / "out").iterdir()]
 
 
 def test_an_unpickled_store_maps_the_files_again(built: TokenStore) -> None:

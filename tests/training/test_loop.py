@@ -11,6 +11,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -24,11 +26,13 @@ from tests.patience import PATIENCE
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neuronspec import interruption
 from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.batches import IGNORED, BatchDataset, Tensors
 from neuronspec.data.sampling import Batch, BatchSampler
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, read_json, write_json
+from neuronspec.interruption import REQUESTS, Interrupted
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.training.checkpoints import STATE_DIRECTORY
 from neuronspec.training.journal import LOG_FILE, read_log
@@ -393,6 +397,8 @@ def child(start: Path, corpora: Corpora, out: Path, environment: dict[str, str],
         run(start, corpora, out, method, **given)
         if "WORLD_SIZE" in environment:  # one training may follow another in the same group
             run(start, Corpora(corpora.valid, corpora.valid), out / "next", method, **given)
+    except Interrupted as stopped:
+        sys.exit(128 + stopped.signal_number)
     except NeuronspecError as error:
         (out / f"error.{environment.get('RANK', 0)}").write_text(str(error), encoding="utf-8")
 
@@ -483,6 +489,112 @@ def test_r1_killed_at_random_instants_it_resumes_to_the_same_bits(
     assert fingerprint(tmp_path, path) == uninterrupted
 
 
+# R1: asked to stop, it saves first
+
+
+class Asking(BatchDataset):
+    """Sends this process signals when certain batches are asked for, numbered from 1 on."""
+
+    def __init__(self, dataset: BatchDataset, asked: dict[int, list[signal.Signals]]) -> None:
+        super().__init__(dataset.store, dataset.tasks)
+        self.asked = asked
+        self.batches = 0
+
+    def __getitem__(self, batch: Batch) -> Tensors:
+        self.batches += 1
+        for number in self.asked.get(self.batches, []):
+            os.kill(os.getpid(), number)
+        return super().__getitem__(batch)
+
+
+def ask(corpora: Corpora, *asked: tuple[int, signal.Signals]) -> Corpora:
+    numbers: dict[int, list[signal.Signals]] = {}
+    for batch, number in asked:
+        numbers.setdefault(batch, []).append(number)
+    return Corpora(Asking(corpora.train, numbers), corpora.valid)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in REQUESTS]
+
+
+@pytest.mark.parametrize("number", REQUESTS)
+@pytest.mark.parametrize("update", [1, 3, 5, 8])
+def test_r1_asked_to_stop_it_saves_and_resumes_to_the_same_bits(
+    start: Path,
+    toy_corpora: Corpora,
+    tmp_path: Path,
+    uninterrupted: tuple[str, str, object],
+    number: signal.Signals,
+    update: int,
+) -> None:
+    before = handlers()
+    with pytest.raises(Interrupted, match=f"saved after {update} of 8 updates .*the same command resumes") as stopped:
+        run(start, ask(toy_corpora, (update, number)), tmp_path, select="last")
+    assert stopped.value.signal_number == number
+    assert handlers() == before
+    assert checkpoints(tmp_path)[-1] == f"checkpoint-{update:06d}"
+
+    # Each batch is computed once, and nothing tells of the interruption in the end.
+    record = tmp_path / "seen"
+    watched = Corpora(Watched(toy_corpora.train, record), toy_corpora.valid)
+    path, _ = run(start, watched, tmp_path, select="last")
+    assert (len(record.read_text("utf-8").splitlines()) if record.exists() else 0) == 8 - update
+    assert fingerprint(tmp_path, path) == uninterrupted
+
+
+def test_r1_a_training_that_is_interrupted_at_every_update_leaves_what_an_undisturbed_one_leaves(
+    start: Path, toy_corpora: Corpora, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"checkpoint_every": None, "patience": 2, "learning_rate": 0.3, "keep_checkpoints": 1}
+    whole, state = run(start, toy_corpora, tmp_path / "whole", **settings)
+    while True:
+        try:
+            path, again = run(start, ask(toy_corpora, (1, signal.SIGTERM)), tmp_path / "often", **settings)
+            break
+        except Interrupted:
+            scheduled = [name for name in checkpoints(tmp_path / "often") if name[-1] in "368"]
+            assert len(checkpoints(tmp_path / "often")) - len(scheduled) <= 1
+    assert fingerprint(tmp_path / "often", path) == fingerprint(tmp_path / "whole", whole)
+    assert checkpoints(tmp_path / "often") == checkpoints(tmp_path / "whole")
+    assert replace(again, seconds=0) == replace(state, seconds=0)
+
+
+def test_a_request_that_is_sent_twice_is_one_and_a_later_one_stops_at_once(
+    start: Path, toy_corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = ask(toy_corpora, (3, signal.SIGTERM), (3, signal.SIGTERM))
+    with pytest.raises(Interrupted, match="saved after 3"):
+        run(start, twice, tmp_path)
+
+    monkeypatch.setattr(interruption, "ONE_REQUEST", -1.0)
+    with pytest.raises(Interrupted, match=r"^$"):
+        run(start, ask(toy_corpora, (2, signal.SIGTERM), (2, signal.SIGINT)), tmp_path)
+    assert checkpoints(tmp_path)[-1] == "checkpoint-000004"  # the second batch was that of update 5
+
+
+def test_a_signal_that_somebody_else_handles_or_ignores_is_left_to_them(
+    start: Path, toy_corpora: Corpora, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    before = handlers()
+    try:
+        signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        corpora = ask(toy_corpora, (2, signal.SIGUSR1), (3, signal.SIGHUP))
+        _, state = run(start, corpora, tmp_path)
+    finally:
+        for number, handler in zip(REQUESTS, before, strict=True):
+            signal.signal(number, handler)  # type: ignore[arg-type]
+    assert (seen, state.finished) == ([signal.SIGUSR1], True)
+
+
+def test_outside_of_the_main_thread_signals_are_left_alone(start: Path, toy_corpora: Corpora, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        _, state = pool.submit(run, start, toy_corpora, tmp_path).result()
+    assert state.finished
+
+
 # R2: the same examples whatever computes them
 
 
@@ -506,7 +618,14 @@ def test_r2_a_resumed_training_sees_the_examples_that_are_left(
     assert seen == [*expected[:6], *expected[4:]]  # 5 and 6 came after the last checkpoint
 
 
-def launch_group(start: Path, corpora: Corpora, out: Path, records: list[Path], **given: Any) -> list[int]:
+def launch_group(
+    start: Path,
+    corpora: Corpora,
+    out: Path,
+    records: list[Path],
+    asked: Sequence[Sequence[tuple[int, signal.Signals]]] = ((), ()),
+    **given: Any,
+) -> list[int]:
     """Train with one process for each record, joined by gloo, and return their exit codes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -515,7 +634,7 @@ def launch_group(start: Path, corpora: Corpora, out: Path, records: list[Path], 
     processes = [
         launch(
             start,
-            Corpora(Watched(corpora.train, record), corpora.valid),
+            ask(corpora, *asked[rank]) if asked[rank] else Corpora(Watched(corpora.train, record), corpora.valid),
             out,
             {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             **given,
@@ -545,6 +664,21 @@ def test_r2_two_processes_see_the_same_examples_and_learn_the_same(
         assert theirs_train == pytest.approx(ours_train, rel=1e-5)
         assert theirs_valid == pytest.approx(ours_valid, rel=1e-5)
     assert state.update == 8
+
+
+def test_r1_two_processes_stop_after_the_same_update_although_one_alone_was_asked(
+    start: Path, toy_corpora: Corpora, tmp_path: Path
+) -> None:
+    records = [tmp_path / "seen.0", tmp_path / "seen.1"]
+    assert launch_group(start, toy_corpora, tmp_path / "two", records, **SMOOTH) == [0, 0]
+    asked = [[], [(3, signal.SIGTERM)]]
+    assert launch_group(start, toy_corpora, tmp_path / "stopped", records, asked, **SMOOTH) == [143, 143]
+    assert checkpoints(tmp_path / "stopped")[-1] == "checkpoint-000003"
+    assert launch_group(start, toy_corpora, tmp_path / "stopped", records, **SMOOTH) == [0, 0]
+    whole, resumed = (
+        fingerprint(out, out / "checkpoints" / "checkpoint-000008") for out in (tmp_path / "two", tmp_path / "stopped")
+    )
+    assert whole == resumed
 
 
 def test_r2_two_processes_may_drop_different_layers(dropping: Path, toy_corpora: Corpora, tmp_path: Path) -> None:

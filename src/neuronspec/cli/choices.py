@@ -48,8 +48,27 @@ CHOICES: Mapping[str, Callable[[], list[str]]] = {
 """Placeholder in a help text -> function that lists the names that take its place."""
 
 
+class VerbInterruptedError(Exception):
+    """Carries an interruption through typer, which would forget its message."""
+
+    def __init__(self, interruption: KeyboardInterrupt) -> None:
+        super().__init__(str(interruption))
+        self.interruption = interruption
+
+
 class VerbCommand(TyperCommand):
     """A verb whose help names what is registered in place of placeholders such as `{metrics}`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the verb.
+
+        Raises:
+            VerbInterruptedError: If it is interrupted.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise VerbInterruptedError(interruption) from interruption
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the verb."""

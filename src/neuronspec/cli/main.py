@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import re
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -15,9 +16,10 @@ import typer
 
 import neuronspec
 from neuronspec.cli import analyze, compare, demo, prepare, record, report, run, score, select, train, translate
-from neuronspec.cli.choices import VerbCommand
+from neuronspec.cli.choices import VerbCommand, VerbInterruptedError
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.interruption import find_signal, raising_signals
 from neuronspec.terminal import escape
 
 # Errors are explained by `_run`, so that typer must not format tracebacks of its own.
@@ -100,18 +102,21 @@ _LESS_MEMORY = (
     "smaller model"
 )
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the class below it
-INTERRUPTED, READER_GONE = 130, 141  # as shells report SIGINT and SIGPIPE
+SIGNALED = 128  # shells add the number of a signal to it
+READER_GONE = 141  # as shells report SIGPIPE
 
 
 def main() -> None:
-    """Run the command line: exit 0 if all is fine, 2 for what users can fix, 130 if interrupted, 1 for our bugs."""
+    """Run the command line.
+
+    Exit 0 if all is fine, 2 for what users can fix, 1 for our bugs, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     # Waiting threads must not spin for long: next to another busy process, two threads would be slower than one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     prepare_streams()
     try:
-        code = _run()
-        if code == INTERRUPTED:
-            complain("interrupted: the same command resumes from here")
+        with raising_signals():
+            code = _run()
     except BrokenPipeError:
         code = READER_GONE
     drop_output_if_gone()
@@ -131,8 +136,10 @@ def _run() -> int:
         if isinstance(left.__context__, BrokenPipeError):  # rich makes this of it
             return READER_GONE
         return left.code if isinstance(left.code, int) else 1
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+    except VerbInterruptedError as error:
+        return _explain_interruption(error.interruption)
+    except (KeyboardInterrupt, typer.Abort):  # outside of a verb
+        return _explain_interruption(KeyboardInterrupt())
     except UsageError as error:
         return _explain_usage(error)
     except Exception as error:
@@ -144,8 +151,16 @@ def _run() -> int:
         complain("error: this is a bug in neuronspec; please report it with the lines above")
         return 1
 
-    # A verb that ends normally returns nothing.
+    # Verbs return nothing; typer returns a code if it is interrupted before one begins.
+    if code == SIGNALED + signal.SIGINT:
+        return _explain_interruption(KeyboardInterrupt())
     return code if isinstance(code, int) else 0
+
+
+def _explain_interruption(error: KeyboardInterrupt) -> int:
+    """Print what an interruption leaves and what the same command does next, and return the exit code."""
+    complain(f"interrupted: {str(error) or 'the same command starts again'}")
+    return SIGNALED + find_signal(error)
 
 
 def _find_advice(error: Exception) -> str | None:

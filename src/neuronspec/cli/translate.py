@@ -17,6 +17,7 @@ from neuronspec.cli.printing import note, print_data, print_json, quiet_librarie
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
+from neuronspec.interruption import explained_interruption
 from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, resolve_engine
@@ -121,7 +122,8 @@ def translate(
 
     # A grid divides its files among processes; lines are translated by one.
     if target is not None and "{" in str(target):
-        _translate_grid(options, words, target, force)
+        with explained_interruption("the same command keeps the finished files and resumes the unfinished one"):
+            _translate_grid(options, words, target, force)
         return
 
     work_alone()
@@ -227,7 +229,9 @@ def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
 
     if options.target is None:
         _print_translations(options, rows)
-    else:
+        return
+
+    with explained_interruption(f"the same command keeps the lines that are done and resumes {options.target}"):
         _write_translations(options, rows, options.target)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,8 @@ def build_store(
         size = sum(path.stat().st_size for path in texts.values())
         if workers > 1 and size >= PARALLEL_FROM:
             # Spawned: a fork of a process that has threads can hang.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                counts = list(pool.map(_encode_pair, *zip(*jobs, strict=True)))
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_signals) as pool:
+                counts = _encode_in_pool(pool, jobs)
         else:
             counts = [_encode_pair(*job) for job in jobs]
 
@@ -134,6 +135,25 @@ def build_store(
             description["targets"] = True
         write_json(temporary / "store.json", description)
     return TokenStore(directory)
+
+
+def _leave_signals() -> None:
+    """Leave Ctrl-C in a terminal, which reaches every process of a command, to the one that started the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _encode_in_pool(pool: ProcessPoolExecutor, jobs: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Encode files in the processes of a pool, which end with this one if it is interrupted."""
+    others = set(active_children())
+    try:
+        return list(pool.map(_encode_pair, *zip(*jobs, strict=True)))
+    except KeyboardInterrupt:
+        # Otherwise the pool would finish what it has begun, which may take long, and nobody would read it.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - others:
+            process.kill()
+            process.join()
+        raise
 
 
 def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:

@@ -19,6 +19,7 @@ from accelerate.utils import broadcast_object_list
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, write_json
+from neuronspec.interruption import explained_interruption
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.records import (
     UNFINISHED,
@@ -32,6 +33,9 @@ from neuronspec.pipeline.records import (
 from neuronspec.pipeline.sharing import add_known, find_finished, share_outputs
 
 logger = logging.getLogger(__name__)
+
+# Message of an interrupted stage that has no better one
+STARTS_AGAIN = "{stage} was not finished; the same command keeps the stages that are done and starts {stage} again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ def run_stages(
         # A single process decides and works in the same step.
         with watch() as must_run:
             if must_run:
-                stage.execute()
+                _execute(stage)
 
 
 def _run_together(stage: Stage, watch: Callable[[], AbstractContextManager[bool]], processes: PartialState) -> None:
@@ -123,10 +127,15 @@ def _run_together(stage: Stage, watch: Callable[[], AbstractContextManager[bool]
         # Every process learns what the first one decided; the others yield `False` to themselves.
         must_run = broadcast_object_list([decided])[0]
         if must_run and (first or stage.parallel):
-            stage.execute()
+            _execute(stage)
 
         # The record is written only after all processes have finished their part.
         processes.wait_for_everyone()
+
+
+def _execute(stage: Stage) -> None:
+    with explained_interruption(STARTS_AGAIN.format(stage=stage.name)):
+        stage.execute()
 
 
 @contextlib.contextmanager

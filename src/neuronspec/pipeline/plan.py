@@ -13,6 +13,7 @@ from accelerate import PartialState
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text
+from neuronspec.interruption import explained_interruption
 from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.requirements import check_processes, check_requirements
@@ -139,7 +140,8 @@ def execute_stages(
         store_config()
 
     forced = [stage.name for stage in asked] if force else []
-    run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
+    with explained_interruption("the same command keeps the stages that are done"):
+        run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
     return layout
 
 

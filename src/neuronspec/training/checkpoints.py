@@ -30,11 +30,15 @@ class Checkpoints:
     Args:
         directory: Directory of the checkpoints.
         keep: Number of the newest checkpoints to keep.
+        is_scheduled: Function that returns whether a checkpoint is made after an update in any case. Others are made
+            when a training is interrupted; they take no other's place, and are removed at the next checkpoint. By
+            default, all are scheduled.
     """
 
-    def __init__(self, directory: Path, keep: int) -> None:
+    def __init__(self, directory: Path, keep: int, is_scheduled: Callable[[int], bool] = lambda _: True) -> None:
         self.directory = directory
         self.keep = keep
+        self.is_scheduled = is_scheduled
 
     def path(self, update: int) -> Path:
         """Return the directory of the checkpoint after `update` updates."""
@@ -70,8 +74,8 @@ class Checkpoints:
             write_json(temporary / STATE_DIRECTORY / "manifest.json", manifest)
 
         # (3) Only now remove others: old ones, damaged ones of a lost run, and half-written ones of a killed run.
-        newest = [number for number in self._updates() if number <= update][: self.keep]
-        kept = {state["best_update"], *newest}
+        scheduled = [number for number in self._updates() if number <= update and self.is_scheduled(number)]
+        kept = {state["best_update"], update, *scheduled[: self.keep]}
         for other in set(self._updates()) - kept:
             shutil.rmtree(self.path(other))
         for left in self.directory.glob(".checkpoint-*"):

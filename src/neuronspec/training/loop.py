@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from signal import SIGTERM
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.config.sections import Sampling, Training
 from neuronspec.data.sampling import BatchSampler, Cursor
 from neuronspec.errors import NeuronspecError
+from neuronspec.interruption import Interrupted, StopRequest, postponed_signals
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.models.nonfinite import find_nonfinite
 from neuronspec.progress import show_progress
@@ -32,6 +34,7 @@ from neuronspec.training.validation import iterate_task_gradients, move_batch, v
 
 logger = logging.getLogger(__name__)
 ADDED_PREFIX = "parts"  # of the names of a method's added modules in the optimizer's state
+STOPPING = "stopping: this update is finished and saved first; interrupt again to stop at once"
 
 
 @dataclass
@@ -84,6 +87,7 @@ def train(
 
     Raises:
         NeuronspecError: If a direction has no examples, the loss is not finite, or the disk is full.
+        Interrupted: After a checkpoint, if a signal asked to stop: Ctrl-C, or what schedulers send.
     """
     run = TrainingRun(
         model,
@@ -98,15 +102,20 @@ def train(
         workers=workers,
     )
 
-    # The whole of training: update, validate now and then, save now and then.
-    with show_progress(title, training.updates, run.state.update) as advance:
+    # The whole of training: update, validate now and then, save now and then, and before stopping.
+    with (
+        postponed_signals(STOPPING) as run.stop_request,
+        show_progress(title, training.updates, run.state.update) as advance,
+    ):
         while not run.state.finished:
             loss = run.update()
             if run.should_validate:
                 run.validate()
-            if run.should_save:
+            if run.should_save or run.must_stop:
                 run.save()
             advance(note=f"loss {loss:.2f}")
+            if run.must_stop:
+                raise run.interruption(title)
     return run.finish()
 
 
@@ -145,7 +154,7 @@ class TrainingRun:
         )
 
         # Resume: the weights first, because the method and the optimizer refer to the parameters.
-        self.checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints)
+        self.checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints, self.is_scheduled)
         self.state = TrainingState()
         if found := self.checkpoints.newest(report=logger.warning):
             model.load_state_dict(load_model(found[0]).state_dict())
@@ -159,6 +168,10 @@ class TrainingRun:
         self.prepare()
         if found:
             restore_optimizer(self.optimizer, self.names, found[1])
+
+        # Whether this process was asked to stop, and whether any was, as all know since the last update
+        self.stop_request = StopRequest()
+        self.must_stop = False
 
         # The log and the data continue where the checkpoint was made.
         self.journal = Journal(directory, self.state.update, self.accelerator)
@@ -223,8 +236,12 @@ class TrainingRun:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-        # Each process has summed up its own batches only.
-        loss_per_token = float(accelerator.reduce(total, "sum")) / tokens
+        # Each process has summed up its own batches only. With the sum travels who was asked to stop, so that all
+        # processes stop after the same update.
+        asked = torch.full_like(total, self.stop_request.signal_number is not None)
+        loss_sum, number_asked = accelerator.reduce(torch.stack([total, asked]), "sum").tolist()
+        loss_per_token: float = loss_sum / tokens
+        self.must_stop = number_asked > 0
         _check_loss(loss_per_token, "loss", update=state.update + 1, training=training)
 
         # The state after this update.
@@ -243,13 +260,28 @@ class TrainingRun:
     @property
     def should_validate(self) -> bool:
         """Whether to validate after the update that was just made."""
-        return self.state.update % self.training.validate_every == 0 or self.state.update == self.training.updates
+        return self.is_validated(self.state.update)
 
     @property
     def should_save(self) -> bool:
         """Whether to save a checkpoint after the update that was just made."""
+        return self.is_scheduled(self.state.update)
+
+    def is_validated(self, update: int) -> bool:
+        """Return whether there is a validation after an update."""
+        return update % self.training.validate_every == 0 or update == self.training.updates
+
+    def is_scheduled(self, update: int) -> bool:
+        """Return whether there is a checkpoint after an update even if nobody interrupts."""
         save_every = self.training.checkpoint_every or self.training.validate_every
-        return self.should_validate or self.state.update % save_every == 0
+        return self.is_validated(update) or update % save_every == 0
+
+    def interruption(self, title: str) -> Interrupted:
+        """Return the error that ends an interrupted training, whose checkpoint was just saved."""
+        # Of several processes, one may know of the signal only through another.
+        number = self.stop_request.signal_number or SIGTERM
+        done = f"{self.state.update} of {self.training.updates} updates"
+        return Interrupted(f"saved after {done} ({title}); the same command resumes there", number)
 
     def validate(self) -> None:
         """Measure the loss of each task on the validation text, log it, and decide whether to stop."""

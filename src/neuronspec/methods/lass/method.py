@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from neuronspec.config.sections import Section, Training
 from neuronspec.data.batches import BatchDataset
 from neuronspec.errors import NeuronspecError
+from neuronspec.interruption import explained_interruption
 from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks
 from neuronspec.methods.lass.model import load_weight_masks, mask_weights
 from neuronspec.methods.layer_matrices import SUBLAYERS, Sublayer, find_layer_matrices
@@ -70,7 +71,8 @@ class Lass(Method):
 
         # All processes fine-tune together; one of them prunes.
         for task in missing:
-            checkpoint = self._fine_tune(search, task)
+            with explained_interruption(f"the same command resumes the search of {self.name} with {task}"):
+                checkpoint = self._fine_tune(search, task)
             if processes.is_main_process:
                 masks = WeightMasks.from_model(load_model(checkpoint), task, self.options.pruned, self.options.parts)
                 masks.save(_task_masks_file(search, task))

@@ -7,6 +7,7 @@ import shutil
 
 from neuronspec.data.task_format import special_ids
 from neuronspec.files import hash_path
+from neuronspec.interruption import explained_interruption
 from neuronspec.names import child
 from neuronspec.neurons.activity import Activity
 from neuronspec.neurons.counts import ActivationCounts
@@ -66,7 +67,10 @@ def execute(run: Run) -> None:
     directions = run.config.directions()
     sizes = dict(zip(directions, map(len, valid.lengths()), strict=True))
     own = run.share(directions)
-    with show_progress("recording neurons", sum(sizes[task] for task in own)) as advance:
+    with (
+        explained_interruption("the same command resumes the recording with the next task"),
+        show_progress("recording neurons", sum(sizes[task] for task in own)) as advance,
+    ):
         for task in own:
             part = child(layout.recording, task)
             if (part / COUNTS_FILE).is_file():  # recorded before an interruption

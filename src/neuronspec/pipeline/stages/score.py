@@ -15,6 +15,7 @@ from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.files import publish
+from neuronspec.interruption import explained_interruption
 from neuronspec.names import child
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
@@ -68,6 +69,7 @@ def _score_own_tasks(run: Run) -> None:
     # Metrics are opened once: some load a model.
     texts = run.open_texts()
     with (
+        explained_interruption("the same command resumes the scoring with the next direction"),
         show_progress("scoring", len(own), len(own) - len(missing)) as advance,
         open_metrics(settings.metrics, options) as metrics,
     ):

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.artifacts.tensor_files import read_tensors
 from neuronspec.config.sections import Training
 from neuronspec.files import publish, write_json
+from neuronspec.interruption import explained_interruption
 from neuronspec.methods.saved import list_artifacts
 from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
@@ -142,18 +143,19 @@ def _train(
     )
 
     # The loop resumes from the newest checkpoint in its directory, if there is one.
-    checkpoint, state = train(
-        model=model,
-        tokenizer=tokenizer,
-        corpora=corpora,
-        method=method,
-        resources=resources,
-        training=settings,
-        sampling=run.config.sampling,
-        directory=run.layout.training(system),
-        title=f"training: {system}",
-        cpu=run.cpu,
-    )
+    with explained_interruption(f"the same command resumes the training of {system} at its latest checkpoint, if any"):
+        checkpoint, state = train(
+            model=model,
+            tokenizer=tokenizer,
+            corpora=corpora,
+            method=method,
+            resources=resources,
+            training=settings,
+            sampling=run.config.sampling,
+            directory=run.layout.training(system),
+            title=f"training: {system}",
+            cpu=run.cpu,
+        )
 
     def copy(path: Path) -> None:
         # The state of optimizer and sampler is for resuming only.

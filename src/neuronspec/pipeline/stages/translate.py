@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.files import write_text
+from neuronspec.interruption import explained_interruption
 from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
@@ -54,8 +55,9 @@ def execute(run: Run, system: str) -> None:
 
     # Translations that an interrupted run has finished are kept.
     missing = [task for task in own if not child(directory, task, ".txt").is_file()]
-    if missing:
-        _translate_tasks(run, system, missing)
+    with explained_interruption(f"the same command resumes the translation with {system} with the next direction"):
+        if missing:
+            _translate_tasks(run, system, missing)
     run.processes.wait_for_everyone()
 
 
