@@ -84,11 +84,11 @@ def list_corpus_files(corpora: Sequence[Corpus]) -> list[Path]:
     files: set[Path] = set()
     for corpus in corpora:
         if not names_no_file(corpus.path):
-            files.update(_find_candidates(corpus.path))
+            files.update(find_candidates(corpus.path))
     return sorted(files)
 
 
-def _find_candidates(template: str) -> list[Path]:
+def find_candidates(template: str) -> list[Path]:
     """Return the files that fit a template for some languages; of a member of an archive, the archive."""
     parts = ARCHIVE_PATH.fullmatch(template)
     assert parts is not None  # a path is never empty

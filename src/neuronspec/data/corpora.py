@@ -136,7 +136,7 @@ def _find_format(template: str, source: str, target: str) -> str:
         return "lines"
 
     # One file whose name shows nothing: it has to be opened.
-    recognized = _recognize_format(path)
+    recognized = recognize_format(path)
     if recognized is None:
         known = ", ".join(sorted(CORPUS_FORMATS))
         raise NeuronspecError(
@@ -146,7 +146,7 @@ def _find_format(template: str, source: str, target: str) -> str:
     return recognized
 
 
-def _recognize_format(path: Path) -> str | None:
+def recognize_format(path: Path) -> str | None:
     """Return the format that a file has by its first bytes, or None."""
     if not exists(path):
         return None

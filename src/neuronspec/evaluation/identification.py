@@ -105,6 +105,16 @@ def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, .
     return identify, accepted, _NOTES.get(accepted, "")
 
 
+def identify_label(text: str) -> str:
+    """Return the label of the language that a text is in: py3langid's, or one of ours (`hbs`, `sr`, `sd`, `ti`).
+
+    Raises:
+        NeuronspecError: If py3langid is not installed.
+    """
+    identify, _ = _load_identifier()
+    return identify(text)
+
+
 def _identify_script(script: str, text: str) -> str:
     """Return the script if most of the letters of a text are in it, else an empty string."""
     own = len(_SCRIPTS[script].findall(text))

@@ -52,7 +52,7 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
 
     # The languages of all units are kept for the message, should none have both.
     with open_bytes(path) as stream:
-        for number, texts in enumerate(_read_units(stream, str(path)), 1):
+        for number, texts in enumerate(read_units(stream, str(path)), 1):
             languages |= texts.keys()
             left, right = (match_variant(code, texts) for code in (source, target))
             if left is not None and right is not None and left != right:
@@ -64,7 +64,7 @@ def read_memory(template: str, source: str, target: str) -> Iterator[Pair]:
         raise NeuronspecError(f"{path} has no unit with texts in {source} and {target}; its languages: {found}")
 
 
-def _read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
+def read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
     """Yield the texts of each unit, by their languages as the file spells them.
 
     Raises:

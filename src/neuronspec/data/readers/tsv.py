@@ -173,13 +173,23 @@ def _check_text(column: int, rows: Sequence[Sequence[str]], path: Path) -> None:
 
     # Other columns may hold the texts.
     width = max(map(len, rows))
-    texts = [number for number in range(1, width + 1) if _describe_column(number, rows) is None]
+    texts = list_text_columns(rows)
     if len(texts) >= 2:
         named = f"{texts[0]}, {texts[1]}"
         advice = f"name the columns of the two texts, counted from 1: columns: [{named}], or --columns '{named}'"
     else:
         advice = f"expected two columns of text, but of its {width} columns {len(texts)} may be text"
     raise NeuronspecError(f"column {column} of {path} holds {kind} ({example[:40]!r}), not text; {advice}")
+
+
+def list_text_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the numbers, from 1 on, of the columns that may hold text: no numbers, addresses, identifiers or labels.
+
+    Args:
+        rows: First rows of a table.
+    """
+    width = max(map(len, rows), default=0)
+    return [number for number in range(1, width + 1) if _describe_column(number, rows) is None]
 
 
 def _describe_column(column: int, rows: Sequence[Sequence[str]]) -> tuple[str, Callable[[str], bool]] | None:
