@@ -18,7 +18,7 @@ _FEW = 50  # lines that show whether a file is a table
 _COUNTED = 1 << 28  # bytes in which lines are counted; the rest of a larger file is estimated
 _BLOCK = 1 << 20
 
-# Formats that people have and that are none of parallel text here, with what to do about them.
+# Formats that cannot be read here, with what to do about them
 _CONVERT = {
     ".csv": 'a .csv table: save it as text separated by TABs (.tsv), e.g. csvformat -T or "Save as" in a spreadsheet',
     ".xlsx": 'a spreadsheet: save it as text separated by TABs (.tsv) with "Save as"',
@@ -53,7 +53,7 @@ class Contents:
 
 
 def read_contents(path: str) -> Contents:
-    """Return what the beginning of a file shows.
+    """Return the first lines of a file, and the format that its name or they show.
 
     Raises:
         NeuronspecError: If it cannot be read, is no text in UTF-8, or has a format that must be converted first.

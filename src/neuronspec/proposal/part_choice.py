@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from neuronspec.proposal.file_names import Part, find_part, is_evaluation_set
 from neuronspec.proposal.parallel_text import ParallelText
 
-_PARALLEL = 3  # languages from which on the same lines are taken for a set that is made for evaluation
+_PARALLEL = 3  # smallest number of languages with the same lines in a set that is made for evaluation
 _LARGEST_SET = 6_000  # lines of such a set
 
 
