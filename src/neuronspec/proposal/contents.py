@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from neuronspec.data.compression import decompress
 from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, recognize_format
@@ -34,12 +34,10 @@ _CONVERT = {
     "format: datasets",
 }
 
-Kind = Literal["text", "table"]
-
 
 @dataclass(frozen=True)
 class Contents:
-    """What the beginning of a file shows.
+    """The first lines of a file, and the format that these or its name show.
 
     Attributes:
         format: Corpus format of the name or the first bytes; None if these do not show one.
