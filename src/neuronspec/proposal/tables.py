@@ -164,23 +164,30 @@ def _name_columns(found: dict[int, str | None], named: str | None) -> dict[str, 
         named: Language in the name of the file.
     """
     if named is None:
-        known = {code: column for column, code in reversed(found.items()) if code is not None}
-        return {code: known[code] for code in reversed(known)} if len(known) == 2 else None
+        return _take_recognized(found)
 
-    # One column holds the named language; the other one is recognized, and English if it is not.
-    own = [column for column, code in found.items() if code and same_language(code, named)]
-    others = [column for column in found if column not in own]
-    english = [column for column in others if (code := found[column]) and is_english(code)]
-    if not own and not english:
-        first, second = list(found)[:2]
+    # One column holds the named language; another one is English, or whatever is recognized.
+    own = next((column for column, code in found.items() if code and same_language(code, named)), None)
+    rest = [column for column in found if column != own]
+    other = next((column for column in rest if is_english(found[column] or named)), None)
+
+    # Nothing is recognized: English comes first, as in tables that are named after one language.
+    first, second = list(found)[:2]
+    if own is None and other is None:
         return {"en": first, named: second} if found[first] is None else None
 
-    if not own:
-        own = [column for column in found if column not in english]
-    other = (english or [column for column in others if column != own[0]])[:1]
-    if not other:
-        return None
-    return {found[other[0]] or "en": other[0], named: own[0]}
+    own = own or next(column for column in rest if column != other)
+    other = other or rest[0]
+    return {found[other] or "en": other, named: own}
+
+
+def _take_recognized(found: dict[int, str | None]) -> dict[str, int] | None:
+    """Return the two columns whose languages are recognized, or None if these are not two."""
+    known: dict[str, int] = {}
+    for column, code in found.items():
+        if code is not None:
+            known.setdefault(code, column)
+    return known if len(known) == 2 else None
 
 
 def _name(code: str) -> str:
