@@ -42,7 +42,7 @@ ROOMS = (
         "methods",
         "translation",
     ),
-    *("evaluation", "comparison", "analysis", "figures", "report", "proposal", "pipeline", "cli"),
+    *("evaluation", "comparison", "analysis", "figures", "report", "proposal", "checking", "pipeline", "cli"),
 )
 
 

@@ -44,7 +44,9 @@ def test_results_are_on_stdout_and_logs_on_stderr(command: subprocess.CompletedP
     assert "Averages over directions" in said
     assert "Repeat with seed=[1,2,3]" in said
     assert said.rstrip().endswith("run/report/report.html in a browser to explore the neurons.")
-    stages = command.stderr.splitlines()
+    first, warning, *others = command.stderr.splitlines()
+    assert warning.startswith("prepare.vocabulary.size is 100, but this text gives only ")
+    stages = [first, *others]
     assert stages[:6] == ["prepare", "train", "record", "select", "examples", "analyze"]
     assert stages[6:] == [
         *("train.fine_tune", "train.neuron_specialization"),

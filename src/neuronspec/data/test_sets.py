@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from neuronspec.data.normalization import comparison_form
+from neuronspec.data.normalization import comparison_form, hash_forms
 from neuronspec.data.texts import Texts, assign_pairs, read_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import join_direction, split_direction
+
+_LISTED = 6  # directions in a message
 
 
 def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -> tuple[list[str], list[str]]:
@@ -53,6 +56,49 @@ def read_test_set(texts: Texts, task: str, trained: Sequence[str], pivot: str) -
             )
 
     return [source for source, _ in rows], [reference for _, reference in rows]
+
+
+def find_untested(texts: Texts, tasks: Iterable[str], trained: Sequence[str], pivot: str) -> list[str]:
+    """Return the directions without test sentences: their languages' test texts share no sentence of the pivot.
+
+    Args:
+        texts: Prepared text.
+        tasks: Directions that were not trained.
+        trained: Directions that the text was prepared for.
+        pivot: Language that the texts are joined over.
+    """
+    # Each language's sentences of the pivot are read once, for all directions that it is part of.
+    @functools.cache
+    def read_pivot(direction: str) -> frozenset[int]:
+        pair, side = pairs[direction]
+        pivot_side = side if split_direction(direction)[0] == pivot else 1 - side
+        rows = read_columns(texts.path("test", pair))
+        return frozenset(hash_forms(comparison_form(columns[pivot_side])) for columns in rows)
+
+    pairs = assign_pairs(list(trained), pivot)
+    untested = []
+    for task in tasks:
+        source, target = split_direction(task)
+        into_pivot = read_pivot(join_direction(source, pivot))
+        if into_pivot.isdisjoint(read_pivot(join_direction(pivot, target))):
+            untested.append(task)
+    return untested
+
+
+def describe_untested(untested: Sequence[str], pivot: str) -> str:
+    """Return a sentence about zero-shot directions without test sentences.
+
+    Example:
+        >>> describe_untested(["de-fr"], "en")
+        'without test text, and left out: de-fr; these languages share no test sentence in en: give multi-parallel \
+text as data.test, or take the direction out of zero_shot'
+    """
+    listed = ", ".join(untested[:_LISTED]) + (f" and {len(untested) - _LISTED} more" if untested[_LISTED:] else "")
+    them = "the direction" if len(untested) == 1 else "the directions"
+    return (
+        f"without test text, and left out: {listed}; these languages share no test sentence in {pivot}: give "
+        f"multi-parallel text as data.test, or take {them} out of zero_shot"
+    )
 
 
 def _join_over_pivot(

@@ -11,13 +11,14 @@ import torch
 import yaml
 from accelerate import PartialState
 
+from neuronspec.checking.problem import announce_problems
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text
 from neuronspec.interruption import explained_interruption
 from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.requirements import check_processes, check_requirements
 from neuronspec.pipeline.run import Run, open_run
+from neuronspec.pipeline.run_check import check_plan
 from neuronspec.pipeline.sharing import check_sources, list_sources
 from neuronspec.pipeline.stages import (
     ablate,
@@ -124,10 +125,9 @@ def execute_stages(
     stages = plan_stages(run)
     asked = _find_asked(stages, until, only)
 
-    # What the machine or the launch cannot do is refused here, before the first stage.
-    check_requirements(run)
+    # What can be known before work is said here, before the first stage.
     wanted = _add_needed(stages, asked)
-    check_processes(run.config, wanted)
+    announce_problems(check_plan(run, wanted))
 
     # Only now does anything change: threads and processes, then the stored configuration.
     if run.config.threads is not None:

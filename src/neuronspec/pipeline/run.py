@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from neuronspec.config.loading import load_config
 from neuronspec.config.schema import SEED, Config
 from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
+from neuronspec.data.test_sets import describe_untested, find_untested
 from neuronspec.data.texts import Texts, assign_pairs
 from neuronspec.methods import find_method, make_method, method_options
 from neuronspec.models.codec import TextCodec
@@ -26,8 +28,10 @@ from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.systems import MASKED, RANDOM
-from neuronspec.processes import join_processes
+from neuronspec.processes import is_first_process, join_processes
 from neuronspec.training.method import Corpora, Method
+
+logger = logging.getLogger(__name__)
 
 
 def open_run(
@@ -125,6 +129,27 @@ class Run:
     def seed(self, system: str) -> int:
         """Return the seed of a training: the method's own, or the run's."""
         return int(self.config.methods.get(system, {}).get(SEED, self.config.seed))
+
+    # What it tests
+
+    @cached_property
+    def tested_directions(self) -> list[str]:
+        """Every direction that is translated and scored: the trained ones, then the zero-shot ones that have test text.
+
+        Zero-shot directions whose languages share no test sentence are left out, with a warning. The text must be
+        prepared.
+        """
+        trained, unseen = self.config.directions(), self.config.zero_shot_directions()
+        untested = find_untested(self.open_texts(), unseen, trained, self.config.pivot)
+        if untested and is_first_process():
+            logger.warning("%s", describe_untested(untested, self.config.pivot))
+        return [*trained, *(task for task in unseen if task not in untested)]
+
+    @property
+    def tested_zero_shot(self) -> list[str]:
+        """The zero-shot directions that have test text."""
+        trained = self.config.directions()
+        return [task for task in self.tested_directions if task not in trained]
 
     # What it opens
 

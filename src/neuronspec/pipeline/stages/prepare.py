@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 from pathlib import Path
 
 import numpy as np
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+from neuronspec.checking.vocabulary import check_pieces
 from neuronspec.data.configured_corpora import list_corpus_files
 from neuronspec.data.preparation import prepare_text
 from neuronspec.data.store import Encode, build_store
@@ -27,6 +29,8 @@ from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
 from neuronspec.progress import show_progress
 from neuronspec.translation.sources import check_sources
+
+logger = logging.getLogger(__name__)
 
 
 def plan(run: Run) -> list[Stage]:
@@ -118,6 +122,9 @@ def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
         )
         tokenizer = learn_vocabulary(sample, wanted.size, sorted(sizes), wanted.character_coverage)
         advance()
+
+    for problem in check_pieces(len(tokenizer) - len(sizes), wanted.size):
+        logger.warning("%s", problem)
     return tokenizer
 
 
@@ -175,7 +182,7 @@ def _check_test_lengths(run: Run, codec: TextCodec, texts: Texts) -> None:
         NeuronspecError: If there are some and the configuration asks to stop then.
     """
     config = run.config
-    for task in config.tested_directions():
+    for task in run.tested_directions:
         # Zero-shot directions have sources of their own, joined over the pivot.
         sources, _ = read_test_set(texts, task, config.directions(), config.pivot)
         tasks = [task] * len(sources)

@@ -61,7 +61,7 @@ def _score_own_tasks(run: Run) -> None:
     options = MetricOptions(sentencepiece=settings.sentencepiece, comet_model=settings.comet_model, cpu=run.cpu)
 
     # Tasks that an interrupted run has scored are left out.
-    own = run.share(run.config.tested_directions())
+    own = run.share(run.tested_directions)
     missing = [task for task in own if not child(scoring, task).is_dir()]
     if not missing:
         return
@@ -104,7 +104,7 @@ def _read_translations(run: Run, system: str, task: str) -> list[str]:
 def _publish_results(run: Run) -> None:
     """Put the results of all tasks together, compare the systems, and write both."""
     layout = run.layout
-    results = merge_results(Results.load(child(layout.scoring, task)) for task in run.config.tested_directions())
+    results = merge_results(Results.load(child(layout.scoring, task)) for task in run.tested_directions)
     for warning in results.warnings:
         logger.warning(warning)
 

@@ -51,7 +51,7 @@ def execute(run: Run, system: str) -> None:
     the tasks.
     """
     directory = run.layout.translations(system)
-    own = run.share(run.config.tested_directions())
+    own = run.share(run.tested_directions)
 
     # Translations that an interrupted run has finished are kept.
     missing = [task for task in own if not child(directory, task, ".txt").is_file()]
@@ -71,7 +71,7 @@ def _translate_tasks(run: Run, system: str, tasks: list[str]) -> None:
     model, tokenizer = load_system(run, system)
 
     # All of them together, although they are decoded one after the other: the model must distinguish them.
-    TextCodec(tokenizer, model.config).formats(config.tested_directions())
+    TextCodec(tokenizer, model.config).formats(run.tested_directions)
 
     total = sum(len(sentences) for sentences in sources.values())
     with (
@@ -92,7 +92,7 @@ def load_system(run: Run, system: str) -> tuple[PreTrainedModel, PreTrainedToken
     masked = system in (MASKED, RANDOM)
     directory = layout.model(PRETRAINED if masked else system)
     model, tokenizer = load_model(directory), load_tokenizer(directory)
-    unseen = config.zero_shot_directions()
+    unseen = run.tested_zero_shot
 
     # The masks that were selected, or what the method has stored with its model
     if masked:

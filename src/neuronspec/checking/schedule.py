@@ -1,0 +1,63 @@
+"""Checks of the learning rate's schedule against the number of updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from neuronspec.checking.problem import Problem
+from neuronspec.config.sections import Training
+from neuronspec.training.schedule import learning_rate
+
+# Share of the updates that a warm-up usually takes; suggested where the given one is too long.
+USUAL_WARMUP = 0.1
+LOW_PEAK = 0.5  # share of the configured peak below which the schedule is reported
+
+
+def check_schedule(training: Training, key: str) -> Iterator[Problem]:
+    """Yield the problems of a training's schedule.
+
+    Args:
+        training: Settings of the training.
+        key: Name of their section, `train` or `continued`.
+
+    Example:
+        >>> [problem] = check_schedule(Training(updates=300), "train")
+        >>> problem.message, problem.fix
+        ('train.warmup is 4000 for 300 updates: the learning rate only reaches 7.5 % of its peak', 'train.warmup=30')
+    """
+    if not training.updates:
+        return
+
+    highest = _find_highest(training) / training.learning_rate
+    suggested = max(1, round(USUAL_WARMUP * training.updates))
+
+    # A warm-up that ends with the training, or later
+    if training.warmup >= training.updates:
+        yield Problem(
+            level="warning",
+            subject=f"{key}.warmup",
+            message=f"{key}.warmup is {training.warmup} for {training.updates} updates: the learning rate only "
+            f"reaches {100 * highest:.2g} % of its peak",
+            fix=f"{key}.warmup={suggested if training.updates > 1 else 0}",
+        )
+
+    # A warm-up that overlaps with the decay
+    elif highest < LOW_PEAK:
+        room = max(0.0, 1 - training.warmup / training.updates)
+        yield Problem(
+            level="warning",
+            subject=f"{key}.decay",
+            message=f"{key}.warmup and {key}.decay overlap: the learning rate only reaches {100 * highest:.2g} % of "
+            "its peak",
+            fix=f"{key}.warmup={suggested}, or {key}.decay={room:.2g}",
+        )
+
+
+def _find_highest(training: Training) -> float:
+    """Return the highest learning rate of a training."""
+    last = training.updates - 1
+    decay_start = round((1 - training.decay) * training.updates)
+
+    # Between these updates the rate only rises or only falls; where a rise meets the decay, it peaks in the middle.
+    turns = [0, last, last // 2, training.warmup - 1, training.warmup, decay_start - 1, decay_start]
+    return max(learning_rate(update, training) for update in turns if 0 <= update <= last)
