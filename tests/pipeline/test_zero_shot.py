@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 from tests.patience import PATIENCE
 from tests.pipeline.running import run
 
+from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
-from neuronspec.data.test_sets import read_test_set
+from neuronspec.data.test_sets import find_untested, read_test_set
 from neuronspec.data.texts import Texts
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import Results
 from neuronspec.languages import EC30_LEVELS
+from neuronspec.methods import method_options
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import Layout
@@ -85,6 +88,46 @@ def test_languages_that_share_no_test_sentence_are_refused(tmp_path: Path) -> No
     texts = write_texts(tmp_path, en_de=[("one", "eins")], en_fr=[("two", "deux")])
     with pytest.raises(NeuronspecError, match="the test texts of de and fr share no sentence in en"):
         read_test_set(texts, "de-fr", ["en-de", "de-en", "en-fr", "fr-en"], "en")
+
+
+def test_directions_without_shared_test_sentences_are_found_at_once(tmp_path: Path) -> None:
+    texts = write_texts(
+        tmp_path, en_de=[("one", "eins")], en_fr=[("two", "deux"), ("One", "Un")], en_it=[(" one ", "uno")]
+    )
+    trained = ["en-de", "de-en", "en-fr", "fr-en", "en-it", "it-en"]
+    unseen = ["de-fr", "fr-it", "de-it", "it-de"]
+    assert find_untested(texts, unseen, trained, "en") == ["de-fr", "fr-it"]
+    for task in unseen:
+        if task in ("de-fr", "fr-it"):
+            with pytest.raises(NeuronspecError, match="share no sentence"):
+                read_test_set(texts, task, trained, "en")
+        else:
+            assert read_test_set(texts, task, trained, "en")
+
+
+def test_directions_without_test_text_are_left_out_of_the_whole_run_with_a_warning(
+    tmp_path: Path, write_project: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_project(tmp_path, sentences=40)
+    # German and Swedish are tested on different English sentences.
+    tests = {
+        "de": "the old cat sees now\tdas alt Katze sieht jetzt",
+        "sv": "the big dog likes here\tden stor hund gillar här",
+    }
+    for language, line in tests.items():
+        (tmp_path / f"test.{language}.tsv").write_text(f"{line}\n", encoding="utf-8")
+    changes = ["train.updates=0", "methods={}", "zero_shot=[de-sv]", "data.hold_out.test=0", "select.k=0.5"]
+    test = f"data.test=[{{path: '{tmp_path}/test.{{lang}}.tsv'}}]"
+    places = [f"out={tmp_path / 'run'}", "analyze.figures=false", "analyze.examples=0"]
+    config = load_config(tmp_path / "toy.yaml", [*changes, test, *places], method_options())
+    layout = run(config)
+    [warning] = [line for line in caplog.messages if "left out" in line]
+    assert warning.startswith("without test text, and left out: de-sv; these languages share no test sentence in en")
+    assert Run(config).tested_directions == config.directions()
+    assert set(Results.load(layout.scores).tasks) == set(config.directions())
+    translated = {file.stem for file in (layout.out / "translate").rglob("*.txt")}
+    assert translated == set(config.directions())
+    assert (layout.report / "summary.md").is_file()
 
 
 @given(st.lists(st.integers(0, 5), max_size=12), st.lists(st.integers(0, 5), max_size=12))

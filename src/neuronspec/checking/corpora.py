@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from neuronspec.checking.problem import Problem, catch_errors
 from neuronspec.config.sections import Corpus, Data
-from neuronspec.data.configured_corpora import check_templates
+from neuronspec.data.configured_corpora import check_templates, holds_pair
 from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, names_no_file, read_pairs
 from neuronspec.data.texts import TEXT_PARTS
 from neuronspec.languages import split_direction
@@ -27,7 +27,7 @@ def check_corpora(data: Data, pairs: Sequence[str], pivot: str) -> Iterator[Prob
 
     for part in TEXT_PARTS:
         for corpus, pair in itertools.product(getattr(data, part), pairs):
-            if _is_quick(corpus):
+            if holds_pair(corpus, pair, pivot) and _is_quick(corpus):
                 yield from _check_file(corpus, pair, f"data.{part}")
 
 

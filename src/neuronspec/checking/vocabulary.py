@@ -31,7 +31,6 @@ def check_pieces(pieces: int, wanted: int) -> Iterator[Problem]:
     yield Problem(
         level="warning",
         subject="prepare.vocabulary.size",
-        message=f"prepare.vocabulary.size is {wanted}, but this text gives only {pieces} pieces, rare ones "
-        "included",
+        message=f"prepare.vocabulary.size is {wanted}, but this text gives only {pieces} pieces, rare ones included",
         fix=f"prepare.vocabulary.size={suggested} or less" if suggested < wanted else "give more text",
     )

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, check_place, refuse_sharing
+from neuronspec.cli.options import (
+    AsJson,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Seed,
+    ShareFrom,
+    check_place,
+    refuse_dry_run,
+    refuse_sharing,
+)
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -61,6 +72,7 @@ def analyze(
     share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what the neurons say about the languages; draw it, and write a report to explore in a browser."""
@@ -79,6 +91,7 @@ def analyze(
     place, names = Path(source), neuron or []
     is_run = holds_run(place)
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
+        refuse_dry_run(dry_run)
         # Nothing here is divided among processes.
         work_alone()
         refuse_sharing(share_from)
@@ -97,6 +110,7 @@ def analyze(
             seed=seed,
             changes=changes,
             force=force,
+            dry_run=dry_run,
         )
         layout, cards = _analyze_run(run, names)
 

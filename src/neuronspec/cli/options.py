@@ -20,6 +20,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration: train.updates=500."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Repeat work that is already done, and replace its results.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print which stages would run, and why; change nothing.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Directory of the results.")]
 ShareFrom = Annotated[
@@ -64,3 +65,13 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     # Even with --force, nothing is removed that this verb has not written.
     if not out.is_dir() or not all(map(is_own, out.iterdir())):
         raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")
+
+
+def refuse_dry_run(dry_run: bool) -> None:
+    """Refuse `--dry-run` where no stages of a run would be done.
+
+    Raises:
+        NeuronspecError: If it was given.
+    """
+    if dry_run:
+        raise NeuronspecError("--dry-run is for the stages of a run: give a configuration or the directory of a run")

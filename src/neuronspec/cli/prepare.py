@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, ShareFrom
+from neuronspec.cli.options import ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
@@ -14,8 +14,11 @@ def prepare(
     share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Read the text, learn the vocabulary, and encode the text."""
-    options = RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force)
+    options = RunOptions(
+        source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force, dry_run=dry_run
+    )
     _, layout = options.run("prepare")
     note(f"text, vocabulary and tokens are in {layout.out}")

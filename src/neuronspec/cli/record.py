@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, refuse_sharing
+from neuronspec.cli.options import (
+    AsJson,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Seed,
+    ShareFrom,
+    refuse_dry_run,
+    refuse_sharing,
+)
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -43,6 +53,7 @@ def record(
     share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Count how often each neuron is active for each task."""
@@ -50,6 +61,7 @@ def record(
 
     # Any model on files of text, or the model of a run on its validation text
     if model is not None:
+        refuse_dry_run(dry_run)
         refuse_sharing(share_from)
         words = [*([config] if config else []), *(overrides or [])]  # the first override takes the place of CONFIG
         directory = out or Path("counts")
@@ -58,7 +70,9 @@ def record(
         _check_unused(texts)
         if config is None:
             raise NeuronspecError(MISSING_SOURCE)
-        options = RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force)
+        options = RunOptions(
+            source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force, dry_run=dry_run
+        )
         counts, directory = _record_run(options)
 
     _print_counts(counts, directory, as_json)

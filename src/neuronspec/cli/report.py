@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuronspec.cli.options import AsJson, ConfigFile, Force, Out, Overrides, Seed, ShareFrom
+from neuronspec.cli.options import AsJson, ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.run import print_results
 from neuronspec.cli.runs import RunOptions
 
@@ -14,9 +14,12 @@ def report(
     share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the tables and the summary of a run from its scores."""
-    options = RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force)
+    options = RunOptions(
+        source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, force=force, dry_run=dry_run
+    )
     loaded, layout = options.run("report")
     print_results(loaded, layout, as_json)

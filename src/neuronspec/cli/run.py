@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuronspec.cli.console import print_table
-from neuronspec.cli.options import AsJson, ConfigFile, Force, Out, Overrides, Seed, ShareFrom, Threads
+from neuronspec.cli.options import AsJson, ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom, Threads
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 
@@ -22,11 +22,19 @@ def run(
     seed: Seed = None,
     threads: Threads = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every stage of a configuration, skipping those already done."""
     options = RunOptions(
-        source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, threads=threads, force=force
+        source=config,
+        overrides=overrides,
+        out=out,
+        share_from=share_from,
+        seed=seed,
+        threads=threads,
+        force=force,
+        dry_run=dry_run,
     )
     loaded, layout = options.run()
     print_results(loaded, layout, as_json)

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronspec.cli.printing import quiet_libraries
+import typer
+
+from neuronspec.cli.printing import quiet_libraries, say
 
 if TYPE_CHECKING:
     from neuronspec.config.schema import Config
     from neuronspec.config.sections import Section
     from neuronspec.pipeline.layout import Layout
+    from neuronspec.pipeline.status import StageState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class RunOptions:
         changes: Changes that other options make, by dotted key, after the overrides.
         force: Whether stages that are done are run again.
         share_from: Directories of runs whose finished stages are shared where they are the same.
+        dry_run: Whether only to print what would run.
     """
 
     source: str
@@ -39,6 +43,7 @@ class RunOptions:
     changes: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
     share_from: Sequence[Path] | None = None
+    dry_run: bool = False
 
     def load(self) -> Config:
         """Return the configuration with all changes.
@@ -64,15 +69,35 @@ class RunOptions:
 
         Raises:
             NeuronspecError: If the configuration has problems, there is no such stage, or a stage fails.
+            typer.Exit: After a dry run, which changes nothing.
         """
         config = self.load()  # before the pipeline is imported, which takes seconds
-        from neuronspec.pipeline.plan import execute_stages
+        from neuronspec.pipeline.plan import examine_run, execute_stages
         from neuronspec.pipeline.run import Run
         from neuronspec.pipeline.sharing import list_sources
 
         run = Run(config)
         sources = list_sources(self.share_from or (), self.source, run.layout)
+        if self.dry_run:
+            print_plan(examine_run(run, until=stage, only=only, force=self.force, share_from=sources))
+            raise typer.Exit
+
         return config, execute_stages(run, until=stage, only=only, force=self.force, share_from=sources)
+
+
+def print_plan(states: Sequence[StageState]) -> None:
+    """Print which stages would run, and why."""
+    words = {
+        "done": "done",
+        "unfinished": "resumes",
+        "not done": "runs",
+        "to be redone": "runs again",
+        "to be shared": "is shared",
+    }
+    width = max(len(state.name) for state in states)
+    for state in states:
+        reason = f": {state.reason}" if state.reason else ""
+        say(f"{state.name:{width}}  {words[state.state]}{reason}")
 
 
 class _MethodOptions(Mapping[str, "type[Section]"]):

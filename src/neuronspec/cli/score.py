@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_metrics
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, ShareFrom, check_place, refuse_sharing
+from neuronspec.cli.options import (
+    AsJson,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    ShareFrom,
+    check_place,
+    refuse_dry_run,
+    refuse_sharing,
+)
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -74,6 +84,7 @@ def score(
     out: Out = None,
     share_from: ShareFrom = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
@@ -81,9 +92,15 @@ def score(
     if config is not None:
         given = (hypotheses, references, language, sources, metric, sentencepiece, comet_model, detokenize)
         _check_unused(given)
-        _score_run(RunOptions(source=config, overrides=overrides, out=out, share_from=share_from, force=force), as_json)
+        _score_run(
+            RunOptions(
+                source=config, overrides=overrides, out=out, share_from=share_from, force=force, dry_run=dry_run
+            ),
+            as_json,
+        )
         return
 
+    refuse_dry_run(dry_run)
     work_alone()
     refuse_sharing(share_from)
     if hypotheses is None:

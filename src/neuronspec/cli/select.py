@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.console import print_table
-from neuronspec.cli.options import AsJson, Force, Out, Overrides, Seed, ShareFrom, refuse_sharing
+from neuronspec.cli.options import (
+    AsJson,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Seed,
+    ShareFrom,
+    refuse_dry_run,
+    refuse_sharing,
+)
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -45,6 +55,7 @@ def select(
     share_from: ShareFrom = None,
     seed: Seed = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Select the specialized neurons of each task; compare, compose, or randomize masks."""
@@ -54,6 +65,7 @@ def select(
 
     # The masks: from files of counts or masks, or from a run, which is completed up to its selection
     if _holds_files(source):
+        refuse_dry_run(dry_run)
         selected = _load_files(Path(source), overrides or [], auto_k)
         _check_unused(source, out, None if random else seed)
         refuse_sharing(share_from)
@@ -66,6 +78,7 @@ def select(
             seed=None if random else seed,  # that of random masks is not the run's, which would be trained again
             changes={"select.k": "auto"} if auto_k else {},
             force=force,
+            dry_run=dry_run,
         )
         selected = _select_run(run)
 

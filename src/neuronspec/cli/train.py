@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neuronspec.cli.options import ConfigFile, Force, Out, Overrides, Seed, ShareFrom, Threads
+from neuronspec.cli.options import ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom, Threads
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
@@ -23,10 +23,18 @@ def train(
     seed: Seed = None,
     threads: Threads = None,
     force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the model, or with --method continue to train it."""
     options = RunOptions(
-        source=config, overrides=overrides, out=out, share_from=share_from, seed=seed, threads=threads, force=force
+        source=config,
+        overrides=overrides,
+        out=out,
+        share_from=share_from,
+        seed=seed,
+        threads=threads,
+        force=force,
+        dry_run=dry_run,
     )
 
     # Without --method, the model that is specialized; with it, that model is trained first where it is missing.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_engines
-from neuronspec.cli.options import AsJson, Force, Out, ShareFrom, refuse_sharing
+from neuronspec.cli.options import AsJson, DryRun, Force, Out, ShareFrom, refuse_dry_run, refuse_sharing
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
@@ -85,6 +85,7 @@ def translate(
     out: Out = None,
     share_from: ShareFrom = None,
     force: Force = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
@@ -111,9 +112,14 @@ def translate(
     # Without a model, the words are a configuration and its overrides.
     if model is None:
         options.check_unused()
-        _translate_run(RunOptions(source=words[0], overrides=words[1:], out=out, share_from=share_from, force=force))
+        _translate_run(
+            RunOptions(
+                source=words[0], overrides=words[1:], out=out, share_from=share_from, force=force, dry_run=dry_run
+            )
+        )
         return
 
+    refuse_dry_run(dry_run)
     if out is not None:
         raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
     refuse_sharing(share_from)

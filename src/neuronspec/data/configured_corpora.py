@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from neuronspec.config.sections import Corpus, Data
+from neuronspec.config.sections import Corpus, Data, HoldOut
 from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, names_no_file
+from neuronspec.data.texts import TEXT_PARTS
 from neuronspec.data.zip_files import ARCHIVE_PATH
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import same_language, split_direction
@@ -26,6 +27,24 @@ def holds_pair(corpus: Corpus, pair: str, pivot: str) -> bool:
         return True
     held = [pivot, *corpus.languages]
     return all(any(same_language(code, other) for other in held) for code in split_direction(pair))
+
+
+def choose_corpora(data: Data, pair: str, pivot: str) -> tuple[dict[str, list[Corpus]], HoldOut]:
+    """Return the corpora of each part that a pair of languages is read from, and the shares to hold out for it.
+
+    Args:
+        data: Corpora of the configuration.
+        pair: Pair of languages.
+        pivot: Code of the language that most pairs have in common.
+    """
+    corpora = {}
+    for part in TEXT_PARTS:
+        corpora[part] = [one for one in getattr(data, part) if holds_pair(one, pair, pivot)]
+
+    # Nothing is held out of the training text for a part that has text of its own.
+    valid = 0.0 if corpora["valid"] else data.hold_out.valid
+    test = 0.0 if corpora["test"] else data.hold_out.test
+    return corpora, HoldOut(valid=valid, test=test)
 
 
 def check_templates(data: Data, pairs: Sequence[str], pivot: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
+from neuronspec.config.sections import HoldOut
 from neuronspec.data.normalization import comparison_form, hash_forms
 
 _IN_PROGRAM_TEXT = re.compile(
@@ -45,3 +47,19 @@ def held_out_share(text: str) -> float:
     # What was taken out may leave double spaces, which the form joins.
     number = hash_forms(comparison_form(words))
     return (number >> 11) / 2**53  # 53 bits: a float holds no more, and 1.0 is never reached
+
+
+def choose_part(text: str, limits: HoldOut) -> Literal["train", "valid", "test"]:
+    """Return the part that a training sentence belongs to, some of which are held out.
+
+    Args:
+        text: Side of the pair that decides: the pivot, where the pair has it.
+        limits: Shares to hold out.
+    """
+    # The test set comes first: it stays the same whatever share is held out for validation.
+    share = held_out_share(text)
+    if share < limits.test:
+        return "test"
+    if share < limits.test + limits.valid:
+        return "valid"
+    return "train"

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from neuronspec.config.schema import Config
-from neuronspec.config.sections import Corpus, Data, HoldOut
+from neuronspec.config.sections import Corpus, Data
 from neuronspec.data.cleaning import clean_pairs
-from neuronspec.data.configured_corpora import check_templates, holds_pair
+from neuronspec.data.configured_corpora import check_templates, choose_corpora
 from neuronspec.data.corpora import read_pairs
 from neuronspec.data.corpus_formats import Pair
-from neuronspec.data.holdout import held_out_share
+from neuronspec.data.holdout import choose_part
 from neuronspec.data.leakage import drop_held_out, measure_leakage, report_leakage
 from neuronspec.data.texts import STATISTICS_FILE, TEXT_PARTS, Texts, assign_pairs
 from neuronspec.errors import NeuronspecError
@@ -95,14 +95,7 @@ def _assign_parts(config: Config, *, pair: str, counts: Counter[str]) -> Iterato
         counts: Counts of what happened to the training text; see `clean_pairs`.
     """
     data, cleaning = config.data, config.prepare
-    corpora = {}
-    for part in TEXT_PARTS:
-        corpora[part] = [one for one in getattr(data, part) if holds_pair(one, pair, config.pivot)]
-
-    # Nothing is held out of the training text for a part that has text of its own.
-    limits = HoldOut(
-        valid=0.0 if corpora["valid"] else data.hold_out.valid, test=0.0 if corpora["test"] else data.hold_out.test
-    )
+    corpora, limits = choose_corpora(data, pair, config.pivot)
 
     # The training text, cleaned, of which some sentences are held out.
     training = clean_pairs(
@@ -115,23 +108,12 @@ def _assign_parts(config: Config, *, pair: str, counts: Counter[str]) -> Iterato
         counts=counts,
     )
     for sides in training:
-        yield _choose_part(sides, limits), sides
+        yield choose_part(sides[0], limits), sides  # by the pivot, where the pair has it
 
     # From corpora that are given for validation or test, only empty pairs are dropped.
     for part in ("valid", "test"):
         for sides in clean_pairs(_read_corpora(corpora[part], pair), deduplicate=False, counts=Counter()):
             yield part, sides
-
-
-def _choose_part(sides: SentencePair, limits: HoldOut) -> str:
-    """Return the part of a training sentence, which some are held out of."""
-    # The test set comes first: it stays the same whatever share is held out for validation.
-    share = held_out_share(sides[0])  # the pivot, where the pair has it
-    if share < limits.test:
-        return "test"
-    if share < limits.test + limits.valid:
-        return "valid"
-    return "train"
 
 
 def _read_corpora(corpora: Sequence[Corpus], pair: str) -> Iterator[Pair]:

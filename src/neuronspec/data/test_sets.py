@@ -67,6 +67,7 @@ def find_untested(texts: Texts, tasks: Iterable[str], trained: Sequence[str], pi
         trained: Directions that the text was prepared for.
         pivot: Language that the texts are joined over.
     """
+
     # Each language's sentences of the pivot are read once, for all directions that it is part of.
     @functools.cache
     def read_pivot(direction: str) -> frozenset[int]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,8 @@ def _watched(
         outputs = take_fingerprints(stage.outputs, layout, None)
     finally:
         seconds = round(spent + time.monotonic() - started, 2)
-        write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds})
+        finished = None if outputs is None else datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds, "finished": finished})
 
 
 def _share(stage: Stage, layout: Layout, before: Record | None, now: dict[str, Any], sources: Sequence[Path]) -> bool:

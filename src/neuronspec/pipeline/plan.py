@@ -32,6 +32,7 @@ from neuronspec.pipeline.stages import (
     train,
     translate,
 )
+from neuronspec.pipeline.status import StageState, examine
 from neuronspec.processes import count_processes, join_processes
 
 
@@ -143,6 +144,33 @@ def execute_stages(
     with explained_interruption("the same command keeps the stages that are done"):
         run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
     return layout
+
+
+def examine_run(
+    run: Run,
+    *,
+    until: str | None = None,
+    force: bool = False,
+    only: str | None = None,
+    share_from: Sequence[Path] = (),
+) -> list[StageState]:
+    """Return the state of the stages that `execute_stages` would consider; nothing is run or written.
+
+    Args:
+        run: The run.
+        until: Name of the last stage.
+        force: Whether the stages that are asked for would be done again.
+        only: Member of the group `until`.
+        share_from: Directories of runs to share finished stages from.
+
+    Raises:
+        NeuronspecError: If there is no such stage, or no run to share from.
+    """
+    check_sources(share_from, run.layout)
+    stages = plan_stages(run)
+    asked = _find_asked(stages, until, only)
+    forced = [stage.name for stage in asked] if force else []
+    return examine(_add_needed(stages, asked), run.layout, forced, share_from)
 
 
 def _find_asked(stages: list[Stage], until: str | None, only: str | None) -> list[Stage]:

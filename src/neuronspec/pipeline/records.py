@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 """`made_from` (settings, inputs with their fingerprints, version), `outputs` (their fingerprints, or None while the
-stage is unfinished) and `seconds`."""
+stage is unfinished), `seconds`, and the time at which it `finished`."""
 
 # Reason of a stage that was interrupted; it resumes instead of starting again
 UNFINISHED = "unfinished"

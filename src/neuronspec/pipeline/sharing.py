@@ -165,7 +165,8 @@ def share_outputs(stage: Stage, layout: Layout, found: Finished) -> dict[str, An
 
     copied = "" if all(linked) else " (copied: they cannot be linked here)"
     logger.info("%s: shared from %s%s", stage.name, found.layout.out, copied)
-    return {"outputs": outputs, "seconds": found.record["seconds"], "shared_from": str(found.layout.out)}
+    times = {"seconds": found.record["seconds"], "finished": found.record.get("finished")}
+    return {"outputs": outputs, **times, "shared_from": str(found.layout.out)}
 
 
 def _copy_log(source: Path, target: Path) -> None:

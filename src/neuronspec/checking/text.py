@@ -1,0 +1,217 @@
+"""Checks of text: empty, identical and repeated sentences, leaks between parts, other languages, and alignment."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from neuronspec.checking.problem import Problem
+from neuronspec.checking.text_sample import PairText, SentencePair
+from neuronspec.data.leakage import HELD_OUT
+from neuronspec.data.normalization import comparison_form, hash_forms
+from neuronspec.data.texts import TEXT_PARTS
+from neuronspec.evaluation.identification import (
+    MAX_REFERENCE_ERROR,
+    LanguageCounts,
+    choose_identifier,
+    judge,
+)
+from neuronspec.languages import find_language
+
+# Shares above which something is worth knowing, and above which it spoils the training
+NOTED, HARMFUL = 0.01, 0.1
+# Numbers of sentences below which little is learned, and below which scores vary by chance
+LITTLE_TRAINING, LITTLE_TEST = 1_000, 100
+_JUDGED = 300  # sentences of a language in each part whose language is identified
+_FAR = 3.0  # times that the lengths of two sides may differ from what is usual, before they look misaligned
+
+
+def check_text(texts: Sequence[PairText], *, drops_held_out: bool = False) -> Iterator[Problem]:
+    """Yield the problems of all text.
+
+    Args:
+        texts: Text of each pair of languages.
+        drops_held_out: Whether training pairs that share a sentence with held-out text are left out anyway.
+    """
+    for text in texts:
+        yield from _check_dropped(text)
+        for part in TEXT_PARTS:
+            pairs = text.parts[part]
+            name = f"{part} text of {text.pair}"
+            if pairs:
+                yield from _check_amount(text, part, name)
+                yield from _check_sentences(pairs, part, name)
+                yield from _check_alignment(pairs, name)
+                yield from _check_languages(pairs, text.languages, name)
+            elif part in text.whole:
+                yield Problem(
+                    level="error",
+                    subject=name,
+                    message=f"the {name} is empty",
+                    fix=f"give text of this pair as data.{part}"
+                    + (f", or a larger data.hold_out.{part}" if part != "train" else ""),
+                )
+
+    yield from _check_leaks(texts, drops_held_out)
+
+
+def _check_dropped(text: PairText) -> Iterator[Problem]:
+    """Yield a note about training pairs that cleaning leaves out, if they are many."""
+    read, kept = text.counts["read"], text.counts["kept"]
+    if read - kept <= HARMFUL * read:
+        return
+    reasons = ", ".join(
+        f"{count:,} {name}" for name, count in text.counts.most_common() if name not in ("read", "kept")
+    )
+    yield Problem(
+        level="note",
+        subject=f"train text of {text.pair}",
+        message=f"prepare leaves out {read - kept:,} of {read:,} training pairs of {text.pair} ({reasons})",
+    )
+
+
+def _check_amount(text: PairText, part: str, name: str) -> Iterator[Problem]:
+    """Yield a note about text that is too little to learn from, or to measure with."""
+    count, least = len(text.parts[part]), LITTLE_TRAINING if part == "train" else LITTLE_TEST
+    if count >= least or part not in text.whole:
+        return
+    outcome = "a model hardly learns to translate from so few" if part == "train" else "scores and losses will vary"
+    yield Problem(
+        level="note",
+        subject=name,
+        message=f"the {name} has {count:,} sentences: {outcome}",
+        fix=f"give {least:,} or more",
+    )
+
+
+def _check_sentences(pairs: Sequence[SentencePair], part: str, name: str) -> Iterator[Problem]:
+    """Yield the problems of single sentences: empty, identical and repeated ones."""
+    counts: Counter[str] = Counter()
+    seen: set[int] = set()
+    for first, second in pairs:
+        forms = comparison_form(first), comparison_form(second)
+        number = hash_forms(*forms)
+        counts["empty"] += not all(forms)
+        counts["identical"] += bool(forms[0]) and forms[0] == forms[1]
+        counts["repeated"] += number in seen
+        seen.add(number)
+
+    dropped = "prepare leaves them out"
+    kept = "take them out of the files"
+    remarks = (
+        ("empty", "are empty on a side", dropped),
+        ("identical", "are the same on both sides, which teaches a model to copy", kept),
+        ("repeated", "come more than once", "prepare keeps one of each" if part == "train" else kept),
+    )
+    for key, what, fix in remarks:
+        share = counts[key] / len(pairs)
+        if share > NOTED:
+            harmful = share > HARMFUL and fix is kept
+            yield Problem(
+                level="warning" if harmful else "note",
+                subject=name,
+                message=f"{counts[key]:,} of {len(pairs):,} pairs of the {name} {what}",
+                fix=fix,
+            )
+
+
+def _check_alignment(pairs: Sequence[SentencePair], name: str) -> Iterator[Problem]:
+    """Yield a warning if the lengths of the two sides differ too often to be translations."""
+    ratios = [len(first) / len(second) for first, second in pairs if first.strip() and second.strip()]
+    if len(ratios) < LITTLE_TEST:
+        return
+    usual = statistics.median(ratios)
+    far = sum(not usual / _FAR <= ratio <= usual * _FAR for ratio in ratios)
+    if far > HARMFUL * len(ratios):
+        yield Problem(
+            level="warning",
+            subject=name,
+            message=f"in {far:,} of {len(ratios):,} pairs of the {name} one side is over {_FAR:g} times as long as "
+            "usual for the other: they look misaligned",
+            fix="check that the files are aligned line by line, or set prepare.max_length_ratio=3",
+        )
+
+
+def _check_languages(pairs: Sequence[SentencePair], languages: tuple[str, str], name: str) -> Iterator[Problem]:
+    """Yield a warning for each side that is in another language, as far as it can be identified."""
+    # Sentences from everywhere in the text, always the same
+    step = max(1, len(pairs) // _JUDGED)
+    sample = pairs[::step]
+    for side, code in enumerate(languages):
+        sentences = [pair[side] for pair in sample]
+        identify, accepted, _ = choose_identifier(find_language(code))
+        if identify is None:
+            continue
+
+        judged = judge(sentences, identify, accepted)
+        if judged.lower_bound > MAX_REFERENCE_ERROR:
+            others = Counter(label for label in map(identify, sentences) if label not in accepted and label != "zxx")
+            yield _describe_foreign(judged, code, others.most_common(1)[0][0], name)
+
+
+def _describe_foreign(judged: LanguageCounts, code: str, other: str, name: str) -> Problem:
+    return Problem(
+        level="warning",
+        subject=name,
+        message=f"{judged.foreign} of {judged.judged} sentences on the {code} side of the {name} look like another "
+        f"language, most often {other}",
+        fix="check that the right file or column is read for each language",
+    )
+
+
+def _check_leaks(texts: Sequence[PairText], drops_held_out: bool) -> Iterator[Problem]:
+    """Yield a problem for each part that shares sentences with another one, in any pair of languages."""
+    # Sentences are known in their language, whatever pair they come with, as in `prepare`.
+    sentences = {part: _hash_sentences(texts, part) for part in TEXT_PARTS}
+    for part in HELD_OUT:
+        shared = _count_shared(texts, part, sentences["train"])
+        total = sum(len(text.parts[part]) for text in texts)
+        if shared and not drops_held_out:
+            yield Problem(
+                level="warning" if shared > NOTED * total else "note",
+                subject=f"{part} text",
+                message=f"{shared:,} of {total:,} {part} pairs have a sentence that is also in the training text"
+                f"{_limit_claim(texts, 'train')}",
+                fix="prepare.drop_held_out=true leaves such pairs out of the training text",
+            )
+
+    shared = _count_shared(texts, "test", sentences["valid"])
+    total = sum(len(text.parts["test"]) for text in texts)
+    if shared > NOTED * total:
+        yield Problem(
+            level="note",
+            subject="test text",
+            message=f"{shared:,} of {total:,} test pairs have a sentence that is also in the validation text, on which "
+            "the checkpoint is chosen and neurons are recorded",
+            fix="validate on other text",
+        )
+
+
+def _hash_sentences(texts: Sequence[PairText], part: str) -> set[tuple[str, int]]:
+    """Return the sentences of a part as numbers, each with its language."""
+    found = set()
+    for text in texts:
+        for sides in text.parts[part]:
+            for code, sentence in zip(text.languages, sides, strict=True):
+                found.add((code, hash_forms(comparison_form(sentence))))
+    return found
+
+
+def _count_shared(texts: Sequence[PairText], part: str, known: set[tuple[str, int]]) -> int:
+    """Return the number of pairs of a part that have a known sentence on either side."""
+    shared = 0
+    for text in texts:
+        for sides in text.parts[part]:
+            numbers = (
+                (code, hash_forms(comparison_form(side))) for code, side in zip(text.languages, sides, strict=True)
+            )
+            shared += any(number in known for number in numbers)
+    return shared
+
+
+def _limit_claim(texts: Sequence[PairText], part: str) -> str:
+    """Return a remark for text of which only a part was read."""
+    if all(part in text.whole for text in texts):
+        return ""
+    return ", as far as that was read"

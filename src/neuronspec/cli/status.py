@@ -1,0 +1,62 @@
+"""`neuronspec status`: which stages of a run are done, since when, and which would run, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neuronspec.cli.console import print_table
+from neuronspec.cli.options import AsJson, ConfigFile, Out, Overrides, Seed
+from neuronspec.cli.printing import note, print_json
+from neuronspec.cli.runs import RunOptions
+from neuronspec.processes import work_alone
+
+if TYPE_CHECKING:
+    from neuronspec.comparison.tables import Table
+    from neuronspec.pipeline.status import StageState
+
+
+def status(
+    config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, as_json: AsJson = False
+) -> None:
+    """Show which stages of a run are done and which would run, and why: neuronspec status runs/demo"""
+    work_alone()
+    options = RunOptions(source=config, overrides=overrides, out=out, seed=seed)
+    loaded = options.load()  # before the pipeline is imported, which takes seconds
+    from neuronspec.pipeline.plan import examine_run
+    from neuronspec.pipeline.run import Run
+
+    states = examine_run(Run(loaded))
+    if as_json:
+        print_json([state.as_dict() for state in states])
+        return
+
+    print_table(_tabulate(states, f"Stages of {loaded.name} in {loaded.out}"))
+    pending = sum(state.runs for state in states)
+    note(f"{len(states) - pending} of {len(states)} stages are done; neuronspec run {config} runs the others")
+
+
+def _tabulate(states: list[StageState], title: str) -> Table:
+    """Return a table with a row for each stage."""
+    from neuronspec.comparison.cells import Cell
+    from neuronspec.comparison.tables import Table
+
+    rows = []
+    for state in states:
+        texts = (state.name, state.state, state.finished or "", _format_seconds(state.seconds), state.reason)
+        rows.append([Cell(text) for text in texts])
+    return Table(title, ["stage", "state", "finished", "time", "why"], rows)
+
+
+def _format_seconds(seconds: float | None) -> str:
+    """Return a duration in words that fit a table.
+
+    Example:
+        >>> _format_seconds(5.04), _format_seconds(754), _format_seconds(7384), _format_seconds(None)
+        ('5.0 s', '12 min 34 s', '2 h 3 min', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

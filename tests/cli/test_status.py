@@ -1,0 +1,58 @@
+"""`neuronspec status` and `--dry-run` in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.test_run import write_project
+from tests.command import run_command
+
+Start = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def prepared(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    write_project(folder)
+    assert start(folder, "prepare", "small.yaml").returncode == 0
+    return folder
+
+
+def list_files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_status_is_a_table_or_json_and_changes_nothing(start: Start, prepared: Path) -> None:
+    before = list_files(prepared)
+    shown = start(prepared, "status", "run")
+    assert shown.returncode == 0, shown.stderr
+    assert "1 of 11 stages are done; neuronspec run run runs the others" in shown.stdout
+    changed = start(prepared, "status", "small.yaml", "prepare.vocabulary.size=65", "--json")
+    [first, second, *_] = json.loads(changed.stdout)
+    assert (first["state"], first["reason"]) == ("to be redone", "prepare.vocabulary.size: 64 -> 65")
+    assert (second["state"], second["finished"]) == ("not done", None)
+    assert list_files(prepared) == before
+
+
+@pytest.mark.parametrize("verb", ["run", "prepare", "train", "record", "select", "analyze", "translate", "report"])
+def test_a_dry_run_says_what_would_run_and_changes_nothing(
+    prepared: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list_files(prepared)
+    monkeypatch.chdir(prepared)
+    assert run_command(verb, "small.yaml", "prepare.vocabulary.size=66", "--dry-run") == 0
+    [first, *others] = capsys.readouterr().out.splitlines()
+    assert first.split(maxsplit=1) == ["prepare", "runs again: prepare.vocabulary.size: 64 -> 66"]
+    assert all(line.endswith("  runs") for line in others)
+    assert bool(others) == (verb != "prepare")
+    assert list_files(prepared) == before
+
+
+def test_a_dry_run_needs_a_run(start: Start, prepared: Path) -> None:
+    done = start(prepared, "record", "--model", "nowhere", "--text", "de-en=x.tsv", "--dry-run")
+    assert done.returncode == 2
+    assert "--dry-run is for the stages of a run" in done.stderr
