@@ -28,7 +28,7 @@ _READ_IN_ALL, _READ_AT_LEAST = 200_000, 2_000
 
 @dataclass(kw_only=True)
 class PairText:
-    """The beginning of the text of a pair of languages, as it stands in the files.
+    """The beginning of the text of a pair of languages.
 
     Attributes:
         pair: Pair of languages.
@@ -73,7 +73,7 @@ def read_text(
         pairs: Pairs of languages.
         pivot: Code of the language that most pairs have in common.
         limit: Number of sentence pairs to read of each part of each pair.
-        cleaning: Limits on what the training text may hold; None to take it as it stands in the files.
+        cleaning: Limits on what the training text may hold; None to take all of it.
     """
     most = limit or choose_limit(len(pairs))
     texts, problems = [], []

@@ -126,7 +126,7 @@ def execute_stages(
     stages = plan_stages(run)
     asked = _find_asked(stages, until, only)
 
-    # What can be known before work is said here, before the first stage.
+    # What can be known before work is checked here, before the first stage.
     wanted = _add_needed(stages, asked)
     announce_problems(check_plan(run, wanted))
 
