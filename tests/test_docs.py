@@ -14,6 +14,7 @@ import pytest
 import torch
 import typer
 import yaml
+from tests.command import run_command
 from tests.pipeline.conftest import write_project
 from tests.test_safety import GROUND, ROOMS
 from transformers import (
@@ -203,6 +204,40 @@ def test_the_run_on_the_page_of_concepts_runs(monkeypatch: pytest.MonkeyPatch, t
     assert names["run"].config.train.updates == 16
     assert (tmp_path / "run" / "report" / "report.html").is_file()
     assert names["masks"].layers == tuple(layer.name for layer in find_ffn_layers(names["model"]))
+
+
+def test_the_page_on_questions_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_project(tmp_path)
+    recipe = (tmp_path / "toy.yaml").read_text(encoding="utf-8")
+    for old, new in (
+        ("{updates: 16,", "{updates: 4,"),
+        ("{updates: 8,", "{updates: 2,"),
+        ("examples: 2", "examples: 0, figures: false, resamples: 0"),
+    ):
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    (tmp_path / "my.yaml").write_text(recipe, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="neuronspec")
+
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ neuronspec (.*)", text, re.M):
+        assert run_command(*shlex.split(line)) == 0, line
+    assert "train: shared from runs/base" in caplog.messages
+    assert len([message for message in caplog.messages if message == "train"]) == 1  # one pretraining
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["adapters", "base", "beams", "k80", "ks", "seeds"]
+    assert Path("runs/ks/report/figures/gain_over_select.k.svg").is_file()
+    assert {f"`{path.stem}`" for path in Path("runs/ks/report/tables").iterdir()} == set(
+        re.findall(r"^\| (`\w+`) \|", text, re.M)
+    )
+
+    (snippet,) = snippets(ROOT / "docs" / "questions.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "questions.md", "exec"), names)
+    assert [*names["sweep"].runs] == [f"select.k={k}" for k in (0.7, 0.8, 0.9, 0.95)]
+    assert names["one"].config.select.rule == "top"
 
 
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:

@@ -11,6 +11,7 @@ from .neurons.masks import NeuronMasks as NeuronMasks
 from .neurons.recording import record_activations as record_activations
 from .neurons.selection import select_neurons as select_neurons
 from .pipeline.plan import run as run
+from .pipeline.sweeps import sweep as sweep
 from .specialization.collator import TaskCollator as TaskCollator
 from .specialization.masking import specialize as specialize
 from .specialization.momentum import hold_absent_neurons as hold_absent_neurons
@@ -41,6 +42,7 @@ __all__ = [
     "score",
     "select_neurons",
     "specialize",
+    "sweep",
     "task",
     "translate",
     "unspecialize",

@@ -163,7 +163,7 @@ def test_without_json_a_run_says_the_same_for_people(
     assert layers == [f"{name}: {50 * sum(by_task.values()):.1f} %" for name, by_task in shares.items()]
 
 
-def test_a_run_is_recorded_again_with_force_or_where_what_is_counted_changes(
+def test_a_run_is_recorded_again_with_force_only(
     recorded: tuple[Path, subprocess.CompletedProcess[str]], call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, done = recorded
@@ -177,7 +177,11 @@ def test_a_run_is_recorded_again_with_force_or_where_what_is_counted_changes(
     assert capsys.readouterr().out == done.stdout
     assert file.stat().st_mtime_ns != stamp
     assert file.read_bytes() == before
-    assert call("record", str(folder / "small.yaml"), "record.unit=token", "--json") == 0
+    assert call("record", str(folder / "small.yaml"), "record.unit=token", "--json") == 2
+    refused = "record.unit: sentence -> token would replace finished results in run (record): give --out DIR"
+    assert refused in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert call("record", str(folder / "small.yaml"), "record.unit=token", "--json", "--force") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["unit"] == "token"
     assert said["tokens"]["encoder"]["en-de"] == int(ActivationCounts.load(file).totals["encoder"][0])

@@ -120,6 +120,113 @@ def test_the_seed_and_the_place_are_options(call: Call, capsys: pytest.CaptureFi
     assert not Path("run").exists()
 
 
+def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """Content and time of every file."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["translate", "run", "translate.beams=2"], "translate.beams: 1 -> 2 would replace finished results in run ("),
+        (["score", "run", "score.trials=200"], "score.trials: 100 -> 200 would replace finished results in run (score"),
+        (
+            ["report", "run", "name=other"],
+            "name: small -> other would replace finished results in run (analyze, report",
+        ),
+        (["analyze", "run", "analyze.permutations=199"], "analyze.permutations: 99 -> 199 would replace finished"),
+        (["train", "run", "--seed", "2"], "seed: 1 -> 2 would replace finished results in run (prepare, train, "),
+        (["prepare", "run", "prepare.vocabulary.size=70"], "prepare.vocabulary.size: 64 -> 70 would replace finished"),
+        (["record", "run", "translate.beams=2"], "translate.beams: 1 -> 2 would replace finished results in run ("),
+    ],
+)
+def test_a_look_at_a_finished_run_replaces_nothing(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    call: Call,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    found: str,
+) -> None:
+    shutil.copytree(finished[0] / "run", "run")
+    before = snapshot(Path("run"))
+    assert call(*arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {found}")
+    assert said.endswith("give --out DIR for a run of its own, which shares all else, or --force to change this one\n")
+    assert snapshot(Path("run")) == before
+
+
+def test_a_look_without_a_change_of_results_leaves_the_configuration(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call
+) -> None:
+    shutil.copytree(finished[0] / "run", "run")
+    before = snapshot(Path("run"))
+    assert call("translate", "run", "record.tokens_per_batch=999", "threads=2") == 0
+    assert snapshot(Path("run")) == before
+
+
+def test_a_look_can_make_a_run_of_its_own_or_add_what_is_not_there(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(finished[0] / "run", "run")
+    before = snapshot(Path("run"))
+    caplog.set_level("INFO", logger="neuronspec")
+    assert call("translate", "run", "translate.beams=2", "--out", "wider") == 0
+    made = [message for message in caplog.messages if "shared from run" not in message]
+    assert made == [f"translate.{system}" for system in ("pretrained", "pretrained+masks", "pretrained+random")]
+    assert snapshot(Path("run")) == before
+
+    caplog.clear()
+    assert call("analyze", "run", "--ablate") == 0
+    made = [message for message in caplog.messages if "done before" not in message]
+    assert [message.partition(":")[0] for message in made] == ["ablate", "analyze again"]
+    assert "ablate:" in Path("run/stages/config.yaml").read_text(encoding="utf-8")
+
+
+def test_several_values_are_a_run_each_and_other_verbs_ask_for_one(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "small.yaml", "select.k=[0.9,0.6]", "--out", "ks", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["runs"] == {f"select.k={k}": f"ks/select.k={k}" for k in (0.6, 0.9)}
+    assert {row["select.k"] for row in said["averages"]} == {0.6, 0.9}
+    assert call("run", "ks") == 0
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith("Tables and figures of all points are in ks/report; each point is a run in ks.")
+    assert "Gains over the baseline" in shown
+    assert call("select", "ks/select.k=0.6") == 0
+    capsys.readouterr()
+
+    for verb in ("select", "analyze", "prepare", "train", "record", "translate", "score", "report"):
+        assert call(verb, "small.yaml", "select.k=[0.9,0.6]") == 2
+        assert (
+            "error: select.k has several values (0.6, 0.9): choose one, as in select.k=0.6" in capsys.readouterr().err
+        )
+        assert call(verb, "ks") == 2
+        assert "give the directory of one of them, such as ks/select.k=0.6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["select", "run/record"],
+        ["analyze", "run/record"],
+        ["record", "--model", "m", "--text", "en-de=corpus.de.tsv"],
+        ["translate", "--model", "m", "en-de", "one"],
+        ["score", "-t", "a", "-r", "b", "-l", "de"],
+    ],
+)
+def test_only_runs_share(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    call: Call,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    shutil.copytree(finished[0] / "run", "run")
+    assert call(*arguments, "--from", "run") == 2
+    assert "--from run: only a run shares stages" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [

@@ -122,6 +122,11 @@ def assert_shown(said: Any, masks: NeuronMasks) -> None:
         assert said["sparsity"][layer] == dict(zip(masks.tasks, values.tolist(), strict=True))
 
 
+def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """Content and time of every file."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
 def measure_by_hand(folder: Path, masks: NeuronMasks) -> float:
     layout = Layout(folder / "run")
     model, tokenizer = load_model(layout.model("pretrained")), load_tokenizer(layout.vocabulary)
@@ -154,13 +159,87 @@ def test_the_directory_of_a_run_stands_for_its_configuration(call: Call, capsys:
     assert_shown(read_json(capsys), masks)
 
 
-def test_another_k_selects_again_from_the_same_counts(call: Call, capsys: Said, counts: ActivationCounts) -> None:
-    stamp = Path("run/record", COUNTS_FILE).stat().st_mtime_ns
-    assert call("small.yaml", "select.k=0.5", "select.decoder_k=0.7", "--json") == 0
+@pytest.mark.parametrize("source", ["small.yaml", "run"])
+def test_another_k_is_a_look_that_leaves_the_run_as_it_is(
+    source: str, call: Call, capsys: Said, counts: ActivationCounts
+) -> None:
+    before = snapshot(Path("run"))
+    assert call(source, "select.k=0.5", "select.decoder_k=0.7", "--json") == 0
     expected = NeuronMasks.from_counts(counts, 0.5, decoder_k=0.7)
     assert_shown(read_json(capsys), expected)
-    assert NeuronMasks.from_pretrained("run/select") == expected
+    assert call(source, "select.k=0.5") == 0
+    hint = "nothing is written: give --to DIR, or --out DIR for a run of its own; --force changes run"
+    assert capsys.readouterr().out.splitlines()[-1] == hint
+    assert call(source, "select.k=0.5", "select.decoder_k=0.7", "--to", "made") == 0
+    assert NeuronMasks.from_pretrained("made") == expected
+    assert snapshot(Path("run")) == before
+
+
+def test_another_k_is_selected_in_a_run_of_its_own_that_shares_the_rest(
+    call: Call, capsys: Said, caplog: pytest.LogCaptureFixture, counts: ActivationCounts
+) -> None:
+    caplog.set_level("INFO", logger="neuronspec")
+    before = snapshot(Path("run"))
+    assert call("run", "select.k=0.5", "--out", "fewer") == 0
+    assert caplog.messages == [*(f"{stage}: shared from run" for stage in ("prepare", "train", "record")), "select"]
+    assert capsys.readouterr().out.endswith("the masks are in fewer/select\n")
+    assert NeuronMasks.from_pretrained("fewer/select") == NeuronMasks.from_counts(counts, 0.5)
+    assert snapshot(Path("run")) == before
+
+    # That run is finished as well: it is neither replaced by another look nor by what its model run has.
+    made = snapshot(Path("fewer"))
+    assert call("run", "select.k=0.7", "--out", "fewer") == 0
+    assert call("run", "--out", "fewer") == 0
+    assert snapshot(Path("fewer")) == made
+
+
+def test_another_k_replaces_the_selection_by_force(call: Call, capsys: Said, counts: ActivationCounts) -> None:
+    stamp = Path("run/record", COUNTS_FILE).stat().st_mtime_ns
+    assert call("small.yaml", "select.k=0.5", "--force") == 0
+    assert capsys.readouterr().out.endswith("the masks are in run/select\n")
+    assert NeuronMasks.from_pretrained("run/select") == NeuronMasks.from_counts(counts, 0.5)
     assert Path("run/record", COUNTS_FILE).stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (["train.updates=3"], "train.updates: 0 -> 3 would replace finished results in run (train): give --out DIR"),
+        (["--seed", "5"], "seed: 1 -> 5 would replace finished results in run (prepare, train): give --out DIR"),
+        (["select.k=0.5", "record.unit=token"], "record.unit: sentence -> token"),
+    ],
+)
+def test_what_would_replace_more_than_the_selection_is_refused(
+    changes: list[str], found: str, call: Call, capsys: Said
+) -> None:
+    before = snapshot(Path("run"))
+    assert call("small.yaml", *changes) == 2
+    assert capsys.readouterr().err.startswith(f"error: {found}")
+    assert snapshot(Path("run")) == before
+
+
+def test_an_edited_recipe_is_redone_with_the_reason(
+    call: Call, caplog: pytest.LogCaptureFixture, counts: ActivationCounts
+) -> None:
+    caplog.set_level("INFO", logger="neuronspec")
+    recipe = Path("small.yaml").read_text(encoding="utf-8")
+    Path("small.yaml").write_text(recipe.replace("{k: 0.9}", "{k: 0.5}"), encoding="utf-8")
+    assert call("small.yaml") == 0
+    assert caplog.messages[-1] == "select again: select.k: 0.9 -> 0.5"
+    assert NeuronMasks.from_pretrained("run/select") == NeuronMasks.from_counts(counts, 0.5)
+
+
+def test_a_change_without_effect_changes_nothing(call: Call, masks: NeuronMasks) -> None:
+    before = snapshot(Path("run"))
+    assert call("small.yaml", "threads=2", "train.keep_checkpoints=5", "analyze.permutations=199") == 0
+    assert snapshot(Path("run")) == before
+
+
+def test_a_first_selection_is_made_as_asked(call: Call, counts: ActivationCounts) -> None:
+    shutil.rmtree("run/select")
+    Path("run/stages/select.json").unlink()
+    assert call("small.yaml", "select.k=0.5") == 0
+    assert NeuronMasks.from_pretrained("run/select") == NeuronMasks.from_counts(counts, 0.5)
 
 
 def test_the_masks_of_a_run_are_copied_where_one_says(call: Call, capsys: Said, masks: NeuronMasks) -> None:
@@ -170,8 +249,9 @@ def test_the_masks_of_a_run_are_copied_where_one_says(call: Call, capsys: Said, 
 
 
 def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: ActivationCounts) -> None:
+    before = snapshot(project / "run")
     done = subprocess.run(
-        [sys.executable, "-m", "neuronspec.cli.main", "select", "small.yaml", "--auto-k", "--json"],
+        [sys.executable, "-m", "neuronspec.cli.main", "select", "small.yaml", "--auto-k", "--to", "found", "--json"],
         cwd=project,
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
@@ -180,19 +260,17 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert [line.partition(";")[0] for line in done.stderr.splitlines() if "again" in line] == [
-        "select again: select.k: 0.9 -> auto"
-    ]
+    assert "again" not in done.stderr
     said = json.loads(done.stdout)
     curve = said["auto_k"]
-    assert json.loads((project / "run/select/auto_k.json").read_text(encoding="utf-8")) == curve
+    assert snapshot(project / "run") == before
     assert [point["k"] for point in curve["curve"]] == list(K_GRID)
     most = curve["curve"][-1]["loss"] * (1 + curve["tolerance"])
     assert curve["tolerance"] == 0.01
     within = [point["loss"] <= most for point in curve["curve"]]
     first = max((n for n, good in enumerate(within) if not good), default=-1) + 1
     assert curve["chosen"] == K_GRID[first]
-    masks = NeuronMasks.from_pretrained(project / "run/select")
+    masks = NeuronMasks.from_pretrained(project / "found")
     assert masks == NeuronMasks.from_counts(counts, curve["chosen"])
     assert_shown(said, masks)
     for number in (0, 5, -1):
@@ -205,7 +283,7 @@ def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: Act
 
 
 def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said, masks: NeuronMasks) -> None:
-    assert call("small.yaml", "--auto-k", "select.auto_k_tolerance=0.05") == 0
+    assert call("small.yaml", "--auto-k", "select.auto_k_tolerance=0.05", "--force") == 0
     printed = capsys.readouterr().out
     curve = json.loads(Path("run/select/auto_k.json").read_text(encoding="utf-8"))
     assert curve["tolerance"] == 0.05
@@ -235,10 +313,11 @@ def test_auto_k_prints_the_curve_and_a_number_undoes_it(call: Call, capsys: Said
 def test_a_recipe_may_ask_for_auto_k_with_another_k_for_a_stack(
     call: Call, capsys: Said, counts: ActivationCounts
 ) -> None:
-    assert call("small.yaml", "select.k=auto", "select.encoder_k=1", "select.rule=top", "--json") == 0
+    changes = ["select.k=auto", "select.encoder_k=1", "select.rule=top"]
+    assert call("small.yaml", *changes, "--to", "found", "--json") == 0
     said = read_json(capsys)
     expected = NeuronMasks.from_counts(counts, said["auto_k"]["chosen"], encoder_k=1, rule="top")
-    assert NeuronMasks.from_pretrained("run/select") == expected
+    assert NeuronMasks.from_pretrained("found") == expected
     assert set(said["sparsity"]["encoder.0"].values()) == {0.0}
 
 
@@ -443,8 +522,8 @@ def test_auto_k_with_a_rule_that_has_no_k_is_refused(call: Call, capsys: Said) -
 
 def test_searching_for_k_does_not_say_that_the_model_has_changed(call: Call, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="neuronspec")
-    assert call("small.yaml", "--auto-k") == 0
-    assert [line for line in caplog.messages if "again" in line] == ["select again: select.k: 0.9 -> auto"]
+    assert call("small.yaml", "--auto-k", "--force") == 0
+    assert [line for line in caplog.messages if "again" in line] == ["select again: asked to"]
 
 
 def test_a_configuration_that_does_not_fit_is_refused_before_any_work(call: Call, capsys: Said) -> None:

@@ -77,7 +77,7 @@ def analyze(
 ) -> None:
     """Measure what the neurons say about the languages; draw it, and write a report to explore in a browser."""
     quiet_libraries()
-    from neuronspec.config.loading import holds_run
+    from neuronspec.config.loading import holds_run, holds_sweep
     from neuronspec.pipeline.layout import Layout
 
     if seed is not None and seed < 0:
@@ -89,7 +89,7 @@ def analyze(
 
     # A directory or file that is no run holds counts or masks; anything else is a configuration.
     place, names = Path(source), neuron or []
-    is_run = holds_run(place)
+    is_run = holds_run(place) or holds_sweep(place)
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
         refuse_dry_run(dry_run)
         # Nothing here is divided among processes.

@@ -101,5 +101,6 @@ paper trained for days on 60 million sentence pairs.
 Try next:
   neuronspec translate --model {model} en-de "The device could not be found."
   neuronspec demo --minutes 20 --out {out}-20
-  neuronspec run demo select.k=0.8 --out {out}-k80   # fewer neurons""".split("\n")
+  neuronspec run {out} select.k=0.8 --out {out}-k80   # fewer neurons; all else is shared
+  neuronspec run {out} "select.k=[0.7,0.8,0.9]" --out {out}-ks   # the gain for each k""".split("\n")
     )

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from neuronspec.cli.console import print_table
 from neuronspec.cli.options import AsJson, ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom, Threads
 from neuronspec.cli.printing import note, print_json, say
-from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.runs import RunOptions, print_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from neuronspec.config.schema import Config
     from neuronspec.pipeline.layout import Layout
+    from neuronspec.pipeline.sweeps import Sweep
 
 
 def run(
@@ -25,7 +29,10 @@ def run(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every stage of a configuration, skipping those already done."""
+    """Run every stage of a configuration, skipping those already done.
+
+    A key with several values, such as select.k=[0.7,0.8], is a sweep: a run for each of them.
+    """
     options = RunOptions(
         source=config,
         overrides=overrides,
@@ -36,8 +43,50 @@ def run(
         force=force,
         dry_run=dry_run,
     )
+    if options.has_several_values():
+        _run_sweep(options, as_json)
+        return
+
     loaded, layout = options.run()
     print_results(loaded, layout, as_json)
+
+
+def _run_sweep(options: RunOptions, as_json: bool) -> None:
+    """Run every point of a sweep, and print the tables of all of them."""
+    sweep = options.open_sweep()
+    from neuronspec.pipeline.sharing import list_sources
+    from neuronspec.pipeline.sweep_report import load_sweep, tabulate_sweep
+    from neuronspec.pipeline.sweeps import execute_sweep
+
+    sources = list_sources(options.share_from or (), options.source, sweep.out)
+    if options.dry_run:
+        _print_plans(sweep, sources, force=options.force)
+        return
+
+    execute_sweep(sweep, sources, force=options.force)
+
+    tables = tabulate_sweep(load_sweep(sweep))
+    if as_json:
+        points = {point.name: str(point.run.layout.out) for point in sweep.points}
+        print_json({"runs": points, **{name: table.to_json() for name, table in tables.items()}})
+        return
+
+    # On a terminal, what comes last is read first.
+    for table in reversed(tables.values()):
+        print_table(table)
+    note(f"Tables and figures of all points are in {sweep.report}; each point is a run in {sweep.out}.")
+
+
+def _print_plans(sweep: Sweep, sources: Sequence[Path], *, force: bool) -> None:
+    """Print which stages of each point would run, and why."""
+    from neuronspec.pipeline.plan import examine_run
+    from neuronspec.pipeline.sweeps import list_siblings
+
+    # Points that are not there yet cannot share, although they will.
+    for point in sweep.points:
+        say(f"{point.name}:")
+        siblings = list_siblings(sweep, point)
+        print_plan(examine_run(point.run, force=force, share_from=[*sources, *siblings]))
 
 
 def print_results(config: Config, layout: Layout, as_json: bool) -> None:

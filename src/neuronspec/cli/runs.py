@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from neuronspec.cli.printing import quiet_libraries, say
+from neuronspec.errors import NeuronspecError
 
 if TYPE_CHECKING:
     from neuronspec.config.schema import Config
     from neuronspec.config.sections import Section
     from neuronspec.pipeline.layout import Layout
+    from neuronspec.pipeline.looks import Differences
     from neuronspec.pipeline.status import StageState
+    from neuronspec.pipeline.sweeps import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +57,66 @@ class RunOptions:
         from neuronspec.config.loading import load_config
 
         quiet_libraries()
+        return load_config(self.source, self.overrides or (), _MethodOptions(), self._list_changes())
 
-        # Options of the command line are changes to the configuration; those that are not given leave it alone.
+    def has_several_values(self) -> bool:
+        """Return whether keys of the configuration have several values, each of which is a run.
+
+        Raises:
+            NeuronspecError: If there is no configuration.
+        """
+        from neuronspec.config.loading import read_sweeps
+
+        quiet_libraries()
+        sweeps, _ = read_sweeps(self.source, self.overrides or (), _MethodOptions(), self._list_changes())
+        return bool(sweeps)
+
+    def open_sweep(self) -> Sweep:
+        """Return the runs of a configuration whose keys have several values.
+
+        Raises:
+            NeuronspecError: If the configuration has problems.
+        """
+        from neuronspec.pipeline.sweeps import open_sweep
+
+        return open_sweep(self.source, self.overrides or (), changes=self._list_changes())
+
+    def _list_changes(self) -> dict[str, Any]:
+        """Return the changes that options make; those that are not given leave the configuration alone."""
         options = {"out": None if self.out is None else str(self.out), "seed": self.seed, "threads": self.threads}
         given = {key: value for key, value in options.items() if value is not None}
-        return load_config(self.source, self.overrides or (), _MethodOptions(), {**given, **self.changes})
+        return {**given, **self.changes}
+
+    def list_replaced(self, config: Config) -> Mapping[str, Differences]:
+        """Return the finished stages that the changes of the command line would replace, with the differences.
+
+        Args:
+            config: The configuration with all changes.
+        """
+        from neuronspec.config.loading import holds_run
+
+        # Without changes, or with leave to make them, nothing is replaced unasked.
+        changed = bool(self.overrides or self.changes or self.seed is not None)
+        copied = holds_run(Path(self.source)) and Path(self.source).resolve() != config.out.resolve()
+        if self.force or not holds_run(config.out) or not (changed or copied):
+            return {}
+
+        from neuronspec.pipeline.looks import list_replaced
+        from neuronspec.pipeline.run import Run
+
+        base = self._load_base(config.out)
+        return list_replaced(Run(config), None if base is None else Run(base))
+
+    def _load_base(self, out: Path) -> Config | None:
+        """Return the configuration of a directory without the changes of the command line; None if it is none."""
+        from neuronspec.config.loading import holds_run, load_config
+
+        # A run that another one was made from says nothing about it: it has a configuration of its own.
+        source = out if holds_run(Path(self.source)) else self.source
+        try:
+            return load_config(source, (), _MethodOptions(), {"out": str(out)}, warns=False)
+        except NeuronspecError:
+            return None
 
     def run(self, stage: str | None = None, *, only: str | None = None) -> tuple[Config, Layout]:
         """Run one stage after what it needs, or every stage; return the configuration and where everything is.
@@ -68,16 +126,25 @@ class RunOptions:
             only: Member of a group of stages: a method of `train`.
 
         Raises:
-            NeuronspecError: If the configuration has problems, there is no such stage, or a stage fails.
+            NeuronspecError: If the configuration has problems, there is no such stage, a change of the command line
+                would replace finished results, or a stage fails.
             typer.Exit: After a dry run, which changes nothing.
         """
         config = self.load()  # before the pipeline is imported, which takes seconds
+        return self.run_loaded(config, stage, only=only)
+
+    def run_loaded(self, config: Config, stage: str | None = None, *, only: str | None = None) -> tuple[Config, Layout]:
+        """Do as `run` does with a configuration that is loaded already."""
+        from neuronspec.pipeline.looks import refuse_replacing
         from neuronspec.pipeline.plan import examine_run, execute_stages
         from neuronspec.pipeline.run import Run
         from neuronspec.pipeline.sharing import list_sources
 
+        # Whoever asks for one stage looks at a run; whoever asks for all of them wants the run to be as they say.
         run = Run(config)
-        sources = list_sources(self.share_from or (), self.source, run.layout)
+        if stage is not None:
+            refuse_replacing(self.list_replaced(config), run)
+        sources = list_sources(self.share_from or (), self.source, run.layout.out)
         if self.dry_run:
             print_plan(examine_run(run, until=stage, only=only, force=self.force, share_from=sources))
             raise typer.Exit

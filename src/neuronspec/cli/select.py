@@ -28,6 +28,7 @@ from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.comparison.tables import Table
+    from neuronspec.config.schema import Config
     from neuronspec.neurons.mask_comparison import MaskComparison
     from neuronspec.neurons.masks import NeuronMasks
 
@@ -104,20 +105,22 @@ class SelectedMasks:
         place: Directory or file of the masks, if they are stored.
         curve: Results of the search for k as JSON values, if there was one.
         made: Whether they were composed or drawn here, so that they must be written.
+        hint: Advice on how to keep masks that are not stored.
     """
 
     masks: NeuronMasks
     place: Path | None = None
     curve: dict[str, Any] | None = None
     made: bool = False
+    hint: str = "give --to DIR"
 
 
 def _holds_files(source: str) -> bool:
     """Return whether the source is a place of counts or masks, not a run."""
-    from neuronspec.config.loading import holds_run
+    from neuronspec.config.loading import holds_run, holds_sweep
 
     path = Path(source)
-    return not holds_run(path) and (path.is_dir() or path.suffix == ".safetensors")
+    return not holds_run(path) and not holds_sweep(path) and (path.is_dir() or path.suffix == ".safetensors")
 
 
 def _check_unused(source: str, out: Path | None, seed: int | None) -> None:
@@ -169,13 +172,33 @@ def _select_from_counts(place: Path, overrides: list[str]) -> NeuronMasks:
 
 
 def _select_run(options: RunOptions) -> SelectedMasks:
-    """Select the neurons of a run."""
-    _, layout = options.run("select")
+    """Select the neurons of a run; where that would replace a finished selection, in memory only."""
+    config = options.load()
+    if set(options.list_replaced(config)) == {"select"}:
+        return _look_at_run(options, config)
+
+    _, layout = options.run_loaded(config, "select")
     from neuronspec.neurons.masks import NeuronMasks
 
     # Only a search for k leaves a curve.
     curve = json.loads(layout.curve.read_text(encoding="utf-8")) if layout.curve.is_file() else None
     return SelectedMasks(NeuronMasks.from_pretrained(layout.masks), layout.masks, curve)
+
+
+def _look_at_run(options: RunOptions, config: Config) -> SelectedMasks:
+    """Return the masks that other settings select from the counts of a run, which stays as it is."""
+    from neuronspec.config.loading import load_config
+    from neuronspec.pipeline.run import Run
+    from neuronspec.pipeline.stages.select import choose_masks
+
+    # The counts are those of the run, with the settings of its own selection.
+    stored = load_config(config.out, warns=False)
+    options.run_loaded(config.model_copy(update={"select": stored.select}), "record")
+
+    work_alone()
+    masks, curve = choose_masks(Run(config))
+    hint = f"give --to DIR, or --out DIR for a run of its own; --force changes {config.out}"
+    return SelectedMasks(masks, curve=None if curve is None else curve.as_dict(), hint=hint)
 
 
 def _write_masks(selected: SelectedMasks, directory: Path | None, force: bool) -> SelectedMasks:
@@ -214,7 +237,7 @@ def _print_masks(selected: SelectedMasks, as_json: bool) -> None:
     say(repr(masks))
     for layer, shares in sparsity.items():
         say(f"{layer}: {100 * sum(shares.values()) / len(shares):.1f} % off")
-    note(f"the masks are in {selected.place}" if selected.place is not None else "nothing is written: give --to DIR")
+    note(f"the masks are in {selected.place}" if selected.place is not None else f"nothing is written: {selected.hint}")
 
 
 def _tabulate_curve(curve: dict[str, Any]) -> Table:

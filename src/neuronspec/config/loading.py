@@ -6,7 +6,7 @@ import importlib.resources
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from pydantic import ValidationError
@@ -14,12 +14,15 @@ from pydantic import ValidationError
 from neuronspec.config.registered import find_unregistered
 from neuronspec.config.schema import METHOD, SEED, Ablate, Config, own_options
 from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
+from neuronspec.config.sweeps import Sweeps, explain_sweeps, find_sweeps, list_points, name_point
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import split_direction, suggest_language
+from neuronspec.names import child
 
 logger = logging.getLogger(__name__)
 
 STORED_CONFIG = Path("stages", "config.yaml")  # below the directory of a run
+SWEEP_CONFIG = Path("sweep.yaml")  # below the directory of a sweep, which holds a run for each point
 
 # Recipes are files of the package, found wherever it is installed.
 _SHIPPED = Path(str(importlib.resources.files("neuronspec"))) / "recipes"
@@ -30,6 +33,8 @@ def load_config(
     overrides: Iterable[str] = (),
     method_options: Mapping[str, type[Section]] | None = None,
     changes: Mapping[str, Any] | None = None,
+    *,
+    warns: bool = True,
 ) -> Config:
     """Read a configuration, apply `key=value` overrides, and check all of it at once.
 
@@ -39,15 +44,23 @@ def load_config(
         changes: `dotted.key` -> value, after the overrides.
         method_options: Options class of every known method. Without them, the names of methods and of other registered
             things are trusted, as in a configuration that a run has stored.
+        warns: Whether to warn of language codes that look mistyped.
 
     Returns:
         The configuration, with corpus paths absolute.
 
     Raises:
-        NeuronspecError: If the file is missing or not YAML, or it has problems; all of them are named.
+        NeuronspecError: If the file is missing or not YAML, a key has several values, or it has problems; all of them
+            are named.
     """
     path = find_config(source)
     values = _read_values(path, source, overrides, changes or {})
+    if several := _find_sweeps(values, method_options):
+        _refuse_sweeps(several, Path(source))
+
+    # Shorthands are written out, so that the schema need not know them.
+    _choose_methods(values)
+    _repeat_with_seeds(values)
 
     # All problems are collected, so that users fix them at once.
     problems = []
@@ -64,7 +77,8 @@ def load_config(
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
-    _warn_of_mistyped(config)
+    if warns:
+        _warn_of_mistyped(config)
 
     # A shipped recipe has no corpora next to it: its paths are relative to where the command runs.
     folder = Path.cwd() if path.parent == _SHIPPED else path.parent
@@ -76,19 +90,48 @@ def _read_values(
 ) -> dict[str, Any]:
     """Return the values of a configuration file with all changes, before any check."""
     values = _parse_yaml(path)
-    if path == Path(source) / STORED_CONFIG:
+    if path in (Path(source) / STORED_CONFIG, Path(source) / SWEEP_CONFIG):
         values["out"] = str(source)  # the directory may have been moved
 
     # Overrides in the order of the command line: a later one wins. Options of verbs come last.
     for override in overrides:
-        _apply_override(values, *_parse_override(override))
+        apply_change(values, *_parse_override(override))
     for key, value in changes.items():
-        _apply_override(values, key, value)
-
-    # Shorthands are written out, so that the schema need not know them.
-    _choose_methods(values)
-    _repeat_with_seeds(values)
+        apply_change(values, key, value)
     return values
+
+
+def read_sweeps(
+    source: Path | str,
+    overrides: Iterable[str] = (),
+    method_options: Mapping[str, type[Section]] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> tuple[Sweeps, dict[str, Any]]:
+    """Return the keys of a configuration that have several values, and all values as they are written.
+
+    The arguments are those of `load_config`, which refuses such a configuration: it is that of several runs.
+
+    Raises:
+        NeuronspecError: If the file is missing or not YAML.
+    """
+    values = _read_values(find_config(source), source, overrides, changes or {})
+    return _find_sweeps(values, method_options), values
+
+
+def _refuse_sweeps(sweeps: Sweeps, source: Path) -> NoReturn:
+    """Say why a configuration with several values of a key is not that of a single run."""
+    # The directory of a sweep has the runs already.
+    if holds_sweep(source):
+        first = child(source, name_point(list_points(sweeps)[0]))
+        raise NeuronspecError(f"{source} holds the runs of a sweep: give the directory of one of them, such as {first}")
+    raise NeuronspecError(explain_sweeps(sweeps))
+
+
+def _find_sweeps(values: Mapping[str, Any], method_options: Mapping[str, type[Section]] | None) -> Sweeps:
+    """Return the keys that have several values; of the methods, only those that are chosen count."""
+    chosen = dict(values)
+    _choose_methods(chosen)
+    return find_sweeps(chosen, method_options)
 
 
 def _warn_of_mistyped(config: Config) -> None:
@@ -159,7 +202,7 @@ def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
     """
     values: dict[str, Any] = {}
     for override in overrides:
-        _apply_override(values, *_parse_override(override))
+        apply_change(values, *_parse_override(override))
 
     # Sections of a run, such as train, would change nothing.
     others = [key for key in values if key not in allowed]
@@ -181,8 +224,13 @@ def holds_run(place: Path) -> bool:
     return (place / STORED_CONFIG).is_file()
 
 
+def holds_sweep(place: Path) -> bool:
+    """Return whether a directory is the output of a sweep, which holds a run for each point."""
+    return (place / SWEEP_CONFIG).is_file()
+
+
 def find_config(source: Path | str) -> Path:
-    """Return the path of a configuration file, of a shipped recipe, or of the configuration in a run's directory.
+    """Return the path of a configuration file, of a shipped recipe, or of that in the directory of a run or a sweep.
 
     Raises:
         NeuronspecError: If there is none.
@@ -193,6 +241,8 @@ def find_config(source: Path | str) -> Path:
         return path
     if holds_run(path):
         return path / STORED_CONFIG
+    if holds_sweep(path):
+        return path / SWEEP_CONFIG
 
     folder = _SHIPPED
     recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
@@ -244,7 +294,17 @@ def _parse_override(override: str) -> tuple[str, Any]:
         raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
 
 
-def _apply_override(values: dict[str, Any], key: str, value: Any) -> None:
+def apply_change(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value into nested sections, in place.
+
+    Args:
+        values: Values of a configuration.
+        key: Dotted key.
+        value: Its new value.
+
+    Raises:
+        NeuronspecError: If a part of the key is no section.
+    """
     # Walks down from section to section; those that are missing are made on the way.
     *parents, last = key.split(".")
     for parent in parents:

@@ -3,6 +3,8 @@ from .correlations import LayerCorrelation as LayerCorrelation
 from .correlations import draw_correlations as draw_correlations
 from .gains import draw_gains as draw_gains
 from .heatmap import draw_heatmap as draw_heatmap
+from .key_gains import GainPoint as GainPoint
+from .key_gains import draw_key_gains as draw_key_gains
 from .language_tree import draw_tree as draw_tree
 from .learning_curve import draw_learning_curve as draw_learning_curve
 from .neuron_figures import draw_neuron_figures as draw_neuron_figures
@@ -14,12 +16,14 @@ from .sparsity import draw_sparsity as draw_sparsity
 from .zero_shot_scores import draw_zero_shot as draw_zero_shot
 
 __all__ = [
+    "GainPoint",
     "LayerCorrelation",
     "SharePoint",
     "draw_ablation",
     "draw_correlations",
     "draw_gains",
     "draw_heatmap",
+    "draw_key_gains",
     "draw_learning_curve",
     "draw_neuron_figures",
     "draw_progression",

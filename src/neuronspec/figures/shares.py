@@ -73,7 +73,7 @@ def draw_shares(
     with open_figure(5.2, 2.4) as (figure, axes):
         # A line and a band for each stack
         for stack, marker in zip(STACK_COLORS, MARKERS[:2], strict=True):
-            table += _draw_stack_sparsity(axes, points, stack=stack, marker=marker)
+            table += draw_stack_sparsity(axes, points, stack=stack, marker=marker)
         axes.set(xlabel="k", ylabel="sparsity")
         axes.set_xticks(ks, [f"{k:g}" for k in ks], rotation=90 if len(ks) > 6 else 0)
         draw_legend(axes)
@@ -89,7 +89,7 @@ def draw_shares(
         return save_figure(figure, path_stem, header=header, rows=table)
 
 
-def _draw_stack_sparsity(axes: Any, points: Sequence[SharePoint], *, stack: str, marker: str) -> list[list[object]]:
+def draw_stack_sparsity(axes: Any, points: Sequence[SharePoint], *, stack: str, marker: str) -> list[list[object]]:
     """Draw the sparsity of one stack for each k; return the rows of the table."""
     rows: list[list[object]] = []
     for point in points:

@@ -12,6 +12,7 @@ import yaml
 from accelerate import PartialState
 
 from neuronspec.checking.problem import announce_problems
+from neuronspec.config.loading import holds_sweep
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text
 from neuronspec.interruption import explained_interruption
@@ -69,7 +70,7 @@ def run(
     """
     opened = open_run(source, out=out, changes=changes)
     given = [share_from] if isinstance(share_from, str | Path) else share_from
-    execute_stages(opened, until=until, force=force, share_from=list_sources(given, source, opened.layout))
+    execute_stages(opened, until=until, force=force, share_from=list_sources(given, source, opened.layout.out))
     return opened
 
 
@@ -122,6 +123,10 @@ def execute_stages(
 
     # An output directory from elsewhere could hold a link that leads the results out of it.
     refuse_links(layout.out)
+    if holds_sweep(layout.out):
+        raise NeuronspecError(
+            f"{layout.out} holds the runs of a sweep: give the directory of one of them, or choose another --out"
+        )
 
     stages = plan_stages(run)
     asked = _find_asked(stages, until, only)

@@ -128,8 +128,8 @@ def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], lay
 def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences between what a stage was made from and what it would be made from now, in words."""
     # Settings are compared key by key, so that the message names the key that changed.
-    settings = _list_differences(before["settings"], now["settings"])
-    changes = list(settings)
+    settings = list_differences(before["settings"], now["settings"])
+    changes = [f"{key}: {was} -> {is_now}" for key, (was, is_now) in settings.items()]
 
     for name in sorted({*before["inputs"], *now["inputs"]}):
         was, is_now = name in before["inputs"], name in now["inputs"]
@@ -145,15 +145,16 @@ def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return changes
 
 
-def _list_differences(before: Any, now: Any, key: str = "") -> list[str]:
+def list_differences(before: Any, now: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return the values that differ between two sections, by dotted key: as they were, and as they are now."""
     # At a single value, or where one side is no section, the two are compared directly.
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
-        return [] if before == now else [f"{key}: {before} -> {now}"]
+        return {} if before == now else {key: (before, now)}
 
-    lines = []
+    found: dict[str, tuple[Any, Any]] = {}
     for name in {**before, **now}:
-        lines += _list_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
-    return lines
+        found |= list_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    return found
 
 
 def name_path(path: Path, layout: Layout) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronspec.config.loading import holds_run
+from neuronspec.config.loading import holds_run, holds_sweep
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, publish_link
 from neuronspec.pipeline.layout import Layout
@@ -38,18 +38,25 @@ class Finished:
         return self.layout.out / name_path(path, layout)
 
 
-def list_sources(share_from: Iterable[str | Path], source: str | Path, layout: Layout) -> list[Path]:
-    """Return the directories of the runs to share from: those that were named, and the run that is the source.
+def list_sources(share_from: Iterable[str | Path], source: str | Path, out: Path) -> list[Path]:
+    """Return the directories of the runs to share from: those that were named, and those of the source.
 
     Args:
-        share_from: Directories of runs.
-        source: Source of the configuration: where it is the directory of another run, that is one of them.
-        layout: Paths of this run.
+        share_from: Directories of runs, or of sweeps, whose runs all count.
+        source: Source of the configuration: where it is another directory of results, its runs count as well.
+        out: Directory of this run or sweep.
     """
-    sources = [Path(place) for place in share_from]
-    if holds_run(Path(source)) and not is_same_place(Path(source), layout.out):
-        sources.append(Path(source))
-    return sources
+    places = [Path(place) for place in share_from]
+    if list_runs(Path(source)) and not is_same_place(Path(source), out):
+        places.append(Path(source))
+    return [run for place in places for run in list_runs(place) or [place]]
+
+
+def list_runs(place: Path) -> list[Path]:
+    """Return the directories of the runs in a place: of a run itself, or of the points of a sweep."""
+    if holds_run(place):
+        return [place]
+    return [path for path in sorted(place.iterdir()) if holds_run(path)] if holds_sweep(place) else []
 
 
 def check_sources(sources: Iterable[Path], layout: Layout) -> None:

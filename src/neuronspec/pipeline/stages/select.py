@@ -9,11 +9,12 @@ from transformers import PreTrainedModel
 from neuronspec.files import write_json
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.mask_sources import select_masks
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
 from neuronspec.progress import show_progress
-from neuronspec.specialization.auto_k import K_GRID, search_k
+from neuronspec.specialization.auto_k import K_GRID, KCurve, search_k
 from neuronspec.training.validation import validate_tasks
 
 
@@ -36,13 +37,23 @@ def plan(run: Run) -> list[Stage]:
 
 def execute(run: Run) -> None:
     """Select the specialized neurons of every task; with `k: auto`, search for k first."""
+    masks, curve = choose_masks(run)
+    if curve is not None:
+        write_json(run.layout.curve, curve.as_dict())
+    masks.save_pretrained(run.layout.masks)
+
+
+def choose_masks(run: Run) -> tuple[NeuronMasks, KCurve | None]:
+    """Return the masks that a run's counts and settings select, and the loss at each k where k is searched for."""
     counts, settings = run.load_counts(), run.config.select
-    k = _search_k(run, counts) if settings.k == "auto" else settings.k
-    select_masks(settings, counts, k).save_pretrained(run.layout.masks)
+    curve = _search_k(run, counts) if settings.k == "auto" else None
+    k = settings.k if curve is None else curve.chosen
+    assert not isinstance(k, str)
+    return select_masks(settings, counts, k), curve
 
 
-def _search_k(run: Run, counts: ActivationCounts) -> float:
-    """Return the smallest k that keeps the validation loss, and write the loss at each k."""
+def _search_k(run: Run, counts: ActivationCounts) -> KCurve:
+    """Measure the loss of the masked model at each k."""
     model = run.load_model().to(run.device)
     valid = run.open_dataset("valid", run.open_codec(model))
     settings = run.config.select
@@ -57,7 +68,4 @@ def _search_k(run: Run, counts: ActivationCounts) -> float:
 
         # Every k is tried with the rule and the other settings of the configuration.
         select = functools.partial(select_masks, settings)
-        curve = search_k(model, counts, measure, settings.auto_k_tolerance, select)
-
-    write_json(run.layout.curve, curve.as_dict())
-    return curve.chosen
+        return search_k(model, counts, measure, settings.auto_k_tolerance, select)

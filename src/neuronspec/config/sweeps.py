@@ -1,0 +1,160 @@
+"""Keys with several values: which lists in a configuration are sweeps, and the points of the grid that they span.
+
+A list is a sweep where the key takes a single value: `select.k: [0.7, 0.8]`. Where the key itself takes a list, only a
+list of lists is one. `seed: [1, 2]` and `method: [a, b]` have a meaning of their own, and so are no sweeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from neuronspec.config.registered import find_section
+from neuronspec.config.schema import METHOD, SEED, Config
+from neuronspec.config.sections import Section
+
+# Keys at the top whose lists mean something else, or that no result depends on
+_OWN_MEANING = (SEED, METHOD, "out")
+
+Sweeps = Mapping[str, list[Any]]
+"""Values of each key that has several, by dotted key."""
+
+
+def find_sweeps(values: Mapping[str, Any], method_options: Mapping[str, type[Section]] | None = None) -> Sweeps:
+    """Return the keys of a configuration that have several values.
+
+    Args:
+        values: Values of the configuration before any check; what does not fit is left for the checks.
+        method_options: Options class of every known method. Without them, options of methods are not looked at.
+
+    Returns:
+        Each key with its values, in ascending order where they are numbers, so that no order of keys or values matters.
+
+    Example:
+        >>> dict(find_sweeps({"select": {"k": [0.9, 0.7]}, "score": {"metrics": ["bleu", "chrf"]}}))
+        {'select.k': [0.7, 0.9]}
+    """
+    own = {key: value for key, value in values.items() if key not in _OWN_MEANING and key != "methods"}
+    found = dict(_search_section(Config, own, ""))
+
+    methods = values.get("methods")
+    if method_options is not None and isinstance(methods, dict):
+        for name, options in methods.items():
+            found |= _search_method(name, options, method_options)
+    return {key: found[key] for key in sorted(found)}
+
+
+def _search_section(section: type[Any], values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the keys of a section, and of the sections within it, that have several values."""
+    for name, value in values.items():
+        # Unknown keys are explained by the schema.
+        field = section.model_fields.get(name)
+        if field is not None:
+            yield from _search_key(field, value, f"{prefix}{name}")
+
+
+def _search_key(field: FieldInfo, value: Any, key: str) -> Iterator[tuple[str, list[Any]]]:
+    inner = find_section(field)
+    if isinstance(value, dict) and inner is not None:
+        yield from _search_section(inner, value, f"{key}.")
+
+    elif isinstance(value, dict) and get_origin(field.annotation) is dict:
+        # Entries of a free form have one type; a name with a dot could not be told from a section.
+        entry_type = get_args(field.annotation)[1]
+        for name, entry in value.items():
+            if "." not in str(name) and (several := _list_values(entry_type, entry)):
+                yield f"{key}.{name}", several
+
+    # A type and its checks; a mark without a meaning stands in where there are none.
+    elif several := _list_values(Annotated[(field.annotation, "", *field.metadata)], value):
+        yield key, several
+
+
+def _search_method(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> dict[str, list[Any]]:
+    """Return the options of a method that have several values."""
+    kind = options.get(METHOD, name) if isinstance(options, dict) else name
+    if kind not in method_options or not isinstance(options, dict) or "." in name:
+        return {}
+
+    found = dict(_search_section(method_options[kind], options, f"methods.{name}."))
+    if several := _list_values(int, options.get(SEED)):
+        found[f"methods.{name}.{SEED}"] = several
+    return found
+
+
+def _list_values(kind: Any, value: Any) -> list[Any]:
+    """Return the different values of a list that a type does not take itself; nothing if it is no such list."""
+    if not isinstance(value, list) or not value:
+        return []
+
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    if _fits(adapter, value) or not any(_fits(adapter, entry) for entry in value):
+        return []
+
+    # 1 and 1.0 are one value; a section is named as it is written, without its defaults.
+    plain = [_simplify(adapter, entry) for entry in value]
+    different = {show_value(entry): entry for entry in plain}
+    numbers = all(isinstance(entry, int | float) for entry in plain)
+    return sorted(different.values()) if numbers else [different[text] for text in sorted(different)]
+
+
+def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _simplify(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Return a number or text as its type reads it, and anything else as it is."""
+    if not _fits(adapter, value):
+        return value
+    read = adapter.validate_python(value)
+    return read if isinstance(read, int | float | str) else value
+
+
+def show_value(value: Any) -> str:
+    """Return a value as it is written on the command line.
+
+    Example:
+        >>> show_value(0.7), show_value(["bleu", "chrf"]), show_value("auto"), show_value(None)
+        ('0.7', '[bleu,chrf]', 'auto', 'null')
+    """
+    if isinstance(value, float):
+        return repr(value)
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n").removesuffix("\n...").replace(", ", ",")
+
+
+def list_points(sweeps: Sweeps) -> list[dict[str, Any]]:
+    """Return the points of the grid: a value of each key.
+
+    Example:
+        >>> list_points({"model.dropout": [0.0, 0.1], "select.k": [0.7, 0.9]})[1]
+        {'model.dropout': 0.0, 'select.k': 0.9}
+    """
+    return [dict(zip(sweeps, values, strict=True)) for values in itertools.product(*sweeps.values())]
+
+
+def name_point(point: Mapping[str, Any]) -> str:
+    """Return the name of a point, the same whatever the order of its keys.
+
+    Example:
+        >>> name_point({"select.k": 0.9, "model.dropout": 0.0})
+        'model.dropout=0.0,select.k=0.9'
+    """
+    return ",".join(f"{key}={show_value(point[key])}" for key in sorted(point))
+
+
+def explain_sweeps(sweeps: Sweeps) -> str:
+    """Return why a configuration with several values of a key is not that of a single run."""
+    keys = "; ".join(f"{key} has several values ({', '.join(map(show_value, sweeps[key]))})" for key in sweeps)
+    one = next(iter(list_points(sweeps)))
+    choice = " ".join(f"{key}={show_value(value)}" for key, value in one.items())
+    return f"{keys}: choose one, as in {choice}, or do all of them with neuronspec run (in Python: neuronspec.sweep)"
