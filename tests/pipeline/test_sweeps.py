@@ -15,6 +15,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, read_json
 from neuronspec.pipeline import sweeps
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.plan import execute_stages
+from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.sweeps import open_sweep
 
 WriteProject = Callable[..., None]
@@ -134,13 +136,13 @@ def test_another_value_makes_one_run_more_and_the_directory_stands_for_the_confi
 def test_an_interrupted_sweep_resumes_and_no_order_matters(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute, done = sweeps.execute_stages, []
+    done: list[object] = []
 
-    def interrupt(run: Any, **options: Any) -> Layout:
+    def interrupt(run: Run, **options: Any) -> Layout:
         if done:
             raise KeyboardInterrupt
         done.append(run.config.select.k)
-        return execute(run, **options)
+        return execute_stages(run, **options)
 
     changes = {**SMALL, "select.k": [0.9, 0.6]}
     monkeypatch.setattr(sweeps, "execute_stages", interrupt)

@@ -108,7 +108,7 @@ class RunOptions:
         return list_replaced(Run(config), None if base is None else Run(base))
 
     def _load_base(self, out: Path) -> Config | None:
-        """Return the configuration of a directory without the changes of the command line; None if it is none."""
+        """Return the configuration of a directory without changes of the command line; None if it lacks something."""
         from neuronspec.config.loading import holds_run, load_config
 
         # A run that another one was made from says nothing about it: it has a configuration of its own.
