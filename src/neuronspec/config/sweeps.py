@@ -64,7 +64,7 @@ def _search_key(field: FieldInfo, value: Any, key: str) -> Iterator[tuple[str, l
         yield from _search_section(inner, value, f"{key}.")
 
     elif isinstance(value, dict) and get_origin(field.annotation) is dict:
-        # Entries of a free form have one type; a name with a dot could not be told from a section.
+        # Entries of a free form have one type; a name with a dot would look like a section.
         entry_type = get_args(field.annotation)[1]
         for name, entry in value.items():
             if "." not in str(name) and (several := _list_values(entry_type, entry)):
