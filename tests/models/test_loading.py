@@ -177,8 +177,11 @@ def test_a_bad_directory_is_refused_in_one_sentence(directories: Path, tmp_path:
 
 
 def test_what_is_no_directory_is_refused(directories: Path, tmp_path: Path) -> None:
-    for path in (tmp_path / "nothing", directories / "separate" / "config.json"):
-        with pytest.raises(NeuronspecError, match="is not a model directory: it does not exist or is a file"):
+    for path, found in (
+        (tmp_path / "nothing", "nothing does not exist"),
+        (directories / "separate" / "config.json", f"it is a file (did you mean {directories / 'separate'}?)"),
+    ):
+        with pytest.raises(NeuronspecError, match=f"is not a model directory: .*{re.escape(found)}"):
             load_model(path)
 
 

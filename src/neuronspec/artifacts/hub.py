@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import sys
 import tempfile
+import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.version import __version__
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # owner/name
+_OFFLINE = "HF_HUB_OFFLINE"  # variable that makes the hub's client use only what it has downloaded
+_PATIENCE = 3.0  # seconds in which a hub that can be reached has answered
 
 
 def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:
@@ -32,6 +39,7 @@ def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:
         return path / file if here and path.is_dir() else path
 
     # Only here: the client takes a while to import.
+    avoid_retries()
     from huggingface_hub import hf_hub_download
 
     try:
@@ -40,6 +48,44 @@ def fetch(source: str | Path, file: str, revision: str | None = None) -> Path:
         raise NeuronspecError(
             f"{source}: no such file or directory here, and none from the hub: {first_line(error)}"
         ) from error
+
+
+def avoid_retries() -> None:
+    """Let the hub's client use only what it has downloaded, if the hub cannot be reached.
+
+    By itself it would try again and again for half a minute, and say so each time.
+    """
+    # Users decide for themselves; a proxy knows hosts that this machine cannot resolve.
+    if _OFFLINE in os.environ or urllib.request.getproxies():
+        return
+    if _can_reach(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"):
+        return
+
+    # The client reads the variable when it is imported.
+    os.environ[_OFFLINE] = "1"
+    if "huggingface_hub" in sys.modules:
+        from huggingface_hub import constants
+
+        constants.HF_HUB_OFFLINE = True
+
+
+def _can_reach(address: str) -> bool:
+    """Return whether a server answers; looking up its name has no time limit of its own, so a thread does it."""
+    parts = urlsplit(address)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    answers: list[bool] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((parts.hostname, port), timeout=_PATIENCE).close()
+        except OSError:
+            return
+        answers.append(True)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return bool(answers)
 
 
 def upload(

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from neuronspec.data.foreign_files import refuse_foreign
 from neuronspec.errors import NeuronspecError
 
 _BLOCK_SIZE = 1 << 16  # bytes that are read at a time
@@ -96,6 +97,8 @@ def _refuse_truncated_start(start: bytes, name: str) -> None:
 
 
 def _refuse_archive(start: bytes, name: str) -> None:
+    refuse_foreign(start, name)
+
     # A zip archive begins with its first file, or, if it is empty, with its end.
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise NeuronspecError(f"{name} is a zip archive; name a file in it: {name}!MEMBER")

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages.lookup import find_language
+from neuronspec.languages.lookup import find_language, find_main_language, find_named
 from neuronspec.languages.matching import spell_as
 from neuronspec.languages.meaning import Meaning, check_code, read_code
 from neuronspec.languages.table import UNKNOWN
 
 # A code with a script or a region as people write it: zh-Hant, pt-BR, es-419, sr-Latn-ME. Not de-fr, DE-FR or de-EN.
 _VARIETY = re.compile(r"[a-z]{2,3}(?:[-_][A-Z][a-z]{3})?(?:-[A-Z]{2}|-\d{3})?")
+# What people write between two languages in place of a hyphen: de_en, de->en, de:en, de/en, de2en, "de to en".
+_JOINT = re.compile(r"\s*(?:[-=]+>|[→–—>:;,/|_2+-]|\bto\b|(?<=\w)\s(?=\w))\s*")
 # A code for private use, which may hold any number of hyphens.
 _PRIVATE = re.compile(r"[xX]-[A-Za-z0-9-]+")
 
@@ -41,6 +43,12 @@ def split_direction(task: str) -> tuple[str, str]:
     if _is_variety(task) or not readings:
         found = _explain_no_direction(task)
         raise NeuronspecError(f"{found}; expected two languages joined by a hyphen, such as 'de-en'")
+
+    if _names_three_languages(task):
+        raise NeuronspecError(
+            f"{task!r} names three languages; expected two, such as {'-'.join(task.split('-')[:2])!r}; a region is "
+            "written in capital letters, such as 'fr-pt-BR'"
+        )
 
     # The best reading must be the only one of its rank.
     ranks = [_rank_reading(reading) for reading in readings]
@@ -136,14 +144,44 @@ def _explain_no_direction(task: str) -> str:
     if _is_code(task) and find_language(task).family != UNKNOWN:
         return f"{task!r} is one language, {find_language(task).name}, not a direction"
 
-    # `de_en` may be meant as a direction, since other tools write it so.
-    hyphenated = task.replace("_", "-", 1)
-    hint = f" (did you mean {hyphenated!r}?)" if _is_known_pair(task.split("_")) else ""
+    hint = suggest_direction(task)
     return f"{task!r} is no direction{hint}"
 
 
-def _is_known_pair(sides: list[str]) -> bool:
-    return len(sides) == 2 and all(map(_is_known, sides))
+def suggest_direction(text: str) -> str:
+    """Return a hint with the direction that a text may mean, written in another way or with names, or an empty string.
+
+    Example:
+        >>> suggest_direction("de->en"), suggest_direction("german-english"), suggest_direction("Guten Tag.")
+        (" (did you mean 'de-en'?)", " (did you mean 'de-en'?)", '')
+    """
+    # One joint after the other, so that a code such as `zh_Hant` may hold another one.
+    for joint in _JOINT.finditer(text):
+        sides = _find_code(text[: joint.start()]), _find_code(text[joint.end() :])
+        if all(sides) and "-".join(map(str, sides)) != text:
+            return f" (did you mean '{sides[0]}-{sides[1]}'?)"
+    return ""
+
+
+def _find_code(text: str) -> str | None:
+    """Return a text that is the code of a known language, or the code of the language with that name."""
+    if _is_known(text):
+        return text
+    named = find_named(text)
+    return None if named is None else named.code
+
+
+def _names_three_languages(task: str) -> bool:
+    """Return whether a text such as `de-en-fr` is three languages rather than two, of which one has a region.
+
+    A region in small letters is often the code of a language as well: `pt-br`, `zh-tw`. If that very language is the
+    main one of the region, such as `fr`, and not the language in front of it, nobody means the region.
+    """
+    codes = task.split("-")
+    if len(codes) != 3 or not all(re.fullmatch("[a-z]{2}", code) and _is_known(code) for code in codes):
+        return False
+    _, second, third = codes
+    return second != third and find_main_language(third) == third
 
 
 def _is_known(text: str) -> bool:

@@ -170,6 +170,16 @@ def suggest_language(code: str) -> str:
     return f" (did you mean {hint}?)" if hint else ""
 
 
+def find_named(name: str) -> Language | None:
+    """Return the language of an English name such as `German`, in any case; None for any other text.
+
+    Example:
+        >>> find_named("german").code, find_named("de")
+        ('de', None)
+    """
+    return _languages_by_name().get(fold(name))
+
+
 @functools.cache
 def _rows_by_meaning() -> dict[Meaning, Language]:
     rows: dict[Meaning, Language] = {}
@@ -270,10 +280,19 @@ def _languages_by_name() -> dict[str, Language]:
 
 def _find_by_country(code: str) -> list[Language]:
     """Return the main language of a country whose code was used as a language code, such as `jp` or `cz`."""
-    # The language most used in a country is the one that Unicode adds to its code.
+    row = find_row(find_main_language(code) or "")
+    return [row] if row else []
+
+
+def find_main_language(code: str) -> str | None:
+    """Return the code of the language that is most used in a country, by the country's code; None for no country.
+
+    Example:
+        >>> find_main_language("br"), find_main_language("fr"), find_main_language("en")
+        ('pt', 'fr', None)
+    """
+    # It is the language that Unicode adds to the code of a country.
     country = langcodes.Language.make(territory=code.upper())
     if code.upper() in NO_REGION or not country.is_valid():
-        return []
-
-    row = find_row(country.maximize().language or "")
-    return [row] if row else []
+        return None
+    return country.maximize().language

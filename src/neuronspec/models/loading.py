@@ -178,6 +178,12 @@ def _load_pretrained(loader: Any, source: str | Path, **options: Any) -> Any:
     try:
         return loader.from_pretrained(str(source), trust_remote_code=False, **options)
     except _LOADING_ERRORS as error:
+        if "couldn't connect" in str(error) or "offline" in str(error):
+            raise NeuronspecError(
+                f"cannot load {str(source)!r}: there is no such directory here, it was not downloaded before, and the "
+                "hub cannot be reached; download it where it can, or give the directory of a model"
+            ) from error
+
         # A name on the hub: a directory was examined before.
         lacks_safetensors = "file named model.safetensors" in str(error) and not Path(source).exists()
         advice = f"; {_HOW_TO_CONVERT.format(kind=loader.__name__, source='NAME')}" if lacks_safetensors else ""

@@ -45,9 +45,10 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
 
     if not found:
         some = ", ".join(members[:8]) or "nothing"
+        single = members[0] if len(members) == 1 else "MEMBER"
         raise NeuronspecError(
             f"{path} holds no text in {source} and {target}, as two members that end in the languages' codes; it has "
-            f"{some}; name a single file as {path}!MEMBER"
+            f"{some}; name a single file as {path}!{single}"
         )
     if len(found) > 1:
         stems = ", ".join(stem for stem, _, _ in found[:5])
