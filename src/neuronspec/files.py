@@ -44,7 +44,7 @@ def publish(path: Path) -> Iterator[Path]:
 
     temporary = path.with_name(f".{path.name}.tmp")  # the same each time, so that leftovers of a killed run are cleared
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
         _remove_path(temporary)
         try:
             yield temporary
@@ -55,6 +55,18 @@ def publish(path: Path) -> Iterator[Path]:
             _sync_entry(path.parent)  # the rename itself
         finally:
             _remove_path(temporary)
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of a path.
+
+    Raises:
+        NeuronspecError: If it is in a place such as `/proc`, where the system makes no folders.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise NeuronspecError(f"cannot write {path}: no folder can be made there; choose another place") from error
 
 
 def _allow_reading(path: Path) -> None:

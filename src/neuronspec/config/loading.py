@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib.resources
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from pydantic import ValidationError
 
-from neuronspec.config.registered import find_unregistered
+from neuronspec.config.registered import find_section, find_unregistered
 from neuronspec.config.schema import METHOD, SEED, Ablate, Config, own_options
 from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
 from neuronspec.config.sweeps import Sweeps, explain_sweeps, find_sweeps, list_points, name_point
-from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.languages import split_direction, suggest_language
 from neuronspec.names import child
 
@@ -208,7 +208,8 @@ def load_sections(overrides: Iterable[str], *allowed: str) -> NeuronSections:
     others = [key for key in values if key not in allowed]
     if others:
         known = ", ".join(f"{name}.*" for name in allowed)
-        raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}")
+        hint = _suggest_section(NeuronSections, others[:1])
+        raise NeuronspecError(f"without a configuration only {known} can be changed, not {', '.join(others)}{hint}")
 
     try:
         sections = NeuronSections.model_validate(values)
@@ -252,9 +253,26 @@ def find_config(source: Path | str) -> Path:
 
     known = [file.stem for file in sorted(folder.glob("*.yaml"))]
     raise NeuronspecError(
-        f"no configuration {str(source)!r}{did_you_mean(str(source), known)}: "
+        f"no configuration {str(source)!r}{_explain_no_config(path, known)}: "
         f"give a YAML file, the directory of a run, or one of the recipes {', '.join(known)}"
     )
+
+
+def _explain_no_config(path: Path, recipes: Sequence[str]) -> str:
+    """Return what is in the place of a configuration, or what may be meant by its name."""
+    if (path / "config.json").is_file():
+        return ", which is the directory of a model (option --model, or the key model.pretrained)"
+    if path.is_dir():
+        return ", which is a directory without a run in it"
+
+    # Files and runs next to the place, and recipes
+    folder = path.parent
+    near = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [str(entry) for entry in near if entry.suffix in (".yaml", ".yml", ".json") or holds_run(entry)]
+    hint = did_you_mean(str(path), [*names, *recipes])
+    if not hint:  # a name without its ending
+        hint = did_you_mean(f"{path}.yaml", names)
+    return hint
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -272,13 +290,27 @@ class _StrictLoader(yaml.SafeLoader):
 def _parse_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NeuronspecError(f"{path} is not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise NeuronspecError(f"{path} is not valid YAML: it is no text in UTF-8; expected a configuration") from error
+    except yaml.YAMLError as error:
+        raise NeuronspecError(f"{path} is not valid YAML: {_explain_yaml(error)}") from error
 
     # An empty file, a list or a single word
     if not isinstance(values, dict):
         raise NeuronspecError(f"{path} holds no configuration: expected 'key: value' lines")
     return values
+
+
+def _explain_yaml(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a YAML file, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return first_line(error)
+
+    place = f"line {mark.line + 1}, column {mark.column + 1}"
+    if "\\t" in (error.problem or ""):
+        return f"{place} holds a TAB; indent with spaces"
+    return f"{place}: {error.problem}"
 
 
 def _parse_override(override: str) -> tuple[str, Any]:
@@ -330,7 +362,8 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
     key = prefix + ".".join(where)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(section, where[:-1])
-        return f"unknown key {key}{did_you_mean(where[-1], known)}; known here: {', '.join(known)}"
+        hint = did_you_mean(where[-1], known) or _suggest_section(section, where)
+        return f"unknown key {key}{hint}; known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"{key} is missing"
 
@@ -342,11 +375,20 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
         return message if not prefix else f"{prefix.rstrip('.')}: expected a section, not {problem['input']!r}"
 
     # A short value is quoted; a whole section would hide the message.
-    return (
-        f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
-        if not isinstance(problem["input"], dict | list)
-        else f"{key}: {message}"
-    )
+    value = problem["input"]
+    if isinstance(value, dict | list):
+        return f"{key}: {message}"
+    mend = f"; write {key}=[{value}]" if problem["type"] in ("list_type", "tuple_type") else ""
+    return f"{key}: {message[0].lower()}{message[1:]}, not {value!r}{mend}"
+
+
+def _suggest_section(section: type[Section], where: list[str]) -> str:
+    """Return a hint with the sections that have a key which was given outside of any section."""
+    if len(where) > 1:
+        return ""
+    inner = {name: find_section(field) for name, field in section.model_fields.items()}
+    found = [f"{name}.{where[0]}" for name, one in inner.items() if one is not None and where[0] in one.model_fields]
+    return f" (did you mean {' or '.join(map(repr, found))}?)" if found else ""
 
 
 def _known_keys(section: type[Section], where: list[str]) -> list[str]:

@@ -24,8 +24,7 @@ _ARCHIVES = {
     ".pptx": "a presentation",
 }
 _TO_TABLE = (
-    "python -c \"import csv, sys; csv.writer(sys.stdout, 'excel-tab').writerows(csv.reader(sys.stdin))\" "
-    "< {name} > {stem}.tsv"
+    "python -c \"import csv, sys; print(*map('\\t'.join, csv.reader(sys.stdin)), sep='\\n')\" < {name} > {stem}.tsv"
 )
 
 
