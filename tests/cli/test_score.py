@@ -87,7 +87,7 @@ def test_compressed_files_are_read(score: Score, capsys: pytest.CaptureFixture[s
         (["nope"], "error: no configuration 'nope'"),
         (
             ["demo", "-m", "comet"],
-            "error: these options need --translations; for a run, override the configuration: score.metrics",
+            "error: --metric: these options need --translations; for a run, override the configuration: score.metrics",
         ),
     ],
 )

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.options import (
-    AsJson,
-    DryRun,
-    Force,
-    Out,
-    Overrides,
-    Seed,
-    ShareFrom,
-    check_place,
-    refuse_dry_run,
-    refuse_sharing,
-)
+from neuronspec.cli.modes import Mode, reading
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -34,10 +24,21 @@ if TYPE_CHECKING:
     from neuronspec.pipeline.layout import Layout
     from neuronspec.report.neuron_cards import NeuronCard
 
+BOTH = reading("source", "overrides", "ablate", "neuron", "out", "seed", "force", "as_json")
+OF_A_RUN = Mode(
+    reads=BOTH | {"share_from", "dry_run"},
+    mend="a configuration says its masks, model, text and pivot itself: leave these options out",
+)
+OF_FILES = Mode(
+    reads=BOTH | {"masks", "model", "text", "columns", "source_prefix", "too_long", "pivot"},
+    mends=ONLY_RUNS,
+    needs={"columns": "text", "source_prefix": "model", "too_long": "text"},
+)
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
 
 def analyze(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -91,16 +92,14 @@ def analyze(
     place, names = Path(source), neuron or []
     is_run = holds_run(place) or holds_sweep(place)
     if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
-        refuse_dry_run(dry_run)
         # Nothing here is divided among processes.
         work_alone()
-        refuse_sharing(share_from)
+        OF_FILES.check(context)
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         layout = Layout(out or Path("analysis"))
         cards = _analyze_files(place, words, options, layout=layout, names=names)
     else:
-        if not is_run:
-            options.check_unused()
+        OF_A_RUN.check(context)
         changes = {"ablate": True} if ablate else {}
         run = RunOptions(
             source=source,
@@ -138,18 +137,6 @@ class FileOptions:
             raise NeuronspecError("give --model and --text together")
         if target.ablation is not None and self.model is None:
             raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
-
-    def check_unused(self) -> None:
-        """Refuse options that change nothing in a run.
-
-        Raises:
-            NeuronspecError: If there is one.
-        """
-        places = (self.masks, self.model, self.pivot)
-        if any(place is not None for place in places) or self.texts != TextOptions(texts=[]):
-            raise NeuronspecError(
-                "a configuration says its masks, model, text and pivot itself: leave these options out"
-            )
 
 
 def _analyze_run(options: RunOptions, names: Sequence[str]) -> tuple[Layout, list[NeuronCard]]:

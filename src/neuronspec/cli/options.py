@@ -11,6 +11,12 @@ import typer
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import refuse_links
 
+# Advice about options that only runs have, for other ways to use a verb
+ONLY_RUNS = {
+    "share_from": "--from: only a run shares stages; give its configuration or directory",
+    "dry_run": "--dry-run is for the stages of a run: give a configuration or the directory of a run",
+}
+
 # The same words for the same option in every verb
 ConfigFile = Annotated[
     str, typer.Argument(help="YAML file, name of a built-in recipe (demo), or directory of an earlier run.")
@@ -31,16 +37,6 @@ ShareFrom = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def refuse_sharing(share_from: list[Path] | None) -> None:
-    """Refuse `--from` where no run is made.
-
-    Raises:
-        NeuronspecError: If it is given.
-    """
-    if share_from:
-        raise NeuronspecError(f"--from {share_from[0]}: only a run shares stages; give its configuration or directory")
 
 
 def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
@@ -65,13 +61,3 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     # Even with --force, nothing is removed that this verb has not written.
     if not out.is_dir() or not all(map(is_own, out.iterdir())):
         raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")
-
-
-def refuse_dry_run(dry_run: bool) -> None:
-    """Refuse `--dry-run` where no stages of a run would be done.
-
-    Raises:
-        NeuronspecError: If it was given.
-    """
-    if dry_run:
-        raise NeuronspecError("--dry-run is for the stages of a run: give a configuration or the directory of a run")

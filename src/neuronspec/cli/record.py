@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuronspec.cli.options import (
-    AsJson,
-    DryRun,
-    Force,
-    Out,
-    Overrides,
-    Seed,
-    ShareFrom,
-    refuse_dry_run,
-    refuse_sharing,
-)
+from neuronspec.cli.modes import Mode, reading
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
@@ -28,9 +19,25 @@ if TYPE_CHECKING:
     from neuronspec.neurons.counts import ActivationCounts
 
 MISSING_SOURCE = "give a configuration, or --model MODEL --text TASK=FILE"
+OF_A_RUN = Mode(
+    reads=reading("config", "overrides", "out", "share_from", "seed", "force", "dry_run", "as_json"),
+    mend="these options need --model; for a run, override the configuration: "
+    "model.source_prefix=..., data.too_long=skip",
+    mends={"text": MISSING_SOURCE, "columns": MISSING_SOURCE},
+)
+OF_A_MODEL = Mode(
+    reads=reading(
+        *("config", "overrides", "model", "text", "columns", "source_prefix", "too_long", "out", "force", "as_json")
+    ),
+    mends={
+        "seed": "--seed changes nothing with --model: nothing is drawn",
+        **ONLY_RUNS,
+    },
+)
 
 
 def record(
+    context: typer.Context,
     config: Annotated[
         str | None, typer.Argument(help="Configuration, whose model is recorded on its validation text.")
     ] = None,
@@ -61,13 +68,12 @@ def record(
 
     # Any model on files of text, or the model of a run on its validation text
     if model is not None:
-        refuse_dry_run(dry_run)
-        refuse_sharing(share_from)
+        OF_A_MODEL.check(context)
         words = [*([config] if config else []), *(overrides or [])]  # the first override takes the place of CONFIG
         directory = out or Path("counts")
         counts = _record_model(model, texts, words, directory, force=force)
     else:
-        _check_unused(texts)
+        OF_A_RUN.check(context)
         if config is None:
             raise NeuronspecError(MISSING_SOURCE)
         options = RunOptions(
@@ -76,18 +82,6 @@ def record(
         counts, directory = _record_run(options)
 
     _print_counts(counts, directory, as_json)
-
-
-def _check_unused(texts: TextOptions) -> None:
-    """Refuse options that change nothing in a run."""
-    # A run has its own text; options for it would silently change nothing.
-    if texts.source_prefix is not None or texts.too_long != TooLongChoice.cut:
-        raise NeuronspecError(
-            "--source-prefix and --too-long need --model; for a run, override the configuration: "
-            "model.source_prefix=..., data.too_long=skip"
-        )
-    if texts.texts or texts.columns:
-        raise NeuronspecError(MISSING_SOURCE)
 
 
 def _record_run(options: RunOptions) -> tuple[ActivationCounts, Path]:

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_metrics
-from neuronspec.cli.options import (
-    AsJson,
-    DryRun,
-    Force,
-    Out,
-    Overrides,
-    ShareFrom,
-    check_place,
-    refuse_dry_run,
-    refuse_sharing,
-)
+from neuronspec.cli.modes import Mode, reading
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -27,7 +18,7 @@ from neuronspec.names import check_names
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from neuronspec.evaluation.output_scoring import ScoringOptions
     from neuronspec.evaluation.quality import Quality
@@ -37,8 +28,36 @@ if TYPE_CHECKING:
 # Metrics of files and grids; those of a run are in its configuration.
 DEFAULT_METRICS = ("bleu", "chrf")
 
+OF_A_RUN = Mode(
+    reads=reading("config", "overrides", "out", "share_from", "force", "dry_run", "as_json"),
+    mend="these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]",
+    mends={
+        "hypotheses": "give a configuration, whose systems are scored, or --translations FILE, not both",
+        "language": "--language needs --translations: a run knows the languages of its directions",
+        "pivot": "--pivot is for a grid; for a run, override the configuration: pivot=en",
+    },
+)
+_SCORED = reading("hypotheses", "references", "sources", "metric", "sentencepiece", "comet_model", "detokenize")
+OF_A_FILE = Mode(
+    reads=_SCORED | {"language", "as_json"},
+    mend="these options are for a grid: name files with {{task}}, {{src}}, {{tgt}}",
+    mends={
+        "out": "--out keeps the results of a grid: name files with {{task}}, {{src}}, {{tgt}}",
+        **ONLY_RUNS,
+    },
+)
+OF_A_GRID = Mode(
+    reads=_SCORED | {"system", "pivot", "out", "force", "as_json"},
+    mends={
+        "language": "--language is for a single file: of a grid, the names say it",
+        **ONLY_RUNS,
+    },
+    needs={"force": "out"},
+)
+
 
 def score(
+    context: typer.Context,
     config: Annotated[
         str | None, typer.Argument(help="Configuration, recipe or directory of a run, whose systems are scored.")
     ] = None,
@@ -90,8 +109,7 @@ def score(
     """Score translations (text or fairseq logs) against references, or every system of a run."""
     # A configuration names all that is scored; without one, the options do.
     if config is not None:
-        given = (hypotheses, references, language, sources, metric, sentencepiece, comet_model, detokenize)
-        _check_unused(given)
+        OF_A_RUN.check(context)
         _score_run(
             RunOptions(
                 source=config, overrides=overrides, out=out, share_from=share_from, force=force, dry_run=dry_run
@@ -100,15 +118,15 @@ def score(
         )
         return
 
-    refuse_dry_run(dry_run)
     work_alone()
-    refuse_sharing(share_from)
     if hypotheses is None:
         raise NeuronspecError("give a configuration, or --translations FILE --references FILE --language CODE")
 
     # A placeholder in the name of the translations stands for the directions of a grid.
     is_grid = "{" in str(hypotheses)
-    _require_language(language, out, is_grid=is_grid)
+    (OF_A_GRID if is_grid else OF_A_FILE).check(context)
+    if not is_grid and not language:
+        raise NeuronspecError("missing --language CODE, the language of the translations (for example de)")
 
     from neuronspec.evaluation.output_scoring import ScoringOptions
 
@@ -126,24 +144,6 @@ def score(
         _print_results(results, out, as_json)
     else:
         _score_file(hypotheses, options, language, as_json)
-
-
-def _check_unused(given: Iterable[object]) -> None:
-    """Refuse options that change nothing in a run."""
-    if any(given):
-        raise NeuronspecError(
-            "these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]"
-        )
-
-
-def _require_language(language: str, out: Path | None, *, is_grid: bool) -> None:
-    """Refuse a file without a language, and options that only a grid or only a file has."""
-    if is_grid and language:
-        raise NeuronspecError("--language is for a single file: of a grid, the names say it")
-    if not is_grid and not language:
-        raise NeuronspecError("missing --language CODE, the language of the translations (for example de)")
-    if not is_grid and out is not None:
-        raise NeuronspecError("--out keeps the results of a grid: name files with {task}, {src}, {tgt}")
 
 
 def _score_run(options: RunOptions, as_json: bool) -> None:

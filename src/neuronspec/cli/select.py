@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.console import print_table
-from neuronspec.cli.options import (
-    AsJson,
-    DryRun,
-    Force,
-    Out,
-    Overrides,
-    Seed,
-    ShareFrom,
-    refuse_dry_run,
-    refuse_sharing,
-)
+from neuronspec.cli.modes import Mode, reading
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -33,7 +24,27 @@ if TYPE_CHECKING:
     from neuronspec.neurons.masks import NeuronMasks
 
 
+OF_A_RUN = Mode(
+    reads=reading(
+        *("source", "overrides", "auto_k", "compare", "compose", "random", "to", "pivot", "out", "share_from", "seed"),
+        *("force", "dry_run", "as_json"),
+    ),
+    needs={"pivot": "compose"},
+)
+OF_FILES = Mode(
+    reads=reading(
+        "source", "overrides", "auto_k", "compare", "compose", "random", "to", "pivot", "seed", "force", "as_json"
+    ),
+    mends={
+        "out": "{source} is no configuration: --out changes nothing here; --to DIR writes the masks",
+        **ONLY_RUNS,
+    },
+    needs={"pivot": "compose", "force": "to"},
+)
+
+
 def select(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -63,14 +74,17 @@ def select(
     # Each of them makes something else of the selected masks.
     if sum((compare is not None, compose is not None, random)) > 1:
         raise NeuronspecError("give one of --compare, --compose and --random")
+    if compare is not None and to is not None:
+        raise NeuronspecError("--compare prints a table and writes no masks: leave out --to")
 
     # The masks: from files of counts or masks, or from a run, which is completed up to its selection
     if _holds_files(source):
-        refuse_dry_run(dry_run)
+        OF_FILES.check(context)
+        if seed is not None and not random:
+            raise NeuronspecError(f"{source} is no configuration: --seed changes nothing here")
         selected = _load_files(Path(source), overrides or [], auto_k)
-        _check_unused(source, out, None if random else seed)
-        refuse_sharing(share_from)
     else:
+        OF_A_RUN.check(context)
         run = RunOptions(
             source=source,
             overrides=overrides,
@@ -121,14 +135,6 @@ def _holds_files(source: str) -> bool:
 
     path = Path(source)
     return not holds_run(path) and not holds_sweep(path) and (path.is_dir() or path.suffix == ".safetensors")
-
-
-def _check_unused(source: str, out: Path | None, seed: int | None) -> None:
-    """Refuse options of a run."""
-    if out is not None:
-        raise NeuronspecError(f"{source} is no configuration: --out changes nothing here; --to DIR writes the masks")
-    if seed is not None:
-        raise NeuronspecError(f"{source} is no configuration: --seed changes nothing here")
 
 
 def _compose_masks(selected: SelectedMasks, directions: str, pivot: str) -> SelectedMasks:

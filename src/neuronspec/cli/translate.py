@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_engines
-from neuronspec.cli.options import AsJson, DryRun, Force, Out, ShareFrom, refuse_dry_run, refuse_sharing
+from neuronspec.cli.modes import Mode, reading
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
@@ -29,8 +30,39 @@ if TYPE_CHECKING:
 # Beam size of the paper
 BEAMS = 5
 
+OF_A_RUN = Mode(
+    reads=reading("what", "out", "share_from", "force", "dry_run"),
+    mend="these options need --model; for a run, override the configuration: translate.beams=5, "
+    "translate.too_long=skip, model.source_prefix=...",
+)
+_DECODING = reading(
+    *("what", "model", "masks", "dense", "pivot", "beams", "engine", "compute_type", "early_stopping", "too_long"),
+    *("source_prefix", "source"),
+)
+_NOT_OF_A_MODEL = {
+    "out": "--out is the directory of a run: with --model, --to names the file",
+    **ONLY_RUNS,
+}
+OF_LINES = Mode(
+    reads=_DECODING | {"as_json"},
+    mends=_NOT_OF_A_MODEL | {"force": "--force is for a grid or a run: nothing here is kept from an earlier command"},
+)
+OF_A_FILE = Mode(
+    reads=_DECODING | {"target"},
+    mends=_NOT_OF_A_MODEL
+    | {
+        "as_json": "--json is for what is printed: leave out --json or --to",
+        "force": "--force is for a grid or a run: a single file is always written anew",
+    },
+)
+OF_A_GRID = Mode(
+    reads=_DECODING | {"target", "force"},
+    mends=_NOT_OF_A_MODEL | {"as_json": "--json is for what is printed: leave out --json or --to"},
+)
+
 
 def translate(
+    context: typer.Context,
     what: Annotated[
         list[str] | None,
         typer.Argument(
@@ -111,7 +143,7 @@ def translate(
 
     # Without a model, the words are a configuration and its overrides.
     if model is None:
-        options.check_unused()
+        OF_A_RUN.check(context)
         _translate_run(
             RunOptions(
                 source=words[0], overrides=words[1:], out=out, share_from=share_from, force=force, dry_run=dry_run
@@ -119,15 +151,12 @@ def translate(
         )
         return
 
-    refuse_dry_run(dry_run)
-    if out is not None:
-        raise NeuronspecError("--out is the directory of a run: with --model, --to names the file")
-    refuse_sharing(share_from)
-
+    is_grid = target is not None and "{" in str(target)
+    (OF_LINES if target is None else OF_A_GRID if is_grid else OF_A_FILE).check(context)
     options.check()
 
     # A grid divides its files among processes; lines are translated by one.
-    if target is not None and "{" in str(target):
+    if target is not None and is_grid:
         with explained_interruption("the same command keeps the finished files and resumes the unfinished one"):
             _translate_grid(options, words, target, force)
         return
@@ -164,24 +193,6 @@ class TranslateOptions:
         if self.compute_type != "default" and "compute_type" not in ENGINES[self.engine].options:
             able = " or ".join(name for name, engine in ENGINES.items() if "compute_type" in engine.options)
             raise NeuronspecError(f"--compute-type is for --engine {able}")
-
-        if self.as_json and self.target is not None:
-            raise NeuronspecError("--json is for what is printed: leave it, or --to, out")
-
-    def check_unused(self) -> None:
-        """Refuse options that change nothing in a run.
-
-        Raises:
-            NeuronspecError: If there is one.
-        """
-        # Options count as given where they differ from their defaults.
-        places = (self.masks, self.dense, self.source, self.target)
-        decoding = (self.beams, self.engine, self.compute_type, self.early_stopping, self.too_long, self.source_prefix)
-        if any(places) or decoding != (BEAMS, DEFAULT_ENGINE, "default", None, TooLongChoice.cut, None):
-            raise NeuronspecError(
-                "these options need --model; for a run, override the configuration: translate.beams=5, "
-                "translate.too_long=skip, model.source_prefix=..."
-            )
 
     def describe_system(self) -> TranslationSystem:
         """Return what translates."""

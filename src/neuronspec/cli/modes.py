@@ -1,0 +1,57 @@
+"""Ways to use a verb: which options each of them reads, so that no option is ignored in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from neuronspec.errors import NeuronspecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """A way to use a verb.
+
+    Attributes:
+        reads: Names of the parameters that have an effect.
+        mend: Advice for those who give other options; `{name}` stands for what was given for a parameter.
+        mends: Better advice for some of them, by name.
+        needs: For parameters that have an effect only together with another one, its name.
+    """
+
+    reads: frozenset[str]
+    mend: str = ""
+    mends: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, context: Any) -> None:
+        """Refuse options of the command line that would change nothing.
+
+        Args:
+            context: typer's context of the verb, which knows what was given.
+
+        Raises:
+            NeuronspecError: If there is such an option.
+        """
+        flags = {one.name: max(one.opts, key=len) for one in context.command.params}
+        given = [name for name in flags if context.get_parameter_source(name).name != "DEFAULT"]
+        unread = [name for name in given if name not in self.reads]
+
+        # One with its own advice comes first: that fits better.
+        for name in unread:
+            if name in self.mends:
+                raise NeuronspecError(self.mends[name].format(**context.params))
+        if unread:
+            listed = ", ".join(flags[name] for name in unread)
+            raise NeuronspecError(f"{listed}: {self.mend.format(**context.params)}")
+
+        for name in given:
+            needed = self.needs.get(name)
+            if needed is not None and needed not in given:
+                raise NeuronspecError(f"{flags[name]} changes nothing without {flags[needed]}")
+
+
+def reading(*names: str) -> frozenset[str]:
+    """Return the names of parameters, for `Mode.reads`."""
+    return frozenset(names)
