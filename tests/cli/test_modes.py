@@ -41,9 +41,10 @@ VALUES = {
     "beams": "2",
     "seed": "2",
     "too_long": "skip",
+    "engine": "ctranslate2",
 }
 PARAMETERS = {
-    verb: {one.name: one for one in command.params}  # type: ignore[attr-defined]
+    verb: {one.name: one for one in command.params}
     for verb, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
 
@@ -86,7 +87,7 @@ def test_every_option_has_an_effect_in_some_way(verb: str) -> None:
     assert {name for name in PARAMETERS[verb] if is_option(verb, name)} <= read
 
 
-@pytest.mark.parametrize(("verb", "words", "name"), list_unread())
+@pytest.mark.parametrize(("verb", "words", "name"), list(list_unread()))
 def test_an_option_that_changes_nothing_is_refused(
     capsys: pytest.CaptureFixture[str], verb: str, words: list[str], name: str
 ) -> None:
