@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 BOTH = reading("source", "overrides", "ablate", "neuron", "out", "seed", "force", "as_json")
 OF_A_RUN = Mode(
     reads=BOTH | {"share_from", "dry_run"},
-    mend="a configuration says its masks, model, text and pivot itself: leave these options out",
+    advice="a configuration says its masks, model, text and pivot itself: leave these options out",
 )
 OF_FILES = Mode(
     reads=BOTH | {"masks", "model", "text", "columns", "source_prefix", "too_long", "pivot"},
-    mends=ONLY_RUNS,
+    own_advice=ONLY_RUNS,
     needs={"columns": "text", "source_prefix": "model", "too_long": "text"},
 )
 WIDTH = 100  # characters of a sentence about the token that activates a neuron

@@ -15,14 +15,14 @@ class Mode:
 
     Attributes:
         reads: Names of the parameters that have an effect.
-        mend: Advice for those who give other options; `{name}` stands for what was given for a parameter.
-        mends: Better advice for some of them, by name.
+        advice: Advice for those who give other options; `{name}` stands for what was given for a parameter.
+        own_advice: Better advice for some of them, by name.
         needs: For parameters that have an effect only together with another one, its name.
     """
 
     reads: frozenset[str]
-    mend: str = ""
-    mends: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
+    own_advice: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, context: Any) -> None:
@@ -40,11 +40,11 @@ class Mode:
 
         # One with its own advice comes first: that fits better.
         for name in unread:
-            if name in self.mends:
-                raise NeuronspecError(self.mends[name].format(**context.params))
+            if name in self.own_advice:
+                raise NeuronspecError(self.own_advice[name].format(**context.params))
         if unread:
             listed = ", ".join(flags[name] for name in unread)
-            raise NeuronspecError(f"{listed}: {self.mend.format(**context.params)}")
+            raise NeuronspecError(f"{listed}: {self.advice.format(**context.params)}")
 
         for name in given:
             needed = self.needs.get(name)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 MISSING_SOURCE = "give a configuration, or --model MODEL --text TASK=FILE"
 OF_A_RUN = Mode(
     reads=reading("config", "overrides", "out", "share_from", "seed", "force", "dry_run", "as_json"),
-    mend="these options need --model; for a run, override the configuration: "
+    advice="these options need --model; for a run, override the configuration: "
     "model.source_prefix=..., data.too_long=skip",
-    mends={"text": MISSING_SOURCE, "columns": MISSING_SOURCE},
+    own_advice={"text": MISSING_SOURCE, "columns": MISSING_SOURCE},
 )
 OF_A_MODEL = Mode(
     reads=reading(
         *("config", "overrides", "model", "text", "columns", "source_prefix", "too_long", "out", "force", "as_json")
     ),
-    mends={
+    own_advice={
         "seed": "--seed changes nothing with --model: nothing is drawn",
         **ONLY_RUNS,
     },

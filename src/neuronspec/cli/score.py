@@ -30,8 +30,8 @@ DEFAULT_METRICS = ("bleu", "chrf")
 
 OF_A_RUN = Mode(
     reads=reading("config", "overrides", "out", "share_from", "force", "dry_run", "as_json"),
-    mend="these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]",
-    mends={
+    advice="these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]",
+    own_advice={
         "hypotheses": "give a configuration, whose systems are scored, or --translations FILE, not both",
         "language": "--language needs --translations: a run knows the languages of its directions",
         "pivot": "--pivot is for a grid; for a run, override the configuration: pivot=en",
@@ -40,15 +40,15 @@ OF_A_RUN = Mode(
 _SCORED = reading("hypotheses", "references", "sources", "metric", "sentencepiece", "comet_model", "detokenize")
 OF_A_FILE = Mode(
     reads=_SCORED | {"language", "as_json"},
-    mend="these options are for a grid: name files with {{task}}, {{src}}, {{tgt}}",
-    mends={
+    advice="these options are for a grid: name files with {{task}}, {{src}}, {{tgt}}",
+    own_advice={
         "out": "--out keeps the results of a grid: name files with {{task}}, {{src}}, {{tgt}}",
         **ONLY_RUNS,
     },
 )
 OF_A_GRID = Mode(
     reads=_SCORED | {"system", "pivot", "out", "force", "as_json"},
-    mends={
+    own_advice={
         "language": "--language is for a single file: of a grid, the names say it",
         **ONLY_RUNS,
     },

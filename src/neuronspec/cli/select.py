@@ -35,7 +35,7 @@ OF_FILES = Mode(
     reads=reading(
         "source", "overrides", "auto_k", "compare", "compose", "random", "to", "pivot", "seed", "force", "as_json"
     ),
-    mends={
+    own_advice={
         "out": "{source} is no configuration: --out changes nothing here; --to DIR writes the masks",
         **ONLY_RUNS,
     },

@@ -32,7 +32,7 @@ BEAMS = 5
 
 OF_A_RUN = Mode(
     reads=reading("what", "out", "share_from", "force", "dry_run"),
-    mend="these options need --model; for a run, override the configuration: translate.beams=5, "
+    advice="these options need --model; for a run, override the configuration: translate.beams=5, "
     "translate.too_long=skip, model.source_prefix=...",
 )
 _DECODING = reading(
@@ -45,11 +45,12 @@ _NOT_OF_A_MODEL = {
 }
 OF_LINES = Mode(
     reads=_DECODING | {"as_json"},
-    mends=_NOT_OF_A_MODEL | {"force": "--force is for a grid or a run: nothing here is kept from an earlier command"},
+    own_advice=_NOT_OF_A_MODEL
+    | {"force": "--force is for a grid or a run: nothing here is kept from an earlier command"},
 )
 OF_A_FILE = Mode(
     reads=_DECODING | {"target"},
-    mends=_NOT_OF_A_MODEL
+    own_advice=_NOT_OF_A_MODEL
     | {
         "as_json": "--json is for what is printed: leave out --json or --to",
         "force": "--force is for a grid or a run: a single file is always written anew",
@@ -57,7 +58,7 @@ OF_A_FILE = Mode(
 )
 OF_A_GRID = Mode(
     reads=_DECODING | {"target", "force"},
-    mends=_NOT_OF_A_MODEL | {"as_json": "--json is for what is printed: leave out --json or --to"},
+    own_advice=_NOT_OF_A_MODEL | {"as_json": "--json is for what is printed: leave out --json or --to"},
 )
 
 

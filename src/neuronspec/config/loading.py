@@ -378,8 +378,8 @@ def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -
     value = problem["input"]
     if isinstance(value, dict | list):
         return f"{key}: {message}"
-    mend = f"; write {key}=[{value}]" if problem["type"] in ("list_type", "tuple_type") else ""
-    return f"{key}: {message[0].lower()}{message[1:]}, not {value!r}{mend}"
+    hint = f"; write {key}=[{value}]" if problem["type"] in ("list_type", "tuple_type") else ""
+    return f"{key}: {message[0].lower()}{message[1:]}, not {value!r}{hint}"
 
 
 def _suggest_section(section: type[Section], where: list[str]) -> str:
