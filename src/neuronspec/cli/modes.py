@@ -29,7 +29,7 @@ class Mode:
         """Refuse options of the command line that would change nothing.
 
         Args:
-            context: typer's context of the verb, which knows what was given.
+            context: Context of the verb, as typer makes it, which knows what was given.
 
         Raises:
             NeuronspecError: If there is such an option.
