@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 import pytest
 from tests.command import run_command
 
-from neuronspec.cli.choices import CHOICES, TERMINAL, list_corrections, list_engines, list_metrics, list_table_formats
+from neuronspec.cli.choices import (
+    CHOICES,
+    TERMINAL,
+    list_corpus_formats,
+    list_corrections,
+    list_engines,
+    list_metrics,
+    list_table_formats,
+)
 from neuronspec.comparison.tables import TABLE_FORMATS
+from neuronspec.data.corpora import CORPUS_FORMATS
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.statistics.corrections import CORRECTIONS
 from neuronspec.translation.engines import ENGINES
@@ -17,6 +26,7 @@ CASES = [
     ("compare", "correction", list_corrections, list(CORRECTIONS)),
     ("compare", "format", list_table_formats, [TERMINAL, *TABLE_FORMATS]),
     ("score", "metric", list_metrics, list(METRICS)),
+    ("record", "format", list_corpus_formats, list(CORPUS_FORMATS)),
     ("translate", "engine", list_engines, list(ENGINES)),
 ]
 

@@ -239,6 +239,16 @@ def test_placeholders_and_columns_settle_the_sides_whatever_a_file_is_called(
     assert_same(ActivationCounts.load("counts"), record_by_hand("translator", {"en-de": backward}))
 
 
+def test_every_text_can_have_a_format_and_columns_of_its_own(call: Call) -> None:
+    lines = [json.dumps({"de": source, "en": target}) for source, target in PAIRS]
+    Path("pairs.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    texts = ["--text", "en-de=scored.tsv", "--text", "de-en=pairs.txt"]
+    own = ["--columns", "en-de=3,2", "--format", "de-en=jsonl"]
+    assert call("record", "--model", "translator", *texts, *own) == 0
+    backward = [(target, source) for source, target in PAIRS]
+    assert_same(ActivationCounts.load("counts"), record_by_hand("translator", {"en-de": backward, "de-en": PAIRS}))
+
+
 @pytest.mark.parametrize("model", ["translator", "reader"])
 def test_overrides_say_how_to_count(model: str, call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     text, pairs = ("de-en=news.tsv", PAIRS) if model == "translator" else ("de=de.txt", ["abc def", "ghi", "jkl mno p"])
@@ -318,6 +328,23 @@ def test_the_signature_tells_other_text_apart(call: Call) -> None:
         (["--model", "translator", "--text", "de-en=scored.tsv", "--columns", "2"], "cannot read --columns '2'"),
         (["--model", "translator", "--text", "de-en=scored.tsv", "--columns", "2,4"], "scored.tsv:1 has 3 columns"),
         (["--model", "reader", "--text", "de=scored.tsv", "--columns", "2,3"], "--columns is for pairs of texts"),
+        (["--model", "reader", "--text", "de=de.txt", "--format", "tsv"], "--format is for pairs of texts"),
+        (
+            ["--model", "translator", "--text", "de-en=news.tsv", "--format", "tvs"],
+            "unknown corpus format 'tvs' (did you mean 'tsv'",
+        ),
+        (
+            ["--model", "translator", "--text", "de-en=news.tsv", "--columns", "de-fr=2,3"],
+            "--columns de-fr=2,3: there is no --text de-fr=FILE (did you mean 'de-en'?)",
+        ),
+        (
+            ["--model", "translator", "--text", "de-en=news.tsv", "--columns", "1,2", "--columns", "2,3"],
+            "--columns is given twice for all tasks: write TASK=2,3 for a single one",
+        ),
+        (
+            ["--model", "translator", "--text", "de-en=news.tsv", "--format", "de-en=tsv", "--format", "de-en=tmx"],
+            "--format is given twice for de-en: tsv and tmx",
+        ),
         (["small.yaml", "--columns", "2,3"], "give a configuration, or --model MODEL --text TASK=FILE"),
         (["--model", "translator", "--text", "en-de=talk.de-en.tsv"], "is named as text of de-en, not of en-de"),
         (["--model", "translator", "--text", "de-en=news.{language}"], "unknown placeholder {language}"),

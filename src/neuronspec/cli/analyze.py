@@ -12,7 +12,14 @@ from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
+from neuronspec.cli.text_options import (
+    ColumnsOption,
+    FormatOption,
+    SourcePrefixOption,
+    TextOptions,
+    TooLongChoice,
+    TooLongOption,
+)
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
@@ -30,11 +37,17 @@ OF_A_RUN = Mode(
     advice="a configuration says its masks, model, text and pivot itself: leave these options out",
 )
 OF_FILES = Mode(
-    reads=BOTH | {"masks", "model", "text", "columns", "source_prefix", "too_long", "pivot"},
+    reads=BOTH | {"masks", "model", "text", "columns", "format", "source_prefix", "too_long", "pivot"},
     own_advice=ONLY_RUNS,
-    needs={"columns": "text", "source_prefix": "model", "too_long": "text"},
+    needs={"columns": "text", "format": "text", "source_prefix": "model", "too_long": "text"},
 )
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
+
+PANELS = {"For a run": OF_A_RUN, "For counts and masks": OF_FILES}
+EXAMPLES = (
+    ("The neurons of a run, and two of them in detail", "neuronspec analyze runs/demo --neuron decoder.0:117"),
+    ("Masks or counts of any model", "neuronspec analyze counts --model DIR --text de-en=dev.tsv --out analysis"),
+)
 
 
 def analyze(
@@ -42,7 +55,8 @@ def analyze(
     source: Annotated[
         str,
         typer.Argument(
-            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks."
+            metavar="SOURCE",
+            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks.",
         ),
     ],
     overrides: Overrides = None,
@@ -63,6 +77,7 @@ def analyze(
         typer.Option(metavar="TASK=FILE", help="Text for the model, to find examples and for --ablate. Repeatable."),
     ] = None,
     columns: ColumnsOption = None,
+    format: FormatOption = None,
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
     pivot: Annotated[
@@ -85,7 +100,13 @@ def analyze(
         raise NeuronspecError(f"the seed must be a whole number from 0 on, not {seed}")
 
     # Options that only files of counts and masks have, so that a run can refuse them
-    texts = TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long)
+    texts = TextOptions(
+        texts=text or [],
+        columns=columns or [],
+        formats=format or [],
+        source_prefix=source_prefix,
+        too_long=too_long,
+    )
     options = FileOptions(masks=masks, model=model, texts=texts, pivot=pivot, seed=seed or 0, force=force)
 
     # A directory or file that is no run holds counts or masks; anything else is a configuration.

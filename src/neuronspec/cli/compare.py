@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 # Name of the folder of figures, next to the tables
 FIGURES = "figures"
 
+EXAMPLES = (
+    ("The systems of a run", "neuronspec compare runs/demo"),
+    ("Two runs, in every format with figures", "neuronspec compare base=runs/a ours=runs/b --out tables"),
+    ("The quality of every system for a paper", "neuronspec compare runs/demo --table quality --format latex"),
+)
+
 
 def compare(
     sets: Annotated[

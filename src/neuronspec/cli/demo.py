@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # Duration that the numbers of updates in the recipe were chosen for
 DEFAULT_MINUTES = 5.0
 
+EXAMPLES = (
+    ("Everything in about five minutes", "neuronspec demo"),
+    ("A longer training, in another directory", "neuronspec demo --minutes 20 --out runs/demo-20"),
+)
+
 
 def demo(
     overrides: Overrides = None,

@@ -16,8 +16,8 @@ import typer
 
 import neuronspec
 from neuronspec.cli import analyze, compare, demo, prepare, record, report, run, score, select, status, train, translate
-from neuronspec.cli.choices import VerbCommand, VerbInterruptedError
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
+from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.interruption import find_signal, raising_signals
 from neuronspec.terminal import escape
@@ -25,6 +25,7 @@ from neuronspec.terminal import escape
 # Errors are explained by `_run`, so that typer must not format tracebacks of its own.
 app = typer.Typer(
     name="neuronspec",
+    cls=VerbGroup,
     help="Find the language-specific neurons of a multilingual Transformer, and put them to work.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

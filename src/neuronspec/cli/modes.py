@@ -51,6 +51,10 @@ class Mode:
             if needed is not None and needed not in given:
                 raise NeuronspecError(f"{flags[name]} changes nothing without {flags[needed]}")
 
+    def __or__(self, other: Mode) -> Mode:
+        """Return a mode that reads what either of two modes reads, for their common heading in the help."""
+        return Mode(reads=self.reads | other.reads)
+
 
 def reading(*names: str) -> frozenset[str]:
     """Return the names of parameters, for `Mode.reads`."""

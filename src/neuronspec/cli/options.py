@@ -19,7 +19,10 @@ ONLY_RUNS = {
 
 # The same words for the same option in every verb
 ConfigFile = Annotated[
-    str, typer.Argument(help="YAML file, name of a built-in recipe (demo), or directory of an earlier run.")
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="YAML file, name of a built-in recipe (demo), or directory of an earlier run."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -6,6 +6,11 @@ from neuronspec.cli.options import ConfigFile, DryRun, Force, Out, Overrides, Se
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
+EXAMPLES = (
+    ("Text, vocabulary and tokens of a run", "neuronspec prepare my.yaml"),
+    ("A larger vocabulary", "neuronspec prepare my.yaml prepare.vocabulary.size=32000"),
+)
+
 
 def prepare(
     config: ConfigFile,

@@ -11,7 +11,14 @@ from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions, TooLongChoice, TooLongOption
+from neuronspec.cli.text_options import (
+    ColumnsOption,
+    FormatOption,
+    SourcePrefixOption,
+    TextOptions,
+    TooLongChoice,
+    TooLongOption,
+)
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
 
@@ -23,16 +30,38 @@ OF_A_RUN = Mode(
     reads=reading("config", "overrides", "out", "share_from", "seed", "force", "dry_run", "as_json"),
     advice="these options need --model; for a run, override the configuration: "
     "model.source_prefix=..., data.too_long=skip",
-    own_advice={"text": MISSING_SOURCE, "columns": MISSING_SOURCE},
+    own_advice={"text": MISSING_SOURCE, "columns": MISSING_SOURCE, "format": MISSING_SOURCE},
 )
 OF_A_MODEL = Mode(
     reads=reading(
-        *("config", "overrides", "model", "text", "columns", "source_prefix", "too_long", "out", "force", "as_json")
+        *(
+            "config",
+            "overrides",
+            "model",
+            "text",
+            "columns",
+            "format",
+            "source_prefix",
+            "too_long",
+            "out",
+            "force",
+            "as_json",
+        )
     ),
     own_advice={
         "seed": "--seed changes nothing with --model: nothing is drawn",
         **ONLY_RUNS,
     },
+)
+
+PANELS = {"For a run": OF_A_RUN, "For any other model": OF_A_MODEL}
+EXAMPLES = (
+    ("The model of a run on its validation text", "neuronspec record my.yaml"),
+    ("Any model on text of yours", "neuronspec record --model facebook/nllb-200-distilled-600M --text de-en=dev.tsv"),
+    (
+        "Two texts in different formats",
+        "neuronspec record --model DIR --text de-en=dev.jsonl --text fr-en=dev.tsv --columns fr-en=2,3",
+    ),
 )
 
 
@@ -54,6 +83,7 @@ def record(
         ),
     ] = None,
     columns: ColumnsOption = None,
+    format: FormatOption = None,
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
     out: Out = None,
@@ -64,7 +94,13 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Count how often each neuron is active for each task."""
-    texts = TextOptions(texts=text or [], columns=columns, source_prefix=source_prefix, too_long=too_long)
+    texts = TextOptions(
+        texts=text or [],
+        columns=columns or [],
+        formats=format or [],
+        source_prefix=source_prefix,
+        too_long=too_long,
+    )
 
     # Any model on files of text, or the model of a run on its validation text
     if model is not None:

@@ -6,6 +6,8 @@ from neuronspec.cli.options import AsJson, ConfigFile, DryRun, Force, Out, Overr
 from neuronspec.cli.run import print_results
 from neuronspec.cli.runs import RunOptions
 
+EXAMPLES = (("The tables and the summary of a run", "neuronspec report runs/demo"),)
+
 
 def report(
     config: ConfigFile,

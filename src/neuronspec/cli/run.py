@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from neuronspec.pipeline.layout import Layout
     from neuronspec.pipeline.sweeps import Sweep
 
+EXAMPLES = (
+    ("A configuration of yours, from corpora to report", "neuronspec run my.yaml"),
+    ("A built-in recipe with changes", "neuronspec run iwslt train.updates=20000 --out runs/short"),
+)
+
 
 def run(
     config: ConfigFile,

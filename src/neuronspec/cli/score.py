@@ -55,6 +55,13 @@ OF_A_GRID = Mode(
     needs={"force": "out"},
 )
 
+PANELS = {"For a run": OF_A_RUN, "For translations": OF_A_FILE | OF_A_GRID}
+EXAMPLES = (
+    ("A file of translations", "neuronspec score -t news.en -r reference.en -l en -s news.de"),
+    ("A grid, with results for compare", "neuronspec score -t 'out/{task}.txt' -r 'flores.{tgt}' --out scores"),
+    ("All systems of a run", "neuronspec score my.yaml"),
+)
+
 
 def score(
     context: typer.Context,

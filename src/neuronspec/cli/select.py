@@ -42,13 +42,21 @@ OF_FILES = Mode(
     needs={"pivot": "compose", "force": "to"},
 )
 
+PANELS = {"For a run": OF_A_RUN, "For counts and masks": OF_FILES}
+EXAMPLES = (
+    ("The neurons of a run", "neuronspec select my.yaml"),
+    ("Fewer neurons, from recorded counts, into a directory", "neuronspec select counts select.k=0.8 --to masks"),
+    ("Zero-shot masks", "neuronspec select masks --compose de-fr,fr-de --to zero-shot"),
+)
+
 
 def select(
     context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
-            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks."
+            metavar="SOURCE",
+            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks.",
         ),
     ],
     overrides: Overrides = None,

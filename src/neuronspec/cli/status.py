@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from neuronspec.comparison.tables import Table
     from neuronspec.pipeline.status import StageState
 
+EXAMPLES = (("The stages of a run", "neuronspec status runs/demo"),)
+
 
 def status(
     config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, as_json: AsJson = False

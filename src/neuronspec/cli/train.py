@@ -10,6 +10,11 @@ from neuronspec.cli.options import ConfigFile, DryRun, Force, Out, Overrides, Se
 from neuronspec.cli.printing import note
 from neuronspec.cli.runs import RunOptions
 
+EXAMPLES = (
+    ("The model that is specialized later", "neuronspec train my.yaml"),
+    ("The continued training with one method", "neuronspec train my.yaml --method neuron_specialization"),
+)
+
 
 def train(
     config: ConfigFile,

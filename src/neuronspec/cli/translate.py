@@ -61,6 +61,17 @@ OF_A_GRID = Mode(
     own_advice=_NOT_OF_A_MODEL | {"as_json": "--json is for what is printed: leave out --json or --to"},
 )
 
+PANELS = {"For a run": OF_A_RUN, "For any model": OF_LINES | OF_A_FILE | OF_A_GRID}
+EXAMPLES = (
+    ("A sentence", "neuronspec translate --model DIR de-en 'Guten Morgen.'"),
+    ("A file, one sentence a line", "neuronspec translate --model DIR de-en --input news.de --to news.en"),
+    (
+        "A grid of all directions between three languages",
+        "neuronspec translate --model DIR de en fr --input 'flores.{src}' --to 'out/{task}.txt'",
+    ),
+    ("The test text of a run, with all of its systems", "neuronspec translate my.yaml"),
+)
+
 
 def translate(
     context: typer.Context,

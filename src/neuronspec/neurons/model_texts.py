@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.columns import Columns
 from neuronspec.config.sections import TooLong
-from neuronspec.data.corpora import guess_format, read_pairs
+from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, read_pairs
 from neuronspec.data.normalization import is_empty
 from neuronspec.data.streams import read_lines
 from neuronspec.data.task_format import special_ids
@@ -57,7 +57,8 @@ def load_model_texts(
     name: str,
     files: Mapping[str, str],
     *,
-    columns: Columns | None = None,
+    columns: Columns | Mapping[str, Columns] | None = None,
+    formats: Mapping[str, str] | None = None,
     source_prefix: str | None = None,
     too_long: TooLong = "cut",
 ) -> ModelTexts:
@@ -66,7 +67,9 @@ def load_model_texts(
     Args:
         name: Directory of the model, or its name on the Hugging Face hub.
         files: File of each task; `{lang}`, `{src}` and `{tgt}` stand for language codes.
-        columns: Columns of the files' source and target, if the files are tables and these are not the first two.
+        columns: Columns of the files' source and target, if the files are tables and these are not the first two; or
+            those of the tasks whose files are such tables.
+        formats: Format of the files of some tasks, by its name in `CORPUS_FORMATS`; those of others show it themselves.
         source_prefix: Words in front of each source, for a model without language tags; see `TextCodec`.
         too_long: Treatment of text that is longer than the model can read.
 
@@ -81,26 +84,34 @@ def load_model_texts(
     # An encoder-decoder reads pairs, and any other model the lines of one language.
     texts: dict[str, list[Any]] = {}
     for task, path in files.items():
+        chosen = columns.get(task) if isinstance(columns, Mapping) else columns
+        format = (formats or {}).get(task, "auto")
         if model.config.is_encoder_decoder:
-            texts[task] = _read_text_pairs(task, path, columns)
-        elif columns is None:
+            texts[task] = _read_text_pairs(task, path, format, chosen)
+        elif chosen is None and format == "auto":
             texts[task] = [line for line in read_lines(path) if not is_empty(line)]
         else:
-            raise NeuronspecError(f"--columns is for pairs of texts; a decoder-only model reads the lines of {path}")
+            option = "--format" if chosen is None else "--columns"
+            raise NeuronspecError(f"{option} is for pairs of texts; a decoder-only model reads the lines of {path}")
     return ModelTexts(model=model, tokenizer=tokenizer, texts=texts, too_long=too_long)
 
 
-def _read_text_pairs(task: str, path: str, columns: Columns | None) -> list[tuple[str, str]]:
+def _read_text_pairs(task: str, path: str, format: str, columns: Columns | None) -> list[tuple[str, str]]:
     source, target = split_direction(task)
     # A file that is named after the opposite direction would be read with its sides exchanged.
-    if f"{target}-{source}" in Path(path).name and not _names_sides(path, columns):
+    if f"{target}-{source}" in Path(path).name and not _names_sides(path, format, columns):
         raise NeuronspecError(f"{path} is named as text of {target}-{source}, not of {task}: name two files, {{lang}}")
 
-    return [(pair.source, pair.target) for pair in read_pairs(path, source, target, columns=columns)]
+    return [(pair.source, pair.target) for pair in read_pairs(path, source, target, format=format, columns=columns)]
 
 
-def _names_sides(path: str, columns: Columns | None) -> bool:
+def _names_sides(path: str, format: str, columns: Columns | None) -> bool:
     """Return whether placeholders tell the source from the target: `{lang}` of two files, `{src}` in names."""
     place = " ".join([path, *map(str, columns or [])])
-    is_table = columns is not None or guess_format(path) == "tsv"
-    return "{src}" in place or "{tgt}" in place or ("{lang}" in path and not is_table)
+    if "{src}" in place or "{tgt}" in place:
+        return True
+
+    # In the name of a file that holds both texts, `{lang}` is one of the two languages.
+    name = guess_format(path) if format == "auto" else format
+    holds_both = columns is not None or (name is not None and CORPUS_FORMATS[name].files == "one")
+    return "{lang}" in path and not holds_both
