@@ -282,12 +282,16 @@ def hash_json(value: Any) -> str:
 def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of the files in a directory."""
     if path.is_dir():
-        # Of a directory: the relative names, each with the hash of its content.
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return hash_json({file.relative_to(path).as_posix(): hash_path(file) for file in files})
+        return hash_files(path, (file for file in path.rglob("*") if file.is_file()))
 
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(directory: Path, files: Iterable[Path]) -> str:
+    """Return the SHA-256 of the names and contents of some files in a directory."""
+    # The relative names, each with the hash of its content
+    return hash_json({file.relative_to(directory).as_posix(): hash_path(file) for file in sorted(files)})
 
 
 def _error_number(error: SafetensorError) -> int | None:

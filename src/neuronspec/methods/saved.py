@@ -35,12 +35,21 @@ def attach_saved(model: PreTrainedModel, directory: Path, unseen: Sequence[str] 
     Raises:
         NeuronspecError: If a file is damaged, does not fit the model, or has nothing for an unseen direction.
     """
+    method = find_saved(directory)
+    if method is not None:
+        method.attach_saved(model, directory, unseen, pivot)
+    return method is not None
+
+
+def find_saved(directory: Path) -> type[Method] | None:
+    """Return the method that left something next to a model; None if there is nothing.
+
+    Args:
+        directory: Model directory.
+    """
     # The first file that is there decides: only one can be attached.
-    for method in _methods_with_artifact():
-        if (directory / method.artifact).is_file():
-            method.attach_saved(model, directory, unseen, pivot)
-            return True
-    return False
+    methods = (method for method in _methods_with_artifact() if (directory / method.artifact).is_file())
+    return next(methods, None)
 
 
 def _methods_with_artifact() -> list[type[Method]]:

@@ -209,6 +209,10 @@ class TextCodec:
         contains_tag = not tags.isdisjoint(self._encode_instruction(task))
         return contains_tag or not self._tags.has_tags(task)
 
+    def fill_prefix(self, task: str) -> str:
+        """Return the words in front of each source of a task; empty for none."""
+        return self._instructions.fill(task, has_tags=self._tags.notation is not None)
+
     def _encode_instruction(self, task: str) -> tuple[int, ...]:
         return self._instructions.encode(task, has_tags=self._tags.notation is not None)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from neuronspec.artifacts.hub import avoid_retries
 from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import read_json
 
 MODEL_FILE = "config.json"  # without it, nothing is the directory of a model
 ADAPTER_FILE = "adapter_config.json"  # written by PEFT next to the weights of an adapter
+GENERATION_FILE = "generation_config.json"  # how transformers decodes where nothing else is asked for
 
 
 def check_directory(source: str | Path, weights: bool = True) -> None:
@@ -57,6 +59,17 @@ def _suggest_directory(path: Path) -> str:
 
     shown = " or ".join(map(str, found[:2]))
     return f" (did you mean {shown}?)" if found else ""
+
+
+def is_built_here(path: Path) -> bool:
+    """Return whether a directory holds a model of `build_model`; a damaged one is none."""
+    try:
+        config = read_json(path / "config.json")
+    except (NeuronspecError, OSError):
+        return False
+
+    # No other model has this key.
+    return isinstance(config, dict) and config.get("embeddings") is not None
 
 
 def _is_local(source: str | Path) -> bool:

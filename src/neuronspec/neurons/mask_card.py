@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neuronspec.artifacts.cards import PAPER, escape_cell, make_front_matter, make_table, quote_python
 
 
 def make_mask_card(
@@ -23,41 +24,32 @@ def make_mask_card(
     Returns:
         Text of `README.md`, in Markdown.
     """
+    tags = ["neuronspec", "neuron-specialization", "translation"]
+    layers = [[layer, f"{100 * off.mean():.1f} %"] for layer, off in sparsity.items()]
+    facts = [[escape_cell(key), escape_cell(value)] for key, value in sorted(signature.items())]
+
     lines = [
-        # Front matter, by which the hub finds and sorts the repository
-        "---",
-        "library_name: neuronspec",
-        "tags: [neuronspec, neuron-specialization, translation]",
-        "---",
+        *make_front_matter({"library_name": "neuronspec", "tags": tags}),
         "",
         # What the masks are, and how to use them
         f"# {name.rpartition('/')[2]}",
         "",
         f"Neuron masks for {len(tasks)} task{'s' * (len(tasks) != 1)}: the feed-forward neurons of each, to be "
-        "switched on for it alone (*Neuron Specialization*, Tan, Wu and Monz, EMNLP 2024).",
+        f"switched on for it alone ({PAPER}).",
         "",
         "```python",
         "import neuronspec as ns",
         "",
         f'ns.specialize(model, ns.NeuronMasks.from_pretrained("{name}"))',
-        f"model(**inputs, tasks=[{json.dumps(tasks[0], ensure_ascii=False)}])",
+        f"model(**inputs, tasks=[{quote_python(tasks[0])}])",
         "```",
         "",
-        f"Tasks: {_escape_cell(', '.join(tasks))}",
+        f"Tasks: {escape_cell(', '.join(tasks))}",
         "",
         # Facts about these masks
-        "| layer | switched off, mean over tasks |",
-        "|---|---|",
-        *(f"| {layer} | {100 * off.mean():.1f} % |" for layer, off in sparsity.items()),
+        *make_table(["layer", "switched off, mean over tasks"], layers),
         "",
-        "| signature | |",
-        "|---|---|",
-        *(f"| {_escape_cell(key)} | {_escape_cell(value)} |" for key, value in sorted(signature.items())),
+        *make_table(["signature", ""], facts),
         "",
     ]
     return "\n".join(lines)
-
-
-def _escape_cell(text: str) -> str:
-    """Return text that stays in its cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.config.loading import STORED_CONFIG
+from neuronspec.models.directories import GENERATION_FILE, is_built_here
 from neuronspec.names import child
 
 # The system that training starts from, whose neurons are recorded and selected
@@ -60,6 +62,17 @@ class Layout:
     def model(self, system: str) -> Path:
         """The model that a training ended with: a Hugging Face directory."""
         return self.training(system) / "model"
+
+    def is_note(self, file: Path) -> bool:
+        """Return whether a file in the directory of a model only tells others how to use it.
+
+        Such a file follows the scores and the settings of `translate`, which come after the training: no stage is
+        redone when it changes. A pretrained model's own way of decoding is no such file.
+        """
+        model = file.parent
+        if model.name != "model" or model.parent.parent != self.out / "train":
+            return False
+        return file.name == CARD_FILE or (file.name == GENERATION_FILE and is_built_here(model))
 
     def summary(self, system: str) -> Path:
         """Costs of a training: time, updates, parameters added."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import hash_json, hash_path, read_json
+from neuronspec.files import hash_files, hash_json, hash_path, read_json
 from neuronspec.pipeline.layout import Layout
 from neuronspec.version import __version__
 
@@ -81,12 +81,25 @@ def fingerprint(path: Path, layout: Layout, before: Record | None) -> dict[str, 
         if earlier["stamp"] == stamp:
             return dict(earlier)
 
-    return {"hash": hash_path(path) if path.exists() else None, "stamp": stamp}
+    return {"hash": _hash(path, layout), "stamp": stamp}
+
+
+def _hash(path: Path, layout: Layout) -> str | None:
+    """Return the hash of a content, None if there is none."""
+    if path.is_dir():
+        return hash_files(path, _list_files(path, layout))
+    return hash_path(path) if path.exists() else None
+
+
+def _list_files(directory: Path, layout: Layout) -> list[Path]:
+    """Return the files of a directory that a stage depends on: all but notes about how to use a model."""
+    files = (file for file in directory.rglob("*") if file.is_file())
+    return sorted(file for file in files if not layout.is_note(file))
 
 
 def _stamp(path: Path, layout: Layout) -> str:
     """Return a hash of the names, sizes and times of files, which is cheap and different for every place."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    files = _list_files(path, layout) if path.is_dir() else [path]
     stats = [
         (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
         for file in files

@@ -21,6 +21,7 @@ from neuronspec.data.test_sets import describe_untested, find_untested
 from neuronspec.data.texts import Texts, assign_pairs
 from neuronspec.methods import find_method, make_method, method_options
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.generation import set_search
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Examples
@@ -163,7 +164,10 @@ class Run:
 
     def load_model(self, system: str = PRETRAINED) -> PreTrainedModel:
         """Load the model that a training ended with, on the CPU and without masks."""
-        return load_model(self.layout.model(system))
+        model = load_model(self.layout.model(system))
+        # What an earlier configuration asked for may still be in its directory.
+        set_search(model, self.config.translate)
+        return model
 
     def open_codec(self, model: PreTrainedModel) -> TextCodec:
         """Return how a model of the run reads and writes text."""

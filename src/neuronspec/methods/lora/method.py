@@ -39,6 +39,13 @@ class LoraTraining(Method):
     requires: ClassVar[Mapping[str, str]] = {"peft": "lora"}
     engines = ("transformers",)
     artifact = LORA_FILE
+    plain_export = """\
+from pathlib import Path
+
+from neuronspec.methods import export_peft
+
+export_peft(Path("."), {task}, Path("lora"))  # then peft.PeftModel.from_pretrained(model, "lora")
+"""
     options: Options
     lora: Lora
 

@@ -11,7 +11,7 @@ from neuronspec.files import write_text
 from neuronspec.interruption import explained_interruption
 from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.loading import load_tokenizer
 from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage, choose_settings
@@ -90,8 +90,9 @@ def load_system(run: Run, system: str) -> tuple[PreTrainedModel, PreTrainedToken
     """Load a system on the run's device, with its masks or added weights, composed for zero-shot directions."""
     config, layout = run.config, run.layout
     masked = system in (MASKED, RANDOM)
-    directory = layout.model(PRETRAINED if masked else system)
-    model, tokenizer = load_model(directory), load_tokenizer(directory)
+    trained = PRETRAINED if masked else system
+    directory = layout.model(trained)
+    model, tokenizer = run.load_model(trained), load_tokenizer(directory)
     unseen = run.tested_zero_shot
 
     # The masks that were selected, or what the method has stored with its model
