@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.plain_program import find_code, translate_plainly
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -77,3 +78,20 @@ def test_its_own_tokenizer_and_tags_are_kept(run: Path) -> None:
     ids = tokenizer("das")["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids)[0] == "deu_Latn"
     assert ids[-1] == tokenizer.eos_token_id
+
+
+def test_plain_transformers_translate_with_it_as_its_card_says(run: Path) -> None:
+    directory = run / "run/train/pretrained/model"
+    (code,) = find_code((directory / "README.md").read_text())
+    assert 'tokenizer.src_lang = "eng_Latn"' in code
+    sources = [line.split("\t")[0] for line in (run / "run/prepare/text/test.en-de.tsv").read_text().splitlines()]
+    translations = (run / "run/translate/pretrained/en-de.txt").read_text().splitlines()
+    assert translate_plainly(directory, [code], sources) == [translations]
+
+
+def test_it_keeps_its_own_way_of_decoding(run: Path) -> None:
+    before, after = (
+        json.loads((folder / "generation_config.json").read_text())
+        for folder in (run / "nllb", run / "run/train/neuron_specialization/model")
+    )
+    assert before == after

@@ -1,4 +1,4 @@
-"""What the cards of models and masks have in common: the front matter for the hub, safe Markdown, and the paper."""
+"""The common parts of the cards of models and masks: front matter for the hub, safe Markdown, and the paper."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def make_front_matter(values: Mapping[str, Any]) -> list[str]:
         values: Values by key; those that are empty or None are left out.
     """
     known = {key: value for key, value in values.items() if value}
-    text = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, default_flow_style=None, width=10_000)
+    # Other characters than ASCII's are written as escapes, since some of them end a line of YAML.
+    text = yaml.safe_dump(known, sort_keys=False, default_flow_style=None, width=10_000)
     return ["---", *text.splitlines(), "---"]
 
 

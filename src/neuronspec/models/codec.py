@@ -140,7 +140,7 @@ class TextCodec:
                 what its decoder starts with.
         """
         # The tags in their places, the start of the decoder, and the limits of length
-        source_tag, target_tag = self._find_tags(task)
+        source_tag, target_tag = self.find_tags(task)
         layout = self._tags.place(source_tag, target_tag)
         start = self._find_start(layout.target_suffix)
         longest_source, longest_target = read_limits(self.config, fixed_tables=self.fixed_tables)
@@ -190,14 +190,6 @@ class TextCodec:
             warn_if_untagged(only, self._instructions)
         return formats
 
-    def _find_tags(self, task: str) -> tuple[int | None, int | None]:
-        """Return the ids of the tags of source and target; None for a side whose tag the model does not read."""
-        # Without tags, nothing but a declared language can contradict the task.
-        if self._tags.notation is None or self._has_prefix_instead(task):
-            check_declared_languages(self.tokenizer, task)
-            return None, None
-        return self._tags.find(task)
-
     def _has_prefix_instead(self, task: str) -> bool:
         """Return whether the words of a task's prefix replace its tags: they contain one, or the task has none."""
         # Tags that the tokenizer places by itself always stay.
@@ -208,6 +200,14 @@ class TextCodec:
         tags = {tag.number for tag in read_tags(self.tokenizer).values()}
         contains_tag = not tags.isdisjoint(self._encode_instruction(task))
         return contains_tag or not self._tags.has_tags(task)
+
+    def find_tags(self, task: str) -> tuple[int | None, int | None]:
+        """Return the ids of the tags of source and target; None for a side whose tag the model does not read."""
+        # Without tags, nothing but a declared language can contradict the task.
+        if self._tags.notation is None or self._has_prefix_instead(task):
+            check_declared_languages(self.tokenizer, task)
+            return None, None
+        return self._tags.find(task)
 
     def fill_prefix(self, task: str) -> str:
         """Return the words in front of each source of a task; empty for none."""

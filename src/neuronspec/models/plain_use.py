@@ -1,4 +1,4 @@
-"""What a program without this package does to give a model exactly the tokens that its codec gives it."""
+"""The way in which a program without this package gives a model exactly the tokens that its codec gives it."""
 
 from __future__ import annotations
 

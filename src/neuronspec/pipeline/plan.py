@@ -18,6 +18,7 @@ from neuronspec.files import refuse_links, write_text
 from neuronspec.interruption import explained_interruption
 from neuronspec.pipeline.engine import Stage, run_stages
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.model_notes import write_all_notes
 from neuronspec.pipeline.run import Run, open_run
 from neuronspec.pipeline.run_check import check_plan
 from neuronspec.pipeline.sharing import check_sources, list_sources
@@ -148,6 +149,10 @@ def execute_stages(
     forced = [stage.name for stage in asked] if force else []
     with explained_interruption("the same command keeps the stages that are done"):
         run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
+
+    # Cards follow what the directory holds: without a stored configuration, nothing there has changed.
+    if store_config.cache_info().currsize:
+        write_all_notes(run, stages)
     return layout
 
 

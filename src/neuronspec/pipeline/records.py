@@ -87,11 +87,11 @@ def fingerprint(path: Path, layout: Layout, before: Record | None) -> dict[str, 
 def _hash(path: Path, layout: Layout) -> str | None:
     """Return the hash of a content, None if there is none."""
     if path.is_dir():
-        return hash_files(path, _list_files(path, layout))
+        return hash_files(path, list_files(path, layout))
     return hash_path(path) if path.exists() else None
 
 
-def _list_files(directory: Path, layout: Layout) -> list[Path]:
+def list_files(directory: Path, layout: Layout) -> list[Path]:
     """Return the files of a directory that a stage depends on: all but notes about how to use a model."""
     files = (file for file in directory.rglob("*") if file.is_file())
     return sorted(file for file in files if not layout.is_note(file))
@@ -99,7 +99,7 @@ def _list_files(directory: Path, layout: Layout) -> list[Path]:
 
 def _stamp(path: Path, layout: Layout) -> str:
     """Return a hash of the names, sizes and times of files, which is cheap and different for every place."""
-    files = _list_files(path, layout) if path.is_dir() else [path]
+    files = list_files(path, layout) if path.is_dir() else [path]
     stats = [
         (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
@@ -110,6 +110,12 @@ def _stamp(path: Path, layout: Layout) -> str:
     inside = path.is_relative_to(layout.out)
     name = name_path(path, layout) if inside else str(path.absolute())
     return hash_json([inside, name, path.exists(), stats])
+
+
+def is_done(stage: Stage, layout: Layout) -> bool:
+    """Return whether a stage would not have to run now."""
+    before = read_record(layout.record(stage.name))
+    return find_reason(stage, before, describe_origin(stage, layout, before), layout) is None
 
 
 def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], layout: Layout) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neuronspec.artifacts.cards import CITATION, PAPER, escape_code, escape_text, make_front_matter, make_table
+from neuronspec.comparison.cost_table import show_duration
 from neuronspec.languages import find_language, is_known
 from neuronspec.report.model_usage import ModelUsage, describe_usage, warn_of_missing_part
 
@@ -21,7 +22,7 @@ class TrainingFacts:
         batch: Largest number of tokens in a batch, in all processes of an update.
         learning_rate: Peak learning rate.
         seed: Seed.
-        hours: Hours of training.
+        seconds: Duration of the updates.
     """
 
     name: str
@@ -30,7 +31,7 @@ class TrainingFacts:
     batch: int
     learning_rate: float
     seed: int
-    hours: float
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,7 @@ def _describe_trainings(card: ModelCard) -> list[str]:
     if not card.trainings:
         return ["Nothing was trained."]
 
-    header = ["", "updates", "weights of update", "tokens per update", "learning rate", "seed", "hours"]
+    header = ["", "updates", "weights of update", "tokens per update", "learning rate", "seed", "time"]
     rows = [
         [
             escape_text(one.name),
@@ -185,7 +186,7 @@ def _describe_trainings(card: ModelCard) -> list[str]:
             f"{one.batch:,}",
             f"{one.learning_rate:g}",
             str(one.seed),
-            f"{one.hours:.2f}",
+            show_duration(one.seconds),
         ]
         for one in card.trainings
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from neuronspec.artifacts.cards import escape_code, quote_python
+from neuronspec.artifacts.cards import escape_code, escape_text, quote_python
 from neuronspec.languages import find_language, split_direction
 from neuronspec.models.plain_use import PlainUse
 
@@ -34,9 +35,9 @@ class ModelUsage:
         part: What plain transformers does not load; None if it loads the whole model.
         search: Arguments of `generate`, where the generation configuration of the model does not have them.
         beams: Beam size of the scored translations.
-        forces_target: Whether the generation configuration forces the only target language.
+        forced: What the generation configuration forces: `nothing`, the `target` that all directions share, or
+            something `else`.
         has_own_embeddings: Whether the encoder's embeddings are apart from those that decoder and output share.
-        source_prefix: Words in front of each source; empty for none.
     """
 
     task: str
@@ -44,9 +45,8 @@ class ModelUsage:
     part: MissingPart | None
     search: Mapping[str, object]
     beams: int
-    forces_target: bool
+    forced: Literal["nothing", "target", "else"]
     has_own_embeddings: bool
-    source_prefix: str
 
 
 def warn_of_missing_part(usage: ModelUsage) -> list[str]:
@@ -64,10 +64,11 @@ def describe_usage(usage: ModelUsage) -> list[str]:
     """Return how the model is used, in Markdown."""
     # A model that other programs cannot use whole is used with this package, or exported.
     if usage.part is not None:
-        return [*_describe_command(usage), *_describe_export(usage.part)]
+        return ["With neuronspec:", "", *_write_command(usage), *_describe_export(usage.part)]
 
-    described = _describe_plain(usage, usage.plain) if usage.plain is not None else []
-    return [*described, *_describe_command(usage), *_describe_embeddings(usage)]
+    plain = _describe_plain(usage, usage.plain) if usage.plain is not None else []
+    own = ["With neuronspec, which places the tags itself:", "", *_write_command(usage)]
+    return [*plain, *own, *_describe_embeddings(usage)]
 
 
 def _describe_plain(usage: ModelUsage, plain: PlainUse) -> list[str]:
@@ -80,10 +81,10 @@ def _describe_plain(usage: ModelUsage, plain: PlainUse) -> list[str]:
             "",
         ]
     if plain.start:
-        forced = f"tokenizer.convert_tokens_to_ids({quote_python(plain.start[-1])})"
+        forced = f"forced_bos_token_id=tokenizer.convert_tokens_to_ids({quote_python(plain.start[-1])})"
         lines += [
-            f"`forced_bos_token_id={forced}` instead of `decoder_input_ids` leads to the same language, but counts the "
-            f"tag as a word of the translation, so that a beam search now and then prefers another one. "
+            f"{escape_code(forced)} instead of `decoder_input_ids` leads to the same language, but counts the "
+            f"tag as a token of the translation, so that a beam search now and then prefers another translation. "
             f"{_say_what_is_forced(usage)}",
             "",
         ]
@@ -92,10 +93,13 @@ def _describe_plain(usage: ModelUsage, plain: PlainUse) -> list[str]:
 
 def _say_what_is_forced(usage: ModelUsage) -> str:
     """Say into which language the model translates where neither is given."""
-    if usage.forces_target:
-        target = find_language(split_direction(usage.task)[1]).name
-        return f"`generation_config.json` forces it, so that `model.generate(**inputs)` translates into {target}."
-    return "Without either, the model chooses a language by itself."
+    if usage.forced == "nothing":
+        return "Without either, the model chooses a language by itself."
+    if usage.forced == "else":
+        return "Without either, the pretrained model's `generation_config.json` decides."
+
+    target = escape_text(find_language(split_direction(usage.task)[1]).name)
+    return f"`generation_config.json` forces it, so that `model.generate(**inputs)` translates into {target}."
 
 
 def write_code(usage: ModelUsage, plain: PlainUse) -> list[str]:
@@ -133,15 +137,9 @@ def write_code(usage: ModelUsage, plain: PlainUse) -> list[str]:
     ]
 
 
-def _describe_command(usage: ModelUsage) -> list[str]:
+def _write_command(usage: ModelUsage) -> list[str]:
     command = ["neuronspec", "translate", "--model", ".", usage.task, "--beams", str(usage.beams)]
-    return [
-        "With neuronspec, which does all of this itself:",
-        "",
-        "```console",
-        f"$ {shlex.join(command)} --input SOURCES --to TRANSLATIONS",
-        "```",
-    ]
+    return ["```console", f"$ {shlex.join(command)} --input SOURCES --to TRANSLATIONS", "```"]
 
 
 def _describe_export(part: MissingPart) -> list[str]:

@@ -21,6 +21,7 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
+from neuronspec.pipeline.model_notes import write_notes
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stages import search
 from neuronspec.pipeline.stages.prepare import list_local_model
@@ -187,3 +188,6 @@ def _publish(
         "extra_bytes": sum(path.stat().st_size for path in list_artifacts(run.layout.model(system))),
     }
     write_json(run.layout.summary(system), asdict(state) | costs)
+
+    # Whoever copies the model before it is scored finds its card, too.
+    write_notes(run, system)
