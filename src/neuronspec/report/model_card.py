@@ -1,4 +1,4 @@
-"""The card of a trained model: what it is, how to use it with and without this package, and how good it was."""
+"""The card of a trained model: its origin, its use with and without this package, and its scores."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from neuronspec.report.model_usage import ModelUsage, describe_usage, warn_of_mi
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
-    """How long a model was trained, and on what.
+    """The facts about one training of a model.
 
     Attributes:
-        name: What was trained (`fine-tuned`).
+        name: Title of the system that was trained (`fine-tuned`).
         updates: Number of updates.
         published: Update whose weights the model has.
         batch: Largest number of tokens in a batch, in all processes of an update.
@@ -53,7 +53,7 @@ class DirectionScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that the card of a model says.
+    """The facts on the card of a model.
 
     Attributes:
         title: Name of the run and of the system.
@@ -68,7 +68,7 @@ class ModelCard:
         trainings: The trainings, in order.
         scores: The scores; empty before they are known.
         signatures: Signatures of the metrics.
-        usage: How the model is used.
+        usage: Use of the model.
         version: Version of this package.
     """
 
@@ -107,7 +107,7 @@ def make_model_card(card: ModelCard) -> str:
 
 
 def list_iso_codes(codes: Sequence[str]) -> list[str]:
-    """Return the ISO 639 codes of languages, each once; codes of one's own are left out.
+    """Return the ISO 639 codes of languages, each once; codes of your own are left out.
 
     Example:
         >>> list_iso_codes(["deu_Latn", "pt-BR", "zh_Hans", "zh_Hant", "xx1"])

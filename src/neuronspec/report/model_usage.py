@@ -14,7 +14,7 @@ from neuronspec.models.plain_use import PlainUse
 
 @dataclass(frozen=True, kw_only=True)
 class MissingPart:
-    """What plain transformers does not load of a model.
+    """The part of a model that plain transformers does not load.
 
     Attributes:
         file: Name of the file that holds it.
@@ -27,15 +27,15 @@ class MissingPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelUsage:
-    """How a model is used.
+    """The use of a model, with this package and without.
 
     Attributes:
         task: Direction of the examples.
         plain: Way of translating with plain transformers; None if none was found.
-        part: What plain transformers does not load; None if it loads the whole model.
+        part: Part that plain transformers does not load; None if it loads the whole model.
         search: Arguments of `generate`, where the generation configuration of the model does not have them.
         beams: Beam size of the scored translations.
-        forced: What the generation configuration forces: `nothing`, the `target` that all directions share, or
+        forced: Language that the generation configuration forces: `nothing`, the `target` that all directions share, or
             something `else`.
         has_own_embeddings: Whether the encoder's embeddings are apart from those that decoder and output share.
     """
