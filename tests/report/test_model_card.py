@@ -35,9 +35,7 @@ CARD = ModelCard(
     corpora=["corpus.{lang}.tsv"],
     sizes={"train": {"en-de": 1200}, "valid": {"en-de": 20}, "test": {"en-de": 30}},
     text_hash="abc",
-    trainings=[
-        TrainingFacts(name="pretrained", updates=10, published=8, batch=4096, learning_rate=1e-3, seed=1, seconds=300)
-    ],
+    trainings=[TrainingFacts(name="pretrained", updates=10, published=8, batch=4096, learning_rate=1e-3, seed=1)],
     scores=[DirectionScores(task="de-en", zero_shot=False, sentences=30, scores={"BLEU": 12.34})],
     signatures=["BLEU: `nrefs:1`"],
     usage=USAGE,
@@ -76,7 +74,7 @@ def test_a_card_says_what_is_known() -> None:
         "| `en-de` | 1,200 | 20 | 30 |",
         "Corpora: `corpus.{lang}.tsv`.",
         "SHA-256 of the prepared text: `abc`",
-        "| pretrained | 10 | 8 | 4,096 | 0.001 | 1 | 5 min |",
+        "| pretrained | 10 | 8 | 4,096 | 0.001 | 1 |",
         "Trained with neuronspec 1.2.3.",
         "EMNLP 2024",
         "$ neuronspec translate --model . de-en --beams 5 --input SOURCES --to TRANSLATIONS",

@@ -74,16 +74,6 @@ def _find_speed(cost: Cost | None) -> float | None:
     return cost.target_tokens / cost.seconds
 
 
-def show_duration(seconds: float) -> str:
-    """Return a duration as people say it.
-
-    Example:
-        >>> show_duration(3000)
-        '50 min'
-    """
-    return _show_amount(seconds, SECONDS, least=1.5).shown
-
-
 def _show_amount(amount: float | None, units: Mapping[str, float], *, least: float, missing: str = "") -> Cell:
     """Return an amount, shown in the first unit in which it is at least `least`."""
     if amount is None:

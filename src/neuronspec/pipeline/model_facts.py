@@ -33,6 +33,8 @@ from neuronspec.version import __version__
 def collect_facts(run: Run, system: str, results: Results | None) -> ModelCard:
     """Return what the card of a trained model says.
 
+    Nothing in it depends on the machine or the time: the same run makes the same directory anywhere.
+
     Args:
         run: The run, whose text is prepared.
         system: System whose model is there.
@@ -47,9 +49,9 @@ def collect_facts(run: Run, system: str, results: Results | None) -> ModelCard:
         title=f"{config.name}: {title_system(system)}",
         about=_describe_origin(run, system),
         base_model=_find_base(run),
-        tags=_list_tags(codec, config.tested_directions()),
+        tags=_list_tags(codec, run.tested_directions),
         directions=config.directions(),
-        unseen=config.zero_shot_directions(),
+        unseen=run.tested_zero_shot,
         # Without folders, which may say more about a machine than its user wants to publish.
         corpora=list(dict.fromkeys(Path(corpus.path).name for corpus in corpora)),
         sizes=Texts.load(run.layout.text).sizes,
@@ -140,7 +142,6 @@ def _describe_training(run: Run, system: str, settings: Training) -> TrainingFac
         batch=run.config.sampling.tokens_per_batch * settings.batches_per_update,
         learning_rate=settings.learning_rate,
         seed=run.seed(system),
-        seconds=summary["seconds"],
     )
 
 
@@ -170,7 +171,7 @@ def _find_usage(run: Run, codec: TextCodec, directory: Path) -> ModelUsage:
         # A pretrained model decodes in its own way unless it is asked for another one.
         search={} if is_built_here(directory) else _list_arguments(run.config.translate),
         beams=run.config.translate.beams,
-        forced=_find_forced(codec, directory, run.config.tested_directions()),
+        forced=_find_forced(codec, directory, run.tested_directions),
         has_own_embeddings=getattr(codec.config, "embeddings", None) == "separate",
     )
 

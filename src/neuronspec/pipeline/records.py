@@ -112,12 +112,6 @@ def _stamp(path: Path, layout: Layout) -> str:
     return hash_json([inside, name, path.exists(), stats])
 
 
-def is_done(stage: Stage, layout: Layout) -> bool:
-    """Return whether a stage would not have to run now."""
-    before = read_record(layout.record(stage.name))
-    return find_reason(stage, before, describe_origin(stage, layout, before), layout) is None
-
-
 def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], layout: Layout) -> str | None:
     """Return why a stage must run, or None if it is done.
 

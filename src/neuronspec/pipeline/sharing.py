@@ -13,7 +13,15 @@ from neuronspec.config.loading import holds_run, holds_sweep
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, publish_link
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.records import Record, fingerprint, list_changes, name_path, read_record, take_fingerprints
+from neuronspec.pipeline.records import (
+    Record,
+    fingerprint,
+    list_changes,
+    list_files,
+    name_path,
+    read_record,
+    take_fingerprints,
+)
 
 if TYPE_CHECKING:
     from neuronspec.pipeline.engine import Stage
@@ -95,7 +103,7 @@ def add_known(before: Record | None, stage: Stage, layout: Layout, sources: Sequ
         inputs = {} if record is None else record["made_from"]["inputs"]
         for path in stage.inputs:
             name = name_path(path, layout)
-            if name in inputs and _is_same_content(path, Layout(source).out / name):
+            if name in inputs and _is_same_content(path, Layout(source).out / name, layout):
                 known[f"{source}: {name}"] = inputs[name]
 
     made_from = {"settings": {}, "version": "?"} if before is None else before["made_from"]
@@ -103,13 +111,13 @@ def add_known(before: Record | None, stage: Stage, layout: Layout, sources: Sequ
     return {"made_from": {**made_from, "inputs": known}, "outputs": outputs, "seconds": 0.0}
 
 
-def _is_same_content(path: Path, other: Path) -> bool:
-    """Return whether every file of a directory is the same as another directory's, under a second name."""
+def _is_same_content(path: Path, other: Path, layout: Layout) -> bool:
+    """Return whether every file that counts is the same as another run's, under a second name."""
     if not (path.exists() and other.exists()):
         return False
 
     # A folder has one name only; what counts are its files.
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    files = list_files(path, layout) if path.is_dir() else [path]
     twins = [other / file.relative_to(path) for file in files]
     return all(twin.exists() and file.samefile(twin) for file, twin in zip(files, twins, strict=True))
 

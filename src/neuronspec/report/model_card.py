@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neuronspec.artifacts.cards import CITATION, PAPER, escape_code, escape_text, make_front_matter, make_table
-from neuronspec.comparison.cost_table import show_duration
 from neuronspec.languages import find_language, is_known
 from neuronspec.report.model_usage import ModelUsage, describe_usage, warn_of_missing_part
 
@@ -22,7 +21,6 @@ class TrainingFacts:
         batch: Largest number of tokens in a batch, in all processes of an update.
         learning_rate: Peak learning rate.
         seed: Seed.
-        seconds: Duration of the updates.
     """
 
     name: str
@@ -31,7 +29,6 @@ class TrainingFacts:
     batch: int
     learning_rate: float
     seed: int
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +174,7 @@ def _describe_trainings(card: ModelCard) -> list[str]:
     if not card.trainings:
         return ["Nothing was trained."]
 
-    header = ["", "updates", "weights of update", "tokens per update", "learning rate", "seed", "time"]
+    header = ["", "updates", "weights of update", "tokens per update", "learning rate", "seed"]
     rows = [
         [
             escape_text(one.name),
@@ -186,7 +183,6 @@ def _describe_trainings(card: ModelCard) -> list[str]:
             f"{one.batch:,}",
             f"{one.learning_rate:g}",
             str(one.seed),
-            show_duration(one.seconds),
         ]
         for one in card.trainings
     ]
