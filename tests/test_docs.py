@@ -35,6 +35,7 @@ from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.scoring import score
 from neuronspec.methods import METHODS, method_options
 from neuronspec.models.building import build_model
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.counts import ActivationCounts
@@ -192,6 +193,35 @@ def test_the_page_on_evaluation_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert {task: len(lines) for task, lines in names["outputs"].items()} == {"en-de": 2, "de-en": 1}
     assert names["one"].metric == "chrF++"
     assert 0 < names["test"].p_value <= 1
+
+
+def test_the_page_on_models_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokenizer = learn_vocabulary(
+        iter(["Guten Tag. Das Gerät wurde nicht gefunden.", "Good day."] * 9), 40, ["de", "en"]
+    )
+    model = build_model("tiny", tokenizer)
+    halves = {layer.name: [index % 2 == 0 for index in range(layer.width)] for layer in find_ffn_layers(model)}
+    masks = NeuronMasks.from_dict(dict.fromkeys(("en-de", "de-en"), halves))
+    for system in ("fine_tune", "neuron_specialization"):
+        directory = Path("runs/mine/train", system, "model")
+        save_model(model, directory, tokenizer)
+        masks.save_pretrained(directory)
+
+    names: dict[str, Any] = {}
+    plain, pruning = snippets(ROOT / "docs" / "models.md", "python")
+    exec(compile(plain, "models.md", "exec"), names)
+    assert len(names["translations"]) == 2
+
+    # Labels are what the decoder learns to write here.
+    codec = TextCodec(tokenizer, model.config)
+    form = codec.format("de-en")
+    (ids,) = codec.encode_targets(["Good day."])
+    assert names["batch"]["labels"].tolist() == [form.labels(ids)]
+    assert names["loss"].item() > 0
+
+    exec(compile(pruning, "models.md", "exec"), names)
+    assert AutoModelForSeq2SeqLM.from_pretrained("de-en").config.encoder_ffn_dim == model.config.encoder_ffn_dim // 2
 
 
 def test_the_run_on_the_page_of_concepts_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -333,8 +333,8 @@ class Translation(Section):
     """Maximum number of tokens in an output."""
     early_stopping: bool | None = None
     """Whether a beam search stops as soon as it has as many finished hypotheses as beams, as fairseq does, or (false)
-    only when no better hypothesis is possible. null: the setting of the model's generation configuration, which is
-    false for models trained here."""
+    only when no better hypothesis is possible. null: the setting of a pretrained model's generation configuration;
+    false for models built from a preset."""
     too_long: TooLong = "cut"
     """Handling of sentences that are longer than the model can read: `cut` cuts off the end, `skip` leaves the
     translation empty, `error` stops the run before any work."""
