@@ -64,7 +64,7 @@ def _suggest_directory(path: Path) -> str:
 def is_built_here(path: Path) -> bool:
     """Return whether a directory holds a model of `build_model`; a damaged one is none."""
     try:
-        config = read_json(path / "config.json")
+        config = read_json(path / MODEL_FILE)
     except (NeuronspecError, OSError):
         return False
 
