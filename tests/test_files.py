@@ -294,3 +294,9 @@ def test_a_link_in_the_place_of_a_temporary_directory_is_removed_and_not_followe
         temporary.mkdir()
     assert (tmp_path / "outside" / "file").read_text() == "mine"
     assert {entry.name for entry in tmp_path.iterdir()} == {"outside", "made"}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="without /proc, nothing is such a place")
+def test_a_place_where_the_system_makes_no_folders_is_refused() -> None:
+    with pytest.raises(NeuronspecError, match="cannot write /proc/none/run: no folder can be made there"):
+        write_text(Path("/proc/none/run"), "x")

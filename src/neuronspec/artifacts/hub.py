@@ -8,10 +8,10 @@ import socket
 import sys
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.version import __version__
@@ -56,7 +56,7 @@ def avoid_retries() -> None:
     By itself it would try again and again for half a minute, and say so each time.
     """
     # Users decide for themselves; a proxy knows hosts that this machine cannot resolve.
-    if _OFFLINE in os.environ or urllib.request.getproxies():
+    if _OFFLINE in os.environ or getproxies():
         return
     if _can_reach(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"):
         return

@@ -37,7 +37,7 @@ def read_tensors(
         NeuronspecError: If the file is missing or damaged.
     """
     if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
-        raise NeuronspecError(f"{path} does not exist: expected {holds}")
+        raise NeuronspecError(f"{path} does not exist: expected {holds}{_suggest_folder(path)}")
 
     try:
         with safe_open(path, framework=framework) as file:
@@ -47,6 +47,14 @@ def read_tensors(
         raise NeuronspecError(
             f"cannot read {path}: it is damaged or no safetensors file: {first_line(error)}; expected {holds}"
         ) from error
+
+
+def _suggest_folder(path: Path) -> str:
+    """Return a hint with a folder near a missing file that holds a file of its name, or an empty string."""
+    # Within the folder that was given, as in that of a run, or next to it
+    folder = path.parent
+    near = [*folder.glob(f"*/{path.name}"), *folder.parent.glob(f"*/{path.name}")] if folder.is_dir() else []
+    return f" (did you mean {near[0].parent}?)" if near else ""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:

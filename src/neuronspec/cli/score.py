@@ -92,7 +92,7 @@ def score(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("-m", "--metric", help="Metric: {metrics}. Repeatable.", autocompletion=list_metrics),
+        typer.Option("-m", "--metric", help="Metrics: {metrics}. Repeatable.", autocompletion=list_metrics),
     ] = None,
     sentencepiece: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="SentencePiece model of the metric spbleu.")
@@ -132,6 +132,10 @@ def score(
     # A placeholder in the name of the translations stands for the directions of a grid.
     is_grid = "{" in str(hypotheses)
     (OF_A_GRID if is_grid else OF_A_FILE).check(context)
+    if not is_grid and "{" in str(references):
+        raise NeuronspecError(
+            f"--references {references} is for a grid: write {{task}} in --translations, too: -t 'out/{{task}}.txt'"
+        )
     if not is_grid and not language:
         raise NeuronspecError("missing --language CODE, the language of the translations (for example de)")
 
@@ -141,7 +145,7 @@ def score(
     options = ScoringOptions(
         references=references,
         sources=sources,
-        metrics=metric or DEFAULT_METRICS,
+        metrics=_split_metrics(metric or ()) or DEFAULT_METRICS,
         sentencepiece=sentencepiece,
         comet_model=comet_model,
         detokenize=detokenize,
@@ -151,6 +155,12 @@ def score(
         _print_results(results, out, as_json)
     else:
         _score_file(hypotheses, options, language, as_json)
+
+
+def _split_metrics(options: Sequence[str]) -> list[str]:
+    """Return the metrics of all options, of which each may list several: `bleu,chrf`."""
+    names = [name.strip() for option in options for name in option.split(",")]
+    return list(filter(None, names))
 
 
 def _score_run(options: RunOptions, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import explained_interruption
+from neuronspec.languages import find_sides, is_known, split_direction, suggest_direction
 from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, resolve_engine
@@ -135,7 +136,10 @@ def translate(
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
     words = what or []
     if not words:
-        raise NeuronspecError('give --model DIR, a direction and text: neuronspec translate --model DIR en-de "Hello"')
+        given = model or "DIR"
+        raise NeuronspecError(
+            f'give --model DIR, a direction and text: neuronspec translate --model {given} en-de "Hello"'
+        )
 
     options = TranslateOptions(
         model=model,
@@ -155,6 +159,7 @@ def translate(
 
     # Without a model, the words are a configuration and its overrides.
     if model is None:
+        _refuse_sentences(words)
         OF_A_RUN.check(context)
         _translate_run(
             RunOptions(
@@ -175,6 +180,36 @@ def translate(
 
     work_alone()
     _translate_lines(options, words)
+
+
+def _refuse_sentences(words: list[str]) -> None:
+    """Refuse a direction or a sentence in the place of a configuration: the model is missing."""
+    first = words[0]
+    sides = find_sides(first)
+    is_direction = sides is not None and all(map(is_known, sides))
+    if not Path(first).exists() and (is_direction or suggest_direction(first) or " " in first):
+        raise NeuronspecError(
+            f"{first!r} is no configuration; to translate sentences, give a model: neuronspec translate --model DIR "
+            'de-en "Guten Morgen."'
+        )
+
+
+def _check_direction(word: str) -> None:
+    """Refuse what is no direction, before a model is loaded or standard input is read.
+
+    Raises:
+        NeuronspecError: If it is a sentence, another spelling of a direction, or one with names of languages.
+    """
+    try:
+        split_direction(word)
+    except NeuronspecError as error:
+        # A sentence is often given without its direction.
+        where = '; the direction comes before the sentences: de-en "Guten Morgen."'
+        raise NeuronspecError(f"{error}{where if ' ' in word else ''}") from None
+
+    # Names of languages are codes that nobody knows.
+    if hint := suggest_direction(word):
+        raise NeuronspecError(f"{word!r} names languages by words, not by their codes{hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +303,11 @@ def _read_sentences(direction: str, sentences: list[str], source: Path | None) -
     """Return the direction and the text of every sentence, from the arguments, a file, or standard input."""
     from neuronspec.data.streams import read_lines
     from neuronspec.translation.sentence_rows import make_rows
+
+    if source is not None and "{" in str(source):
+        raise NeuronspecError(f"--input {source} is for a grid: write {{task}} in --to, too, as in 'out/{{task}}.txt'")
+    if direction != "-":
+        _check_direction(direction)
 
     # Sentences on the command line take the place of standard input.
     if source is None:

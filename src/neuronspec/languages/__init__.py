@@ -6,6 +6,7 @@ from neuronspec.languages.directions import (
     match_direction,
     spell_pivot,
     split_direction,
+    suggest_direction,
 )
 from neuronspec.languages.lookup import (
     EC30_LEVELS,
@@ -57,5 +58,6 @@ __all__ = [
     "spell_as",
     "spell_pivot",
     "split_direction",
+    "suggest_direction",
     "suggest_language",
 ]

@@ -10,7 +10,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.languages import find_language, match_language
+from neuronspec.languages import find_language, match_language, suggest_language
 from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 
 
@@ -137,7 +137,7 @@ def _no_tag(language: str, by_code: Mapping[str, Tag], tokenizer: PreTrainedToke
 
     name = find_language(language).name
     label = language if name == language else f"{name} ({language})"
-    hint = did_you_mean(language, by_code)
+    hint = did_you_mean(language, by_code) or suggest_language(language)
 
     # A vocabulary may have hundreds of tags.
     tokens = sorted(tag.token for tag in by_code.values())

@@ -11,6 +11,7 @@ from neuronspec.comparison.groups import Levels
 from neuronspec.comparison.study import Cost, Study, make_study
 from neuronspec.config.codes import check_levels
 from neuronspec.config.loading import load_config
+from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.languages import expect_language, is_known, same_language, split_direction, suggest_language
@@ -61,9 +62,10 @@ def _load_study(directory: Path) -> Study:
         return load_study(load_config(layout.config), layout)  # the run has checked the options of its methods
 
     if not (directory / SCORES_FILE).is_file():
+        found = "" if directory.exists() else f" ({explain_missing(directory)})"
         raise NeuronspecError(
             f"{directory} holds no results: give the output directory of a finished run, or one that `neuronspec score "
-            "--out` made"
+            f"--out` made{found}"
         )
 
     # Bare results have no baseline of their own: the first system stands in.
