@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from neuronspec.errors import NeuronspecError
 logger = logging.getLogger(__name__)
 
 Level = Literal["error", "warning", "note"]
+_LISTED = 5  # places in a message
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
@@ -49,6 +50,17 @@ def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
 def has_errors(problems: Iterable[Problem]) -> bool:
     """Return whether one of the problems would stop the work."""
     return any(problem.level == "error" for problem in problems)
+
+
+def list_places(places: Sequence[str]) -> str:
+    """Return places of a problem as one phrase, the first of many.
+
+    Example:
+        >>> list_places(["en-de", "en-fr"]), list_places(["a", "b", "c", "d", "e", "f", "g"])
+        ('en-de, en-fr', 'a, b, c, d, e and 2 more')
+    """
+    more = f" and {len(places) - _LISTED} more" if len(places) > _LISTED else ""
+    return ", ".join(places[:_LISTED]) + more
 
 
 def catch_errors(check: Callable[[], object], subject: str) -> Iterator[Problem]:

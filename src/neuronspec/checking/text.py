@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from neuronspec.checking.problem import Problem
+from neuronspec.checking.problem import Problem, list_places
 from neuronspec.checking.text_sample import PairText, SentencePair
 from neuronspec.data.leakage import HELD_OUT
 from neuronspec.data.normalization import comparison_form, hash_forms
@@ -34,59 +34,86 @@ def check_text(texts: Sequence[PairText], *, drops_held_out: bool = False) -> It
         texts: Text of each pair of languages.
         drops_held_out: Whether training pairs that share a sentence with held-out text are left out anyway.
     """
-    for text in texts:
-        yield from _check_dropped(text)
-        for part in TEXT_PARTS:
-            pairs = text.parts[part]
+    yield from _check_dropped(texts)
+    for part in TEXT_PARTS:
+        yield from _check_empty(texts, part)
+        yield from _check_amounts(texts, part)
+        yield from _check_sentences(texts, part)
+        for text in texts:
             name = f"{part} text of {text.pair}"
-            if pairs:
-                yield from _check_amount(text, part, name)
-                yield from _check_sentences(pairs, part, name)
-                yield from _check_alignment(pairs, name)
-                yield from _check_languages(pairs, text.languages, name)
-            elif part in text.whole:
-                yield Problem(
-                    level="error",
-                    subject=name,
-                    message=f"the {name} is empty",
-                    fix=f"give text of this pair as data.{part}"
-                    + (f", or a larger data.hold_out.{part}" if part != "train" else ""),
-                )
+            yield from _check_alignment(text.parts[part], name)
+            yield from _check_languages(text.parts[part], text.languages, name)
 
     yield from _check_leaks(texts, drops_held_out)
 
 
-def _check_dropped(text: PairText) -> Iterator[Problem]:
+def _check_dropped(texts: Sequence[PairText]) -> Iterator[Problem]:
     """Yield a note about training pairs that cleaning leaves out, if they are many."""
-    read, kept = text.counts["read"], text.counts["kept"]
-    if read - kept <= HARMFUL * read:
-        return
-    reasons = ", ".join(
-        f"{count:,} {name}" for name, count in text.counts.most_common() if name not in ("read", "kept")
-    )
-    yield Problem(
-        level="note",
-        subject=f"train text of {text.pair}",
-        message=f"prepare leaves out {read - kept:,} of {read:,} training pairs of {text.pair} ({reasons})",
-    )
+    places = []
+    for text in texts:
+        read, kept = text.counts["read"], text.counts["kept"]
+        if read - kept > HARMFUL * read:
+            reasons = [f"{count:,} {name}" for name, count in text.counts.most_common() if name not in ("read", "kept")]
+            places.append(f"{text.pair} {read - kept:,} of {read:,} ({', '.join(reasons)})")
+    if places:
+        yield Problem(
+            level="note", subject="train text", message=f"prepare leaves out training pairs: {list_places(places)}"
+        )
 
 
-def _check_amount(text: PairText, part: str, name: str) -> Iterator[Problem]:
+def _check_empty(texts: Sequence[PairText], part: str) -> Iterator[Problem]:
+    """Yield an error about pairs of languages without text."""
+    empty = [text.pair for text in texts if part in text.whole and not text.parts[part]]
+    if empty:
+        more = f", or a larger data.hold_out.{part}" if part != "train" else ""
+        yield Problem(
+            level="error",
+            subject=f"{part} text",
+            message=f"there is no {part} text of {list_places(empty)}",
+            fix=f"give it as data.{part}{more}",
+        )
+
+
+def _check_amounts(texts: Sequence[PairText], part: str) -> Iterator[Problem]:
     """Yield a note about text that is too little to learn from, or to measure with."""
-    count, least = len(text.parts[part]), LITTLE_TRAINING if part == "train" else LITTLE_TEST
-    if count >= least or part not in text.whole:
-        return
-    outcome = "a model hardly learns to translate from so few" if part == "train" else "scores and losses will vary"
-    yield Problem(
-        level="note",
-        subject=name,
-        message=f"the {name} has {count:,} sentences: {outcome}",
-        fix=f"give {least:,} or more",
-    )
+    least = LITTLE_TRAINING if part == "train" else LITTLE_TEST
+    counts = {text.pair: len(text.parts[part]) for text in texts if part in text.whole}
+    few = [f"{pair} {count:,}" for pair, count in counts.items() if 0 < count < least]
+    if few:
+        outcome = "a model hardly learns to translate from so few" if part == "train" else "results from so few vary"
+        yield Problem(
+            level="note",
+            subject=f"{part} text",
+            message=f"there are few {part} sentences: {list_places(few)}; {outcome}",
+            fix=f"give {least:,} or more",
+        )
 
 
-def _check_sentences(pairs: Sequence[SentencePair], part: str, name: str) -> Iterator[Problem]:
+def _check_sentences(texts: Sequence[PairText], part: str) -> Iterator[Problem]:
     """Yield the problems of single sentences: empty, identical and repeated ones."""
+    counts = {text.pair: _count_sentences(text.parts[part]) for text in texts if text.parts[part]}
+    sizes = {text.pair: len(text.parts[part]) for text in texts}
+    kept = "take them out of the files"
+    remarks = (
+        ("empty", "are empty on a side", "prepare leaves them out"),
+        ("identical", "are the same on both sides, which teaches a model to copy", kept),
+        ("repeated", "come more than once", "prepare keeps one of each" if part == "train" else kept),
+    )
+    for key, what, fix in remarks:
+        shares = {pair: found[key] / sizes[pair] for pair, found in counts.items()}
+        places = [f"{pair} {counts[pair][key]:,} of {sizes[pair]:,}" for pair, share in shares.items() if share > NOTED]
+        if places:
+            harmful = fix is kept and max(shares.values()) > HARMFUL
+            yield Problem(
+                level="warning" if harmful else "note",
+                subject=f"{part} text",
+                message=f"some {part} pairs {what}: {list_places(places)}",
+                fix=fix,
+            )
+
+
+def _count_sentences(pairs: Sequence[SentencePair]) -> Counter[str]:
+    """Return the numbers of pairs that are empty on a side, identical on both, or repeated."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()
     for first, second in pairs:
@@ -96,24 +123,7 @@ def _check_sentences(pairs: Sequence[SentencePair], part: str, name: str) -> Ite
         counts["identical"] += bool(forms[0]) and forms[0] == forms[1]
         counts["repeated"] += number in seen
         seen.add(number)
-
-    dropped = "prepare leaves them out"
-    kept = "take them out of the files"
-    remarks = (
-        ("empty", "are empty on a side", dropped),
-        ("identical", "are the same on both sides, which teaches a model to copy", kept),
-        ("repeated", "come more than once", "prepare keeps one of each" if part == "train" else kept),
-    )
-    for key, what, fix in remarks:
-        share = counts[key] / len(pairs)
-        if share > NOTED:
-            harmful = share > HARMFUL and fix is kept
-            yield Problem(
-                level="warning" if harmful else "note",
-                subject=name,
-                message=f"{counts[key]:,} of {len(pairs):,} pairs of the {name} {what}",
-                fix=fix,
-            )
+    return counts
 
 
 def _check_alignment(pairs: Sequence[SentencePair], name: str) -> Iterator[Problem]:
@@ -136,8 +146,7 @@ def _check_alignment(pairs: Sequence[SentencePair], name: str) -> Iterator[Probl
 def _check_languages(pairs: Sequence[SentencePair], languages: tuple[str, str], name: str) -> Iterator[Problem]:
     """Yield a warning for each side that is in another language, as far as it can be identified."""
     # Sentences from everywhere in the text, always the same
-    step = max(1, len(pairs) // _JUDGED)
-    sample = pairs[::step]
+    sample = pairs[:: max(1, len(pairs) // _JUDGED)]
     for side, code in enumerate(languages):
         sentences = [pair[side] for pair in sample]
         identify, accepted, _ = choose_identifier(find_language(code))

@@ -15,7 +15,21 @@ from typing import Annotated, Any
 import typer
 
 import neuronspec
-from neuronspec.cli import analyze, compare, demo, prepare, record, report, run, score, select, status, train, translate
+from neuronspec.cli import (
+    analyze,
+    check,
+    compare,
+    demo,
+    prepare,
+    record,
+    report,
+    run,
+    score,
+    select,
+    status,
+    train,
+    translate,
+)
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
@@ -35,6 +49,7 @@ app = typer.Typer(
 # Verbs in the order of the help: the demo, a whole run, its stages, and the comparison of runs
 app.command("demo", cls=VerbCommand)(demo.demo)
 app.command("run", cls=VerbCommand)(run.run)
+app.command("check", cls=VerbCommand)(check.check)
 app.command("status", cls=VerbCommand)(status.status)
 app.command("prepare", cls=VerbCommand)(prepare.prepare)
 app.command("train", cls=VerbCommand)(train.train)

@@ -230,6 +230,19 @@ def holds_sweep(place: Path) -> bool:
     return (place / SWEEP_CONFIG).is_file()
 
 
+def names_config(source: str) -> bool:
+    """Return whether a text names a configuration: a YAML file, there or not, the directory of a run, or a recipe.
+
+    Example:
+        >>> names_config("demo"), names_config("missing.yaml"), names_config("org/model")
+        (True, True, False)
+    """
+    path = Path(source)
+    is_yaml = path.suffix in (".yaml", ".yml") and not path.is_dir()
+    is_recipe = path.parent == Path() and (_SHIPPED / f"{path.name}.yaml").is_file() and not path.exists()
+    return is_yaml or is_recipe or holds_run(path) or holds_sweep(path)
+
+
 def find_config(source: Path | str) -> Path:
     """Return the path of a configuration file, of a shipped recipe, or of that in the directory of a run or a sweep.
 

@@ -13,18 +13,19 @@ from neuronspec.pipeline.requirements import find_requirements, has_outputs
 from neuronspec.pipeline.run import Run
 
 
-def check_plan(run: Run, stages: Sequence[Stage]) -> Iterator[Problem]:
+def check_plan(run: Run, stages: Sequence[Stage], *, everything: bool = False) -> Iterator[Problem]:
     """Yield the problems that stand in the way of the stages of a run, as far as they are known at once.
 
     Args:
         run: The run.
         stages: Stages to run.
+        everything: Whether stages that have left their outputs are checked as well.
     """
     # What the machine or the launch cannot do
     yield from find_requirements(run, stages)
 
     # A stage that has left its outputs will hardly run again: what it needs is not asked for.
-    pending = {stage.name for stage in stages if not has_outputs(stage)}
+    pending = {stage.name for stage in stages if everything or not has_outputs(stage)}
     if "prepare" in pending:
         yield from check_corpora(run.config.data, list_pairs(run), run.config.pivot)
 

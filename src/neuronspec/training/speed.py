@@ -48,7 +48,7 @@ class Speed:
 
     Attributes:
         seconds_per_update: Seconds of one update.
-        memory: Peak of the memory in bytes: of the device if it is a GPU, otherwise of this process.
+        memory: Peak of the memory in bytes: of the device if it is a GPU, otherwise of this process with its libraries.
         parameters: Number of parameters of the model.
         updates: Number of updates that were measured.
         scale: Size of a real update, measured in those that were made; above 1 for models that are too slow to try.
@@ -271,7 +271,7 @@ def _measure(run: TrainingRun, text: _InventedText, *, seconds: float, watch: _M
     fixed = estimate_memory(parameters)
     return Speed(
         seconds_per_update=taken * scale,
-        memory=round(fixed + max(0, watch.look() - fixed) * batch_scale),
+        memory=round(watch.outside + fixed + max(0, watch.look() - fixed) * batch_scale),
         parameters=parameters,
         updates=updates,
         scale=scale,
@@ -299,6 +299,11 @@ class _MemoryWatch:
         self.peak = 0
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats()
+
+    @property
+    def outside(self) -> int:
+        """Bytes that a training needs in addition: those of the libraries, where the process has them."""
+        return 0 if self.on_gpu else self.before
 
     def look(self) -> int:
         """Return the largest number of bytes so far."""

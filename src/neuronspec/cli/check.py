@@ -1,0 +1,126 @@
+"""`neuronspec check`: everything that can be known before work, of a run, a model, masks, counts or files of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neuronspec.cli.console import print_table
+from neuronspec.cli.options import AsJson, Out, Overrides, Seed
+from neuronspec.cli.printing import print_json, quiet_libraries, say
+from neuronspec.cli.runs import RunOptions
+from neuronspec.processes import work_alone
+
+if TYPE_CHECKING:
+    from neuronspec.comparison.tables import Table
+    from neuronspec.pipeline.checkup import Checkup
+
+SIGNS = {"error": "x", "warning": "!", "note": "-"}
+DEFAULT_SECONDS = 20.0
+LISTED = 12  # values of a fact that are shown
+
+
+def check(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Configuration, recipe or directory of a run; model; masks or counts; or file or folder of text."
+        ),
+    ],
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", help="Model of masks, counts or text: a directory or a name on the hub."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="TASK=FILE", help="Text for a model: de-en=news.tsv. Repeatable."),
+    ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            "--languages", metavar="CODES", help="Languages or directions whose tags a model must have: de,fr."
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Number of sentence pairs to read of each part of each pair of languages.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Whether to measure the speed of training.")
+    ] = True,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds to measure for.")] = DEFAULT_SECONDS,
+    out: Out = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a run, a model, masks or text before any work, with a fix for each problem: neuronspec check my.yaml"""
+    work_alone()
+    quiet_libraries()
+    from neuronspec.config.loading import names_config
+
+    # A configuration first: problems of its keys are found without libraries that take seconds.
+    if names_config(source):
+        loaded = RunOptions(source=source, overrides=overrides, out=out, seed=seed).load()
+        from neuronspec.pipeline.run import Run
+        from neuronspec.pipeline.run_checkup import check_run
+
+        result = check_run(Run(loaded), source, limit=sample, seconds=seconds if measure else 0.0)
+    else:
+        from neuronspec.pipeline.source_checkup import SourceOptions, check_source
+
+        options = SourceOptions(model=model, texts=text or [], languages=languages, limit=sample)
+        result = check_source(source, options)
+
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _print_checkup(result)
+    if result.has_errors:
+        raise typer.Exit(2)
+
+
+def _print_checkup(result: Checkup) -> None:
+    """Print the facts, then the problems, then what the run takes."""
+    say(f"{result.kind} {result.name}")
+    for name, value in result.facts.items():
+        say(f"  {name}: {_format_fact(value)}")
+    if result.texts:
+        print_table(_tabulate(result))
+
+    for problem in result.problems:
+        say(f"{SIGNS[problem.level]} {problem.level}: {problem.message}")
+        if problem.fix:
+            say(f"    fix: {problem.fix}")
+    if not result.problems:
+        say("no problems found")
+    if result.estimate is not None:
+        say(result.estimate.describe())
+
+
+def _format_fact(value: object) -> str:
+    """Return a fact in one line.
+
+    Example:
+        >>> _format_fact(12345), _format_fact(["de-en", "en-de"]), _format_fact({"de": "__de__"}), _format_fact([])
+        ('12,345', 'de-en, en-de', 'de __de__', 'none')
+    """
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        value = [f"{key} {one}" for key, one in value.items()]
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - LISTED} more" if len(value) > LISTED else ""
+        return ", ".join(map(str, value[:LISTED])) + more or "none"
+    return str(value)
+
+
+def _tabulate(result: Checkup) -> Table:
+    """Return a table of the numbers of sentence pairs."""
+    from neuronspec.comparison.cells import Cell
+    from neuronspec.comparison.tables import Table
+
+    counts = result.count_sentences()
+    parts = list(dict.fromkeys(part for numbers in counts.values() for part in numbers))
+    rows = [[Cell(pair), *(Cell(numbers.get(part, "")) for part in parts)] for pair, numbers in counts.items()]
+    return Table("Sentence pairs", ["pair", *parts], rows)

@@ -1,0 +1,231 @@
+"""The check of a model, of masks or counts, or of files of text, outside of a run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuronspec.checking.neurons import build_skeleton, check_counts, check_masks, check_origin
+from neuronspec.checking.problem import Problem
+from neuronspec.checking.tags import check_tags, find_tags, name_tags
+from neuronspec.checking.text import check_text
+from neuronspec.checking.text_sample import PairText, choose_limit, read_text
+from neuronspec.checking.tokens import check_lengths, check_unknown, count_unknown, encode_text
+from neuronspec.config.sections import Data, Sampling
+from neuronspec.data.corpora import read_pairs
+from neuronspec.data.templates import list_grid
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import join_direction, split_direction
+from neuronspec.models.building import count_parameters
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.loading import load_configuration, load_tokenizer
+from neuronspec.models.tags import list_tags
+from neuronspec.neurons.counts import ActivationCounts
+from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
+from neuronspec.neurons.layers import find_ffn_layers
+from neuronspec.neurons.mask_sources import find_kind
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.pipeline.checkup import Checkup
+from neuronspec.proposal import discover
+
+_OTHER_VOCABULARY = "choose a model whose vocabulary has this script"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Options of a check outside of a run.
+
+    Attributes:
+        model: Model of masks, counts or text.
+        texts: `TASK=FILE` of text for a model.
+        languages: Codes or directions that a model must have tags for, separated by commas.
+        limit: Number of sentence pairs to read of each text.
+    """
+
+    model: str | None = None
+    texts: Sequence[str] = ()
+    languages: str | None = None
+    limit: int | None = None
+
+
+def check_source(source: str, options: SourceOptions) -> Checkup:
+    """Check a model, masks, counts, or files of text.
+
+    Args:
+        source: Directory or hub name of a model, place of masks or counts, or file or folder of text.
+        options: Options of the check.
+
+    Raises:
+        NeuronspecError: If the source does not exist, or cannot be read.
+    """
+    place = Path(source)
+    if (place / "config.json").is_file():
+        return check_model(source, options)
+    if place.suffix == ".safetensors" or any((place / name).is_file() for name in (MASKS_FILE, COUNTS_FILE)):
+        return check_neurons(place, options)
+    if place.exists() or "{" in source:
+        return check_files(source, options)
+
+    # What is not here may be a model on the hub.
+    return check_model(source, options)
+
+
+def check_model(name: str, options: SourceOptions) -> Checkup:
+    """Check a model with its tokenizer, and text as it reads it.
+
+    Args:
+        name: Directory of the model, or its name on the hub.
+        options: Languages and text.
+
+    Raises:
+        NeuronspecError: If it is no model, or a text cannot be read.
+    """
+    config, tokenizer = load_configuration(name), load_tokenizer(name)
+    result = Checkup(kind="model", name=name)
+    skeleton = build_skeleton(config)
+    result.facts = {"architecture": config.model_type, "parameters": count_parameters(skeleton)}
+    try:
+        layers = find_ffn_layers(skeleton)
+        result.facts["FFN layers"] = len(layers)
+        result.facts["neurons"] = sum(layer.width for layer in layers)
+    except NeuronspecError as error:
+        result.found.append(Problem(level="warning", subject="model", message=str(error)))
+
+    # Masks that are stored with the model
+    place = Path(name)
+    if (place / MASKS_FILE).is_file():
+        masks = NeuronMasks.from_pretrained(place)
+        result.facts["masks"] = f"{len(masks.tasks)} tasks"
+        result.found += [*check_masks(masks), *check_origin(masks, config, None, tokenizer)]
+
+    if not config.is_encoder_decoder:
+        return result
+    result.facts["tags in the vocabulary"] = len(list_tags(tokenizer))
+    codec = TextCodec(tokenizer, config)
+    files = _read_options(options.texts)
+    _check_translation(result, codec, [*_list_tasks(options.languages), *files], _read_files(files, options.limit))
+    return result
+
+
+def check_neurons(place: Path, options: SourceOptions) -> Checkup:
+    """Check masks or counts, with their model if one is given.
+
+    Args:
+        place: Directory or file.
+        options: Model of the neurons.
+
+    Raises:
+        NeuronspecError: If the file is damaged, or the model cannot be read.
+    """
+    kind = find_kind(place)
+    neurons = NeuronMasks.from_pretrained(place) if kind == "masks" else ActivationCounts.load(place)
+    result = Checkup(kind=kind, name=str(place))
+    result.facts = {
+        "tasks": list(neurons.tasks),
+        "layers": len(neurons.layers),
+        "neurons": sum(neurons.widths.values()),
+    }
+    if isinstance(neurons, NeuronMasks):
+        result.facts["sparsity"] = f"{100 * neurons.mean_sparsity():.1f} %"
+        result.found += check_masks(neurons)
+    else:
+        result.facts["unit"] = neurons.unit
+        result.found += check_counts(neurons)
+
+    if options.model is not None:
+        config, tokenizer = load_configuration(options.model), load_tokenizer(options.model)
+        result.found += check_origin(neurons, config, Path(options.model), tokenizer)
+    return result
+
+
+def check_files(source: str, options: SourceOptions) -> Checkup:
+    """Check files of text: the corpora that are found in them.
+
+    Args:
+        source: File, folder or template.
+        options: Model that would read the text.
+
+    Raises:
+        NeuronspecError: If no corpus is found, or the model cannot be read.
+    """
+    found = discover([source], languages=options.languages.split(",") if options.languages else ())
+    pairs = [join_direction(found.pivot, language) for language in found.languages]
+    data = Data.model_construct(
+        train=found.list_corpora("train"), valid=found.list_corpora("valid"), test=found.list_corpora("test")
+    )
+    result = Checkup(kind="data", name=source)
+    result.facts = {
+        "languages": [found.pivot, *found.languages],
+        "corpora": [f"{corpus.corpus.path} ({corpus.part})" for corpus in found.corpora],
+    }
+    for left in found.left_out:
+        result.found.append(Problem(level="note", subject=left.path, message=f"{left.path} is left out: {left.reason}"))
+
+    result.texts, unread = read_text(data, pairs, found.pivot, limit=options.limit)
+    for text in result.texts:
+        # A part without any corpus is no fault of the files.
+        text.whole -= {part for part in ("train", "valid", "test") if not getattr(data, part)}
+    result.found += [*unread, *check_text(result.texts)]
+
+    if options.model is not None:
+        config = load_configuration(options.model, translates=True)
+        codec = TextCodec(load_tokenizer(options.model), config)
+        tasks = [*pairs, *("-".join(reversed(split_direction(pair))) for pair in pairs)]
+        _check_translation(result, codec, tasks, result.texts, pivot=found.pivot)
+    return result
+
+
+def _check_translation(
+    result: Checkup, codec: TextCodec, tasks: Sequence[str], texts: Sequence[PairText], pivot: str = ""
+) -> None:
+    """Check the tags of directions, and text as the model reads it."""
+    problems = list(check_tags(codec, tasks))
+    result.found += problems
+    usable = [task for task in tasks if not any(one.subject == task and one.level == "error" for one in problems)]
+    if usable:
+        result.facts["tags"] = name_tags(codec.tokenizer, find_tags(codec.tokenizer, usable))
+    if not texts:
+        return
+
+    if not result.texts:
+        result.texts = texts
+        result.found += check_text(texts)
+    encoded = list(encode_text(codec, texts, usable, pivot))
+    result.facts["unknown tokens"] = {
+        code: f"{100 * unknown / max(1, tokens):.2g} %" for code, (unknown, tokens, _) in count_unknown(encoded).items()
+    }
+    result.found += check_unknown(encoded, _OTHER_VOCABULARY)
+    result.found += check_lengths(encoded, Sampling())
+
+
+def _list_tasks(languages: str | None) -> list[str]:
+    """Return the directions that languages or directions name; a single language is paired with English."""
+    words = [word.strip() for word in languages.split(",")] if languages else []
+    if not words:
+        return []
+    return list_grid(words if len(words) > 1 or "-" in words[0] else [words[0], "en"])
+
+
+def _read_options(texts: Sequence[str]) -> dict[str, str]:
+    files = {}
+    for option in texts:
+        task, separator, path = option.partition("=")
+        if not separator:
+            raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
+        files[join_direction(*split_direction(task))] = path
+    return files
+
+
+def _read_files(files: dict[str, str], limit: int | None) -> list[PairText]:
+    """Return the text of each direction, up to a limit."""
+    texts = []
+    for task, path in files.items():
+        pairs = ((pair.source, pair.target) for pair in read_pairs(path, *split_direction(task)))
+        text = PairText(pair=task)
+        text.parts["test"].extend(itertools.islice(pairs, limit or choose_limit(len(files))))
+        if next(pairs, None) is None:
+            text.whole.add("test")
+        texts.append(text)
+    return texts
