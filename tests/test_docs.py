@@ -270,6 +270,30 @@ def test_the_page_on_questions_runs(
     assert names["one"].config.select.rule == "top"
 
 
+def test_the_page_on_checking_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_project(tmp_path)
+    (tmp_path / "toy.yaml").rename(tmp_path / "my.yaml")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = snippets(ROOT / "docs" / "checking.md", "python")
+    exec(compile(snippet, "checking.md", "exec"), {})
+    assert "warning prepare.vocabulary.size is 100, but this text gives only " in capsys.readouterr().out
+
+    # The commands of a configuration, with a short measurement, and that of text
+    text = (ROOT / "docs" / "checking.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^\$ (neuronspec .*my\.yaml.*)", text, re.M)]
+    assert [words[0] for words in commands] == ["check", "check", "run"]
+    for words in commands:
+        quick = ["--seconds", "0.1"] if words[0] == "check" else []
+        assert run_command(*words, *quick) == 0
+    assert "prepare" in capsys.readouterr().out
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpus.de.tsv").rename(tmp_path / "corpora" / "corpus.de.tsv")
+    assert run_command("check", "corpora/") == 0
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:
     page = (ROOT / "docs" / "neurons.md").read_text(encoding="utf-8")
     missing = [name for name in (*ARCHITECTURES, *RULES) if f"`{name}`" not in page]

@@ -10,6 +10,7 @@ from .neurons.layers import find_ffn_layers as find_ffn_layers
 from .neurons.masks import NeuronMasks as NeuronMasks
 from .neurons.recording import record_activations as record_activations
 from .neurons.selection import select_neurons as select_neurons
+from .pipeline.checks import check as check
 from .pipeline.plan import run as run
 from .pipeline.sweeps import sweep as sweep
 from .specialization.collator import TaskCollator as TaskCollator
@@ -30,6 +31,7 @@ __all__ = [
     "TaskCollator",
     "__version__",
     "analyze",
+    "check",
     "compare",
     "dense",
     "find_ffn_layers",

@@ -1,4 +1,4 @@
-"""What a run will take: time, memory and disk, as far as they can be estimated before it."""
+"""Estimates of the time, memory and disk that a run takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuronspec.training.speed import Speed, estimate_disk, estimate_seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What the trainings of a run take; the other stages come on top.
+    """Costs of the trainings of a run; the other stages come on top.
 
     Attributes:
         parameters: Number of parameters of the model.
@@ -95,7 +95,7 @@ def check_disk(estimate: Estimate, out: Path) -> Iterator[Problem]:
     """Yield a warning if models and checkpoints will hardly fit on the disk.
 
     Args:
-        estimate: What the run takes.
+        estimate: Estimate of the run.
         out: Directory of the run, which need not exist.
     """
     place = out.absolute()

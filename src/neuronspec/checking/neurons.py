@@ -20,7 +20,7 @@ from neuronspec.files import hash_path
 from neuronspec.languages import find_sides
 from neuronspec.models.codec import TextCodec
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
+from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit
 
@@ -64,16 +64,18 @@ def check_counts(counts: ActivationCounts) -> Iterator[Problem]:
         counts: The counts.
     """
     yield from catch_errors(counts.check, "counts")
-    for stack, totals in counts.totals.items():
-        few = [f"{task} ({int(total)})" for task, total in zip(counts.tasks, totals, strict=True) if total < FEW_UNITS]
-        if few:
-            yield Problem(
-                level="warning",
-                subject=f"counts of the {stack}",
-                message=f"{len(few)} tasks have fewer than {FEW_UNITS} {counts.unit}s: {list_places(few)}; which "
-                "neurons are frequent is then mostly chance",
-                fix="record more text",
-            )
+
+    # In sentences, the stacks have seen the same; in tokens, the shorter side decides.
+    seen = torch.stack([*counts.totals.values()]).min(dim=0).values.tolist()  # (tasks,)
+    few = [f"{task} {total:,}" for task, total in zip(counts.tasks, seen, strict=True) if total < FEW_UNITS]
+    if few:
+        yield Problem(
+            level="warning",
+            subject="counts",
+            message=f"there are fewer than {FEW_UNITS} {counts.unit}s of some tasks: {list_places(few)}; which neurons "
+            "are frequent is then mostly chance",
+            fix="record more text",
+        )
 
 
 def check_origin(
@@ -96,7 +98,8 @@ def check_origin(
         yield Problem(level="error", subject="model", message=str(error))
         return
 
-    yield from catch_errors(lambda: _check_widths(neurons, layers), "model")
+    what = "the masks" if isinstance(neurons, NeuronMasks) else "the counts"
+    yield from catch_errors(lambda: check_fit(layers, neurons, what), "model")
     yield from _check_hash(neurons, directory)
 
     # Tasks that are directions need tags, where the model translates.
@@ -112,16 +115,6 @@ def _check_task(codec: TextCodec, task: str) -> Iterator[Problem]:
         codec.format(task)
     except NeuronspecError as error:
         yield Problem(level="error", subject=task, message=f"{task}: {error}")
-
-
-def _check_widths(neurons: NeuronMasks | ActivationCounts, layers: list[FFNLayer]) -> None:
-    if isinstance(neurons, NeuronMasks):
-        check_fit(layers, neurons)
-        return
-
-    # Masks of the same layers fit where the counts do.
-    everything = {name: torch.ones_like(values, dtype=torch.bool) for name, values in neurons.values.items()}
-    check_fit(layers, NeuronMasks(neurons.tasks, everything))
 
 
 def _check_hash(neurons: NeuronMasks | ActivationCounts, directory: Path | None) -> Iterator[Problem]:

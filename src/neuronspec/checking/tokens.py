@@ -24,7 +24,7 @@ _ENCODED = 2_000  # pairs of each part that are encoded
 _NOTED_UNKNOWN, _HARMFUL_UNKNOWN = 0.001, 0.01
 _CHARACTERS = 5  # unknown characters in a message
 _OFTEN, _SELDOM = 100, 1  # passes over the training text above and below which a note is due
-_MANY_LONG = 0.05  # share of training pairs that are too long, above which a note is due
+_MANY_LONG = 0.05  # share of pairs that are too long, above which it is reported
 _FILLED = 0.9  # share of a batch that is no padding, usually
 _USUAL = 0.99  # share of the sentences that a suggested limit should hold
 
@@ -174,7 +174,7 @@ def _check_training_lengths(encoded: Sequence[EncodedText], sampling: Sampling) 
             all_gone |= beyond == len(text.widest)
 
             # Only settings can be raised, and only as far as the model reads.
-            wanted = max(wanted, min(_round_up(np.quantile(text.widest, _USUAL)), *own))
+            wanted = max(wanted, min([_round_up(np.quantile(text.widest, _USUAL)), *own]))
     if places:
         keys = [key for key in ("max_tokens", "tokens_per_batch") if getattr(sampling, key) < wanted]
         yield Problem(
@@ -208,7 +208,7 @@ def _check_outputs(encoded: Sequence[EncodedText], max_output: int) -> Iterator[
     for text in encoded:
         targets = text.lengths[:, 1]  # (pairs,)
         beyond = int((targets > max_output).sum())
-        if beyond > (1 - _USUAL) * len(targets):
+        if beyond > _MANY_LONG * len(targets):
             places.append(f"{text.task} {beyond:,} of {len(targets):,}")
             wanted = max(wanted, _round_up(1.2 * np.quantile(targets, _USUAL)))
     if places:
@@ -239,7 +239,7 @@ def count_passes(
         pivot: Language that comes first in its pairs.
     """
     by_pair = {text.pair: text for text in texts}
-    if not all("train" in text.whole for text in texts):
+    if not all("train" in text.whole for text in texts if text.parts["train"]):
         return None
 
     # The tokens of the longer side of each pair, in every direction
@@ -258,13 +258,14 @@ def check_passes(training: Training, key: str, passes: float | None) -> Iterator
         key: Name of their section, `train` or `continued`.
         passes: Result of `count_passes`.
     """
-    if not training.updates or passes is None or _SELDOM <= passes <= _OFTEN:
+    # A continued training may well be short: the model has seen the text before.
+    often, seldom = (passes or 1) > _OFTEN, (passes or 1) < _SELDOM and key == "train"
+    if not training.updates or passes is None or not (often or seldom):
         return
 
     # The number of updates at which it would be at the border
-    border = _OFTEN if passes > _OFTEN else _SELDOM
-    updates = max(1, round(training.updates * border / passes))
-    often = passes > _OFTEN
+    border = _OFTEN if often else _SELDOM
+    updates = max(1, math.floor(training.updates * border / passes) if often else math.ceil(training.updates / passes))
     yield Problem(
         level="note",
         subject=f"{key}.updates",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from neuronspec.cli.console import print_table
 from neuronspec.cli.options import AsJson, Out, Overrides, Seed
 from neuronspec.cli.printing import print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
+from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def check(
     else:
         from neuronspec.pipeline.source_checkup import SourceOptions, check_source
 
+        _check_unused(source, overrides, out, seed)
         options = SourceOptions(model=model, texts=text or [], languages=languages, limit=sample)
         result = check_source(source, options)
 
@@ -78,6 +81,13 @@ def check(
         _print_checkup(result)
     if result.has_errors:
         raise typer.Exit(2)
+
+
+def _check_unused(source: str, overrides: list[str] | None, out: Path | None, seed: int | None) -> None:
+    """Refuse options that change nothing outside of a run."""
+    given = [*(overrides or []), *(["--out"] if out is not None else []), *(["--seed"] if seed is not None else [])]
+    if given:
+        raise NeuronspecError(f"{source} is no configuration: {given[0]} changes nothing in it")
 
 
 def _print_checkup(result: Checkup) -> None:

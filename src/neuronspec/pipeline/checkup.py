@@ -14,15 +14,15 @@ from neuronspec.data.texts import TEXT_PARTS
 
 @dataclass(kw_only=True)
 class Checkup:
-    """What a thorough check has found.
+    """Results of a thorough check.
 
     Attributes:
         kind: Kind of what was checked: `configuration`, `model`, `masks`, `counts` or `data`.
         name: Name or place of it.
-        facts: What was found, by name.
+        facts: Facts by name.
         texts: Text of each pair of languages, if there is some.
         found: Problems in the order in which they were found.
-        estimate: What a run takes.
+        estimate: Costs of a run.
     """
 
     kind: str

@@ -129,7 +129,7 @@ def _open_preset(run: Run, result: Checkup) -> TextCodec | None:
         return None
 
     tokenizer = _learn_vocabulary(run.config, sentences)
-    whole = all("train" in text.whole for text in result.texts)
+    whole = all("train" in text.whole for text in result.texts if text.parts["train"])
     everything = sum(2 * len(text.parts["train"]) for text in result.texts)
     pieces = len(tokenizer) - len(_list_languages(run.config))
 

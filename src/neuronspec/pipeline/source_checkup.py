@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuronspec.checking.neurons import build_skeleton, check_counts, check_masks, check_origin
-from neuronspec.checking.problem import Problem
+from neuronspec.checking.problem import Problem, list_places
 from neuronspec.checking.tags import check_tags, find_tags, name_tags
 from neuronspec.checking.text import check_text
 from neuronspec.checking.text_sample import PairText, choose_limit, read_text
@@ -28,8 +28,9 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.mask_sources import find_kind
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.checkup import Checkup
-from neuronspec.proposal import discover
+from neuronspec.proposal import Discovery, discover
 
+_LISTED = 3  # files that are left out, each with its reason
 _OTHER_VOCABULARY = "choose a model whose vocabulary has this script"
 
 
@@ -158,10 +159,9 @@ def check_files(source: str, options: SourceOptions) -> Checkup:
     result = Checkup(kind="data", name=source)
     result.facts = {
         "languages": [found.pivot, *found.languages],
-        "corpora": [f"{corpus.corpus.path} ({corpus.part})" for corpus in found.corpora],
+        "corpora": list(dict.fromkeys(f"{corpus.corpus.path} ({corpus.part})" for corpus in found.corpora)),
     }
-    for left in found.left_out:
-        result.found.append(Problem(level="note", subject=left.path, message=f"{left.path} is left out: {left.reason}"))
+    result.found += _list_left_out(found)
 
     result.texts, unread = read_text(data, pairs, found.pivot, limit=options.limit)
     for text in result.texts:
@@ -175,6 +175,15 @@ def check_files(source: str, options: SourceOptions) -> Checkup:
         tasks = [*pairs, *("-".join(reversed(split_direction(pair))) for pair in pairs)]
         _check_translation(result, codec, tasks, result.texts, pivot=found.pivot)
     return result
+
+
+def _list_left_out(found: Discovery) -> Iterator[Problem]:
+    """Yield a note about each file that is left out, as far as they are few."""
+    for left in found.left_out[:_LISTED]:
+        yield Problem(level="note", subject=left.path, message=f"{left.path} is left out: {left.reason}")
+    if more := found.left_out[_LISTED:]:
+        names = list_places([left.path for left in more])
+        yield Problem(level="note", subject="files", message=f"{len(more)} more files are left out: {names}")
 
 
 def _check_translation(

@@ -16,6 +16,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_direction
 from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.architectures import Architecture
+from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.layers import FFNLayer, find_architecture, locate_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.positions import Positions
@@ -103,24 +104,29 @@ def find_specialization(model: nn.Module) -> Specialization | None:
     return router if isinstance(router, Specialization) else None
 
 
-def check_fit(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
-    """Refuse masks that do not fit the layers of a model.
+def check_fit(layers: Sequence[FFNLayer], neurons: NeuronMasks | ActivationCounts, what: str = "the masks") -> None:
+    """Refuse masks, or counts, that do not fit the layers of a model.
+
+    Args:
+        layers: Layers of the model.
+        neurons: Masks or counts.
+        what: Name of them, for the message.
 
     Raises:
         NeuronspecError: If layers or widths differ.
     """
     # The same layers, and then the same widths
     widths = {layer.name: layer.width for layer in layers}
-    if widths.keys() != masks.widths.keys():
+    if widths.keys() != neurons.widths.keys():
         raise NeuronspecError(
-            f"the masks have the layers {', '.join(masks.layers)}; the model has {', '.join(widths)}: "
+            f"{what} have the layers {', '.join(neurons.layers)}; the model has {', '.join(widths)}: "
             "they belong to another architecture"
         )
 
     for name, width in widths.items():
-        if masks.widths[name] != width:
+        if neurons.widths[name] != width:
             raise NeuronspecError(
-                f"the masks have {masks.widths[name]} neurons in {name}, the model has {width}: "
+                f"{what} have {neurons.widths[name]} neurons in {name}, the model has {width}: "
                 "they belong to another model"
             )
 
