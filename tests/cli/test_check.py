@@ -105,6 +105,14 @@ def test_the_fixes_of_a_configuration_fix_it(checked: Callable[..., tuple[int, d
     assert subjects(fixed, "warning") == set()
 
 
+def test_every_run_of_a_sweep_is_checked(checked: Callable[..., tuple[int, dict[str, Any]]]) -> None:
+    code, found = checked("toy.yaml", "train.warmup=[2,40]", "--no-measure")
+    assert (code, found["facts"]["runs"]) == (0, ["train.warmup=2", "train.warmup=40"])
+    assert "train.warmup" in subjects(found, "warning")
+    problems = ns.check("toy.yaml", {"train.warmup": [2, 40]})
+    assert [problem.as_dict() for problem in problems] == found["problems"]
+
+
 def test_zero_shot_directions_without_test_text_are_a_warning(
     checked: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path
 ) -> None:

@@ -52,6 +52,17 @@ def test_a_dry_run_says_what_would_run_and_changes_nothing(
     assert list_files(prepared) == before
 
 
+def test_the_status_of_a_sweep_is_that_of_each_run(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(prepared)
+    assert run_command("status", "small.yaml", "select.k=[0.5,0.9]", "--out", "ks", "--json") == 0
+    states = json.loads(capsys.readouterr().out)
+    assert list(states) == ["select.k=0.5", "select.k=0.9"]
+    assert {state["state"] for found in states.values() for state in found} == {"not done"}
+    assert not Path("ks").exists()
+
+
 def test_a_dry_run_needs_a_run(start: Start, prepared: Path) -> None:
     done = start(prepared, "record", "--model", "nowhere", "--text", "de-en=x.tsv", "--dry-run")
     assert done.returncode == 2

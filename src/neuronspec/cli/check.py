@@ -63,17 +63,13 @@ def check(
 
     # A configuration first: problems of its keys are found without libraries that take seconds.
     if names_config(source):
-        loaded = RunOptions(source=source, overrides=overrides, out=out, seed=seed).load()
-        from neuronspec.pipeline.run import Run
-        from neuronspec.pipeline.run_checkup import check_run
-
-        result = check_run(Run(loaded), source, limit=sample, seconds=seconds if measure else 0.0)
+        options = RunOptions(source=source, overrides=overrides, out=out, seed=seed)
+        result = _check_configuration(options, limit=sample, seconds=seconds if measure else 0.0)
     else:
         from neuronspec.pipeline.source_checkup import SourceOptions, check_source
 
         _check_unused(source, overrides, out, seed)
-        options = SourceOptions(model=model, texts=text or [], languages=languages, limit=sample)
-        result = check_source(source, options)
+        result = check_source(source, SourceOptions(model=model, texts=text or [], languages=languages, limit=sample))
 
     if as_json:
         print_json(result.as_dict())
@@ -81,6 +77,20 @@ def check(
         _print_checkup(result)
     if result.has_errors:
         raise typer.Exit(2)
+
+
+def _check_configuration(options: RunOptions, *, limit: int | None, seconds: float) -> Checkup:
+    """Check a run; of a sweep, its first run thoroughly, and the settings of all of them."""
+    if options.has_several_values():
+        from neuronspec.pipeline.run_checkup import check_runs
+
+        return check_runs(options.open_sweep().runs, options.source, limit=limit, seconds=seconds)
+
+    loaded = options.load()
+    from neuronspec.pipeline.run import Run
+    from neuronspec.pipeline.run_checkup import check_run
+
+    return check_run(Run(loaded), options.source, limit=limit, seconds=seconds)
 
 
 def _check_unused(source: str, overrides: list[str] | None, out: Path | None, seed: int | None) -> None:

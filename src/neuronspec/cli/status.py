@@ -12,6 +12,7 @@ from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from neuronspec.comparison.tables import Table
+    from neuronspec.pipeline.run import Run
     from neuronspec.pipeline.status import StageState
 
 EXAMPLES = (("The stages of a run", "neuronspec status runs/demo"),)
@@ -23,18 +24,31 @@ def status(
     """Show which stages of a run are done and which would run, and why: neuronspec status runs/demo"""
     work_alone()
     options = RunOptions(source=config, overrides=overrides, out=out, seed=seed)
-    loaded = options.load()  # before the pipeline is imported, which takes seconds
+    runs = _open_runs(options)  # before the stages are planned, which takes seconds
     from neuronspec.pipeline.plan import examine_run
-    from neuronspec.pipeline.run import Run
 
-    states = examine_run(Run(loaded))
+    states = {name: examine_run(run) for name, run in runs.items()}
     if as_json:
-        print_json([state.as_dict() for state in states])
+        values = {name: [state.as_dict() for state in found] for name, found in states.items()}
+        print_json(values if len(values) > 1 else next(iter(values.values())))
         return
 
-    print_table(_tabulate(states, f"Stages of {loaded.name} in {loaded.out}"))
-    pending = sum(state.runs for state in states)
-    note(f"{len(states) - pending} of {len(states)} stages are done; neuronspec run {config} runs the others")
+    for name, run in runs.items():
+        print_table(_tabulate(states[name], f"Stages of {name} in {run.config.out}"))
+    every = [state for found in states.values() for state in found]
+    done = sum(not state.runs for state in every)
+    note(f"{done} of {len(every)} stages are done; neuronspec run {config} runs the others")
+
+
+def _open_runs(options: RunOptions) -> dict[str, Run]:
+    """Return the run of a configuration by its name, or those of a sweep by theirs."""
+    if options.has_several_values():
+        return options.open_sweep().runs
+
+    loaded = options.load()
+    from neuronspec.pipeline.run import Run
+
+    return {loaded.name: Run(loaded)}
 
 
 def _tabulate(states: list[StageState], title: str) -> Table:

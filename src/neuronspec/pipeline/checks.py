@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from neuronspec.checking.problem import Problem
-from neuronspec.config.loading import names_config
+from neuronspec.config.loading import names_config, read_sweeps
 from neuronspec.errors import NeuronspecError
+from neuronspec.methods import method_options
 from neuronspec.pipeline.run import open_run
-from neuronspec.pipeline.run_checkup import check_run
+from neuronspec.pipeline.run_checkup import check_run, check_runs
 from neuronspec.pipeline.source_checkup import SourceOptions, check_source
+from neuronspec.pipeline.sweeps import open_sweep
 
 
 def check(
@@ -44,6 +46,10 @@ def check(
         ...     print(problem.level, problem.message, problem.fix)
     """
     if names_config(str(source)):
+        # A key with several values makes several runs.
+        sweeps, _ = read_sweeps(source, method_options=method_options(), changes=changes)
+        if sweeps:
+            return check_runs(open_sweep(source, changes=changes).runs, str(source), limit=limit).problems
         return check_run(open_run(source, changes=changes), str(source), limit=limit).problems
 
     if changes:

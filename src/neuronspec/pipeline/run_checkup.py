@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -74,6 +74,23 @@ def check_run(run: Run, name: str, *, limit: int | None = None, seconds: float =
         advance()
 
     _estimate(config, result, encoded, seconds=seconds)
+    return result
+
+
+def check_runs(runs: Mapping[str, Run], name: str, *, limit: int | None = None, seconds: float = 0.0) -> Checkup:
+    """Check the first of several runs that differ in some settings, and the settings of all of them.
+
+    Args:
+        runs: The runs, by what distinguishes them.
+        name: Name of their configuration.
+        limit: Number of sentence pairs to read of each part of each pair of languages.
+        seconds: Seconds for which updates are measured; 0 for none.
+    """
+    first, *others = runs.values()
+    result = check_run(first, name, limit=limit, seconds=seconds)
+    result.facts = {"runs": list(runs)} | result.facts
+    for run in others:
+        result.found += check_plan(run, plan_stages(run), everything=True)
     return result
 
 
