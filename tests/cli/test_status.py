@@ -44,8 +44,13 @@ def test_a_dry_run_says_what_would_run_and_changes_nothing(
 ) -> None:
     before = list_files(prepared)
     monkeypatch.chdir(prepared)
-    assert run_command(verb, "small.yaml", "prepare.vocabulary.size=66", "--dry-run") == 0
-    [first, *others] = capsys.readouterr().out.splitlines()
+    code = run_command(verb, "small.yaml", "prepare.vocabulary.size=66", "--dry-run")
+    said = capsys.readouterr()
+    [first, *others] = said.out.splitlines()
+
+    # Verbs of single stages would refuse to replace what is finished, and say so.
+    assert code == (0 if verb == "run" else 2)
+    assert ("would replace finished results" in said.err) == (verb != "run")
     assert first.split(maxsplit=1) == ["prepare", "runs again: prepare.vocabulary.size: 64 -> 66"]
     assert all(line.endswith("  runs") for line in others)
     assert bool(others) == (verb != "prepare")

@@ -140,13 +140,16 @@ class RunOptions:
         from neuronspec.pipeline.run import Run
         from neuronspec.pipeline.sharing import list_sources
 
-        # Whoever asks for one stage looks at a run; whoever asks for all of them wants the run to be as they say.
+        # A dry run shows what would run even where the command itself would be refused.
         run = Run(config)
-        if stage is not None:
-            refuse_replacing(self.list_replaced(config), run)
         sources = list_sources(self.share_from or (), self.source, run.layout.out)
         if self.dry_run:
             print_plan(examine_run(run, until=stage, only=only, force=self.force, share_from=sources))
+
+        # Whoever asks for one stage looks at a run; whoever asks for all of them wants the run to be as they say.
+        if stage is not None:
+            refuse_replacing(self.list_replaced(config), run)
+        if self.dry_run:
             raise typer.Exit
 
         return config, execute_stages(run, until=stage, only=only, force=self.force, share_from=sources)
