@@ -87,12 +87,16 @@ def test_a_leak_into_text_that_was_not_read_to_its_end_is_no_claim_about_all_of_
     assert find(list(check_text([text])), "also in the training text").message.endswith("as far as that was read")
 
 
-def test_swapped_sides_look_like_another_language() -> None:
+def test_swapped_sides_and_sides_in_another_language_are_found() -> None:
     swapped = [(second, first) for first, second in make_pairs(200, 5)]
-    problems = list(check_text([make_text(valid=swapped)]))
-    assert [problem.subject for problem in problems] == ["valid text of en-de"] * 2
-    assert "sentences on the en side of the valid text of en-de look like another language, most often de" in (
-        problems[0].message
+    [problem] = check_text([make_text(valid=swapped)])
+    assert problem.subject == "valid text of en-de"
+    assert problem.message == "the sides of the valid text of en-de look swapped: en looks like de, and de like en"
+
+    twice = [(first, first.upper()) for first, _ in make_pairs(200, 5)]
+    [foreign] = check_text([make_text(valid=twice)])
+    assert "sentences on the de side of the valid text of en-de look like another language, most often en" in (
+        foreign.message
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from neuronspec.methods import method_options
 from neuronspec.pipeline import requirements
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.run_check import check_plan
 
 METHODS = "methods={fine_tune: {}, neuron_specialization: {}, random_neurons: {}}"
 TRANSLATE = {
@@ -293,3 +295,16 @@ def test_processes_that_cannot_share_the_batches_are_refused_before_any_work(
     assert not (config.out / "prepare").exists()
     with pytest.raises(NeuronspecError, match=r"^train\.batches_per_update is 1"):
         run(load(), until="train")
+
+
+def test_a_full_disk_is_foreseen(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load()
+    stages = stages_of(config)
+    assert not [problem for problem in check_plan(Run(config), stages) if problem.subject == "out"]
+    full = shutil.disk_usage(config.out.parent)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: full)
+    [problem] = [problem for problem in check_plan(Run(config), stages) if problem.subject == "out"]
+    assert problem.level == "warning"
+    assert "1 MB free" in problem.message
+    # Stages without a training need hardly any.
+    assert not [problem for problem in check_plan(Run(config), stages[:1]) if problem.subject == "out"]

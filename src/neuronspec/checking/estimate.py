@@ -56,7 +56,14 @@ def count_trainings(config: Config) -> tuple[int, int]:
     return int(config.train.updates > 0), len(config.methods) if config.continued.updates else 0
 
 
-def estimate_run(config: Config, parameters: int, speed: Speed | None = None, measured: float = 0.0) -> Estimate:
+def estimate_run(
+    config: Config,
+    parameters: int,
+    speed: Speed | None = None,
+    measured: float = 0.0,
+    *,
+    trainings: int | None = None,
+) -> Estimate:
     """Return what the trainings of a run take.
 
     Args:
@@ -64,10 +71,12 @@ def estimate_run(config: Config, parameters: int, speed: Speed | None = None, me
         parameters: Number of parameters of the model.
         speed: Speed that was measured with the settings of `train`, or of `continued` if nothing else is trained.
         measured: Seconds that were measured.
+        trainings: Number of trainings that take disk; by default all of the run.
     """
     first, continued = count_trainings(config)
     keep = max(config.train.keep_checkpoints if first else 0, config.continued.keep_checkpoints if continued else 0)
-    disk = estimate_disk(parameters, first + continued, keep_checkpoints=keep) if first + continued else parameters * 4
+    trainings = first + continued if trainings is None else min(trainings, first + continued)
+    disk = estimate_disk(parameters, trainings, keep_checkpoints=keep) if trainings else parameters * 4
     if speed is None:
         return Estimate(parameters=parameters, disk=disk)
 

@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from neuronspec.checking.problem import Problem, catch_errors, list_places
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.languages import find_sides
+from neuronspec.models.building import build_skeleton
 from neuronspec.models.codec import TextCodec
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.layers import find_ffn_layers
@@ -25,14 +20,6 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit
 
 FEW_UNITS = 100  # sentences of a task below which its frequencies say little
-
-
-def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
-    """Return the model of a configuration with shapes, but without memory for weights."""
-    loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    with torch.device("meta"):
-        model: PreTrainedModel = loader.from_config(config)
-    return model
 
 
 def check_masks(masks: NeuronMasks) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from neuronspec.checking.problem import Problem, list_places
 from neuronspec.checking.text_sample import PairText, SentencePair
@@ -145,29 +146,61 @@ def _check_alignment(pairs: Sequence[SentencePair], name: str) -> Iterator[Probl
 
 
 def _check_languages(pairs: Sequence[SentencePair], languages: tuple[str, str], name: str) -> Iterator[Problem]:
-    """Yield a warning for each side that is in another language, as far as it can be identified."""
+    """Yield a warning for each side that is in another language, or for both if they are swapped."""
     # Sentences from everywhere in the text, always the same
     sample = pairs[:: max(1, len(pairs) // _JUDGED)]
+    foreign: dict[int, _ForeignSide] = {}
+    accepted_by = [choose_identifier(find_language(code))[1] for code in languages]
     for side, code in enumerate(languages):
-        sentences = [pair[side] for pair in sample]
-        identify, accepted, _ = choose_identifier(find_language(code))
-        if identify is None:
-            continue
+        found = _judge_side([pair[side] for pair in sample], code)
+        if found is not None:
+            foreign[side] = found
 
-        judged = judge(sentences, identify, accepted)
-        if judged.lower_bound > MAX_REFERENCE_ERROR:
-            others = Counter(label for label in map(identify, sentences) if label not in accepted and label != "zxx")
-            yield _describe_foreign(judged, code, others.most_common(1)[0][0], name)
+    # Each side in the language of the other one
+    if len(foreign) == 2 and all(foreign[side].other in accepted_by[1 - side] for side in foreign):
+        yield Problem(
+            level="warning",
+            subject=name,
+            message=f"the sides of the {name} look swapped: {languages[0]} looks like {foreign[0].other}, and "
+            f"{languages[1]} like {foreign[1].other}",
+            fix="exchange the files, or the columns with columns: [2, 1]",
+        )
+        return
+
+    for side, found in foreign.items():
+        yield Problem(
+            level="warning",
+            subject=name,
+            message=f"{found.counts.foreign} of {found.counts.judged} sentences on the {languages[side]} side of the "
+            f"{name} look like another language, most often {found.other}",
+            fix="check that the right file or column is read for each language",
+        )
 
 
-def _describe_foreign(judged: LanguageCounts, code: str, other: str, name: str) -> Problem:
-    return Problem(
-        level="warning",
-        subject=name,
-        message=f"{judged.foreign} of {judged.judged} sentences on the {code} side of the {name} look like another "
-        f"language, most often {other}",
-        fix="check that the right file or column is read for each language",
-    )
+@dataclass(frozen=True)
+class _ForeignSide:
+    """A side that is in another language than it should be.
+
+    Attributes:
+        counts: Numbers of sentences that were judged, and that are in another language.
+        other: Label of the most frequent other language.
+    """
+
+    counts: LanguageCounts
+    other: str
+
+
+def _judge_side(sentences: Sequence[str], code: str) -> _ForeignSide | None:
+    """Return in which language a side is instead of its own; None if it is right, or cannot be identified."""
+    identify, accepted, _ = choose_identifier(find_language(code))
+    if identify is None:
+        return None
+
+    counts = judge(sentences, identify, accepted)
+    if counts.lower_bound <= MAX_REFERENCE_ERROR:
+        return None
+    others = Counter(label for label in map(identify, sentences) if label not in accepted and label != "zxx")
+    return _ForeignSide(counts, others.most_common(1)[0][0])
 
 
 def _check_leaks(texts: Sequence[PairText], drops_held_out: bool) -> Iterator[Problem]:

@@ -9,11 +9,13 @@ from torch import nn
 from transformers import (
     M2M100Config,
     M2M100ForConditionalGeneration,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from neuronspec.models.embeddings import Embeddings, tie_embeddings
+from neuronspec.models.loading import find_loader
 from neuronspec.models.presets import PRESETS
 
 
@@ -80,6 +82,14 @@ def configure_model(preset: str, tokenizer: PreTrainedTokenizerBase) -> M2M100Co
         decoder_start_token_id=tokenizer.eos_token_id,
         **PRESETS[preset].configuration(),
     )
+
+
+def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
+    """Return the model of a configuration with its shapes, but without memory for weights."""
+    with torch.device("meta"):
+        model: PreTrainedModel = find_loader(config).from_config(config)
+    tie_embeddings(model)
+    return model
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
             or has weights that are NaN or infinite.
     """
     config = load_configuration(source, revision, translates=translates)
-    loader = _find_loader(config)
+    loader = find_loader(config)
     _check_weights(Path(source), loader.__name__)
 
     options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
@@ -89,7 +89,7 @@ def load_configuration(
     return config
 
 
-def _find_loader(config: PreTrainedConfig) -> Any:
+def find_loader(config: PreTrainedConfig) -> Any:
     """Return the auto class that loads a language model; some models that also read images have another one."""
     if config.is_encoder_decoder:
         return AutoModelForSeq2SeqLM

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from neuronspec.checking.corpora import check_corpora
+from neuronspec.checking.estimate import check_disk, estimate_run
 from neuronspec.checking.problem import Problem
 from neuronspec.checking.schedule import check_schedule
 from neuronspec.data.texts import assign_pairs
+from neuronspec.errors import NeuronspecError
 from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.requirements import find_requirements, has_outputs
 from neuronspec.pipeline.run import Run
+from neuronspec.training.speed import configure, count_model
 
 
 def check_plan(run: Run, stages: Sequence[Stage], *, everything: bool = False) -> Iterator[Problem]:
@@ -32,8 +35,24 @@ def check_plan(run: Run, stages: Sequence[Stage], *, everything: bool = False) -
     # One section for the model that is specialized, another for all methods
     if "train" in pending:
         yield from check_schedule(run.config.train, "train")
-    if any(name.startswith("train.") for name in pending):
+    continued = [name for name in pending if name.startswith("train.")]
+    if continued:
         yield from check_schedule(run.config.continued, "continued")
+    yield from _check_disk(run, trainings=len(continued) + ("train" in pending))
+
+
+def _check_disk(run: Run, *, trainings: int) -> Iterator[Problem]:
+    """Yield a warning if the models and checkpoints of the trainings that are left will hardly fit on the disk."""
+    if not trainings:
+        return
+
+    # Parameters are counted without memory for them; the vocabulary is taken to be as large as is asked for.
+    config = run.config
+    try:
+        parameters = count_model(configure(config.model, config.prepare.vocabulary.size))
+    except NeuronspecError:
+        return  # the stage that loads the model explains what is wrong with it
+    yield from check_disk(estimate_run(config, parameters, trainings=trainings), config.out)
 
 
 def list_pairs(run: Run) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from neuronspec.checking.estimate import check_disk, count_trainings, estimate_run
+from neuronspec.checking.estimate import count_trainings, estimate_run
 from neuronspec.checking.problem import Problem
 from neuronspec.checking.tags import check_tags, find_tags, name_tags
 from neuronspec.checking.text import check_text
@@ -197,7 +197,7 @@ def _check_zero_shot(config: Config, texts: Sequence[PairText]) -> Iterator[Prob
 
 
 def _estimate(config: Config, result: Checkup, encoded: Sequence[EncodedText], *, seconds: float) -> None:
-    """Estimate what the run takes, and add problems of memory and disk."""
+    """Estimate what the run takes, and add problems of memory."""
     wanted = config.prepare.vocabulary.size + len(_list_languages(config))
     vocabulary = int(result.facts.get("vocabulary", wanted))
     try:
@@ -230,4 +230,3 @@ def _estimate(config: Config, result: Checkup, encoded: Sequence[EncodedText], *
         measured = time.monotonic() - started
 
     result.estimate = estimate_run(config, parameters, speed, measured)
-    result.found += check_disk(result.estimate, config.out)

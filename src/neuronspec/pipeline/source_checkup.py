@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuronspec.checking.neurons import build_skeleton, check_counts, check_masks, check_origin
+from neuronspec.checking.neurons import check_counts, check_masks, check_origin
 from neuronspec.checking.problem import Problem, list_places
 from neuronspec.checking.tags import check_tags, find_tags, name_tags
 from neuronspec.checking.text import check_text
@@ -18,7 +18,7 @@ from neuronspec.data.corpora import read_pairs
 from neuronspec.data.templates import list_grid
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import join_direction, split_direction
-from neuronspec.models.building import count_parameters
+from neuronspec.models.building import build_skeleton, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.tags import list_tags

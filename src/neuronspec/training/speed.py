@@ -21,7 +21,7 @@ from neuronspec.data.batches import BatchDataset, Tensors, collate
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.building import count_parameters
+from neuronspec.models.building import build_skeleton, count_parameters
 from neuronspec.models.embeddings import count_embeddings, tie_embeddings
 from neuronspec.models.length_limits import read_limits
 from neuronspec.models.loading import load_configuration
@@ -139,10 +139,7 @@ def configure(model: Model, vocabulary: int) -> PretrainedConfig:
 
 def count_model(config: PretrainedConfig) -> int:
     """Return the number of parameters of a model, without memory for them."""
-    with torch.device("meta"):
-        model = AutoModelForSeq2SeqLM.from_config(config)
-    tie_embeddings(model)
-    return count_parameters(model)
+    return count_parameters(build_skeleton(config))
 
 
 def estimate_checkpoint(parameters: int) -> int:
