@@ -178,6 +178,7 @@ def test_files_of_text_are_checked_as_they_are_found(
         (["missing.yaml"], "no configuration 'missing.yaml'"),
         (["masks", "train.updates=3"], "masks is no configuration: train.updates=3 changes nothing in it"),
         (["nllb", "--text", "odd.tsv"], "expected TASK=FILE"),
+        (["toy.yaml", "--model", "nllb"], "--model: toy.yaml is a configuration, which names its model"),
         (["toy.yaml", "train.update=3"], "unknown key train.update (did you mean 'updates'?)"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import typer
 from tests.command import run_command
 
-from neuronspec.cli import analyze, record, score, select, translate
+from neuronspec.cli import analyze, check, record, score, select, translate
 from neuronspec.cli.main import app
 from neuronspec.cli.modes import Mode
 
@@ -18,6 +18,12 @@ WAYS: dict[str, list[tuple[Mode, list[str]]]] = {
     "record": [
         (record.OF_A_RUN, ["my.yaml"]),
         (record.OF_A_MODEL, ["--model", "./model", "--text", "de-en=text"]),
+    ],
+    "check": [
+        (check.OF_A_RUN, ["my.yaml"]),
+        (check.OF_A_MODEL, ["./model"]),
+        (check.OF_NEURONS, ["counts.safetensors"]),
+        (check.OF_TEXT, ["text"]),
     ],
     "select": [(select.OF_A_RUN, ["my.yaml"]), (select.OF_FILES, ["counts"])],
     "analyze": [(analyze.OF_A_RUN, ["my.yaml"]), (analyze.OF_FILES, ["counts"])],
@@ -41,6 +47,8 @@ VALUES = {
     "format": "tsv",
     "beams": "2",
     "seed": "2",
+    "sample": "2",
+    "seconds": "2",
     "too_long": "skip",
     "engine": "ctranslate2",
 }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neuronspec.cli.console import print_table
+from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import AsJson, Out, Overrides, Seed
 from neuronspec.cli.printing import print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.errors import NeuronspecError
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -20,10 +19,41 @@ if TYPE_CHECKING:
 
 SIGNS = {"error": "x", "warning": "!", "note": "-"}
 DEFAULT_SECONDS = 20.0
+_NO_CONFIGURATION = "{source} is no configuration: {overrides[0]} changes nothing in it"
 LISTED = 12  # values of a fact that are shown
 
 
+OF_A_RUN = Mode(
+    reads=reading("source", "overrides", "sample", "measure", "seconds", "out", "seed", "as_json"),
+    advice="{source} is a configuration, which names its model, languages and text itself: leave these options out",
+)
+OF_A_MODEL = Mode(
+    reads=reading("source", "text", "languages", "sample", "as_json"),
+    advice="{source} is a model: these options change nothing",
+    own_advice={"overrides": _NO_CONFIGURATION},
+)
+OF_NEURONS = Mode(
+    reads=reading("source", "model", "as_json"),
+    advice="{source} holds masks or counts: these options change nothing",
+    own_advice={"overrides": _NO_CONFIGURATION},
+)
+OF_TEXT = Mode(
+    reads=reading("source", "model", "languages", "sample", "as_json"),
+    advice="{source} is text: these options change nothing",
+    own_advice={"overrides": _NO_CONFIGURATION},
+)
+MODES = {"configuration": OF_A_RUN, "model": OF_A_MODEL, "neurons": OF_NEURONS, "text": OF_TEXT}
+PANELS = {"For a run": OF_A_RUN, "For a model": OF_A_MODEL}
+EXAMPLES = (
+    ("A configuration, before it is run", "neuronspec check my.yaml"),
+    ("A model, with languages and text", "neuronspec check facebook/nllb-200-distilled-600M --languages de,lb"),
+    ("Masks with their model", "neuronspec check runs/mine/select --model runs/mine/train/pretrained/model"),
+    ("Files of text", "neuronspec check corpora/"),
+)
+
+
 def check(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -56,19 +86,21 @@ def check(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a run, a model, masks or text before any work, with a fix for each problem: neuronspec check my.yaml"""
+    """Check a run, a model, masks or text before any work, with a fix for each problem."""
     work_alone()
     quiet_libraries()
-    from neuronspec.config.loading import names_config
+    from neuronspec.pipeline.source_kinds import find_source_kind
+
+    kind = find_source_kind(source)
+    MODES[kind].check(context)
 
     # A configuration first: problems of its keys are found without libraries that take seconds.
-    if names_config(source):
+    if kind == "configuration":
         options = RunOptions(source=source, overrides=overrides, out=out, seed=seed)
         result = _check_configuration(options, limit=sample, seconds=seconds if measure else 0.0)
     else:
         from neuronspec.pipeline.source_checkup import SourceOptions, check_source
 
-        _check_unused(source, overrides, out, seed)
         result = check_source(source, SourceOptions(model=model, texts=text or [], languages=languages, limit=sample))
 
     if as_json:
@@ -91,13 +123,6 @@ def _check_configuration(options: RunOptions, *, limit: int | None, seconds: flo
     from neuronspec.pipeline.run_checkup import check_run
 
     return check_run(Run(loaded), options.source, limit=limit, seconds=seconds)
-
-
-def _check_unused(source: str, overrides: list[str] | None, out: Path | None, seed: int | None) -> None:
-    """Refuse options that change nothing outside of a run."""
-    given = [*(overrides or []), *(["--out"] if out is not None else []), *(["--seed"] if seed is not None else [])]
-    if given:
-        raise NeuronspecError(f"{source} is no configuration: {given[0]} changes nothing in it")
 
 
 def _print_checkup(result: Checkup) -> None:

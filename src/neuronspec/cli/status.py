@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from neuronspec.pipeline.run import Run
     from neuronspec.pipeline.status import StageState
 
-EXAMPLES = (("The stages of a run", "neuronspec status runs/demo"),)
+EXAMPLES = (
+    ("The stages of a run", "neuronspec status runs/demo"),
+    ("What a change would redo", "neuronspec status my.yaml select.k=0.9"),
+)
 
 
 def status(
     config: ConfigFile, overrides: Overrides = None, out: Out = None, seed: Seed = None, as_json: AsJson = False
 ) -> None:
-    """Show which stages of a run are done and which would run, and why: neuronspec status runs/demo"""
+    """Show which stages of a run are done and which would run, and why."""
     work_alone()
     options = RunOptions(source=config, overrides=overrides, out=out, seed=seed)
     runs = _open_runs(options)  # before the stages are planned, which takes seconds

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from neuronspec.checking.problem import Problem
-from neuronspec.config.loading import names_config, read_sweeps
+from neuronspec.config.loading import read_sweeps
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.pipeline.run import open_run
 from neuronspec.pipeline.run_checkup import check_run, check_runs
 from neuronspec.pipeline.source_checkup import SourceOptions, check_source
+from neuronspec.pipeline.source_kinds import find_source_kind
 from neuronspec.pipeline.sweeps import open_sweep
 
 
@@ -45,7 +46,7 @@ def check(
         >>> for problem in ns.check("my.yaml", {"train.updates": 300}):  # doctest: +SKIP
         ...     print(problem.level, problem.message, problem.fix)
     """
-    if names_config(str(source)):
+    if find_source_kind(str(source)) == "configuration":
         # A key with several values makes several runs.
         sweeps, _ = read_sweeps(source, method_options=method_options(), changes=changes)
         if sweeps:

@@ -23,11 +23,12 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.tags import list_tags
 from neuronspec.neurons.counts import ActivationCounts
-from neuronspec.neurons.filenames import COUNTS_FILE, MASKS_FILE
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.mask_sources import find_kind
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.checkup import Checkup
+from neuronspec.pipeline.source_kinds import find_source_kind
 from neuronspec.proposal import Discovery, discover
 
 _LISTED = 3  # files that are left out, each with its reason
@@ -61,16 +62,10 @@ def check_source(source: str, options: SourceOptions) -> Checkup:
     Raises:
         NeuronspecError: If the source does not exist, or cannot be read.
     """
-    place = Path(source)
-    if (place / "config.json").is_file():
-        return check_model(source, options)
-    if place.suffix == ".safetensors" or any((place / name).is_file() for name in (MASKS_FILE, COUNTS_FILE)):
-        return check_neurons(place, options)
-    if place.exists() or "{" in source:
-        return check_files(source, options)
-
-    # What is not here may be a model on the hub.
-    return check_model(source, options)
+    kind = find_source_kind(source)
+    if kind == "neurons":
+        return check_neurons(Path(source), options)
+    return check_files(source, options) if kind == "text" else check_model(source, options)
 
 
 def check_model(name: str, options: SourceOptions) -> Checkup:
