@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.command import run_command
+from tests.patience import PATIENCE
+
+from neuronspec.files import hash_path
 
 RECIPE = """
 name: small
@@ -193,7 +199,7 @@ def test_several_values_are_a_run_each_and_other_verbs_ask_for_one(
     assert call("run", "ks") == 0
     shown = capsys.readouterr().out
     assert shown.rstrip().endswith("Tables and figures of all points are in ks/report; each point is a run in ks.")
-    assert "Gains over the baseline" in shown
+    assert "Differences to the baseline" in shown
     assert call("select", "ks/select.k=0.6") == 0
     capsys.readouterr()
 
@@ -204,6 +210,35 @@ def test_several_values_are_a_run_each_and_other_verbs_ask_for_one(
         )
         assert call(verb, "ks") == 2
         assert "give the directory of one of them, such as ks/select.k=0.6" in capsys.readouterr().err
+
+
+def test_a_sweep_that_was_killed_resumes_with_the_same_command(
+    start: Start, tmp_path: Path, finished: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    write_project(tmp_path)
+    words = ["run", "small.yaml", "select.k=[0.6,0.9]", "--out", "ks"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neuronspec.cli.main", *words],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not (tmp_path / "ks/select.k=0.9/stages/train.json").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+
+    done = start(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "select.k=0.9 (2 of 2)" in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("prepare")] == ["prepare: done before"] * 2
+    assert not list((tmp_path / "ks").rglob(".*"))
+    for name in ("train/pretrained/model", "record"):
+        first, second = (hash_path(tmp_path / f"ks/select.k={k}" / name) for k in (0.6, 0.9))
+        assert first == second == hash_path(finished[0] / "run" / name)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +259,7 @@ def test_only_runs_share(
 ) -> None:
     shutil.copytree(finished[0] / "run", "run")
     assert call(*arguments, "--from", "run") == 2
-    assert "--from run: only a run shares stages" in capsys.readouterr().err
+    assert "--from: only a run shares stages" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

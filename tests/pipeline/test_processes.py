@@ -105,3 +105,30 @@ def test_two_processes_without_a_gpu_share_prepare_record_and_translate(
     ):
         assert hash_path(tmp_path / "together" / name) == hash_path(tmp_path / "alone" / name), name
     assert not (tmp_path / "together" / "counted" / ".recording").exists()
+
+
+def test_two_processes_share_the_stages_of_another_run(tmp_path: Path, write_project: Callable[[Path], None]) -> None:
+    write_project(tmp_path)
+    run = ["train.updates=2", "train.batches_per_update=2"]
+    for words in (
+        [*ALONE, "select", "toy.yaml", *run, "--out", "alone"],
+        [*TOGETHER, "select", "toy.yaml", *run, "select.k=0.5", "--from", "alone", "--out", "together"],
+    ):
+        done = subprocess.run(
+            words,
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    # The first process decides and works; the other one learns of it.
+    said = done.stderr.splitlines()
+    assert [line for line in said if "shared" in line] == [
+        f"{stage}: shared from alone" for stage in ("prepare", "train", "record")
+    ]
+    assert said.count("select") == 1
+    counts = Path("record", "activation_counts.safetensors")
+    assert (tmp_path / "together" / counts).samefile(tmp_path / "alone" / counts)

@@ -72,7 +72,7 @@ def test_every_point_is_an_ordinary_run(project: Path) -> None:
 def test_the_report_has_a_row_for_each_point_and_system(project: Path) -> None:
     tables = project / "ks" / "report" / "tables"
     assert {path.suffix for path in tables.iterdir()} == {".md", ".csv", ".tex", ".json"}
-    gains = read_json(tables / "gains.json")
+    gains = read_json(tables / "differences.json")
     assert [(row["select.k"], row["system"]) for row in gains] == [
         (k, system)
         for k in (0.6, 0.9)
@@ -122,7 +122,7 @@ def test_another_value_makes_one_run_more_and_the_directory_stands_for_the_confi
     assert [*more.runs] == ["select.k=0.6", "select.k=0.8", "select.k=0.9"]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert sorted(count_made(project / "ks" / "select.k=0.8")) == sorted(MADE_BY_K)
-    gains = read_json(more.report / "tables" / "gains.json")
+    gains = read_json(more.report / "tables" / "differences.json")
     assert list(dict.fromkeys(row["select.k"] for row in gains)) == [0.6, 0.8, 0.9]
 
     # All three are in the directory's configuration now.
@@ -151,7 +151,7 @@ def test_an_interrupted_sweep_resumes_and_no_order_matters(
     assert not (tmp_path / "ks" / "report").exists()
     monkeypatch.undo()
     resumed = ns.sweep(project / "toy.yaml", {**changes, "select.k": [0.6, 0.9]}, out=tmp_path / "ks")
-    for name in ("gains.csv", "averages.csv"):
+    for name in ("differences.csv", "averages.csv"):
         rows = [(folder / "tables" / name).read_text() for folder in (resumed.report, project / "ks" / "report")]
         assert set(rows[0].splitlines()) <= set(rows[1].splitlines())
     for k in (0.6, 0.9):
@@ -170,7 +170,7 @@ def test_a_grid_over_methods_and_words(project: Path, tmp_path: Path) -> None:
         for size in (4, 8)
         for order in ("false", "true")
     ]
-    rows = read_json(grid.report / "tables" / "gains.json")
+    rows = read_json(grid.report / "tables" / "differences.json")
     assert {(row["methods.adapters.bottleneck"], row["sampling.homogeneous"]) for row in rows} == {
         (size, order) for size in (4, 8) for order in ("false", "true")
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.cost_table import tabulate_efficiency
+from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.tables import ColumnTitle, Table, write_tables
 from neuronspec.config.sweeps import show_value
@@ -77,16 +78,19 @@ def tabulate_sweep(results: Sequence[PointResults]) -> dict[str, Table]:
         "Each system is compared with the baseline of its own point, on the same test text; p-values are corrected "
         "within a point, not over all points."
     )
-    notes = [note, *_note_of_other_text(results)]
+    notes = [note, *_list_cautions(results)]
     return {
-        "gains": _join("Gains over the baseline", results, lambda one: _tabulate_gains(one.results), notes),
+        "differences": _join("Differences to the baseline", results, _tabulate_differences, notes),
         "averages": _join("Averages over directions", results, lambda one: tabulate_averages(one.results)),
         "efficiency": _join("Cost", results, lambda one: tabulate_efficiency(one.results.study)),
     }
 
 
-def _note_of_other_text(results: Sequence[PointResults]) -> list[str]:
-    """Return a caution if the points were not scored on the same text with the same metrics."""
+def _list_cautions(results: Sequence[PointResults]) -> list[str]:
+    """Return a caution if the points were not scored on the same directions and text with the same metrics."""
+    if len({frozenset(one.results.study.results.tasks) for one in results}) > 1:
+        return ["The points have other directions: their averages are over different test text."]
+
     # Merging refuses other references or signatures; the merged results are not needed.
     try:
         merge_results(
@@ -95,12 +99,13 @@ def _note_of_other_text(results: Sequence[PointResults]) -> list[str]:
             for system in one.results.study.results.systems
         )
     except NeuronspecError:
-        return ["The points have other test text or metrics: compare the gains of different points with care."]
+        return ["The points have other test text or metrics: their scores cannot be compared with each other."]
     return []
 
 
-def _tabulate_gains(report: RunResults) -> Table:
-    """Return the difference of each trained system to its baseline, for each group of directions and each metric."""
+def _tabulate_differences(one: PointResults) -> Table:
+    """Return the difference of each system to its baseline, for each group of directions and each metric."""
+    report = one.results
     study, groups = report.study, report.study.families[BY_SIDE]
     header: list[ColumnTitle] = ["system", "baseline"]
     header += [(metric, group) for group in groups for metric in study.results.metrics]
@@ -112,12 +117,12 @@ def _tabulate_gains(report: RunResults) -> Table:
         baseline = report.baseline(system)
         row = [Cell(study.title(system)), Cell(study.title(baseline))]
         for group in groups:
-            row += [_show_gain(report, system, metric, group) for metric in study.results.metrics]
+            row += [_show_difference(report, system, metric, group) for metric in study.results.metrics]
         rows.append([*row, Cell(_percent_off(report, system))])
-    return Table("Gains", [*header, "sparsity %"], rows)
+    return Table("Differences to the baseline", [*header, "sparsity %"], rows)
 
 
-def _show_gain(report: RunResults, system: str, metric: str, group: str) -> Cell:
+def _show_difference(report: RunResults, system: str, metric: str, group: str) -> Cell:
     study, baseline = report.study, report.baseline(system)
     test = study.test(system, metric, group, baseline)
     if test is None:
@@ -199,14 +204,19 @@ def _collect_lines(results: Sequence[PointResults], key: str) -> dict[str, list[
             if system == PRETRAINED:
                 continue
             baseline = one.results.baseline(system)
-            test = study.test(system, study.results.metrics[0], ALL, baseline)
+            test = study.comparison(system, study.results.metrics[0], ALL, baseline)
             if test is None:
                 continue
             name = ", ".join([f"{study.title(system)} - {study.title(baseline)}", *others])
-            value = one.point.values[key]
-            point = GainPoint(value, test.difference, low=test.low, high=test.high, adjusted_p=test.adjusted_p)
-            lines.setdefault(name, []).append(point)
+            lines.setdefault(name, []).append(_make_point(one.point.values[key], test))
     return lines
+
+
+def _make_point(value: float, test: SystemComparison) -> GainPoint:
+    """Return a gain with its interval, positive where the system is better, also where a lower score is."""
+    sign = 1 if test.gain == test.difference else -1
+    low, high = (None, None) if test.interval is None else sorted(sign * end for end in test.interval)
+    return GainPoint(value, test.gain, low=low, high=high, adjusted_p=test.adjusted_p_value)
 
 
 def _collect_sparsity(results: Sequence[PointResults], key: str) -> dict[float, Mapping[str, float]]:
