@@ -362,7 +362,7 @@ def test_r3_killed_while_it_writes_an_analysis_leaves_nothing_half_written_and_g
     project: Path, analyze: Analyze, analyzed: Path, moment: str
 ) -> None:
     layout = Layout(project / "run")
-    command = ["toy.yaml", f"out={layout.out}", *FAST, "name=other"]
+    command = ["toy.yaml", f"out={layout.out}", *FAST, "name=other", "--force"]  # it replaces what is finished
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, moment, *command], cwd=project, env=ENVIRONMENT, capture_output=True, check=False
     )
