@@ -49,3 +49,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(colours: Registry[int])
 def test_asking_whether_a_name_is_known_raises_nothing(colours: Registry[int]) -> None:
     assert "red" in colours
     assert "bleu" not in colours
+
+
+def test_a_default_takes_the_place_of_an_unknown_name(colours: Registry[int]) -> None:
+    assert (colours.get("red"), colours.get("green"), colours.get("green", 0)) == (1, None, 0)

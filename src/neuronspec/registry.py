@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 Entry = TypeVar("Entry")
+Other = TypeVar("Other")
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -53,6 +54,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                 f"unknown {self.kind} {name!r}{did_you_mean(name, self._entries)}; known: {', '.join(self._entries)}"
             )
         return self._entries[name]
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> Entry | None: ...
+    @overload
+    def get(self, name: str, default: Entry | Other, /) -> Entry | Other: ...
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """Return the entry of a name, or the default if there is none."""
+        # The version of `Mapping` expects a KeyError from `__getitem__`.
+        return self._entries.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         # The version of `Mapping` looks the name up and expects a KeyError.

@@ -130,12 +130,18 @@ def test_an_unknown_key_within_a_list_is_refused(tmp_path: Path) -> None:
         (["methods={fine_tune: 3}"], "methods.fine_tune: input should be a valid dictionary"),
         (["methods={neuron_specialization: {stacks: decodr}}"], "'both', 'encoder' or 'decoder', not 'decodr'"),
         (["train.learning_rate=.nan"], "train.learning_rate: input should be "),
+        (["analyze.resamples=18"], "must be 0, or 19 or more: with fewer no p-value could be 0.05"),
         (["score.metrics=[]"], "score.metrics: List should have at least 1 item"),
         (["model=tiny"], "model: input should be a valid dictionary"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, overrides: list[str], found: str) -> None:
     assert found in complain(tmp_path, SMALLEST, *overrides)
+
+
+def test_19_resamples_give_the_p_value_of_the_usual_level(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, SMALLEST), ["analyze.resamples=19"], method_options())
+    assert config.analyze.resamples == 19
 
 
 @pytest.mark.parametrize("section", ["data", "model"])

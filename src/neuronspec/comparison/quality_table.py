@@ -11,14 +11,14 @@ from neuronspec.comparison.tables import ColumnTitle, Table, TableRows
 from neuronspec.evaluation.results import SystemQuality
 
 NOT_KNOWN = "unknown"  # off-target, if the language cannot be identified
-MAX_TASKS = 6  # named in a cell or a note
+MAX_TASKS = 6  # named in a note
 
 
 def tabulate_quality(study: Study) -> Table:
     """Return the share of broken sentences in percent: a row for each system, zero-shot directions apart.
 
-    Off-target counts the directions where it is known. If there are others, a last column names them, each with the
-    share of its references that is called another language, and the notes say why.
+    Off-target counts the directions where it is known. If there are others, a last column counts them, and the notes
+    name them and say why: their names would make the table too wide for a terminal.
     """
     found = study.results.qualities
     has_unknown = any(_is_unknown(one) for one in found)
@@ -40,7 +40,7 @@ def tabulate_quality(study: Study) -> Table:
 
     # Directions whose language cannot be identified are named, each with the reason.
     if has_unknown:
-        header.append(f"off-target {NOT_KNOWN}")
+        header.append(("off-target", NOT_KNOWN))
         notes += _explain_unknown(found)
 
     return stack("Translations that are broken", header, blocks, notes=notes)
@@ -57,7 +57,8 @@ def _show_systems(study: Study, qualities: Sequence[SystemQuality], *, has_unkno
 
         row = [Cell(study.title(system)), *_show_off_target(own), *_show_shares(own)]
         if has_unknown:
-            row.append(Cell(_list_unknown([one for one in own if _is_unknown(one)])))
+            unknown = sum(map(_is_unknown, own))
+            row.append(Cell(f"{unknown} of {len(own)}" if unknown else ""))
         rows.append(row)
     return rows
 
@@ -115,15 +116,6 @@ def _average(shares: Sequence[tuple[int, float | None]]) -> float | None:
 def _is_unknown(quality: SystemQuality) -> bool:
     """Return whether off-target is unknown for a test set, and a reason was kept."""
     return quality.off_target is None and bool(quality.off_target_note)
-
-
-def _list_unknown(qualities: Sequence[SystemQuality]) -> str:
-    """Return tasks, each with the share of its references that is called another language, where it is known."""
-    shown = []
-    for one in qualities[:MAX_TASKS]:
-        share = one.off_target_references
-        shown.append(one.task if share is None else f"{one.task} (references {100 * share:.0f} %)")
-    return _join_with_rest(shown, len(qualities))
 
 
 def _explain_unknown(qualities: Iterable[SystemQuality]) -> list[str]:

@@ -402,8 +402,8 @@ class Reporting(Section):
 
 def _none_or_enough(resamples: int) -> int:
     # No p-value is smaller than 1 / (1 + resamples).
-    if resamples and resamples < 20:
-        raise ValueError("must be 0, or 20 or more: with fewer no p-value could be 0.05")
+    if resamples and resamples < 19:
+        raise ValueError("must be 0, or 19 or more: with fewer no p-value could be 0.05")
     return resamples
 
 
@@ -419,7 +419,7 @@ class Analysis(Section):
     permutations: int = Field(default=1_999, ge=99)
     """Number of permutations of each test of what the overlaps follow."""
     resamples: Annotated[int, AfterValidator(_none_or_enough)] = 200
-    """Number of resamples of the sentences, for intervals and null distributions: 20 or more, or 0 for none. Needs
+    """Number of resamples of the sentences, for intervals and null distributions: 19 or more, or 0 for none. Needs
     `record.states`."""
     uriel: Annotated[
         list[Literal["genetic", "geographic", "syntactic", "phonological", "inventory", "featural"]],

@@ -43,7 +43,7 @@ def check_distinct(formats: Mapping[str, TaskFormat], instructions: Instructions
         _, target = split_direction(task)
         _, other_target = split_direction(other)
         if not same_language(target, other_target):
-            raise _look_the_same(other, task, form=form, instructions=instructions)
+            raise _look_the_same(other, task, form=form, instructions=instructions, training=training)
 
         # Without an end of sentence in the targets, nothing teaches the model to stop.
         if training and not form.target_suffix:
@@ -80,9 +80,11 @@ def _keep_visible(form: TaskFormat, *, training: bool) -> TaskFormat:
     return dataclasses.replace(form, target_suffix=(), tags=(), decoding_tag=decoding_tag)
 
 
-def _look_the_same(first: str, second: str, form: TaskFormat, instructions: Instructions) -> NeuronspecError:
-    # A tag that comes too late for the decoder
-    if form.decoding_tag:
+def _look_the_same(
+    first: str, second: str, *, form: TaskFormat, instructions: Instructions, training: bool
+) -> NeuronspecError:
+    # A tag that comes too late for the decoder; when it translates, the decoder begins with it.
+    if training and form.decoding_tag:
         return NeuronspecError(
             f"{first} and {second} cannot be trained together: this tokenizer puts the tag after the text, where the "
             "decoder does not see it; save it again with legacy_behaviour=False"
