@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronspec.data.templates import fill_template, find_tasks, list_grid
+from neuronspec.data.templates import fill_template, find_file, find_tasks, list_grid
 from neuronspec.errors import NeuronspecError
 
 
@@ -32,6 +32,26 @@ def test_the_files_of_a_template_tell_its_directions(
         (tmp_path / folder / other).write_text("x\n")
     for prefix in ("", f"{tmp_path}/"):
         assert find_tasks(prefix + folder + template) == ["de-en", "en-de", "zh-Hant-pt-BR"]
+
+
+def test_files_to_read_are_found_by_wildcards_and_in_other_spellings(tmp_path: Path) -> None:
+    for name in ("news-1.de-en.de", "flores/deu_Latn.devtest", "flores/eng_Latn.devtest", "out/base.deu-eng.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def find(template: str, task: str = "de-en") -> str:
+        return str(find_file(tmp_path / template, task, "src").relative_to(tmp_path))
+
+    assert find("news-*.{task}.{src}") == "news-1.de-en.de"
+    assert find("flores/{src}.devtest") == "flores/deu_Latn.devtest"
+    assert find("flores/{lang}.*") == "flores/deu_Latn.devtest"
+    assert find("*/base.{task}.txt") == "out/base.deu-eng.txt"
+    assert find("nothing.{src}") == "nothing.de"
+    assert find_tasks(tmp_path / "out" / "*.{task}.txt") == ["deu-eng"]
+
+    (tmp_path / "news-2.de-en.de").touch()
+    with pytest.raises(NeuronspecError, match="2 files fit"):
+        find("news-*.{task}.{src}")
 
 
 @pytest.mark.parametrize("template", ["flores.{lang}", "x/{src}.txt", "plain.txt"])

@@ -165,7 +165,7 @@ def test_a_legacy_tokenizer_is_decoded_from_the_tag_but_not_trained(codecs: dict
     assert codec.tokenizer.convert_ids_to_tokens(form.decoding_start) == ["</s>", "deu_Latn"]
     with pytest.raises(NeuronspecError, match="legacy_behaviour=False"):
         codec.formats(["en-de", "en-fr"], training=True)
-    with pytest.raises(NeuronspecError, match="en-pt and en-pt-BR look the same .* one tag for both target languages"):
+    with pytest.raises(NeuronspecError, match=r"en-pt and en-pt-BR look the same .* one tag for both target languages"):
         codec.formats(["en-pt", "en-pt-BR"])  # nothing is trained
 
 

@@ -61,6 +61,35 @@ def locate(template: str, source: str, target: str) -> tuple[Path, bool]:
     return paths[0]
 
 
+def find_side(template: str, codes: Mapping[str, str], *, spelled: bool) -> Path:
+    """Return the only file that fits a template; the template with the codes where no file does.
+
+    Args:
+        template: Name with placeholders. A `*` stands for anything, unless it belongs to a file's name.
+        codes: Code of the language that each placeholder stands for.
+        spelled: Whether files may be named after other spellings of the languages.
+
+    Raises:
+        NeuronspecError: If several files fit.
+    """
+    pattern = fill_placeholders(template, codes)
+    path = Path(pattern)
+    if exists(path):
+        return path
+
+    # Sorted, so that the message is the same everywhere.
+    found = sorted(glob.glob(pattern)) if "*" in pattern else []  # noqa: PTH207 - the pattern may be absolute
+    if len(found) > 1:
+        some = ", ".join(found[:3]) + (", ..." if found[3:] else "")
+        raise NeuronspecError(
+            f"{len(found)} files fit {pattern} ({some}), but one side of a pair is one file: name it more closely"
+        )
+    if found:
+        return Path(found[0])
+    other = find_other_spelling(template, codes, wildcards=True) if spelled else None
+    return other or path
+
+
 def find_other_spelling(template: str, codes: Mapping[str, str], *, wildcards: bool = False) -> Path | None:
     """Return the only file of a template that is named after the same languages in other spellings, or None.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from neuronspec.data.locations import find_side
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import expect_language, find_sides, is_known, join_direction, split_direction
 from neuronspec.placeholders import (
@@ -48,6 +49,35 @@ def fill_template(template: str | Path, task: str, side: Literal["src", "tgt"]) 
     return Path(fill_placeholders(name, {"src": source, "tgt": target, "task": task, "lang": lang}))
 
 
+def find_file(template: str | Path, task: str, side: Literal["src", "tgt"]) -> Path:
+    """Return the file of a direction that is read; the name that `fill_template` gives it where there is none.
+
+    A `*` stands for any text, and the codes may be those of the same languages in other spellings, as in corpora.
+
+    Args:
+        template: File name with placeholders; see `fill_template`.
+        task: Direction.
+        side: Side whose text the file holds.
+
+    Raises:
+        NeuronspecError: If the name has an unknown placeholder, or several files fit.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "flores-deu_Latn.devtest").touch()
+        ...     find_file(folder + "/*-{tgt}.devtest", "en-de", "tgt").name
+        'flores-deu_Latn.devtest'
+    """
+    name = str(template)
+    check_placeholders(name, TASK_PLACEHOLDERS)
+
+    # `{task}` is nothing but both languages, each of which may be spelled in another way.
+    source, target = split_direction(task)
+    codes = {"src": source, "tgt": target, "lang": source if side == "src" else target}
+    return find_side(name.replace("{task}", "{src}-{tgt}"), codes, spelled=True)
+
+
 def find_tasks(template: str | Path) -> list[str]:
     """Return the directions for which a template has files, sorted.
 
@@ -84,7 +114,7 @@ def _find_task_files(template: str) -> dict[str, Path]:
     pattern = _compile(pieces)
 
     # Only the part of the path after the last fixed folder is searched.
-    start = pieces[0]
+    start = pieces[0].partition("*")[0]
     folder = Path(start) if start.endswith("/") else Path(start).parent
     if not folder.is_dir():
         return {}
@@ -104,15 +134,20 @@ def _find_task_files(template: str) -> dict[str, Path]:
 
 def _compile(pieces: list[str]) -> re.Pattern[str]:
     """Return the pattern of a template in pieces: a placeholder that comes twice stands for the same text."""
-    expressions = [re.escape(pieces[0])]
+    expressions = [_escape(pieces[0])]
     seen: set[str] = set()
 
     # Placeholders and the texts after them, in turns.
     for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
         expressions.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
-        expressions.append(re.escape(text))
+        expressions.append(_escape(text))
         seen.add(name)
     return re.compile("".join(expressions))
+
+
+def _escape(text: str) -> str:
+    """Return the pattern of a text in which `*` stands for any text."""
+    return re.escape(text).replace(r"\*", "[^/]*")
 
 
 def list_grid(words: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuronspec.data.normalization import is_empty
-from neuronspec.data.templates import fill_template, find_tasks
+from neuronspec.data.templates import fill_template, find_file, find_tasks
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.outputs import Outputs, read_outputs
@@ -104,9 +104,9 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
 
             # The files of one direction: translations and references in its target, sources in its source.
             outputs = _read_outputs(
-                fill_template(hypotheses, task, "tgt"),
-                references=options.references and fill_template(options.references, task, "tgt"),
-                sources=options.sources and fill_template(options.sources, task, "src"),
+                find_file(hypotheses, task, "tgt"),
+                references=options.references and find_file(options.references, task, "tgt"),
+                sources=options.sources and find_file(options.sources, task, "src"),
                 detokenize=sides[1] if options.detokenize else None,
             )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuronspec.data.streams import read_lines
-from neuronspec.data.templates import fill_template, list_grid
+from neuronspec.data.templates import fill_template, find_file, list_grid
 from neuronspec.errors import NeuronspecError
 from neuronspec.processes import join_processes
 from neuronspec.progress import show_progress
@@ -41,7 +41,7 @@ def plan_grid(words: list[str], source: Path, target: Path) -> GridFiles:
 
     Args:
         words: Directions, or languages, every pair of which is a direction.
-        source: Template of the files to translate: `flores.{src}`.
+        source: Template of the files to translate: `flores.{src}`; see `find_file`.
         target: Template of the files to write: `out/{task}.txt`.
 
     Raises:
@@ -53,7 +53,7 @@ def plan_grid(words: list[str], source: Path, target: Path) -> GridFiles:
         raise NeuronspecError(f"--to {target} gives several directions one file: write {{task}} in it")
 
     # Directions may share a file to read, but not one to write.
-    sources = {task: fill_template(source, task, "src") for task in tasks}
+    sources = {task: find_file(source, task, "src") for task in tasks}
     return GridFiles(sources=sources, targets=targets)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
 from neuronspec.data.corpus_formats import Pair, register_format
-from neuronspec.data.locations import find_other_spelling
+from neuronspec.data.locations import find_side
 from neuronspec.data.streams import exists, read_lines
 from neuronspec.errors import NeuronspecError
-from neuronspec.placeholders import fill_placeholders
 
 
 @register_format("lines", "two files, aligned line by line", files="two")
@@ -47,7 +45,7 @@ def _find_sides(template: str, source: str, target: str) -> tuple[Path, Path]:
     for spelled in (False, True):
         for first, second in directions:
             sides = [{"lang": lang, "src": first, "tgt": second} for lang in (source, target)]
-            left, right = (_find_side(template, codes, spelled=spelled) for codes in sides)
+            left, right = (find_side(template, codes, spelled=spelled) for codes in sides)
             if exists(left) and exists(right):
                 return left, right
             missing = missing or (left, right)
@@ -71,32 +69,3 @@ def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
                 f"{first} has {left_count} lines, but {second} has {right_count}; they must be aligned line by line"
             )
         yield Pair(left, right, f"{first}:{number}")
-
-
-def _find_side(template: str, codes: Mapping[str, str], *, spelled: bool) -> Path:
-    """Return the only file that fits a template; the template with the codes where no file does.
-
-    Args:
-        template: Name with placeholders. A `*` stands for anything, unless it belongs to a file's name.
-        codes: Code of the language that each placeholder stands for.
-        spelled: Whether files may be named after other spellings of the languages.
-
-    Raises:
-        NeuronspecError: If several files fit.
-    """
-    pattern = fill_placeholders(template, codes)
-    path = Path(pattern)
-    if exists(path):
-        return path
-
-    # Sorted, so that the message is the same everywhere.
-    found = sorted(glob.glob(pattern)) if "*" in pattern else []  # noqa: PTH207 - the pattern may be absolute
-    if len(found) > 1:
-        some = ", ".join(found[:3]) + (", ..." if found[3:] else "")
-        raise NeuronspecError(
-            f"{len(found)} files fit {pattern} ({some}), but one side of a pair is one file: name it more closely"
-        )
-    if found:
-        return Path(found[0])
-    other = find_other_spelling(template, codes, wildcards=True) if spelled else None
-    return other or path
