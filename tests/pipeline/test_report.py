@@ -68,7 +68,8 @@ def test_every_model_is_an_ordinary_hugging_face_directory(finished: Config, sys
     tokenizer = AutoTokenizer.from_pretrained(directory)
     assert tokenizer.convert_ids_to_tokens(tokenizer("__de__ Hund").input_ids)[::-1][0] == "</s>"
     assert len(tokenizer) == model.get_input_embeddings().num_embeddings
-    assert sorted(file.name for file in directory.iterdir() if file.suffix not in (".json", ".safetensors")) == []
+    others = [file.name for file in directory.iterdir() if file.suffix not in (".json", ".safetensors")]
+    assert others == ["README.md"]  # its card
 
 
 def test_the_methods_started_from_the_pretrained_weights_and_went_different_ways(finished: Config) -> None:
