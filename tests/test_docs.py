@@ -16,6 +16,7 @@ import typer
 import yaml
 from tests.command import run_command
 from tests.pipeline.conftest import write_project
+from tests.proposal.layouts import write_three_kinds
 from tests.test_safety import GROUND, ROOMS
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -222,6 +223,30 @@ def test_the_page_on_models_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
     exec(compile(pruning, "models.md", "exec"), names)
     assert AutoModelForSeq2SeqLM.from_pretrained("de-en").config.encoder_ffn_dim == model.config.encoder_ffn_dim // 2
+
+
+def test_the_page_on_own_data_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_three_kinds(tmp_path / "corpora")
+    page = ROOT / "docs" / "own_data.md"
+    names: dict[str, Any] = {}
+    for snippet in snippets(page, "python"):
+        exec(compile(snippet.replace("minutes=10", "minutes=0.05"), "own_data.md", "exec"), names)
+    assert names["found"].count_pairs("train") == dict.fromkeys(("en-da", "en-de", "en-sv"), 300)
+    assert yaml.safe_load(names["text"])["languages"] == ["da", "de", "sv"]
+
+    # The commands in their order, with a model that is here and little time; the whole run is a test of its own.
+    commands = re.findall(r"^\$ neuronspec (.*)", page.read_text(encoding="utf-8"), re.M)
+    for command in commands:
+        verb, *words = shlex.split(command)
+        if verb == "init" and "--model" not in words:
+            words = words[: words.index("--minutes")] if "--minutes" in words else words
+            assert not run_command("init", *words, "--minutes", "0.05"), command
+        elif verb == "run":
+            assert not run_command("prepare", *words), command
+    assert {path.name for path in tmp_path.glob("*.yaml")} == {"my.yaml", "long.yaml"}
 
 
 def test_the_run_on_the_page_of_concepts_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

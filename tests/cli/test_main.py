@@ -16,7 +16,20 @@ import neuronspec
 from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import Interrupted
 
-VERBS = ("demo", "run", "prepare", "train", "record", "select", "analyze", "translate", "score", "compare", "report")
+VERBS = (
+    "demo",
+    "init",
+    "run",
+    "prepare",
+    "train",
+    "record",
+    "select",
+    "analyze",
+    "translate",
+    "score",
+    "compare",
+    "report",
+)
 
 
 @pytest.fixture(autouse=True)

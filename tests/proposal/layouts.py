@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import random
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from tests.pipeline.conftest import DICTIONARY
 
 SENTENCES: Mapping[str, tuple[str, ...]] = {
     "en": (
@@ -84,3 +87,22 @@ def write(folder: Path, files: Mapping[str, str | Mapping[str, str]]) -> Path:
 
 
 _COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
+
+
+def write_three_kinds(folder: Path) -> Path:
+    """Write three corpora of three kinds: a table, two aligned files, and two that are named as in FLORES."""
+    draw = random.Random(0)
+    words = {code: text.split() for code, text in DICTIONARY.items()}
+    rows = [[0, draw.randrange(13, 17), draw.randrange(1, 8), draw.randrange(8, 13), 0, draw.randrange(1, 8)]
+            for _ in range(300)]  # fmt: skip
+    texts = {code: [" ".join(words[code][number] for number in row) for row in rows] for code in words}
+    tables = "".join(f"{english}\t{german}\n" for english, german in zip(texts["en"], texts["de"], strict=True))
+    swedish = {code: "".join(f"{line}\n" for line in texts[code]) for code in ("en", "sv")}
+    return write(
+        folder,
+        {
+            "talks.de.tsv": tables,
+            **{f"da/corpus.{code}": swedish[own] for code, own in (("en", "en"), ("da", "sv"))},
+            **{f"sv/{name}.train": swedish[code] for code, name in (("en", "eng_Latn"), ("sv", "swe_Latn"))},
+        },
+    )

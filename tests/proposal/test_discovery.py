@@ -249,6 +249,7 @@ LEFT_OUT: dict[str, tuple[Files, str]] = {
         {"x.en-de.jsonl": json_lines(source="de", target="en")},
         "its field source is de, not en as in its name",
     ),
+    "braces in a name": ({"{x}.fr-en.tsv": table("fr", "en")}, r"unknown placeholder \{x\}.*; rename it"),
     "a hub dataset": ({"hub/state.json": "{}"}, "hub: a dataset, whose languages cannot be seen from here"),
     "a run": ({"runs/x/stages/config.yaml": "a: 1\n"}, "x: the directory of a run"),
 }

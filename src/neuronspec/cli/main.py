@@ -20,6 +20,7 @@ from neuronspec.cli import (
     check,
     compare,
     demo,
+    init,
     prepare,
     record,
     report,
@@ -48,6 +49,7 @@ app = typer.Typer(
 
 # Verbs in the order of the help: the demo, a whole run, its stages, and the comparison of runs
 app.command("demo", cls=VerbCommand)(demo.demo)
+app.command("init", cls=VerbCommand)(init.init)
 app.command("run", cls=VerbCommand)(run.run)
 app.command("check", cls=VerbCommand)(check.check)
 app.command("status", cls=VerbCommand)(status.status)

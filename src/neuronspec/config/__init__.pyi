@@ -1,5 +1,6 @@
 from .loading import NeuronSections as NeuronSections
 from .loading import find_config as find_config
+from .loading import find_recipe as find_recipe
 from .loading import holds_run as holds_run
 from .loading import load_config as load_config
 from .loading import load_sections as load_sections
@@ -11,6 +12,7 @@ __all__ = [
     "NeuronSections",
     "Section",
     "find_config",
+    "find_recipe",
     "holds_run",
     "load_config",
     "load_sections",

@@ -258,16 +258,13 @@ def find_config(source: Path | str) -> Path:
     if holds_sweep(path):
         return path / SWEEP_CONFIG
 
-    folder = _SHIPPED
-    recipe = folder / f"{path.name.removesuffix('.yaml')}.yaml"
     # A name alone, with or without .yaml: a path that does not exist is a mistake.
-    if recipe.is_file() and path.parent == Path():
-        return recipe
-
-    known = [file.stem for file in sorted(folder.glob("*.yaml"))]
+    recipes = _list_recipes()
+    if path.parent == Path() and path.name.removesuffix(".yaml") in recipes:
+        return recipes[path.name.removesuffix(".yaml")]
     raise NeuronspecError(
-        f"no configuration {str(source)!r}{_explain_no_config(path, known)}: "
-        f"give a YAML file, the directory of a run, or one of the recipes {', '.join(known)}"
+        f"no configuration {str(source)!r}{_explain_no_config(path, list(recipes))}: "
+        f"give a YAML file, the directory of a run, or one of the recipes {', '.join(recipes)}"
     )
 
 
@@ -286,6 +283,22 @@ def _explain_no_config(path: Path, recipes: Sequence[str]) -> str:
     if not hint:  # a name without its ending
         hint = did_you_mean(f"{path}.yaml", names)
     return hint
+
+
+def find_recipe(name: str) -> Path:
+    """Return the path of a shipped recipe.
+
+    Raises:
+        NeuronspecError: If there is none of this name.
+    """
+    recipes = _list_recipes()
+    if name not in recipes:
+        raise NeuronspecError(f"no recipe {name!r}{did_you_mean(name, recipes)}; there are {', '.join(recipes)}")
+    return recipes[name]
+
+
+def _list_recipes() -> dict[str, Path]:
+    return {file.stem: file for file in sorted(_SHIPPED.glob("*.yaml"))}
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -14,6 +14,7 @@ from neuronspec.config.sections import Corpus
 from neuronspec.data.corpora import CORPUS_FORMATS, read_pairs
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import check_code, is_english, same_language
+from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 from neuronspec.progress import show_progress
 from neuronspec.proposal.aligned_groups import group_files, read_groups
 from neuronspec.proposal.catalogs import read_catalog_groups
@@ -68,7 +69,7 @@ def discover(paths: Iterable[str | Path], pivot: str | None = None, languages: S
     builder = _CorpusBuilder(pivot=spelled[found_pivot], languages=chosen, spelled=spelled)
     for text, part in zip(usable, parts, strict=True):
         builder.add(text, part)
-    corpora = sorted(builder.finish(), key=lambda found: _PARTS.index(found.part))
+    corpora = sorted(builder.finish(), key=lambda found: (_PARTS.index(found.part), found.corpus.path))
 
     assumptions = itertools.chain.from_iterable(text.assumptions for text in usable)
     return Discovery(
@@ -261,7 +262,13 @@ class _CorpusBuilder:
             self.left_out.append(LeftOut(text.path, f"not aligned line by line: {lengths}"))
             return
 
+        # Braces in a name would be read as placeholders.
         language = self.spelled[code]
+        try:
+            check_placeholders(text.template or text.path, CORPUS_PLACEHOLDERS)
+        except NeuronspecError as error:
+            self.left_out.append(LeftOut(text.path, f"{error}; rename it"))
+            return
         corpus = text.make_corpus(pivot, code)
         corpus = corpus.model_copy(update={"path": str(Path(corpus.path).absolute())})
         reason = self._verify(corpus, language)

@@ -1,0 +1,90 @@
+"""Amounts of text: how long its sentences are, how many pieces it gives, measured on a sample."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronspec.data import is_empty, learn_vocabulary, normalize_text, read_pairs
+from neuronspec.errors import NeuronspecError
+from neuronspec.languages import split_direction
+from neuronspec.proposal.found import Discovery
+
+_SAMPLE = 2_000  # pairs of each language that are read
+_TRIAL = 4_000  # pieces of the vocabulary of the sample
+_SMALLEST = 64  # pieces; a configuration allows no fewer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextAmounts:
+    """Amounts of the training text.
+
+    Attributes:
+        pairs: Number of pairs of each pair of languages, such as `en-de`.
+        lengths: Lengths of sampled sources and targets, (pairs, 2), in tokens of a vocabulary of the sample.
+        pieces: Number of pieces that the sample gives, up to a few thousand.
+        characters: Number of different characters in the sample.
+        longest: Number of tokens that all but the longest one in a hundred sampled sentences have at most.
+        whole: Whether the sample is all of the text.
+    """
+
+    pairs: dict[str, int]
+    lengths: NDArray[np.int64]
+    pieces: int
+    characters: int
+    longest: int
+    whole: bool
+
+    @property
+    def total(self) -> int:
+        """The number of pairs in all languages."""
+        return sum(self.pairs.values())
+
+    @property
+    def tokens(self) -> float:
+        """The number of tokens of the longer sides in one pass over the text in both directions."""
+        return 2 * self.total * float(self.lengths.max(axis=1).mean())
+
+
+def measure_text(found: Discovery) -> TextAmounts:
+    """Return the amounts of the training text, from its first few thousand pairs.
+
+    Raises:
+        NeuronspecError: If there is no text in it.
+    """
+    pairs = found.count_pairs("train")
+    sample = [sides for pair in pairs for sides in itertools.islice(_read_training(found, pair), _SAMPLE)]
+    if not sample:
+        raise NeuronspecError("the training text holds no sentence; give files with text")
+
+    sentences = [sentence for sides in sample for sentence in sides]
+    characters = len({*itertools.chain.from_iterable(sentences)})
+
+    # A vocabulary of the sample shows how many tokens sentences have, and whether the text gives that many pieces.
+    codes = [found.pivot, *found.languages]
+    tokenizer = learn_vocabulary(iter(sentences), max(_TRIAL, 2 * characters), codes)
+    lengths = np.array([len(ids) for ids in tokenizer(sentences)["input_ids"]]).reshape(-1, 2)  # (pairs, 2)
+    return TextAmounts(
+        pairs=pairs,
+        lengths=lengths,
+        pieces=max(_SMALLEST, len(tokenizer) - len(codes)),
+        characters=characters,
+        longest=int(np.quantile(lengths, 0.99)),
+        whole=len(sample) >= 0.9 * sum(pairs.values()),
+    )
+
+
+def _read_training(found: Discovery, pair: str) -> Iterator[tuple[str, str]]:
+    """Yield the training pairs of two languages, normalized as a run does it, without empty ones."""
+    pivot, language = split_direction(pair)
+    for corpus in found.corpora:
+        if corpus.part == "train" and language in corpus.sizes:
+            one = corpus.corpus
+            for read in read_pairs(one.path, pivot, language, format=one.format, columns=one.columns):
+                sides = normalize_text(read.source), normalize_text(read.target)
+                if not any(map(is_empty, sides)):
+                    yield sides
