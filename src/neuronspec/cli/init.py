@@ -124,4 +124,4 @@ def _report(proposal: Proposal, path: Path) -> None:
     for one in found.left_out:
         complain(f"not used: {one.path}: {one.reason}")
     note(f"{path} is written, for a run of about {proposal.minutes:g} minutes. Next:")
-    note(f"  neuronspec check {path}", f"  neuronspec run {path}")
+    note(f"  neuronspec run {path}")

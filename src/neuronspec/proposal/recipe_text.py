@@ -15,6 +15,9 @@ from neuronspec.proposal.found import Discovery, FoundCorpus
 from neuronspec.proposal.settings import METHODS, Settings
 from neuronspec.terminal import escape
 
+NEXT_VERBS = ("run",)
+"""The verbs that come after the proposal."""
+
 _WIDTH = 110
 _LISTED = 12  # files that are left out and named
 _SECTIONS = ("prepare", "sampling", "model", "train", "record", "select", "continued")
@@ -57,7 +60,7 @@ def _introduce(found: Discovery, path: Path, minutes: float) -> Iterator[str]:
     yield from comment(
         f"Made by neuronspec init for a run of about {minutes:g} minutes on this machine; change what you like. Next:"
     )
-    yield from (f"#   neuronspec {verb} {path}" for verb in ("check", "run"))
+    yield from (f"#   neuronspec {verb} {escape(str(path))}" for verb in NEXT_VERBS)
 
     if found.notes:
         yield from comment("Assumed; please check:")
