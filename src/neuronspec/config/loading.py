@@ -289,7 +289,7 @@ def find_recipe(name: str) -> Path:
     """Return the path of a shipped recipe.
 
     Raises:
-        NeuronspecError: If there is none of this name.
+        NeuronspecError: If no recipe has this name.
     """
     recipes = _list_recipes()
     if name not in recipes:
