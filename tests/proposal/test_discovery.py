@@ -222,7 +222,7 @@ def test_the_pivot_is_the_language_of_most_texts_where_there_is_no_english(tmp_p
 def test_corpora_that_lack_a_language_name_those_that_they_hold(tmp_path: Path) -> None:
     write(tmp_path, {"de.tsv": table("en", "de"), "x.en": lines("en"), "x.nl": lines("nl")})
     found = discover([tmp_path])
-    assert [corpus.languages for corpus in found.list_corpora("train")] == [["de"], ["nl"]]
+    assert [corpus.languages for corpus in found.list_corpora("train")] == [["nl"], ["de"]]
     assert found.count_pairs("train") == {"en-de": 40, "en-nl": 40}
     assert found.count_pairs("test") == {"en-de": 0, "en-nl": 0}
 

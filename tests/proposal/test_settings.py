@@ -30,8 +30,9 @@ def load(path: Path, text: str) -> Config:
 
 def amounts_of(pairs: int, pieces: int = 10_000, characters: int = 100, whole: bool = False) -> TextAmounts:
     lengths = np.full((100, 2), 20)
+    words = np.array([[5, 5], [12, 12], [25, 24], [40, 41]]).repeat(25, axis=0)
     return TextAmounts(
-        pairs={"en-de": pairs}, lengths=lengths, pieces=pieces, characters=characters, longest=60, whole=whole
+        pairs={"en-de": pairs}, lengths=lengths, words=words, pieces=pieces, characters=characters, whole=whole
     )
 
 
@@ -157,6 +158,14 @@ def test_the_trainings_fit_into_the_time(
     assert taken <= 1.01 * time.seconds <= 60 * minutes
     assert budget.continued < budget.updates
     assert 512 <= budget.tokens_per_batch <= 8_192
+
+
+@pytest.mark.parametrize(("minutes", "words", "pairs"), [(5, 15, 50_000), (60, 30, 75_000), (600, 100, 100_000)])
+def test_only_short_sentences_are_trained_where_there_is_little_time(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, words: int, pairs: int
+) -> None:
+    _, budget = plan(monkeypatch, pairs=100_000, minutes=minutes, tokens_per_second=3_000)
+    assert (budget.max_words, budget.amounts.total) == (words, pairs)
 
 
 def test_little_text_is_not_passed_over_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,9 @@ _MEASURED = 5.0  # seconds
 _TRIED_BATCH = 1_024  # tokens
 _MANY_UPDATES = 3_000  # updates that are worth smaller batches
 _FEWEST_TOKENS, _MOST_TOKENS = 512, 8_192
+_LIMITS = (100, 50, 30, 20)  # words of the longest sentences that are trained, as far as there is time
+_SHORTEST_LIMIT = 15
+_FEWEST_PASSES = 2.0  # passes over the text that there must be time for
 _PASSES = 40.0  # passes over the text after which more updates only overfit
 _FLOPS = {"cpu": 1e12, "cuda": 1e15}  # operations per second that no machine exceeds, to try no model in vain
 
@@ -104,15 +107,19 @@ class Budget:
         tokens_per_batch: Number of tokens in a batch.
         learning_rate: Peak of the learning rate.
         seconds_per_update: Seconds of an update; None if it was not measured.
+        max_words: Number of words of the longest sentences that are trained.
+        amounts: Amounts of the text within this length.
     """
 
     model: Model
+    amounts: TextAmounts
     reason: str
     updates: int
     continued: int
     tokens_per_batch: int
     learning_rate: float
     seconds_per_update: float | None
+    max_words: int = _LIMITS[0]
 
     def describe(self, updates: int) -> str:
         """Return how long some updates take."""
@@ -123,13 +130,17 @@ class Budget:
         return f"{time} at {self.seconds_per_update:.2g} seconds each, as measured here"
 
 
-def plan_preset(amounts: TextAmounts, vocabulary: int, time: TrainingTime) -> Budget:
+def plan_preset(amounts: TextAmounts, vocabulary: int, time: TrainingTime, shortest: int = _SHORTEST_LIMIT) -> Budget:
     """Return the largest model that the text is worth and that there is time for.
+
+    Where there is time for less than a few passes over the text, only its short sentences are trained: a model learns
+    to translate these much sooner.
 
     Args:
         amounts: Amounts of the training text.
         vocabulary: Number of pieces.
         time: Time for training.
+        shortest: Smallest limit on the number of words, for text that is tested with longer sentences.
     """
     for size in SIZES:
         model = Model(preset=size.preset, embeddings="shared")
@@ -140,7 +151,7 @@ def plan_preset(amounts: TextAmounts, vocabulary: int, time: TrainingTime) -> Bu
         except NeuronspecError:  # too large for the memory
             continue
         if size.tokens * speed.seconds_per_update <= _TRIED_BATCH * time.pretraining:
-            return _plan(size, model, speed, amounts, time)
+            return _plan(size, model, speed, amounts, time, shortest)
     raise AssertionError("the smallest model has no limits")
 
 
@@ -163,23 +174,36 @@ def _measure(model: Model, vocabulary: int, amounts: TextAmounts, time: Training
     )
 
 
-def _plan(size: ModelSize, model: Model, speed: Speed, amounts: TextAmounts, time: TrainingTime) -> Budget:
+def _plan(
+    size: ModelSize, model: Model, speed: Speed, amounts: TextAmounts, time: TrainingTime, shortest: int
+) -> Budget:
     """Return numbers of updates and batches for a model of this size."""
     tokens_per_second = _TRIED_BATCH / speed.seconds_per_update
-    tokens = min(tokens_per_second * time.pretraining, _PASSES * amounts.tokens)
+    affordable = tokens_per_second * time.pretraining
+    max_words = _choose_limit(amounts, affordable, shortest)
+    within = amounts.limit(max_words)
+    tokens = min(affordable, _PASSES * within.tokens)
 
     # Small batches where there is little time, so that there are enough updates.
     batch = max(_FEWEST_TOKENS, min(_MOST_TOKENS, tokens / _MANY_UPDATES))
-    batch = int(max(batch, 4 * amounts.longest)) // 64 * 64
+    batch = int(max(batch, 4 * within.longest)) // 64 * 64
 
-    passes = tokens / amounts.tokens
+    passes = tokens / within.tokens
     seen = f"{passes:.1f} passes over" if passes >= 1 else f"{100 * passes:.0f} % of"
     return Budget(
         model=model,
-        reason=f"there is time for {seen} the text in both directions",
+        amounts=within,
+        reason=f"there is time for {seen} this text in both directions",
         updates=max(1, round(tokens / batch)),
         continued=max(1, round(tokens / batch * time.continued / time.pretraining)),
         tokens_per_batch=batch,
         learning_rate=size.learning_rate,
         seconds_per_update=batch / tokens_per_second,
+        max_words=max_words,
     )
+
+
+def _choose_limit(amounts: TextAmounts, tokens: float, shortest: int) -> int:
+    """Return the largest limit on words with which there is time for some passes over the text."""
+    limits = [limit for limit in _LIMITS if limit > shortest]
+    return next((limit for limit in limits if tokens >= _FEWEST_PASSES * amounts.limit(limit).tokens), shortest)

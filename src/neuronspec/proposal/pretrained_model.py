@@ -47,6 +47,7 @@ def plan_pretrained(model: str, amounts: TextAmounts, time: TrainingTime) -> Bud
     except NeuronspecError as error:  # too large for the memory here
         return Budget(
             model=section,
+            amounts=amounts,
             reason=f"its speed was not measured: {error}",
             updates=0,
             continued=_UNMEASURED,
@@ -60,6 +61,7 @@ def plan_pretrained(model: str, amounts: TextAmounts, time: TrainingTime) -> Bud
     updates = min(time.seconds / max(1, time.methods) / speed.seconds_per_update, most)
     return Budget(
         model=section,
+        amounts=amounts,
         reason=f"{speed.parameters / 1e6:,.0f} million parameters; it has tags for all of these languages",
         updates=0,
         continued=max(1, round(updates)),

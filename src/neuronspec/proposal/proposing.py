@@ -26,6 +26,9 @@ from neuronspec.proposal.text_amounts import TextAmounts, measure_text
 
 MINUTES = 10.0
 
+# Smallest limits on the words of a sentence: for test text that is given, and for text that is held out
+_LONGEST_GIVEN, _LONGEST_HELD_OUT = 25, 15
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
@@ -91,7 +94,8 @@ def propose(
     choose_data(settings, found)
     budget = _choose_model(settings, found, amounts, minutes, model)
     choose_training(settings, budget, pretrained=model is not None)
-    choose_translation(settings, amounts, pretrained=model is not None)
+    longest = budget.amounts if model is None and not any(found.count_pairs("test").values()) else amounts
+    choose_translation(settings, longest, pretrained=model is not None)
     return Proposal(discovery=found, settings=settings, minutes=minutes)
 
 
@@ -104,12 +108,13 @@ def _choose_model(
         budget = plan_pretrained(model, amounts, time)
     else:
         size = choose_vocabulary_size(amounts, languages=1 + len(found.languages))
-        choose_preparation(settings, amounts, size)
-        budget = plan_preset(amounts, size, time)
+        shortest = _LONGEST_GIVEN if any(found.count_pairs("test").values()) else _LONGEST_HELD_OUT
+        budget = plan_preset(amounts, size, time, shortest)
+        choose_preparation(settings, amounts, size, budget)
 
     settings.set("sampling.temperature", *_choose_temperature(amounts))
     settings.set("sampling.tokens_per_batch", budget.tokens_per_batch)
-    settings.set("sampling.max_tokens", min(256, max(64, 2 * amounts.longest)))
+    settings.set("sampling.max_tokens", min(256, max(64, 2 * budget.amounts.longest)))
     for key, value in budget.model.model_dump(exclude_defaults=True).items():
         settings.set(f"model.{key}", value)
     settings.reasons["model"] = budget.reason

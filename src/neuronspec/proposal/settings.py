@@ -18,7 +18,7 @@ _TEST, _FEWEST_TEST = 400, 50
 _MOST_HELD_OUT = 0.1  # share of the text
 
 _PIECES_AT = 10_000  # pairs for which the next number is right; the size grows with the square root of the pairs
-_PIECES = 1_200
+_PIECES = 800
 _MOST_PIECES = 64_000
 
 
@@ -102,9 +102,11 @@ def choose_data(settings: Settings, found: Discovery) -> None:
         settings.set(f"data.hold_out.{part}", share, reason)
 
 
-def choose_preparation(settings: Settings, amounts: TextAmounts, size: int) -> None:
+def choose_preparation(settings: Settings, amounts: TextAmounts, size: int, budget: Budget) -> None:
     """Set cleaning and vocabulary."""
-    settings.set("prepare.max_words", 100)
+    share = f"{100 * budget.amounts.total / amounts.total:.0f} % of the pairs"
+    short = "short sentences only, from which a model learns soonest; give more --minutes for longer ones"
+    settings.set("prepare.max_words", budget.max_words, f"{share}: {short}" if budget.max_words < 100 else "")
     settings.set("prepare.max_length_ratio", 3, "training pairs with 3 times as many words on one side are dropped")
     settings.set("prepare.drop_held_out", True, "no training sentence is also in the test text")
     settings.set("prepare.vocabulary.size", size, f"{describe_size(size)} vocabulary for {amounts.total:,} pairs")

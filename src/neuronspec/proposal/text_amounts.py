@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,17 @@ class TextAmounts:
     Attributes:
         pairs: Number of pairs of each pair of languages, such as `en-de`.
         lengths: Lengths of sampled sources and targets, (pairs, 2), in tokens of a vocabulary of the sample.
+        words: The same in words.
         pieces: Number of pieces that the sample gives, up to a few thousand.
         characters: Number of different characters in the sample.
-        longest: Number of tokens that all but the longest one in a hundred sampled sentences have at most.
         whole: Whether the sample is all of the text.
     """
 
     pairs: dict[str, int]
     lengths: NDArray[np.int64]
+    words: NDArray[np.int64]
     pieces: int
     characters: int
-    longest: int
     whole: bool
 
     @property
@@ -45,9 +45,22 @@ class TextAmounts:
         return sum(self.pairs.values())
 
     @property
+    def longest(self) -> int:
+        """The number of tokens that all but the longest one in a hundred sampled sentences have at most."""
+        return int(np.quantile(self.lengths, 0.99))
+
+    @property
     def tokens(self) -> float:
         """The number of tokens of the longer sides in one pass over the text in both directions."""
         return 2 * self.total * float(self.lengths.max(axis=1).mean())
+
+    def limit(self, words: int) -> TextAmounts:
+        """Return the amounts of the pairs with at most so many words on either side; all if there are no such pairs."""
+        kept = self.words.max(axis=1) <= words
+        if not kept.any():
+            return self
+        pairs = {pair: round(count * float(kept.mean())) for pair, count in self.pairs.items()}
+        return replace(self, pairs=pairs, lengths=self.lengths[kept], words=self.words[kept])
 
 
 def measure_text(found: Discovery) -> TextAmounts:
@@ -71,9 +84,9 @@ def measure_text(found: Discovery) -> TextAmounts:
     return TextAmounts(
         pairs=pairs,
         lengths=lengths,
+        words=np.array([len(sentence.split()) for sentence in sentences]).reshape(-1, 2),
         pieces=max(_SMALLEST, len(tokenizer) - len(codes)),
         characters=characters,
-        longest=int(np.quantile(lengths, 0.99)),
         whole=len(sample) >= 0.9 * sum(pairs.values()),
     )
 
