@@ -17,8 +17,8 @@ from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.proposal import copy_recipe, propose
-from neuronspec.proposal.budget import TrainingTime, find_training_time, plan_preset
-from neuronspec.proposal.settings import choose_vocabulary_size, round_down
+from neuronspec.proposal.budget import TrainingTime, find_training_time, plan_preset, round_down
+from neuronspec.proposal.settings import choose_vocabulary_size
 from neuronspec.proposal.text_amounts import TextAmounts
 from neuronspec.training.speed import Speed
 

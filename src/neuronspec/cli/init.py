@@ -116,6 +116,8 @@ def _summarize(proposal: Proposal, path: Path) -> dict[str, Any]:
 
 def _report(proposal: Proposal, path: Path) -> None:
     """Say what was found, what was assumed and left out, and what to do next."""
+    from neuronspec.proposal import NEXT_VERBS
+
     found = proposal.discovery
     for pair, count in found.count_pairs("train").items():
         say(f"{pair}: {count:,} sentence pairs")
@@ -124,4 +126,4 @@ def _report(proposal: Proposal, path: Path) -> None:
     for one in found.left_out:
         complain(f"not used: {one.path}: {one.reason}")
     note(f"{path} is written, for a run of about {proposal.minutes:g} minutes. Next:")
-    note(f"  neuronspec run {path}")
+    note(*(f"  neuronspec {verb} {path}" for verb in NEXT_VERBS))

@@ -194,8 +194,8 @@ def _plan(
         model=model,
         amounts=within,
         reason=f"there is time for {seen} this text in both directions",
-        updates=max(1, round(tokens / batch)),
-        continued=max(1, round(tokens / batch * time.continued / time.pretraining)),
+        updates=round_down(tokens / batch),
+        continued=round_down(tokens / batch * time.continued / time.pretraining),
         tokens_per_batch=batch,
         learning_rate=size.learning_rate,
         seconds_per_update=batch / tokens_per_second,
@@ -207,3 +207,17 @@ def _choose_limit(amounts: TextAmounts, tokens: float, shortest: int) -> int:
     """Return the largest limit on words with which there is time for some passes over the text."""
     limits = [limit for limit in _LIMITS if limit > shortest]
     return next((limit for limit in limits if tokens >= _FEWEST_PASSES * amounts.limit(limit).tokens), shortest)
+
+
+def round_down(number: float) -> int:
+    """Return a number with two significant digits, at least 1.
+
+    Example:
+        >>> round_down(2_345), round_down(87.3), round_down(0.4)
+        (2300, 87, 1)
+    """
+    whole = int(number)
+    if whole < 100:
+        return max(1, whole)
+    step = int(10 ** (len(str(whole)) - 2))
+    return whole // step * step

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from neuronspec.proposal.parallel_text import ParallelText
 from neuronspec.proposal.part_choice import choose_parts
 from neuronspec.proposal.records import read_record_file
 from neuronspec.proposal.spelling import choose_spellings
+from neuronspec.proposal.spelling_logs import without_spelling_logs
 from neuronspec.proposal.tables import read_table_file
 
 _READ = 20  # pairs that are read from each corpus to see that it can be read
@@ -291,7 +290,7 @@ class _CorpusBuilder:
         """Return why a corpus cannot be read as a run reads it, or None."""
         pairs = read_pairs(corpus.path, self.pivot, language, format=corpus.format, columns=corpus.columns)
         try:
-            with _without_logs():
+            with without_spelling_logs():
                 start = list(itertools.islice(pairs, _READ))
         except NeuronspecError as error:
             return str(error)
@@ -300,14 +299,3 @@ class _CorpusBuilder:
     def finish(self) -> list[FoundCorpus]:
         """Return the corpora."""
         return list(self._found.values())
-
-
-@contextlib.contextmanager
-def _without_logs() -> Iterator[None]:
-    """Silence messages about spellings: the proposal names them."""
-    logger = logging.getLogger("neuronspec.data.locations")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before

@@ -7,7 +7,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages import join_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_configuration, load_tokenizer
-from neuronspec.proposal.budget import Budget, TrainingTime
+from neuronspec.proposal.budget import Budget, TrainingTime, round_down
 from neuronspec.proposal.found import Discovery
 from neuronspec.proposal.text_amounts import TextAmounts
 from neuronspec.training.speed import measure_speed
@@ -64,7 +64,7 @@ def plan_pretrained(model: str, amounts: TextAmounts, time: TrainingTime) -> Bud
         amounts=amounts,
         reason=f"{speed.parameters / 1e6:,.0f} million parameters; it has tags for all of these languages",
         updates=0,
-        continued=max(1, round(updates)),
+        continued=round_down(updates),
         tokens_per_batch=_BATCH,
         learning_rate=_RATE if speed.parameters < _LARGE else _LOW_RATE,
         seconds_per_update=speed.seconds_per_update,

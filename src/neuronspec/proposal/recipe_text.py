@@ -15,7 +15,7 @@ from neuronspec.proposal.found import Discovery, FoundCorpus
 from neuronspec.proposal.settings import METHODS, Settings
 from neuronspec.terminal import escape
 
-NEXT_VERBS = ("run",)
+NEXT_VERBS = ("check", "run")
 """The verbs that come after the proposal."""
 
 _WIDTH = 110

@@ -146,20 +146,6 @@ def share_of(updates: int, share: float) -> int:
     return max(1, round(share * updates)) if updates else 0
 
 
-def round_down(number: float) -> int:
-    """Return a number with two significant digits, at least 1.
-
-    Example:
-        >>> round_down(2_345), round_down(87.3), round_down(0.4)
-        (2300, 87, 1)
-    """
-    whole = int(number)
-    if whole < 100:
-        return max(1, whole)
-    step = int(10 ** (len(str(whole)) - 2))
-    return whole // step * step
-
-
 def choose_translation(settings: Settings, amounts: TextAmounts, *, pretrained: bool) -> None:
     """Set decoding and scoring."""
     beams, reason = (5, "") if pretrained else (1, "fast; 5 beams are a little better and take several times as long")

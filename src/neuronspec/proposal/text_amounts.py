@@ -13,6 +13,7 @@ from neuronspec.data import is_empty, learn_vocabulary, normalize_text, read_pai
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
 from neuronspec.proposal.found import Discovery
+from neuronspec.proposal.spelling_logs import without_spelling_logs
 
 _SAMPLE = 2_000  # pairs of each language that are read
 _TRIAL = 4_000  # pieces of the vocabulary of the sample
@@ -70,7 +71,8 @@ def measure_text(found: Discovery) -> TextAmounts:
         NeuronspecError: If there is no text in it.
     """
     pairs = found.count_pairs("train")
-    sample = [sides for pair in pairs for sides in itertools.islice(_read_training(found, pair), _SAMPLE)]
+    with without_spelling_logs():
+        sample = [sides for pair in pairs for sides in itertools.islice(_read_training(found, pair), _SAMPLE)]
     if not sample:
         raise NeuronspecError("the training text holds no sentence; give files with text")
 
