@@ -227,6 +227,9 @@ def test_a_grid_is_every_pair_of_its_languages_with_composed_masks(
     assert translate(*grid, "-t", "out/{task}.txt") == 0
     assert Path("out/fr-de.txt").read_text(encoding="utf-8") != "edited\n"
     again = {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
+    (model / "README.md").write_text("# What a run writes when the model is scored")
+    assert translate(*grid, "-t", "out/{task}.txt") == 0
+    assert again == {file: file.stat().st_mtime_ns for file in Path("out").glob("*.txt")}
     assert translate(*grid, "-t", "out/{task}.txt", "--beams", 2) == 0  # other settings: all anew
     assert all(file.stat().st_mtime_ns != again[file] for file in again)
 

@@ -82,7 +82,10 @@ def test_its_own_tokenizer_and_tags_are_kept(run: Path) -> None:
 
 def test_plain_transformers_translate_with_it_as_its_card_says(run: Path) -> None:
     directory = run / "run/train/pretrained/model"
-    (code,) = find_code((directory / "README.md").read_text())
+    card = (directory / "README.md").read_text()
+    assert "from the pretrained model `nllb`." in card
+    assert str(run) not in card
+    (code,) = find_code(card)
     assert 'tokenizer.src_lang = "eng_Latn"' in code
     sources = [line.split("\t")[0] for line in (run / "run/prepare/text/test.en-de.tsv").read_text().splitlines()]
     translations = (run / "run/translate/pretrained/en-de.txt").read_text().splitlines()

@@ -24,6 +24,7 @@ USAGE = ModelUsage(
     beams=5,
     forced="nothing",
     has_own_embeddings=False,
+    source_prefix="",
 )
 CARD = ModelCard(
     title="mine: fine-tuned",
@@ -108,7 +109,9 @@ def test_the_code_follows_what_the_tokenizer_needs() -> None:
     assert code.rstrip().splitlines()[-2].endswith(", num_beams=4)")
     assert "have no effect" not in nllb
 
-    (code,) = find_code(use(plain=PlainUse(language=None, prefix="say it: ", start=())))
+    words = use(plain=PlainUse(language=None, prefix="say it: ", start=()), source_prefix='"say {tgt}: "')
+    assert '`source_prefix` in `config.json` is `"say {tgt}: "`' in words
+    (code,) = find_code(words)
     assert "model.generate(**inputs)" in code
     assert "torch" not in code
     assert find_code(use(plain=None)) == []
@@ -144,7 +147,7 @@ def test_a_card_of_any_names_is_sound(part: MissingPart | None) -> None:
             text_hash=HOSTILE,
             trainings=[dataclasses.replace(CARD.trainings[0], name=HOSTILE)],
             scores=[DirectionScores(task="de-en", zero_shot=False, sentences=1, scores={HOSTILE: 1.0})],
-            usage=usage,
+            usage=dataclasses.replace(usage, source_prefix=HOSTILE),
         )
     )
     assert front_matter(card)["base_model"] == HOSTILE

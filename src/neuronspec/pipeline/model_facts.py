@@ -102,8 +102,14 @@ def _find_base(run: Run) -> str:
 
 
 def _name_place(place: str) -> str:
-    """Return the name of a model on the hub, or of a directory without the folders that it is in."""
-    return Path(place).resolve().name if Path(place).exists() else place
+    """Return the name of a model on the hub, or of a directory with as few of its folders as say something."""
+    path = Path(place)
+    if not path.exists():
+        return place
+
+    # Every model of a run is in a folder `model`, below that of its system.
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name == "model" else path.name
 
 
 def _list_tags(codec: TextCodec, tasks: Sequence[str]) -> dict[str, str]:
@@ -173,6 +179,7 @@ def _find_usage(run: Run, codec: TextCodec, directory: Path) -> ModelUsage:
         beams=run.config.translate.beams,
         forced=_find_forced(codec, directory, run.tested_directions),
         has_own_embeddings=getattr(codec.config, "embeddings", None) == "separate",
+        source_prefix="" if codec.source_prefix is None else json.dumps(codec.source_prefix, ensure_ascii=False),
     )
 
 

@@ -38,6 +38,7 @@ class ModelUsage:
         forced: Language that the generation configuration forces: `nothing`, the `target` that all directions share, or
             something `else`.
         has_own_embeddings: Whether the encoder's embeddings are apart from those that decoder and output share.
+        source_prefix: Words in front of each source as the configuration has them, as JSON; empty for none.
     """
 
     task: str
@@ -47,6 +48,7 @@ class ModelUsage:
     beams: int
     forced: Literal["nothing", "target", "else"]
     has_own_embeddings: bool
+    source_prefix: str
 
 
 def warn_of_missing_part(usage: ModelUsage) -> list[str]:
@@ -74,7 +76,13 @@ def describe_usage(usage: ModelUsage) -> list[str]:
 def _describe_plain(usage: ModelUsage, plain: PlainUse) -> list[str]:
     lines = ["With plain transformers, from this directory:", "", "```python", *write_code(usage, plain), "```", ""]
 
-    if plain.start and plain.prefix and plain.language is None:
+    if usage.source_prefix:
+        lines += [
+            "The words in front of each sentence are those of the direction: `source_prefix` in `config.json` is "
+            f"{escape_code(usage.source_prefix)}, which plain transformers does not read.",
+            "",
+        ]
+    elif plain.start and plain.prefix and plain.language is None:
         lines += [
             "The tag of the source is written in front of each sentence, and the decoder starts with the tag of the "
             "target. For another direction, exchange both. `src_lang` and `tgt_lang` have no effect on this tokenizer.",

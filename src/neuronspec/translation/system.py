@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.config.sections import TooLong, Translation
 from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
@@ -66,7 +67,9 @@ class TranslationSystem:
         files: list[list[object]] = []
         for place in places:
             found = [place] if place.is_file() else sorted(place.rglob("*"))
-            files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found if file.is_file()]
+            # A card that is written again changes no translation.
+            found = [file for file in found if file.is_file() and file.name != CARD_FILE]
+            files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
         return [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
 
 
