@@ -69,7 +69,7 @@ def describe_usage(usage: ModelUsage) -> list[str]:
         return ["With neuronspec:", "", *_write_command(usage), *_describe_export(usage.part)]
 
     plain = _describe_plain(usage, usage.plain) if usage.plain is not None else []
-    own = ["With neuronspec, which places the tags itself:", "", *_write_command(usage)]
+    own = ["With neuronspec, which does this by itself:", "", *_write_command(usage)]
     return [*plain, *own, *_describe_embeddings(usage)]
 
 
