@@ -259,3 +259,16 @@ def test_the_weights_of_a_model_still_count(copied: Config, said: Said) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("}", "\n}"), encoding="utf-8")
     run(copied, until="train", only="fine_tune")
     assert "was changed" in said()["train.fine_tune"]
+
+
+def test_a_model_that_two_runs_share_has_the_notes_of_each(finished: Config, tmp_path: Path) -> None:
+    place = Layout(finished.out).model("fine_tune")
+    before = read_card(place), read_generation(place)
+    wanted = finished.translate.model_copy(update={"beams": 2})
+    other = finished.model_copy(update={"out": tmp_path / "other", "translate": wanted})
+    shared = run(other, until="train", only="fine_tune", share_from=[finished.out]).model("fine_tune")
+
+    assert (shared / "model.safetensors").samefile(place / "model.safetensors")
+    assert read_generation(shared)["num_beams"] == 2
+    assert "not been scored" in read_card(shared)
+    assert (read_card(place), read_generation(place)) == before
