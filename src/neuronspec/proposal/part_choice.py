@@ -18,28 +18,29 @@ def choose_parts(texts: Sequence[ParallelText]) -> tuple[list[Part], list[str]]:
     for evaluation, by its name (FLORES, NTREX) or because a few thousand lines are the same in several languages.
     """
     named = [find_part(text.name) for text in texts]
+    parts: list[Part] = [part or "train" for part in named]
+    sets = _find_sets(texts, named)
     notes: list[str] = []
 
-    # A set is for evaluation only where other text is left to train on.
-    unnamed = [number for number, part in enumerate(named) if part is None]
-    sets = [number for number in unnamed if _is_set(texts[number])]
-    if not any(part == "train" for part in named) and len(sets) == len(unnamed):
-        sets = []
-
-    parts: list[Part] = [part or "train" for part in named]
+    # One set is for test; a second one, or one next to test text, for validation.
     for number in _sort_sets(texts, sets):
-        # One set is for test; a second one, or one next to test text, for validation.
         parts[number] = "valid" if "test" in parts and "valid" not in parts else "test"
         notes.append(f"{texts[number].name}: {_describe(texts[number])}, so taken for {_purpose(parts[number])}")
 
     # Of two test sets, one validates where nothing else does.
     tests = [number for number, part in enumerate(parts) if part == "test" and number not in sets]
-    if len(tests) > 1 and "valid" not in parts:
-        chosen = _choose_validation(texts, tests)
-        if chosen is not None:
-            parts[chosen] = "valid"
-            notes.append(f"{texts[chosen].name}: a second test set, so taken for {_purpose('valid')}")
+    chosen = None if "valid" in parts else _choose_validation(texts, tests)
+    if chosen is not None:
+        parts[chosen] = "valid"
+        notes.append(f"{texts[chosen].name}: a second test set, so taken for {_purpose('valid')}")
     return parts, notes
+
+
+def _find_sets(texts: Sequence[ParallelText], named: Sequence[Part | None]) -> list[int]:
+    """Return the texts that no name assigns to a part and that are made for evaluation; none if no other is left."""
+    unnamed = [number for number, part in enumerate(named) if part is None]
+    sets = [number for number in unnamed if _is_set(texts[number])]
+    return sets if "train" in named or len(sets) < len(unnamed) else []
 
 
 def _sort_sets(texts: Sequence[ParallelText], sets: Sequence[int]) -> list[int]:
