@@ -9,7 +9,7 @@ import pytest
 import typer
 from tests.command import run_command
 
-from neuronspec.cli import analyze, check, record, score, select, translate
+from neuronspec.cli import analyze, check, compare, record, score, select, translate
 from neuronspec.cli.main import app
 from neuronspec.cli.modes import Mode
 
@@ -33,6 +33,7 @@ WAYS: dict[str, list[tuple[Mode, list[str]]]] = {
         (translate.OF_A_FILE, ["--model", "./model", "de-en", "Hallo", "--to", "out"]),
         (translate.OF_A_GRID, ["--model", "./model", "de-en", "--input", "text.{src}", "--to", "{task}"]),
     ],
+    "compare": [(compare.OF_A_STUDY, ["run"]), (compare.OF_MODELS, ["a=run", "b=run", "--models"])],
     "score": [
         (score.OF_A_RUN, ["my.yaml"]),
         (score.OF_A_FILE, ["-t", "text", "-r", "text", "-l", "de"]),
@@ -51,6 +52,8 @@ VALUES = {
     "seconds": "2",
     "too_long": "skip",
     "engine": "ctranslate2",
+    "trials": "9",
+    "significance": "0.1",
 }
 PARAMETERS = {
     verb: {one.name: one for one in command.params}
@@ -77,7 +80,10 @@ def list_unread() -> Iterator[tuple[str, list[str], str]]:
             for name in PARAMETERS[verb]:
                 if is_option(verb, name) and name not in mode.reads:
                     # In place of the mode's own option, another mode would be meant.
-                    if name == "model" or (verb, name) in (("score", "hypotheses"), ("translate", "target")):
+                    if name in ("model", "models") or (verb, name) in (
+                        ("score", "hypotheses"),
+                        ("translate", "target"),
+                    ):
                         continue
                     yield verb, words, name
 

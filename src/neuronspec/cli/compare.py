@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from neuronspec.cli.choices import TERMINAL, list_corrections, list_table_formats
 from neuronspec.cli.console import print_table
+from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import Force, check_place
 from neuronspec.cli.printing import note, print_data, print_json
 from neuronspec.errors import NeuronspecError, did_you_mean
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 # Name of the folder of figures, next to the tables
 FIGURES = "figures"
 
+_SHOWN = reading("sets", "table", "format", "out", "force")
+OF_A_STUDY = Mode(
+    reads=_SHOWN
+    | {"baseline", "bilingual", "pivot", "level", "trials", "significance", "correction", "p_values", "seed"},
+    needs={"force": "out"},
+)
+OF_MODELS = Mode(
+    reads=_SHOWN | {"models"},
+    advice="--models shows scores side by side: it takes no baseline, pivot, level or test",
+    needs={"force": "out"},
+)
 EXAMPLES = (
     ("The systems of a run", "neuronspec compare runs/demo"),
     ("Two runs, in every format with figures", "neuronspec compare base=runs/a ours=runs/b --out tables"),
@@ -32,6 +44,7 @@ EXAMPLES = (
 
 
 def compare(
+    context: typer.Context,
     sets: Annotated[
         list[str],
         typer.Argument(
@@ -81,6 +94,7 @@ def compare(
     force: Force = False,
 ) -> None:
     """Compare systems as the paper does: by language, resource level, direction and cost, with significance tests."""
+    (OF_MODELS if models else OF_A_STUDY).check(context)
     work_alone()
     _check_output(format, out, force)
     from neuronspec.pipeline.collection import load_set
@@ -100,7 +114,6 @@ def compare(
     loaded = [load_set(text) for text in sets]
     study = None
     if models:
-        options.check_unused()
         tables = _tabulate_models(loaded)
     else:
         study = options.make_study(loaded)
@@ -134,15 +147,6 @@ class StudyOptions:
     significance: float | None
     correction: str | None
     seed: int | None
-
-    def check_unused(self) -> None:
-        """Refuse options that change nothing in a table of models.
-
-        Raises:
-            NeuronspecError: If there is one.
-        """
-        if any(option is not None for option in astuple(self)):
-            raise NeuronspecError("--models shows scores side by side: it takes no baseline, pivot, level or test")
 
     def make_study(self, loaded: Sequence[tuple[str, Study]]) -> Study:
         """Return one study of all results, with all comparisons that its tables show."""
