@@ -9,7 +9,7 @@ import pytest
 import typer
 from tests.command import run_command
 
-from neuronspec.cli import analyze, check, compare, record, score, select, translate
+from neuronspec.cli import analyze, check, compare, init, record, score, select, translate
 from neuronspec.cli.main import app
 from neuronspec.cli.modes import Mode
 
@@ -86,6 +86,13 @@ def list_unread() -> Iterator[tuple[str, list[str], str]]:
                     ):
                         continue
                     yield verb, words, name
+
+
+def test_a_recipe_that_is_copied_takes_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"files", "recipe"} <= init.OF_A_RECIPE.reads
+    for option in ("--minutes", "--pivot", "--languages", "--model"):
+        assert run_command("init", "--recipe", "iwslt", option, "5") == 2
+        assert capsys.readouterr().err.startswith(f"error: {option}: a recipe is copied as it is")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import AsJson
 from neuronspec.cli.printing import complain, note, print_json, say
 from neuronspec.errors import NeuronspecError
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
     from neuronspec.proposal import Proposal
 
 DEFAULT = Path("my.yaml")
+OF_A_RECIPE = Mode(
+    reads=reading("files", "out", "recipe", "force", "as_json"),
+    advice="a recipe is copied as it is: leave these options out, or give your corpora instead of --recipe",
+)
+EXAMPLES = (
+    ("A configuration for the corpora in a folder", "neuronspec init corpora -o my.yaml"),
+    ("A copy of a built-in recipe", "neuronspec init --recipe iwslt"),
+)
 
 
 def init(
+    context: typer.Context,
     files: Annotated[
         list[str] | None,
         typer.Argument(
@@ -60,6 +70,7 @@ def init(
     path = out or (DEFAULT if recipe is None else Path(f"{recipe}.yaml"))
     _check_arguments(files, recipe, path, force)
     if recipe is not None:
+        OF_A_RECIPE.check(context)
         _copy(recipe, path, as_json)
         return
 
