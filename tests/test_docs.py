@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +25,7 @@ from transformers import (
     NllbTokenizer,
 )
 
+import neuronspec as ns
 from neuronspec.cli.main import app
 from neuronspec.config.loading import load_config
 from neuronspec.config.sections import Data
@@ -325,58 +325,49 @@ def test_the_page_on_neurons_names_every_architecture_and_rule() -> None:
     assert missing == []
 
 
-def run_readme(monkeypatch: pytest.MonkeyPatch, directory: Path, changes: Mapping[str, str]) -> dict[str, Any]:
-    """Run the README's snippet and return its names: with a small random model and tokenizer of the kinds it names."""
+def make_nllb() -> tuple[M2M100ForConditionalGeneration, NllbTokenizer]:
+    """Return a small random model and tokenizer of the classes that the README names."""
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *"▁ GutenTagodyG.", "mask"]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = NllbTokenizer(vocab=vocabulary, merges=[])
-    model = M2M100ForConditionalGeneration(
-        M2M100Config(
-            vocab_size=len(tokenizer),
-            d_model=16,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            encoder_ffn_dim=32,
-            decoder_ffn_dim=32,
-        )
+    config = M2M100Config(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
     )
-    given: dict[str, Any] = {"model": model, "tokenizer": tokenizer}
-    monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", lambda name: given["model"])
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: given["tokenizer"])
-    monkeypatch.chdir(directory)
+    return M2M100ForConditionalGeneration(config), tokenizer
+
+
+def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    model, tokenizer = make_nllb()
+    monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", lambda name: model)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: tokenizer)
+
     (snippet,) = snippets(ROOT / "README.md", "python")
-    for old, new in changes.items():
-        assert old in snippet
-        snippet = snippet.replace(old, new)
     names: dict[str, Any] = {}
     exec(compile(snippet, "README.md", "exec"), names)
-    return names
+    assert names["counts"].tasks == names["masks"].tasks == ("de-en", "en-de")
+    assert len(names["translations"]["de-en"]) == 1
+    assert "nrefs:1" in capsys.readouterr().out
+
+    # What the text below the snippet says of a specialized model
+    batch = tokenizer(["Guten Tag."], text_target=["Good day."], return_tensors="pt")
+    assert model(**batch, tasks=["de-en"]).loss.item() > 0
+    assert ns.prune(model, names["masks"], "de-en") is not None
 
 
-def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = run_readme(monkeypatch, tmp_path, {})
-    assert names["loss"].item() > 0
-    assert names["output"].shape[0] == 1
-    assert names["counts"].tasks == ("de-en",)
-    assert (tmp_path / "masks" / "neuron_masks.safetensors").is_file()
+def test_batches_of_a_tokenizer_count_no_padding_on_either_side() -> None:
+    model, tokenizer = make_nllb()
+    batch = tokenizer(["Guten Tag.", "Tag."], text_target=["G.", "Good day."], return_tensors="pt", padding=True)
+    counts = ns.record_activations(model, [{**batch, "tasks": ["de-en", "de-en"]}], "token")
 
-
-def test_the_api_in_the_readme_counts_no_padding_of_two_sentences(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    two = {
-        '["Guten Tag."]': '["Guten Tag.", "Tag."]',
-        '["Good day."]': '["G.", "Good day."]',
-        'return_tensors="pt"': 'return_tensors="pt", padding=True',
-        '"tasks": ["de-en"]}]': '"tasks": ["de-en", "de-en"]}], "token"',
-        'tasks=["de-en"]': 'tasks=["de-en", "de-en"]',
-    }
-    names = run_readme(monkeypatch, tmp_path, two)
-    padding = names["tokenizer"].pad_token_id
-    batch, totals = names["batch"], names["counts"].totals
+    padding = tokenizer.pad_token_id
     assert (batch["labels"] == padding).any()
     assert (batch["input_ids"] == padding).any()
-    assert totals["encoder"].tolist() == [int((batch["input_ids"] != padding).sum())]
-    assert totals["decoder"].tolist() == [int((batch["labels"] != padding).sum())]
+    assert counts.totals["encoder"].tolist() == [int((batch["input_ids"] != padding).sum())]
+    assert counts.totals["decoder"].tolist() == [int((batch["labels"] != padding).sum())]
