@@ -213,7 +213,7 @@ def test_passes_over_the_text_are_counted(tokenizer: PreTrainedTokenizerFast, le
     [often] = check_passes(training, "continued", 1_000.0)
     assert (often.level, often.fix) == ("note", "continued.updates=1 sees it about 100 times")
     [seldom] = check_passes(training, "train", 0.25)
-    assert seldom.fix == "train.updates=40 sees it once"
+    assert seldom.fix == "train.updates=40 sees all of it once"
     assert list(check_passes(training, "continued", 0.25)) == []  # the model has seen it before
     letters.whole.discard("train")
     assert count_passes(training, once, encoded, [letters], "en") is None

@@ -263,15 +263,13 @@ def check_passes(training: Training, key: str, passes: float | None) -> Iterator
     if not training.updates or passes is None or not (often or seldom):
         return
 
-    # The number of updates at which it would be at the border
-    border = _OFTEN if often else _SELDOM
-    updates = max(1, math.floor(training.updates * border / passes) if often else math.ceil(training.updates / passes))
-    yield Problem(
-        level="note",
-        subject=f"{key}.updates",
-        message=f"{training.updates:,} updates see the training text about {passes:.3g} times"
-        + (": it will be learned by heart" if often else ": some of it is never seen"),
-        fix=f"{key}.updates={updates} sees it about {border} times"
-        if often
-        else f"{key}.updates={updates} sees it once",
-    )
+    # What happens, and the number of updates at the border
+    if often:
+        message = (
+            f"{training.updates:,} updates see the training text about {passes:.3g} times: it will be learned by heart"
+        )
+        fix = f"{key}.updates={max(1, math.floor(training.updates * _OFTEN / passes))} sees it about {_OFTEN} times"
+    else:
+        message = f"{training.updates:,} updates see about {100 * passes:.2g} % of the training text"
+        fix = f"{key}.updates={math.ceil(training.updates / passes)} sees all of it once"
+    yield Problem(level="note", subject=f"{key}.updates", message=message, fix=fix)

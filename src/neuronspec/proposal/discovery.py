@@ -22,7 +22,7 @@ from neuronspec.proposal.found import Discovery, FoundCorpus
 from neuronspec.proposal.listing import LeftOut, ListedFile, list_files
 from neuronspec.proposal.parallel_text import ParallelText
 from neuronspec.proposal.part_choice import choose_parts
-from neuronspec.proposal.records import read_record_file
+from neuronspec.proposal.record_files import read_record_file
 from neuronspec.proposal.spelling import choose_spellings
 from neuronspec.proposal.spelling_logs import without_spelling_logs
 from neuronspec.proposal.tables import read_table_file
