@@ -18,7 +18,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.proposal import copy_recipe, propose
 from neuronspec.proposal.budget import TrainingTime, find_training_time, plan_preset, round_down
-from neuronspec.proposal.settings import choose_vocabulary_size
+from neuronspec.proposal.settings import Settings, choose_preparation, choose_vocabulary_size
 from neuronspec.proposal.text_amounts import TextAmounts
 from neuronspec.training.speed import Speed
 
@@ -32,8 +32,31 @@ def amounts_of(pairs: int, pieces: int = 10_000, characters: int = 100, whole: b
     lengths = np.full((100, 2), 20)
     words = np.array([[5, 5], [12, 12], [25, 24], [40, 41]]).repeat(25, axis=0)
     return TextAmounts(
-        pairs={"en-de": pairs}, lengths=lengths, words=words, pieces=pieces, characters=characters, whole=whole
+        pairs={"en-de": pairs},
+        samples={"en-de": len(words)},
+        lengths=lengths,
+        words=words,
+        pieces=pieces,
+        characters=characters,
+        whole=whole,
     )
+
+
+def amounts_by_pair(words: dict[str, tuple[int, int]]) -> TextAmounts:
+    """Return amounts of a number of pairs, all sentences of which have a number of words."""
+    rows = np.concatenate([np.full((50, 2), length) for _, length in words.values()])
+    return TextAmounts(
+        pairs={pair: count for pair, (count, _) in words.items()},
+        samples=dict.fromkeys(words, 50),
+        lengths=rows,
+        words=rows,
+        pieces=10_000,
+        characters=100,
+        whole=False,
+    )
+
+
+SLOW = Speed(seconds_per_update=1.0, memory=0, parameters=1, updates=1)
 
 
 @pytest.fixture
@@ -166,6 +189,44 @@ def test_only_short_sentences_are_trained_where_there_is_little_time(
 ) -> None:
     _, budget = plan(monkeypatch, pairs=100_000, minutes=minutes, tokens_per_second=3_000)
     assert (budget.max_words, budget.amounts.total) == (words, pairs)
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "said"),
+    [
+        ({"en-de": (4_000, 18), "en-sv": (30_000, 5)}, 20, ""),
+        ({"en-de": (4_000, 45), "en-sv": (30_000, 5)}, 50, ""),
+        ({"en-de": (4_000, 300), "en-sv": (30_000, 5)}, None, "no limit: the sentences are long"),
+        ({"en-de": (4_000, 300)}, None, "no limit: the sentences are long"),
+    ],
+)
+def test_a_limit_on_words_leaves_text_of_every_language(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, tuple[int, int]], limit: int | None, said: str
+) -> None:
+    monkeypatch.setattr("neuronspec.proposal.budget.measure_speed", lambda *_, **__: SLOW)
+    amounts = amounts_by_pair(words)
+    budget = plan_preset(amounts, 4_000, find_training_time(1, pairs=34_000, tested=2_000, methods=2))
+    assert budget.max_words == limit
+    assert budget.amounts.pairs == {pair: count for pair, (count, _) in words.items()}
+    settings = Settings()
+    choose_preparation(settings, amounts, 4_000, budget)
+    assert settings.reasons.get("prepare.max_words", "").startswith(said)
+    assert not said or "%" not in settings.reasons["prepare.max_words"]
+
+
+def test_shares_of_the_text_count_every_language_by_its_size() -> None:
+    amounts = amounts_by_pair({"en-de": (1_000, 40), "en-sv": (9_000, 5)})
+    assert amounts.limit(15).pairs == {"en-de": 0, "en-sv": 9_000}
+    assert amounts.share_within(15) == ("en-de", 0)
+    assert amounts.tokens == 2 * (1_000 * 40 + 9_000 * 5)
+
+
+def test_text_without_spaces_is_not_dropped_for_its_number_of_words(tmp_path: Path) -> None:
+    texts = [(f"this is the sentence number {number} of a book", f"这是书里的第{number}句话") for number in range(60)]
+    write(tmp_path, {"x.en-zh.tsv": "".join(f"{english}\t{other}\n" for english, other in texts)})
+    text = propose([tmp_path], minutes=0.05).format_yaml(tmp_path / "my.yaml")
+    assert load(tmp_path / "my.yaml", text).prepare.max_length_ratio is None
+    assert "words cannot be compared in en-zh" in text
 
 
 def test_little_text_is_not_passed_over_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:

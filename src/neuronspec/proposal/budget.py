@@ -26,6 +26,7 @@ _MANY_UPDATES = 3_000  # updates that are worth smaller batches
 _FEWEST_TOKENS, _MOST_TOKENS = 512, 8_192
 _LIMITS = (100, 50, 30, 20)  # words of the longest sentences that are trained, as far as there is time
 _SHORTEST_LIMIT = 15
+_LEAST_KEPT = 1 / 3  # share of the text of every pair of languages that a limit must leave
 _FEWEST_PASSES = 2.0  # passes over the text that there must be time for
 _PASSES = 40.0  # passes over the text after which more updates only overfit
 _FLOPS = {"cpu": 1e12, "cuda": 1e15}  # operations per second that no machine exceeds, to try no model in vain
@@ -107,7 +108,7 @@ class Budget:
         tokens_per_batch: Number of tokens in a batch.
         learning_rate: Peak of the learning rate.
         seconds_per_update: Seconds of an update; None if it was not measured.
-        max_words: Number of words of the longest sentences that are trained.
+        max_words: Number of words of the longest sentences that are trained; None is no limit.
         amounts: Amounts of the text within this length.
     """
 
@@ -119,7 +120,7 @@ class Budget:
     tokens_per_batch: int
     learning_rate: float
     seconds_per_update: float | None
-    max_words: int = _LIMITS[0]
+    max_words: int | None = _LIMITS[0]
 
     def describe(self, updates: int) -> str:
         """Return how long some updates take."""
@@ -134,7 +135,7 @@ def plan_preset(amounts: TextAmounts, vocabulary: int, time: TrainingTime, short
     """Return the largest model that the text is worth and that there is time for.
 
     Where there is time for less than a few passes over the text, only its short sentences are trained: a model learns
-    to translate these much sooner.
+    to translate these much sooner. Enough of the text of every language is left.
 
     Args:
         amounts: Amounts of the training text.
@@ -203,10 +204,16 @@ def _plan(
     )
 
 
-def _choose_limit(amounts: TextAmounts, tokens: float, shortest: int) -> int:
-    """Return the largest limit on words with which there is time for some passes over the text."""
-    limits = [limit for limit in _LIMITS if limit > shortest]
-    return next((limit for limit in limits if tokens >= _FEWEST_PASSES * amounts.limit(limit).tokens), shortest)
+def _choose_limit(amounts: TextAmounts, tokens: float, shortest: int) -> int | None:
+    """Return the largest limit on words with which there is time for some passes over the text.
+
+    A limit must leave enough text of every pair of languages. Where there is time for none of these, the smallest one
+    is chosen; where none leaves enough, there is no limit.
+    """
+    limits = [*(limit for limit in _LIMITS if limit > shortest), shortest]
+    fitting = [limit for limit in limits if amounts.share_within(limit)[1] >= _LEAST_KEPT]
+    affordable = (limit for limit in fitting if tokens >= _FEWEST_PASSES * amounts.limit(limit).tokens)
+    return next(affordable, fitting[-1] if fitting else None)
 
 
 def round_down(number: float) -> int:

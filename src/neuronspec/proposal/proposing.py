@@ -114,7 +114,8 @@ def _choose_model(
 
     settings.set("sampling.temperature", *_choose_temperature(amounts))
     settings.set("sampling.tokens_per_batch", budget.tokens_per_batch)
-    settings.set("sampling.max_tokens", min(256, max(64, 2 * budget.amounts.longest)))
+    longest = budget.amounts.longest
+    settings.set("sampling.max_tokens", max(64, longest, min(256, 2 * longest)))
     for key, value in budget.model.model_dump(exclude_defaults=True).items():
         settings.set(f"model.{key}", value)
     settings.reasons["model"] = budget.reason

@@ -21,6 +21,11 @@ _PIECES_AT = 10_000  # pairs for which the next number is right; the size grows 
 _PIECES = 800
 _MOST_PIECES = 64_000
 
+_LONG = 100  # words of a sentence that is hardly ever left out on purpose
+_NEARLY_ALL = 0.995  # share of the pairs
+_RATIO = 3  # words of one side for a word of the other
+_FEWEST_ALIKE = 0.7  # share of the pairs of every language that this must leave
+
 
 @dataclass
 class Settings:
@@ -104,12 +109,33 @@ def choose_data(settings: Settings, found: Discovery) -> None:
 
 def choose_preparation(settings: Settings, amounts: TextAmounts, size: int, budget: Budget) -> None:
     """Set cleaning and vocabulary."""
-    share = f"{100 * budget.amounts.total / amounts.total:.0f} % of the pairs"
-    short = "short sentences only, from which a model learns soonest; give more --minutes for longer ones"
-    settings.set("prepare.max_words", budget.max_words, f"{share}: {short}" if budget.max_words < 100 else "")
-    settings.set("prepare.max_length_ratio", 3, "training pairs with 3 times as many words on one side are dropped")
+    settings.set("prepare.max_words", budget.max_words, _explain_limit(amounts, budget.max_words))
+    settings.set("prepare.max_length_ratio", *_choose_ratio(amounts))
     settings.set("prepare.drop_held_out", True, "no training sentence is also in the test text")
     settings.set("prepare.vocabulary.size", size, f"{describe_size(size)} vocabulary for {amounts.total:,} pairs")
+
+
+def _explain_limit(amounts: TextAmounts, words: int | None) -> str:
+    """Return how much of the text is left by a limit on the words of a sentence, and what it is good for."""
+    if words is None:
+        return "no limit: the sentences are long, so that any limit would leave too few of some language"
+    share = amounts.limit(words).total / amounts.total
+    if words >= _LONG or share > _NEARLY_ALL:
+        return ""
+
+    # The language that loses most
+    pair, least = amounts.share_within(words)
+    of_one = f" ({pair}: {100 * least:.0f} %)" if len(amounts.pairs) > 1 else ""
+    short = "short sentences only, from which a model learns soonest; give more --minutes for longer ones"
+    return f"{100 * share:.0f} % of the pairs{of_one}: {short}"
+
+
+def _choose_ratio(amounts: TextAmounts) -> tuple[int | None, str]:
+    """Return the largest ratio of the words of two sides; None where a language is written without spaces."""
+    pair, kept = amounts.share_alike(_RATIO)
+    if kept >= _FEWEST_ALIKE:
+        return _RATIO, f"training pairs with {_RATIO} times as many words on one side are dropped"
+    return None, f"no limit: words cannot be compared in {pair}, where one side has few spaces"
 
 
 def describe_size(pieces: int) -> str:
