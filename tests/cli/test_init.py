@@ -74,6 +74,27 @@ def test_mistakes_are_one_sentence(
     assert not Path("my.yaml").exists()
 
 
+def test_a_name_that_is_not_utf8_is_reported_by_every_verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, {"x/de.tsv": table("en", "de"), "x/a\udcff.fr-en.tsv": table("fr", "en")})
+    assert not run_command("init", "x", "--minutes", "0.05")
+    assert "not used: x/a\\udcff.fr-en.tsv: its name is not UTF-8" in capsys.readouterr().err
+    assert "its name is not UTF-8" in Path("my.yaml").read_text()
+    for options in ([], ["--json"]):
+        run_command("check", "x", *options)
+        assert "its name is not UTF-8" in capsys.readouterr().out
+    assert not run_command("init", "x", "--minutes", "0.05", "--json", "--force")
+    assert json.loads(capsys.readouterr().out)["left_out"]
+
+
+def test_nothing_is_written_that_a_run_would_refuse(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuronspec.proposal.proposing.write_recipe", lambda *_, **__: "languages: [de\n")
+    assert run_command("init", "de.tsv", "--minutes", "0.05") == 2
+    assert "my.yaml is not valid YAML" in capsys.readouterr().err
+    assert not [path.name for path in folder.iterdir() if "yaml" in path.name]
+
+
 def test_a_recipe_is_copied_with_its_comments(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not run_command("init", "--recipe", "iwslt")
     assert "iwslt.yaml is a copy of the recipe iwslt" in capsys.readouterr().out

@@ -272,6 +272,17 @@ def test_what_is_not_used_is_listed_with_the_reason(case: str, tmp_path: Path) -
     assert named == {*files}
 
 
+def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, {"de.tsv": table("en", "de"), "a\udcff.fr-en.tsv": table("fr", "en")})
+    found = discover([tmp_path])
+    assert show(found, tmp_path) == ["train {lang}.tsv de"]
+    [left_out] = found.left_out
+    assert left_out.reason == "its name is not UTF-8, so that no configuration can name it; rename it"
+    write(tmp_path / "folder\udcff", {"nl.tsv": table("en", "nl")})
+    with pytest.raises(NeuronspecError, match="its name is not UTF-8"):
+        discover([tmp_path / "folder\udcff"])
+
+
 def assert_matches(pattern: str, text: str) -> None:
     with pytest.raises(AssertionError, match=pattern):
         raise AssertionError(text)

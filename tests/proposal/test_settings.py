@@ -106,6 +106,20 @@ def test_names_that_yaml_and_comments_could_misread_stay_names(tmp_path: Path) -
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    "letter",
+    ["\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ufeff", "\ufffe", "\uffff", "\U0001fffe", "\n", "😀", "\u200c"],
+)
+def test_names_with_characters_that_yaml_forbids_or_changes_stay_names(letter: str, tmp_path: Path) -> None:
+    odd = tmp_path / f"x{letter}y"
+    write(odd, {f"a{letter}.de-en.tsv": table("de", "en"), f"b{letter}.fr": lines("fr")})
+    text = propose([odd], minutes=0.05).format_yaml(tmp_path / f"my{letter}.yaml")
+    config = load(tmp_path / f"my{letter}.yaml", text)
+    assert config.name == f"my{letter}"
+    [corpus] = config.data.train
+    assert Path(corpus.path.format(src="de", tgt="en")).is_file()
+
+
 def test_what_is_held_out_is_bounded_and_only_for_languages_without_text_of_their_own(tmp_path: Path) -> None:
     write(tmp_path, {"big.de.tsv": table("en", "de", count=30_000), "small.fr.tsv": table("en", "fr", count=3_000)})
     write(tmp_path, {f"flores/{code}.devtest": lines(code) for code in ("en", "de")})

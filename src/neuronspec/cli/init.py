@@ -11,7 +11,7 @@ from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import AsJson
 from neuronspec.cli.printing import complain, note, print_json, say
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import write_text
+from neuronspec.files import publish, write_text
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -75,16 +75,11 @@ def init(
         return
 
     # Imported after the checks, since it takes seconds
-    from neuronspec.config import load_config
-    from neuronspec.methods import method_options
     from neuronspec.proposal import propose
 
     wanted = [code.strip() for code in languages.split(",") if code.strip()] if languages else []
     proposal = propose(files or [], minutes=minutes, model=model, pivot=pivot, languages=wanted)
-    write_text(path, proposal.format_yaml(path))
-
-    # What was written is what a run accepts.
-    load_config(path, (), method_options())
+    _write(path, proposal.format_yaml(path))
     if as_json:
         print_json(_summarize(proposal, path))
     else:
@@ -100,6 +95,19 @@ def _check_arguments(files: list[str] | None, recipe: str | None, path: Path, fo
         raise NeuronspecError(f"{path} is a folder: give the name of a file to -o, such as {path / 'my.yaml'}")
     if not path.parent.is_dir():
         raise NeuronspecError(f"the folder {path.parent} does not exist: create it, or choose another -o")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a configuration, if it is one that a run accepts."""
+    from neuronspec.config import load_config
+    from neuronspec.methods import method_options
+
+    with publish(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        try:
+            load_config(temporary, (), method_options())
+        except NeuronspecError as error:
+            raise NeuronspecError(str(error).replace(str(temporary), str(path))) from error
 
 
 def _copy(recipe: str, path: Path, as_json: bool) -> None:

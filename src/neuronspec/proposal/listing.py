@@ -64,9 +64,22 @@ def list_files(places: Iterable[str]) -> tuple[list[ListedFile], list[LeftOut]]:
         for found in _list_place(place):
             if isinstance(found, LeftOut):
                 left_out.append(found)
+            elif not _is_text(found.path):
+                left_out.append(
+                    LeftOut(found.path, "its name is not UTF-8, so that no configuration can name it; rename it")
+                )
             else:
                 files.setdefault(found.path, found)
     return list(files.values()), left_out
+
+
+def _is_text(path: str) -> bool:
+    """Return whether the name of a file, and those of the folders above it, are UTF-8."""
+    try:
+        str(Path(path).absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list_place(place: str) -> Iterator[ListedFile | LeftOut]:

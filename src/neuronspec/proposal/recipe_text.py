@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def _introduce(found: Discovery, path: Path, minutes: float) -> Iterator[str]:
     yield from comment(
         f"Made by neuronspec init for a run of about {minutes:g} minutes on this machine; change what you like. Next:"
     )
-    yield from (f"#   neuronspec {verb} {escape(str(path))}" for verb in NEXT_VERBS)
+    yield from (f"#   neuronspec {verb} {_show(str(path))}" for verb in NEXT_VERBS)
 
     if found.notes:
         yield from comment("Assumed; please check:")
@@ -132,7 +133,7 @@ def _write_section(section: str, settings: Settings) -> list[str]:
         if reason and len(line) + len(reason) + 4 > _WIDTH:
             lines += comment(reason, indent=f"{indent}# ")
             reason = None
-        lines.append(f"{line}  # {escape(reason)}" if reason else line)
+        lines.append(f"{line}  # {_show(reason)}" if reason else line)
     return [*lines, ""]
 
 
@@ -150,7 +151,7 @@ def comment(text: str, indent: str = "# ", later: str | None = None) -> list[str
     """Return text as lines of a comment."""
     later = later if later is not None else indent
     return textwrap.wrap(
-        escape(text),
+        _show(text),
         _WIDTH,
         initial_indent=indent,
         subsequent_indent=later,
@@ -159,23 +160,46 @@ def comment(text: str, indent: str = "# ", later: str | None = None) -> list[str
     )
 
 
+def _show(text: str) -> str:
+    """Return text for a comment, with control characters escaped."""
+    return _NONCHARACTER.sub(lambda found: _escape_letter(found[0]), escape(text))
+
+
 def _value(value: Any, quoted: bool = False) -> str:
     """Return a value as YAML on one line."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
     if isinstance(value, float):
         return _number(value)
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(_value(one) for one in value) + "]"
-
-    # Words that nothing in YAML reads as something else need no quotation marks.
-    text = str(value)
-    plain = not quoted and text.replace("_", "").replace("-", "").isalnum() and text[0].isalpha()
-    return text if plain and text.lower() not in _YAML_WORDS else json.dumps(text, ensure_ascii=False)
+    return str(value) if not quoted and _is_plain(str(value)) else _quote(str(value))
 
 
+def _is_plain(text: str) -> bool:
+    """Return whether nothing in YAML reads a text without quotation marks as something else."""
+    is_word = text.replace("_", "").replace("-", "").isalnum() and text[0].isalpha()
+    return is_word and text.lower() not in _YAML_WORDS
+
+
+def _quote(text: str) -> str:
+    r"""Return a text in quotation marks, with an escape for every character that YAML or an editor could misread.
+
+    Example:
+        >>> print(_quote('Größe "x"\x7f\u2028'))
+        "Größe \"x\"\u007f\u2028"
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else _escape_letter(letter) for letter in quoted)
+
+
+def _escape_letter(letter: str) -> str:
+    number = ord(letter)
+    return f"\\u{number:04x}" if number <= _LAST_SHORT else f"\\U{number:08x}"
+
+
+_LAST_SHORT = 0xFFFF  # characters with an escape of four digits
+_NONCHARACTER = re.compile("[\ufffe\uffff]")  # YAML allows them nowhere, not even in a comment
 _YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 
 
