@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import ValidationError
 
+from neuronspec.config.plain_values import make_plain
 from neuronspec.config.registered import find_section, find_unregistered
-from neuronspec.config.schema import METHOD, SEED, Ablate, Config, own_options
+from neuronspec.config.schema import SEED, Ablate, Config, find_method, is_seed, own_options
 from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
-from neuronspec.config.sweeps import Sweeps, explain_sweeps, find_sweeps, list_points, name_point
+from neuronspec.config.shorthands import choose_methods, repeat_with_seeds
+from neuronspec.config.sweeps import Sweeps, explain_sweeps, find_sweeps, list_points, name_point, show_value
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.languages import split_direction, suggest_language
 from neuronspec.names import child
@@ -59,8 +61,8 @@ def load_config(
         _refuse_sweeps(several, Path(source))
 
     # Shorthands are written out, so that the schema need not know them.
-    _choose_methods(values)
-    _repeat_with_seeds(values)
+    choose_methods(values)
+    repeat_with_seeds(values)
 
     # All problems are collected, so that users fix them at once.
     problems = []
@@ -130,7 +132,7 @@ def _refuse_sweeps(sweeps: Sweeps, source: Path) -> NoReturn:
 def _find_sweeps(values: Mapping[str, Any], method_options: Mapping[str, type[Section]] | None) -> Sweeps:
     """Return the keys that have several values; of the methods, only those that are chosen count."""
     chosen = dict(values)
-    _choose_methods(chosen)
+    choose_methods(chosen)
     return find_sweeps(chosen, method_options)
 
 
@@ -142,42 +144,6 @@ def _warn_of_mistyped(config: Config) -> None:
     for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
         if hint := suggest_language(code):
             logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
-
-
-def _choose_methods(values: dict[str, Any]) -> None:
-    """Apply `method: [a, b]`: train these methods alone, with the options that `methods` gives them."""
-    methods = values.get("methods") or {}
-    if METHOD not in values or not isinstance(methods, dict):
-        return
-
-    # At the top, `method` only chooses; it is no key of the schema.
-    wanted = values.pop(METHOD)
-    names = wanted if isinstance(wanted, list) else [wanted]
-    values["methods"] = {str(name): methods.get(name) or {} for name in names}
-
-
-def _repeat_with_seeds(values: dict[str, Any]) -> None:
-    """Apply `seed: [1, 2, 3]`: train each method once with each seed.
-
-    The first seed is the run's, under which the model is pretrained. A method with another seed is a system of its own,
-    `fine_tune.seed2`.
-    """
-    seeds, methods = values.get(SEED), values.get("methods") or {}
-    if not isinstance(seeds, list) or not seeds or not isinstance(methods, dict):
-        return
-
-    # The run keeps the first seed.
-    values[SEED] = first = seeds[0]
-    repeated = {}
-    for name, options in methods.items():
-        # A seed that is given twice would be the same training again.
-        for seed in dict.fromkeys(seeds):
-            if seed == first:
-                repeated[name] = options
-            else:
-                repeated[f"{name}.seed{seed}"] = {METHOD: name, **(options or {}), SEED: seed}
-
-    values["methods"] = repeated
 
 
 class NeuronSections(Section):
@@ -313,12 +279,22 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# What the YAML library raises: values that look like dates or have a tag (`2026-13-01`, `!!int x`) are converted
+# without checks of its own, and lists may be nested too deeply.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _read_yaml(text: str, loader: type[yaml.SafeLoader]) -> Any:
+    # Plain values: an alias that refers to itself would have no end.
+    return make_plain(yaml.load(text, loader))  # noqa: S506 - a SafeLoader
+
+
 def _parse_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+        values = _read_yaml(path.read_text(encoding="utf-8"), _StrictLoader)
     except UnicodeDecodeError as error:
         raise NeuronspecError(f"{path} is not valid YAML: it is no text in UTF-8; expected a configuration") from error
-    except yaml.YAMLError as error:
+    except _YAML_ERRORS as error:
         raise NeuronspecError(f"{path} is not valid YAML: {_explain_yaml(error)}") from error
 
     # An empty file, a list or a single word
@@ -327,8 +303,11 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain_yaml(error: yaml.YAMLError) -> str:
+def _explain_yaml(error: Exception) -> str:
     """Return what is wrong with a YAML file, in one line."""
+    if isinstance(error, RecursionError):
+        return "its lists or sections are nested too deeply"
+
     mark = getattr(error, "problem_mark", None)
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
         return first_line(error)
@@ -347,9 +326,9 @@ def _parse_override(override: str) -> tuple[str, Any]:
         return key, text  # a path is text, whatever YAML would make of it
 
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise NeuronspecError(f"cannot read the value of the override {override!r}: {error}") from error
+        return key, _read_yaml(text, yaml.SafeLoader)
+    except _YAML_ERRORS as error:
+        raise NeuronspecError(f"cannot read the value of the override {override!r}: {_explain_yaml(error)}") from error
 
 
 def apply_change(values: dict[str, Any], key: str, value: Any) -> None:
@@ -363,6 +342,8 @@ def apply_change(values: dict[str, Any], key: str, value: Any) -> None:
     Raises:
         NeuronspecError: If a part of the key is no section.
     """
+    value = make_plain(value)
+
     # Walks down from section to section; those that are missing are made on the way.
     *parents, last = key.split(".")
     for parent in parents:
@@ -435,21 +416,22 @@ def _list_method_problems(methods: Any, method_options: Mapping[str, type[Sectio
     return problems
 
 
-def _method_problems(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
-    options = options or {}
+def _method_problems(name: Any, options: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
+    options = {} if options is None else options
 
     # A system is named by its method, or says with `method` which one it is.
-    kind = options.get(METHOD, name) if isinstance(options, dict) else name
+    kind = find_method(name, options)
+    if not isinstance(kind, str):
+        return [f"methods.{name}.method: expected the name of a method, not {show_value(kind)}"]
     if kind not in method_options:
-        return [f"unknown method {kind!r}{did_you_mean(str(kind), method_options)}; known: {', '.join(method_options)}"]
+        return [f"unknown method {kind!r}{did_you_mean(kind, method_options)}; known: {', '.join(method_options)}"]
 
     # `method` and `seed` are not options of the method itself.
     own = own_options(options) if isinstance(options, dict) else options
-
-    # Booleans are integers in Python, but no seeds.
     seed = options.get(SEED, 0) if isinstance(options, dict) else 0
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+    if not is_seed(seed):
         return [f"methods.{name}.seed: must be a whole number from 0 on, not {seed!r}"]
+
     try:
         method_options[kind].model_validate(own)
     except ValidationError as error:
@@ -457,12 +439,19 @@ def _method_problems(name: str, options: Any, method_options: Mapping[str, type[
     return []
 
 
+def _expand_home(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~name of a user whom this machine does not know
+        raise NeuronspecError(f"cannot read the path {str(path)!r}: {first_line(error)}") from error
+
+
 def _resolve_paths(config: Config, folder: Path) -> Config:
     def resolve(corpora: list[Corpus]) -> list[Corpus]:
         return [
             corpus
             if corpus.path.startswith("hub:")
-            else corpus.model_copy(update={"path": str((folder / Path(corpus.path).expanduser()).absolute())})
+            else corpus.model_copy(update={"path": str((folder / _expand_home(corpus.path)).absolute())})
             for corpus in corpora
         ]
 
@@ -474,6 +463,6 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
     # A directory or a name on the hub: only `~` shows that it is a path.
     pretrained = config.model.pretrained
     if pretrained is not None and pretrained.startswith("~"):
-        pretrained = str(Path(pretrained).expanduser())
+        pretrained = str(_expand_home(pretrained))
     model = config.model.model_copy(update={"pretrained": pretrained})
-    return config.model_copy(update={"data": data, "model": model, "out": config.out.expanduser()})
+    return config.model_copy(update={"data": data, "model": model, "out": _expand_home(config.out)})

@@ -31,11 +31,26 @@ from neuronspec.languages import find_sides, join_direction, same_language, spel
 
 PIVOT = "en"
 METHOD, SEED = "method", "seed"  # options of every method: which one a name stands for, and a seed of its own
+MAX_SEED = 1 << 63  # the first number that is no seed
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a method that are not of every method."""
     return {key: value for key, value in options.items() if key not in (METHOD, SEED)}
+
+
+def find_method(name: Any, options: Any) -> Any:
+    """Return the method of a system: the one that its options name, or else that of its own name.
+
+    Both are as they were given, so that they may be anything before the checks.
+    """
+    return options.get(METHOD, name) if isinstance(options, Mapping) else name
+
+
+def is_seed(value: Any) -> bool:
+    """Return whether a value can be a seed: a whole number from 0 on that fits into 63 bits."""
+    # Booleans are integers in Python, but no seeds.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SEED
 
 
 def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +63,7 @@ def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
     trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
     codes = [code for name in trained for code in find_sides(name) or (name,)]
     pivot = _spell(values.get("pivot", PIVOT), codes)
-    codes = list(dict.fromkeys([*codes, pivot]))
+    codes = list(dict.fromkeys([*codes, *_list_texts([pivot])]))
 
     # Unseen directions are joined from the codes of trained ones, and must be spelled like them.
     spelled = {**values, "pivot": pivot}
@@ -87,6 +102,10 @@ def _on_or_off(ablate: Any) -> Any:
 Ablate = Annotated[AblationOptions | None, BeforeValidator(_on_or_off)]
 
 
+def _fill_in(methods: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {name: {} if options is None else options for name, options in methods.items()}
+
+
 class Config(Section):
     """A whole run, from corpora to report."""
 
@@ -94,7 +113,7 @@ class Config(Section):
     """The run's name, for titles."""
     out: Path = Path("runs/run")
     """The directory of everything that the run makes. Relative to where the command runs."""
-    seed: int = Field(default=1, ge=0, lt=1 << 63)
+    seed: int = Field(default=1, ge=0, lt=MAX_SEED)
     """Everything random follows from it."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the tensor library; null: its own choice."""
@@ -147,6 +166,14 @@ class Config(Section):
         """Spell the pivot and the unseen directions as the languages and tasks of the run are spelled."""
         return spell_alike(values) if isinstance(values, dict) else values
 
+    @field_validator("out", mode="before")
+    @classmethod
+    def _named(cls, out: Any) -> Any:
+        # An empty path is the current directory, which a run would fill.
+        if out == "":
+            raise ValueError("out: expected the name of a directory, as in out=runs/mine")
+        return out
+
     @field_validator("methods")
     @classmethod
     def _names_of_directories(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -160,7 +187,7 @@ class Config(Section):
     @classmethod
     def _no_options(cls, methods: Any) -> Any:
         # A method without options is `fine_tune:` in YAML, which is null.
-        return {name: options or {} for name, options in methods.items()} if isinstance(methods, dict) else methods
+        return _fill_in(methods) if isinstance(methods, dict) else methods
 
     @model_validator(mode="after")
     def _some_tasks(self) -> Config:

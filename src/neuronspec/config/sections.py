@@ -153,7 +153,7 @@ class Preparation(Section):
         # Compiled here, so that a wrong pattern fails at once and not at the first sentence
         try:
             re.compile(pattern or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression ({error})") from error
         return pattern
 

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from neuronspec.config.registered import find_section
-from neuronspec.config.schema import METHOD, SEED, Config
+from neuronspec.config.schema import METHOD, SEED, Config, find_method
 from neuronspec.config.sections import Section
+from neuronspec.errors import NeuronspecError
 
 # Keys at the top whose lists mean something else, or that no result depends on
 _OWN_MEANING = (SEED, METHOD, "out")
@@ -34,6 +35,9 @@ def find_sweeps(values: Mapping[str, Any], method_options: Mapping[str, type[Sec
 
     Returns:
         Each key with its values, in ascending order where they are numbers, so that no order of keys or values matters.
+
+    Raises:
+        NeuronspecError: If a key has a list of values within its list of values.
 
     Example:
         >>> dict(find_sweeps({"select": {"k": [0.9, 0.7]}, "score": {"metrics": ["bleu", "chrf"]}}))
@@ -67,34 +71,46 @@ def _search_key(field: FieldInfo, value: Any, key: str) -> Iterator[tuple[str, l
         # Entries of a free form have one type; a name with a dot would look like a section.
         entry_type = get_args(field.annotation)[1]
         for name, entry in value.items():
-            if "." not in str(name) and (several := _list_values(entry_type, entry)):
+            if "." not in str(name) and (several := _list_values(f"{key}.{name}", entry_type, entry)):
                 yield f"{key}.{name}", several
 
     # A type and its checks; a mark without a meaning stands in where there are none.
-    elif several := _list_values(Annotated[(field.annotation, "", *field.metadata)], value):
+    elif several := _list_values(key, Annotated[(field.annotation, "", *field.metadata)], value):
         yield key, several
 
 
-def _search_method(name: str, options: Any, method_options: Mapping[str, type[Section]]) -> dict[str, list[Any]]:
+def _search_method(name: Any, options: Any, method_options: Mapping[str, type[Section]]) -> dict[str, list[Any]]:
     """Return the options of a method that have several values."""
-    kind = options.get(METHOD, name) if isinstance(options, dict) else name
-    if kind not in method_options or not isinstance(options, dict) or "." in name:
+    # What is no name is explained by the checks.
+    kind = find_method(name, options)
+    names = isinstance(name, str) and isinstance(kind, str)
+    if not names or kind not in method_options or not isinstance(options, dict) or "." in name:
         return {}
 
     found = dict(_search_section(method_options[kind], options, f"methods.{name}."))
-    if several := _list_values(int, options.get(SEED)):
-        found[f"methods.{name}.{SEED}"] = several
+    key = f"methods.{name}.{SEED}"
+    if several := _list_values(key, int, options.get(SEED)):
+        found[key] = several
     return found
 
 
-def _list_values(kind: Any, value: Any) -> list[Any]:
-    """Return the different values of a list that a type does not take itself; nothing if it is no such list."""
+def _list_values(key: str, kind: Any, value: Any) -> list[Any]:
+    """Return the different values of a list that a type does not take itself; nothing if it is no such list.
+
+    Raises:
+        NeuronspecError: If some of the values are in a list within the list.
+    """
     if not isinstance(value, list) or not value:
         return []
 
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     if _fits(adapter, value) or not any(_fits(adapter, entry) for entry in value):
         return []
+    for entry in value:
+        if _list_values(key, kind, entry):
+            raise NeuronspecError(
+                f"{key}: {show_value(entry)} is a list within a list of values: write one list of values"
+            )
 
     # 1 and 1.0 are one value; a section is named as it is written, without its defaults.
     plain = [_simplify(adapter, entry) for entry in value]
