@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,10 @@ def test_a_schedule_is_reported_if_it_never_comes_near_its_peak_and_the_fix_fixe
     problems = list(check_schedule(training, "train"))
     rates = [learning_rate(update, training) for update in range(updates)]
     low = bool(rates) and max(rates) < LOW_PEAK * training.learning_rate
-    assert bool(problems) == (low or (0 < updates <= warmup))
+    assert bool(problems) == (low or (0 < updates < warmup))
     for problem in problems:
         assert problem.level == "warning"
+        assert not re.search(r"\de[+-]?\d", str(problem))  # no scientific notation
         if updates >= 10:
             assert list(check_schedule(apply_fix(training, problem.fix), "train")) == []
 
@@ -102,3 +104,9 @@ def test_all_errors_are_named_at_once_and_warnings_are_logged(caplog: pytest.Log
         announce_problems([make("error", "alone")])
     with pytest.raises(NeuronspecError, match=r"^2 problems stand in the way:\n  - first\n  - second$"):
         announce_problems([make("error", "first"), make("error", "second")])
+
+
+def test_a_warm_up_that_ends_at_its_peak_with_the_training_is_fine() -> None:
+    assert list(check_schedule(Training(updates=4, warmup=4), "train")) == []
+    [problem] = check_schedule(Training(updates=200, warmup=201), "train")
+    assert problem.message.endswith("the learning rate only reaches 100 % of its peak")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 from neuronspec.config.loading import load_config, read_sweeps
 from neuronspec.config.sweeps import find_sweeps, list_points, name_point, show_value
@@ -96,6 +98,40 @@ def test_sweeps_stand_in_the_file_and_on_the_command_line(recipe: Path) -> None:
     assert sweeps == {}
     sweeps, _ = read_sweeps(recipe, ["method=fine_tune"], method_options())
     assert sweeps == {}  # the options of a method that is left out mean nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (np.array([0.7, 0.8]), [0.7, 0.8]),
+        (list(np.array([0.8, 0.7])), [0.7, 0.8]),
+        ((0.7, 0.8), [0.7, 0.8]),
+        (range(2), [0.0, 1.0]),
+        ([np.int64(0), np.float64(0.5)], [0.0, 0.5]),
+    ],
+)
+def test_values_of_a_program_are_swept_as_those_of_a_file(recipe: Path, given: Any, found: list[float]) -> None:
+    changes = {"methods.adapters.bottleneck": np.int64(4), "select.k": given}
+    sweeps, written = read_sweeps(recipe, (), method_options(), changes)
+    assert sweeps == {"select.k": found}
+    assert [name_point(point) for point in list_points(sweeps)] == [f"select.k={value}" for value in found]
+    assert yaml.safe_load(yaml.safe_dump(written))["methods"]["adapters"] == {"bottleneck": 4}
+
+
+def test_values_of_a_program_are_stored_as_those_of_a_file(recipe: Path, tmp_path: Path) -> None:
+    changes = {
+        "methods.adapters": {"bottleneck": np.int64(8)},
+        "select.layer_k": {"decoder.0": np.float64(0.5)},
+        "train.adam_betas": np.array([0.5, 0.9]),
+        "data.train": ({"path": tmp_path / "{lang}.tsv"},),
+        "out": tmp_path / "out",
+        "analyze.against": {"other": tmp_path},
+    }
+    config = load_config(recipe, (), method_options(), changes)
+    assert config.methods["adapters"] == {"bottleneck": 8}
+    stored = tmp_path / "stored.yaml"
+    stored.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert load_config(stored, (), method_options()) == config
 
 
 def test_a_configuration_with_several_values_is_no_single_run(recipe: Path) -> None:

@@ -210,3 +210,12 @@ def test_corpora_to_choose_from_are_found_from_everywhere(
     described = json.loads(json.dumps(sweeps._describe(sweep)))
     paths = [one["path"] for corpora in described["data"]["train"] for one in corpora]
     assert paths == [str(project / f"{name}.{{lang}}.tsv") for name in ("corpus", "other")]
+
+
+def test_a_section_of_corpora_to_choose_from_is_stored_with_all_its_values(project: Path, tmp_path: Path) -> None:
+    shares = {"valid": 0.1, "test": 0.1}
+    several = [{"train": [{"path": f"{name}.{{lang}}.tsv"}], "hold_out": shares} for name in ("corpus", "other")]
+    sweep = open_sweep(project / "toy.yaml", changes={"data": several}, out=tmp_path / "texts")
+    described = json.loads(json.dumps(sweeps._describe(sweep)))
+    paths = [data["train"][0]["path"] for data in described["data"]]
+    assert paths == [str(project / f"{name}.{{lang}}.tsv") for name in ("corpus", "other")]

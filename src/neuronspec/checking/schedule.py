@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from neuronspec.checking.problem import Problem
 from neuronspec.config.sections import Training
+from neuronspec.statistics.numbers import show_number
 from neuronspec.training.schedule import learning_rate
 
 # Share of the updates that a warm-up usually takes; suggested where the given one is too long.
@@ -31,13 +32,13 @@ def check_schedule(training: Training, key: str) -> Iterator[Problem]:
     highest = _find_highest(training) / training.learning_rate
     suggested = max(1, round(USUAL_WARMUP * training.updates))
 
-    # A warm-up that ends with the training, or later
-    if training.warmup >= training.updates:
+    # A warm-up that ends after the training
+    if training.warmup > training.updates:
         yield Problem(
             level="warning",
             subject=f"{key}.warmup",
             message=f"{key}.warmup is {training.warmup} for {training.updates} updates: the learning rate only "
-            f"reaches {100 * highest:.2g} % of its peak",
+            f"reaches {show_number(100 * highest)} % of its peak",
             fix=f"{key}.warmup={suggested if training.updates > 1 else 0}",
         )
 
@@ -47,9 +48,9 @@ def check_schedule(training: Training, key: str) -> Iterator[Problem]:
         yield Problem(
             level="warning",
             subject=f"{key}.decay",
-            message=f"{key}.warmup and {key}.decay overlap: the learning rate only reaches {100 * highest:.2g} % of "
+            message=f"{key}.warmup and {key}.decay overlap: the learning rate only reaches {show_number(100 * highest)} % of "
             "its peak",
-            fix=f"{key}.warmup={suggested}, or {key}.decay={room:.2g}",
+            fix=f"{key}.warmup={suggested}, or {key}.decay={show_number(room)}",
         )
 
 

@@ -18,6 +18,7 @@ from neuronspec.data.texts import TEXT_PARTS, assign_pairs
 from neuronspec.languages import split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import TextSide, find_target_id
+from neuronspec.statistics.numbers import show_number
 
 _ENCODED = 2_000  # pairs of each part that are encoded
 # Shares of unknown tokens above which something is worth knowing, and above which the text cannot be learned
@@ -130,7 +131,7 @@ def check_unknown(encoded: Sequence[EncodedText], fix: str) -> Iterator[Problem]
         yield Problem(
             level=level,
             subject=f"text of {code}",
-            message=f"{100 * share:.2g} % of the tokens of {code} are unknown to the vocabulary{characters}",
+            message=f"{show_number(100 * share)} % of the tokens of {code} are unknown to the vocabulary{characters}",
             fix=fix,
         )
 
@@ -265,11 +266,9 @@ def check_passes(training: Training, key: str, passes: float | None) -> Iterator
 
     # What happens, and the number of updates at the border
     if often:
-        message = (
-            f"{training.updates:,} updates see the training text about {passes:.3g} times: it will be learned by heart"
-        )
+        message = f"{training.updates:,} updates see the training text about {show_number(passes, 3)} times: it will be learned by heart"
         fix = f"{key}.updates={max(1, math.floor(training.updates * _OFTEN / passes))} sees it about {_OFTEN} times"
     else:
-        message = f"{training.updates:,} updates see about {100 * passes:.2g} % of the training text"
+        message = f"{training.updates:,} updates see about {show_number(100 * passes)} % of the training text"
         fix = f"{key}.updates={math.ceil(training.updates / passes)} sees all of it once"
     yield Problem(level="note", subject=f"{key}.updates", message=message, fix=fix)

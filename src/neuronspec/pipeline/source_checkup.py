@@ -30,6 +30,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.checkup import Checkup
 from neuronspec.pipeline.source_kinds import find_source_kind
 from neuronspec.proposal import Discovery, discover
+from neuronspec.statistics.numbers import show_number
 
 _LISTED = 3  # files that are left out, each with its reason
 _OTHER_VOCABULARY = "choose a model whose vocabulary has this script"
@@ -198,7 +199,8 @@ def _check_translation(
         result.found += check_text(texts)
     encoded = list(encode_text(codec, texts, usable, pivot))
     result.facts["unknown tokens"] = {
-        code: f"{100 * unknown / max(1, tokens):.2g} %" for code, (unknown, tokens, _) in count_unknown(encoded).items()
+        code: f"{show_number(100 * unknown / max(1, tokens))} %"
+        for code, (unknown, tokens, _) in count_unknown(encoded).items()
     }
     result.found += check_unknown(encoded, _OTHER_VOCABULARY)
     result.found += check_lengths(encoded, Sampling())

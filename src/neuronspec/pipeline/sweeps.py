@@ -205,7 +205,7 @@ def _describe(sweep: Sweep) -> dict[str, Any]:
 
     # Several corpora to choose from are written out in full as well.
     for key in sweep.keys:
-        if key.startswith("data."):
+        if key.split(".")[0] == "data":
             found = [_find_value(dump, key) for dump in dumps]
             apply_change(described, key, [value for number, value in enumerate(found) if value not in found[:number]])
     return described

@@ -9,6 +9,7 @@ import torch
 
 from neuronspec.config.sections import Model, Sampling, Training
 from neuronspec.errors import NeuronspecError
+from neuronspec.statistics.numbers import show_number
 from neuronspec.proposal.text_amounts import TextAmounts
 from neuronspec.training.speed import Speed, configure, count_model, measure_speed
 
@@ -128,7 +129,7 @@ class Budget:
             return "not measured; change it to what you have time for"
         minutes = updates * self.seconds_per_update / 60
         time = f"{minutes:.1f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
-        return f"{time} at {self.seconds_per_update:.2g} seconds each, as measured here"
+        return f"{time} at {show_number(self.seconds_per_update)} seconds each, as measured here"
 
 
 def plan_preset(amounts: TextAmounts, vocabulary: int, time: TrainingTime, shortest: int = _SHORTEST_LIMIT) -> Budget:

@@ -1,4 +1,4 @@
-"""Checks of the numbers that users give."""
+"""Numbers that users give and read: their checks, and how messages show them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 from neuronspec.errors import NeuronspecError
 
 FloatArray = NDArray[np.float64]
+
+
+def show_number(value: float, digits: int = 2) -> str:
+    """Return a number with a few significant digits, never in scientific notation.
+
+    Args:
+        value: Number to show.
+        digits: Number of significant digits.
+
+    Example:
+        >>> show_number(99.7), show_number(7.512), show_number(0.0000123), show_number(12345.6, 3)
+        ('100', '7.5', '0.000012', '12300')
+    """
+    return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
 
 
 def read_numbers(what: str, values: ArrayLike) -> FloatArray:
