@@ -11,6 +11,8 @@ import pytest
 from tests.cli.test_run import write_project
 from tests.command import run_command
 
+from neuronspec.pipeline.status import StageState
+
 Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -55,6 +57,32 @@ def test_a_dry_run_says_what_would_run_and_changes_nothing(
     assert all(line.endswith("  runs") for line in others)
     assert bool(others) == (verb != "prepare")
     assert list_files(prepared) == before
+
+
+def test_a_run_named_by_its_directory_is_not_changed_without_force(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list_files(prepared)
+    monkeypatch.chdir(prepared)
+    assert run_command("run", "run", "prepare.vocabulary.size=66") == 2
+    said = capsys.readouterr().err
+    assert "prepare.vocabulary.size: 64 -> 66 would replace finished results in run (prepare)" in said
+    assert "--out DIR" in said
+    assert list_files(prepared) == before
+
+
+@pytest.mark.parametrize(("runs", "note"), [(False, "2 of 2 stages are done\n"), (True, "; neuronspec run run runs")])
+def test_status_names_the_next_command_where_something_is_left(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs: bool, note: str
+) -> None:
+    states = [
+        StageState(name=name, state="not done" if runs else "done", reason="", finished=None, seconds=None)
+        for name in ("prepare", "train")
+    ]
+    monkeypatch.setattr("neuronspec.pipeline.plan.examine_run", lambda run: states)
+    monkeypatch.chdir(prepared)
+    assert run_command("status", "run") == 0
+    assert note in capsys.readouterr().out
 
 
 def test_the_status_of_a_sweep_is_that_of_each_run(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from neuronspec.config.schema import Config
+from neuronspec.evaluation.results import Results
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.selection import select_neurons
 from neuronspec.pipeline import run_results, summary
@@ -210,6 +211,16 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
     )
     assert f"on {train:,} sentence pairs and tested on {test:,} others" in summary
     assert "nan" not in summary
+
+
+@pytest.mark.parametrize(("trained", "loses"), [(8.9, True), (9.0, True), (9.1, False), (float("nan"), False)])
+def test_models_that_do_not_beat_copying_the_source_are_named_first(
+    finished: Config, monkeypatch: pytest.MonkeyPatch, trained: float, loses: bool
+) -> None:
+    found = run_results.load_results(finished, Layout(finished.out))
+    monkeypatch.setattr(Results, "score", lambda self, system, metric, tasks: 9.0 if system == "source" else trained)
+    first = summary.describe_scores(found)[0]
+    assert first.startswith("No system translates better than copying the source does (BLEU)") == loses
 
 
 def test_every_figure_has_its_picture_its_drawing_and_its_numbers(finished: Config) -> None:

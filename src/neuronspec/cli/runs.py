@@ -135,6 +135,7 @@ class RunOptions:
 
     def run_loaded(self, config: Config, stage: str | None = None, *, only: str | None = None) -> tuple[Config, Layout]:
         """Do as `run` does with a configuration that is loaded already."""
+        from neuronspec.config.loading import holds_run
         from neuronspec.pipeline.looks import refuse_replacing
         from neuronspec.pipeline.plan import examine_run, execute_stages
         from neuronspec.pipeline.run import Run
@@ -146,8 +147,8 @@ class RunOptions:
         if self.dry_run:
             print_plan(examine_run(run, until=stage, only=only, force=self.force, share_from=sources))
 
-        # Whoever asks for one stage looks at a run; whoever asks for all of them wants the run to be as they say.
-        if stage is not None:
+        # Whoever asks for one stage, or names a run by its directory, must not lose its results by a word too much.
+        if stage is not None or holds_run(Path(self.source)):
             refuse_replacing(self.list_replaced(config), run)
         if self.dry_run:
             raise typer.Exit

@@ -40,7 +40,8 @@ def status(
         print_table(_tabulate(states[name], f"Stages of {name} in {run.config.out}"))
     every = [state for found in states.values() for state in found]
     done = sum(not state.runs for state in every)
-    note(f"{done} of {len(every)} stages are done; neuronspec run {config} runs the others")
+    rest = f"; neuronspec run {config} runs the others" if done < len(every) else ""
+    note(f"{done} of {len(every)} stages are done{rest}")
 
 
 def _open_runs(options: RunOptions) -> dict[str, Run]:

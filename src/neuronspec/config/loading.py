@@ -239,7 +239,7 @@ def _explain_no_config(path: Path, recipes: Sequence[str]) -> str:
     if (path / "config.json").is_file():
         return ", which is the directory of a model (option --model, or the key model.pretrained)"
     if path.is_dir():
-        return ", which is a directory without a run in it"
+        return f", which is a directory without a run in it; if it holds your text: neuronspec init {path} -o my.yaml"
 
     # Files and runs next to the place, and recipes
     folder = path.parent

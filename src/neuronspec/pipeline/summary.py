@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.outcomes import count_outcomes
@@ -18,7 +18,7 @@ from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.run_page import read_analysis, write_page
 from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate
-from neuronspec.pipeline.systems import MASKED, RANDOM
+from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
 from neuronspec.statistics.corrections import CORRECTIONS
 
 # Name of the summary's file, below the directory of the report
@@ -97,7 +97,14 @@ def describe_scores(report: RunResults) -> list[str]:
     metric = study.results.metrics[0]
     groups = study.families[BY_SIDE]
 
-    # The untrained model comes first: the selection is judged apart from any training.
+    # Models that have learned nothing come first: nothing else that is found about them means much.
+    if not _beats_copying(study, report.trained, metric):
+        findings.append(
+            f"No system translates better than copying the source does ({metric}): the models are trained too little "
+            "for conclusions about methods. Train longer (train.updates, continued.updates), or on more text."
+        )
+
+    # The untrained model is next: the selection is judged apart from any training.
     if MASKED in report.masks:
         findings.append(_describe_selection(study, metric))
 
@@ -115,6 +122,18 @@ def describe_scores(report: RunResults) -> list[str]:
         "training would. Repeat with seed=[1,2,3] before believing a small difference."
     )
     return findings
+
+
+def _beats_copying(study: Study, trained: Sequence[str], metric: str) -> bool:
+    """Return whether a trained system has a better mean score over all directions than the copied sources have."""
+    if COPY not in study.results.systems:
+        return True
+
+    # From here on, more is better, whatever the metric.
+    sign = 1 if find_scoring(metric).higher_is_better else -1
+    tasks = [task for group in study.families[BY_SIDE].values() for task in group]
+    best = max(sign * study.results.score(system, metric, tasks) for system in trained)
+    return not best <= sign * study.results.score(COPY, metric, tasks)  # a score that is missing proves nothing
 
 
 def _describe_selection(study: Study, metric: str) -> str:
