@@ -30,6 +30,7 @@ def check_schedule(training: Training, key: str) -> Iterator[Problem]:
         return
 
     highest = _find_highest(training) / training.learning_rate
+    reached = f"the learning rate only reaches {show_number(100 * highest)} % of its peak"
     suggested = max(1, round(USUAL_WARMUP * training.updates))
 
     # A warm-up that ends after the training
@@ -37,8 +38,7 @@ def check_schedule(training: Training, key: str) -> Iterator[Problem]:
         yield Problem(
             level="warning",
             subject=f"{key}.warmup",
-            message=f"{key}.warmup is {training.warmup} for {training.updates} updates: the learning rate only "
-            f"reaches {show_number(100 * highest)} % of its peak",
+            message=f"{key}.warmup is {training.warmup} for {training.updates} updates: {reached}",
             fix=f"{key}.warmup={suggested if training.updates > 1 else 0}",
         )
 
@@ -48,8 +48,7 @@ def check_schedule(training: Training, key: str) -> Iterator[Problem]:
         yield Problem(
             level="warning",
             subject=f"{key}.decay",
-            message=f"{key}.warmup and {key}.decay overlap: the learning rate only reaches {show_number(100 * highest)} % of "
-            "its peak",
+            message=f"{key}.warmup and {key}.decay overlap: {reached}",
             fix=f"{key}.warmup={suggested}, or {key}.decay={show_number(room)}",
         )
 

@@ -9,8 +9,8 @@ import torch
 
 from neuronspec.config.sections import Model, Sampling, Training
 from neuronspec.errors import NeuronspecError
-from neuronspec.statistics.numbers import show_number
 from neuronspec.proposal.text_amounts import TextAmounts
+from neuronspec.statistics.numbers import show_number
 from neuronspec.training.speed import Speed, configure, count_model, measure_speed
 
 # What a run takes besides training: starting, reading, the vocabulary, recording, scoring, the report; translating
