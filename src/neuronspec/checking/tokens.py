@@ -266,7 +266,8 @@ def check_passes(training: Training, key: str, passes: float | None) -> Iterator
 
     # What happens, and the number of updates at the border
     if often:
-        message = f"{training.updates:,} updates see the training text about {show_number(passes, 3)} times: it will be learned by heart"
+        times = f"about {show_number(passes, 3)} times"
+        message = f"{training.updates:,} updates see the training text {times}: it will be learned by heart"
         fix = f"{key}.updates={max(1, math.floor(training.updates * _OFTEN / passes))} sees it about {_OFTEN} times"
     else:
         message = f"{training.updates:,} updates see about {show_number(100 * passes)} % of the training text"
