@@ -9,11 +9,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from sentencepiece import SentencePieceTrainer
 from tests.pipeline.running import run, stages_of
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.metric import Metric, MetricOptions, mean_score
+from neuronspec.evaluation.metrics import METRICS
 from neuronspec.methods import method_options
 from neuronspec.pipeline import requirements
 from neuronspec.pipeline.layout import Layout
@@ -273,6 +276,94 @@ def test_what_a_late_stage_needs_is_missed_before_any_work(
     with pytest.raises(NeuronspecError, match=found):
         run(config)
     assert not (tmp_path / "run").exists()
+
+
+def train_pieces(path: Path, text: str) -> None:
+    """Write a SentencePiece model."""
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter([text] * 9),
+            model_writer=file,
+            vocab_size=40,
+            hard_vocab_limit=False,
+            num_threads=1,
+            minloglevel=2,
+        )
+
+
+def test_scores_follow_the_content_of_the_files_that_metrics_read(
+    copied: Config, tmp_path: Path, said: Callable[[], dict[str, str]]
+) -> None:
+    pieces = tmp_path / "sp.model"
+    train_pieces(pieces, "the old cat sees a small house")
+    metrics = {"metrics": ["spbleu"], "sentencepiece": pieces}
+    config = copied.model_copy(update={"score": copied.score.model_copy(update=metrics)})
+    run(config)
+    assert {"score", "report"} <= set(said())
+    run(config)
+    assert said() == {}
+
+    # Another model in the same place, for this run and for one that would share its scores
+    train_pieces(pieces, "the young dog likes a big tree here")
+    run(config.model_copy(update={"out": tmp_path / "other"}), share_from=[config.out])
+    assert "shared from" not in said()["score"]
+    run(config)
+    assert said()["score"] == f"{pieces} has changed"
+
+
+def test_a_metric_says_which_files_it_reads(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, parameters = tmp_path / "comet/checkpoints/model.ckpt", tmp_path / "comet/hparams.yaml"
+    for model, files in (
+        (tmp_path / "comet", [checkpoint, parameters]),
+        (checkpoint, [checkpoint, parameters]),
+        ("Unbabel/wmt22-comet-da", []),
+    ):
+        [stage] = [
+            one for one in stages_of(load("score.metrics=[comet]", f"score.comet_model={model}")) if one.name == "score"
+        ]
+        assert [path for path in stage.inputs if not path.is_relative_to(tmp_path / "run")] == files
+
+    # One of the user's own needs no other code.
+    class Listed(Metric):
+        def list_files(self, options: MetricOptions) -> list[Path]:
+            return [tmp_path / "words.txt"]
+
+    monkeypatch.setitem(METRICS._entries, "listed", Listed("listed", higher_is_better=True, score=mean_score))
+    config = load("score.metrics=[listed]")
+    with pytest.raises(NeuronspecError, match=r"^score\.metrics\.listed: .*words\.txt does not exist"):
+        run(config)
+    (tmp_path / "words.txt").write_text("one", encoding="utf-8")
+    [stage] = [one for one in stages_of(config) if one.name == "score"]
+    assert stage.inputs[-1] == tmp_path / "words.txt"
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            "score={metrics: [spbleu], sentencepiece: PATH}",
+            r"^score\.metrics\.spbleu: cannot read '.*' as a S",
+        ),
+        ("analyze.distances={trade: PATH}", r"^analyze\.distances\.trade: "),
+        ("analyze.against={seed2: PATH}", r"^analyze\.against\.seed2: "),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_a_late_stage_cannot_read_is_refused_before_any_work(
+    load: Load, tmp_path: Path, change: str, found: str, there: bool
+) -> None:
+    path = tmp_path / "given.file"
+    if there:
+        path.write_text("no such thing", encoding="utf-8")
+    config = load(change.replace("PATH", str(path)))
+    with pytest.raises(NeuronspecError, match=found):
+        run(config)
+    assert not (tmp_path / "run").exists()
+    assert any(problem.level == "error" for problem in check_plan(Run(config), stages_of(config)))
+
+    # What comes before that stage is not held up.
+    first = [stage for stage in stages_of(config) if stage.name == "prepare"]
+    assert not any(problem.level == "error" for problem in check_plan(Run(config), first))
 
 
 def test_an_engine_that_cannot_translate_with_a_method_is_refused(tmp_path: Path) -> None:

@@ -214,6 +214,16 @@ class CometMetric(Metric):
         """Refuse COMET without its environment."""
         find_interpreter()
 
+    def list_files(self, options: MetricOptions) -> Sequence[Path]:
+        """Return the checkpoint and its parameters, where the model is on this machine and no name on the hub."""
+        path = Path(options.comet_model or MODEL).expanduser()
+        if not (path.exists() or path.suffix == ".ckpt" or path.is_absolute()):
+            return []
+
+        # A checkpoint lies in the folder `checkpoints` of its model.
+        checkpoint = path / "checkpoints" / "model.ckpt" if path.suffix != ".ckpt" else path
+        return [checkpoint, checkpoint.resolve().parent.parent / "hparams.yaml"]
+
     @contextmanager
     def open(self, options: MetricOptions) -> Iterator[Metric]:
         """Load COMET's model, and end its process with the context."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import find_library, import_library
 from neuronspec.statistics.numbers import FloatArray
@@ -68,6 +69,29 @@ class Metric:
         if self.library:
             find_library(self.library, self.name, self.extra)
             import_library(self.library, self.name, self.extra)  # a library that is there may be broken
+
+    def list_files(self, options: MetricOptions) -> Sequence[Path]:
+        """Return the files on this machine that decide the scores; they need not exist.
+
+        A run scores again where the content of one has changed, and refuses to start where one is missing.
+
+        Args:
+            options: Options of all metrics.
+        """
+        return ()
+
+    def check_files(self, options: MetricOptions) -> None:
+        """Refuse files that cannot be used, before any text is translated.
+
+        Args:
+            options: Options of all metrics.
+
+        Raises:
+            NeuronspecError: If a file is missing or is not what the metric needs.
+        """
+        for path in self.list_files(options):
+            if not path.exists():
+                raise explain_missing(path)
 
     def open(self, options: MetricOptions) -> AbstractContextManager[Metric]:
         """Return a context with the metric ready for use; what it loads is released at the end.

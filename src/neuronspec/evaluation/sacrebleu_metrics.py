@@ -83,6 +83,15 @@ def _count_references(build: Callable[[str], Any], target_language: str, referen
 class SentencePieceBleu(SacrebleuMetric):
     """spBLEU before its SentencePiece model is known: it scores statistics, but cannot count them."""
 
+    def list_files(self, options: MetricOptions) -> Sequence[Path]:
+        """Return the SentencePiece model of the options."""
+        return [Path(options.sentencepiece)] if options.sentencepiece is not None else []
+
+    def check_files(self, options: MetricOptions) -> None:
+        """Refuse a file that is no SentencePiece model."""
+        for path in self.list_files(options):
+            load_sentencepiece(path)
+
     def open(self, options: MetricOptions) -> AbstractContextManager[Metric]:
         """Return the metric with the SentencePiece model of the options.
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from neuronspec.analysis.distance_tables import read_distances
 from neuronspec.checking.problem import Problem, catch_errors
 from neuronspec.config.schema import Config
+from neuronspec.data.reading_errors import explain_missing
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.libraries import find_library, import_library
+from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.run import Run
 from neuronspec.processes import count_processes
@@ -26,7 +31,7 @@ def find_requirements(run: Run, stages: Sequence[Stage]) -> Iterator[Problem]:
     """
     yield from _check_device(run.config)
     yield from _check_libraries(run)
-    yield from _check_files(run.config)
+    yield from _check_files(run, stages)
     yield from _check_engine(run)
     yield from _check_processes(run.config, stages)
 
@@ -68,13 +73,33 @@ def _check_engine_library(run: Run) -> None:
         import_library(engine.library, "this run", engine.extra)
 
 
-def _check_files(config: Config) -> Iterator[Problem]:
-    # Tables of distances and masks to compare with are first read by `analyze`, after hours of training.
-    for key in ("distances", "against"):
-        for name, path in getattr(config.analyze, key).items():
-            if not path.exists():
-                subject = f"analyze.{key}.{name}"
-                yield Problem(level="error", subject=subject, message=f"{subject}: {path} does not exist")
+def _check_files(run: Run, stages: Sequence[Stage]) -> Iterator[Problem]:
+    """Yield a problem for each file that cannot be read, of those that are first read after hours of training."""
+    names = {stage.name for stage in stages}
+    config, checks = run.config, dict[str, Callable[[], object]]()
+
+    # The tables of distances, whose languages are compared later, and masks
+    if "analyze" in names:
+        for name, path in config.analyze.distances.items():
+            checks[f"analyze.distances.{name}"] = functools.partial(read_distances, path, labels=())
+        for name, path in config.analyze.against.items():
+            checks[f"analyze.against.{name}"] = functools.partial(_load_masks, path)
+
+    # The models of metrics
+    if "score" in names:
+        for metric in config.score.metrics:
+            checks[f"score.metrics.{metric}"] = functools.partial(METRICS[metric].check_files, run.metric_options)
+
+    for subject, check in checks.items():
+        for problem in catch_errors(check, subject):
+            yield replace(problem, message=f"{subject}: {problem.message}")
+
+
+def _load_masks(path: Path) -> NeuronMasks:
+    # A path that leads nowhere is no name on the hub.
+    if not path.exists():
+        raise explain_missing(path)
+    return NeuronMasks.from_pretrained(path)
 
 
 def _check_engine(run: Run) -> Iterator[Problem]:

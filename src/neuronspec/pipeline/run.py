@@ -19,6 +19,7 @@ from neuronspec.data.batches import BatchDataset, TaskData
 from neuronspec.data.store import TokenStore
 from neuronspec.data.test_sets import describe_untested, find_untested
 from neuronspec.data.texts import Texts, assign_pairs
+from neuronspec.evaluation.metric import MetricOptions
 from neuronspec.methods import find_method, make_method, method_options
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.generation import set_search
@@ -130,6 +131,12 @@ class Run:
     def seed(self, system: str) -> int:
         """Return the seed of a training: the method's own, or the run's."""
         return int(self.config.methods.get(system, {}).get(SEED, self.config.seed))
+
+    @property
+    def metric_options(self) -> MetricOptions:
+        """The options of all metrics."""
+        settings = self.config.score
+        return MetricOptions(sentencepiece=settings.sentencepiece, comet_model=settings.comet_model, cpu=self.cpu)
 
     # What it tests
 

@@ -11,7 +11,8 @@ from neuronspec.artifacts.json_lines import write_json_lines
 from neuronspec.comparison.study import Study, compare_study
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
-from neuronspec.evaluation.metric import Metric, MetricOptions
+from neuronspec.evaluation.metric import Metric
+from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
 from neuronspec.files import publish
@@ -30,12 +31,16 @@ def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     layout = run.layout
     settings = choose_settings(run.config, "pivot", "languages", "tasks", "zero_shot", "methods", "score", "seed")
+    translations = [layout.translations(system) for system in run.systems]
+
+    # Some metrics read a model from a file, whose content decides the scores as well.
+    files = [path for metric in run.config.score.metrics for path in METRICS[metric].list_files(run.metric_options)]
     return [
         Stage(
             name="score",
             execute=functools.partial(execute, run),
             settings=settings,
-            inputs=[layout.text, *(layout.translations(system) for system in run.systems)],
+            inputs=[layout.text, *translations, *files],
             outputs=[layout.scores],
             workspace=[layout.scoring],
             parallel=True,
@@ -58,7 +63,6 @@ def execute(run: Run) -> None:
 def _score_own_tasks(run: Run) -> None:
     """Score this process' share of the tasks."""
     settings, scoring = run.config.score, run.layout.scoring
-    options = MetricOptions(sentencepiece=settings.sentencepiece, comet_model=settings.comet_model, cpu=run.cpu)
 
     # Tasks that an interrupted run has scored are left out.
     own = run.share(run.tested_directions)
@@ -71,7 +75,7 @@ def _score_own_tasks(run: Run) -> None:
     with (
         explained_interruption("the same command resumes the scoring with the next direction"),
         show_progress("scoring", len(own), len(own) - len(missing)) as advance,
-        open_metrics(settings.metrics, options) as metrics,
+        open_metrics(settings.metrics, run.metric_options) as metrics,
     ):
         for task in missing:
             results = _score_task(run, texts, task, metrics)
