@@ -42,6 +42,32 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def refuse_inside_run(place: Path, option: str, force: bool | None = None) -> None:
+    """Refuse to write into the directory of a run or a sweep, whose results belong to its stages.
+
+    Args:
+        place: File or directory to be written.
+        option: Option that names it.
+        force: Whether the user insists; None where the verb does not ask.
+
+    Raises:
+        NeuronspecError: If it is in such a directory.
+    """
+    from neuronspec.config.loading import holds_run, holds_sweep
+
+    if force:
+        return
+
+    # A link may lead there, too.
+    path = place.resolve()
+    for folder in (path, *path.parents):
+        if holds_run(folder) or holds_sweep(folder):
+            insist = ", or give --force" if force is not None else ""
+            raise NeuronspecError(
+                f"{place} is in {folder}, which holds the results of a run: choose another {option}{insist}"
+            )
+
+
 def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     """Refuse to write results where something exists, or with `--force` where something other than such results is.
 
@@ -53,6 +79,7 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     Raises:
         NeuronspecError: If the place is taken.
     """
+    refuse_inside_run(out, "--out", force)
     if not out.exists():
         return
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, refuse_inside_run
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import (
@@ -136,6 +136,7 @@ def _record_model(name: str, texts: TextOptions, overrides: list[str], out: Path
     # Everything that can be wrong in the command line is checked before libraries that take seconds are imported.
     settings = load_sections(overrides, "record").record
     texts.check()
+    refuse_inside_run(out, "--out", force)
     check_directory(name)
 
     from neuronspec.neurons.filenames import COUNTS_FILE

@@ -11,7 +11,7 @@ import typer
 
 from neuronspec.cli.console import print_table
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, refuse_inside_run
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
@@ -84,6 +84,8 @@ def select(
         raise NeuronspecError("give one of --compare, --compose and --random")
     if compare is not None and to is not None:
         raise NeuronspecError("--compare prints a table and writes no masks: leave out --to")
+    if to is not None:
+        refuse_inside_run(to, "--to", force)
 
     # The masks: from files of counts or masks, or from a run, which is completed up to its selection
     if _holds_files(source):

@@ -13,7 +13,7 @@ import typer
 
 from neuronspec.cli.choices import list_engines
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, refuse_inside_run
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
@@ -277,6 +277,8 @@ def _translate_grid(options: TranslateOptions, words: list[str], target: Path, f
 
     # All files of the grid are checked before the first one is translated.
     grid = plan_grid(words, options.source, target)
+    for path in grid.targets.values():
+        refuse_inside_run(path, "--to", force)
     translate_grid_files(system, grid, force=force)
     note(f"{len(grid.tasks)} directions are in {target}")
 
@@ -358,6 +360,7 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
     sources = [options.source] if options.source is not None else []
 
     # A file that would be overwritten while it is read is refused before anything is loaded.
+    refuse_inside_run(target, "--to")
     check_targets([target], sources)
     system = options.describe_system()
     from neuronspec.progress import show_progress
