@@ -141,9 +141,8 @@ def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:
             "name: small -> other would replace finished results in run (analyze, report",
         ),
         (["analyze", "run", "analyze.permutations=199"], "analyze.permutations: 99 -> 199 would replace finished"),
-        (["train", "run", "--seed", "2"], "seed: 1 -> 2 would replace finished results in run (prepare, train, "),
+        (["train", "run", "--seed", "2"], "seed: 1 -> 2 would replace finished results in run (prepare, train): give"),
         (["prepare", "run", "prepare.vocabulary.size=70"], "prepare.vocabulary.size: 64 -> 70 would replace finished"),
-        (["record", "run", "translate.beams=2"], "translate.beams: 1 -> 2 would replace finished results in run ("),
     ],
 )
 def test_a_look_at_a_finished_run_replaces_nothing(
@@ -169,6 +168,62 @@ def test_a_look_without_a_change_of_results_leaves_the_configuration(
     before = snapshot(Path("run"))
     assert call("translate", "run", "record.tokens_per_batch=999", "threads=2") == 0
     assert snapshot(Path("run")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["select", "run", "name=other"],
+        ["select", "run", "score.metrics=[bleu]"],
+        ["record", "run", "translate.beams=2"],
+        ["translate", "run", "analyze.permutations=199"],
+    ],
+)
+def test_what_a_verb_does_not_need_is_not_in_its_way(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, arguments: list[str]
+) -> None:
+    shutil.copytree(finished[0] / "run", "run")
+    before = snapshot(Path("run"))
+    assert call(*arguments) == 0
+    assert snapshot(Path("run")) == before
+
+    # A stage that is left would store the changes, for all stages.
+    Path("run/stages/record.json").unlink()
+    shutil.rmtree("run/record")
+    assert call("record", "run", "translate.beams=2") == 2
+
+
+def test_a_verb_keeps_what_the_command_line_added_until_the_file_is_edited(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    call: Call,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = finished[0]
+    shutil.copytree(folder / "run", "run")
+    recipe = str(folder / "small.yaml")  # older than the run
+    assert call("analyze", recipe, "--ablate") == 0
+    assert call("report", "run") == 0
+    before = snapshot(Path("run"))
+
+    capsys.readouterr()
+    for arguments in (["report", recipe], ["analyze", recipe], ["report", recipe, "threads=2"]):
+        assert call(*arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ablate: {")
+        assert "-> None would replace finished results in run (analyze" in said
+        assert ("give run to keep them" in said) == ("threads=2" not in arguments)
+        assert snapshot(Path("run")) == before
+    assert call("translate", recipe) == 0
+    assert call("report", "run") == 0
+    assert snapshot(Path("run")) == before
+
+    # An edited file says what the run should be.
+    caplog.set_level("INFO", logger="neuronspec")
+    text = RECIPE.replace('"corpus.', f'"{folder}/corpus.').replace("permutations: 99", "permutations: 199")
+    Path("small.yaml").write_text(text, encoding="utf-8")
+    assert call("analyze", "small.yaml") == 0
+    assert caplog.messages[-1].startswith("analyze again: analyze.permutations: 99 -> 199")
 
 
 def test_a_look_can_make_a_run_of_its_own_or_add_what_is_not_there(

@@ -87,32 +87,54 @@ class RunOptions:
         given = {key: value for key, value in options.items() if value is not None}
         return {**given, **self.changes}
 
-    def list_replaced(self, config: Config) -> Mapping[str, Differences]:
-        """Return the finished stages that the changes of the command line would replace, with the differences.
+    @property
+    def _makes_changes(self) -> bool:
+        """Whether the command line changes the configuration, its place apart."""
+        return bool(self.overrides or self.changes or self.seed is not None)
+
+    def list_replaced(self, config: Config, stage: str | None, *, only: str | None = None) -> Mapping[str, Differences]:
+        """Return the finished stages that nobody asked to replace, with what would make them differ.
+
+        A change of the command line is no such wish, and neither is a configuration file that lacks what an earlier
+        command line has added; an edit of that file is.
 
         Args:
             config: The configuration with all changes.
+            stage: Last stage to run; all of them if not given.
+            only: Member of a group of stages.
         """
         from neuronspec.config.loading import holds_run
 
-        # Without changes, or with leave to make them, nothing is replaced unasked.
-        changed = bool(self.overrides or self.changes or self.seed is not None)
-        copied = holds_run(Path(self.source)) and Path(self.source).resolve() != config.out.resolve()
-        if self.force or not holds_run(config.out) or not (changed or copied):
+        if self.force or not holds_run(config.out):
+            return {}
+
+        # Nothing was changed, or in the file alone
+        is_same = Path(self.source).resolve() == config.out.resolve()
+        if not self._makes_changes and (is_same or self._is_edited(config.out)):
             return {}
 
         from neuronspec.pipeline.looks import list_replaced
         from neuronspec.pipeline.run import Run
 
         base = self._load_base(config.out)
-        return list_replaced(Run(config), None if base is None else Run(base))
+        return list_replaced(Run(config), None if base is None else Run(base), stage, only=only)
+
+    def _is_edited(self, out: Path) -> bool:
+        """Return whether the configuration file was written after a run has stored its configuration."""
+        from neuronspec.config.loading import STORED_CONFIG, find_config, holds_run
+
+        # The configuration of another run is not edited by hand.
+        if holds_run(Path(self.source)):
+            return False
+        written, stored = find_config(self.source), out / STORED_CONFIG
+        return written.stat().st_mtime_ns > stored.stat().st_mtime_ns
 
     def _load_base(self, out: Path) -> Config | None:
         """Return the configuration of a directory without changes of the command line; None if it lacks something."""
-        from neuronspec.config.loading import holds_run, load_config
+        from neuronspec.config.loading import load_config
 
-        # A run that another one was made from says nothing about it: it has a configuration of its own.
-        source = out if holds_run(Path(self.source)) else self.source
+        # A run knows best what it was made from, unless its file has been edited since.
+        source = self.source if self._is_edited(out) else out
         try:
             return load_config(source, (), _MethodOptions(), {"out": str(out)}, warns=False)
         except NeuronspecError:
@@ -149,7 +171,8 @@ class RunOptions:
 
         # Whoever asks for one stage, or names a run by its directory, must not lose its results by a word too much.
         if stage is not None or holds_run(Path(self.source)):
-            refuse_replacing(self.list_replaced(config), run)
+            replaced = self.list_replaced(config, stage, only=only)
+            refuse_replacing(replaced, run, "" if self._makes_changes else f"give {config.out} to keep them, ")
         if self.dry_run:
             raise typer.Exit
 

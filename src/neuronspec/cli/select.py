@@ -190,7 +190,7 @@ def _select_from_counts(place: Path, overrides: list[str]) -> NeuronMasks:
 def _select_run(options: RunOptions) -> SelectedMasks:
     """Select the neurons of a run; where that would replace a finished selection, in memory only."""
     config = options.load()
-    if set(options.list_replaced(config)) == {"select"}:
+    if set(options.list_replaced(config, "select")) == {"select"}:
         return _look_at_run(options, config)
 
     _, layout = options.run_loaded(config, "select")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.pipeline.plan import plan_stages
+from neuronspec.pipeline.engine import Stage
+from neuronspec.pipeline.plan import list_needed, plan_stages
 from neuronspec.pipeline.records import list_differences, read_record
 from neuronspec.pipeline.run import Run
 
@@ -14,7 +15,9 @@ Differences = Mapping[str, tuple[Any, Any]]
 """Value in the record of a stage and value that was asked for, by dotted key."""
 
 
-def list_replaced(run: Run, base: Run | None) -> dict[str, Differences]:
+def list_replaced(
+    run: Run, base: Run | None, until: str | None = None, *, only: str | None = None
+) -> dict[str, Differences]:
     """Return the finished stages of a run that changes to its configuration would replace, with the differences.
 
     What an edited configuration changes by itself does not count, nor does a section that is only added: an ablation
@@ -23,10 +26,17 @@ def list_replaced(run: Run, base: Run | None) -> dict[str, Differences]:
     Args:
         run: The run, with the changes.
         base: The same run without the changes; None if it is nothing without them.
+        until: Name of the last stage to run; all of them if not given.
+        only: Member of the group `until` to run.
     """
+    # Where work is left, the changed configuration is stored as that of the whole run.
+    stages = list_needed(run, until, only=only)
+    if not all(_is_finished(stage, run) for stage in stages):
+        stages = plan_stages(run)
+
     unchanged = {stage.name: stage.settings for stage in plan_stages(base)} if base is not None else {}
     replaced: dict[str, Differences] = {}
-    for stage in plan_stages(run):
+    for stage in stages:
         record = read_record(run.layout.record(stage.name))
         if record is None or record["outputs"] is None:
             continue
@@ -40,6 +50,11 @@ def list_replaced(run: Run, base: Run | None) -> dict[str, Differences]:
     return replaced
 
 
+def _is_finished(stage: Stage, run: Run) -> bool:
+    record = read_record(run.layout.record(stage.name))
+    return record is not None and record["outputs"] is not None
+
+
 def _overlaps(key: str, others: Differences) -> bool:
     """Return whether a key is among others, or is part of one of them, or has one of them as its part."""
     return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others)
@@ -50,8 +65,13 @@ def _is_added(values: tuple[Any, Any]) -> bool:
     return before is None and isinstance(now, Mapping)
 
 
-def refuse_replacing(replaced: Mapping[str, Differences], run: Run) -> None:
+def refuse_replacing(replaced: Mapping[str, Differences], run: Run, advice: str = "") -> None:
     """Refuse changes that would replace finished stages.
+
+    Args:
+        replaced: The stages, with the differences.
+        run: The run.
+        advice: Way to keep the results, which comes before the others.
 
     Raises:
         NeuronspecError: If there are such stages.
@@ -63,6 +83,6 @@ def refuse_replacing(replaced: Mapping[str, Differences], run: Run) -> None:
         f"{key}: {before} -> {now}" for found in replaced.values() for key, (before, now) in found.items()
     )
     raise NeuronspecError(
-        f"{'; '.join(changes)} would replace finished results in {run.layout.out} ({', '.join(replaced)}): give --out "
-        "DIR for a run of its own, which shares all else, or --force to change this one"
+        f"{'; '.join(changes)} would replace finished results in {run.layout.out} ({', '.join(replaced)}): {advice}"
+        "give --out DIR for a run of its own, which shares all else, or --force to change this one"
     )

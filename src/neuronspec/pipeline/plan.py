@@ -183,6 +183,16 @@ def examine_run(
     return examine(_add_needed(stages, asked), run.layout, forced, share_from)
 
 
+def list_needed(run: Run, until: str | None = None, *, only: str | None = None) -> list[Stage]:
+    """Return the stages that `execute_stages` would consider.
+
+    Raises:
+        NeuronspecError: If there is no such stage.
+    """
+    stages = plan_stages(run)
+    return _add_needed(stages, _find_asked(stages, until, only))
+
+
 def _find_asked(stages: list[Stage], until: str | None, only: str | None) -> list[Stage]:
     """Return the stages that were asked for by name, or all of them."""
     if until is None:
