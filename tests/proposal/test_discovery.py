@@ -44,6 +44,10 @@ LAYOUTS: dict[str, tuple[Files, list[str]]] = {
         {"corpus.tsv": table("de", "en", header=["German", "English"])},
         ["train corpus.tsv de ['English', 'German']"],
     ),
+    "a table that begins with blank lines": (
+        {"de.tsv": "\n \n" + table("en", "de"), "all.tsv": "\n" + table("en", "nl", header=["en", "nl"])},
+        ["train {lang}.tsv de", "train all.tsv nl ['{src}', '{tgt}']"],
+    ),
     "a table without a suffix": ({"corpus.de": table("en", "de")}, ["train corpus.{lang} de"]),
     "two aligned files": ({"europarl.en": GERMAN["en"], "europarl.de": GERMAN["de"]}, ["train europarl.{lang} de"]),
     "two aligned files of a direction": (
@@ -250,6 +254,8 @@ LEFT_OUT: dict[str, tuple[Files, str]] = {
         "its field source is de, not en as in its name",
     ),
     "braces in a name": ({"{x}.fr-en.tsv": table("fr", "en")}, r"unknown placeholder \{x\}.*; rename it"),
+    "a placeholder in a name": ({"{lang}.fr-en.tsv": table("fr", "en")}, "braces in its name would be read"),
+    "carriage returns alone": ({"x.fr-en.tsv": table("fr", "en").replace("\n", "\r")}, "a carriage return alone"),
     "a hub dataset": ({"hub/state.json": "{}"}, "hub: a dataset, whose languages cannot be seen from here"),
     "a run": ({"runs/x/stages/config.yaml": "a: 1\n"}, "x: the directory of a run"),
 }
@@ -296,6 +302,13 @@ def test_nothing_at_all_is_one_sentence(tmp_path: Path) -> None:
         discover([tmp_path])
     with pytest.raises(NeuronspecError, match="nowhere does not exist"):
         discover([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("name", ["{lang}", "{src}", "{foo}"])
+def test_a_single_file_that_cannot_be_used_is_one_sentence_with_the_reason(name: str, tmp_path: Path) -> None:
+    write(tmp_path, {f"{name}.de-en.tsv": table("de", "en")})
+    with pytest.raises(NeuronspecError, match=r"no parallel text was found in .* placeholder.*; rename it"):
+        discover([tmp_path])
 
 
 def test_a_language_or_a_pivot_without_text_is_refused(tmp_path: Path) -> None:

@@ -131,7 +131,10 @@ def test_what_is_held_out_is_bounded_and_only_for_languages_without_text_of_thei
 
 
 def test_corpora_for_all_parts_hold_nothing_out(tmp_path: Path) -> None:
-    write(tmp_path, {f"{part}/de.tsv": table("en", "de") for part in ("train", "dev", "test")})
+    write(
+        tmp_path,
+        {f"{part}/de.tsv": table("en", "de", count=n) for part, n in (("train", 80), ("dev", 40), ("test", 40))},
+    )
     config = load(tmp_path / "my.yaml", propose([tmp_path], minutes=0.05).format_yaml(tmp_path / "my.yaml"))
     assert (config.data.hold_out.valid, config.data.hold_out.test) == (0, 0)
     assert [len(getattr(config.data, part)) for part in ("train", "valid", "test")] == [1, 1, 1]
@@ -302,6 +305,36 @@ def test_text_for_validation_and_test_alone_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(NeuronspecError, match="there is no text to train on, only for validation and test"):
         propose([tmp_path])
+
+
+# Files, and why a run could not train with them
+TOO_LITTLE: dict[str, tuple[dict[str, str], str]] = {
+    "one pair": ({"x.de-en.tsv": table("de", "en", count=1)}, "has 1 sentence pair for training, .* at least 40"),
+    "a few pairs": ({"x.de-en.tsv": table("de", "en", count=12)}, "12 sentence pairs for .*validation and test: give"),
+    "a few pairs with test text": (
+        {"train.de-en.tsv": table("de", "en", count=39), "test.de-en.tsv": table("de", "en")},
+        "39 sentence pairs for training, too little text to hold some out for validation: give",
+    ),
+    "test text that is the training text": (
+        {"train.de-en.tsv": table("de", "en"), "test.de-en.tsv": table("de", "en", count=60)},
+        "the training text of en-de is the same as its text for validation and test",
+    ),
+    "fields without text": (
+        {"x.de-en.jsonl": '{"source": "ein Satz", "target": null}\n' * 50},
+        "no line of the training text of en-de has a sentence on both sides .*jsonl",
+    ),
+    "text that cannot be used": (
+        {"flores.devtest/en.devtest": lines("en"), "flores.devtest/de.devtest": lines("de"), "notes.csv": "a,b\n"},
+        "only for validation and test .*; not used .*notes.csv: a .csv table",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LITTLE)
+def test_text_that_a_run_would_refuse_is_refused_before(case: str, tmp_path: Path) -> None:
+    files, reason = TOO_LITTLE[case]
+    with pytest.raises(NeuronspecError, match=reason):
+        propose([write(tmp_path, files)], minutes=0.05)
 
 
 def test_numbers_are_rounded_down() -> None:

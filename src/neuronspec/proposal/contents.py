@@ -64,9 +64,17 @@ def read_contents(path: str) -> Contents:
     format = guess_format(path) or recognize_format(Path(path))
     takes_lines = format is None or CORPUS_FORMATS[format].takes_columns or format == "jsonl"
     lines = tuple(itertools.islice(read_lines(path), HEAD)) if takes_lines else ()
-    if takes_lines and not any(lines):
+    if takes_lines and not any(map(str.strip, lines)):
         raise NeuronspecError("it is empty")
+    if _ends_with_returns(lines):
+        raise NeuronspecError(r"its lines end with a carriage return alone; convert it with tr '\r' '\n'")
     return Contents(format, lines, is_table=format is None and _is_table(lines[:_FEW]))
+
+
+def _ends_with_returns(lines: tuple[str, ...]) -> bool:
+    """Return whether carriage returns stand where line feeds should."""
+    returns = sum(line.rstrip("\r").count("\r") for line in lines)
+    return returns > len(lines)
 
 
 def _is_table(lines: tuple[str, ...]) -> bool:

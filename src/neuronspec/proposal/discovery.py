@@ -19,7 +19,7 @@ from neuronspec.proposal.catalogs import read_catalog_groups
 from neuronspec.proposal.contents import Contents, read_contents
 from neuronspec.proposal.file_names import Part
 from neuronspec.proposal.found import Discovery, FoundCorpus
-from neuronspec.proposal.listing import LeftOut, ListedFile, list_files
+from neuronspec.proposal.listing import LeftOut, ListedFile, describe_left_out, list_files
 from neuronspec.proposal.parallel_text import ParallelText
 from neuronspec.proposal.part_choice import choose_parts
 from neuronspec.proposal.record_files import read_record_file
@@ -68,7 +68,10 @@ def discover(paths: Iterable[str | Path], pivot: str | None = None, languages: S
     builder = _CorpusBuilder(pivot=spelled[found_pivot], languages=chosen, spelled=spelled)
     for text, part in zip(usable, parts, strict=True):
         builder.add(text, part)
+    left_out += builder.left_out
     corpora = sorted(builder.finish(), key=lambda found: (_PARTS.index(found.part), found.corpus.path))
+    if not corpora:
+        raise NeuronspecError(_explain_nothing(places, left_out))
 
     assumptions = itertools.chain.from_iterable(text.assumptions for text in usable)
     return Discovery(
@@ -76,7 +79,7 @@ def discover(paths: Iterable[str | Path], pivot: str | None = None, languages: S
         languages=tuple(code for code in chosen if any(code in found.sizes for found in corpora)),
         corpora=tuple(corpora),
         notes=(*notes, *assumptions, *_list_other_languages(usable, found_pivot, chosen, spelled)),
-        left_out=(*left_out, *builder.left_out),
+        left_out=tuple(left_out),
     )
 
 
@@ -217,8 +220,7 @@ def _leave_out_without_pivot(text: ParallelText, pivot: str) -> LeftOut:
 
 
 def _explain_nothing(places: Sequence[str], left_out: Sequence[LeftOut]) -> str:
-    some = "; ".join(f"{one.path}: {one.reason}" for one in left_out[:3])
-    details = f" ({some})" if some else ""
+    details = describe_left_out(left_out)
     return (
         f"no parallel text was found in {', '.join(places)}{details}; expected tables of two texts (.tsv), pairs of "
         "files such as NAME.de and NAME.en, .tmx, .jsonl, or zip archives of these"

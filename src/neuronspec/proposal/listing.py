@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
 
 _DATASET_MARKS = ("state.json", "dataset_dict.json")  # in every folder that the library `datasets` wrote
+_NAMED = 3  # files in a message that cannot be used
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,17 @@ class LeftOut:
     reason: str
 
 
+def describe_left_out(left_out: Sequence[LeftOut], introduction: str = "") -> str:
+    """Return the first few files that cannot be used, with the reasons, in brackets; nothing if there are none.
+
+    Args:
+        left_out: Files, with the reasons.
+        introduction: Words before the brackets.
+    """
+    some = "; ".join(f"{one.path}: {one.reason}" for one in left_out[:_NAMED])
+    return f"{introduction} ({some})" if some else ""
+
+
 def list_files(places: Iterable[str]) -> tuple[list[ListedFile], list[LeftOut]]:
     """Return the files of files, folders and templates, each once, and what is left out.
 
@@ -64,6 +76,8 @@ def list_files(places: Iterable[str]) -> tuple[list[ListedFile], list[LeftOut]]:
         for found in _list_place(place):
             if isinstance(found, LeftOut):
                 left_out.append(found)
+            elif not _is_no_template(found.path):
+                left_out.append(LeftOut(found.path, "braces in its name would be read as a placeholder; rename it"))
             elif not _is_text(found.path):
                 left_out.append(
                     LeftOut(found.path, "its name is not UTF-8, so that no configuration can name it; rename it")
@@ -71,6 +85,12 @@ def list_files(places: Iterable[str]) -> tuple[list[ListedFile], list[LeftOut]]:
             else:
                 files.setdefault(found.path, found)
     return list(files.values()), left_out
+
+
+def _is_no_template(path: str) -> bool:
+    """Return whether the name of a file, and those of the folders above it, can be told from a template."""
+    absolute = str(Path(path).absolute())
+    return not any(f"{{{name}}}" in absolute for name in CORPUS_PLACEHOLDERS)
 
 
 def _is_text(path: str) -> bool:

@@ -10,7 +10,9 @@ from typing import Any
 from neuronspec.errors import NeuronspecError
 from neuronspec.proposal.budget import Budget, find_training_time, plan_preset
 from neuronspec.proposal.discovery import discover
+from neuronspec.proposal.enough_text import check_sizes
 from neuronspec.proposal.found import Discovery
+from neuronspec.proposal.listing import describe_left_out
 from neuronspec.proposal.pretrained_model import check_pretrained, plan_pretrained
 from neuronspec.proposal.recipe_text import write_recipe
 from neuronspec.proposal.settings import (
@@ -78,14 +80,18 @@ def propose(
         The proposal; `format_yaml` makes a configuration of it.
 
     Raises:
-        NeuronspecError: If there is no text to train on, or the model lacks one of the languages.
+        NeuronspecError: If there is too little text to train on, or the model lacks one of the languages.
     """
     found = discover(paths, pivot=pivot, languages=languages)
     if not any(corpus.part == "train" for corpus in found.corpora):
         named = ", ".join(corpus.corpus.path for corpus in found.corpora[:3])
-        raise NeuronspecError(f"there is no text to train on, only for validation and test ({named}); give more files")
+        more = describe_left_out(found.left_out, introduction="; not used")
+        raise NeuronspecError(
+            f"there is no text to train on, only for validation and test ({named}){more}; give more files"
+        )
 
-    # What takes no time comes first: does the model know the languages at all?
+    # What takes no time comes first: is there enough text, and does the model know the languages at all?
+    check_sizes(found)
     if model is not None:
         check_pretrained(model, found)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 
-from neuronspec.data.readers.tsv import list_text_columns
+from neuronspec.data.readers.tsv import is_blank, list_text_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_language, is_english, is_known, list_languages, names_language, same_language
 from neuronspec.proposal.contents import Contents, count_lines
@@ -24,15 +25,17 @@ def read_table_file(file: ListedFile, contents: Contents, own: Collection[str] =
     Raises:
         NeuronspecError: If it has no two columns of text, or nothing shows their languages.
     """
-    rows = [line.split("\t") for line in contents.lines]
+    lines = _skip_blank(contents.lines)
+    rows = [line.split("\t") for line in lines]
     count, exact = count_lines(file.path)
+    count -= len(contents.lines) - len(lines)
     format = "tsv" if contents.format is None else "auto"
 
     # A first line of codes or names of languages.
     header = _read_header(rows[0], own)
     if len(header) >= 2:
-        lines = dict.fromkeys(header, count - 1)
-        return ParallelText(path=file.path, name=file.name, lines=lines, columns=header, format=format, exact=exact)
+        sizes = dict.fromkeys(header, count - 1)
+        return ParallelText(path=file.path, name=file.name, lines=sizes, columns=header, format=format, exact=exact)
 
     # Which two columns hold the texts
     columns = list_text_columns(rows)
@@ -44,6 +47,11 @@ def read_table_file(file: ListedFile, contents: Contents, own: Collection[str] =
     if pair is not None:
         return _read_named_after_pair(file, pair, texts, count=count, exact=exact, format=format)
     return _read_recognized(file, texts, own, count=count, exact=exact, format=format)
+
+
+def _skip_blank(lines: Sequence[str]) -> list[str]:
+    """Return the lines of a table from the first one that is not blank."""
+    return list(itertools.dropwhile(is_blank, lines))
 
 
 def _read_header(first: Sequence[str], own: Collection[str]) -> dict[str, int | str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronspec.data import is_empty, learn_vocabulary, normalize_text, read_pairs
-from neuronspec.errors import NeuronspecError
-from neuronspec.languages import split_direction
+from neuronspec.data import learn_vocabulary
+from neuronspec.proposal.enough_text import check_samples
 from neuronspec.proposal.found import Discovery
+from neuronspec.proposal.part_text import read_part
 from neuronspec.proposal.spelling_logs import without_spelling_logs
 
 _SAMPLE = 2_000  # pairs of each language that are read
@@ -101,15 +100,14 @@ def measure_text(found: Discovery) -> TextAmounts:
     """Return the amounts of the training text, from its first few thousand pairs.
 
     Raises:
-        NeuronspecError: If there is no text in it.
+        NeuronspecError: If there is no text in it, or none that is not held out as well.
     """
     pairs = found.count_pairs("train")
     with without_spelling_logs():
-        samples = {pair: list(itertools.islice(_read_training(found, pair), _SAMPLE)) for pair in pairs}
-    sample = [sides for own in samples.values() for sides in own]
-    if not sample:
-        raise NeuronspecError("the training text holds no sentence; give files with text")
+        samples = {pair: list(itertools.islice(read_part(found, pair, "train"), _SAMPLE)) for pair in pairs}
+        check_samples(found, samples)
 
+    sample = [sides for own in samples.values() for sides in own]
     sentences = [sentence for sides in sample for sentence in sides]
     characters = len({*itertools.chain.from_iterable(sentences)})
 
@@ -126,15 +124,3 @@ def measure_text(found: Discovery) -> TextAmounts:
         characters=characters,
         whole=len(sample) >= 0.9 * sum(pairs.values()),
     )
-
-
-def _read_training(found: Discovery, pair: str) -> Iterator[tuple[str, str]]:
-    """Yield the training pairs of two languages, normalized as a run does it, without empty ones."""
-    pivot, language = split_direction(pair)
-    for corpus in found.corpora:
-        if corpus.part == "train" and language in corpus.sizes:
-            one = corpus.corpus
-            for read in read_pairs(one.path, pivot, language, format=one.format, columns=one.columns):
-                sides = normalize_text(read.source), normalize_text(read.target)
-                if not any(map(is_empty, sides)):
-                    yield sides

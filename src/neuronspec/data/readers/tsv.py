@@ -50,7 +50,8 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
 
 def _read_table_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
     path, reverse = locate(template, source, target)
-    lines = enumerate(read_lines(path), 1)
+    # Blank lines before the first row are none of the table.
+    lines = itertools.dropwhile(lambda numbered: is_blank(numbered[1]), enumerate(read_lines(path), 1))
 
     # Which columns hold the texts: by name, where the first line has names, or by number.
     chosen = columns or (1, 2)
@@ -86,6 +87,11 @@ def _pick_columns(
         if len(fields) < count:
             raise _refuse_short_line(line, place=f"{path}:{number}", found=len(fields), expected=count, columns=columns)
         yield Pair(fields[left - 1], fields[right - 1], f"{path}:{number}")
+
+
+def is_blank(line: str) -> bool:
+    """Return whether a line of a table holds nothing, not even a TAB."""
+    return not line.strip(" ")
 
 
 def _have_side_names(columns: Columns | None) -> bool:
