@@ -1,4 +1,4 @@
-"""Checks that there is enough text: what a run would find out later is said before anything is written."""
+"""Checks that there is enough text for a run, before anything is written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_samples(found: Discovery, samples: Mapping[str, Sequence[tuple[str, st
         if not own:
             named = ", ".join(corpus.path for corpus in found.list_corpora("train"))
             raise NeuronspecError(
-                f"no line of the training text of {pair} has a sentence on both sides ({named}); mend the files, or "
+                f"no line of the training text of {pair} has a sentence on both sides ({named}); correct the files, or "
                 "choose other --languages"
             )
 

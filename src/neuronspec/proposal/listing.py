@@ -88,7 +88,7 @@ def list_files(places: Iterable[str]) -> tuple[list[ListedFile], list[LeftOut]]:
 
 
 def _is_no_template(path: str) -> bool:
-    """Return whether the name of a file, and those of the folders above it, can be told from a template."""
+    """Return whether the name of a file, and those of the folders above it, differ from a template."""
     absolute = str(Path(path).absolute())
     return not any(f"{{{name}}}" in absolute for name in CORPUS_PLACEHOLDERS)
 

@@ -50,7 +50,7 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
 
 def _read_table_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
     path, reverse = locate(template, source, target)
-    # Blank lines before the first row are none of the table.
+    # Blank lines before the first row do not count.
     lines = itertools.dropwhile(lambda numbered: is_blank(numbered[1]), enumerate(read_lines(path), 1))
 
     # Which columns hold the texts: by name, where the first line has names, or by number.
