@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -34,16 +35,40 @@ class Interrupted(KeyboardInterrupt):
         self.signal_number = int(signal_number)
 
 
+class _Ending:
+    """The end of this process that a signal has asked for.
+
+    Attributes:
+        asked_at: Time of the latest request, in seconds.
+        explained: Whether the end is being explained: no further signal matters.
+    """
+
+    asked_at = -math.inf
+    explained = False
+
+
 def raise_interrupted(number: int, _: FrameType | None) -> None:
-    """Handle a signal as Python handles Ctrl-C: by an exception, so that nothing half-written stays behind."""
+    """Handle a signal as Python handles Ctrl-C: by an exception, so that nothing half-written stays behind.
+
+    Signals that follow within `ONE_REQUEST` seconds are the same request, and would interrupt its handling.
+    """
+    now = time.monotonic()
+    if _Ending.explained or now - _Ending.asked_at <= ONE_REQUEST:
+        return
+    _Ending.asked_at = now
     raise Interrupted(signal_number=number)
+
+
+def ignore_more_signals() -> None:
+    """Let no further signal interrupt the end of a command, in `raising_signals`."""
+    _Ending.explained = True
 
 
 @contextlib.contextmanager
 def raising_signals() -> Iterator[None]:
-    """Let every signal of `REQUESTS` raise `Interrupted`; those that are ignored or handled already stay so."""
-    # Ctrl-C raises a KeyboardInterrupt already.
-    changed = [number for number in REQUESTS if _find_handler(number) is signal.SIG_DFL]
+    """Let every signal of `REQUESTS` raise `Interrupted`; those that are ignored or handled otherwise stay so."""
+    _Ending.asked_at, _Ending.explained = -math.inf, False
+    changed = [number for number in REQUESTS if _find_handler(number) in (signal.SIG_DFL, signal.default_int_handler)]
     with _handled(changed, raise_interrupted):
         yield
 
@@ -95,8 +120,10 @@ def postponed_signals(announcement: str) -> Iterator[StopRequest]:
         now = time.monotonic()
         if request.signal_number is None:
             request.signal_number, request._noticed_at = number, now
+            _Ending.asked_at = now
             logger.warning(announcement)
         elif now - request._noticed_at > ONE_REQUEST:
+            _Ending.asked_at = request._noticed_at = now
             raise Interrupted(signal_number=number)
 
     ours = (signal.SIG_DFL, signal.default_int_handler, raise_interrupted)
@@ -105,6 +132,7 @@ def postponed_signals(announcement: str) -> Iterator[StopRequest]:
         yield request
 
     if request.signal_number is not None:
+        _Ending.asked_at = time.monotonic()
         raise Interrupted(signal_number=request.signal_number)
 
 

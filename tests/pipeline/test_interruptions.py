@@ -181,3 +181,39 @@ def test_a_command_without_parts_says_that_it_starts_again(
     asked("neuronspec.evaluation.output_scoring.score_file", signal.SIGHUP)
     assert run_command("score", "-t", text, "-r", text, "-l", "de") == 129
     assert capsys.readouterr().err.splitlines()[-1] == "interrupted: the same command starts again"
+
+
+# A second signal before the end is explained, and another one in the explanation
+TWICE = """
+import os, signal, sys
+from neuronspec.cli import main
+
+first, second = (getattr(signal, name) for name in sys.argv[1:])
+explain, complain = main._explain_interruption, main.complain
+
+def explain_later(error):
+    os.kill(os.getpid(), second)
+    return explain(error)
+
+def complain_later(message):
+    os.kill(os.getpid(), second)
+    complain(message)
+
+main._explain_interruption, main.complain = explain_later, complain_later
+main.app = lambda **_: os.kill(os.getpid(), first)
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGINT"), ("SIGINT", "SIGINT"), ("SIGINT", "SIGTERM")])
+def test_a_second_signal_does_not_interrupt_the_explanation(first: str, second: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, first, second],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
+    assert done.stderr == "interrupted: the same command starts again\n"
+    assert done.returncode == (130 if first == "SIGINT" else 143)

@@ -34,7 +34,7 @@ from neuronspec.cli import (
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
-from neuronspec.interruption import find_signal, raising_signals
+from neuronspec.interruption import find_signal, ignore_more_signals, raising_signals
 from neuronspec.terminal import escape
 
 # Errors are explained by `_run`, so that typer must not format tracebacks of its own.
@@ -136,6 +136,7 @@ def main() -> None:
     try:
         with raising_signals():
             code = _run()
+            ignore_more_signals()
     except BrokenPipeError:
         code = READER_GONE
     drop_output_if_gone()
@@ -157,8 +158,8 @@ def _run() -> int:
         return left.code if isinstance(left.code, int) else 1
     except VerbInterruptedError as error:
         return _explain_interruption(error.interruption)
-    except (KeyboardInterrupt, typer.Abort):  # outside of a verb
-        return _explain_interruption(KeyboardInterrupt())
+    except (KeyboardInterrupt, typer.Abort) as error:  # outside of a verb; typer forgets the signal
+        return _explain_interruption(error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt())
     except UsageError as error:
         return _explain_usage(error)
     except Exception as error:
@@ -178,6 +179,7 @@ def _run() -> int:
 
 def _explain_interruption(error: KeyboardInterrupt) -> int:
     """Print what an interruption leaves and what the same command does next, and return the exit code."""
+    ignore_more_signals()
     complain(f"interrupted: {str(error) or 'the same command starts again'}")
     return SIGNALED + find_signal(error)
 
