@@ -53,7 +53,8 @@ def test_a_place_within_a_run_is_refused(
     path = f"{target}/{{task}}.txt" if verb == "grid" else target
     assert run_command(*WRITING[verb], path) == 2
     said = capsys.readouterr().err
-    assert "which holds the results of a run: choose another --" in said
+    assert ": choose another --" in said
+    assert "holds the results of a run" in said
     assert ("--force" in said) == (verb != "sentence")
     assert list_files(place.parent) == before
 

@@ -62,9 +62,10 @@ def refuse_inside_run(place: Path, option: str, force: bool | None = None) -> No
     path = place.resolve()
     for folder in (path, *path.parents):
         if holds_run(folder) or holds_sweep(folder):
+            found = "exists" if place.exists() else f"is in {folder}"
             insist = ", or give --force" if force is not None else ""
             raise NeuronspecError(
-                f"{place} is in {folder}, which holds the results of a run: choose another {option}{insist}"
+                f"{place} {found}: choose another {option}{insist}; {folder} holds the results of a run"
             )
 
 
