@@ -59,10 +59,10 @@ for words in json.loads(sys.argv[1]):
 
 def _commands(out: str) -> list[list[str]]:
     """What several processes do together, on whatever device there is: without one, they used to be strangers."""
-    model = f"{out}/train/pretrained/model"
+    model = f"{out}/run/train/pretrained/model"
     text = [f"--text={source}-{target}=corpus.{lang}.tsv" for source, target, lang in (("en", "de", "de"),)]
     text += ["--text=sv-en=corpus.sv.tsv", "--text=en-sv=corpus.sv.tsv"]
-    run = ["toy.yaml", "device=auto", "train.updates=2", "train.batches_per_update=2", "--out", out]
+    run = ["toy.yaml", "device=auto", "train.updates=2", "train.batches_per_update=2", "--out", f"{out}/run"]
     grid = ["en-de", "sv-en", "en-sv", "--input", "input.{src}", "--to", f"{out}/{{task}}.txt", "--beams", "1"]
     return [
         ["prepare", *run],
@@ -94,9 +94,9 @@ def test_two_processes_without_a_gpu_share_prepare_record_and_translate(
     for words in _commands("alone"):
         app(words, standalone_mode=False)
     for name in (
-        "prepare/tokens/train",
-        "prepare/vocabulary/tokenizer.json",
-        "record/activation_counts.safetensors",
+        "run/prepare/tokens/train",
+        "run/prepare/vocabulary/tokenizer.json",
+        "run/record/activation_counts.safetensors",
         "counted/activation_counts.safetensors",
         "selected/neuron_masks.safetensors",
         "en-de.txt",
