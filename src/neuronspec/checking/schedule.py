@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from neuronspec.checking.problem import Problem
 from neuronspec.config.sections import Training
 from neuronspec.statistics.numbers import show_number
-from neuronspec.training.schedule import learning_rate
+from neuronspec.training.schedule import USUAL_WARMUP, learning_rate
 
-# Share of the updates that a warm-up usually takes; suggested where the given one is too long.
-USUAL_WARMUP = 0.1
 LOW_PEAK = 0.5  # share of the configured peak below which the schedule is reported
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from neuronspec.proposal.budget import Budget
 from neuronspec.proposal.found import Discovery
 from neuronspec.proposal.text_amounts import TextAmounts
+from neuronspec.training.schedule import USUAL_WARMUP
 
 METHODS = ("fine_tune", "neuron_specialization")
 
@@ -149,12 +150,12 @@ def choose_training(settings: Settings, budget: Budget, *, pretrained: bool) -> 
     if not pretrained:
         settings.reasons["train"] = "the multilingual model; its learning rate falls only in the continued training"
         _set_training(settings, "train", updates=budget.updates, rate=budget.learning_rate, budget=budget)
-        settings.set("train.warmup", share_of(budget.updates, 0.1), "a tenth of the updates")
+        settings.set("train.warmup", share_of(budget.updates, USUAL_WARMUP), "a tenth of the updates")
         settings.set("train.schedule", "constant")
 
     settings.reasons["continued"] = "the same for every method, with the same batches"
     _set_training(settings, "continued", updates=budget.continued, rate=budget.learning_rate, budget=budget)
-    settings.set("continued.warmup", share_of(budget.continued, 0.1) if pretrained else 0)
+    settings.set("continued.warmup", share_of(budget.continued, USUAL_WARMUP) if pretrained else 0)
     settings.set("continued.schedule", "constant")
     settings.set("continued.decay", 0.8 if pretrained else 1.0, "the learning rate falls to 0")
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from neuronspec.config.sections import Training
 
+# Share of the updates that a warm-up usually takes, for settings that are proposed
+USUAL_WARMUP = 0.1
+
 
 def learning_rate(update: int, training: Training) -> float:
     """Return the learning rate of an update.
