@@ -20,6 +20,8 @@ from tests.report.report_payload import HOSTILE, build_payload, poison
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.report.page import build_page, write_report
+from neuronspec.report.page_assets import SECTIONS, list_parts
+from neuronspec.report.page_parts import PARTS
 from neuronspec.report.page_values import escape_json, pack_floats, pack_fractions, unpack_fractions
 
 if TYPE_CHECKING:
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
     Opener = Callable[..., Page]
 
 SMALLEST: dict[str, Any] = {"title": "t", "summary": [], "panels": {}, "layers": []}
-SECTIONS = (
-    *("summary", "overlap", "tree", "progression", "sparsity", "ablation", "tables", "neurons", "figures"),
-    *("methods", "signature", "citation"),
-)
 
 
 def read_payload(page: str) -> Any:
@@ -117,7 +115,15 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         write_report({**SMALLEST, "figures": object()}, tmp_path / "report.html")
     with pytest.raises(NeuronspecError, match="without summary, layers"):
         write_report({"title": "t", "panels": {}}, tmp_path / "report.html")
+    with pytest.raises(NeuronspecError, match="found the part 'figure' in a report; expected some of title, "):
+        write_report({**SMALLEST, "figure": []}, tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_section_shows_a_part_that_is_described() -> None:
+    parts = list_parts()
+    assert tuple(parts) == SECTIONS
+    assert set(parts.values()) <= set(PARTS)
 
 
 # In a browser

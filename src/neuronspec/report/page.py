@@ -7,15 +7,14 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
+from neuronspec.report.page_assets import join_scripts, join_sections, join_styles, read_frame
+from neuronspec.report.page_parts import PARTS, REQUIRED
 from neuronspec.report.page_values import escape_json, to_json_values
-
-SCRIPTS = ("report_plots.js", "report_cards.js", "report.js")  # as one script; the last one starts
 
 
 def write_report(payload: Mapping[str, Any], path: Path) -> Path:
@@ -26,29 +25,16 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
     bytes.
 
     Args:
-        payload: Content in plain JSON values; a part that is absent or None is not shown, or
-            `payload["missing"][part]` says in its place why (below the heat map for any name that is no section's).
-            Always there:
-            `title`, `summary` ([{"kind": "finding" | "caveat", "text"}]),
-            `panels` (stack -> {"title", "tasks", "labels", "names", "families", "scripts"}),
-            `layers` ([{"name", "stack", "width"}]).
-            Overlaps: `ks` and the chosen `k` as texts, `iou` (layer -> k -> `pack_fractions`), for the chosen k `low`,
-            `high` (layer -> `pack_fractions`), `z_chance`, `z_shuffled` (layer -> `pack_floats`): the pairs above the
-            diagonal, row by row.
-            Layers: `sparsity` (layer -> {"tasks", "values"}), `trees` (layer -> {"order", "merges", "newick",
-            "cophenetic"}), `progression` (layer -> {"mean", "median", "q1", "q3", "low", "high"}; low and high are
-            the ends of Tukey's whiskers).
-            Others: `tables` (name -> tables: each a `Table`, or the rows that `Table.to_json` returns),
-            `ablation` (stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}), `cards`
-            ({"sentences", "languages", "neurons"}), `figures` ([{"title", "alt", "svg"}]), `signature`, `methods`,
-            `citation`, `subtitle`, `version`.
+        payload: Content in plain JSON values; `page_parts.PARTS` describes its parts. A part that is absent or None
+            is not shown, or `payload["missing"][part]` says in its place why.
         path: File to write.
 
     Returns:
         The path.
 
     Raises:
-        NeuronspecError: If a required part is missing, or a value cannot be written as JSON.
+        NeuronspecError: If a required part is missing, a part is none that a page knows, or a value cannot be
+            written as JSON.
 
     Example:
         >>> import tempfile
@@ -57,9 +43,15 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
         'report.html'
     """
     # The page cannot start without these
-    absent = [part for part in ("title", "summary", "panels", "layers") if part not in payload]
+    absent = [part for part in REQUIRED if part not in payload]
     if absent:
         raise NeuronspecError(f"found a report without {', '.join(absent)}; expected these parts in every report")
+
+    # A part that no section reads would be lost without a word
+    unknown = [part for part in payload if part not in PARTS]
+    if unknown:
+        raise NeuronspecError(f"found the part {unknown[0]!r} in a report; expected some of {', '.join(PARTS)}")
+
     write_text(path, build_page(payload))
     return path
 
@@ -73,7 +65,7 @@ def build_page(payload: Mapping[str, Any]) -> str:
         True
     """
     # The policy names style and script by their hashes: no other may run, wherever it comes from
-    style, script = _read("report.css"), "\n".join(_read(name) for name in SCRIPTS)
+    style, script = join_styles(), join_scripts()
     parts = {
         "title": _escape_title(str(payload["title"])),
         "policy": "; ".join(
@@ -87,15 +79,12 @@ def build_page(payload: Mapping[str, Any]) -> str:
             ]
         ),
         "style": style,
+        "sections": join_sections(),
         "payload": escape_json(to_json_values(payload)),
         "script": script,
     }
     # in one pass: what is filled in is not searched again
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("report.html"))
-
-
-def _read(name: str) -> str:
-    return (resources.files("neuronspec.report") / name).read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read_frame())
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,44 @@
+// What is shown now, as the address of the page says it, and the views that follow.
+
+const defaults = {
+  layer: mapped[0]?.name,
+  k: data.k ?? ks.at(-1),
+  order: "family",
+  scale: "layer",
+  row: "",
+  column: "",
+  neuron: "",
+};
+const state = { ...defaults };
+const views = []; // functions that draw again what the state or the theme has changed
+
+function update(changes) {
+  Object.assign(state, changes);
+  writeAddress();
+  refresh();
+}
+
+const refresh = () => views.forEach((view) => view());
+
+function writeAddress() {
+  const own = Object.entries(state).filter(([key, value]) => value && value !== defaults[key]);
+  const address = new URLSearchParams(own).toString();
+  history.replaceState(null, "", address ? `#${address}` : location.pathname);
+}
+
+function readAddress() {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  if (location.hash && !location.hash.includes("=")) return; // a section of the page
+  const labels = Object.values(panels).flatMap((panel) => panel.labels);
+  const allowed = {
+    layer: mapped.map(({ name }) => name),
+    k: ks,
+    order: ["family", "tree", "name"],
+    scale: ["layer", "all"],
+    row: labels,
+    column: labels,
+    neuron: Object.keys(data.cards?.neurons ?? {}),
+  };
+  for (const [key, values] of Object.entries(allowed))
+    state[key] = values.includes(wanted.get(key)) ? wanted.get(key) : defaults[key];
+}

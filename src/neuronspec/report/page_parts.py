@@ -1,0 +1,38 @@
+"""The parts of a report's payload: what a page can be given, each described once."""
+
+from __future__ import annotations
+
+REQUIRED = ("title", "summary", "panels", "layers")
+"""Parts that every page has; the page cannot start without them."""
+
+PARTS = {
+    # The page itself
+    "title": "title of the report",
+    "subtitle": "a few sentences under the title",
+    "version": "name and version of the program",
+    "missing": "part -> why it could not be measured, shown in its place (below the heat map if it has no section)",
+    "summary": '[{"kind": "finding" | "caveat", "text"}]',
+    # What is compared, layer by layer; matrices are the pairs above the diagonal, row by row
+    "panels": 'stack -> {"title", "tasks", "labels", "names", "families", "scripts"}',
+    "layers": '[{"name", "stack", "width"}]',
+    "ks": "the values of k that overlaps exist for, as texts",
+    "k": "the chosen one of `ks`",
+    "iou": "layer -> k -> `pack_fractions` of the IoU",
+    "low": "layer -> `pack_fractions` of the lower end of the interval, for the chosen k",
+    "high": "layer -> `pack_fractions` of the upper end",
+    "z_chance": "layer -> `pack_floats` of z compared with random sets of the same sizes",
+    "z_shuffled": "layer -> `pack_floats` of z compared with shuffled sentences",
+    "trees": 'layer -> {"order", "merges", "newick", "cophenetic"}',
+    "progression": 'layer -> {"mean", "median", "q1", "q3", "low", "high"}: low and high end the whiskers',
+    "sparsity": 'layer -> {"tasks", "values"}',
+    "ablation": 'stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}',
+    # Numbers and neurons to look up
+    "tables": "name -> tables: each a `Table`, or the rows that `Table.to_json` returns",
+    "cards": '{"sentences", "languages", "neurons"}',
+    "figures": '[{"title", "alt", "svg"}]',
+    # How it was done
+    "methods": "sentences about how the numbers were measured",
+    "signature": "what the numbers of another run must agree in: name -> value",
+    "citation": "how to cite",
+}
+"""Parts of the payload -> what they hold, in plain JSON values. A part that is absent or None is not shown."""
