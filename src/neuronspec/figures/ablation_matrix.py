@@ -11,8 +11,16 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import check_values, font_size, open_figure, save_figure
-from neuronspec.figures.matrix_cells import annotate_cells, draw_colorbar, draw_grid, label_rows, turn_labels
+from neuronspec.figures.canvas import check_values, open_figure
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.matrix_cells import (
+    annotate_cells,
+    choose_page,
+    draw_colorbar,
+    draw_grid,
+    label_rows,
+    turn_labels,
+)
 
 
 def draw_ablation(
@@ -29,10 +37,10 @@ def draw_ablation(
         switched: Name of each column, the task whose neurons are switched off; the last columns may be random neurons.
         path_stem: Path of the files to write, without the suffix.
         metric: Name of the metric that changes, for the scale of colors (`validation loss`).
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If the matrix does not fit the names, or a change is not finite.
@@ -42,7 +50,7 @@ def draw_ablation(
         >>> with TemporaryDirectory() as folder:
         ...     stem = Path(folder) / "ablation"
         ...     len(draw_ablation([[0.5, 0.1]], ["de"], ["de", "random"], stem, metric="loss"))
-        3
+        4
     """
     matrix = check_values("the ablation", changes)
     if matrix.shape != (len(texts), len(switched)):
@@ -51,10 +59,11 @@ def draw_ablation(
             "are switched off, expected (texts, sets)"
         )
 
-    # Cells shrink as the matrix grows: the longer side takes up to 7.5 inches, more only if no cell is wider than 0.09
-    cell = float(np.clip(7.5 / max(matrix.shape), 0.09, 0.6))  # inches
-    width, height = max(cell * len(switched), 1.0), max(cell * len(texts), 1.0)
-    column, row = width / len(switched), height / len(texts)
+    # As wide as a column or a page of a paper; more only if cells would be narrower than 0.09 inches
+    page = choose_page(max(matrix.shape))
+    cell = 0.09 if page is None else (page - 1.0) / len(switched)  # inches
+    row = min(cell, 0.4)
+    width, height = cell * len(switched), row * len(texts)
 
     # Colors reach equally far both ways, so that white is no change; two significant digits of the largest change
     largest = float(np.abs(matrix).max()) or 1.0
@@ -65,19 +74,18 @@ def draw_ablation(
         shades = axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="none", aspect="auto")
         draw_grid(axes, len(texts), len(switched))
         label_rows(axes.yaxis, texts, row, pad=3)
-        label_rows(axes.xaxis, switched, column, pad=3, rotation=turn_labels(switched, column))
+        label_rows(axes.xaxis, switched, cell, pad=3, rotation=turn_labels(switched, cell))
         _outline_own(axes, texts, switched, cell=cell)
-        annotate_cells(axes, shades, f"{{:+.{digits}f}}")
+        annotate_cells(axes, shades, f"{{:+.{digits}f}}", cell)
         draw_colorbar(figure, shades, f"change of {metric}")
 
         # What the axes are, and the numbers behind the colors
-        size = font_size(width)
-        axes.set_xlabel("neurons switched off", fontsize=size)
-        axes.set_ylabel("text", fontsize=size)
-        axes.set_title(title, fontsize=size * 1.2)
+        axes.set_xlabel("neurons switched off")
+        axes.set_ylabel("text")
 
         rows = ([text, *numbers] for text, numbers in zip(texts, matrix.tolist(), strict=True))
-        return save_figure(figure, path_stem, header=["text", *switched], rows=rows)
+        header = ["text", *switched]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=page, square=True)
 
 
 def _outline_own(axes: Any, texts: Sequence[str], switched: Sequence[str], *, cell: float) -> None:

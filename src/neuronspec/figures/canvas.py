@@ -1,37 +1,47 @@
-"""Canvas of all figures: size, fonts, colors, shared parts, and writing SVG, PNG and CSV.
-
-The same input gives the same bytes on one machine (another machine may have other fonts). matplotlib 3.11 and later
-shapes Arabic, Hebrew, Devanagari and similar scripts in the PNG; older versions draw their letters one by one, in
-reading order from the left. The SVG keeps text as text, which the browser shapes.
-"""
+"""Canvas of all figures: sizes that fit a paper, fonts, colors, and parts that figures share."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import warnings
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import matplotlib
 import numpy as np
 from matplotlib import cbook, colors, font_manager, style
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning
-from neuronspec.files import format_csv, publish, write_text
+from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import Stack, place_of
 
-# Okabe and Ito's color-blind-safe palette without black; past its end the same colors return hatched.
+# Widths in inches of a column and of a page of the ACL style
+COLUMN: Final = 3.03
+PAGE: Final = 6.3
+
+# Sizes of text in points: labels of axes; ticks and legends; and the smallest that is still read on paper
+LABEL: Final = 8.0
+SMALL: Final = 7.0
+TINY: Final = 5.5
+
+# Okabe and Ito's color-blind-safe palette without black
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-HATCHES = ("", "////", "xxxx", "----", "||||", "++++")
 MARKERS = "osD^v<>"
 STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
 
 # Lines and text that belong to no group
 GRAY = "#555555"
+
+# A legend without a frame, close to what it explains
+FRAMELESS: Final[dict[str, Any]] = {
+    "frameon": False,
+    "borderpad": 0,
+    "borderaxespad": 0.3,
+    "columnspacing": 1.2,
+    "handlelength": 1.6,
+    "handletextpad": 0.5,
+}
 
 # Our name of each number of a box -> matplotlib's
 BOX_STATISTICS = {"mean": "mean", "median": "med", "q1": "q1", "q3": "q3", "low": "whislo", "high": "whishi"}
@@ -46,16 +56,39 @@ FONTS = ["DejaVu Sans", "Noto Sans", *(f"Noto Sans {script}" for script in (
 # fmt: on
 
 
+_LOOK: Final[dict[str, Any]] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "neuronspec",
+    "pdf.fonttype": 42,  # TrueType, as publishers ask
+    "text.parse_math": False,  # a label may hold a dollar sign
+    "font.size": LABEL,
+    "axes.titlesize": LABEL,
+    "axes.labelsize": LABEL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "axes.linewidth": 0.6,
+    "axes.labelpad": 3,
+    "axes.titlepad": 4,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2.5,
+    "ytick.major.pad": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "hatch.linewidth": 0.7,
+}
+
+
 @contextlib.contextmanager
 def open_figure(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """Yield a figure whose axes are `width` by `height` inches; labels stick out and widen the page."""
-    look = {
-        # By name: matplotlib does not look beyond the first font of a generic family such as sans-serif
-        "font.family": _list_fonts(),
-        "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": "neuronspec",
-        "text.parse_math": False,  # a label may hold a dollar sign
-    }
+    # By name: matplotlib does not look beyond the first font of a generic family such as sans-serif
+    look = {"font.family": list_fonts(), **_LOOK}
 
     # The user's own matplotlibrc does not matter.
     with style.context(["default", look]):
@@ -70,58 +103,32 @@ def add_axes(figure: Any, left: float, bottom: float, width: float, height: floa
     return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]), **options)
 
 
-def save_figure(figure: Any, stem: Path, *, header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[Path]:
-    """Write a figure as SVG and PNG, and the numbers behind it as CSV.
+def add_side_axes(figure: Any, gap: float, width: float, length: float) -> Any:
+    """Add axes to the right of a figure's first axes, aligned with their top; they keep their size in inches.
 
     Args:
-        figure: Figure to write.
-        stem: Path of the files, without the suffix.
-        header: Titles of the columns of the CSV.
-        rows: Rows of the CSV.
-
-    Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        figure: Figure with its first axes.
+        gap: Distance from the first axes in inches.
+        width: Width in inches.
+        length: Largest height in inches; lower where the first axes are.
     """
-    # Not with_suffix: a stem such as `decoder.0` has a dot of its own.
-    svg, png, table = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png", "csv"))
+    first, side = figure.axes[0], figure.add_axes((0, 0, 1, 1))
 
-    # At most 8000 pixels for the longer side of the axes, however many tasks there are
-    dpi = min(200, 8000 / max(figure.get_size_inches()))
-    drawing = io.StringIO()
+    def locate(axes: Any, renderer: Any) -> Bbox:
+        # Where the first axes really are: a square matrix does not fill its place
+        page = figure.get_size_inches()
+        first.apply_aspect()
+        box = first.get_position()
+        height = min(box.height, length / page[1])
+        return Bbox.from_bounds(box.x1 + gap / page[0], box.y1 - height, width / page[0], height)
 
-    # Every character without a font has a warning of its own; they are collected and reported as one
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        page = {"bbox_inches": figure.get_tightbbox().padded(0.1)}  # laid out once for both
-        figure.savefig(drawing, format="svg", metadata={"Date": None}, **page)
-        with publish(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=dpi, **page)
-
-    # A viewer of SVG finds fonts by itself: dozens of names at every label would only make the file large.
-    all_fonts = ", ".join(map(repr, _list_fonts()))
-    write_text(svg, drawing.getvalue().replace(all_fonts, "'DejaVu Sans', sans-serif"))
-    write_text(table, format_csv([header, *rows]))
-    _repeat_warnings(caught, png)
-    return [svg, png, table]
+    side.set_axes_locator(locate)
+    return side
 
 
 def choose_style(index: int) -> dict[str, Any]:
     """Return the color and the marker of the line with this number."""
     return {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
-
-
-def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return how to fill the area of each group, in the order of their first appearance; `""` is no group."""
-    # All colors plain, then all of them hatched: more groups than colors stay different
-    fills = {}
-    for index, group in enumerate(dict.fromkeys(filter(None, groups))):
-        fills[group] = {
-            "facecolor": PALETTE[index % len(PALETTE)],
-            "hatch": HATCHES[index // len(PALETTE) % len(HATCHES)],
-            "edgecolor": "white",
-            "linewidth": 0,
-        }
-    return fills
 
 
 def draw_boxes(
@@ -153,14 +160,40 @@ def list_box(box: Mapping[str, Any]) -> list[float]:
     return [float(box[name]) for name in BOX_STATISTICS.values()]
 
 
-def draw_legend(axes: Any, **options: Any) -> None:
-    """Put the legend to the right of the axes, where it hides nothing."""
-    axes.legend(**{"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False, **options})
+def draw_legend(axes: Any, *, width: float, top: float = 0.0, middle: float = 0.5, **options: Any) -> None:
+    """Put the legend above the axes, where it hides nothing, in as many columns as fit.
+
+    Args:
+        axes: Axes that the legend explains.
+        width: Width in inches that the legend may take.
+        top: Distance from the axes in inches.
+        middle: Middle of the legend, in widths of the axes.
+        **options: Options of matplotlib's legend.
+    """
+    handles = options.pop("handles", None)
+    if handles is None:
+        handles = axes.get_legend_handles_labels()[0]
+    if not handles:
+        return
+
+    # Above the axes, measured in their heights
+    height = axes.get_position().height * axes.figure.get_size_inches()[1]
+    labels = [handle.get_label() for handle in handles]
+    axes.legend(
+        handles=handles,
+        ncols=count_columns(labels, width),
+        loc="lower center",
+        bbox_to_anchor=(middle, 1 + top / height),
+        **{**FRAMELESS, **options},
+    )
 
 
-def font_size(width: float) -> float:
-    """Return the size in points of titles and legends on a figure of `width` inches."""
-    return float(np.clip(width * 1.1, 9, 16))
+def count_columns(labels: Sequence[str], width: float) -> int:
+    """Return in how many columns the entries of a legend stand, so that it is not wider than `width` inches."""
+    # A letter is about 0.55 times as wide as high; the sign in front of it and the gap after it take 4 heights.
+    column = SMALL / 72 * (0.55 * max(map(len, labels)) + 4)  # inches
+    lines = math.ceil(len(labels) / max(1, width // column))
+    return math.ceil(len(labels) / lines)
 
 
 def sort_layers(layers: Iterable[str]) -> list[str]:
@@ -180,25 +213,7 @@ def check_values(what: str, values: ArrayLike) -> NDArray[np.float64]:
     return numbers
 
 
-def _list_fonts() -> list[str]:
+def list_fonts() -> list[str]:
+    """Return the fonts that are installed, in the order in which they are tried."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [font for font in FONTS if font in installed]
-
-
-def _repeat_warnings(caught: Iterable[warnings.WarningMessage], png: Path) -> None:
-    """Pass warnings on, those about single characters without a font as one."""
-    missing = False
-    for warning in caught:
-        # matplotlib's words for a character that no font has
-        if "missing from" in str(warning.message):
-            missing = True
-        else:
-            warnings.warn_explicit(warning.message, warning.category, filename=warning.filename, lineno=warning.lineno)
-    if missing:
-        warnings.warn(
-            f"no installed font has all characters of the labels in {png}; the SVG keeps them as text. "
-            "Install the Noto Sans fonts or use Latin labels; matplotlib finds new fonts once "
-            f"{matplotlib.get_cachedir()}/fontlist-*.json is deleted",
-            NeuronspecWarning,
-            stacklevel=4,
-        )

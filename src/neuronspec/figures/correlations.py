@@ -11,17 +11,20 @@ from matplotlib.lines import Line2D
 
 from neuronspec.analysis.structure import ALPHA
 from neuronspec.figures.canvas import (
+    COLUMN,
     GRAY,
+    PAGE,
     add_axes,
     choose_style,
     draw_legend,
     open_figure,
-    save_figure,
     sort_layers,
 )
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.layer_axis import label_numbers
 from neuronspec.layer_names import index_of, place_of, stack_of
 
-GAP = 0.2  # inches between the axes of the two stacks
+GAP = 0.12  # inches between the axes of the two stacks
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,10 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
     Args:
         rows: One correlation for each layer and distance.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, or a layer is unknown.
@@ -63,37 +66,39 @@ def draw_correlations(rows: Sequence[LayerCorrelation], path_stem: Path, *, titl
         >>> with TemporaryDirectory() as folder:
         ...     rows = [LayerCorrelation("decoder.0", "family", 0.6, 0.01)]
         ...     len(draw_correlations(rows, Path(folder) / "correlations"))
-        3
+        4
     """
     # Both stacks get axes of the same width, that of the deeper one
     layers = sort_layers({row.layer for row in rows})
     distances = list(dict.fromkeys(row.distance for row in rows))
     stacks = list(dict.fromkeys(stack_of(layer) for layer in layers))  # in the order of the layers
     deepest = max(index_of(layer) for layer in layers)
-    width = max(2.6, 0.22 * (deepest + 1))
+    page = COLUMN if deepest < 12 else PAGE
+    width = (page - 0.45 - GAP * (len(stacks) - 1)) / len(stacks)
 
-    with open_figure(width, 3.0) as (figure, first):
+    with open_figure(width, 1.5) as (figure, first):
         # Side by side, with one scale of r
         panels = [first]
         for _ in stacks[1:]:
-            panels.append(add_axes(figure, width + GAP, 0, width=width, height=3.0, sharey=first))
+            panels.append(add_axes(figure, width + GAP, 0, width=width, height=1.5, sharey=first))
 
         for stack, axes in zip(stacks, panels, strict=True):
             of_stack = [row for row in rows if stack_of(row.layer) == stack]
             _draw_stack_correlations(axes, of_stack, distances=distances, deepest=deepest)
-            axes.set_title(stack, fontsize=10)
+            axes.set_xlabel(f"{stack} layer")
+            label_numbers(axes, list(range(deepest + 1)), width=width)
             axes.tick_params(labelleft=axes is first)
 
-        # The title stands above the middle of all panels, measured in widths of the first one
+        # The legend stands above the middle of all panels, measured in widths of the first one
         first.set_ylabel("Mantel correlation r")
         middle = (len(stacks) * (width + GAP) - GAP) / width / 2
-        figure.suptitle(title, x=middle, y=1.12, va="bottom")
-        draw_legend(panels[-1], handles=_list_handles(distances))
+        draw_legend(first, handles=_list_handles(distances), width=page, middle=middle)
 
         # Layer by layer, for the table
         order = sorted(rows, key=lambda row: (layers.index(row.layer), distances.index(row.distance)))
         table = ([row.layer, row.distance, row.r, row.p_value] for row in order)
-        return save_figure(figure, path_stem, header=["layer", "distance", "r", "p_value"], rows=table)
+        header = ["layer", "distance", "r", "p_value"]
+        return save_figure(figure, path_stem, title=title, header=header, rows=table, width=page)
 
 
 def _draw_stack_correlations(
@@ -110,12 +115,11 @@ def _draw_stack_correlations(
         axes.plot(places, [row.r for row in ordered], color=style["color"], zorder=2)
         for row in ordered:
             fill = style["color"] if row.p_value <= ALPHA else "white"
-            axes.plot(index_of(row.layer), row.r, markerfacecolor=fill, markersize=6, zorder=3, **style)
+            axes.plot(index_of(row.layer), row.r, markerfacecolor=fill, markersize=3.5, zorder=3, **style)
 
-    # The line of no correlation, and the numbers of the layers
-    axes.axhline(0, color=GRAY, linewidth=1)
-    axes.set_xticks(range(deepest + 1), [str(number) for number in range(deepest + 1)], fontsize=8)
-    axes.set(xlim=(-0.5, deepest + 0.5), xlabel="layer")
+    # The line of no correlation
+    axes.axhline(0, color=GRAY, linewidth=0.8)
+    axes.set_xlim(-0.5, deepest + 0.5)
 
 
 def _list_handles(distances: Sequence[str]) -> list[Any]:

@@ -1,90 +1,84 @@
-"""Family colors next to the rows of a heat map or the leaves of a tree."""
+"""Colors of families: one table for every figure and for the page, whatever languages are shown."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from matplotlib.patches import Patch, Rectangle
+# Okabe and Ito's palette without black, then two dark colors; as light and dark pages show them. Also to color-blind
+# eyes, no two of the nine are closer than the closest two of Okabe and Ito's own.
+LIGHT: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#332288", "#882255")
+DARK: Final = ("#2F8FD0", "#E69F00", "#1DB588", "#D48DB4", "#8CCBF2", "#E0702A", "#F0E442", "#6F62E0", "#B03A6E")
+HATCHES: Final = ("", "////", "xxxx", "----", "||||", "++++")
 
-from neuronspec.figures.canvas import font_size, paint_groups
+# Families that share a color differ in their hatches; the most frequent ones in translation have none.
+_FAMILIES: Final = (
+    "Germanic Slavic Romance Indo-Aryan Turkic Afro-Asiatic Sino-Tibetan Niger-Congo Austronesian",
+    # Hatched, many in the color of a relative or a neighbor
+    "Celtic Baltic Hellenic Iranian Mongolic Nilo-Saharan Tai-Kadai Dravidian Uralic",
+    # Cross-hatched
+    "Albanian Armenian Kartvelian Japonic Koreanic Quechuan Austroasiatic Aymaran Tupian",
+)
+
+# Languages without a family are gray.
+_GRAYS: Final = {"unknown": "", "Isolate": "////", "Constructed": "xxxx", "Creole": "----"}
+_GRAY_LIGHT, _GRAY_DARK = "#9A9A9A", "#7D8796"
 
 
-def strip_width(side: float, groups: Sequence[str]) -> float:
-    """Return the width in inches of a strip of family colors next to axes that are `side` inches wide.
+@dataclass(frozen=True)
+class FamilyColor:
+    """The look of a family's areas.
 
-    Args:
-        side: Width of the axes in inches.
-        groups: Group of every row; without any group there is no strip.
+    Attributes:
+        light: Color on white.
+        dark: Color on a dark page.
+        hatch: Pattern of white lines, one of `HATCHES`.
     """
-    return 0.12 + side / 100 if any(groups) else 0.0
+
+    light: str
+    dark: str
+    hatch: str
 
 
-def draw_family_strips(
-    axes: Any, groups: Sequence[str], widths: Mapping[str, float], order: Sequence[str] | None = None
-) -> None:
-    """Draw strips outside the axes with the color of every row's group.
+def _make_table() -> dict[str, FamilyColor]:
+    table = {}
+    for hatch, families in zip(HATCHES, _FAMILIES, strict=False):
+        for family, light, dark in zip(families.split(), LIGHT, DARK, strict=True):
+            table[family] = FamilyColor(light, dark, hatch)
+    return table | {family: FamilyColor(_GRAY_LIGHT, _GRAY_DARK, hatch) for family, hatch in _GRAYS.items()}
 
-    Args:
-        axes: Axes of the matrix or the tree.
-        groups: Group of every row; `""` is no group and has no color.
-        widths: Width of the strip at each edge (`left`, `right`, `top`), as a share of the axes.
-        order: Groups in the order in which they get their colors; by default that of the rows.
+
+FAMILY_COLORS: Final = _make_table()
+"""The color of every family that a language of the table can have."""
+
+
+def choose_colors(groups: Iterable[str]) -> dict[str, FamilyColor]:
+    """Return the color of each group, in the order of their first appearance; `""` is no group.
+
+    A family has the color of the table. A group that is no family gets the first color that is free, in the order of
+    appearance.
+
+    Example:
+        >>> choose_colors(["Slavic", "law"])["Slavic"].light, choose_colors(["Slavic", "law"])["law"].light
+        ('#E69F00', '#0072B2')
     """
-    # Colors follow the order in which groups are first given, so that figures of the same tasks agree
-    fills = paint_groups(order or groups)
-    first = 0
-    for group, run in itertools.groupby(groups):
-        # One box for each run of neighbors of one group
-        length = len(list(run))
-        if group:
-            for edge, width in widths.items():
-                box = _make_box(axes, edge, width, first=first, length=length)
-                box.set(clip_on=False, **fills[group])
-                axes.add_patch(box)
-        first += length
+    names = list(dict.fromkeys(filter(None, groups)))
+    known = {name: FAMILY_COLORS[name] for name in names if name in FAMILY_COLORS}
+    free = _list_free(set(known.values()))
+    return {name: known[name] if name in known else next(free) for name in names}
 
 
-def _make_box(axes: Any, edge: str, width: float, *, first: int, length: int) -> Rectangle:
-    """Return the box next to neighboring rows (or, at the top, columns) at one edge of the axes."""
-    # Rows stand at whole numbers: in data along the axis, in shares of the axes across
-    along = first - 0.5
-    if edge == "top":
-        return Rectangle((along, 1.0), length, width, transform=axes.get_xaxis_transform())
-    start = -width if edge == "left" else 1.0
-    return Rectangle((start, along), width, length, transform=axes.get_yaxis_transform())
+def _list_free(taken: set[FamilyColor]) -> Iterator[FamilyColor]:
+    """Yield all looks that are not taken, plain ones first; after the last one they begin again."""
+    looks = [FamilyColor(light, dark, hatch) for hatch in HATCHES for light, dark in zip(LIGHT, DARK, strict=True)]
+    return itertools.cycle([look for look in looks if look not in taken] or looks)
 
 
-def draw_family_legend(axes: Any, groups: Sequence[str], *, title: str, width: float, bottom: float) -> None:
-    """Put the title and the family colors above the axes.
-
-    Args:
-        axes: Axes of the matrix or the tree.
-        groups: Group of every row.
-        title: Title of the figure.
-        width: Width of the axes in inches.
-        bottom: Lower end of the legend, in heights of the axes.
-    """
-    # Without families there is only the title
-    fills = paint_groups(groups)
-    size = font_size(width)
-    if not fills:
-        axes.set_title(title, fontsize=size * 1.2)
-        return
-
-    # As few lines as the width allows, filled evenly
-    column = size / 72 * (0.55 * max(map(len, fills)) + 4)  # inches
-    lines = math.ceil(len(fills) / max(1, width // column))
-    legend = axes.legend(
-        handles=[Patch(label=group, **fill) for group, fill in fills.items()],
-        title=title,
-        title_fontsize=size * 1.2,
-        fontsize=size,
-        ncols=math.ceil(len(fills) / lines),
-        loc="lower center",
-        bbox_to_anchor=(0.5, bottom),
-        frameon=False,
-    )
-    legend.get_title().set_multialignment("center")
+def paint_groups(groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return how matplotlib fills the area of each group, in the order of their first appearance; `""` is no group."""
+    fills = {}
+    for group, color in choose_colors(groups).items():
+        fills[group] = {"facecolor": color.light, "hatch": color.hatch, "edgecolor": "white", "linewidth": 0}
+    return fills

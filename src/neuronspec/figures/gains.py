@@ -14,20 +14,26 @@ from matplotlib.patches import Patch
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
+    COLUMN,
+    PAGE,
     PALETTE,
+    SMALL,
+    TINY,
     add_axes,
     check_values,
     draw_legend,
-    font_size,
     open_figure,
-    save_figure,
 )
+from neuronspec.figures.figure_files import save_figure
 
 Gains = Mapping[str, Mapping[str, float]]  # system -> task -> gain
 Marks = Mapping[str, Mapping[str, str]]  # system -> task -> sign
 
-PAGE_WIDTH = 12.0  # inches: bars that need more continue in a new line
-LINE_HEIGHT = 2.2  # inches: height of a line of bars
+SCALE = 0.5  # inches that the scale takes at the left
+PAGE_WIDTH = PAGE - SCALE  # inches: bars that need more continue in a new line
+GAP = 0.1  # inches between the axes of two groups
+MAX_COLUMN_BARS = 45  # bars and gaps that fit a column of a paper
+LINE_HEIGHT = 1.3  # inches: height of a line of bars
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +72,13 @@ def draw_gains(
         gains: For each system and task, its score minus the baseline's score. A system may lack tasks.
         path_stem: Path of the files to write, without the suffix.
         metric: Name of the score, for the axis (`BLEU`).
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
         groups: Group of each task, such as `en to x`.
         marks: For each system and task, a sign to print at the end of its bar, such as `*` where the gain is
             significant.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, a gain is not finite, or a mark has no gain.
@@ -82,7 +88,7 @@ def draw_gains(
         >>> with TemporaryDirectory() as folder:
         ...     paths = draw_gains({"ours": {"de-en": 1.5, "en-de": -0.2}}, Path(folder) / "gains", metric="BLEU")
         >>> [path.name for path in paths]
-        ['gains.svg', 'gains.png', 'gains.csv']
+        ['gains.svg', 'gains.png', 'gains.csv', 'gains.pdf']
     """
     marks = marks or {}
     groups = groups or {}
@@ -92,13 +98,14 @@ def draw_gains(
 
     # Axes of each group, in lines of the page
     slots = len(gains) + 0.6  # bars of a task and the gap after them
-    bar = float(np.clip(PAGE_WIDTH / len(tasks) / slots, 0.06, 0.25))  # inches
-    placed = list(_place_axes(tasks, groups, bar * slots))
+    page = COLUMN if len(tasks) * slots <= MAX_COLUMN_BARS else PAGE
+    bar = float(np.clip((page - SCALE) / len(tasks) / slots, 0.05, 0.15))  # inches
+    placed = list(_place_axes(tasks, groups, bar * slots, room=page - SCALE))
     width = max(one.left + one.width for one in placed)
 
     # Room between two lines for the names of tasks, and above for those of groups
     has_groups = any(one.group for one in placed)
-    gap = 0.085 * max(map(len, tasks)) + (0.6 if has_groups else 0.35)
+    gap = 0.065 * max(map(len, tasks)) + (0.35 if has_groups else 0.15)
 
     # One scale for all, with some room for marks
     low, high = min(0.0, numbers.min()), max(0.0, numbers.max())
@@ -112,7 +119,7 @@ def draw_gains(
             axes = add_axes(figure, one.left, bottom, width=one.width, height=LINE_HEIGHT)
             _draw_bars(axes, gains, one.tasks, marks=marks, bar=bar * 72)
             axes.set_ylim(low - room, high + room)
-            axes.set_title(one.group, fontsize=10)
+            axes.set_title(one.group)
 
             # Only the first axes of a line have a scale
             axes.set_ylabel("" if one.left else f"gain ({metric})")
@@ -123,15 +130,13 @@ def draw_gains(
         draw_legend(
             first,
             handles=handles,
-            title=title,
-            title_fontsize=font_size(width),
-            ncols=max(1, min(len(gains), int(width // 1.8))),
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1 + (0.3 if has_groups else 0.05) / LINE_HEIGHT),
+            width=page,
+            top=0.17 if has_groups else 0.0,
         )
 
         rows = _list_gains(gains, tasks, groups=groups, marks=marks)
-        return save_figure(figure, path_stem, header=["system", "task", "group", "gain", "mark"], rows=rows)
+        header = ["system", "task", "group", "gain", "mark"]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=page)
 
 
 def _check_marks(gains: Gains, marks: Marks) -> None:
@@ -160,30 +165,33 @@ def _list_gains(gains: Gains, tasks: Sequence[str], *, groups: Mapping[str, str]
     return rows
 
 
-def _place_axes(tasks: Sequence[str], groups: Mapping[str, str], step: float) -> Iterator[_GroupAxes]:
+def _place_axes(
+    tasks: Sequence[str], groups: Mapping[str, str], step: float, room: float = PAGE_WIDTH
+) -> Iterator[_GroupAxes]:
     """Yield axes for each run of tasks of one group, side by side, in as many lines as the page needs.
 
     Args:
         tasks: Names of all tasks, in their order.
         groups: Group of each task.
         step: Width in inches that a task takes.
+        room: Width in inches of a line.
     """
     # Widths have a tolerance: rounding must not push the last task of a full line into the next
     left, line = 0.0, 0
-    largest = max(1, int(PAGE_WIDTH / step + 1e-9))  # tasks that fit into a line
+    largest = max(1, int(room / step + 1e-9))  # tasks that fit into a line
 
     for group, run in itertools.groupby(tasks, key=lambda task: groups.get(task, "")):
         # A run that is longer than a line is cut into pieces of about the same length
         members = list(run)
         pieces = math.ceil(len(members) / largest)
         for piece in np.array_split(np.asarray(members, dtype=object), pieces):
-            width = max(len(piece) * step, 0.1 * len(group), 0.5)  # not narrower than its name
+            width = max(len(piece) * step, 0.07 * len(group), 0.3)  # not narrower than its name
 
             # What does not fit begins a new line
-            if left and left + width > PAGE_WIDTH + 1e-9:
+            if left and left + width > room + 1e-9:
                 left, line = 0.0, line + 1
             yield _GroupAxes(group=group, tasks=piece.tolist(), left=left, line=line, width=width)
-            left += width + 0.15  # Gap between two axes
+            left += width + GAP
 
 
 def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, bar: float) -> None:
@@ -204,11 +212,11 @@ def _draw_bars(axes: Any, gains: Gains, tasks: Sequence[str], *, marks: Marks, b
             mark = marks.get(system, {}).get(task)
             if mark:
                 side = "bottom" if values[task] >= 0 else "top"
-                axes.text(at, values[task], mark, ha="center", va=side, fontsize=float(np.clip(bar, 5, 9)))
+                axes.text(at, values[task], mark, ha="center", va=side, fontsize=float(np.clip(bar, TINY, SMALL)))
 
     # The baseline, the names of the tasks, and a light grid behind the bars
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(tasks)), tasks, rotation=90, fontsize=float(np.clip(bar * slots, 5, 9)))
+    axes.set_xticks(range(len(tasks)), tasks, rotation=90, fontsize=float(np.clip(bar * slots, TINY, SMALL)))
     axes.set_xlim(-0.5, len(tasks) - 0.5)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)

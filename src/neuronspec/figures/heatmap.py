@@ -11,9 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.analysis.overlap import check_iou
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import open_figure, save_figure
-from neuronspec.figures.family_colors import draw_family_legend, draw_family_strips, strip_width
-from neuronspec.figures.matrix_cells import annotate_cells, draw_colorbar, draw_grid, label_rows, turn_labels
+from neuronspec.figures.canvas import open_figure
+from neuronspec.figures.family_strips import draw_family_legend, draw_family_strips, strip_width
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.matrix_cells import (
+    annotate_cells,
+    choose_page,
+    draw_colorbar,
+    draw_grid,
+    label_rows,
+    turn_labels,
+)
 
 # What the pictures of the released code show, and the ends of their scale of colors
 RELEASED_FORMULA = "IoU^1.25 × 100"
@@ -39,15 +47,14 @@ def draw_heatmap(
         labels: Label of each row.
         groups: Group (family) of each row; `""` is no group. Put rows of one group side by side.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
         limits: IoU of the lightest and of the darkest color; by default the smallest and the largest IoU off the
             diagonal, rounded outwards to two decimals.
         released: Draw (and write into the CSV) what the released code's pictures show instead of the IoU: 100 *
-            IoU ** 1.25 of the IoU cut to whole percents, with colors from 40 to 80. A second line of the title says
-            so.
+            IoU ** 1.25 of the IoU cut to whole percents, with colors from 40 to 80. The title says so as well.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If this is no IoU matrix, there is not one label and one group for each row, the limits are
@@ -59,11 +66,12 @@ def draw_heatmap(
     low, high = _choose_limits(matrix, limits, released)
     if released:
         matrix = _compute_released(matrix)
-        title = "\n".join(filter(None, [title, f"{RELEASED_FORMULA}, as the released code draws it"]))
+        title = "; ".join(filter(None, [title, f"{RELEASED_FORMULA}, as the released code draws it"]))
 
-    # Cells shrink as the matrix grows: the side takes up to 7.5 inches, more only if no cell is wider than 0.09
+    # As wide as a column or a page of a paper; more only if cells would be narrower than 0.09 inches
     size = len(matrix)
-    side = max(2.6, size * float(np.clip(7.5 / size, 0.09, 0.6)))  # inches
+    page = choose_page(size)
+    side = size * 0.09 if page is None else page - 0.9  # inches
     cell = side / size
     strip = strip_width(side, groups)
 
@@ -76,13 +84,14 @@ def draw_heatmap(
         # Labels of the rows stand outside the strip
         label_rows(axes.yaxis, labels, cell, pad=strip * 72 + 3)
         label_rows(axes.xaxis, labels, cell, pad=3, rotation=turn_labels(labels, cell))
-        annotate_cells(axes, shades, "{:.0f}" if released else "{:.2f}")
+        annotate_cells(axes, shades, "{:.0f}" if released else "{:.2f}", cell)
         shown = RELEASED_FORMULA if released else "IoU"
         draw_colorbar(figure, shades, f"{shown} (color limits {low:g} to {high:g})")
-        draw_family_legend(axes, groups, title=title, width=side, bottom=1 + (strip + 0.05) / side)
+        draw_family_legend(axes, groups, width=page or side, bottom=1 + (strip + 0.03) / side)
 
         rows = ([label, group, *row] for label, group, row in zip(labels, groups, matrix.tolist(), strict=True))
-        return save_figure(figure, path_stem, header=["label", "group", *labels], rows=rows)
+        header = ["label", "group", *labels]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=page, square=True)
 
 
 def _compute_released(iou: NDArray[np.float64]) -> NDArray[np.float64]:

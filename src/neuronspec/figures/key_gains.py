@@ -9,6 +9,7 @@ from typing import Any
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
+    COLUMN,
     GRAY,
     MARKERS,
     STACK_COLORS,
@@ -17,9 +18,9 @@ from neuronspec.figures.canvas import (
     choose_style,
     draw_legend,
     open_figure,
-    save_figure,
 )
-from neuronspec.figures.shares import SharePoint, draw_stack_sparsity
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.shares import GAP, SharePoint, draw_stack_sparsity
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ def draw_key_gains(
         key: Name of the key, for the axis (`select.k`).
         metric: Name of the score that gains.
         sparsity: Mean sparsity over the tasks for each layer, 0..1, at each value; nothing where it does not matter.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, a line has a value twice, or a number is not finite.
@@ -73,7 +74,7 @@ def draw_key_gains(
         >>> points = [GainPoint(0.8, 1.2, 0.7, 1.7), GainPoint(0.9, 1.5, 1.0, 2.0)]
         >>> with TemporaryDirectory() as folder:
         ...     len(draw_key_gains({"ours": points}, Path(folder) / "gains", key="select.k", metric="BLEU"))
-        3
+        4
     """
     if not lines:
         raise NeuronspecError("found no gains to draw")
@@ -82,24 +83,25 @@ def draw_key_gains(
     ticks = sorted({point.value for points in lines.values() for point in points})
 
     table: list[list[object]] = []
-    with open_figure(5.2, 2.4) as (figure, axes):
+    with open_figure(COLUMN - 0.45, 1.4) as (figure, axes):
         for index, (name, points) in enumerate(lines.items()):
             table += _draw_line(axes, name, sorted(points, key=lambda point: point.value), choose_style(index))
         axes.axhline(0, color=GRAY, linewidth=1)
-        axes.set(ylabel=f"gain ({metric})", title=title)
-        draw_legend(axes)
+        axes.set_ylabel(f"gain ({metric})")
+        draw_legend(axes, width=COLUMN)
 
         # The sparsity stands below the gains, over the same values
         bottom = axes
         if sparsity:
-            bottom = add_axes(figure, 0, -2.05, width=5.2, height=1.8, sharex=axes)
+            bottom = add_axes(figure, 0, -1.1 - GAP, width=COLUMN - 0.45, height=1.1, sharex=axes)
             axes.tick_params(labelbottom=False)
             table += _draw_sparsity(bottom, sparsity)
         bottom.set_xlabel(key)
         bottom.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=90 if len(ticks) > 6 else 0)
 
         header = ["key", "value", "line", "gain or mean", "low", "high", "adjusted p"]
-        return save_figure(figure, path_stem, header=header, rows=[[key, *row] for row in table])
+        rows = [[key, *row] for row in table]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=COLUMN)
 
 
 def _check_line(name: str, points: Sequence[GainPoint]) -> None:
@@ -135,5 +137,5 @@ def _draw_sparsity(axes: Any, sparsity: Mapping[float, Mapping[str, float]]) -> 
         for value, _, mean, low, high, _ in draw_stack_sparsity(axes, points, stack=stack, marker=marker):
             rows.append([value, f"sparsity of the {stack}", mean, low, high, ""])
     axes.set_ylabel("sparsity")
-    draw_legend(axes)
+    draw_legend(axes, width=COLUMN)
     return rows

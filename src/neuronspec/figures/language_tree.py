@@ -11,8 +11,10 @@ from matplotlib.collections import LineCollection
 
 from neuronspec.analysis.tree import Tree
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import GRAY, HATCHES, open_figure, paint_groups, save_figure
-from neuronspec.figures.family_colors import draw_family_legend, draw_family_strips, strip_width
+from neuronspec.figures.canvas import COLUMN, GRAY, PAGE, open_figure
+from neuronspec.figures.family_colors import HATCHES, paint_groups
+from neuronspec.figures.family_strips import draw_family_legend, draw_family_strips, strip_width
+from neuronspec.figures.figure_files import save_figure
 from neuronspec.figures.matrix_cells import label_rows
 from neuronspec.languages import UNKNOWN
 
@@ -30,10 +32,10 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         tree: Tree from `neuronspec.analysis.language_tree`.
         groups: Group (family) of each of `tree.labels`; `""` is no group.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is not one group for each label.
@@ -43,8 +45,9 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         raise NeuronspecError(f"found {len(groups)} groups for a tree of {size} labels, expected one each")
 
     # Leaves get closer as there are more of them
-    row = float(np.clip(7.5 / size, 0.12, 0.35))  # inches
-    width, height = 6.0 if size <= 60 else 9.0, size * row
+    row = float(np.clip(7.5 / size, 0.1, 0.17))  # inches
+    page = COLUMN if size <= 60 else PAGE
+    width, height = page - 0.5, size * row
     strip = strip_width(width, groups)
 
     with open_figure(width, height) as (figure, axes):
@@ -53,16 +56,17 @@ def draw_tree(tree: Tree, groups: Sequence[str], path_stem: Path, title: str) ->
         axes.set_xlim(max(float(tree.linkage[-1, 2]) * 1.02, 1e-3), 0)
         axes.set_ylim(size - 0.5, -0.5)
         axes.spines[["left", "right", "top"]].set_visible(False)
-        axes.set_xlabel(f"1 − IoU, complete linkage (cophenetic correlation {tree.cophenetic_correlation:.2f})")
+        axes.set_xlabel(f"1 − IoU (cophenetic correlation {tree.cophenetic_correlation:.2f})")
 
         # Families and names of the leaves
-        draw_family_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width}, order=groups)
+        draw_family_strips(axes, [groups[leaf] for leaf in tree.leaves], {"right": strip / width})
         axes.yaxis.tick_right()
         label_rows(axes.yaxis, [tree.labels[leaf] for leaf in tree.leaves], row, pad=strip * 72 + 3)
-        draw_family_legend(axes, groups, title=title, width=width, bottom=1 + 0.05 / height)
+        draw_family_legend(axes, groups, width=page, bottom=1 + 0.03 / height)
 
         header = ["merge", "left", "right", "distance", "leaves"]
-        return save_figure(figure, path_stem, header=header, rows=_list_merges(tree))
+        rows = _list_merges(tree)
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=page)
 
 
 def _list_merges(tree: Tree) -> list[list[object]]:
@@ -106,4 +110,4 @@ def _draw_branches(tree: Tree, groups: Sequence[str]) -> Any:
         is_one_family = families[children[0]] == families[children[1]] != UNKNOWN
         families.append(families[children[0]] if is_one_family else "")
 
-    return LineCollection(lines, colors=inks, linestyles=dashes, linewidths=1.4, capstyle="projecting", clip_on=False)
+    return LineCollection(lines, colors=inks, linestyles=dashes, linewidths=1.1, capstyle="projecting", clip_on=False)

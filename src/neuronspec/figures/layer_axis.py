@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from neuronspec.figures.canvas import GRAY
+from neuronspec.figures.canvas import COLUMN, GRAY, PAGE, SMALL
 from neuronspec.layer_names import index_of, stack_of
 
 
-def fit_width(places: int, *, smallest: float, largest: float) -> float:
-    """Return the width in inches of places side by side, each `smallest` to `largest` inches wide."""
-    return max(4.0, places * float(np.clip(9 / places, smallest, largest)) + 1)
+def choose_width(places: int) -> float:
+    """Return the width in inches of a figure with so many places side by side: that of a column, or of a page."""
+    return COLUMN if places <= 16 else PAGE
+
+
+def label_numbers(axes: Any, numbers: Sequence[int], *, width: float) -> None:
+    """Write numbers below their places along the axis, leaving some out where they would touch.
+
+    Args:
+        axes: Axes, the first place at 0.
+        numbers: Number of each place.
+        width: Width of the axes in inches.
+    """
+    # Two digits and a gap take about 0.17 inches
+    step = max(1, math.ceil(len(numbers) * 0.17 / width))
+    places = [place for place, number in enumerate(numbers) if number % step == 0]
+    axes.set_xticks(places, [str(numbers[place]) for place in places])
 
 
 def label_layers(axes: Any, layers: Sequence[str]) -> None:
@@ -24,8 +37,7 @@ def label_layers(axes: Any, layers: Sequence[str]) -> None:
         layers: Names of the layers, the encoder before the decoder.
     """
     # Both stacks count from 0
-    numbers = [str(index_of(layer)) for layer in layers]
-    axes.set_xticks(range(len(layers)), numbers, fontsize=10 if len(layers) <= 30 else 8)
+    label_numbers(axes, [index_of(layer) for layer in layers], width=choose_width(len(layers)) - 0.45)
     axes.set_xlabel("layer")
 
     # Names of the stacks, each in the middle of its layers
@@ -33,9 +45,9 @@ def label_layers(axes: Any, layers: Sequence[str]) -> None:
     for stack, start, end in (("encoder", 0, split), ("decoder", split, len(layers))):
         if start < end:
             middle = (start + end - 1) / 2
-            axes.text(middle, 0.97, stack, transform=axes.get_xaxis_transform(), ha="center", va="top")
+            axes.text(middle, 0.97, stack, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=SMALL)
     if 0 < split < len(layers):
-        axes.axvline(split - 0.5, color=GRAY, linestyle="--", linewidth=1)
+        axes.axvline(split - 0.5, color=GRAY, linestyle="--", linewidth=0.8)
 
     # Room for the names above the values
     axes.set_xlim(-0.8, len(layers) - 0.2)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.figures.canvas import MARKERS, check_values, draw_legend, open_figure, save_figure, sort_layers
+from neuronspec.figures.canvas import COLUMN, MARKERS, PAGE, check_values, draw_legend, open_figure, sort_layers
+from neuronspec.figures.figure_files import save_figure
 from neuronspec.layer_names import index_of, stack_of
 
 
@@ -26,10 +27,10 @@ def draw_learning_curve(
         points: For each layer, pairs of a number of sentences per task and the mean IoU of the neurons found in them
             with those found in all sentences.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, a layer is unknown, a number of sentences is below 1, or a value
@@ -39,14 +40,16 @@ def draw_learning_curve(
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     len(draw_learning_curve({"encoder.0": [(10, 0.6), (100, 0.9)]}, Path(folder) / "curve"))
-        3
+        4
     """
     # Everything is checked before anything is drawn
     layers = sort_layers(points)
     curves = {layer: _check_curve(layer, points[layer]) for layer in layers}
     deepest = max(index_of(layer) for layer in layers)
 
-    with open_figure(5.0, 3.4) as (figure, axes):
+    # A legend of many layers needs a whole page
+    width = COLUMN if len(layers) <= 16 else PAGE
+    with open_figure(width - 0.45, 1.8) as (figure, axes):
         # A line for each layer; its points are also the table and the ticks
         rows: list[list[object]] = []
         sizes: set[int] = set()
@@ -63,13 +66,13 @@ def draw_learning_curve(
         ticks = sorted(sizes)
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=90 if len(ticks) > 6 else 0)
         axes.minorticks_off()
-        axes.set(xlabel="sentences of each task", ylabel="mean IoU with the neurons of all sentences", title=title)
+        axes.set(xlabel="sentences of each task", ylabel="mean IoU with all sentences")
         axes.grid(linewidth=0.4, alpha=0.5)
 
-        # At most 16 layers in a column of the legend
-        draw_legend(axes, ncols=-(-len(layers) // 16), fontsize=8, handlelength=3)
+        draw_legend(axes, width=width, handlelength=2.6)
 
-        return save_figure(figure, path_stem, header=["layer", "sentences", "iou"], rows=rows)
+        header = ["layer", "sentences", "iou"]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=width)
 
 
 def _check_curve(layer: str, points: Sequence[tuple[int, float]]) -> NDArray[np.float64]:

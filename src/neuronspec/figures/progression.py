@@ -19,11 +19,11 @@ from neuronspec.figures.canvas import (
     draw_legend,
     list_box,
     open_figure,
-    save_figure,
     sort_layers,
     summarize_box,
 )
-from neuronspec.figures.layer_axis import fit_width
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.layer_axis import choose_width, label_numbers
 from neuronspec.layer_names import index_of, stack_of
 
 
@@ -38,10 +38,10 @@ def draw_progression(
     Args:
         values_by_layer: For each layer, the IoU of each pair, as from `above_diagonal`.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
@@ -60,7 +60,9 @@ def draw_progression(
     has_both_stacks = len({stack_of(layer) for layer in layers}) > 1
     shifts = (-0.19, 0.19) if has_both_stacks else (0, 0)
 
-    with open_figure(fit_width(deepest + 1, smallest=0.42, largest=0.7), 3.6) as (figure, axes):
+    # A layer of both stacks has the room of two
+    width = choose_width(2 * (deepest + 1))
+    with open_figure(width - 0.45, 1.7) as (figure, axes):
         # Boxes of either stack, and the line of its means
         handles = []
         for stack, shift, marker in zip(STACK_COLORS, shifts, MARKERS[:2], strict=True):
@@ -70,10 +72,12 @@ def draw_progression(
                 _draw_stack(axes, boxes_of_stack, shift=shift, style=style)
                 handles.append(Line2D([], [], label=f"{stack} (mean)", **style))
 
-        axes.set_xticks(range(deepest + 1), [str(layer) for layer in range(deepest + 1)])
-        axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU", title=title)
-        draw_legend(axes, handles=handles)
-        return save_figure(figure, path_stem, header=["layer", "pairs", *BOX_STATISTICS], rows=rows)
+        label_numbers(axes, list(range(deepest + 1)), width=width)
+        axes.set(xlim=(-0.6, deepest + 0.6), xlabel="layer", ylabel="pairwise IoU")
+        draw_legend(axes, handles=handles, width=width)
+
+        header = ["layer", "pairs", *BOX_STATISTICS]
+        return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=width)
 
 
 def _draw_stack(axes: Any, boxes: Mapping[str, Mapping[str, Any]], *, shift: float, style: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
+    COLUMN,
     GRAY,
     MARKERS,
     PALETTE,
@@ -17,9 +18,11 @@ from neuronspec.figures.canvas import (
     check_values,
     draw_legend,
     open_figure,
-    save_figure,
 )
+from neuronspec.figures.figure_files import save_figure
 from neuronspec.layer_names import stack_of
+
+GAP = 0.25  # inches between the axes of sparsity and those of gains, for the legend
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ def draw_shares(
         points: One point for each k, in any order.
         path_stem: Path of the files to write, without the suffix.
         metric: Name of the score that gains.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, a k is given twice, a value is not finite, or a layer is unknown.
@@ -61,7 +64,7 @@ def draw_shares(
         >>> points = [SharePoint(0.9, {"decoder.0": 0.4}), SharePoint(0.95, {"decoder.0": 0.3})]
         >>> with TemporaryDirectory() as folder:
         ...     len(draw_shares(points, Path(folder) / "shares"))
-        3
+        4
     """
     # Lines go from the smallest k to the largest
     points = sorted(points, key=lambda point: point.k)
@@ -70,23 +73,21 @@ def draw_shares(
         raise NeuronspecError("found a k twice, expected one point for each k")
 
     table: list[list[object]] = []
-    with open_figure(5.2, 2.4) as (figure, axes):
+    with open_figure(COLUMN - 0.45, 1.3) as (figure, axes):
         # A line and a band for each stack
         for stack, marker in zip(STACK_COLORS, MARKERS[:2], strict=True):
             table += draw_stack_sparsity(axes, points, stack=stack, marker=marker)
         axes.set(xlabel="k", ylabel="sparsity")
         axes.set_xticks(ks, [f"{k:g}" for k in ks], rotation=90 if len(ks) > 6 else 0)
-        draw_legend(axes)
 
         # Gains in axes of their own, above those of sparsity
-        top = axes
         if any(point.gain is not None for point in points):
-            top = add_axes(figure, 0, 2.65, width=5.2, height=1.8, sharex=axes)
+            top = add_axes(figure, 0, 1.3 + GAP, width=COLUMN - 0.45, height=1.1, sharex=axes)
             _draw_scored_gains(top, points, metric)
-        top.set_title(title)
+        draw_legend(axes, width=COLUMN)
 
         header = ["k", "stack", "mean", "min", "max", "gain"]
-        return save_figure(figure, path_stem, header=header, rows=table)
+        return save_figure(figure, path_stem, title=title, header=header, rows=table, width=COLUMN)
 
 
 def draw_stack_sparsity(axes: Any, points: Sequence[SharePoint], *, stack: str, marker: str) -> list[list[object]]:

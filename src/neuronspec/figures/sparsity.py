@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neuronspec.figures.canvas import check_values, choose_style, draw_legend, open_figure, save_figure, sort_layers
-from neuronspec.figures.layer_axis import fit_width, label_layers
+from neuronspec.figures.canvas import check_values, choose_style, draw_legend, open_figure, sort_layers
+from neuronspec.figures.figure_files import save_figure
+from neuronspec.figures.layer_axis import choose_width, label_layers
 from neuronspec.layer_names import STACKS, stack_of
 
 
@@ -21,10 +22,10 @@ def draw_sparsity(
     Args:
         sparsities: For each line, by its name (such as `k=0.95`), the sparsity of each task in each layer, 0..1.
         path_stem: Path of the files to write, without the suffix.
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, or a layer is not called `encoder.N` or `decoder.N`.
@@ -32,7 +33,8 @@ def draw_sparsity(
     layers = sort_layers(set(itertools.chain(*sparsities.values())))
     table: list[list[object]] = []
 
-    with open_figure(fit_width(len(layers), smallest=0.22, largest=0.35), 3.2) as (figure, axes):
+    width = choose_width(len(layers))
+    with open_figure(width - 0.45, 1.6) as (figure, axes):
         for index, (name, line) in enumerate(sparsities.items()):
             # An empty line for the legend: both stacks share its entry
             style = choose_style(index)
@@ -54,11 +56,10 @@ def draw_sparsity(
 
         label_layers(axes, layers)
         axes.set_ylabel("sparsity (mean over tasks)")
-        axes.set_title(title)
-        draw_legend(axes)
+        draw_legend(axes, width=width)
 
         header = ["line", "layer", "mean", "min", "max", "tasks"]
-        return save_figure(figure, path_stem, header=header, rows=table)
+        return save_figure(figure, path_stem, title=title, header=header, rows=table, width=width)
 
 
 def _summarize_layer(name: str, layer: str, sparsity: Sequence[float]) -> tuple[str, str, float, float, float, int]:

@@ -9,16 +9,18 @@ from pathlib import Path
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
     BOX_STATISTICS,
+    COLUMN,
     GRAY,
+    PAGE,
     check_values,
     choose_style,
     draw_boxes,
     draw_legend,
     list_box,
     open_figure,
-    save_figure,
     summarize_box,
 )
+from neuronspec.figures.figure_files import save_figure
 
 
 def draw_zero_shot(
@@ -33,10 +35,10 @@ def draw_zero_shot(
         scores: For each group (`High`, `Medium`, `Low`, `All`) and each system, the score of every direction.
         path_stem: Path of the files to write, without the suffix.
         metric: Name of the score, for the axis (`chrF++`).
-        title: Title of the figure.
+        title: Title of the figure, for the metadata of its files: a paper has it in the caption.
 
     Returns:
-        The paths of the written files: SVG, PNG, CSV.
+        The paths of the written files: SVG, PNG, CSV, PDF.
 
     Raises:
         NeuronspecError: If there is nothing to draw, or a score is not finite.
@@ -46,7 +48,7 @@ def draw_zero_shot(
         >>> scores = {"High": {"baseline": [20.0, 30.0], "ours": [28.0, 34.0]}}
         >>> with TemporaryDirectory() as folder:
         ...     len(draw_zero_shot(scores, Path(folder) / "zero_shot", metric="chrF++"))
-        3
+        4
     """
     systems = list(dict.fromkeys(itertools.chain(*scores.values())))
     if not systems:
@@ -56,9 +58,9 @@ def draw_zero_shot(
 
     # Each group takes one unit of the axis, of which its boxes share 0.8
     step = 0.8 / len(systems)
-    width = max(4.0, len(scores) * (0.3 * len(systems) + 0.4))  # inches
+    width = COLUMN if len(scores) * (len(systems) + 1) <= 20 else PAGE
 
-    with open_figure(width, 3.4) as (figure, axes):
+    with open_figure(width - 0.45, 1.8) as (figure, axes):
         for index, system in enumerate(systems):
             style = choose_style(index)
 
@@ -85,8 +87,8 @@ def draw_zero_shot(
         axes.set_xticks(range(len(scores)), list(scores))
         for place in range(1, len(scores)):
             axes.axvline(place - 0.5, color=GRAY, linewidth=0.5, alpha=0.4)
-        axes.set(xlim=(-0.5, len(scores) - 0.5), ylabel=metric, title=title)
-        draw_legend(axes)
+        axes.set(xlim=(-0.5, len(scores) - 0.5), ylabel=metric)
+        draw_legend(axes, width=width)
 
         header = ["group", "system", "directions", *BOX_STATISTICS]
-        return save_figure(figure, path_stem, header=header, rows=table)
+        return save_figure(figure, path_stem, title=title, header=header, rows=table, width=width)
