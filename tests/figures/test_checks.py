@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts
+from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts, read_title
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.ablation_matrix import draw_ablation
@@ -29,12 +29,12 @@ DRAWERS: dict[str, Callable[[Path], list[Path]]] = {
 
 
 @pytest.mark.parametrize("name", DRAWERS)
-def test_writes_three_files_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
+def test_writes_four_files_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
     assert_same_bytes_twice(DRAWERS[name], tmp_path)
 
 
 def test_ablation_shows_changes_and_outlines_a_text_without_its_own_neurons(tmp_path: Path) -> None:
-    svg, _, table = DRAWERS["ablation"](tmp_path / "a")
+    svg, _, table, _ = DRAWERS["ablation"](tmp_path / "a")
     texts = read_texts(svg)
     assert {"+0.75", "+0.00", "-0.25", "random 1", "change of loss", "neurons switched off", "text"} <= set(texts)
     assert "-0.00" not in texts
@@ -80,7 +80,7 @@ def test_refuses_ablations_that_do_not_fit(changes: list[object], tmp_path: Path
 
 
 def test_curve_sorts_layers_and_sentences(tmp_path: Path) -> None:
-    svg, _, table = DRAWERS["curve"](tmp_path / "c")
+    svg, _, table, _ = DRAWERS["curve"](tmp_path / "c")
     assert read_rows(table) == [
         ["layer", "sentences", "iou"],
         ["encoder.9", "1000", "1.0"],
@@ -108,15 +108,16 @@ def test_refuses_curves(points: dict[str, list[tuple[int, float]]], message: str
 
 
 def test_correlations_show_both_stacks_and_what_is_significant(tmp_path: Path) -> None:
-    svg, _, table = DRAWERS["correlations"](tmp_path / "r")
+    svg, _, table, _ = DRAWERS["correlations"](tmp_path / "r")
     assert read_rows(table) == [
         ["layer", "distance", "r", "p_value"],
         ["encoder.1", "family", "0.25", "0.2"],
         ["encoder.1", "script", "nan", "nan"],
         ["decoder.0", "family", "0.5", "0.05"],
     ]
-    wanted = {"encoder", "decoder", "family", "script", "p ≤ 0.05 (corrected)", "p > 0.05"}
-    assert {*wanted, "distances", "Mantel correlation r"} <= set(read_texts(svg))
+    wanted = {"encoder layer", "decoder layer", "family", "script", "p ≤ 0.05 (corrected)", "p > 0.05"}
+    assert {*wanted, "Mantel correlation r"} <= set(read_texts(svg))
+    assert read_title(svg) == "distances"
 
 
 def test_a_correlation_by_chance_has_a_hollow_sign(tmp_path: Path) -> None:
@@ -130,8 +131,8 @@ def test_a_correlation_by_chance_has_a_hollow_sign(tmp_path: Path) -> None:
 def test_decoder_only_models_have_one_panel(tmp_path: Path) -> None:
     rows = [LayerCorrelation(f"decoder.{i}", "family", 0.5, 0.01) for i in range(24)]
     texts = read_texts(draw_correlations(rows, tmp_path / "r")[0])
-    assert texts.count("decoder") == 1
-    assert "encoder" not in texts
+    assert texts.count("decoder layer") == 1
+    assert "encoder layer" not in texts
 
 
 def test_refuses_no_correlations(tmp_path: Path) -> None:

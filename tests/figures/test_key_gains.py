@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts
+from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts, read_title
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.figures.key_gains import GainPoint, draw_key_gains
@@ -18,9 +18,10 @@ SPARSITY = {0.9: {"encoder.0": 0.2, "encoder.1": 0.4, "decoder.0": 0.1}, 0.7: {"
 
 def test_the_figure_shows_every_line_and_the_table_every_number(tmp_path: Path) -> None:
     draw = functools.partial(draw_key_gains, LINES, key="select.k", metric="BLEU", sparsity=SPARSITY, title="Toy")
-    svg, _, table = assert_same_bytes_twice(lambda stem: draw(path_stem=stem), tmp_path)
+    svg, _, table, _ = assert_same_bytes_twice(lambda stem: draw(path_stem=stem), tmp_path)
     texts = read_texts(svg)
-    assert {"Toy", "select.k", "gain (BLEU)", "sparsity", "encoder", "decoder", *LINES, "0.7", "0.9"} <= {*texts}
+    assert read_title(svg) == "Toy"
+    assert {"select.k", "gain (BLEU)", "sparsity", "encoder", "decoder", *LINES, "0.7", "0.9"} <= {*texts}
     assert read_rows(table) == [
         ["key", "value", "line", "gain or mean", "low", "high", "adjusted p"],
         ["select.k", "0.7", "ours - base", "-0.25", "", "", ""],
@@ -34,7 +35,7 @@ def test_the_figure_shows_every_line_and_the_table_every_number(tmp_path: Path) 
 
 
 def test_without_masks_there_is_no_sparsity(tmp_path: Path) -> None:
-    svg, _, _ = draw_key_gains(LINES, tmp_path / "gains", key="train.updates", metric="BLEU")
+    svg, *_ = draw_key_gains(LINES, tmp_path / "gains", key="train.updates", metric="BLEU")
     assert "sparsity" not in read_texts(svg)
     assert "train.updates" in read_texts(svg)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from tests.analysis.planted import BARE, OPTIONS, directions, draw_words, plant_nothing, select
 from tests.report.test_findings import make_ablation
 
@@ -13,16 +12,7 @@ from neuronspec.analysis.measures import analyze
 from neuronspec.figures.neuron_figures import draw_neuron_figures
 from neuronspec.neurons.masks import NeuronMasks
 
-SUFFIXES = ("csv", "png", "svg")
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the time of drawing small pictures sharply: they are looked at in the tests of each figure."""
-    draw = Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, *args, **options: draw(figure, *args, **options | {"dpi": 20})
-    )
+SUFFIXES = ("csv", "pdf", "png", "svg")
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -42,12 +32,13 @@ def test_the_tables_beside_the_figures_hold_the_measures(tmp_path: Path) -> None
     counts = plant_nothing(list(directions(["de", "nl", "ru", "fr"])), ["encoder.0", "decoder.0"])
     measures = analyze(select(counts), counts, options=OPTIONS, tokens=draw_words(8))
     ablation = make_ablation(measures.layers["encoder.0"].compared.tasks, own=1, near=0)
-    draw_neuron_figures(measures, tmp_path, {"encoder": ablation}, released=True)
+    drawn = draw_neuron_figures(measures, tmp_path, {"encoder": ablation}, released=True)
     layers = [*measures.layers]
     by_layer = {f"{kind}.{layer}" for layer in layers for kind in ("iou", "released", "tree")}
     by_layer |= {f"iou.{layer}.by-tree" for layer in layers}
     others = {"sparsity", "progression", "shares", "sentences", "correlations", "ablation.encoder"}
-    assert names(tmp_path) == by_layer | others
+    assert names(tmp_path) == by_layer | others == drawn.keys()
+    assert len(set(drawn.values())) == len(drawn)  # no two figures have one title
 
     for layer, one in measures.layers.items():
         tree = one.structure.tree

@@ -43,7 +43,9 @@ def scored() -> Study:
 def test_gains_are_differences_of_scores(scored: Study, tmp_path: Path) -> None:
     drawn = draw_score_figures(scored, tmp_path)
     assert list(drawn) == ["gains.bleu", "zero-shot.bleu", "gains.chrf++", "zero-shot.chrf++"]
-    assert {path.name for path in tmp_path.iterdir()} == {f"{n}.{end}" for n in drawn for end in ("svg", "png", "csv")}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{n}.{end}" for n in drawn for end in ("svg", "png", "csv", "pdf")
+    }
     results = scored.results
     for metric, name in (("BLEU", "gains.bleu"), ("chrF++", "gains.chrf++")):
         rows = read(tmp_path / f"{name}.csv")

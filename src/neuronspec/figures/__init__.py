@@ -1,4 +1,4 @@
-"""Figures of neurons and of scores, as SVG and PNG with the numbers behind them as CSV."""
+"""Figures of neurons and of scores, as SVG, PNG and PDF, with the numbers behind them as CSV."""
 
 import lazy_loader
 

@@ -1,6 +1,8 @@
 from .ablation_matrix import draw_ablation as draw_ablation
 from .correlations import LayerCorrelation as LayerCorrelation
 from .correlations import draw_correlations as draw_correlations
+from .family_colors import FAMILY_COLORS as FAMILY_COLORS
+from .family_colors import FamilyColor as FamilyColor
 from .gains import draw_gains as draw_gains
 from .heatmap import draw_heatmap as draw_heatmap
 from .key_gains import GainPoint as GainPoint
@@ -16,6 +18,8 @@ from .sparsity import draw_sparsity as draw_sparsity
 from .zero_shot_scores import draw_zero_shot as draw_zero_shot
 
 __all__ = [
+    "FAMILY_COLORS",
+    "FamilyColor",
     "GainPoint",
     "LayerCorrelation",
     "SharePoint",

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from neuronspec.figures.canvas import COLUMN, GRAY, PAGE, SMALL
+from neuronspec.figures.canvas import COLUMN, GRAY, PAGE, SMALL, TINY
 from neuronspec.layer_names import index_of, stack_of
+
+GAP = 2.0  # points between two numbers
 
 
 def choose_width(places: int) -> float:
@@ -23,10 +25,12 @@ def label_numbers(axes: Any, numbers: Sequence[int], *, width: float) -> None:
         numbers: Number of each place.
         width: Width of the axes in inches.
     """
-    # Two digits and a gap take about 0.17 inches
-    step = max(1, math.ceil(len(numbers) * 0.17 / width))
+    # Two digits are 1.2 times as wide as high, and need a gap
+    room = width * 72 / len(numbers)  # points
+    size = SMALL if room >= 1.2 * SMALL + GAP else TINY
+    step = max(1, math.ceil((1.2 * size + GAP) / room))
     places = [place for place, number in enumerate(numbers) if number % step == 0]
-    axes.set_xticks(places, [str(numbers[place]) for place in places])
+    axes.set_xticks(places, [str(numbers[place]) for place in places], fontsize=size)
 
 
 def label_layers(axes: Any, layers: Sequence[str]) -> None:

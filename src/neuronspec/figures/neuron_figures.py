@@ -26,7 +26,7 @@ from neuronspec.statistics.corrections import holm_known
 
 def draw_neuron_figures(
     measures: Measures, directory: Path, ablations: Mapping[str, Ablation] | None = None, *, released: bool = False
-) -> None:
+) -> dict[str, str]:
     """Draw heat maps and a tree for every layer, and the figures over layers (paper Figures 1, 2, 6 to 10).
 
     Args:
@@ -34,68 +34,97 @@ def draw_neuron_figures(
         directory: Existing directory to write to.
         ablations: Ablation of each stack whose neurons were switched off.
         released: Draw the heat maps also as the released code does.
+
+    Returns:
+        A title for each figure, by its file name without a suffix.
     """
     layers = measures.layers
 
-    # Heat maps and trees, layer by layer
-    for one in layers.values():
-        _draw_layer_figures(one, directory, released)
-
     # Over layers
-    draw_sparsity(_list_sparsity(measures), directory / "sparsity", title="Sparsity over layers")
-
-    # A single task has no pairs
-    pairs = {layer: one.pairs for layer, one in layers.items()}
-    if all(map(len, pairs.values())):
-        draw_progression(pairs, directory / "progression", title="IoU of neurons over layers")
-    if measures.by_share:
-        points = [SharePoint(k, masks.sparsity_by_layer(), None) for k, masks in measures.by_share.items()]
-        draw_shares(points, directory / "shares", title="Sparsity by the share k that is covered")
+    drawn = _draw_progress(measures, directory)
 
     # What the overlaps follow, and how reliable they are
     if curves := _list_curves(measures):
-        draw_learning_curve(curves, directory / "sentences", title="How many sentences are enough")
+        drawn["sentences"] = "IoU of the neurons found in fewer sentences with those found in all"
+        draw_learning_curve(curves, directory / "sentences", title=drawn["sentences"])
     if correlations := _correct_correlations(measures):
-        draw_correlations(correlations, directory / "correlations", title="What the overlaps follow")
+        drawn["correlations"] = "Correlation of the overlaps with distances between languages"
+        draw_correlations(correlations, directory / "correlations", title=drawn["correlations"])
 
-    # Whose text needs whose neurons; the last column is the mean of random ones
+    # Whose text needs whose neurons
     for stack, ablation in (ablations or {}).items():
-        draw_ablation(
-            ablation.matrix,
-            texts=ablation.tasks,
-            switched=[*ablation.tasks, "random"],
-            path_stem=child(directory, f"ablation.{stack}"),
-            metric=ablation.metric,
-            title=f"Ablation, {stack}",
-        )
+        drawn |= _draw_ablation(stack, ablation, directory)
+
+    # Heat maps and trees, layer by layer
+    for one in layers.values():
+        drawn |= _draw_layer_figures(one, directory, released)
+    return drawn
 
 
-def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> None:
-    """Draw the heat maps of one layer, in the order of the families and of the tree, and the tree."""
+def _draw_progress(measures: Measures, directory: Path) -> dict[str, str]:
+    """Draw sparsity and overlaps over layers and k; return the titles by name."""
+    drawn = {"sparsity": "Sparsity over layers"}
+    draw_sparsity(_list_sparsity(measures), directory / "sparsity", title=drawn["sparsity"])
+
+    # A single task has no pairs
+    pairs = {layer: one.pairs for layer, one in measures.layers.items()}
+    if all(map(len, pairs.values())):
+        drawn["progression"] = "IoU of neurons over layers"
+        draw_progression(pairs, directory / "progression", title=drawn["progression"])
+    if measures.by_share:
+        drawn["shares"] = "Sparsity by the share k of the activation that is covered"
+        points = [SharePoint(k, masks.sparsity_by_layer(), None) for k, masks in measures.by_share.items()]
+        draw_shares(points, directory / "shares", title=drawn["shares"])
+    return drawn
+
+
+def _draw_ablation(stack: str, ablation: Ablation, directory: Path) -> dict[str, str]:
+    """Draw the ablation of one stack; return its title by its name."""
+    name = f"ablation.{stack}"
+    title = f"Change of {ablation.metric} when neurons of the {stack} are switched off"
+
+    # The last column is the mean of random neurons
+    draw_ablation(
+        ablation.matrix,
+        texts=ablation.tasks,
+        switched=[*ablation.tasks, "random"],
+        path_stem=child(directory, name),
+        metric=ablation.metric,
+        title=title,
+    )
+    return {name: title}
+
+
+def _draw_layer_figures(one: LayerMeasures, directory: Path, released: bool) -> dict[str, str]:
+    """Draw the heat maps of one layer, in the order of the families and of the tree, and the tree; return titles."""
     compared, layer, tree = one.compared, one.layer, one.structure.tree
     labels, families = compared.labels, compared.families
     place = f"{layer} ({compared.title})"
 
     # Relatives stand next to each other
-    draw_heatmap(
-        one.iou, labels, families, path_stem=child(directory, f"iou.{layer}"), title=f"IoU of neurons, {place}"
-    )
+    drawn = {f"iou.{layer}": f"IoU of neurons, {place}"}
+    stem = child(directory, f"iou.{layer}")
+    draw_heatmap(one.iou, labels, families, path_stem=stem, title=drawn[f"iou.{layer}"])
     if released:
+        drawn[f"released.{layer}"] = f"Overlap of neurons as the released code draws it, {place}"
         stem = child(directory, f"released.{layer}")
         draw_heatmap(one.iou, labels, families, path_stem=stem, title=f"Neurons, {place}", released=True)
     if tree is None:
-        return
+        return drawn
 
     # The same overlaps again, with neighbors in the tree next to each other
     leaves = list(tree.leaves)
+    by_tree = f"iou.{layer}.by-tree"
+    drawn |= {by_tree: f"IoU of neurons, {place}, in the order of the tree", f"tree.{layer}": f"Language tree, {place}"}
     draw_heatmap(
         one.iou[np.ix_(leaves, leaves)],
         labels=[labels[leaf] for leaf in leaves],
         groups=[families[leaf] for leaf in leaves],
-        path_stem=child(directory, f"iou.{layer}.by-tree"),
-        title=f"IoU of neurons, {place}",
+        path_stem=child(directory, by_tree),
+        title=drawn[by_tree],
     )
-    draw_tree(tree, families, child(directory, f"tree.{layer}"), title=f"Language tree, {place}")
+    draw_tree(tree, families, child(directory, f"tree.{layer}"), title=drawn[f"tree.{layer}"])
+    return drawn
 
 
 def _list_curves(measures: Measures) -> dict[str, list[tuple[int, float]]]:

@@ -25,6 +25,7 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.neuron_ablation import ablate
 from neuronspec.pipeline.run_results import TABLES
 from neuronspec.progress import show_progress
+from neuronspec.report.figure_entries import list_figures
 from neuronspec.report.language_cards import MAX_CARD_NEURONS, make_language_cards
 from neuronspec.report.neuron_cards import make_neuron_card
 from neuronspec.report.neuron_tables import tabulate_measures
@@ -105,7 +106,8 @@ def write_analysis(
         figures = temporary / layout.figures.name
         figures.mkdir(parents=True)
         if target.options.figures:
-            draw_neuron_figures(measures, figures, ablations, released=target.options.released)
+            drawn = draw_neuron_figures(measures, figures, ablations, released=target.options.released)
+            payload["figures"] = list_figures(drawn, layout.figures.name)
         write_tables(tabulate_measures(measures, ablations), temporary / TABLES)
         write_json(temporary / ANALYSIS_FILE, payload)
         write_report(payload, temporary / REPORT_FILE)

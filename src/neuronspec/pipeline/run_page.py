@@ -9,10 +9,10 @@ from typing import Any
 from neuronspec.comparison.tables import Table
 from neuronspec.figures.score_figures import draw_score_figures
 from neuronspec.files import read_json
-from neuronspec.names import child
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.run_results import RunResults
+from neuronspec.report.figure_entries import move_figures, show_figures
 from neuronspec.report.page import write_report
 
 # Name of the folder of figures, next to the page
@@ -51,10 +51,10 @@ def write_page(
         "subtitle": about,
         "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
-        # Figures are part of the page, which has to work as a single file.
+        # Figures of scores are part of the page, which has to work as a single file; those of neurons are linked.
         "figures": [
-            {"title": title, "alt": title, "svg": child(directory / FIGURES, name, ".svg").read_text(encoding="utf-8")}
-            for name, title in figures.items()
+            *show_figures(figures, FIGURES, directory / FIGURES),
+            *move_figures(page.get("figures", []), f"../{layout.analysis.name}"),
         ],
         "methods": [*page.get("methods", []), "Scores: " + "; ".join(report.study.results.signatures)],
     }

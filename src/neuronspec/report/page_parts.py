@@ -14,6 +14,7 @@ PARTS = {
     "summary": '[{"kind": "finding" | "caveat", "text"}]',
     # What is compared, layer by layer; matrices are the pairs above the diagonal, row by row
     "panels": 'stack -> {"title", "tasks", "labels", "names", "families", "scripts"}',
+    "family_colors": 'family -> {"light", "dark", "hatch"}: its color on light and dark pages, and white lines on it',
     "layers": '[{"name", "stack", "width"}]',
     "ks": "the values of k that overlaps exist for, as texts",
     "k": "the chosen one of `ks`",

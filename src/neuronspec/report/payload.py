@@ -14,6 +14,7 @@ from neuronspec.analysis.layer_measures import LayerMeasures, measure_overlap
 from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.tree import Tree
+from neuronspec.figures.family_colors import choose_colors
 from neuronspec.report.findings import describe_measures
 from neuronspec.report.language_cards import LanguageCard
 from neuronspec.report.method_notes import CITATION, METHOD_NOTES, describe_rule
@@ -53,6 +54,7 @@ def make_payload(
         "missing": dict(measures.missing),
         # What the heat map can show
         "panels": {stack: _show_compared(layers[0].compared) for stack, layers in measures.stacks.items()},
+        "family_colors": _show_families(measures),
         "layers": _show_layers(measures),
         "ks": [*map(str, measures.by_share), CHOSEN],
         "k": CHOSEN,
@@ -83,6 +85,12 @@ def _show_compared(compared: ComparedTasks) -> dict[str, Any]:
         "families": compared.families if are_languages else [],
         "scripts": compared.scripts if are_languages else [],
     }
+
+
+def _show_families(measures: Measures) -> dict[str, dict[str, str]]:
+    """Return the color of every family, which is that of the figures."""
+    families = [family for layers in measures.stacks.values() for family in layers[0].compared.families]
+    return {family: asdict(color) for family, color in choose_colors(families).items()}
 
 
 def _show_layers(measures: Measures) -> list[dict[str, Any]]:

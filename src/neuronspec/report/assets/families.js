@@ -1,25 +1,35 @@
-// Families of languages, and the swatches that show them.
-
-const FAMILY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"]; // Okabe and Ito
+// Families of languages, and the swatches that show them: colors and patterns are those of the static figures.
 
 const families = [...new Set(Object.values(panels).flatMap((panel) => panel.families ?? []))].filter(Boolean);
 const swatches = new Map();
+const SWATCH_SIZE = 12;
+
+// White points of a swatch, by the name of its pattern
+const HATCHES = {
+  "////": (x, y) => (x + y) % 6 < 2,
+  xxxx: (x, y) => (x + y) % 6 === 0 || (x - y + 12) % 6 === 0,
+  "----": (x, y) => y % 4 === 1,
+  "||||": (x, y) => x % 4 === 1,
+  "++++": (x, y) => x % 4 === 1 || y % 4 === 1,
+};
 
 function drawSwatch(family) {
-  if (swatches.has(family)) return swatches.get(family);
-  const number = families.indexOf(family);
-  const canvas = make("canvas", { width: 12, height: 12 });
+  const shown = document.documentElement.dataset.theme;
+  const key = JSON.stringify([family, shown]);
+  if (swatches.has(key)) return swatches.get(key);
+
+  const { [shown]: color = "#9a9a9a", hatch = "" } = data.family_colors?.[family] ?? {};
+  const canvas = make("canvas", { width: SWATCH_SIZE, height: SWATCH_SIZE });
   const context = canvas.getContext("2d");
-  context.fillStyle = FAMILY_COLORS[number % FAMILY_COLORS.length];
-  context.fillRect(0, 0, 12, 12);
+  context.fillStyle = color;
+  context.fillRect(0, 0, SWATCH_SIZE, SWATCH_SIZE);
+
   context.fillStyle = "#fff";
-  const turn = Math.floor(number / FAMILY_COLORS.length) % 4; // past the seventh family: stripes
-  for (let at = 0; turn && at < 12; at++) {
-    if (turn === 1) for (let shift = 0; shift < 12; shift += 6) context.fillRect(at, (at + shift) % 12, 1, 2);
-    if (turn === 2 && at % 4 === 0) context.fillRect(0, at, 12, 2);
-    if (turn === 3 && at % 4 === 0) context.fillRect(at, 0, 2, 12);
-  }
-  swatches.set(family, canvas);
+  const isWhite = HATCHES[hatch] ?? (() => false);
+  for (let x = 0; x < SWATCH_SIZE; x++)
+    for (let y = 0; y < SWATCH_SIZE; y++) if (isWhite(x, y)) context.fillRect(x, y, 1, 1);
+
+  swatches.set(key, canvas);
   return canvas;
 }
 
