@@ -229,7 +229,7 @@ def test_every_figure_has_its_picture_its_drawing_and_its_numbers(finished: Conf
     kinds = ("iou.{}", "iou.{}.by-tree", "tree.{}")
     stems = ["progression", "sparsity", "shares", *(kind.format(layer) for kind in kinds for layer in layers)]
     assert sorted(file.name for file in figures.iterdir()) == sorted(
-        f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "png", "svg")
+        f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "pdf", "png", "svg")
     )
     masks = NeuronMasks.from_pretrained(Layout(finished.out).masks)
     rows = read_table(figures / "iou.decoder.1.csv")
