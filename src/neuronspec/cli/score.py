@@ -176,14 +176,14 @@ def _score_grid(
 ) -> Results:
     """Score the translations of a grid, and keep the results if the user says where."""
     from neuronspec.evaluation.output_scoring import find_grid, score_grid
-    from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS
+    from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, TRANSLATIONS
     from neuronspec.files import publish
 
     # Everything that can be wrong with names and places is found before the scoring, which takes long.
     check_names([system], "system")
     tasks = find_grid(hypotheses, options.references)
     if out is not None:
-        check_place(out, force, lambda entry: entry.name in (SCORES_FILE, QUALITY_FILE, STATISTICS))
+        check_place(out, force, lambda entry: entry.name in (SCORES_FILE, QUALITY_FILE, STATISTICS, TRANSLATIONS))
 
     results = score_grid(hypotheses, options, tasks, system=system, pivot=pivot)
     if out is not None:

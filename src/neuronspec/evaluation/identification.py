@@ -22,6 +22,7 @@ MIN_LETTERS = 40
 # Off-target is unknown if more than this share of the references is called another language. What counts is the
 # lower end of an interval of this confidence, because one odd reference among few shows nothing.
 MAX_REFERENCE_ERROR, CONFIDENCE = 0.2, 0.95
+NO_LANGUAGE = "zxx"  # py3langid's label of numbers and markup
 # A smaller share that is still mentioned in a note.
 NOTED_REFERENCE_ERROR = 0.05
 
@@ -183,17 +184,30 @@ class LanguageCounts:
         return max(0.0, (center - half) / (1 + z * z / n))
 
 
-def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -> LanguageCounts:
-    """Count the texts in another language.
+def judge_each(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -> list[bool | None]:
+    """Return for each text whether it is in another language; None where that was not judged.
 
     Args:
         texts: Sentences; short ones are not judged.
         identify: Function from a text to the label of its language.
         accepted: Labels that count as the language they should be in.
     """
-    labels = [identify(text) for text in texts if _count_letters(text) >= MIN_LETTERS]
-    labels = [label for label in labels if label != "zxx"]  # "not a language": numbers, markup
-    return LanguageCounts(len(labels), sum(label not in accepted for label in labels))
+    verdicts: list[bool | None] = []
+    for text in texts:
+        label = identify(text) if _count_letters(text) >= MIN_LETTERS else NO_LANGUAGE
+        verdicts.append(None if label == NO_LANGUAGE else label not in accepted)
+    return verdicts
+
+
+def count_verdicts(verdicts: Sequence[bool | None]) -> LanguageCounts:
+    """Return how many texts were judged, and how many of those are in another language."""
+    judged = [verdict for verdict in verdicts if verdict is not None]
+    return LanguageCounts(len(judged), sum(judged))
+
+
+def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -> LanguageCounts:
+    """Count the texts in another language; see `judge_each`."""
+    return count_verdicts(judge_each(texts, identify, accepted))
 
 
 def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCounts) -> str:

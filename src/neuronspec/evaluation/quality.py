@@ -25,7 +25,8 @@ from neuronspec.evaluation.identification import (
     LanguageCounts,
     add_notes,
     choose_identifier,
-    judge,
+    count_verdicts,
+    judge_each,
 )
 from neuronspec.languages import find_language
 
@@ -38,6 +39,8 @@ LOOP_TIMES, LOOP_CHARACTERS, LOOP_PERIOD = 3, 16, 60
 LOOP_WORDS, LOOP_COUNT, LOOP_EXCESS = 4, 3, 2
 # Over-long: more than twice the characters of the reference, and ten.
 LONG_RATIO, LONG_SLACK = 2.0, 10
+# The ways in which a translation is broken; each is also a field of `Quality`.
+BROKEN_KINDS = ("off_target", "empty", "copied", "repeated", "over_long")
 # Tokenized: half of the commas and final full stops have a space before them, or one line in fifty has a trace.
 TOKENIZED_SHARE, TRACE_SHARE = 0.5, 0.02
 
@@ -119,35 +122,113 @@ def assess(
         (True, 'no hypothesis has the 40 letters that identification needs')
     """
     _check_aligned(hypotheses, sources, references)
-
-    # Off-target: the references show whether the identifier knows the language. If not, its answers mean nothing.
-    identify, accepted, note = choose_identifier(find_language(target_language))
-    off_target, of_references = LanguageCounts(), LanguageCounts()
-    is_known = False
-    if identify is not None:
-        off_target = judge(hypotheses, identify, accepted)
-        of_references = judge(references, identify, accepted)
-        is_known = of_references.lower_bound <= MAX_REFERENCE_ERROR
-        note = add_notes(note, off_target, of_references)
+    judgment = _judge_languages(hypotheses, references, target_language)
+    broken = _find_kinds(judgment, hypotheses, sources, references)
 
     # Lengths are compared where the reference has something.
     lengths, expected = _measure_lengths(hypotheses), _measure_lengths(references)  # (sentences,) each
     filled = expected > 0
-    over_long = filled & (lengths > LONG_RATIO * expected + LONG_SLACK)
     ratios = lengths[filled] / expected[filled]
 
+    shares = {kind: float(found.mean()) for kind, found in broken.items()}
     return Quality(
         sentences=len(hypotheses),
-        identified=off_target.judged,
-        off_target=off_target.share if is_known else None,
-        off_target_references=of_references.share,
-        off_target_note=note,
-        empty=float((filled & (lengths == 0)).mean()),
-        copied=None if sources is None else float(find_copies(hypotheses, sources, references).mean()),
-        repeated=float(find_loops(hypotheses, references).mean()),
-        over_long=float(over_long.mean()),
+        identified=judgment.hypotheses.judged,
+        off_target=judgment.hypotheses.share if judgment.is_known else None,
+        off_target_references=judgment.references.share,
+        off_target_note=judgment.note,
+        empty=shares["empty"],
+        copied=shares.get("copied"),
+        repeated=shares["repeated"],
+        over_long=shares["over_long"],
         length_ratio=float(ratios.mean()) if len(ratios) else None,
     )
+
+
+def find_broken(
+    hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str], target_language: str
+) -> dict[str, BoolArray]:
+    """Return which sentences are broken in which way: those that `assess` counts.
+
+    Args:
+        hypotheses: Detokenized translations, one for each sentence; may be empty strings.
+        sources: Sentences that were translated, in the same order; None if they are not known.
+        references: Reference translations in the same order.
+        target_language: Language they should be in, in any spelling.
+
+    Returns:
+        A boolean for each sentence, (sentences,), by kind, in the order of `BROKEN_KINDS`; a kind is left out where
+        `assess` says that it is unknown.
+
+    Raises:
+        NeuronspecError: If `assess` would refuse the sentences.
+
+    Example:
+        >>> found = find_broken(["Das ist gut.", ""], None, ["Das ist gut.", "Ja."], "de")
+        >>> found["empty"].tolist(), "copied" in found
+        ([False, True], False)
+    """
+    _check_aligned(hypotheses, sources, references)
+    judgment = _judge_languages(hypotheses, references, target_language)
+    return _find_kinds(judgment, hypotheses, sources, references)
+
+
+@dataclass(frozen=True)
+class _Judgment:
+    """Which hypotheses are in another language, and what the references say about the identifier.
+
+    Attributes:
+        foreign: Verdict about each hypothesis; None where it was not judged.
+        hypotheses: Counts of the hypotheses.
+        references: Counts of the references.
+        note: Note about the language, or why the share is unknown.
+        is_known: True if the verdicts mean something.
+    """
+
+    foreign: Sequence[bool | None]
+    hypotheses: LanguageCounts
+    references: LanguageCounts
+    note: str
+    is_known: bool
+
+
+def _judge_languages(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> _Judgment:
+    """Return whether hypotheses are in their target language, as far as that can be found out."""
+    identify, accepted, note = choose_identifier(find_language(target_language))
+    if identify is None:
+        return _Judgment((), LanguageCounts(), LanguageCounts(), note, is_known=False)
+
+    # The references show whether the identifier knows the language. If not, its answers mean nothing.
+    foreign = judge_each(hypotheses, identify, accepted)
+    counts = count_verdicts(foreign)
+    of_references = count_verdicts(judge_each(references, identify, accepted))
+    return _Judgment(
+        foreign=foreign,
+        hypotheses=counts,
+        references=of_references,
+        note=add_notes(note, counts, of_references),
+        is_known=of_references.lower_bound <= MAX_REFERENCE_ERROR,
+    )
+
+
+def _find_kinds(
+    judgment: _Judgment, hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]
+) -> dict[str, BoolArray]:
+    """Return which sentences are broken in which way, in the order of `BROKEN_KINDS`."""
+    lengths, expected = _measure_lengths(hypotheses), _measure_lengths(references)  # (sentences,) each
+    filled = expected > 0
+    found = {}
+
+    # Off-target is unknown where no hypothesis could be judged, too.
+    if judgment.is_known and judgment.hypotheses.judged:
+        found["off_target"] = np.array([verdict is True for verdict in judgment.foreign], dtype=np.bool_)
+
+    found["empty"] = filled & (lengths == 0)
+    if sources is not None:
+        found["copied"] = find_copies(hypotheses, sources, references)
+    found["repeated"] = find_loops(hypotheses, references)
+    found["over_long"] = filled & (lengths > LONG_RATIO * expected + LONG_SLACK)
+    return found
 
 
 def find_copies(hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str]) -> BoolArray:

@@ -2,11 +2,13 @@
 
 A result set is a directory: `scores.jsonl` with a line for each system, task and metric; `quality.jsonl` with the
 shares of broken translations; `statistics/SYSTEM/TASK.safetensors` with what each metric counted in each sentence,
-from which any score, and any significance test, can be computed without the text.
+from which any score, and any significance test, can be computed without the text; and, where the set has them,
+`translations/SYSTEM/TASK.jsonl` with the sentences themselves. (A run keeps its translations elsewhere.)
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,15 +25,19 @@ from pydantic import with_config
 from neuronspec.artifacts.json_lines import LINE, read_json_lines, write_json_lines
 from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
+from neuronspec.evaluation.output_files import OutputSource, read_output_file, write_output_file
+from neuronspec.evaluation.outputs import Outputs
 from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.languages import split_direction
+from neuronspec.files import hash_json
 from neuronspec.names import check_names, child
 from neuronspec.statistics.numbers import FloatArray
 
-# The names of the files and of the folder of a result set.
+# The names of the files and of the folders of a result set.
 SCORES_FILE = "scores.jsonl"
 QUALITY_FILE = "quality.jsonl"
 STATISTICS = "statistics"
+TRANSLATIONS = "translations"
 
 
 @with_config(LINE)
@@ -89,11 +95,13 @@ class Results:
         scores: Score of each system, task and metric.
         qualities: Shares of broken translations of each system and task.
         counted: Statistics of each metric, (sentences, S), by system and task; or the file that holds them.
+        outputs: Translations by system and task, where they are at hand; see `read_outputs`.
     """
 
     scores: tuple[SystemScore, ...]
     qualities: tuple[SystemQuality, ...] = ()
     counted: Mapping[tuple[str, str], Mapping[str, FloatArray] | Path] = field(default_factory=dict)
+    outputs: Mapping[tuple[str, str], OutputSource] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[str]:
@@ -164,6 +172,26 @@ class Results:
             )
         return rows
 
+    def read_outputs(self, system: str, task: str) -> Outputs | None:
+        """Return the translations of a system for the test set of a task; None if they are not at hand.
+
+        Raises:
+            NeuronspecError: If their file is damaged, or does not hold the sentences that were scored.
+        """
+        found = self.outputs.get((system, task))
+        if found is None:
+            return None
+        outputs = found if isinstance(found, Outputs) else found()
+
+        # A file that was changed after the scoring would show other sentences than those that were scored.
+        scored = next(one for one in self.scores if (one.system, one.task) == (system, task))
+        if (len(outputs.hypotheses), hash_test_set(outputs.references or ())) != (scored.sentences, scored.test_set):
+            raise NeuronspecError(
+                f"the sentences of {system} on {task} are not those that were scored: the test text or the "
+                "translations have changed since; score the system again"
+            )
+        return outputs
+
     @cached_property
     def _scores(self) -> dict[tuple[str, str, str], SystemScore]:
         # Tables ask for single scores thousands of times.
@@ -190,10 +218,16 @@ class Results:
             tuple(replace(score, system=new) for score in self.scores if score.system == system),
             tuple(replace(quality, system=new) for quality in self.qualities if quality.system == system),
             {(new, task): counted for (own, task), counted in self.counted.items() if own == system},
+            {(new, task): outputs for (own, task), outputs in self.outputs.items() if own == system},
         )
 
-    def save(self, directory: Path) -> None:
-        """Write a result set into a directory that exists."""
+    def save(self, directory: Path, *, translations: bool = True) -> None:
+        """Write a result set into a directory that exists.
+
+        Args:
+            directory: Directory to write to.
+            translations: Whether to write the translations as well, where they are at hand.
+        """
         # A file for each system and task; the statistics of loaded results are files already, and are copied.
         for (system, task), counted in self.counted.items():
             path = _statistics_file(directory, system, task)
@@ -202,6 +236,11 @@ class Results:
                 shutil.copyfile(counted, path)
             else:
                 write_tensors(path, {metric: _compact(rows) for metric, rows in counted.items()})
+
+        for system, task in self.outputs if translations else ():
+            outputs = self.read_outputs(system, task)
+            if outputs is not None:
+                write_output_file(_translations_file(directory, system, task), outputs)
 
         # The scores come after the statistics, so that no score is without them.
         write_json_lines(directory / SCORES_FILE, self.scores)
@@ -229,7 +268,16 @@ class Results:
 
         # Statistics are read only when a test needs them.
         places = {(score.system, score.task): _statistics_file(directory, score.system, score.task) for score in scores}
-        return merge_results([cls(tuple(scores), tuple(qualities), places)])  # refuses lines that contradict each other
+
+        # So are translations, which not every result set has.
+        outputs = {}
+        for system, task in places:
+            path = _translations_file(directory, system, task)
+            if path.is_file():
+                outputs[system, task] = functools.partial(read_output_file, path, system)
+
+        # Merging refuses lines that contradict each other.
+        return merge_results([cls(tuple(scores), tuple(qualities), places, outputs)])
 
 
 def _check_task(task: str, path: Path) -> None:
@@ -243,6 +291,15 @@ def _statistics_file(directory: Path, system: str, task: str) -> Path:
     return child(child(directory / STATISTICS, system), task, ".safetensors")
 
 
+def _translations_file(directory: Path, system: str, task: str) -> Path:
+    return child(child(directory / TRANSLATIONS, system), task, ".jsonl")
+
+
+def hash_test_set(references: Sequence[str]) -> str:
+    """Return what identifies a test set: 16 digits (64 bits) of the hash of its references."""
+    return hash_json(list(references))[:16]
+
+
 def merge_results(parts: Iterable[Results]) -> Results:
     """Return several results as one.
 
@@ -253,6 +310,7 @@ def merge_results(parts: Iterable[Results]) -> Results:
     scores: list[SystemScore] = []
     qualities: list[SystemQuality] = []
     counted: dict[tuple[str, str], Mapping[str, FloatArray] | Path] = {}
+    outputs: dict[tuple[str, str], OutputSource] = {}
     for part in parts:
         scores += part.scores
         qualities += part.qualities
@@ -263,9 +321,10 @@ def merge_results(parts: Iterable[Results]) -> Results:
                     "metrics at once"
                 )
         counted |= part.counted
+        outputs |= part.outputs
 
     # Contradictions may lie between parts, or between the lines of one file.
-    merged = Results(tuple(scores), qualities=tuple(qualities), counted=counted)
+    merged = Results(tuple(scores), qualities=tuple(qualities), counted=counted, outputs=outputs)
     _check_comparable(merged.scores)
     return merged
 

@@ -13,8 +13,8 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.quality import assess
-from neuronspec.evaluation.results import Results, SystemQuality, SystemScore
-from neuronspec.files import hash_json
+from neuronspec.evaluation.outputs import Outputs
+from neuronspec.evaluation.results import Results, SystemQuality, SystemScore, hash_test_set
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names
 
@@ -166,8 +166,7 @@ def score_task(
     target = split_direction(task)[1]
     check_references(references, f" of {task}")
 
-    # The hash of the references identifies the test set; 16 digits of it (64 bits) are enough.
-    test_set = hash_json(list(references))[:16]
+    test_set = hash_test_set(references)
 
     scores, counted = [], {}
     for metric in metrics:
@@ -194,7 +193,14 @@ def score_task(
     shares = asdict(assess(hypotheses, sources, references, target_language=target))
     kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
     quality = SystemQuality(system=system, task=task, **kept)
-    return Results(tuple(scores), (quality,), {(system, task): counted})
+
+    outputs = Outputs(
+        hypotheses=tuple(hypotheses),
+        references=tuple(references),
+        sources=None if sources is None else tuple(sources),
+        name=system,
+    )
+    return Results(tuple(scores), (quality,), {(system, task): counted}, {(system, task): outputs})
 
 
 def check_references(references: Sequence[str], where: str = "") -> None:

@@ -81,7 +81,7 @@ def _score_own_tasks(run: Run) -> None:
             results = _score_task(run, texts, task, metrics)
             with publish(child(scoring, task)) as temporary:
                 temporary.mkdir()
-                results.save(temporary)
+                results.save(temporary, translations=False)  # they stay where `translate` has put them
             advance()
 
 
@@ -116,7 +116,7 @@ def _publish_results(run: Run) -> None:
     study = _compare_systems(run, results)
     with publish(layout.scores) as temporary:
         temporary.mkdir()
-        results.save(temporary)
+        results.save(temporary, translations=False)
         write_json_lines(temporary / COMPARISONS_FILE, study.comparisons)
 
     # The parts of the tasks are no longer needed.
