@@ -28,8 +28,8 @@ from neuronspec.errors import NeuronspecError, did_you_mean, first_line
 from neuronspec.evaluation.output_files import OutputSource, read_output_file, write_output_file
 from neuronspec.evaluation.outputs import Outputs
 from neuronspec.evaluation.tokenizers import warn_of_words
-from neuronspec.languages import split_direction
 from neuronspec.files import hash_json
+from neuronspec.languages import split_direction
 from neuronspec.names import check_names, child
 from neuronspec.statistics.numbers import FloatArray
 

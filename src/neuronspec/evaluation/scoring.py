@@ -12,8 +12,8 @@ from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.metrics import METRICS
-from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.outputs import Outputs
+from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.results import Results, SystemQuality, SystemScore, hash_test_set
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names

@@ -20,6 +20,11 @@ _UNSPACED: Final = {
 }
 # A letter of these scripts, with the combining marks that follow it.
 _LETTER: Final = regex.compile("[" + "".join(rf"\p{{{name}}}" for name in _UNSPACED.values()) + r"]\p{M}*")
+# A word: a letter of a script without spaces between words; letters and digits with what joins them (don't, 3.5); or
+# any other character.
+_DENSE: Final = "".join(rf"\p{{{name}}}" for name in ("Han", "Hiragana", "Katakana", *_UNSPACED.values()))
+_JOINED: Final = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_DENSE}]]+"
+_WORD: Final = regex.compile(rf"(?V1)[{_DENSE}]\p{{M}}*|{_JOINED}(?:['’.,:\-]{_JOINED})*|\S")
 _BREAK: Final = "\u200b"  # the zero-width space, an invisible hint where a line may break
 
 
@@ -62,3 +67,17 @@ def split_letters(text: str) -> str:
         ['ใ', 'ช้', 'iPhone', '15']
     """
     return str(_LETTER.sub(r" \g<0> ", text.replace(_BREAK, "")))
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text in any language, for counting them; metrics have tokenizers of their own.
+
+    A letter of a script without spaces between words is a word, as is each punctuation mark.
+
+    Example:
+        >>> split_words("It's 3.5 m, isn't it?")
+        ["It's", '3.5', 'm', ',', "isn't", 'it', '?']
+        >>> split_words("東京 iPhone 15")
+        ['東', '京', 'iPhone', '15']
+    """
+    return list(_WORD.findall(text.replace(_BREAK, "")))

@@ -12,11 +12,15 @@ from neuronspec.files import read_json
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.run_results import RunResults
+from neuronspec.pipeline.run_translations import count_training_words
+from neuronspec.pipeline.systems import SPECIALIZED, choose_baselines
 from neuronspec.report.figure_entries import move_figures, show_figures
 from neuronspec.report.page import write_report
+from neuronspec.report.translations import show_translations
 
-# Name of the folder of figures, next to the page
+# Names of the folder of figures and of the file of all translations, next to the page
 FIGURES = "figures"
+TRANSLATIONS_FILE = "translations.jsonl"
 
 
 def read_analysis(layout: Layout) -> dict[str, Any]:
@@ -42,6 +46,12 @@ def write_page(
     pairs = {system: report.baseline(system) for system in report.study.results.systems if system in report.trained[1:]}
     figures = draw_score_figures(report.study, directory / FIGURES, pairs)
 
+    # All sentences are in a file next to the page, which shows as many as a page can.
+    words = count_training_words(report.config, layout)
+    translations = show_translations(
+        report.study, directory / TRANSLATIONS_FILE, pairs=_list_pairs(report), words=words
+    )
+
     # The page extends the report of the neurons; without masks, it begins with empty parts.
     neurons = read_analysis(layout)
     page = {"title": report.config.name, "summary": [], "panels": {}, "layers": []} | neurons
@@ -50,6 +60,7 @@ def write_page(
     page |= {
         "subtitle": about,
         "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
+        "translations": translations,
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
         # Figures of scores are part of the page, which has to work as a single file; those of neurons are linked.
         "figures": [
@@ -60,3 +71,11 @@ def write_page(
     }
 
     write_report(page, directory / REPORT_FILE)
+
+
+def _list_pairs(report: RunResults) -> list[tuple[str, str]]:
+    """Return the pairs of (baseline, system) of a run; the page opens with its specialized model, if there is one."""
+    compared = choose_baselines(report.study.results.systems)
+    # The last baseline is the strongest.
+    pairs = [(baseline, system) for system, baselines in compared.items() for baseline in reversed(baselines)]
+    return sorted(pairs, key=lambda pair: pair[1] != SPECIALIZED)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
+from neuronspec.comparison.averages import list_averages
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.groups import BY_SIDE
 from neuronspec.comparison.seeds import tabulate_seeds
@@ -81,20 +82,10 @@ def tabulate_averages(report: RunResults) -> Table:
 
     header = ["system", *(f"{metric} {group}" for group in groups for metric in metrics), "sparsity %"]
 
-    rows = []
-    for system in study.results.systems:
-        baseline = report.baseline(system)
-        # A cell for each group of directions and each metric, in the order of the header
-        cells = [
-            Cell(
-                study.results.score(system, metric, tasks),
-                mark=study.mark(system, metric, group, baseline),
-                test=study.test(system, metric, group, baseline),
-            )
-            for group, tasks in groups.items()
-            for metric in metrics
-        ]
-        rows.append([Cell(study.title(system)), *cells, Cell(_sparsity(report.masks.get(system)))])
+    # The sparsity comes after the scores.
+    rows = list_averages(study, report.baseline)
+    for system, row in zip(study.results.systems, rows, strict=True):
+        row.append(Cell(_sparsity(report.masks.get(system))))
     return Table("Averages over directions", header, rows, [_explain_marks(study)])
 
 

@@ -14,6 +14,7 @@ from neuronspec.evaluation.results import Results
 from neuronspec.files import read_json
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.run_translations import find_outputs
 from neuronspec.pipeline.systems import FINE_TUNE, MASKED, title_system
 
 COMPARISONS_FILE = "comparisons.jsonl"
@@ -23,7 +24,9 @@ def load_study(config: Config, layout: Layout) -> Study:
     """Read the results of a scored run, their comparisons, and the costs of each system."""
     # Tests are read as they were made: repeating them takes long.
     comparisons = read_json_lines(layout.scores / COMPARISONS_FILE, SystemComparison)
-    study = open_study(config, Results.load(layout.scores), comparisons)
+    results = Results.load(layout.scores)
+    results = replace(results, outputs=find_outputs(config, layout, results))
+    study = open_study(config, results, comparisons)
     titles = {system: title_system(system) for system in study.results.systems}
     return replace(study, titles=titles, costs=read_costs(config, layout), fine_tuned=FINE_TUNE)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from neuronspec.comparison.groups import ALL, BY_SIDE
-from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.comparison.seeds import split_seed
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table, write_tables
@@ -19,7 +18,7 @@ from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.run_page import read_analysis, write_page
 from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate
 from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
-from neuronspec.statistics.corrections import CORRECTIONS
+from neuronspec.report.score_findings import describe_gains
 
 # Name of the summary's file, below the directory of the report
 SUMMARY_FILE = "summary.md"
@@ -95,7 +94,6 @@ def describe_scores(report: RunResults) -> list[str]:
     findings = []
     study = report.study
     metric = study.results.metrics[0]
-    groups = study.families[BY_SIDE]
 
     # Models that have learned nothing come first: nothing else that is found about them means much.
     if not _beats_copying(study, report.trained, metric):
@@ -110,8 +108,7 @@ def describe_scores(report: RunResults) -> list[str]:
 
     # Then each trained system against its baseline; the first one is the pretrained model itself.
     for system in report.trained[1:]:
-        findings += [_describe_difference(report, system, metric, group) for group in groups]
-        findings.append(_describe_outcomes(report, system, metric))
+        findings += describe_gains(study, system, report.baseline(system), metric)
 
     if any(split_seed(system)[1] is not None for system in report.trained):
         return findings
@@ -158,33 +155,3 @@ def _describe_selection(study: Study, metric: str) -> str:
     else:
         means = "the selected neurons matter" if one.gain > 0 else "the random ones did less harm"
     return f"{changes}: {means} (p = {one.adjusted_p_value:.2g})."
-
-
-def _describe_difference(report: RunResults, system: str, metric: str, group: str) -> str:
-    # Every trained system is tested against its baseline, in every group.
-    one = report.study.comparison(system, metric, group, report.baseline(system))
-    assert one is not None
-    assert one.interval is not None
-
-    title, baseline = (report.study.title(name) for name in (system, one.baseline))
-    low, high = one.interval
-    numbers = f"{one.difference:+.1f} {metric} ({low:+.1f} .. {high:+.1f} at 95 %), p = {one.adjusted_p_value:.2g}"
-
-    # Without significance, no direction of the difference is claimed.
-    if one.adjusted_p_value > report.study.significance:
-        return f"Translating {group}: no significant difference between {title} and {baseline} ({numbers})."
-    return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {baseline} ({numbers})."
-
-
-def _describe_outcomes(report: RunResults, system: str, metric: str) -> str:
-    """Say in how many single directions a system got better, and in how many worse."""
-    # The p-values of single directions are corrected together, as one family.
-    study, baseline = report.study, report.baseline(system)
-    found = [study.comparison(system, metric, task, baseline) for task in study.results.tasks]
-    outcomes = count_outcomes(
-        [one for one in found if one is not None],
-        study.significance,
-        CORRECTIONS[study.correction].adjust,
-        higher_is_better=find_scoring(metric).higher_is_better,
-    )
-    return f"Direction by direction, {study.title(system)} against {study.title(baseline)}: {metric} {outcomes}."

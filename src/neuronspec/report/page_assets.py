@@ -6,7 +6,18 @@ import re
 from importlib import resources
 
 SECTIONS = (
-    *("summary", "overlap", "tree", "progression", "sparsity", "ablation", "tables", "neurons", "figures"),
+    *(
+        "summary",
+        "translations",
+        "overlap",
+        "tree",
+        "progression",
+        "sparsity",
+        "ablation",
+        "tables",
+        "neurons",
+        "figures",
+    ),
     *("methods", "signature", "citation"),
 )
 """Sections in the order of the page. Each is `sections/NAME.html`, with `NAME.js` that fills it and, where it needs
@@ -17,6 +28,7 @@ FIRST_SCRIPTS = (
     *("payload", "elements", "numbers", "colors", "packed_pairs", "families", "state", "theme", "controls"),
     # What several sections draw with
     *("grids", "sortable_table", "bars", "matrix", "matrix_drawing", "layer_chart", "language_card", "neuron_card"),
+    *("word_difference", "sentences", "sentence_item", "sentence_counts"),
     # Sections register themselves here
     "page_sections",
 )

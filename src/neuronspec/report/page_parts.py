@@ -27,6 +27,9 @@ PARTS = {
     "progression": 'layer -> {"mean", "median", "q1", "q3", "low", "high"}: low and high end the whiskers',
     "sparsity": 'layer -> {"tasks", "values"}',
     "ablation": 'stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}',
+    # Sentences: counts are of all of them, the deflated ones those that the page shows (see `report.translations`)
+    "translations": '{"metric", "systems", "pairs", "directions", "kinds", "broken", "words", "choice", "file", '
+    '"packed"}',
     # Numbers and neurons to look up
     "tables": "name -> tables: each a `Table`, or the rows that `Table.to_json` returns",
     "cards": '{"sentences", "languages", "neurons"}',

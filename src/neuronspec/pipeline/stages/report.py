@@ -16,13 +16,14 @@ def plan(run: Run) -> list[Stage]:
 
     # Without masks, the page has no part about neurons.
     neurons = [layout.masks, layout.analysis] if run.needs_masks else []
+    translations = [layout.translations(system) for system in run.systems]
     costs = [layout.summary(system) for system in (PRETRAINED, *run.config.methods)]
     return [
         Stage(
             name="report",
             execute=functools.partial(execute, run),
             settings=choose_settings(run.config, "name", "pivot", "zero_shot", "methods", "score", "report"),
-            inputs=[layout.text, layout.scores, *neurons, *costs],
+            inputs=[layout.text, *translations, layout.scores, *neurons, *costs],
             outputs=[layout.report],
         )
     ]

@@ -20,6 +20,7 @@ from neuronspec.interruption import explained_interruption
 from neuronspec.names import child
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.run_translations import read_translations
 from neuronspec.pipeline.studies import COMPARISONS_FILE, open_study
 from neuronspec.pipeline.systems import COPY, choose_baselines
 from neuronspec.progress import show_progress
@@ -89,7 +90,9 @@ def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) ->
     """Score every system on one test set, and copying the source, which shows what no translation is worth."""
     directions = run.config.directions()
     sources, references = read_test_set(texts, task, directions, run.config.pivot)
-    hypotheses = {COPY: sources} | {system: _read_translations(run, system, task) for system in run.systems}
+    hypotheses = {COPY: sources}
+    for system in run.systems:
+        hypotheses[system] = read_translations(child(run.layout.translations(system), task, ".txt"))
 
     # Tables group zero-shot directions apart.
     unseen = task not in directions
@@ -97,12 +100,6 @@ def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) ->
         score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen)
         for system, lines in hypotheses.items()
     )
-
-
-def _read_translations(run: Run, system: str, task: str) -> list[str]:
-    text = child(run.layout.translations(system), task, ".txt").read_text(encoding="utf-8")
-    # Every line ends with a line feed, so that the last piece is empty.
-    return text.split("\n")[:-1]
 
 
 def _publish_results(run: Run) -> None:

@@ -11,6 +11,13 @@ const defaults = {
 };
 const state = { ...defaults };
 const views = []; // functions that draw again what the state or the theme has changed
+const checks = {}; // of a section's own keys: whether the address may give a value to them
+
+// A section adds what it keeps in the address; a value that it does not allow is ignored.
+function registerState(key, value, isAllowed) {
+  defaults[key] = state[key] = value;
+  checks[key] = isAllowed;
+}
 
 function update(changes) {
   Object.assign(state, changes);
@@ -41,4 +48,6 @@ function readAddress() {
   };
   for (const [key, values] of Object.entries(allowed))
     state[key] = values.includes(wanted.get(key)) ? wanted.get(key) : defaults[key];
+  for (const [key, isAllowed] of Object.entries(checks))
+    state[key] = wanted.has(key) && isAllowed(wanted.get(key)) ? wanted.get(key) : defaults[key];
 }

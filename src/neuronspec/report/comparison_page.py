@@ -1,0 +1,112 @@
+"""The page of a comparison: scores, tests and translations of any systems, without a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from neuronspec.comparison.all_tables import tabulate_all, tabulate_tests
+from neuronspec.comparison.averages import tabulate_averages
+from neuronspec.comparison.study import Study
+from neuronspec.comparison.tables import Table
+from neuronspec.names import child
+from neuronspec.report.page import write_report
+from neuronspec.report.score_findings import describe_gains
+from neuronspec.report.translations import NO_TRANSLATIONS, WordCounts, list_systems, show_translations
+from neuronspec.version import __version__
+
+TRANSLATIONS_SUFFIX = ".translations.jsonl"
+
+
+def write_comparison(
+    study: Study, path: str | Path, *, tables: Mapping[str, Table] | None = None, words: WordCounts | None = None
+) -> Path:
+    """Write the page of a comparison: averages, tests, figures, and the translations of all systems side by side.
+
+    All sentences are written to a file next to the page, which the page links: `ours.translations.jsonl` for
+    `ours.html`. Without translations at hand, the page says so and shows the rest.
+
+    Args:
+        study: Study of the systems, with its comparisons; `compare` returns one.
+        path: Page to write.
+        tables: Tables to show, by name; by default all of the study.
+        words: Word counts of the training text, to say how rare a sentence's words are; by default words are counted
+            in the references.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        NeuronspecError: If the page cannot be written, or translations are not those that were scored.
+
+    Example:
+        >>> from neuronspec.comparison import compare
+        >>> references = [f"The {animal} sees {n} dogs." for animal in ("cat", "cow", "hen") for n in range(9)]
+        >>> worse = [text.replace("sees", "is") for text in references]
+        >>> study = compare({"base": worse, "ours": references}, references, task="de-en", trials=100)
+        >>> write_comparison(study, Path(tempfile.mkdtemp()) / "ours.html").name
+        'ours.html'
+    """
+    path = Path(path)
+    if tables is None:
+        tables = {"averages": tabulate_averages(study)} | tabulate_all(study) | tabulate_tests(study)
+
+    # Sentences first: they may be refused, and then nothing is left behind.
+    file = path.with_name(f"{path.stem}{TRANSLATIONS_SUFFIX}")
+    translations = show_translations(study, file, words=words)
+
+    systems = study.results.systems
+    others = [system for system in systems if system != study.baseline]
+    metric = study.results.metrics[0]
+    findings = [line for system in others for line in describe_gains(study, system, study.baseline, metric)]
+    names = _join([study.title(system) for system in others])
+    payload = {
+        "title": f"{names} against {study.title(study.baseline)}" if others else study.title(study.baseline),
+        "subtitle": f"{len(systems)} systems in {len(study.results.tasks)} directions.",
+        "version": f"neuronspec {__version__}",
+        "summary": _summarize(study, findings),
+        "missing": {} if translations else {"translations": NO_TRANSLATIONS},
+        "panels": {},
+        "layers": [],
+        "translations": translations,
+        "tables": {"scores": list(tables.values())},
+        "figures": _draw_figures(study),
+        "methods": ["Scores: " + "; ".join(study.results.signatures)],
+    }
+    return write_report(payload, path)
+
+
+def _join(names: Sequence[str]) -> str:
+    """Return a few names in one text, and the number of the others."""
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{', '.join(names[:2])} and {len(names) - 2} more"
+
+
+def _summarize(study: Study, findings: Sequence[str]) -> list[dict[str, str]]:
+    """Return the findings, and as caveats what limits them."""
+    caveats = list(study.results.warnings)
+
+    # A page that shows some systems only must say so.
+    shown = list_systems(study)
+    hidden = [study.title(system) for system in study.results.systems if system not in shown]
+    if shown and hidden:
+        caveats.append(f"Translations of {_join(hidden)} are not at hand, so that they are not shown side by side.")
+    return [
+        *({"kind": "finding", "text": text} for text in findings),
+        *({"kind": "caveat", "text": text} for text in caveats),
+    ]
+
+
+def _draw_figures(study: Study) -> list[dict[str, str]]:
+    """Return the figures of the scores as parts of the page, which has to work as a single file."""
+    from neuronspec.figures.score_figures import draw_score_figures
+
+    with tempfile.TemporaryDirectory() as folder:
+        titles = draw_score_figures(study, Path(folder))
+        shown = []
+        for name, title in titles.items():
+            svg = child(Path(folder), name, ".svg").read_text(encoding="utf-8")
+            shown.append({"title": title, "alt": title, "svg": svg})
+    return shown
