@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 from tests.command import run_command
 
 from neuronspec.evaluation.metrics import METRICS
-from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
+from neuronspec.evaluation.results import SCORES_FILE, TRANSLATIONS, Results, merge_results
 from neuronspec.evaluation.scoring import score_task
 from neuronspec.statistics.corrections import benjamini_hochberg, holm
 from neuronspec.statistics.paired import paired_approximate_randomization
@@ -226,3 +227,66 @@ def test_what_the_user_can_mend_is_one_sentence(
     said = capsys.readouterr().err
     assert found in said
     assert "Traceback" not in said
+
+
+def test_the_terminal_shows_averages_and_outcomes_unless_more_is_asked_for(compare: Compare, capsys: Said) -> None:
+    assert compare("base", "ours", "--trials", TRIALS) == 0
+    said = capsys.readouterr()
+    assert "Averages over directions" in said.out
+    assert "Directions that are better or worse than with base" in said.out
+    assert "Every direction" not in said.out
+    assert "more with --all, or one with --table: languages.bleu" in said.err
+
+    assert compare("base", "ours", "--trials", TRIALS, "--all") == 0
+    said = capsys.readouterr()
+    for title in ("Averages over directions", "Every direction", "Translations that are broken", "BLEU: every test"):
+        assert title in said.out
+    assert "--all" not in said.err
+
+
+def test_averages_are_the_means_of_each_group(compare: Compare, capsys: Said) -> None:
+    assert compare("base", "ours", "--trials", TRIALS, "--table", "averages", "-f", "json") == 0
+    rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)["averages"]}
+    for name in ("base", "ours"):
+        results = Results.load(Path(name))
+        for group, tasks in (("from en", TASKS[:3]), ("to en", TASKS[3:])):
+            assert rows[name][f"BLEU {group}"] == pytest.approx(results.score(name, "BLEU", tasks))
+
+
+def test_the_page_shows_tables_findings_and_translations(compare: Compare, capsys: Said) -> None:
+    shown = ("--trials", TRIALS, "--html", "page.html")
+    assert compare("base", "ours", *shown) == 0
+    assert "the page is page.html" in capsys.readouterr().err
+    payload = json.loads(Path("page.html").read_text(encoding="utf-8").split('id="payload">')[1].split("</script>")[0])
+    assert payload["title"] == "ours against base"
+    assert payload["tables"]["scores"][0]["title"] == "Averages over directions"
+    assert [system["name"] for system in payload["translations"]["systems"]] == ["base", "ours"]
+    assert "against base: BLEU" in payload["summary"][-1]["text"]
+    lines = Path("page.translations.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 25 * len(TASKS)
+
+    # It may be written again, but nothing else is replaced unless that is asked for.
+    assert compare("base", "ours", *shown) == 0
+    Path("page.html").write_text("mine", encoding="utf-8")
+    assert compare("base", "ours", *shown) == 2
+    assert "page.html exists and is no page of a comparison" in capsys.readouterr().err
+    assert Path("page.html").read_text(encoding="utf-8") == "mine"
+    assert compare("base", "ours", *shown, "--force") == 0
+    Path("page.html").unlink()
+    assert compare("base", "ours", *shown) == 2
+    assert "page.translations.jsonl exists" in capsys.readouterr().err
+
+
+def test_scores_alone_make_a_page_that_says_what_is_missing(compare: Compare, capsys: Said) -> None:
+    for name in ("base", "ours"):
+        shutil.rmtree(Path(name) / TRANSLATIONS)
+    assert compare("base", "ours", "--trials", TRIALS, "--html", "page.html") == 0
+    assert "There are scores but no translations to show" in Path("page.html").read_text(encoding="utf-8")
+    assert not Path("page.translations.jsonl").exists()
+
+
+def test_a_page_is_not_written_into_a_run_nor_over_a_directory(compare: Compare, capsys: Said) -> None:
+    assert compare("base", "ours", "--html", "base") == 2
+    assert "base is a directory: name the page to write" in capsys.readouterr().err
+    assert compare("base", "ours", "--force") == 2
+    assert capsys.readouterr().err == "error: --force changes nothing without --out or --html\n"

@@ -251,3 +251,23 @@ def test_metrics_of_one_system_that_were_scored_apart_are_refused() -> None:
 def test_a_metric_is_opened_once_whether_it_is_given_by_name_or_not() -> None:
     with open_metrics(["bleu", METRICS["bleu"], METRICS["chrf"], "chrf"]) as metrics:
         assert metrics == [METRICS["bleu"], METRICS["chrf"]]
+
+
+ODD = ("a\ttab", "a line\u2028separator\x85", "\u202eturned", '"quotes" \\', "", "<b>", "\r")
+
+
+@pytest.mark.parametrize("sources", [ODD[::-1], None])
+def test_translations_are_kept_as_they_are(sources: tuple[str, ...] | None, tmp_path: Path) -> None:
+    results = score_task("a:b/c", "de-en", ODD, ["ref", *ODD[1:]], [METRICS["chrf"]], sources=sources)
+    results.save(tmp_path)
+    found = Results.load(tmp_path).select("a:b/c", "renamed").read_outputs("renamed", "de-en")
+    assert found is not None
+    assert (found.hypotheses, found.references, found.sources) == (ODD, ("ref", *ODD[1:]), sources)
+
+
+def test_translations_are_left_out_where_they_are_kept_elsewhere(tmp_path: Path) -> None:
+    results = score_task("a", "de-en", ["x"], ["x"], [METRICS["chrf"]])
+    results.save(tmp_path, translations=False)
+    loaded = Results.load(tmp_path)
+    assert loaded.read_outputs("a", "de-en") is None
+    assert loaded.scores == results.scores

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.report.sentence_study import build_study
 
 from neuronspec.analysis.tree import language_tree
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.tables import Table
 from neuronspec.report.page_values import pack_floats, pack_fractions
+from neuronspec.report.translations import show_translations
 
 FAMILIES = (
     "Germanic",
@@ -125,6 +129,8 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
         ],
     }
     payload["cards"] = build_cards(payload, names, stacks)
+    with tempfile.TemporaryDirectory() as folder:
+        payload["translations"] = show_translations(build_study(), Path(folder) / "translations.jsonl")
     payload["figures"] = [
         {
             "title": "Progression",
@@ -174,7 +180,7 @@ def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ..
 
 def poison(value: Any, path: str = "") -> Any:
     """Return a payload with hostile text wherever text is free."""
-    kept = ("iou", "low", "high", "z_chance", "z_shuffled", "ks", "k", "layers", "missing")
+    kept = ("iou", "low", "high", "z_chance", "z_shuffled", "ks", "k", "layers", "missing", "translations")
     if isinstance(value, str):
         return f"{value} {HOSTILE}"
     if isinstance(value, dict):

@@ -335,7 +335,7 @@ def test_the_tree_has_every_leaf_and_merge(show: Opener, payload: dict[str, Any]
     assert leaves == [names[i] for i in payload["trees"]["encoder.0"]["order"]]
     assert page.locator("#tree-plot .branch").count() == 5
     page.get_by_role("button", name="Copy as Newick").click()
-    page.get_by_role("button", name="Copied").wait_for()
+    page.get_by_role("button", name="Copied", exact=True).wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == payload["trees"]["encoder.0"]["newick"]
 
 
@@ -438,7 +438,7 @@ def test_the_theme_can_be_changed(show: Opener, payload: dict[str, Any]) -> None
 def test_the_citation_can_be_copied(show: Opener, payload: dict[str, Any]) -> None:
     page = show(payload, permissions=["clipboard-read", "clipboard-write"])
     page.locator("#copy").click()
-    page.get_by_role("button", name="Copied").wait_for()
+    page.get_by_role("button", name="Copied", exact=True).wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == payload["citation"]
 
 

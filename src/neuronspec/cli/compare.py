@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import TERMINAL, list_corrections, list_table_formats
+from neuronspec.cli.compare_page import check_page, write_page
 from neuronspec.cli.console import print_table
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import Force, check_place
@@ -25,19 +26,24 @@ if TYPE_CHECKING:
 # Name of the folder of figures, next to the tables
 FIGURES = "figures"
 
+# The tables that the terminal shows unless others are asked for
+MAIN_TABLES = ("averages", "outcomes", "interference")
+
 _SHOWN = reading("sets", "table", "format", "out", "force")
 OF_A_STUDY = Mode(
     reads=_SHOWN
-    | {"baseline", "bilingual", "pivot", "level", "trials", "significance", "correction", "p_values", "seed"},
-    needs={"force": "out"},
+    | {"baseline", "bilingual", "pivot", "level", "trials", "significance", "correction", "p_values", "seed"}
+    | {"html", "show_all"},
+    needs_any={"force": ("out", "html")},
 )
 OF_MODELS = Mode(
     reads=_SHOWN | {"models"},
-    advice="--models shows scores side by side: it takes no baseline, pivot, level or test",
+    advice="--models shows scores side by side: it takes no baseline, pivot, level or test, and has no page",
     needs={"force": "out"},
 )
 EXAMPLES = (
     ("The systems of a run", "neuronspec compare runs/demo"),
+    ("A page with every translation side by side", "neuronspec compare runs/demo --html compare.html"),
     ("Two runs, in every format with figures", "neuronspec compare base=runs/a ours=runs/b --out tables"),
     ("The quality of every system for a paper", "neuronspec compare runs/demo --table quality --format latex"),
 )
@@ -64,14 +70,21 @@ def compare(
         list[str] | None, typer.Option(help="Languages of a resource level: high=de,fr. Repeatable.")
     ] = None,
     table: Annotated[
-        list[str] | None, typer.Option(help="Name of a table to show, instead of all. Repeatable.")
+        list[str] | None, typer.Option(help="Name of a table to show: levels.bleu, quality. Repeatable.")
     ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every table on the terminal, not only averages and outcomes.")
+    ] = False,
     format: Annotated[
         str, typer.Option("-f", "--format", help="Format: {table_formats}.", autocompletion=list_table_formats)
     ] = TERMINAL,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Directory to write every table to, in every format, with the figures."),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Page to write, with tables, figures and all translations."),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials of the significance tests.")] = None,
     significance: Annotated[
@@ -97,6 +110,8 @@ def compare(
     (OF_MODELS if models else OF_A_STUDY).check(context)
     work_alone()
     _check_output(format, out, force)
+    if html is not None:
+        check_page(html, force)
     from neuronspec.pipeline.collection import load_set
 
     options = StudyOptions(
@@ -124,15 +139,24 @@ def compare(
     if out is not None:
         _write(chosen, study, sets, out)
 
-    # Lists of every test are long: on the terminal they are shown only when asked for.
-    everything = table or p_values or format != TERMINAL
-    _print_tables(chosen if everything else _leave_out_tests(chosen), format, p_values)
+    if html is not None and study is not None:
+        write_page(study, chosen if table else _leave_out_tests(chosen), sets, html)
+
+    # On the terminal a few tables say what was found; others are shown when asked for.
+    everything = models or show_all or table or p_values or format != TERMINAL
+    printed = chosen if everything else _choose_main(chosen)
+    _print_tables(printed, format, p_values)
 
     # On stderr, so that a table on stdout can be piped
+    if len(printed) < len(chosen):
+        rest = [name for name in chosen if name not in printed]
+        note(f"{len(rest)} more with --all, or one with --table: {', '.join(rest)}", err=True)
     if out is not None:
         from neuronspec.comparison.tables import TABLE_FORMATS
 
         note(f"{len(chosen)} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
+    if html is not None:
+        note(f"the page is {html}", err=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,9 +229,10 @@ def _tabulate_models(loaded: Sequence[tuple[str, Study]]) -> dict[str, Table]:
 def _tabulate_study(study: Study, bilingual: str | None) -> dict[str, Table]:
     """Return every table of a comparison, by name."""
     from neuronspec.comparison.all_tables import name_table, tabulate_all, tabulate_tests
+    from neuronspec.comparison.averages import tabulate_averages
     from neuronspec.comparison.paper_tables import tabulate_interference
 
-    tables = tabulate_all(study) | tabulate_tests(study)
+    tables = {"averages": tabulate_averages(study)} | tabulate_all(study) | tabulate_tests(study)
     if bilingual is None:
         return tables
 
@@ -225,6 +250,19 @@ def _choose_tables(tables: Mapping[str, Table], names: Sequence[str]) -> dict[st
 
     # The order is that of the tables, not that of the options.
     return {name: one for name, one in tables.items() if not names or name in names}
+
+
+def _leave_out_tests(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return tables without those that list every test, which are too long to read on a page."""
+    from neuronspec.comparison.all_tables import SIGNIFICANCE
+
+    return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
+
+
+def _choose_main(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the tables that say what was found: averages, and how many directions are better or worse."""
+    # Gains and losses against bilingual models are there only if they were asked for.
+    return {name: one for name, one in tables.items() if name.partition(".")[0] in MAIN_TABLES} or dict(tables)
 
 
 def _write(tables: Mapping[str, Table], study: Study | None, sets: list[str], out: Path) -> None:
@@ -256,13 +294,6 @@ def _draw(study: Study, sets: list[str], directory: Path) -> None:
     # A single k is no curve.
     if len(points) > 1:
         draw_shares(points, directory / "shares", metric=metric, title="Gain and sparsity by k")
-
-
-def _leave_out_tests(tables: dict[str, Table]) -> dict[str, Table]:
-    """Return tables without those that list every test."""
-    from neuronspec.comparison.all_tables import SIGNIFICANCE
-
-    return {name: one for name, one in tables.items() if name.partition(".")[0] != SIGNIFICANCE}
 
 
 def _print_tables(tables: dict[str, Table], format: str, p_values: bool) -> None:

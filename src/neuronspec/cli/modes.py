@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,14 @@ class Mode:
         advice: Advice for those who give other options; `{name}` stands for what was given for a parameter.
         own_advice: Better advice for some of them, by name.
         needs: For parameters that have an effect only together with another one, its name.
+        needs_any: For parameters that have an effect only together with one of several others, their names.
     """
 
     reads: frozenset[str]
     advice: str = ""
     own_advice: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
+    needs_any: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self, context: Any) -> None:
         """Refuse options of the command line that would change nothing.
@@ -46,10 +48,11 @@ class Mode:
             listed = ", ".join(flags[name] for name in unread)
             raise NeuronspecError(f"{listed}: {self.advice.format(**context.params)}")
 
+        needs = {name: [needed] for name, needed in self.needs.items()} | dict(self.needs_any)
         for name in given:
-            needed = self.needs.get(name)
-            if needed is not None and needed not in given:
-                raise NeuronspecError(f"{flags[name]} changes nothing without {flags[needed]}")
+            if name in needs and not set(needs[name]) & set(given):
+                listed = " or ".join(flags[one] for one in needs[name])
+                raise NeuronspecError(f"{flags[name]} changes nothing without {listed}")
 
     def __or__(self, other: Mode) -> Mode:
         """Return a mode that reads what either of two modes reads, for their common heading in the help."""

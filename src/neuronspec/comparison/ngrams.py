@@ -25,8 +25,8 @@ class NgramDifference:
 
     Attributes:
         text: The n-gram.
-        system: How often only the system gets it right.
-        baseline: How often only the baseline does.
+        system: Number of times that only the system gets it right.
+        baseline: Number of times that only the baseline does.
         score: Share of these that are the system's, smoothed: (system + 1) / (system + baseline + 2).
         sentences: Indices of a few sentences in which the better of the two gets it right and the other does not.
     """
@@ -59,7 +59,7 @@ def compare_ngrams(
 
     Args:
         side: Sentences of the direction.
-        matches: What `match_ngrams` returns for it.
+        matches: Result of `match_ngrams` for them.
         baseline: Name of the one system.
         system: Name of the other.
 

@@ -175,7 +175,7 @@ def find_broken(
 
 @dataclass(frozen=True)
 class _Judgment:
-    """Which hypotheses are in another language, and what the references say about the identifier.
+    """Verdicts about the language of hypotheses, and what the references say about the identifier.
 
     Attributes:
         foreign: Verdict about each hypothesis; None where it was not judged.

@@ -17,11 +17,13 @@ from neuronspec.evaluation.results import SCORES_FILE, Results, merge_results
 from neuronspec.languages import expect_language, is_known, same_language, split_direction, suggest_language
 from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.run_translations import count_training_words
 from neuronspec.pipeline.studies import load_study
 from neuronspec.pipeline.systems import COPY, FINE_TUNE, SPECIALIZED
 
 if TYPE_CHECKING:
     from neuronspec.figures.shares import SharePoint
+    from neuronspec.report.translations import WordCounts
 
 
 def load_set(text: str) -> tuple[str, Study]:
@@ -115,6 +117,20 @@ def _find_share(layout: Layout, metric: str) -> SharePoint | None:
     baseline = FINE_TUNE if FINE_TUNE in results.systems else PRETRAINED
     gain = results.score(SPECIALIZED, metric, tasks) - results.score(baseline, metric, tasks)
     return SharePoint(ks.pop(), masks.sparsity_by_layer(), gain)
+
+
+def count_words(texts: Sequence[str]) -> WordCounts | None:
+    """Return the word counts of the training text of the first run; None if there is no run with such text.
+
+    Args:
+        texts: Places as for `load_set`.
+    """
+    for text in texts:
+        layout = Layout(_read_place(text)[1])
+        words = count_training_words(load_config(layout.config), layout) if layout.config.is_file() else None
+        if words is not None:
+            return words
+    return None
 
 
 def rename_systems(name: str, study: Study) -> Study:

@@ -22,7 +22,7 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.report.translations import WordCounts
 
 COUNTED = 100_000
-"""Sentences of the training text, of each language, whose words are counted: enough to tell which words are rare."""
+"""Sentences of the training text, of each language, whose words are counted: enough to find the words that are rare."""
 
 
 def read_translations(path: Path) -> list[str]:
@@ -83,8 +83,11 @@ def count_training_words(config: Config, layout: Layout) -> WordCounts | None:
         return None
 
     @functools.cache
-    def count(language: str) -> Mapping[str, int]:
-        files = [(texts.path("train", pair), side) for pair, side in sides.get(language, ())]
+    def count(language: str) -> Mapping[str, int] | None:
+        if language not in sides:
+            return None
+
+        files = [(texts.path("train", pair), side) for pair, side in sides[language]]
         counts: Counter[str] = Counter()
         for path, side in files:
             # The same number of sentences of each file, whose order is that of the corpus

@@ -6,21 +6,33 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neuronspec.comparison.all_tables import tabulate_all, tabulate_tests
+from neuronspec.comparison.all_tables import tabulate_all
 from neuronspec.comparison.averages import tabulate_averages
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table
 from neuronspec.names import child
 from neuronspec.report.page import write_report
 from neuronspec.report.score_findings import describe_gains
-from neuronspec.report.translations import NO_TRANSLATIONS, WordCounts, list_systems, show_translations
+from neuronspec.report.translations import (
+    NO_TRANSLATIONS,
+    Pair,
+    WordCounts,
+    list_pairs,
+    list_systems,
+    show_translations,
+)
 from neuronspec.version import __version__
 
 TRANSLATIONS_SUFFIX = ".translations.jsonl"
 
 
 def write_comparison(
-    study: Study, path: str | Path, *, tables: Mapping[str, Table] | None = None, words: WordCounts | None = None
+    study: Study,
+    path: str | Path,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    tables: Mapping[str, Table] | None = None,
+    words: WordCounts | None = None,
 ) -> Path:
     """Write the page of a comparison: averages, tests, figures, and the translations of all systems side by side.
 
@@ -30,7 +42,9 @@ def write_comparison(
     Args:
         study: Study of the systems, with its comparisons; `compare` returns one.
         path: Page to write.
-        tables: Tables to show, by name; by default all of the study.
+        pairs: Pairs of (baseline, system) to show; by default the baseline with every other system, and the pairs that
+            were compared.
+        tables: Tables to show, by name; by default all of the study but the lists of every test.
         words: Word counts of the training text, to say how rare a sentence's words are; by default words are counted
             in the references.
 
@@ -50,31 +64,42 @@ def write_comparison(
     """
     path = Path(path)
     if tables is None:
-        tables = {"averages": tabulate_averages(study)} | tabulate_all(study) | tabulate_tests(study)
+        tables = {"averages": tabulate_averages(study)} | tabulate_all(study)
+
+    if pairs is None:
+        pairs = list_pairs(study)
 
     # Sentences first: they may be refused, and then nothing is left behind.
-    file = path.with_name(f"{path.stem}{TRANSLATIONS_SUFFIX}")
-    translations = show_translations(study, file, words=words)
+    file = name_translations(path)
+    translations = show_translations(study, file, pairs=pairs, words=words)
 
-    systems = study.results.systems
-    others = [system for system in systems if system != study.baseline]
-    metric = study.results.metrics[0]
-    findings = [line for system in others for line in describe_gains(study, system, study.baseline, metric)]
-    names = _join([study.title(system) for system in others])
+    # Findings are about systems against the baseline of the study, which marks refer to as well.
+    others = [system for baseline, system in pairs if baseline == study.baseline]
     payload = {
-        "title": f"{names} against {study.title(study.baseline)}" if others else study.title(study.baseline),
-        "subtitle": f"{len(systems)} systems in {len(study.results.tasks)} directions.",
+        "title": _name_comparison(study, others),
+        "subtitle": f"{len(study.results.systems)} systems in {len(study.results.tasks)} directions.",
         "version": f"neuronspec {__version__}",
-        "summary": _summarize(study, findings),
+        "summary": _summarize(study, others),
         "missing": {} if translations else {"translations": NO_TRANSLATIONS},
         "panels": {},
         "layers": [],
         "translations": translations,
         "tables": {"scores": list(tables.values())},
-        "figures": _draw_figures(study),
+        "figures": _draw_figures(study, others),
         "methods": ["Scores: " + "; ".join(study.results.signatures)],
     }
     return write_report(payload, path)
+
+
+def name_translations(path: Path) -> Path:
+    """Return the file of all sentences next to a page."""
+    return path.with_name(f"{path.stem}{TRANSLATIONS_SUFFIX}")
+
+
+def _name_comparison(study: Study, others: Sequence[str]) -> str:
+    """Return the title of the page."""
+    baseline = study.title(study.baseline)
+    return f"{_join([study.title(system) for system in others])} against {baseline}" if others else baseline
 
 
 def _join(names: Sequence[str]) -> str:
@@ -84,13 +109,15 @@ def _join(names: Sequence[str]) -> str:
     return f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
-def _summarize(study: Study, findings: Sequence[str]) -> list[dict[str, str]]:
-    """Return the findings, and as caveats what limits them."""
+def _summarize(study: Study, others: Sequence[str]) -> list[dict[str, str]]:
+    """Return the findings about systems, and as caveats what limits them."""
+    metric = study.results.metrics[0]
+    findings = [line for system in others for line in describe_gains(study, system, study.baseline, metric)]
     caveats = list(study.results.warnings)
 
     # A page that shows some systems only must say so.
     shown = list_systems(study)
-    hidden = [study.title(system) for system in study.results.systems if system not in shown]
+    hidden = [study.title(system) for system in (study.baseline, *others) if system not in shown]
     if shown and hidden:
         caveats.append(f"Translations of {_join(hidden)} are not at hand, so that they are not shown side by side.")
     return [
@@ -99,12 +126,12 @@ def _summarize(study: Study, findings: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def _draw_figures(study: Study) -> list[dict[str, str]]:
+def _draw_figures(study: Study, others: Sequence[str]) -> list[dict[str, str]]:
     """Return the figures of the scores as parts of the page, which has to work as a single file."""
     from neuronspec.figures.score_figures import draw_score_figures
 
     with tempfile.TemporaryDirectory() as folder:
-        titles = draw_score_figures(study, Path(folder))
+        titles = draw_score_figures(study, Path(folder), dict.fromkeys(others, study.baseline))
         shown = []
         for name, title in titles.items():
             svg = child(Path(folder), name, ".svg").read_text(encoding="utf-8")

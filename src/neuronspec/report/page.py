@@ -16,6 +16,10 @@ from neuronspec.report.page_assets import join_scripts, join_sections, join_styl
 from neuronspec.report.page_parts import PARTS, REQUIRED
 from neuronspec.report.page_values import escape_json, to_json_values
 
+# What a page of ours says in its first bytes, before its style
+GENERATOR = b'<meta name="generator" content="neuronspec">'
+HEAD = 4096
+
 
 def write_report(payload: Mapping[str, Any], path: Path) -> Path:
     """Write the report of an analysis as one HTML file that needs nothing else.
@@ -54,6 +58,12 @@ def write_report(payload: Mapping[str, Any], path: Path) -> Path:
 
     write_text(path, build_page(payload))
     return path
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a page that `write_report` has written."""
+    with path.open("rb") as file:
+        return GENERATOR in file.read(HEAD)
 
 
 def build_page(payload: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What scores show, in sentences: the difference between two systems, and in how many directions."""
+"""Findings from scores, in sentences: the difference between two systems, and in how many directions."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from neuronspec.progress import show_progress
 from neuronspec.report.sentence_choice import DESCRIPTION, MAX_SHOWN, choose_sentences, share_out
 from neuronspec.terminal import escape_json
 
-Frequencies = Callable[[str], Mapping[str, int]]
-"""A function from a target language to how often each word occurs in its training text."""
+Frequencies = Callable[[str], Mapping[str, int] | None]
+"""A function from a target language to how often each word occurs in its training text; None if there is none."""
 
 Pair = tuple[str, str]  # baseline, system
 NO_TRANSLATIONS = (
@@ -35,7 +35,7 @@ FROM_REFERENCES = "the references of the direction"
 
 @dataclass(frozen=True, kw_only=True)
 class WordCounts:
-    """How often words occur in a text, to say how rare they are.
+    """Counts of the words of a text, to say how rare they are.
 
     Attributes:
         count: Function from a target language to the number of times each word occurs.
@@ -48,7 +48,7 @@ class WordCounts:
 
 @dataclass
 class _Collected:
-    """What a page shows, direction by direction."""
+    """Parts of a page, collected direction by direction."""
 
     directions: list[dict[str, Any]] = field(default_factory=list)
     broken: list[list[list[int | None]]] = field(default_factory=list)
@@ -119,7 +119,7 @@ def show_translations(
         "directions": collected.directions,
         "kinds": [kind.replace("_", "-") for kind in BROKEN_KINDS],
         "broken": collected.broken,
-        "words": FROM_REFERENCES if words is None else words.text,
+        "words": f"{words.text}, or in {FROM_REFERENCES} where there is none" if words else FROM_REFERENCES,
         "choice": DESCRIPTION if sum(sizes.values()) > len(collected.rows) else "",
         "file": file.name,
         "packed": _pack({"rows": collected.rows, "ngrams": collected.ngrams}),
