@@ -1,3 +1,4 @@
+from .comparison_page import write_comparison as write_comparison
 from .finding import Finding as Finding
 from .findings import describe_measures as describe_measures
 from .language_cards import LanguageCard as LanguageCard
@@ -17,5 +18,6 @@ __all__ = [
     "make_neuron_card",
     "make_payload",
     "tabulate_measures",
+    "write_comparison",
     "write_report",
 ]
