@@ -9,7 +9,7 @@ WORKERS ?= 2
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test check format bench browser comet clean
+.PHONY: help demo test check format docs bench browser comet clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -51,6 +51,11 @@ browser:  ## install Chromium (Debian, as root), with which the report is tested
 format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/.installed-dev  ## build the documentation site in build/docs, without a network
+	$(VENV)/bin/python -m docs.builder.gather
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@echo 'open build/docs/index.html'
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.training_loop

@@ -46,7 +46,7 @@ from neuronspec.neurons.rules import RULES
 from neuronspec.registry import Registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def snippets(page: Path, language: str) -> list[str]:
@@ -146,13 +146,13 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert {tuple(weight.shape) for weight in small.values()} != {tuple(weight.shape) for weight in same.values()}
 
 
-def test_the_recipes_of_contributing_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_recipes_for_extensions_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     registries: tuple[Registry[Any], ...] = (METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, RULES)
     before = {id(registry): {*registry} for registry in registries}
     for registry in registries:
         monkeypatch.setattr(registry, "_entries", dict(registry))
-    for snippet in snippets(ROOT / "CONTRIBUTING.md", "python"):
-        exec(compile(snippet, "CONTRIBUTING.md", "exec"), {})
+    for snippet in snippets(ROOT / "docs" / "extending.md", "python"):
+        exec(compile(snippet, "extending.md", "exec"), {})
     added = [name for registry in registries for name in registry if name not in before[id(registry)]]
     assert added == ["frozen_encoder", "my_model", "bars", "exact", "frequent"]
 

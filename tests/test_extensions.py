@@ -1,4 +1,4 @@
-"""Whatever CONTRIBUTING shows how to add works at once: in YAML, on the command line, and in the docs."""
+"""Whatever docs/extending.md shows how to add works at once: in YAML, on the command line, and in the docs."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ CHANGES = (
 
 
 def read_snippets() -> list[str]:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A toy project whose corpora have a format of their own, and a module with every example of CONTRIBUTING."""
+    """A toy project whose corpora have a format of their own, and a module with every example of the page."""
     write_project(tmp_path, 120)
     for path in tmp_path.glob("corpus.*.tsv"):
         text = path.read_text(encoding="utf-8").replace("\t", "|")

@@ -15,7 +15,8 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "docs").rglob("*.yaml")),
-    *(ROOT / "docs").glob("*.py"),
+    *sorted((ROOT / "docs").rglob("*.py")),
+    ROOT / "mkdocs.yml",
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]

@@ -53,7 +53,7 @@ def test_the_interval_of_pairs_holds_the_slope_in_95_of_100_cases() -> None:
 
 
 def test_pages_test_sees_trends_in_languages_means_where_there_are_none() -> None:
-    """The 29 % and 5 % of docs/analysis.md."""
+    """The 29 % and 5 % of docs/findings.md."""
     generator = np.random.default_rng(0)
     ours, pages = [], []
     for _ in range(2_000):
