@@ -75,8 +75,8 @@ def find_names() -> dict[str, str]:
 
 
 def describe(public: PublicName) -> str:
-    """Return the block that the description of a name is put into."""
-    return f"::: {public.definition}"
+    """Return the block that the description of a name is put into, under the name that users import."""
+    return f"::: {public.definition}\n    options:\n      heading: {public.name}\n      toc_label: {public.name}"
 
 
 def read_purpose(room: str) -> str:

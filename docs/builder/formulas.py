@@ -17,6 +17,17 @@ def draw_formulas(text: str) -> str:
 
 def draw(source: str) -> str:
     """Return lines of LaTeX as a block of HTML."""
-    lines = [line for line in source.splitlines() if line.strip()]
-    formulas = [f'<div title="{html.escape(line)}">{convert(line, display="block")}</div>' for line in lines]
+    formulas = [f'<div title="{html.escape(line)}">{convert_line(line)}</div>' for line in source.splitlines() if line]
     return f'<div class="formulas">{"".join(formulas)}</div>'
+
+
+def convert_line(line: str) -> str:
+    """Return a line of LaTeX as MathML.
+
+    Raises:
+        ValueError: If the converter does not know a command, which it would show as text.
+    """
+    drawn = str(convert(line, display="block"))
+    if "\\" in drawn:
+        raise ValueError(f"a command of {line} is unknown: {drawn}")
+    return drawn

@@ -62,6 +62,10 @@ def gather(folder: Path = PAGES) -> None:
         if not page.startswith("api/"):
             text = draw_formulas(link_names(show_verbs(text)))
 
+        # The first page has no neighbors to list.
+        if page == "index.md":
+            text = f"---\nhide: [navigation]\n---\n\n{text}"
+
         target = folder / page
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
