@@ -92,7 +92,7 @@ def test_the_search_works_in_pages_opened_from_a_disk(site: Path, browser: Brows
     page.on("request", lambda request: requests.append(request.url))
     page.goto((site / "index.html").as_uri())
 
-    page.locator(".md-search__input").fill("look the same to this model")
+    page.locator(".md-search__input").press_sequentially("look the same to this model")
     result = page.locator(".md-search-result__link").first
     result.wait_for(state="attached")
     assert "troubleshooting.html" in str(result.get_attribute("href"))
