@@ -155,9 +155,9 @@ def test_no_families_no_strips_and_no_legend(tmp_path: Path) -> None:
     for draw in drawers:
         plain = draw(["", "", ""], "plain")[0].read_text(encoding="utf-8")
         mixed = draw(["", "x", ""], "mixed")[0].read_text(encoding="utf-8")
-        assert canvas.PALETTE[0].lower() not in plain.lower()
+        assert family_colors.PALETTE[0].lower() not in plain.lower()
         assert 'id="legend' not in plain
-        assert canvas.PALETTE[0].lower() in mixed.lower()
+        assert family_colors.PALETTE[0].lower() in mixed.lower()
         assert "<dc:title>decoder.0<" in plain
         assert "<dc:title>decoder.0<" in mixed
 
@@ -166,7 +166,11 @@ def test_strips_follow_rows_in_any_order(tmp_path: Path) -> None:
     iou = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
     svg = draw_heatmap(iou, list("abcd"), ["x", "y", "x", "y"], tmp_path / "h", "")[0].read_text(encoding="utf-8")
     # a patch for each row and column, and one in the legend
-    assert svg.count(f"fill: {canvas.PALETTE[0].lower()}") == svg.count(f"fill: {canvas.PALETTE[1].lower()}") == 5
+    assert (
+        svg.count(f"fill: {family_colors.PALETTE[0].lower()}")
+        == svg.count(f"fill: {family_colors.PALETTE[1].lower()}")
+        == 5
+    )
 
 
 def test_fonts_are_tried_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +206,7 @@ def test_tree_shows_leaves_and_holds_the_merges(tmp_path: Path) -> None:
 
 
 def test_branches_have_the_colour_of_their_family(tmp_path: Path) -> None:
-    blue, orange = canvas.PALETTE[:2]
+    blue, orange = family_colors.PALETTE[:2]
     tree = language_tree(IOU, LABELS)
     svg = draw_tree(tree, GROUPS, tmp_path / "t", "")[0].read_text(encoding="utf-8").lower()
     assert svg.count(f"stroke: {blue.lower()}") == 3  # two leaves and the node above them

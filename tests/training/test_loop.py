@@ -101,12 +101,17 @@ def losses(out: Path) -> list[tuple[int, float, dict[str, float]]]:
     return [(entry["update"], entry["train"]["loss"], entry["valid"]["loss"]) for entry in read_log(out / LOG_FILE)]
 
 
+def list_points(out: Path) -> list[list[float]]:
+    """The points of the training curve: update, loss and learning rate."""
+    return [point for entry in read_log(out / LOG_FILE) for point in entry["train"]["points"]]
+
+
 def fingerprint(out: Path, checkpoint: Path) -> tuple[str, str, object]:
     """The hashes of the weights and of the optimiser's moments, and every loss in the log."""
     return (
         hash_path(checkpoint / WEIGHTS),
         hash_path(checkpoint / STATE_DIRECTORY / "optimizer.safetensors"),
-        losses(out),
+        (losses(out), list_points(out)),
     )
 
 
@@ -156,6 +161,10 @@ def test_the_log_tells_rate_tokens_and_mean_loss(start: Path, toy_corpora: Corpo
     assert [entry["train"]["loss"] for entry in entries] == pytest.approx(expected, rel=1e-5)
     rates = [1e-30, 1e-30 * (3 / 6) ** 0.5, 1e-30 * (3 / 8) ** 0.5]
     assert [entry["train"]["learning_rate"] for entry in entries] == pytest.approx(rates, rel=1e-6)
+    points = list_points(tmp_path)
+    assert [update for update, _, _ in points] == [*range(1, 9)]  # few updates: a point for each
+    assert [loss for _, loss, _ in points] == pytest.approx(means, rel=1e-5)
+    assert [points[update - 1][2] for update in (3, 6, 8)] == pytest.approx(rates, rel=1e-6)
     assert state.target_tokens == sum(tokens)
 
 

@@ -15,6 +15,7 @@ from .score_figures import draw_score_figures as draw_score_figures
 from .shares import SharePoint as SharePoint
 from .shares import draw_shares as draw_shares
 from .sparsity import draw_sparsity as draw_sparsity
+from .training_curves import draw_training_curves as draw_training_curves
 from .zero_shot_scores import draw_zero_shot as draw_zero_shot
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "draw_score_figures",
     "draw_shares",
     "draw_sparsity",
+    "draw_training_curves",
     "draw_tree",
     "draw_zero_shot",
 ]

@@ -14,6 +14,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.figures.family_colors import PALETTE
 from neuronspec.layer_names import Stack, place_of
 
 # Widths in inches of a column and of a page of the ACL style
@@ -25,8 +26,6 @@ LABEL: Final = 8.0
 SMALL: Final = 7.0
 TINY: Final = 5.5
 
-# Okabe and Ito's color-blind-safe palette without black
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MARKERS = "osD^v<>"
 STACK_COLORS: dict[Stack, str] = {"encoder": "#0072B2", "decoder": "#D55E00"}
 

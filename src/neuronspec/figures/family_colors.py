@@ -10,6 +10,7 @@ from typing import Any, Final
 # Okabe and Ito's palette without black, then two dark colors; as light and dark pages show them. Also to color-blind
 # eyes, no two of the nine are closer than the closest two of Okabe and Ito's own.
 LIGHT: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#332288", "#882255")
+PALETTE: Final = LIGHT[:7]
 DARK: Final = ("#2F8FD0", "#E69F00", "#1DB588", "#D48DB4", "#8CCBF2", "#E0702A", "#F0E442", "#6F62E0", "#B03A6E")
 HATCHES: Final = ("", "////", "xxxx", "----", "||||", "++++")
 

@@ -16,7 +16,6 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.figures.canvas import (
     COLUMN,
     PAGE,
-    PALETTE,
     SMALL,
     TINY,
     add_axes,
@@ -24,6 +23,7 @@ from neuronspec.figures.canvas import (
     draw_legend,
     open_figure,
 )
+from neuronspec.figures.family_colors import PALETTE
 from neuronspec.figures.figure_files import save_figure
 
 Gains = Mapping[str, Mapping[str, float]]  # system -> task -> gain

@@ -12,13 +12,13 @@ from neuronspec.figures.canvas import (
     COLUMN,
     GRAY,
     MARKERS,
-    PALETTE,
     STACK_COLORS,
     add_axes,
     check_values,
     draw_legend,
     open_figure,
 )
+from neuronspec.figures.family_colors import PALETTE
 from neuronspec.figures.figure_files import save_figure
 from neuronspec.layer_names import stack_of
 

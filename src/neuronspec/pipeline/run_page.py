@@ -14,6 +14,8 @@ from neuronspec.pipeline.neuron_analysis import ANALYSIS_FILE, REPORT_FILE
 from neuronspec.pipeline.run_results import RunResults
 from neuronspec.pipeline.run_translations import count_training_words
 from neuronspec.pipeline.systems import SPECIALIZED, choose_baselines
+from neuronspec.pipeline.training_curves import draw_curves, read_curves
+from neuronspec.report.curves_part import show_curves
 from neuronspec.report.figure_entries import move_figures, show_figures
 from neuronspec.report.page import write_report
 from neuronspec.report.translations import show_translations
@@ -51,6 +53,8 @@ def write_page(
     translations = show_translations(
         report.study, directory / TRANSLATIONS_FILE, pairs=_list_pairs(report), words=words
     )
+    curves = read_curves(report, layout)
+    figures |= draw_curves(curves, directory / FIGURES)
 
     # The page extends the report of the neurons; without masks, it begins with empty parts.
     neurons = read_analysis(layout)
@@ -62,6 +66,7 @@ def write_page(
         "summary": [*({"kind": "finding", "text": text} for text in findings), *page["summary"]],
         "translations": translations,
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
+        "curves": show_curves(curves),
         # Figures of scores are part of the page, which has to work as a single file; those of neurons are linked.
         "figures": [
             *show_figures(figures, FIGURES, directory / FIGURES),

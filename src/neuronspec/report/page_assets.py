@@ -16,6 +16,7 @@ SECTIONS = (
         "ablation",
         "tables",
         "neurons",
+        "curves",
         "figures",
     ),
     *("methods", "signature", "citation"),
@@ -29,6 +30,7 @@ FIRST_SCRIPTS = (
     # What several sections draw with
     *("grids", "sortable_table", "bars", "matrix", "matrix_drawing", "layer_chart", "language_card", "neuron_card"),
     *("word_difference", "sentences", "sentence_item", "sentence_counts"),
+    "curve_chart",
     # Sections register themselves here
     "page_sections",
 )

@@ -34,6 +34,10 @@ PARTS = {
     "tables": "name -> tables: each a `Table`, or the rows that `Table.to_json` returns",
     "cards": '{"sentences", "languages", "neurons"}',
     "figures": '[{"title", "alt", "svg"}]',
+    "curves": (
+        '{"tasks", "colors" (system -> {"light", "dark"}), "trainings" [{"name", "systems" [{"system", "updates", '
+        '"losses", "learning_rates", "validations", "valid_loss", "valid_losses" {task -> [..]}, "speeds"}]}]}'
+    ),
     # How it was done
     "methods": "sentences about how the numbers were measured",
     "signature": "what the numbers of another run must agree in: name -> value",

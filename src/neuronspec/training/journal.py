@@ -32,7 +32,7 @@ class Journal:
             write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, update: int, values: Mapping[str, Any]) -> None:
-        """Log values after `update` updates; trackers get the keys of nested mappings as `a/b`."""
+        """Log values after `update` updates; trackers get single values, the keys of nested mappings as `a/b`."""
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"update": update, **values}) + "\n")
@@ -59,6 +59,6 @@ def _flatten_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     for key, value in values.items():
         if isinstance(value, Mapping):
             flat |= _flatten_keys(value, f"{prefix}{key}/")
-        else:
+        elif not isinstance(value, list):
             flat[f"{prefix}{key}"] = value
     return flat

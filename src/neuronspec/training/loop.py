@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import SIGTERM
 
@@ -34,6 +34,7 @@ from neuronspec.training.validation import iterate_task_gradients, move_batch, v
 
 logger = logging.getLogger(__name__)
 ADDED_PREFIX = "parts"  # of the names of a method's added modules in the optimizer's state
+CURVE_POINTS = 200  # about: of a whole training, whatever its number of updates
 STOPPING = "stopping: this update is finished and saved first; interrupt again to stop at once"
 
 
@@ -47,6 +48,8 @@ class TrainingState:
     target_tokens: int = 0  # trained on, in all processes
     seconds: float = 0.0  # spent on updates and revisions, not on validation
     train_loss: float = 0.0  # sum of the updates' losses per token since the last validation
+    point_loss: float = 0.0  # the same sum since the last point of the training curve
+    points: list[list[float]] = field(default_factory=list)  # [update, loss, learning rate] since the last validation
     best_loss: float | None = None  # lowest validation loss of all tokens
     best_update: int = 0
     validations_without_gain: int = 0
@@ -249,8 +252,21 @@ class TrainingRun:
         state.round, state.batch = cursor.round, cursor.batch
         state.target_tokens += tokens
         state.train_loss += loss_per_token
+        self.add_to_curve(loss_per_token)
         state.seconds += time.monotonic() - started
         return loss_per_token
+
+    def add_to_curve(self, loss_per_token: float) -> None:
+        """Let the loss of an update enter the training curve, whose points are means over the updates between them."""
+        state, budget = self.state, self.training.updates
+        every = math.ceil(budget / CURVE_POINTS)
+        state.point_loss += loss_per_token
+
+        # The last interval may be shorter
+        if state.update % every == 0 or state.update == budget:
+            mean = state.point_loss / (state.update % every or every)
+            state.points.append([state.update, mean, learning_rate(state.update - 1, self.training)])
+            state.point_loss = 0.0
 
     @property
     def is_last(self) -> bool:
@@ -310,7 +326,7 @@ class TrainingRun:
 
         # The log gets the mean since the last entry; then the sum begins again.
         self.journal.write(state.update, _make_log_entry(state, losses, training))
-        state.train_loss = 0.0
+        state.train_loss, state.points = 0.0, []
 
     def revise(self) -> None:
         """Let the method change the parameters; then the optimizer starts again."""
@@ -400,6 +416,7 @@ def _make_log_entry(state: TrainingState, losses: dict[str, float], training: Tr
             "learning_rate": learning_rate(state.update - 1, training),
             "target_tokens": state.target_tokens,
             "target_tokens_per_second": round(state.target_tokens / max(state.seconds, 1e-9), 1),
+            "points": state.points,
         },
         "valid": {"loss": losses},
     }
