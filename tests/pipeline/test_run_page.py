@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
 from neuronspec.methods import method_options
 from neuronspec.pipeline.layout import Layout
+from neuronspec.training.journal import read_log
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -113,12 +115,32 @@ def test_the_page_of_a_run_shows_its_scores_and_its_neurons(finished: Config, sh
     assert [row[0] for row in shown] == [row["system"] for row in averages]
     for row, numbers in zip(shown, averages, strict=True):
         assert f"{numbers['BLEU from en']:.1f}" in row[1]
-    assert page.locator("#figures img").count() == 2
+    assert page.locator("#figures img").count() == 3
     widths = "images => Promise.all(images.map(one => one.decode().then(() => one.naturalWidth)))"
     assert all(width > 100 for width in page.locator("#figures img").evaluate_all(widths))
     page.locator("#heatmap").focus()
     page.locator("#heatmap").press("ArrowRight")
     assert "IoU" in (page.locator("#overlap-reading").text_content() or "")
+
+
+def test_the_page_shows_the_curves_of_the_logs(finished: Config, show: Opener) -> None:
+    layout = Layout(finished.out)
+    page = show(layout.report / "report.html")
+    entries = {one: read_log(layout.training(one) / "log.jsonl") for one in ("pretrained", *finished.methods)}
+    with (layout.report / "figures" / "training.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # The figure holds every validation loss of every training, direction by direction
+    losses = [loss for log in entries.values() for entry in log for loss in entry["valid"]["loss"].values()]
+    assert sorted(float(row["value"]) for row in rows if row["curve"] == "validation loss") == sorted(losses)
+    points = [point[1] for log in entries.values() for entry in log for point in entry["train"]["points"]]
+    assert sorted(float(row["value"]) for row in rows if row["curve"] == "training loss") == sorted(points)
+
+    page.locator("#curves [data-control=training]").select_option("pretraining")
+    page.locator("#curves-table button").click()
+    shown = [row.locator("td").all_text_contents() for row in page.locator("#curves-table tbody tr").all()]
+    assert [float(value) for (value,) in shown] == [
+        pytest.approx(entry["valid"]["loss"]["all"], rel=1e-3) for entry in entries["pretrained"]
+    ]
 
 
 def test_the_page_of_the_neurons_alone_opens_too(finished: Config, show: Opener) -> None:

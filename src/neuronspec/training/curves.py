@@ -15,7 +15,7 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCurve:
-    """What the log of one training says, also of one that was interrupted and resumed.
+    """Course of one training by its log, also of a training that was interrupted and resumed.
 
     Attributes:
         updates: (points,) numbers of updates.
