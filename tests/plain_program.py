@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.processes import LIBRARIES, call
 
 # First of all: whoever imports the package in this process fails.
 BLOCKED = "import json, sys; sys.modules['neuronspec'] = None"
@@ -30,15 +29,7 @@ def translate_plainly(directory: Path, codes: Sequence[str], sentences: Sequence
         assert replaced == 1
         programs.append(program)
 
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(programs), json.dumps(list(sentences))],
-        cwd=directory,
-        env=environment | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call(["-c", "\n".join(programs), json.dumps(list(sentences))], directory, warm=LIBRARIES)
     assert done.returncode == 0, done.stderr
 
     # White space around a translation says nothing; this package drops it.

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.patience import PATIENCE
 from tests.pipeline.conftest import write_project
+from tests.processes import COMMAND, Completed, call
 
 from neuronspec.neurons.masks import NeuronMasks
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 CHANGES = (
     "data.train=[{path: 'corpus.{lang}.bars'}]",  # the format is told by the suffix
     "methods={frozen_encoder: {}, neuron_specialization: {}}",
@@ -51,11 +47,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def neuronspec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "neuronspec.cli.main", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+def neuronspec(folder: Path, *arguments: str) -> Completed:
+    return call([*COMMAND, *arguments], folder)
 
 
 def test_everything_that_can_be_added_works_from_yaml_and_the_command_line(project: Path) -> None:
@@ -114,10 +107,8 @@ def test_a_module_that_is_not_there_is_named(project: Path) -> None:
 def test_what_is_registered_appears_in_the_generated_docs(project: Path) -> None:
     for page in ("generate.py", "configuration.md"):
         shutil.copy(ROOT / "docs" / page, project)
-    subprocess.run(
-        [sys.executable, "-c", "import mine, runpy; runpy.run_path('generate.py', run_name='__main__')"],
-        cwd=project, env=ENVIRONMENT, check=True,
-    )  # fmt: skip
+    done = call(["-c", "import mine, runpy; runpy.run_path('generate.py', run_name='__main__')"], project)
+    assert done.returncode == 0, done.stderr
     page = (project / "configuration.md").read_text(encoding="utf-8")
     for name in ("`exact`", "`frequent`", "`bars`", "methods.frozen_encoder"):
         assert name in page

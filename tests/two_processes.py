@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.patience import PATIENCE
+from tests.processes import Process, finish_together
 from transformers import PreTrainedModel
 
 from neuronspec.neurons.masks import NeuronMasks
@@ -34,19 +31,9 @@ def work(tmp_path: Path) -> Work:
         masks.save_pretrained(tmp_path)
         save_file(dict(batch), tmp_path / "batch.safetensors")
         (tmp_path / "worker.py").write_text(program)
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "worker.py", str(tmp_path), str(rank)],
-                cwd=tmp_path,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in (0, 1)
-        ]
-        for worker in workers:
-            _, said = worker.communicate(timeout=PATIENCE)
-            assert worker.returncode == 0, said
+        workers = [Process(["worker.py", tmp_path, rank], tmp_path) for rank in (0, 1)]
+        for done in finish_together(workers):
+            assert done.returncode == 0, done.stderr
         return [[load_file(tmp_path / f"{rank}.{number}.safetensors") for number in (0, 1)] for rank in (0, 1)]
 
     return call

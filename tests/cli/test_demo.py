@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests.processes import COMMAND, Completed, call
 
 LANGUAGES = ("en", "de", "sv", "es", "pt", "cs", "sk")
 
 
-def neuronspec(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "neuronspec.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+def neuronspec(*arguments: str, cwd: Path) -> Completed:
+    return call([*COMMAND, *arguments], cwd)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo(catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo(catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     folder = tmp_path_factory.mktemp("demo")
     changes = ("train.updates=600", "continued.updates=200", "prepare.vocabulary.size=300", "translate.max_tokens=8")
     quick = ("analyze.figures=false", "analyze.resamples=20", "analyze.permutations=99")
@@ -47,7 +45,7 @@ def demo(catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder, done
 
 
-def test_demo_prints_its_table_and_what_to_try_next(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_demo_prints_its_table_and_what_to_try_next(demo: tuple[Path, Completed]) -> None:
     folder, done = demo
     assert done.returncode == 0, done.stderr
     for row in ("copying the source", "pretrained", "random masks", "fine-tuned", "neuron specialization"):
@@ -56,7 +54,7 @@ def test_demo_prints_its_table_and_what_to_try_next(demo: tuple[Path, subprocess
     assert (folder / "runs/small/report/summary.md").is_file()
 
 
-def test_minutes_scale_the_updates_and_nothing_else(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_minutes_scale_the_updates_and_nothing_else(demo: tuple[Path, Completed]) -> None:
     summary = {
         name: json.loads((demo[0] / f"runs/small/train/{name}/summary.json").read_text())
         for name in ("pretrained", "fine_tune", "neuron_specialization")
@@ -69,16 +67,14 @@ def test_minutes_scale_the_updates_and_nothing_else(demo: tuple[Path, subprocess
     assert all(values["parameters_added"] == 0 for values in summary.values())
 
 
-def test_the_command_it_suggests_translates_a_sentence(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_the_command_it_suggests_translates_a_sentence(demo: tuple[Path, Completed]) -> None:
     model = "runs/small/train/neuron_specialization/model"
     done = neuronspec("translate", "--model", model, "en-de", "some words", "others", cwd=demo[0])
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_demo_is_done_when_it_is_asked_again(
-    demo: tuple[Path, subprocess.CompletedProcess[str]], catalogs: Path
-) -> None:
+def test_demo_is_done_when_it_is_asked_again(demo: tuple[Path, Completed], catalogs: Path) -> None:
     changes = ("train.updates=600", "continued.updates=200", "prepare.vocabulary.size=300", "translate.max_tokens=8")
     quick = ("analyze.figures=false", "analyze.resamples=20", "analyze.permutations=99")
     again = neuronspec(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 from tests.command import run_command
+from tests.processes import Completed
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.files import hash_path
@@ -44,7 +44,7 @@ GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
 LAYERS = {"translator": ["encoder.0", "encoder.1", "decoder.0", "decoder.1"], "reader": ["decoder.0", "decoder.1"]}
 
 Call = Callable[..., int]
-Start = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Completed]
 
 
 def write_texts(folder: Path) -> None:
@@ -88,7 +88,7 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def recorded(start: Start, folder: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def recorded(start: Start, folder: Path) -> tuple[Path, Completed]:
     """A run up to its counts, made in a process of its own, and what the process said."""
     return folder, start(folder, "record", "small.yaml", "--json")
 
@@ -130,7 +130,7 @@ def assert_refused(code: int, capsys: pytest.CaptureFixture[str], found: str) ->
     assert "Traceback" not in said.err
 
 
-def test_the_counts_of_a_run_are_json_on_stdout(recorded: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_the_counts_of_a_run_are_json_on_stdout(recorded: tuple[Path, Completed]) -> None:
     folder, done = recorded
     assert done.returncode == 0, done.stderr
     first, warning, *others = done.stderr.splitlines()
@@ -153,7 +153,7 @@ def test_the_counts_of_a_run_are_json_on_stdout(recorded: tuple[Path, subprocess
 
 
 def test_without_json_a_run_says_the_same_for_people(
-    recorded: tuple[Path, subprocess.CompletedProcess[str]], call: Call, capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, Completed], call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, done = recorded
     shutil.copytree(folder / "run", "run")
@@ -166,7 +166,7 @@ def test_without_json_a_run_says_the_same_for_people(
 
 
 def test_a_run_is_recorded_again_with_force_only(
-    recorded: tuple[Path, subprocess.CompletedProcess[str]], call: Call, capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, Completed], call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, done = recorded
     shutil.copytree(folder / "run", "run")

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.command import run_command
 from tests.patience import PATIENCE
+from tests.processes import COMMAND, Completed, Process
 
 from neuronspec.files import hash_path
 
@@ -35,7 +33,7 @@ ENGLISH = ["one", "two", "three", "four", "five", "six", "seven"]
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben"]
 
 Call = Callable[..., int]
-Start = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Completed]
 
 
 def write_project(folder: Path) -> None:
@@ -49,7 +47,7 @@ def write_project(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def finished(start: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Completed]:
     """A project with a run that was made in a process of its own, and what the process said."""
     folder = tmp_path_factory.mktemp("small")
     write_project(folder)
@@ -69,7 +67,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
 
 
 def test_results_are_json_on_stdout_and_logs_on_stderr(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Completed],
 ) -> None:
     done = finished[1]
     assert done.returncode == 0, done.stderr
@@ -80,9 +78,7 @@ def test_results_are_json_on_stdout_and_logs_on_stderr(
     assert warning.startswith("prepare.vocabulary.size is 64, but this text gives only ")
 
 
-def test_a_fault_is_told_on_stderr_and_the_process_exits_with_2(
-    start: Start, finished: tuple[Path, subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_fault_is_told_on_stderr_and_the_process_exits_with_2(start: Start, finished: tuple[Path, Completed]) -> None:
     done = start(finished[0], "run", "small.yaml", "sede=3", "--out", "other")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
@@ -92,7 +88,7 @@ def test_a_fault_is_told_on_stderr_and_the_process_exits_with_2(
 
 
 def test_verbs_print_what_is_done_already(
-    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, Completed], call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, done = finished
     shutil.copytree(folder / "run", "run")
@@ -146,7 +142,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:
     ],
 )
 def test_a_look_at_a_finished_run_replaces_nothing(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Completed],
     call: Call,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -162,7 +158,7 @@ def test_a_look_at_a_finished_run_replaces_nothing(
 
 
 def test_a_look_without_a_change_of_results_leaves_the_configuration(
-    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call
+    finished: tuple[Path, Completed], call: Call
 ) -> None:
     shutil.copytree(finished[0] / "run", "run")
     before = snapshot(Path("run"))
@@ -180,7 +176,7 @@ def test_a_look_without_a_change_of_results_leaves_the_configuration(
     ],
 )
 def test_what_a_verb_does_not_need_is_not_in_its_way(
-    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, arguments: list[str]
+    finished: tuple[Path, Completed], call: Call, arguments: list[str]
 ) -> None:
     shutil.copytree(finished[0] / "run", "run")
     before = snapshot(Path("run"))
@@ -194,7 +190,7 @@ def test_what_a_verb_does_not_need_is_not_in_its_way(
 
 
 def test_a_verb_keeps_what_the_command_line_added_until_the_file_is_edited(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Completed],
     call: Call,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
@@ -227,7 +223,7 @@ def test_a_verb_keeps_what_the_command_line_added_until_the_file_is_edited(
 
 
 def test_a_look_can_make_a_run_of_its_own_or_add_what_is_not_there(
-    finished: tuple[Path, subprocess.CompletedProcess[str]], call: Call, caplog: pytest.LogCaptureFixture
+    finished: tuple[Path, Completed], call: Call, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(finished[0] / "run", "run")
     before = snapshot(Path("run"))
@@ -268,17 +264,11 @@ def test_several_values_are_a_run_each_and_other_verbs_ask_for_one(
 
 
 def test_a_sweep_that_was_killed_resumes_with_the_same_command(
-    start: Start, tmp_path: Path, finished: tuple[Path, subprocess.CompletedProcess[str]]
+    start: Start, tmp_path: Path, finished: tuple[Path, Completed]
 ) -> None:
     write_project(tmp_path)
     words = ["run", "small.yaml", "select.k=[0.6,0.9]", "--out", "ks"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "neuronspec.cli.main", *words],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = Process([*COMMAND, *words], tmp_path)
     deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "ks/select.k=0.9/stages/train.json").exists() and time.monotonic() < deadline:
         assert process.poll() is None
@@ -307,7 +297,7 @@ def test_a_sweep_that_was_killed_resumes_with_the_same_command(
     ],
 )
 def test_only_runs_share(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Completed],
     call: Call,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.cli.conftest import Start
 from tests.command import run_command
-from tests.patience import PATIENCE
 from tests.pipeline.running import run
 
 from neuronspec.config.loading import load_config
@@ -248,17 +245,9 @@ def test_the_masks_of_a_run_are_copied_where_one_says(call: Call, capsys: Said, 
     assert NeuronMasks.from_pretrained("copy") == masks
 
 
-def test_auto_k_in_a_process_of_its_own(project: Path, folder: Path, counts: ActivationCounts) -> None:
+def test_auto_k_in_a_process_of_its_own(start: Start, project: Path, folder: Path, counts: ActivationCounts) -> None:
     before = snapshot(project / "run")
-    done = subprocess.run(
-        [sys.executable, "-m", "neuronspec.cli.main", "select", "small.yaml", "--auto-k", "--to", "found", "--json"],
-        cwd=project,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = start(project, "select", "small.yaml", "--auto-k", "--to", "found", "--json")
     assert done.returncode == 0, done.stderr
     assert "again" not in done.stderr
     said = json.loads(done.stdout)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.test_run import write_project
 from tests.command import run_command
+from tests.processes import Completed
 
 from neuronspec.pipeline.status import StageState
 
-Start = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.processes import LIBRARIES, call
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.errors import NeuronspecError
@@ -58,13 +57,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 def test_stock_transformers_load_it_without_warning_and_compute_the_same(directories: Path, tmp_path: Path) -> None:
     for name in ("separate", "shared"):
         shutil.copytree(directories / name, tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, "-c", OTHER_PROGRAM, json.dumps(TEXT)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call(["-c", OTHER_PROGRAM, json.dumps(TEXT)], tmp_path, warm=LIBRARIES)
     assert done.returncode == 0, done.stderr
     for word in ("MISSING", "UNEXPECTED", "MISMATCH", "newly initialized", "tie"):
         assert word not in done.stderr

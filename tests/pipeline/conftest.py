@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.patience import PATIENCE
+from tests.processes import COMMAND, Completed, Process, finish
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -46,9 +43,6 @@ methods: {fine_tune: {}, neuron_specialization: {}}
 translate: {beams: 1, max_tokens: 8}
 score: {trials: 100}
 """
-COMMAND = [sys.executable, "-m", "neuronspec.cli.main"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
 WriteProject = Callable[..., None]
 
 
@@ -67,25 +61,9 @@ def write_project(folder: Path, sentences: int = 240) -> None:
     (folder / "toy.yaml").write_text(RECIPE, encoding="utf-8")
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> Process:
     """Start `neuronspec run toy.yaml` in `folder`."""
-    return subprocess.Popen(
-        [*COMMAND, "run", "toy.yaml"],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        # Where the tests run in the background, Ctrl-C is ignored, and what they start inherits that.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """Wait for a process and return what it said."""
-    output, errors = process.communicate(timeout=PATIENCE)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return Process([*COMMAND, "run", "toy.yaml"], folder)
 
 
 def load(folder: Path) -> Config:
@@ -100,7 +78,7 @@ def project_writer() -> WriteProject:
 
 
 @pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Completed:
     """The command that made the finished run; `args` ends with its folder."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder)
@@ -111,7 +89,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="session")
-def finished(command: subprocess.CompletedProcess[str]) -> Config:
+def finished(command: Completed) -> Config:
     """The configuration of a run that went through undisturbed; read only."""
     return load(command.args[-1])
 
@@ -128,7 +106,7 @@ def copied(finished: Config, tmp_path: Path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, list[subprocess.CompletedProcess[str]]]:
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, list[Completed]]:
     """The same run, commands by Ctrl-C while it trains and killed while it trains on, then gone on with to its end.
 
     With its configuration, what the three commands said.

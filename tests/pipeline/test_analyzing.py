@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.pipeline.running import run
+from tests.processes import call
 
 from neuronspec.analysis import ablation_masks
 from neuronspec.analysis.ablation import Ablation
@@ -39,7 +37,6 @@ from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stages import ablate as ablate_stage
 from neuronspec.report.page_values import unpack_fractions
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 FAST = ("methods={}", "train.updates=0", "analyze.permutations=99", "analyze.shares=[0.9]")
 # `neuronspec analyze` that is killed by SIGKILL, not to be caught, in the middle of what it writes.
 KILLED = """
@@ -363,9 +360,7 @@ def test_r3_killed_while_it_writes_an_analysis_leaves_nothing_half_written_and_g
 ) -> None:
     layout = Layout(project / "run")
     command = ["toy.yaml", f"out={layout.out}", *FAST, "name=other", "--force"]  # it replaces what is finished
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, moment, *command], cwd=project, env=ENVIRONMENT, capture_output=True, check=False
-    )
+    killed = call(["-c", KILLED, moment, *command], project)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not layout.analysis.exists()  # figures, tables and report appear together or not at all
     undisturbed = {path.name for path in Layout(analyzed / "run").figures.iterdir()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +13,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 from tests.patience import PATIENCE
+from tests.processes import COMMAND, Process, call
 from transformers import AutoModelForSeq2SeqLM
 
 from neuronspec.cli.main import main
@@ -26,6 +25,7 @@ from neuronspec.methods import METHODS, method_options
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.run_results import load_results, tabulate
 
+RUN = (*COMMAND, "run", "toy.yaml")
 WAYS: dict[str, dict[str, object]] = {
     "fine_tune": {},
     "neuron_specialization": {},
@@ -58,18 +58,6 @@ def write(folder: Path, write_project: Callable[..., None]) -> None:
     (folder / "toy.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "neuronspec.cli.main", *(arguments or ("run", "toy.yaml"))],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-
-
 def load(folder: Path) -> tuple[Config, Layout]:
     config = load_config(folder / "toy.yaml", [f"out={folder / 'run'}"], method_options())
     return config, Layout(config.out)
@@ -80,9 +68,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[...,
     """A run that went through undisturbed."""
     folder = tmp_path_factory.mktemp("whole")
     write(folder, write_project)
-    process = start(folder)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, said
+    done = call(RUN, folder)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -160,16 +147,15 @@ def test_r1_every_method_killed_while_it_trains_ends_with_the_same_bits(
     watched = [layout.training(way) / "checkpoints" / "checkpoint-000002" for way in WAYS]
     watched.insert(0, layout.search("lass") / "fine_tuning")
     for place in sorted(watched, key=lambda place: [*WAYS].index(place.parts[-3 if "train" in place.parts else -2])):
-        process = start(tmp_path)
+        process = Process(RUN, tmp_path)
         deadline = time.monotonic() + PATIENCE
         while not place.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    process = start(tmp_path)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, said
+    done = call(RUN, tmp_path)
+    assert done.returncode == 0, done.stderr
     expected = Layout(load(whole)[0].out)
     for way in WAYS:
         for file in sorted(expected.model(way).iterdir()):

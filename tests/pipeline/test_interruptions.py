@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import processes
 from tests.command import run_command
 from tests.patience import PATIENCE
+from tests.processes import Completed
 
 from neuronspec.config.schema import Config
 from neuronspec.files import hash_path
@@ -39,18 +41,8 @@ loop._derive_seed = derive_seed
 TRAIN = ("train", "toy.yaml", "train.updates=6", "train.validate_every=3")
 
 
-def call(folder: Path, *arguments: str, asked: str = "0:SIGTERM") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "neuronspec", "--import", "asking", *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ASKED": asked},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-        # Where the tests run in the background, Ctrl-C is ignored, and what they start inherits that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-    )
+def call(folder: Path, *arguments: str, asked: str = "0:SIGTERM") -> Completed:
+    return processes.call(["-m", "neuronspec", "--import", "asking", *arguments], folder, {"ASKED": asked})
 
 
 def test_r1_a_training_that_is_interrupted_from_its_first_update_on_ends_with_the_same_bits(

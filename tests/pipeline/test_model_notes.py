@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import yaml
 from tests.pipeline.conftest import DICTIONARY, write_project
 from tests.pipeline.running import run
 from tests.plain_program import find_code, translate_plainly
+from tests.processes import call
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -194,7 +193,7 @@ def test_a_model_with_masks_says_first_that_others_load_a_part(finished: Config,
 
     # What it offers instead, a smaller model of one direction, translates as it was scored.
     (code,) = find_code(card)
-    done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=False)
+    done = call(["-c", code], directory)
     assert done.returncode == 0, done.stderr
     (plain,) = find_code(read_card(layout.model("pretrained")))
     translations = (layout.translations("neuron_specialization") / "en-de.txt").read_text(encoding="utf-8")

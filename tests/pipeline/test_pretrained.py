@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.plain_program import find_code, translate_plainly
+from tests.processes import COMMAND, call
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -32,8 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[[Path]
     recipe = (folder / "toy.yaml").read_text().replace("{preset: tiny}", f"{{pretrained: {folder / 'nllb'}}}")
     lines = [line for line in recipe.splitlines() if not line.startswith(("train:", "prepare:"))]
     (folder / "toy.yaml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "neuronspec.cli.main", "run", "toy.yaml", *CHANGES]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = call([*COMMAND, "run", "toy.yaml", *CHANGES], folder)
     assert done.returncode == 0, done.stderr
     return folder
 

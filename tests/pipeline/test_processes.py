@@ -12,37 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.processes import COMMAND, call, call_together
 
 from neuronspec.cli.main import app
 from neuronspec.files import hash_path
 
-ALONE = (sys.executable, "-m", "neuronspec.cli.main")
-TOGETHER = (
-    sys.executable,
-    "-m",
-    "torch.distributed.run",
-    "--standalone",
-    "--nproc_per_node",
-    "2",
-    "-m",
-    "neuronspec.cli.main",
-)
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Callable[[Path], None]) -> None:
     write_project(tmp_path)
     weights, said = [], []
-    for name, command in (("alone", ALONE), ("together", TOGETHER)):
-        done = subprocess.run(
-            [*command, "train", "toy.yaml", "train.batches_per_update=2", "--out", name],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout.replace(name, "OUT"))
+    for name, processes in (("alone", 1), ("together", 2)):
+        words = ["train", "toy.yaml", "train.batches_per_update=2", "--out", name]
+        done = call_together([*COMMAND, *words], tmp_path, processes=processes)
+        assert not any(one.returncode for one in done), done
+        said.append("".join(one.stdout for one in done).replace(name, "OUT"))
         weights.append(load_file(tmp_path / name / "train" / "pretrained" / "model" / "model.safetensors"))
     assert said[0] == said[1]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
@@ -79,16 +64,9 @@ def test_two_processes_without_a_gpu_share_prepare_record_and_translate(
     write_project(tmp_path)
     (tmp_path / "input.en").write_text("the cat sees the dog\nthe small house\n", encoding="utf-8")
     (tmp_path / "input.sv").write_text("den katt ser den hund\n", encoding="utf-8")
-    (tmp_path / "several.py").write_text(SEVERAL, encoding="utf-8")
-    done = subprocess.run(
-        [*TOGETHER[:-2], "several.py", json.dumps(_commands("together"))],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    words = ["-c", SEVERAL, json.dumps(_commands("together"))]
+    for done in call_together(words, tmp_path, {"CUDA_VISIBLE_DEVICES": ""}):
+        assert done.returncode == 0, done.stderr
 
     monkeypatch.chdir(tmp_path)
     for words in _commands("alone"):
@@ -110,19 +88,20 @@ def test_two_processes_without_a_gpu_share_prepare_record_and_translate(
 def test_two_processes_share_the_stages_of_another_run(tmp_path: Path, write_project: Callable[[Path], None]) -> None:
     write_project(tmp_path)
     run = ["train.updates=2", "train.batches_per_update=2"]
-    for words in (
-        [*ALONE, "select", "toy.yaml", *run, "--out", "alone"],
-        [*TOGETHER, "select", "toy.yaml", *run, "select.k=0.5", "--from", "alone", "--out", "together"],
-    ):
-        done = subprocess.run(
-            words,
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    alone = call([*COMMAND, "select", "toy.yaml", *run, "--out", "alone"], tmp_path, environment)
+    assert alone.returncode == 0, alone.stderr
+
+    # With the real launcher, which the other tests replace by its variables
+    done = subprocess.run(
+        [*TORCHRUN, *COMMAND, "select", "toy.yaml", *run, "select.k=0.5", "--from", "alone", "--out", "together"],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
     # The first process decides and works; the other one learns of it.
     said = done.stderr.splitlines()

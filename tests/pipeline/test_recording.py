@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.patience import PATIENCE
 from tests.pipeline.running import run
+from tests.processes import COMMAND, Completed, call, call_together
 from transformers import PreTrainedModel
 
 from neuronspec.config.loading import load_config
@@ -33,7 +30,6 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.stages import record as stage
 
 TASKS = ["en-de", "en-sv", "de-en", "sv-en"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 OVERRIDES = ["train.updates=0", "methods={}"]
 # `neuronspec record` that is killed by SIGKILL, not to be caught, after the first batch of its third task.
 KILLED = """
@@ -142,14 +138,7 @@ def test_r1_recording_goes_on_after_sigkill_and_ends_with_the_same_bits(
     project: Path, recorded: Layout, made: list[str]
 ) -> None:
     layout = Layout(project / "run")
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, "toy.yaml", "record.tokens_per_batch=90", *OVERRIDES],
-        cwd=project,
-        env=ENVIRONMENT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    killed = call(["-c", KILLED, "toy.yaml", "record.tokens_per_batch=90", *OVERRIDES], project)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert killed.stderr.splitlines() == ["prepare: done before", "train: done before", "record"]
     assert not layout.counts.exists()
@@ -254,41 +243,26 @@ def test_what_decides_the_counts_makes_them_again(
 
 
 @pytest.fixture(scope="module")
-def together(trained: Path) -> tuple[Layout, int | None, str]:
-    """The same run, on two processes recorded and searched for k: where it is, its exit code, what it said."""
+def together(trained: Path) -> tuple[Layout, list[Completed]]:
+    """The same run, on two processes recorded and searched for k: where it is, and what came of each process."""
     shutil.copytree(trained / "run", trained / "together")
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "neuronspec.cli.main"]
-    with (trained / "together.log").open("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, *launch, "select", "toy.yaml", "--auto-k", "--out", "together", *OVERRIDES],
-            cwd=trained,
-            env=ENVIRONMENT,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            code: int | None = process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            code = None
-            process.terminate()  # which ends the two that it launched, too
-            process.wait(60)
-        log.seek(0)
-        return Layout(trained / "together"), code, log.read()
+    words = ["select", "toy.yaml", "--auto-k", "--out", "together", *OVERRIDES]
+    return Layout(trained / "together"), call_together([*COMMAND, *words], trained)
 
 
-def test_r5_two_processes_count_what_one_does(together: tuple[Layout, int | None, str], recorded: Layout) -> None:
-    layout, _, said = together
-    assert layout.counts.exists(), said
+def test_r5_two_processes_count_what_one_does(together: tuple[Layout, list[Completed]], recorded: Layout) -> None:
+    layout, processes = together
+    assert layout.counts.exists(), processes
     assert counts_of(layout) == counts_of(recorded)
     assert not layout.recording.exists()
 
 
 def test_two_processes_search_for_k_as_one_does(
-    together: tuple[Layout, int | None, str], project: Path, recorded: Layout
+    together: tuple[Layout, list[Completed]], project: Path, recorded: Layout
 ) -> None:
-    layout, code, said = together
-    assert code is not None, f"the processes wait for one another:\n{said}"
-    assert code == 0, said
+    layout, processes = together
+    assert [done.returncode for done in processes] == [0, 0], processes
+    said = "".join(done.stdout + done.stderr for done in processes)
     assert said.count("the masks are in together/select") == 1
     shutil.rmtree(project / "run")
     shutil.copytree(recorded.out, project / "run")

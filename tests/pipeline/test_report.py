@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import re
-import subprocess
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +13,7 @@ import sacrebleu
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tests.processes import Completed
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from neuronspec.config.schema import Config
@@ -40,7 +40,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read_lines(path)]
 
 
-def test_results_are_on_stdout_and_logs_on_stderr(command: subprocess.CompletedProcess[str]) -> None:
+def test_results_are_on_stdout_and_logs_on_stderr(command: Completed) -> None:
     said = command.stdout
     assert "Averages over directions" in said
     assert "Repeat with seed=[1,2,3]" in said

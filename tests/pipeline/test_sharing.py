@@ -6,12 +6,11 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.processes import call
 
 import neuronspec as ns
 from neuronspec.errors import NeuronspecError
@@ -273,8 +272,7 @@ def test_r1_sharing_that_was_killed_leaves_nothing_half(
     first: Doubling, source: Path, tmp_path: Path, after: int, again: str
 ) -> None:
     out = tmp_path / "second"
-    words = [sys.executable, "-c", KILLED, str(first.layout.out), str(out), str(source), str(after)]
-    killed = subprocess.run(words, cwd=Path(__file__).parents[2], env=os.environ, check=False)
+    killed = call(["-c", KILLED, first.layout.out, out, source, after], Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
     before = snapshot(first.layout.out)
 

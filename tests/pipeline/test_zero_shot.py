@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.patience import PATIENCE
 from tests.pipeline.running import run
+from tests.processes import COMMAND, Process, call, call_together
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -34,8 +32,7 @@ from neuronspec.translation.beam_search import translate_sentences
 
 UNSEEN = ["de-sv", "sv-de"]
 SYSTEMS = ["pretrained", "pretrained+masks", "pretrained+random", "fine_tune", "neuron_specialization"]
-COMMAND = ("-m", "neuronspec.cli.main", "run", "toy.yaml", "zero_shot=all", "analyze.figures=false")
-TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+RUN = (*COMMAND, "run", "toy.yaml", "zero_shot=all", "analyze.figures=false")
 
 
 def write_texts(folder: Path, **rows: list[tuple[str, str]]) -> Texts:
@@ -48,18 +45,6 @@ def write_texts(folder: Path, **rows: list[tuple[str, str]]) -> Texts:
 def read_translations(layout: Layout) -> dict[str, str]:
     files = sorted((layout.out / "translate").rglob("*.txt"))
     return {str(file.relative_to(layout.out)): file.read_text(encoding="utf-8") for file in files}
-
-
-def start(folder: Path, *launcher: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *launcher, *COMMAND],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def test_a_test_set_is_joined_over_the_sentences_that_both_languages_have(tmp_path: Path) -> None:
@@ -208,7 +193,7 @@ def read_scores(layout: Layout) -> list[str]:
 
 def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(copied: Config) -> None:
     folder, layout = copied.out.parent, Layout(copied.out)
-    process = start(folder)
+    process = Process(RUN, folder)
     deadline = time.monotonic() + PATIENCE
     watched = layout.translations("pretrained+masks") / "de-sv.txt"
     while not watched.exists() and time.monotonic() < deadline:
@@ -219,17 +204,15 @@ def test_r1_a_grid_killed_in_the_middle_goes_on_and_two_processes_make_the_same(
     assert not (layout.translations("neuron_specialization") / "de-sv.txt").exists()
     kept = [*layout.translations("pretrained").iterdir(), watched]
     written = [file.stat().st_mtime_ns for file in kept]
-    process = start(folder)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, said
-    assert "translate.pretrained: done before" in said
+    done = call(RUN, folder)
+    assert done.returncode == 0, done.stderr
+    assert "translate.pretrained: done before" in done.stderr
     assert [file.stat().st_mtime_ns for file in kept] == written
     alone = read_translations(layout), read_scores(layout)
     for place in (layout.out / "translate", layout.scores):
         shutil.rmtree(place)
-    process = start(folder, *TOGETHER)
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, said
+    for done in call_together(RUN, folder):
+        assert done.returncode == 0, done.stderr
     assert (read_translations(layout), read_scores(layout)) == alone
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from tests.processes import call_together
 from tests.training import conftest as toys
 from transformers import PreTrainedModel
 
@@ -278,18 +276,9 @@ def test_r2_two_processes_train_what_one_does(toy_directory: Path, tmp_path: Pat
     """With batches of any mix, and with batches of one direction, of which an update has some of either."""
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
-    for name, command in {
-        "alone": [sys.executable],
-        "together": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    }.items():
-        done = subprocess.run(
-            [*command, str(worker), str(toy_directory), str(tmp_path / name)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    for name, processes in (("alone", 1), ("together", 2)):
+        for done in call_together([worker, toy_directory, tmp_path / name], processes=processes):
+            assert done.returncode == 0, done.stderr
     for homogeneous in ("False", "True"):
         last = Path(homogeneous, "checkpoints", "checkpoint-000006", ADAPTERS_FILE)
         alone, together = load_file(tmp_path / "alone" / last), load_file(tmp_path / "together" / last)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from tests.patience import PATIENCE
+from tests.processes import call_together
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Sampling, Training
@@ -308,20 +305,10 @@ def test_r2_two_processes_find_what_one_does(toy: Path, tmp_path: Path) -> None:
     """Without dropout, which each process draws for itself; what is left is the order in which floats are added."""
     (tmp_path / "program.py").write_text(PROGRAM)
     found = []
-    for name, launcher in (
-        ("alone", []),
-        ("together", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
-    ):
-        places = [str(path) for path in (tmp_path / "program.py", Path(__file__).parents[3], toy, tmp_path / name)]
-        done = subprocess.run(
-            [sys.executable, *launcher, *places],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, done.stderr
+    for name, processes in (("alone", 1), ("together", 2)):
+        words = [tmp_path / "program.py", Path(__file__).parents[3], toy, tmp_path / name]
+        for done in call_together(words, processes=processes):
+            assert done.returncode == 0, done.stderr
         found.append(WeightMasks.load(tmp_path / name / WEIGHT_MASKS_FILE))
         test_after_the_search_only_masks_and_logs_are_left(tmp_path / name)
     one, other = found

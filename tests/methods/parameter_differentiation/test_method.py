@@ -9,8 +9,6 @@ import itertools
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from scipy.cluster.hierarchy import fcluster, linkage
+from tests.processes import call_together
 from tests.raw_files import read_raw, write_raw
 from torch.nn import functional
 from transformers import M2M100Config, M2M100ForConditionalGeneration, PreTrainedModel
@@ -482,19 +481,9 @@ def test_the_splits_follow_from_the_validation_gradients(toy: Path, tmp_path: Pa
 
 def launch(toy: Path, out: Path, processes: int, **given: Any) -> list[int]:
     """Train in processes, joined by gloo where there are several, and return their exit codes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(processes)}
-    environments = [group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(toy), str(out), json.dumps(given)],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | (environment if processes > 1 else {}),
-        )
-        for environment in environments
-    ]
-    return [process.wait(timeout=900) for process in started]
+    words = [__file__, toy, out, json.dumps(given)]
+    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])}
+    return [done.returncode for done in call_together(words, env=path, processes=processes)]
 
 
 @pytest.mark.slow
