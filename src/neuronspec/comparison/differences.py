@@ -65,6 +65,18 @@ class SystemComparison:
         """The difference, positive if the system is better, also for metrics where lower is better."""
         return self.difference if find_scoring(self.metric).higher_is_better else -self.difference
 
+    def turn(self) -> SystemComparison:
+        """Return the same test with the baseline in the place of the system."""
+        low, high = self.interval or (0.0, 0.0)
+        return replace(
+            self,
+            baseline=self.system,
+            system=self.baseline,
+            difference=-self.difference,
+            interval=(-high, -low) if self.interval else None,
+            effect=-self.effect if self.effect is not None else None,
+        )
+
 
 def compare_systems(
     results: Results,

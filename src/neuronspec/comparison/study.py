@@ -89,6 +89,17 @@ class Study:
         """
         return self._comparisons.get((baseline or self.baseline, system, metric, tasks))
 
+    def against(self, baseline: str) -> Study:
+        """Return the study with another baseline, so that all marks of a page mean the same.
+
+        Systems that the baseline was compared with are compared with it: the test is the same in both directions.
+
+        Args:
+            baseline: Name of the new baseline.
+        """
+        turned = [one.turn() for one in self.comparisons if one.system == baseline]
+        return replace(self, baseline=baseline, comparisons=[*self.comparisons, *turned])
+
     def mark(self, system: str, metric: str, tasks: str, baseline: str | None = None) -> str:
         """Return `↑` or `↓` if a system is significantly better or worse than a baseline, else nothing."""
         one = self.comparison(system, metric, tasks, baseline=baseline)

@@ -17,7 +17,7 @@ from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.studies import load_study
-from neuronspec.pipeline.systems import MASKED, RANDOM, choose_baselines
+from neuronspec.pipeline.systems import FINE_TUNE, MASKED, RANDOM, SPECIALIZED, choose_baselines
 from neuronspec.statistics.corrections import CORRECTIONS
 
 TABLES = "tables"  # the directory of tables, in every format
@@ -41,6 +41,16 @@ class RunResults:
     def trained(self) -> list[str]:
         """The systems that were trained."""
         return [system for system in self.study.results.systems if system in (PRETRAINED, *self.config.methods)]
+
+    @property
+    def main(self) -> str:
+        """The system that the run is about: neuron specialization, or else the last one that was trained."""
+        return SPECIALIZED if SPECIALIZED in self.trained else self.trained[-1]
+
+    @property
+    def rival(self) -> str:
+        """The system that all arrows of a page compare with: fine-tuning, or else the pretrained model."""
+        return FINE_TUNE if FINE_TUNE in self.trained else PRETRAINED
 
     def baseline(self, system: str) -> str:
         """Return the baseline of a system's marks: the strongest system that it is compared with."""
@@ -75,23 +85,29 @@ def tabulate(report: RunResults) -> dict[str, Table]:
     )
 
 
-def tabulate_averages(report: RunResults) -> Table:
-    """Return the table of average scores and of sparsity: a row a system."""
-    study = report.study
+def tabulate_averages(report: RunResults, baseline: str = "") -> Table:
+    """Return the table of average scores and of sparsity: a row a system.
+
+    Args:
+        report: Results of the run.
+        baseline: Name of the one system that all marks compare with; by default, each system's own baseline.
+    """
+    study = report.study.against(baseline) if baseline else report.study
     groups, metrics = study.families[BY_SIDE], study.results.metrics
 
     header = ["system", *(f"{metric} {group}" for group in groups for metric in metrics), "sparsity %"]
 
     # The sparsity comes after the scores.
-    rows = list_averages(study, report.baseline)
+    rows = list_averages(study, lambda system: baseline or report.baseline(system))
     for system, row in zip(study.results.systems, rows, strict=True):
         row.append(Cell(_sparsity(report.masks.get(system))))
-    return Table("Averages over directions", header, rows, [_explain_marks(study)])
+    return Table("Averages over directions", header, rows, [_explain_marks(study, baseline)])
 
 
-def _explain_marks(study: Study) -> str:
+def _explain_marks(study: Study, baseline: str) -> str:
+    others = "the pretrained model (for methods other than fine-tuning: than fine-tuning)"
     return (
-        f"↑ ↓: better or worse than the pretrained model (for methods other than fine-tuning: than fine-tuning), "
+        f"↑ ↓: better or worse than {study.title(baseline) if baseline else others}, "
         f"paired approximate randomization, {study.trials:,} trials, p <= {study.significance:g} "
         f"{CORRECTIONS[study.correction].wording}."
     ) + (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from neuronspec.comparison.detail_tables import tabulate_directions
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.seeds import split_seed
 from neuronspec.comparison.study import Study
@@ -16,9 +17,10 @@ from neuronspec.languages import split_direction
 from neuronspec.pipeline.layout import PRETRAINED, Layout
 from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.run_page import read_analysis, write_page
-from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate
+from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate, tabulate_averages
 from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
-from neuronspec.report.score_findings import describe_gains
+from neuronspec.report.page_numbers import choose_overall
+from neuronspec.report.score_findings import describe_difference, describe_gains
 
 # Name of the summary's file, below the directory of the report
 SUMMARY_FILE = "summary.md"
@@ -31,13 +33,17 @@ def write_summary(config: Config, layout: Layout) -> None:
     report = load_results(config, layout)
     tables, about = tabulate(report), " ".join(describe_run(report, layout))
 
+    # Tables that are read together have arrows that mean the same.
+    read = tables | mark_alike(report)
+    shown = {**choose_shown(read), "directions": read["directions"]}
+
     # The most important first: averages, findings, then direction by direction.
     paragraphs = [
         f"# {config.name}",
         about,
-        *(table.to_markdown() for table in choose_shown(tables).values()),
+        *(table.to_markdown() for table in choose_shown(read).values()),
         "\n".join(f"- {finding}" for finding in describe_findings(report, layout)),
-        tables["directions"].to_markdown(),
+        shown["directions"].to_markdown(),
         "Signatures: " + "; ".join(report.study.results.signatures),
         f"All of this, and the neurons to explore, is in `report/{REPORT_FILE}`. The configuration is in "
         "`stages/config.yaml`, figures are in `analyze/figures/` and `report/figures/`, scores and tests in `score/`, "
@@ -48,14 +54,30 @@ def write_summary(config: Config, layout: Layout) -> None:
     with publish(layout.report) as temporary:
         write_text(temporary / SUMMARY_FILE, "\n\n".join(paragraphs) + "\n")
         write_tables(tables, temporary / TABLES)
-        shown = {**choose_shown(tables), "directions": tables["directions"]}
-        write_page(report, layout, shown, describe_scores(report), about, temporary)
+        write_page(
+            report,
+            layout,
+            tables=shown,
+            findings=describe_scores(report),
+            highlights=highlight_scores(report),
+            about=about,
+            directory=temporary,
+        )
 
 
 def choose_shown(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables that a summary shows."""
     # In the order of SHOWN; a table of one metric is named `kind.metric`.
     return {name: tables[name] for kind in SHOWN for name in tables if name.partition(".")[0] == kind}
+
+
+def mark_alike(report: RunResults) -> dict[str, Table]:
+    """Return the tables of averages and of directions with arrows against one system: see `RunResults.rival`."""
+    rival = report.rival
+    return {
+        "averages": tabulate_averages(report, rival),
+        "directions": tabulate_directions(report.study.against(rival)),
+    }
 
 
 def describe_run(report: RunResults, layout: Layout) -> list[str]:
@@ -96,11 +118,7 @@ def describe_scores(report: RunResults) -> list[str]:
     metric = study.results.metrics[0]
 
     # Models that have learned nothing come first: nothing else that is found about them means much.
-    if not _beats_copying(study, report.trained, metric):
-        findings.append(
-            f"No system translates better than copying the source does ({metric}): the models are trained too little "
-            "for conclusions about methods. Train longer (train.updates, continued.updates), or on more text."
-        )
+    findings += _warn_of_copying(report, metric)
 
     # The untrained model is next: the selection is judged apart from any training.
     if MASKED in report.masks:
@@ -119,6 +137,26 @@ def describe_scores(report: RunResults) -> list[str]:
         "training would. Repeat with seed=[1,2,3] before believing a small difference."
     )
     return findings
+
+
+def highlight_scores(report: RunResults) -> list[str]:
+    """Return the sentences about the scores that the page begins with."""
+    metric = report.study.results.metrics[0]
+    system = report.main
+    label, _ = choose_overall(report.study)
+
+    difference = describe_difference(report.study, system, report.baseline(system), metric=metric, group=label)
+    return [one for one in (*_warn_of_copying(report, metric), difference) if one]
+
+
+def _warn_of_copying(report: RunResults, metric: str) -> list[str]:
+    """Say that the models have learned nothing, where that is so."""
+    if _beats_copying(report.study, report.trained, metric):
+        return []
+    return [
+        f"No system translates better than copying the source does ({metric}): the models are trained too little "
+        "for conclusions about methods. Train longer (train.updates, continued.updates), or on more text."
+    ]
 
 
 def _beats_copying(study: Study, trained: Sequence[str], metric: str) -> bool:
@@ -142,7 +180,7 @@ def _describe_selection(study: Study, metric: str) -> str:
 
     changes = (
         f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
-        f"{losses[0]:+.1f}; switching off as many at random by {losses[1]:+.1f}"
+        f"{format_difference(losses[0])}; switching off as many at random by {format_difference(losses[1])}"
     )
 
     # The test compares the selected neurons with random ones, not with the full model.

@@ -26,13 +26,13 @@ def describe_ablation(stack: str, ablation: Ablation, compared: ComparedTasks) -
     # Own neurons must matter more than those of others, and than random ones that fire as often
     if max(test.p_others, test.p_random) <= ALPHA:
         text = f"{removing} hurts that {one} most, for {test.strongest} of {test.tasks} {many} ({numbers})."
-        return [Finding("finding", text), *_describe_relatives(stack, ablation, compared)]
+        return [Finding("finding", text, rank=1), *_describe_relatives(stack, ablation, compared)]
 
     # Not significant: was it possible at all with so few tasks?
     text = f"{removing} does not hurt that {one} significantly more than removing other neurons ({numbers})"
     if max(test.least_p_others, test.least_p_random) > ALPHA:
         text += f"; {test.tasks} {many} are too few for a significant result"
-    return [Finding("caveat", f"{text}.")]
+    return [Finding("caveat", f"{text}.", rank=1)]
 
 
 def _describe_relatives(stack: str, ablation: Ablation, compared: ComparedTasks) -> list[Finding]:

@@ -23,10 +23,25 @@ class Finding:
     Attributes:
         kind: `finding` for what the numbers support, `caveat` for what they do not support, or what limits them.
         text: The sentence.
+        rank: Place among the sentences that a page begins with, the most telling first; 0 for all others.
     """
 
     kind: Literal["finding", "caveat"]
     text: str
+    rank: int = 0
+
+
+def choose_highlights(findings: Iterable[Finding], limit: int = 3) -> list[Finding]:
+    """Return the findings that a page begins with, at most `limit`: one of each rank, the lowest rank first.
+
+    Example:
+        >>> found = [Finding("finding", "a", rank=2), Finding("caveat", "b"), Finding("finding", "c", rank=1)]
+        >>> [one.text for one in choose_highlights(found)]
+        ['c', 'a']
+    """
+    # Later findings replace earlier ones: the decoder, which is more telling, comes last
+    by_rank = {one.rank: one for one in findings if one.rank}
+    return [by_rank[rank] for rank in sorted(by_rank)][:limit]
 
 
 def find_different_layers(layers: Sequence[LayerMeasures]) -> list[str]:

@@ -70,7 +70,7 @@ def _describe_sparsity(measures: Measures) -> Finding:
 
     size = len(measures.masks.tasks)
     mean = f", on average over {size} tasks" if size > 1 else ""
-    return Finding("finding", f"{selected} leave {off} neurons off{mean}.")
+    return Finding("finding", f"{selected} leave {off} neurons off{mean}.", rank=4)
 
 
 def _list_general_caveats(measures: Measures) -> list[Finding]:

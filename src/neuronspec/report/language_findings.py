@@ -158,7 +158,7 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
         if not math.isnan(structure.rand):
             numbers += f"; adjusted Rand index of families and its tree, cut into as many groups: {structure.rand:.2f}"
         names = name_layers(significant, separations, stack)
-        return [Finding("finding", f"Families keep apart more than random groups in {names} ({numbers}).")]
+        return [Finding("finding", f"Families keep apart more than random groups in {names} ({numbers}).", rank=2)]
 
     # Nowhere: were there too few languages, or do families not keep apart?
     least = _find_least_corrected(separations)
@@ -169,7 +169,7 @@ def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Find
         )
         return [Finding("caveat", text)]
     text = f"Families do not keep apart significantly more than random groups in any layer of the {stack} ({numbers})."
-    return [Finding("caveat", text)]
+    return [Finding("caveat", text, rank=2)]
 
 
 def _find_best_separated(layers: Sequence[LayerMeasures], significant: Sequence[str]) -> LayerMeasures | None:

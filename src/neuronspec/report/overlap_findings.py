@@ -37,7 +37,7 @@ def describe_overlap(stack: str, layers: Sequence[LayerMeasures]) -> list[Findin
 
     # A finding if it holds for most pairs; next, whether the tasks differ at all
     is_most = 2 * above > len(known)
-    return [Finding("finding" if is_most else "caveat", text), *_compare_with_shuffled(stack, layers, mean)]
+    return [Finding("finding" if is_most else "caveat", text, rank=3), *_compare_with_shuffled(stack, layers, mean)]
 
 
 def _compare_with_shuffled(stack: str, layers: Sequence[LayerMeasures], mean: float) -> list[Finding]:

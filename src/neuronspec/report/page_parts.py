@@ -11,7 +11,14 @@ PARTS = {
     "subtitle": "a few sentences under the title",
     "version": "name and version of the program",
     "missing": "part -> why it could not be measured, shown in its place (below the heat map if it has no section)",
+    "numbers": '[{"value", "label", "note"}]: up to four numbers that the page begins with, as texts',
+    "highlights": "the sentences of `summary` that the page begins with, in the same form",
     "summary": '[{"kind": "finding" | "caveat", "text"}]',
+    # Systems and their scores
+    "scores": (
+        '{"metrics" [{"name", "higher"}], "systems" (titles, the first is where the others started), "rows" '
+        '[{"label", "group", "directions", "scores" {metric -> [[score, low, high] of each system, or None]}}], "note"}'
+    ),
     # What is compared, layer by layer; matrices are the pairs above the diagonal, row by row
     "panels": 'stack -> {"title", "tasks", "labels", "names", "families", "scripts"}',
     "family_colors": 'family -> {"light", "dark", "hatch"}: its color on light and dark pages, and white lines on it',
@@ -33,10 +40,13 @@ PARTS = {
     # Numbers and neurons to look up
     "tables": "name -> tables: each a `Table`, or the rows that `Table.to_json` returns",
     "cards": '{"sentences", "languages", "neurons"}',
-    "figures": '[{"title", "alt", "svg"}]',
     "curves": (
         '{"tasks", "colors" (system -> {"light", "dark"}), "trainings" [{"name", "systems" [{"system", "updates", '
         '"losses", "learning_rates", "validations", "valid_loss", "valid_losses" {task -> [..]}, "speeds"}]}]}'
+    ),
+    "figures": (
+        '[{"title", "alt", "svg", "files"}]: the SVG is part of the page; `files` maps names of formats to paths '
+        "relative to the page"
     ),
     # How it was done
     "methods": "sentences about how the numbers were measured",

@@ -15,10 +15,12 @@ from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.tree import Tree
 from neuronspec.figures.family_colors import choose_colors
+from neuronspec.report.finding import Finding, choose_highlights
 from neuronspec.report.findings import describe_measures
 from neuronspec.report.language_cards import LanguageCard
 from neuronspec.report.method_notes import CITATION, METHOD_NOTES, describe_rule
 from neuronspec.report.neuron_cards import NeuronCard
+from neuronspec.report.neuron_numbers import make_neuron_numbers
 from neuronspec.report.neuron_tables import tabulate_measures
 from neuronspec.report.page_values import pack_floats, pack_fractions
 from neuronspec.version import __version__
@@ -45,12 +47,15 @@ def make_payload(
     """
     masks = measures.masks
     ablations = ablations or {}
+    findings = describe_measures(measures, ablations)
     return {
         # What was measured, and what it says
         "title": title,
         "subtitle": f"The neurons of {len(masks.tasks)} tasks in {len(masks.layers)} layers.",
         "version": f"neuronspec {__version__}",
-        "summary": [asdict(finding) for finding in describe_measures(measures, ablations)],
+        "numbers": [asdict(number) for number in make_neuron_numbers(measures, ablations)],
+        "highlights": [_show_finding(finding) for finding in choose_highlights(findings)],
+        "summary": [_show_finding(finding) for finding in findings],
         "missing": dict(measures.missing),
         # What the heat map can show
         "panels": {stack: _show_compared(layers[0].compared) for stack, layers in measures.stacks.items()},
@@ -72,6 +77,10 @@ def make_payload(
         "methods": [describe_rule(masks.signature), *METHOD_NOTES],
         "citation": CITATION,
     }
+
+
+def _show_finding(finding: Finding) -> dict[str, str]:
+    return {"kind": finding.kind, "text": finding.text}
 
 
 def _show_compared(compared: ComparedTasks) -> dict[str, Any]:

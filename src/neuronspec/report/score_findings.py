@@ -6,6 +6,7 @@ from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.comparison.study import Study
 from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.report.page_numbers import format_difference
 from neuronspec.statistics.corrections import CORRECTIONS
 
 
@@ -22,25 +23,26 @@ def describe_gains(study: Study, system: str, baseline: str, metric: str) -> lis
         A sentence for each group that was tested, and one about single directions.
     """
     groups = list(study.families[BY_SIDE]) or [ALL]
-    sentences = [_describe_difference(study, system, baseline, metric=metric, group=group) for group in groups]
+    sentences = [describe_difference(study, system, baseline, metric=metric, group=group) for group in groups]
     sentences.append(_describe_outcomes(study, system, baseline, metric=metric))
     return [sentence for sentence in sentences if sentence]
 
 
-def _describe_difference(study: Study, system: str, baseline: str, *, metric: str, group: str) -> str:
+def describe_difference(study: Study, system: str, baseline: str, *, metric: str, group: str) -> str:
     """Return the difference in one group of directions; an empty text if it was not tested."""
     one = study.comparison(system, metric, group, baseline)
     if one is None or one.interval is None:
         return ""
 
     title, against = study.title(system), study.title(baseline)
-    low, high = one.interval
-    numbers = f"{one.difference:+.1f} {metric} ({low:+.1f} .. {high:+.1f} at 95 %), p = {one.adjusted_p_value:.2g}"
+    where = "Over all directions" if group == ALL else f"Translating {group}"
+    low, high = map(format_difference, one.interval)
+    numbers = f"{format_difference(one.difference)} {metric} ({low} .. {high} at 95 %), p = {one.adjusted_p_value:.2g}"
 
     # Without significance, no direction of the difference is claimed.
     if one.adjusted_p_value > study.significance:
-        return f"Translating {group}: no significant difference between {title} and {against} ({numbers})."
-    return f"Translating {group}: {title} is {'better' if one.gain > 0 else 'worse'} than {against} ({numbers})."
+        return f"{where}: no significant difference between {title} and {against} ({numbers})."
+    return f"{where}: {title} is {'better' if one.gain > 0 else 'worse'} than {against} ({numbers})."
 
 
 def _describe_outcomes(study: Study, system: str, baseline: str, *, metric: str) -> str:

@@ -11,6 +11,8 @@ from .paired import PairedTest as PairedTest
 from .paired import compare_groups as compare_groups
 from .paired import paired_approximate_randomization as paired_approximate_randomization
 from .paired import paired_bootstrap as paired_bootstrap
+from .score_intervals import find_interval as find_interval
+from .score_intervals import resample_scores as resample_scores
 from .separation import Separation as Separation
 from .separation import adjusted_rand as adjusted_rand
 from .separation import separate as separate
@@ -30,11 +32,13 @@ __all__ = [
     "benjamini_hochberg",
     "compare_groups",
     "correlate",
+    "find_interval",
     "find_trend",
     "holm",
     "mantel",
     "paired_approximate_randomization",
     "paired_bootstrap",
+    "resample_scores",
     "separate",
     "silhouette",
     "uncorrected",

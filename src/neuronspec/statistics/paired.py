@@ -18,6 +18,7 @@ import numpy as np
 from neuronspec.errors import NeuronspecError
 from neuronspec.statistics.numbers import FloatArray
 from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
+from neuronspec.statistics.score_intervals import find_interval
 from neuronspec.statistics.trials import GroupTotals, MetricScore, StatisticsPair, try_test_set
 
 
@@ -271,7 +272,7 @@ def _conclude(totals: GroupTotals, confidence: float | None) -> PairedTest:
     # The interval and the effect come from the resamples, whichever test gives the p-value.
     interval, effect = None, None
     if confidence is not None:
-        interval = _find_interval(mean.resampled, confidence)
+        interval = find_interval(mean.resampled, confidence)
         effect = _find_effect(mean.resampled, difference)
 
     return PairedTest(
@@ -284,12 +285,6 @@ def _conclude(totals: GroupTotals, confidence: float | None) -> PairedTest:
         test=test,
         effect=effect,
     )
-
-
-def _find_interval(resampled: FloatArray, confidence: float) -> tuple[float, float]:
-    # The percentile bootstrap: as many differences lie below the interval as above it.
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
-    return low, high
 
 
 def _find_effect(resampled: FloatArray, difference: float) -> float:

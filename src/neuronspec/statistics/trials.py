@@ -130,10 +130,17 @@ def _exchange(pair: StatisticsPair, size: int, random: np.random.Generator) -> S
 def _draw_again(pair: StatisticsPair, size: int, random: np.random.Generator) -> StatisticsPair:
     """Sum the statistics of `size` samples of the sentences, drawn with replacement."""
     baseline, system = pair
-    sentences = len(baseline)
+    weights = draw_weights(len(baseline), size, random)
+    return weights @ baseline, weights @ system
 
-    # How often each sentence was drawn in each sample, counted with one number for each (sample, sentence).
+
+def draw_weights(sentences: int, size: int, random: np.random.Generator) -> FloatArray:
+    """Draw `size` samples of the sentences with replacement; return how often each holds each sentence.
+
+    Returns:
+        (size, sentences) weights, for sums of any per-sentence statistics.
+    """
+    # Counted with one number for each (sample, sentence)
     cells = random.integers(sentences, size=(size, sentences)) + sentences * np.arange(size)[:, None]
     times = np.bincount(cells.ravel(), minlength=size * sentences)
-    weights = times.reshape(size, sentences).astype(np.float64)
-    return weights @ baseline, weights @ system
+    return times.reshape(size, sentences).astype(np.float64)
