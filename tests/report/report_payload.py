@@ -58,6 +58,14 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
             {"kind": "finding", "text": "Sharing rises over the encoder and falls over the decoder."},
             {"kind": "caveat", "text": "Counts come from 400 sentences a task: the intervals are wide."},
         ],
+        "numbers": [
+            {"value": "24.3", "label": "mean BLEU, neuron specialization", "note": "pretrained 20.0, fine-tuned 23.9"},
+            {"value": "+0.4", "label": "BLEU over fine-tuned", "note": "95 % interval -0.1 to +0.9, p = 0.08"},
+            {"value": "38 %", "label": "of the neurons are selected for a task", "note": "encoder 40 %, decoder 36 %"},
+            {"value": "+0.43", "label": "harm without own neurons, decoder", "note": "without others' +0.04; p = 0.01"},
+        ],
+        "highlights": [{"kind": "caveat", "text": "One seed: `seed=[1,2,3]` says more."}],
+        "scores": build_scores(n, rng),
         "panels": {},
         "layers": [],
         "ks": ["0.5", "0.95"],
@@ -135,6 +143,7 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
         {
             "title": "Progression",
             "alt": "Boxes over layers",
+            "files": {"SVG": "figures/progression.svg", "CSV": "../analyze/figures/a b:c.csv"},
             "svg": f'<svg xmlns="{SVG}" width="300" height="80"><rect width="300" height="80" fill="teal"/></svg>',
         }
     ]
@@ -147,6 +156,21 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
         "@inproceedings{tan2024neuron,\n  title = {Neuron Specialization},\n  booktitle = {EMNLP},\n  year = {2024}\n}"
     )
     return payload
+
+
+def build_scores(n: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Scores of three systems; the last one lacks the last direction."""
+    tasks = [*(f"l{i}-en" for i in range(n)), *(f"en-l{i}" for i in range(n))]
+    rows = [{"label": "mean to en", "group": "to en", "directions": n}]
+    rows += [{"label": task, "group": "to en" if i < n else "from en", "directions": 1} for i, task in enumerate(tasks)]
+    for row in rows:
+        first = rng.uniform(10, 30)
+        scores = [[first + gain, first + gain - 1, first + gain + 1] for gain in (0, 3, 4)]
+        row["scores"] = {"BLEU": scores, "TER": [[100 - value for value in one[:1] + one[:0:-1]] for one in scores]}
+    rows[-1]["scores"]["BLEU"][-1] = None
+    metrics = [{"name": "BLEU", "higher": True}, {"name": "TER", "higher": False}]
+    systems = ["pretrained", "fine-tuned", "neuron specialization"]
+    return {"metrics": metrics, "systems": systems, "rows": rows, "note": "Lines are intervals."}
 
 
 def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ...]) -> dict[str, Any]:
@@ -180,7 +204,20 @@ def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ..
 
 def poison(value: Any, path: str = "") -> Any:
     """Return a payload with hostile text wherever text is free."""
-    kept = ("iou", "low", "high", "z_chance", "z_shuffled", "ks", "k", "layers", "missing", "translations")
+    kept = (
+        "iou",
+        "low",
+        "high",
+        "z_chance",
+        "z_shuffled",
+        "ks",
+        "k",
+        "layers",
+        "missing",
+        "metrics",
+        "files",
+        "translations",
+    )
     if isinstance(value, str):
         return f"{value} {HOSTILE}"
     if isinstance(value, dict):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import colormaps
 from tests.browser import PATIENCE_IN_BROWSER
 from tests.report.report_payload import HOSTILE, build_payload, poison
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Opener = Callable[..., Page]
 
+ENCODER = "#layer=encoder.0"
 SMALLEST: dict[str, Any] = {"title": "t", "summary": [], "panels": {}, "layers": []}
 
 
@@ -177,6 +179,9 @@ def test_every_section_is_there_and_in_the_contents(show: Opener, payload: dict[
     assert tuple(page.eval_on_selector_all("section", "found => found.map(one => one.id)")) == SECTIONS
     assert page.locator("#contents a").count() == len(SECTIONS)
     assert page.locator("#findings li").all_text_contents() == [line["text"] for line in payload["summary"][:2]]
+    assert not page.locator("#findings").is_visible()  # folded under what was found
+    assert page.locator("#highlights li").all_text_contents() == ["One seed: seed=[1,2,3] says more."]  # no backticks
+    assert page.locator("#numbers .value").all_text_contents() == ["24.3", "+0.4", "38 %", "+0.43"]
     assert page.locator("#caveats li").all_text_contents() == [payload["summary"][2]["text"]]
     assert page.locator("#figures img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 300
     assert page.locator("#signature dd").all_text_contents() == ["demo", "0.95", "sentence", '{"encoder":3}']
@@ -184,7 +189,7 @@ def test_every_section_is_there_and_in_the_contents(show: Opener, payload: dict[
 
 def test_a_section_without_data_says_why_or_is_not_there(show: Opener) -> None:
     page = show({**SMALLEST, "iou": None, "missing": {"ablation": "No ablation was run.", "iou": "No masks."}})
-    assert page.eval_on_selector_all("section", "found => found.map(one => one.id)") == ["overlap", "ablation"]
+    assert page.eval_on_selector_all("section", "found => found.map(one => one.id)") == ["ablation", "overlap"]
     assert page.locator("#ablation .why").text_content() == "No ablation was run."
     assert page.locator("canvas").count() == 0
 
@@ -202,15 +207,14 @@ def test_any_part_may_be_missing(show: Opener, payload: dict[str, Any], absent: 
 
 
 def test_the_keyboard_reads_the_values_of_cells(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload)
+    page = show(payload, ENCODER)
     canvas = page.locator("#heatmap")
-    order = np.argsort(payload["panels"]["encoder"]["names"])  # every language is a family of its own
     canvas.focus()
-    for keys, row, column in ((["ArrowRight"], 0, 2), (["ArrowDown"], 1, 2), (["End", "ArrowUp"], 0, 5)):
+    # Every language is a family of its own, and families stand in the order of the payload
+    for keys, first, second in ((["ArrowRight"], 0, 2), (["ArrowDown"], 1, 2), (["End", "ArrowUp"], 0, 5)):
         for key in keys:
             canvas.press(key)
         reading = page.locator("#overlap-reading").text_content() or ""
-        first, second = int(order[row]), int(order[column])
         iou = read_iou(payload, "encoder.0", first, second)
         assert f"{iou:.3f}IoU" in reading
         assert f"interval {iou - 0.02:.3f}" in reading
@@ -225,7 +229,7 @@ def test_the_pointer_reads_cells_and_a_click_keeps_one_in_the_address(show: Open
     page.locator("#heatmap").scroll_into_view_if_needed()
     box = page.locator("#heatmap").bounding_box()
     assert box
-    last = sorted(payload["panels"]["encoder"]["names"])[-1]
+    last = payload["panels"]["decoder"]["names"][-1]
     corner = (box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
     page.mouse.move(*corner)
     assert page.locator("#overlap-reading strong").all_text_contents() == [last, last]
@@ -236,7 +240,7 @@ def test_the_pointer_reads_cells_and_a_click_keeps_one_in_the_address(show: Open
 
 
 def test_controls_change_what_is_shown(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload, "#row=l0&column=l1")
+    page = show(payload, f"{ENCODER}&row=l0&column=l1")
     big = page.locator("#overlap-reading .big")
     assert big.text_content() == f"{read_iou(payload, 'encoder.0', 0, 1):.3f}"
     slider = page.locator("#overlap input[data-control=layer]")
@@ -254,12 +258,11 @@ def test_controls_change_what_is_shown(show: Opener, payload: dict[str, Any]) ->
 
 
 def test_rows_follow_the_order_that_is_chosen(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload)
+    page = show(payload, ENCODER)
     panel = payload["panels"]["encoder"]
     page.locator("#overlap-table button").click()
     rows = page.locator("#overlap-table tbody th")
-    families = sorted(range(6), key=lambda i: (panel["families"][i], panel["names"][i]))
-    assert rows.all_text_contents() == [panel["names"][i] for i in families]
+    assert rows.all_text_contents() == panel["names"]  # that of the static figures: family by family
     control(page, "overlap", "order", "tree").click()
     assert rows.all_text_contents() == [panel["names"][i] for i in payload["trees"]["encoder.0"]["order"]]
     control(page, "overlap", "order", "name").click()
@@ -272,22 +275,29 @@ def test_rows_follow_the_order_that_is_chosen(show: Opener, payload: dict[str, A
 
 
 def test_colour_limits_are_those_of_the_layer_or_of_all(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload)
+    page = show(payload, ENCODER)
     values = {layer: unpack_fractions(packed["0.95"]) for layer, packed in payload["iou"].items() if layer[0] == "e"}
     one, every = values["encoder.0"], np.concatenate(list(values.values()))
     scale = page.locator("#overlap-scale")
-    assert scale.text_content() == f"IoU {one.min():.3f}{one.max():.3f}(this layer)"
+
+    def limits(values: Any) -> str:
+        return f"{np.floor(100 * values.min()) / 100:.2f}{np.ceil(100 * values.max()) / 100:.2f}"
+
+    assert scale.text_content() == f"IoU {limits(one)}(this layer)"
     control(page, "overlap", "scale", "all layers").click()
-    assert scale.text_content() == f"IoU {every.min():.3f}{every.max():.3f}(all layers)"
+    assert scale.text_content() == f"IoU {limits(every)}(all layers)"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_are_ordered_by_lightness(show: Opener, theme: str) -> None:
-    page = show(SMALLEST)
-    colours = page.evaluate(f"Array.from({{length: 101}}, (_, i) => interpolate(SHARED.{theme})(i / 100))")
-    light = np.array(colours) @ [0.2126, 0.7152, 0.0722]
-    steps = np.diff(light) * (1 if theme == "dark" else -1)
-    assert steps.min() > 0
+def test_colours_are_those_of_the_static_figures_in_both_themes(show: Opener, theme: str) -> None:
+    page = show(SMALLEST, color_scheme=theme)
+    shares = np.linspace(0, 1, 101)
+    for name, colormap in (("SHARED", "Blues"), ("HARM", "RdBu_r")):
+        colours = page.evaluate(f"Array.from({{length: 101}}, (_, i) => interpolate({name})(i / 100))")
+        drawn = colormaps[colormap](shares)[:, :3] * 255
+        assert np.abs(np.array(colours) - drawn).max() < 3  # matplotlib has 256 steps
+        light = np.array(colours) @ [0.2126, 0.7152, 0.0722]
+        assert name == "HARM" or np.diff(light).max() < 0  # what stands out is darker
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -307,7 +317,7 @@ def test_text_stands_out_from_what_is_behind_it(show: Opener, theme: str) -> Non
 
 
 def test_an_address_brings_back_a_view(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload)
+    page = show(payload, ENCODER)
     control(page, "overlap", "order", "tree").click()
     page.locator("#overlap input[data-control=layer]").press("End")
     page.locator("#heatmap").focus()
@@ -324,12 +334,12 @@ def test_an_address_brings_back_a_view(show: Opener, payload: dict[str, Any]) ->
 @pytest.mark.parametrize("address", ["#layer=none&order=%00&k=9&neuron=__proto__", "#%E0%A4%A", "#</script>"])
 def test_any_address_is_harmless(show: Opener, payload: dict[str, Any], address: str) -> None:
     page = show(payload, address)
-    assert page.locator("#overlap-caption strong").text_content() == "encoder.0"
+    assert page.locator("#overlap-caption strong").text_content() == "decoder.2"
     assert not page.locator("#neuron").is_visible()
 
 
 def test_the_tree_has_every_leaf_and_merge(show: Opener, payload: dict[str, Any]) -> None:
-    page = show(payload, permissions=["clipboard-read", "clipboard-write"])
+    page = show(payload, ENCODER, permissions=["clipboard-read", "clipboard-write"])
     names = payload["panels"]["encoder"]["names"]
     leaves = page.locator("#tree-plot g text").all_text_contents()
     assert leaves == [names[i] for i in payload["trees"]["encoder.0"]["order"]]
@@ -371,12 +381,68 @@ def test_charts_have_their_numbers_as_tables(show: Opener, payload: dict[str, An
 def test_the_ablation_can_be_read(show: Opener, payload: dict[str, Any]) -> None:
     page = show(payload)
     canvas = page.locator("#ablation canvas[role=application]").first
+    assert not canvas.is_visible()  # the decoder comes first
+    control(page, "ablation", "stack", "encoder").click()
     canvas.focus()
     canvas.press("ArrowDown")
     value = payload["ablation"]["encoder"]["changes"][1, 1]
     reading = page.locator("#ablation [role=status]").first.text_content() or ""
     assert reading.startswith("Text l1-en without the neurons of l1-en: ")
     assert float(reading.split(": ")[1]) == pytest.approx(value, rel=1e-3)
+    control(page, "ablation", "stack", "decoder").click()
+    assert not canvas.is_visible()
+
+
+def test_scores_of_every_direction_have_intervals(show: Opener, payload: dict[str, Any]) -> None:
+    page = show(payload)
+    rows = payload["scores"]["rows"]
+    names = page.locator("#scores-plot .dumbbell text:first-of-type")
+    assert names.all_text_contents() == [row["label"] for row in rows]
+    assert page.locator("#scores-plot circle").count() == 3 * len(rows) - 1  # a system lacks a direction
+
+    # By gain: means stay first, and for error rates the largest fall is the best
+    control(page, "scores", "order", "by gain").click()
+    control(page, "scores", "metric", "TER").click()
+    gains = {row["label"]: row["scores"]["TER"][0][0] - row["scores"]["TER"][-1][0] for row in rows}
+    assert names.all_text_contents() == [
+        "mean to en",
+        *sorted(list(gains)[1:], key=lambda name: -round(gains[name], 9)),
+    ]
+    page.locator("#scores-table button").click()
+    score, low, high = rows[1]["scores"]["TER"][0]
+    assert page.locator("#scores-table td").nth(3).text_content() == f"{score:.2f} ({low:.2f} to {high:.2f})"
+
+
+def test_downloads_stay_below_the_page(show: Opener, payload: dict[str, Any]) -> None:
+    listed = {"title": "More", "files": {"PDF": "figures/more.pdf", "CSV": "javascript:window.hacked=1"}}
+    page = show({**payload, "figures": [*payload["figures"], listed]})
+    links = page.locator("#figures .downloads a")
+    found = [link.get_attribute("href") for link in links.all()]
+    assert found[:2] == ["./figures/progression.svg", "./../analyze/figures/a%20b%3Ac.csv"]
+    assert found[2:] == ["./figures/more.pdf", "./javascript%3Awindow.hacked%3D1"]
+    assert page.locator("#figures-list li").count() == 1
+
+
+def test_what_rounds_to_zero_has_no_sign(show: Opener) -> None:
+    page = show(SMALLEST)
+    found = page.evaluate("[formatScore(-0.04), formatDifference(0.04), formatDifference(-1.06), formatNumber(-0)]")
+    assert found == ["0.0", "0.0", "−1.1", "0"]
+
+
+def test_numbers_stand_in_the_cells_of_small_matrices(show: Opener) -> None:
+    """As in the static figures: up to twelve rows."""
+    for languages, shown in ((12, True), (13, False)):
+        page = show(build_payload(languages, 1, stacks=("decoder",)))
+        note = "CanvasRenderingContext2D.prototype.fillText = function (text) { (window.wrote ??= []).push(text) }"
+        page.evaluate(note)
+        page.locator("#heatmap").focus()  # draws again
+        assert ("1.00" in page.evaluate("window.wrote")) is shown
+
+
+def test_words_are_explained_where_they_are_used(show: Opener, payload: dict[str, Any]) -> None:
+    page = show(payload)
+    assert page.locator("#ablation .glossary dt").all_text_contents() == ["own", "others’", "random", "harm"]
+    assert page.locator(".glossary dd").filter(has_text="undefined").count() == 0
 
 
 def test_tables_are_sorted_by_their_titles(show: Opener, payload: dict[str, Any]) -> None:
@@ -456,7 +522,7 @@ def test_hostile_texts_are_shown_and_do_not_run(show: Opener, payload: dict[str,
     assert page.locator("#findings li").first.text_content() == hostile["summary"][0]["text"]
     assert page.locator("#signature dt").text_content() == HOSTILE
     assert page.locator("#citation-text").text_content() == hostile["citation"]
-    for button in page.locator(".as-table > button").all():
+    for button in page.locator(".as-table > button:visible").all():
         button.click()
     page.locator("#heatmap").focus()
     page.locator("#heatmap").press("ArrowDown")
@@ -472,7 +538,7 @@ def test_hostile_texts_are_shown_and_do_not_run(show: Opener, payload: dict[str,
 @pytest.mark.parametrize("languages", [2, 12])
 def test_a_phone_scrolls_one_way_only(show: Opener, languages: int) -> None:
     page = show(build_payload(languages, 2), "#neuron=encoder.0:1&row=l0&column=l1", width=380, device_scale_factor=3)
-    for button in page.locator(".as-table > button").all():
+    for button in page.locator(".as-table > button:visible").all():
         button.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
 
@@ -492,7 +558,7 @@ def test_it_prints_light_and_whole(show: Opener, payload: dict[str, Any]) -> Non
 
 def test_two_hundred_languages_in_many_layers(show: Opener) -> None:
     large = build_payload(200, 24)
-    page = show(large, "#row=l3&column=l150")
+    page = show(large, f"{ENCODER}&row=l3&column=l150")
     page.locator("#overlap input[data-control=layer]").press("End")
     control(page, "overlap", "order", "tree").click()
     control(page, "overlap", "scale", "all layers").click()
@@ -504,7 +570,7 @@ def test_two_hundred_languages_in_many_layers(show: Opener) -> None:
 def test_a_model_with_a_decoder_only(show: Opener) -> None:
     page = show(build_payload(stacks=("decoder",)))
     assert page.locator("#overlap [data-control=stack]").count() == 0
-    assert page.locator("#overlap-caption strong").text_content() == "decoder.0"
+    assert page.locator("#overlap-caption strong").text_content() == "decoder.2"
     assert page.locator("#progression-plot .box").count() == 3
 
 

@@ -14,21 +14,21 @@ from neuronspec.report.page_numbers import PageNumber
 
 
 def make_neuron_numbers(measures: Measures, ablations: Mapping[str, Ablation]) -> list[PageNumber]:
-    """Return the share of own neurons, the harm without them, the overlap in the last layer, and the exclusive ones."""
+    """Return the share of selected neurons, the harm without own ones, the overlap at the end, the exclusive ones."""
     # The last stack is the most telling: the decoder, where there is one
     stack, layers = list(measures.stacks.items())[-1]
     harm = [_show_harm(ablations[stack])] if stack in ablations else []
     overlap = [_show_overlap(layers[-1])] if layers[-1].pairs.size else []
-    return [_show_own(measures), *harm, *overlap, *_show_exclusive(measures, layers)]
+    return [_show_selected(measures), *harm, *overlap, *_show_exclusive(measures, layers)]
 
 
-def _show_own(measures: Measures) -> PageNumber:
-    """Return the share of neurons that a task owns, on average."""
+def _show_selected(measures: Measures) -> PageNumber:
+    """Return the share of neurons that are selected for a task, on average."""
     masks = measures.masks
     shares = {stack: f"{stack} {100 * (1 - masks.mean_sparsity(stack)):.0f} %" for stack in measures.stacks}
-    own = 1 - masks.mean_sparsity()
+    selected = 1 - masks.mean_sparsity()
     note = ", ".join(shares.values()) if len(shares) > 1 else f"on average over {len(masks.tasks)} tasks"
-    return PageNumber(f"{100 * own:.0f} %", "of the neurons are a task's own", note)
+    return PageNumber(f"{100 * selected:.0f} %", "of the neurons are selected for a task", note)
 
 
 def _show_harm(ablation: Ablation) -> PageNumber:
@@ -50,7 +50,7 @@ def _show_overlap(one: LayerMeasures) -> PageNumber:
 
 
 def _show_exclusive(measures: Measures, layers: list[LayerMeasures]) -> list[PageNumber]:
-    """Return the share of a stack's neurons that exactly one task owns."""
+    """Return the share of a stack's neurons that are selected for exactly one task."""
     compared = layers[0].compared
     if len(compared.tasks) < 2:
         return []
@@ -58,5 +58,5 @@ def _show_exclusive(measures: Measures, layers: list[LayerMeasures]) -> list[Pag
     rows = [measures.masks.task_index(task) for task in compared.tasks]
     owners = np.concatenate([measures.masks.layer(one.layer).numpy()[rows].sum(0) for one in layers])
     exclusive, by_all = float((owners == 1).mean()), float((owners == len(rows)).mean())
-    label = f"of the {compared.stack}'s neurons have one owner"
+    label = f"of the {compared.stack}'s neurons are selected for one task only"
     return [PageNumber(f"{100 * exclusive:.0f} %", label, f"{100 * by_all:.0f} % are shared by all")]

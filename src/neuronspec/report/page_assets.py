@@ -6,29 +6,38 @@ import re
 from importlib import resources
 
 SECTIONS = (
-    *(
-        "summary",
-        "translations",
-        "overlap",
-        "tree",
-        "progression",
-        "sparsity",
-        "ablation",
-        "tables",
-        "neurons",
-        "curves",
-        "figures",
-    ),
-    *("methods", "signature", "citation"),
+    # The first screen: what was found
+    "summary",
+    "scores",
+    "ablation",
+    # What was translated
+    "translations",
+    # What the neurons share
+    "overlap",
+    "tree",
+    "progression",
+    "sparsity",
+    # How it was trained
+    "curves",
+    # To look up
+    "neurons",
+    "tables",
+    "figures",
+    # How it was done
+    "methods",
+    "signature",
+    "citation",
 )
 """Sections in the order of the page. Each is `sections/NAME.html`, with `NAME.js` that fills it and, where it needs
 one, a style of its own, `NAME.css`. `data-part` in the HTML names the part of the payload that it shows."""
 
 FIRST_SCRIPTS = (
     # What is shown: the payload, the elements, numbers and colors of the page, and its state
-    *("payload", "elements", "numbers", "colors", "packed_pairs", "families", "state", "theme", "controls"),
+    *("payload", "numbers", "colors", "elements", "packed_pairs", "families", "state", "theme", "controls"),
+    *("texts", "glossary"),
     # What several sections draw with
-    *("grids", "sortable_table", "bars", "matrix", "matrix_drawing", "layer_chart", "language_card", "neuron_card"),
+    *("grids", "sortable_table", "bars", "matrix", "matrix_drawing", "axes", "layer_chart"),
+    *("language_card", "neuron_card"),
     *("word_difference", "sentences", "sentence_item", "sentence_counts"),
     "curve_chart",
     # Sections register themselves here

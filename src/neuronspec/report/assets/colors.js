@@ -1,17 +1,11 @@
-// Colors of the theme, and ramps of colors for values.
+// Colors of the theme, and ramps of colors for values: those of the static figures, in light and in dark.
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const palette = (ramps) => ramps[document.documentElement.dataset.theme];
 
-// From none to all, away from the page's own lightness: what stands out is what is shared.
-const SHARED = {
-  light: ["#f3eed6", "#d3e8cc", "#98d0c0", "#55acbd", "#3079ab", "#2c4a8c", "#251f5b"],
-  dark: ["#1d2433", "#29356f", "#2d5f9f", "#3590b8", "#6dbfba", "#b9e0bf", "#fbf6df"],
-};
-const HARM = {
-  light: ["#0b5a9d", "#7fb4da", "#f3f2ee", "#f0b37e", "#b3520a"],
-  dark: ["#7cc4ff", "#2d6596", "#222833", "#9a5a22", "#ffb86b"],
-};
+// Blues, from none to all: what stands out is what is shared
+const SHARED = "#f7fbff #deebf7 #c6dbef #9ecae1 #6baed6 #4292c6 #2171b5 #08519c #08306b".split(" ");
+// Red is worse, blue is better, and white is no change
+const HARM = "#053061 #2166ac #4393c3 #92c5de #d1e5f0 #f7f7f7 #fddbc7 #f4a582 #d6604d #b2182b #67001f".split(" ");
 
 function interpolate(stops) {
   const parsed = stops.map((stop) => [1, 3, 5].map((at) => parseInt(stop.slice(at, at + 2), 16)));
@@ -20,6 +14,11 @@ function interpolate(stops) {
     const first = Math.min(Math.floor(place), stops.length - 2);
     return parsed[first].map((from, i) => Math.round(from + (parsed[first + 1][i] - from) * (place - first)));
   };
+}
+
+// White on dark cells; the weights are how bright the eye sees red, green and blue
+function chooseInk([red, green, blue]) {
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 127.5 ? "#ffffff" : "#000000";
 }
 
 function drawScale(ramp, texts) {

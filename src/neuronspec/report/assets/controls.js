@@ -29,6 +29,18 @@ function addChoice(host, label, key, options) {
   );
 }
 
+// A choice of one section alone: it is no part of the page's state.
+function addLocalChoice(host, label, values, chosen, onChoose) {
+  const name = `local-${label}-${views.length}`;
+  const field = make("div", { class: "segments" });
+  for (const value of values) {
+    const input = make("input", { type: "radio", name, value, onchange: () => onChoose(value) });
+    input.checked = value === chosen;
+    field.append(make("label", {}, input, make("span", { dir: "auto" }, value)));
+  }
+  host.append(make("fieldset", { "data-control": label.toLowerCase() }, make("legend", {}, label), field));
+}
+
 function changeStack(stack) {
   const own = (wanted) => mapped.filter((layer) => layer.stack === wanted);
   const before = own(layerOf(state.layer).stack).findIndex(({ name }) => name === state.layer);

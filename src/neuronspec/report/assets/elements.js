@@ -16,4 +16,19 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// The width of a text in pixels, as the drawings write it.
+const ruler = make("canvas").getContext("2d");
+
+function measureText(text, weight = "") {
+  ruler.font = `${weight} 12px ${style("--sans")}`.trim();
+  return ruler.measureText(String(text).slice(0, 200)).width;
+}
+
+function shorten(text, width, weight = "") {
+  if (measureText(text, weight) <= width && text.length <= 200) return text;
+  let kept = Math.min(text.length, 60);
+  while (kept > 1 && measureText(`${text.slice(0, kept)}…`, weight) > width) kept--;
+  return `${text.slice(0, kept)}…`;
+}
+
 const say = (text) => make("bdi", { dir: "auto" }, String(text));

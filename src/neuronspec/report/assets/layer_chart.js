@@ -1,51 +1,51 @@
 // The frame of a chart over layers: axes, ticks, stacks.
 
-function frameChart(plot, names, low, high, label) {
+const EDGES = { left: 62, right: 8, top: 12, bottom: 58 }; // pixels around the area that is drawn on
+const PIXELS_OF_NUMBER = 24; // layers whose bands are narrower share a number
+
+function frameChart(plot, names, { low, high, label, title }) {
   const width = printing ? PRINTED : Math.max(280, plot.clientWidth);
-  const height = clamp(width * 0.42, 200, 360);
-  const inner = { left: 44, right: width - 8, top: 12, bottom: height - 58 };
+  const height = clamp(width * 0.42, 220, 360);
+  const inner = { left: EDGES.left, right: width - EDGES.right, top: EDGES.top, bottom: height - EDGES.bottom };
+
+  // The second stack stands a little apart
   const known = names.map(layerOf).filter(Boolean);
-  const gap = known.some(({ stack }) => stack !== known[0].stack) ? 0.6 : 0;
+  const isSecond = ({ stack }) => stack !== known[0].stack;
+  const gap = known.some(isSecond) ? 0.6 : 0;
   const band = (inner.right - inner.left) / (known.length + gap);
-  const x = (i) => inner.left + (i + 0.5 + (known[i].stack !== known[0].stack ? gap : 0)) * band;
+  const x = (i) => inner.left + (i + 0.5 + (isSecond(known[i]) ? gap : 0)) * band;
   const y = (value) => inner.bottom - ((inner.bottom - inner.top) * (value - low)) / (high - low);
+
   const drawing = make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
-  for (const value of listTicks(low, high)) {
-    drawing.append(make("line", { class: "rule", x1: inner.left, x2: inner.right, y1: y(value), y2: y(value) }));
-    drawing.append(
-      make("text", { class: "axis", x: inner.left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(2)),
-    );
-  }
-  const every = Math.ceil(24 / band);
-  known.forEach(({ name, stack }, i) => {
-    const index = known.filter((other) => other.stack === stack).findIndex((other) => other.name === name);
-    const number = name.match(/\d+$/)?.[0] ?? index;
-    if (index % every === 0)
-      drawing.append(
-        make("text", { class: "axis", x: x(i), y: inner.bottom + 18, "text-anchor": "middle" }, String(number)),
-      );
-  });
-  for (const stack of new Set(known.map((layer) => layer.stack))) {
-    const own = known.map((layer, i) => (layer.stack === stack ? x(i) : null)).filter((found) => found !== null);
-    drawing.append(
-      make(
-        "g",
-        { class: stack },
-        make(
-          "text",
-          { class: "axis", x: (own[0] + own.at(-1)) / 2, y: inner.bottom + 40, "text-anchor": "middle" },
-          `${stack} layer`,
-        ),
-      ),
-    );
-  }
-  return { drawing, known, band, x, y };
+  const chart = { drawing, known, band, x, y, inner };
+  drawing.append(...drawHeights(chart, low, high, title), ...drawNumbersOfLayers(chart), ...drawStackNames(chart));
+  return chart;
 }
 
-function listTicks(low, high) {
-  const gap = [0.01, 0.02, 0.05, 0.1, 0.2].find((size) => (high - low) / size <= 6) ?? 0.25;
-  const [first, last] = [Math.ceil(low / gap - 1e-9), Math.floor(high / gap + 1e-9)];
-  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * gap);
+function drawHeights({ inner, y }, low, high, title) {
+  const rules = pickTicks(low, high).flatMap(({ value, text }) => [
+    make("line", { class: "rule", x1: inner.left, x2: inner.right, y1: y(value), y2: y(value) }),
+    writeAxis(text, inner.left - 6, y(value) + 4, { anchor: "end" }),
+  ]);
+  const middle = (inner.top + inner.bottom) / 2;
+  return [...rules, writeAxis(title, 14, middle, { turned: true, kind: "" })];
+}
+
+function drawNumbersOfLayers({ known, band, inner, x }) {
+  const every = Math.ceil(PIXELS_OF_NUMBER / band);
+  const places = {};
+  return known.flatMap(({ name, stack }, i) => {
+    const index = (places[stack] = (places[stack] ?? -1) + 1);
+    const number = name.match(/\d+$/)?.[0] ?? index;
+    return index % every ? [] : [writeAxis(String(number), x(i), inner.bottom + 18)];
+  });
+}
+
+function drawStackNames(chart) {
+  return listStacks(chart).map(([stack, own]) => {
+    const middle = (chart.x(own[0]) + chart.x(own.at(-1))) / 2;
+    return make("g", { class: stack }, writeAxis(`${stack} layer`, middle, chart.inner.bottom + 40, { kind: "" }));
+  });
 }
 
 function roundLimits(values) {
@@ -60,12 +60,10 @@ function pathOver(chart, indices, value) {
   return points.length ? `M${points.join("L")}` : "";
 }
 
-function listStacks(chart) {
-  const stacks = [...new Set(chart.known.map(({ stack }) => stack))];
-  return stacks.map((stack) => [
-    stack,
-    chart.known.map((layer, i) => (layer.stack === stack ? i : -1)).filter((i) => i >= 0),
-  ]);
+function listStacks({ known }) {
+  const stacks = [...new Set(known.map(({ stack }) => stack))];
+  const listOwn = (stack) => known.map((layer, i) => (layer.stack === stack ? i : -1)).filter((i) => i >= 0);
+  return stacks.map((stack) => [stack, listOwn(stack)]);
 }
 
 function redraw(plot, drawing) {

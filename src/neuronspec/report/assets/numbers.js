@@ -8,5 +8,16 @@ function formatNumber(value) {
   return text.replace("-", "−");
 }
 
-const formatScore = (value) => value.toFixed(1).replace("-", "−");
+// A number with its sign and a fixed number of decimals; what rounds to zero has no sign.
+function formatFixed(value, decimals = 1) {
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
+function formatDifference(value, decimals = 1) {
+  const text = formatFixed(value, decimals);
+  return Number(value.toFixed(decimals)) > 0 ? `+${text}` : text;
+}
+
+const formatScore = (value) => formatFixed(value, 1);
 const formatShare = (value) => (isNumber(value) ? value.toFixed(3) : "–");

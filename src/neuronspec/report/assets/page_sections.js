@@ -3,8 +3,8 @@
 const fillers = {};
 const sections = new Set([...document.querySelectorAll("section")].map((section) => section.dataset.part));
 
-// `part` is the part of the payload that the section shows; without it, or not `when`, there is no section.
-function registerSection(part, fill, when = () => true) {
+// `part` is the part of the payload that the section shows; unless `when` holds, there is no section.
+function registerSection(part, fill, when = () => isFilled(data[part])) {
   fillers[part] = { fill, when };
 }
 
@@ -16,15 +16,15 @@ function fillSections() {
 
     // A part that could not be measured says why; one that nobody asked for is not there
     const { fill, when } = fillers[part];
-    if (isFilled(data[part]) && when()) fill();
-    else if (missing[part]) section.replaceChildren(heading, make("p", { class: "why" }, say(missing[part])));
+    if (when()) fill();
+    else if (missing[part]) section.replaceChildren(heading, make("p", { class: "why", dir: "auto" }, ...writeText(missing[part])));
     else section.remove();
 
     if (section.isConnected) addToContents(section);
   }
 }
 
-function addToContents({ id }) {
-  const link = make("a", { href: `#${id}` }, id[0].toUpperCase() + id.slice(1));
+function addToContents({ id, dataset }) {
+  const link = make("a", { href: `#${id}` }, dataset.title ?? id[0].toUpperCase() + id.slice(1));
   find("contents").append(make("li", {}, link));
 }

@@ -75,11 +75,3 @@ function makeTable(group, table) {
   const scroll = make("div", { class: "scroll tall", tabindex: 0, role: "group", "aria-label": title || group }, whole);
   return make("div", { class: "table-block" }, scroll, ...(notes ?? []).map(makeNote));
 }
-
-// What stands between two backticks is code.
-const makeNote = (note) =>
-  make(
-    "p",
-    { class: "quiet", dir: "auto" },
-    ...note.split(/`([^`]+)`/).map((text, i) => (i % 2 ? make("code", {}, text) : text)),
-  );

@@ -1,9 +1,11 @@
 // The start: every section is filled, and the address says what is shown first.
 
 function start() {
-  if (mapped.length && !(panels[mapped[0].stack].families ?? []).some(Boolean)) defaults.order = "name";
+  const opened = layerOf(defaults.layer);
+  if (opened && !(panels[opened.stack].families ?? []).some(Boolean)) defaults.order = "name";
   showTitle();
   fillSections();
+  showGlossaries();
 
   readAddress();
   setTheme(theme);

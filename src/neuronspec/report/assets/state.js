@@ -1,7 +1,10 @@
 // What is shown now, as the address of the page says it, and the views that follow.
 
+// The last layer is the most telling: that of the decoder, where there is one
+const decoding = mapped.filter(({ stack }) => stack === "decoder");
+
 const defaults = {
-  layer: mapped[0]?.name,
+  layer: (decoding.at(-1) ?? mapped.at(-1))?.name,
   k: data.k ?? ks.at(-1),
   order: "family",
   scale: "layer",

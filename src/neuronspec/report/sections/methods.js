@@ -3,6 +3,5 @@
 registerSection("methods", showMethods);
 
 function showMethods() {
-  const lines = data.methods.map((line) => make("li", { dir: "auto" }, line));
-  find("methods-list").append(...lines);
+  find("methods-list").append(...data.methods.map(makeItem));
 }

@@ -1,6 +1,6 @@
 // The heat map: how many neurons two languages share.
 
-registerSection("iou", showOverlap, () => mapped.length);
+registerSection("iou", showOverlap, () => isFilled(data.iou) && mapped.length > 0);
 
 function showOverlap() {
   const matrix = createMatrix(find("heatmap"), (cell, kept) => {
@@ -27,10 +27,12 @@ function showOverlap() {
 function listItems(panel, layer) {
   const order = panel.tasks.map((_, i) => i);
   const compare = new Intl.Collator("en").compare;
-  const byName = (a, b) => compare(nameOf(panel, a), nameOf(panel, b));
   const family = (i) => panel.families?.[i] || "";
-  if (state.order === "name") order.sort(byName);
-  if (state.order === "family") order.sort((a, b) => compare(family(a), family(b)) || byName(a, b));
+
+  // Families stand in the order of the payload, which is that of the static figures
+  const places = new Map([...new Set(order.map(family))].map((name, at) => [name, at]));
+  if (state.order === "name") order.sort((a, b) => compare(nameOf(panel, a), nameOf(panel, b)));
+  if (state.order === "family") order.sort((a, b) => places.get(family(a)) - places.get(family(b)));
   const leaves = data.trees?.[layer]?.order;
   const sorted = state.order === "tree" && leaves ? leaves : order;
   return sorted.map((i) => ({ i, label: panel.labels[i], name: nameOf(panel, i), family: family(i) }));
@@ -51,15 +53,17 @@ function drawOverlap(matrix) {
   const pairs = readPairs("iou", layer.name, state.k);
   const items = listItems(panel, layer.name);
   const same = state.scale === "all" ? mapped.filter(({ stack }) => stack === layer.stack) : [layer];
-  const [low, high] = findLimits(same.map(({ name }) => readPairs("iou", name, state.k)));
-  const ramp = interpolate(palette(SHARED));
+  const [low, high] = roundOutwards(findLimits(same.map(({ name }) => readPairs("iou", name, state.k))));
+  const ramp = interpolate(SHARED);
   const at = (label) => items.findIndex((item) => item.label === label);
   matrix.cell = at(state.row) >= 0 && at(state.column) >= 0 ? [at(state.row), at(state.column)] : null;
   matrix.show({
     rows: items,
     columns: items,
-    value: (a, b) => pick(pairs, a.i, b.i, items.length),
+    titles: { rows: nameAxis(panel), columns: nameAxis(panel) },
+    value: (a, b) => (a.i === b.i ? 1 : pick(pairs, a.i, b.i, items.length)),
     color: (value) => ramp((value - low) / (high - low)),
+    number: (value) => formatFixed(value, 2),
   });
   find("overlap-caption").replaceChildren(
     make("strong", {}, say(layer.name)),
@@ -69,18 +73,26 @@ function drawOverlap(matrix) {
   );
   const span = state.scale === "all" ? "all layers" : "this layer";
   find("overlap-scale").replaceChildren(
-    ...drawScale(ramp, [`IoU ${formatShare(low)}`, formatShare(high)]),
+    ...drawScale(ramp, [`IoU ${formatFixed(low, 2)}`, formatFixed(high, 2)]),
     make("span", { class: "quiet" }, `(${span})`),
   );
   find("heatmap").setAttribute(
     "aria-label",
-    `Heat map of ${items.length} languages in ${layer.name}: IoU ${formatShare(low)} to ${formatShare(high)}. Arrow keys move between cells; Enter pins one.`,
+    `Heat map of ${items.length} languages in ${layer.name}: IoU ${formatFixed(low, 2)} to ${formatFixed(high, 2)}. Arrow keys move between cells; Enter pins one.`,
   );
   const present = families.filter((family) => items.some((item) => item.family === family));
   find("families").replaceChildren(...present.map((family) => make("span", {}, makeSwatch(family), say(family))));
   if (matrix.cell) readCell(items[matrix.cell[0]], items[matrix.cell[1]]);
   else forgetCell();
 }
+
+// Whole percents around the values, as in the static figures
+function roundOutwards([low, high]) {
+  const [first, last] = [Math.floor(100 * low + 1e-9) / 100, Math.ceil(100 * high - 1e-9) / 100];
+  return first < last ? [first, last] : [Math.max(0, first - 0.01), Math.min(1, last + 0.01)];
+}
+
+const nameAxis = ({ title, families }) => `${(families ?? []).length ? "language" : "task"}${title ? ` (${title})` : ""}`;
 
 function forgetCell() {
   find("overlap-reading").replaceChildren(

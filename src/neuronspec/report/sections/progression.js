@@ -7,12 +7,9 @@ function showProgression() {
   const columns = ["mean", "low", "q1", "median", "q3", "high"];
   const limits = roundLimits(names.flatMap((name) => columns.map((column) => data.progression[name][column])));
   views.push(() => {
-    const chart = frameChart(
-      find("progression-plot"),
-      names,
-      ...limits,
-      "Box plot of the IoU of all pairs over layers",
-    );
+    const [low, high] = limits;
+    const label = "Box plot of the IoU of all pairs over layers";
+    const chart = frameChart(find("progression-plot"), names, { low, high, label, title: "IoU of all pairs" });
     for (const [stack, own] of listStacks(chart)) {
       const line = pathOver(chart, own, (i) => data.progression[chart.known[i].name].mean);
       chart.drawing.append(

@@ -15,7 +15,7 @@ function summarize(values) {
 function showSparsity() {
   const names = layers.map(({ name }) => name).filter((name) => data.sparsity[name]);
   const summaries = names.map((name) => summarize(data.sparsity[name].values));
-  const limits = roundLimits(summaries.flatMap(({ low, high }) => [low, high]));
+  const [low, high] = roundLimits(summaries.flatMap(({ low, high }) => [low, high]));
   const tasks = [...new Set(names.flatMap((name) => data.sparsity[name].tasks))];
   const select = make(
     "select",
@@ -26,7 +26,7 @@ function showSparsity() {
   find("sparsity-controls").append(make("label", { class: "pick" }, make("span", {}, "Highlight a task"), select));
   const read = (name, task) => data.sparsity[name].values[data.sparsity[name].tasks.indexOf(task)];
   const draw = () => {
-    const chart = frameChart(find("sparsity-plot"), names, ...limits, "Sparsity over layers");
+    const chart = frameChart(find("sparsity-plot"), names, { low, high, label: "Sparsity over layers", title: "sparsity" });
     for (const [stack, own] of listStacks(chart)) chart.drawing.append(drawBands(chart, stack, own, summaries));
     const task = tasks[select.value];
     if (select.value !== "")

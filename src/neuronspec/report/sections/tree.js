@@ -1,6 +1,6 @@
 // The tree of languages in a layer.
 
-registerSection("trees", showTrees, () => mapped.length);
+registerSection("trees", showTrees, () => isFilled(data.trees) && mapped.length > 0);
 
 function showTrees() {
   addStackAndLayer(find("tree-controls"));
@@ -23,7 +23,7 @@ function drawTree() {
     row: printing ? Math.min(20, 760 / tree.order.length) : tree.order.length > 60 ? 14 : 20,
     label: Math.min(190, width * 0.42),
   };
-  const height = tree.order.length * size.row + 34;
+  const height = tree.order.length * size.row + 52;
   const drawing = make("svg", {
     width,
     height,
@@ -51,11 +51,12 @@ function drawBranches({ order, merges }, { width, row, label }) {
     );
   });
   const bottom = order.length * row + 6;
-  const ticks = listTicks(0, highest).flatMap((value) => [
+  const ticks = pickTicks(0, highest).flatMap(({ value, text }) => [
     make("line", { class: "rule", x1: x(value), x2: x(value), y1: 0, y2: bottom }),
-    make("text", { class: "axis", x: x(value), y: bottom + 16, "text-anchor": "middle" }, value.toFixed(2)),
+    writeAxis(text, x(value), bottom + 16),
   ]);
-  return [...ticks, ...paths];
+  const title = writeAxis("distance (1 − IoU)", x(highest / 2), bottom + 36, { kind: "" });
+  return [...ticks, ...paths, title];
 }
 
 function drawLeaf(panel, leaf, at, { width, row, label }) {
