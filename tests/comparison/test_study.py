@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from neuronspec.comparison.differences import SystemComparison
+from neuronspec.comparison.intervals import measure_intervals
 from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import METRICS
@@ -113,3 +114,32 @@ def test_p_values_up_to_the_level_are_marked() -> None:
 def test_an_unknown_baseline_is_refused() -> None:
     with pytest.raises(NeuronspecError, match=r"no system 'bse' \(did you mean 'base'\?\)"):
         make_study(make_results({"base": GOOD}), "bse")
+
+
+def test_with_another_baseline_every_mark_compares_with_it() -> None:
+    results = make_results({"base": WORSE, "tuned": GOOD, "ours": WORSE})
+    found = study(results, pairs=[("base", "tuned"), ("tuned", "ours")])
+    assert found.mark("tuned", "BLEU", "all") == "↑"
+
+    turned = found.against("tuned")
+    assert [turned.mark(system, "BLEU", "all") for system in ("base", "tuned", "ours")] == ["↓", "", "↓"]
+    before, after = found.comparison("tuned", "BLEU", "all"), turned.comparison("base", "BLEU", "all")
+    assert before
+    assert after
+    assert before.interval
+    assert after.difference == -before.difference
+    assert after.interval == (-before.interval[1], -before.interval[0])
+    assert after.adjusted_p_value == before.adjusted_p_value
+
+
+def test_scores_have_intervals_where_a_system_has_all_directions() -> None:
+    mixed = [*GOOD[:10], *WORSE[10:]]
+    results = merge_results([make_results({"base": mixed}), make_results({"half": GOOD}, TASKS[:1])])
+    found = measure_intervals(make_study(results, "base"), ["base", "half"])
+    for label in (*TASKS, "from en", "to en", "zero-shot"):
+        score, low, high = found["base", "BLEU", label]
+        assert low < score < high
+    assert found["half", "BLEU", "en-de"] == pytest.approx((100, 100, 100))  # every sample is without an error
+    assert ("half", "BLEU", "from en") not in found
+    widths = [found["base", "BLEU", label].high - found["base", "BLEU", label].low for label in ("en-de", "from en")]
+    assert widths[1] < widths[0]  # a mean is surer than a part of it

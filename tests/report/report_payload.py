@@ -161,13 +161,19 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
 def build_scores(n: int, rng: np.random.Generator) -> dict[str, Any]:
     """Scores of three systems; the last one lacks the last direction."""
     tasks = [*(f"l{i}-en" for i in range(n)), *(f"en-l{i}" for i in range(n))]
-    rows = [{"label": "mean to en", "group": "to en", "directions": n}]
-    rows += [{"label": task, "group": "to en" if i < n else "from en", "directions": 1} for i, task in enumerate(tasks)]
-    for row in rows:
+    labels = ["mean to en", *tasks]
+
+    rows: list[dict[str, Any]] = []
+    for number, label in enumerate(labels):
         first = rng.uniform(10, 30)
-        scores = [[first + gain, first + gain - 1, first + gain + 1] for gain in (0, 3, 4)]
-        row["scores"] = {"BLEU": scores, "TER": [[100 - value for value in one[:1] + one[:0:-1]] for one in scores]}
-    rows[-1]["scores"]["BLEU"][-1] = None
+        scores: list[Any] = [[first + gain, first + gain - 1, first + gain + 1] for gain in (0, 3, 4)]
+        errors = [[100 - score, 100 - high, 100 - low] for score, low, high in scores]
+        if number == len(tasks):
+            scores[-1] = None
+        group = "to en" if number <= n else "from en"
+        row = {"label": label, "group": group, "directions": 1 if number else n}
+        rows.append({**row, "scores": {"BLEU": scores, "TER": errors}})
+
     metrics = [{"name": "BLEU", "higher": True}, {"name": "TER", "higher": False}]
     systems = ["pretrained", "fine-tuned", "neuron specialization"]
     return {"metrics": metrics, "systems": systems, "rows": rows, "note": "Lines are intervals."}

@@ -27,14 +27,13 @@ class PageNumber:
 
 
 def format_difference(value: float) -> str:
-    """Return a difference in points with its sign; what rounds to zero has none.
+    """Return a difference in points with its sign; what rounds to zero is not negative.
 
     Example:
         >>> format_difference(0.84), format_difference(-0.04)
-        ('+0.8', '0.0')
+        ('+0.8', '+0.0')
     """
-    text = f"{value:+z.1f}"
-    return text.removeprefix("+") if float(text) == 0 else text
+    return f"{value:+z.1f}"
 
 
 def make_score_numbers(study: Study, system: str, baseline: str, start: str = "") -> list[PageNumber]:
