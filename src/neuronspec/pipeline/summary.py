@@ -19,7 +19,7 @@ from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.run_page import read_analysis, write_page
 from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate, tabulate_averages
 from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
-from neuronspec.report.page_numbers import choose_overall
+from neuronspec.report.page_numbers import choose_overall, format_difference
 from neuronspec.report.score_findings import describe_difference, describe_gains
 
 # Name of the summary's file, below the directory of the report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from neuronspec.comparison.all_tables import tabulate_all
@@ -12,7 +13,9 @@ from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table
 from neuronspec.names import child
 from neuronspec.report.page import write_report
+from neuronspec.report.page_numbers import make_score_numbers
 from neuronspec.report.score_findings import describe_gains
+from neuronspec.report.score_panel import make_score_panel
 from neuronspec.report.translations import (
     NO_TRANSLATIONS,
     Pair,
@@ -79,7 +82,9 @@ def write_comparison(
         "title": _name_comparison(study, others),
         "subtitle": f"{len(study.results.systems)} systems in {len(study.results.tasks)} directions.",
         "version": f"neuronspec {__version__}",
+        "numbers": _list_numbers(study, others),
         "summary": _summarize(study, others),
+        "scores": make_score_panel(study, [study.baseline, *others]),
         "missing": {} if translations else {"translations": NO_TRANSLATIONS},
         "panels": {},
         "layers": [],
@@ -107,6 +112,12 @@ def _join(names: Sequence[str]) -> str:
     if len(names) <= 3:
         return ", ".join(names)
     return f"{', '.join(names[:2])} and {len(names) - 2} more"
+
+
+def _list_numbers(study: Study, others: Sequence[str]) -> list[dict[str, str]]:
+    """Return the numbers of the first system against the baseline."""
+    numbers = make_score_numbers(study, others[0] if others else study.baseline, study.baseline)
+    return [asdict(number) for number in numbers]
 
 
 def _summarize(study: Study, others: Sequence[str]) -> list[dict[str, str]]:
