@@ -17,8 +17,8 @@ class PageNumber:
 
     Attributes:
         value: Number as text: `24.3`, `+0.8`, `7 of 8`.
-        label: What it is, in a few words.
-        note: What it has to be compared with, in a few more.
+        label: Meaning of the number, in a few words.
+        note: Numbers to compare it with, in a few more.
     """
 
     value: str
