@@ -12,8 +12,10 @@ from tests.report.sentence_study import build_study
 from neuronspec.analysis.tree import language_tree
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.tables import Table
+from neuronspec.report.curves_part import show_curves
 from neuronspec.report.page_values import pack_floats, pack_fractions
 from neuronspec.report.translations import show_translations
+from neuronspec.training.curves import TrainingCurve
 
 FAMILIES = (
     "Germanic",
@@ -139,6 +141,17 @@ def build_payload(n: int = 6, depth: int = 3, stacks: tuple[str, ...] = ("encode
     payload["cards"] = build_cards(payload, names, stacks)
     with tempfile.TemporaryDirectory() as folder:
         payload["translations"] = show_translations(build_study(), Path(folder) / "translations.jsonl")
+    losses = [4 - number / 50 for number in range(100)]
+    curve = TrainingCurve(
+        updates=[*range(1, 101)],
+        losses=losses,
+        learning_rates=losses,
+        validations=[50, 100],
+        valid_losses={"l0-en": [3.0, 2.5]},
+        valid_loss=[3.0, 2.5],
+        speeds=[1000.0, 1100.0],
+    )
+    payload["curves"] = show_curves({"pretraining": {"pretrained": curve}})
     payload["figures"] = [
         {
             "title": "Progression",
@@ -223,6 +236,7 @@ def poison(value: Any, path: str = "") -> Any:
         "metrics",
         "files",
         "translations",
+        "curves",
     )
     if isinstance(value, str):
         return f"{value} {HOSTILE}"
