@@ -18,12 +18,13 @@ from docs.builder.notebooks import render_notebook
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "build" / "pages"
+REFERENCES = ("api/", "benchmarks/", "changelog", "contributing")
 ASSETS = ("*.svg", "*.png", "*.css", "*.js", "*.ipynb")
 
 
 def find_included() -> dict[str, str]:
     """Return the files outside docs/ that are pages of the site, with the path of each page."""
-    names = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
     results = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
     return {
         **{name: name.lower() for name in names},
@@ -62,9 +63,11 @@ def gather(folder: Path = PAGES) -> None:
         if not page.startswith("api/"):
             text = draw_formulas(link_names(show_verbs(text)))
 
-        # The first page has no neighbors to list.
+        # The first page has no neighbors to list; a search finds explanations before references.
         if page == "index.md":
             text = f"---\nhide: [navigation]\n---\n\n{text}"
+        elif page.startswith(REFERENCES):
+            text = f"---\nsearch: {{boost: 0.2}}\n---\n\n{text}"
 
         target = folder / page
         target.parent.mkdir(parents=True, exist_ok=True)
