@@ -103,7 +103,7 @@ def test_the_words_of_the_training_text_decide_what_is_rare(tmp_path: Path) -> N
     words = WordCounts(count={"en": {"old": 7}}.get, text="the training text")
     found = show_translations(build_study(), tmp_path / "all.jsonl", words=words)
     assert found is not None
-    assert found["words"] == "the training text, or in the references of the direction where there is none"
+    assert found["words"] == "the training text or, where it is not known, in the references of the direction"
     rarest = [row[5] for row in unpack(found)["rows"]]
     assert rarest[:4] == [0, 0, 0, 0]
     assert rarest[-3:] == [2, 1, 1]  # every word of the first is in the third as well
@@ -251,6 +251,30 @@ def test_every_count_links_its_sentences(show: Opener) -> None:
     assert page.locator(".sentence").count() == 1
     assert "direction=" in page.url
     assert "kind=" in page.url
+
+
+def test_bars_count_gains_and_select_their_sentences(show: Opener) -> None:
+    page = show()
+    gains = [round(row["chrF++"]["ours"] - row["chrF++"]["base"], 2) for task in REFERENCES for row in list_rows(task)]
+    edges = [-20, -10, -5, -1]
+    expected = [
+        *(sum(low < gain <= high for gain in gains) for low, high in zip([-999, *edges], edges, strict=False)),
+        sum(-1 < gain < 1 for gain in gains),
+        *(sum(low <= gain < high for gain in gains) for low, high in ((1, 5), (5, 10), (10, 20), (20, 999))),
+    ]
+    bars = page.locator(".gain-bars button")
+    assert [int(text) for text in bars.locator("span").all_text_contents()] == expected
+    assert sum(expected) == len(LINES)
+    for i, count in enumerate(expected):
+        if count:
+            bars.nth(i).click()
+            assert page.locator(".sentence").count() == count
+            bars.nth(i).click()
+
+    # The other way round, gains are losses.
+    pick(page, "system", "base")
+    pick(page, "against", "ours")
+    assert [int(text) for text in bars.locator("span").all_text_contents()] == expected[::-1]
 
 
 def test_filters_search_and_clearing(show: Opener) -> None:

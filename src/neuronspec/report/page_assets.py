@@ -38,7 +38,7 @@ FIRST_SCRIPTS = (
     # What several sections draw with
     *("grids", "sortable_table", "bars", "matrix", "matrix_drawing", "axes", "layer_chart"),
     *("language_card", "neuron_card"),
-    *("word_difference", "sentences", "sentence_item", "sentence_counts"),
+    *("word_difference", "sentences", "sentence_item", "sentence_counts", "gain_bars"),
     "curve_chart",
     # Sections register themselves here
     "page_sections",

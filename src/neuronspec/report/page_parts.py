@@ -35,8 +35,8 @@ PARTS = {
     "sparsity": 'layer -> {"tasks", "values"}',
     "ablation": 'stack -> {"texts", "switched", "changes" (texts x switched), "metric", "note"}',
     # Sentences: counts are of all of them, the deflated ones those that the page shows (see `report.translations`)
-    "translations": '{"metric", "systems", "pairs", "directions", "kinds", "broken", "words", "choice", "file", '
-    '"packed"}',
+    "translations": '{"metric", "systems", "pairs", "directions", "kinds", "broken", "edges", "gains", "words", '
+    '"choice", "file", "packed"}',
     # Numbers and neurons to look up
     "tables": "name -> tables: each a `Table`, or the rows that `Table.to_json` returns",
     "cards": '{"sentences", "languages", "neurons"}',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuronspec.comparison.ngrams import NgramDifference, compare_ngrams, match_ngrams
 from neuronspec.comparison.side_by_side import SENTENCE_METRIC, SideBySide, lay_side_by_side
 from neuronspec.comparison.study import Study
+from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.quality import BROKEN_KINDS
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
@@ -31,6 +35,8 @@ NO_TRANSLATIONS = (
     "scores: score the files again to see their sentences here."
 )
 FROM_REFERENCES = "the references of the direction"
+EDGES = (1, 5, 10, 20)
+"""Points of chrF++ at which the bars of gains begin, and those of losses: 1 is in the first of its side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +58,10 @@ class _Collected:
 
     directions: list[dict[str, Any]] = field(default_factory=list)
     broken: list[list[list[int | None]]] = field(default_factory=list)
+    gains: list[list[list[int] | None]] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     ngrams: list[list[Any]] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
 
 
 def list_systems(study: Study) -> list[str]:
@@ -62,8 +70,18 @@ def list_systems(study: Study) -> list[str]:
 
 
 def list_pairs(study: Study) -> list[Pair]:
-    """Return the pairs of systems that a study compares, as (baseline, system): first those with its baseline."""
-    others = [system for system in study.results.systems if system != study.baseline]
+    """Return the pairs of systems that a study compares, as (baseline, system).
+
+    First come those with its baseline, and of these the one whose system has the best score: a page opens with it.
+    """
+    metric, tasks = study.results.metrics[0], study.results.tasks
+    sign = 1 if find_scoring(metric).higher_is_better else -1
+
+    def rank(system: str) -> float:
+        score = study.results.score(system, metric, tasks)
+        return math.inf if math.isnan(score) else -sign * score  # a score that is missing comes last
+
+    others = sorted((system for system in study.results.systems if system != study.baseline), key=rank)
     pairs = [(study.baseline, system) for system in others]
     return list(dict.fromkeys([*pairs, *((one.baseline, one.system) for one in study.comparisons)]))
 
@@ -106,6 +124,7 @@ def show_translations(
     with _open_lines(file) as write, show_progress("laying sentences side by side", len(sizes)) as advance:
         for task, share in shares.items():
             frequencies = None if words is None else words.count(split_direction(task)[1])
+            collected.texts[FROM_REFERENCES if words is None or frequencies is None else words.text] = None
             side = lay_side_by_side(study.results, task, frequencies)
             assert side is not None
             write(side)
@@ -119,7 +138,9 @@ def show_translations(
         "directions": collected.directions,
         "kinds": [kind.replace("_", "-") for kind in BROKEN_KINDS],
         "broken": collected.broken,
-        "words": f"{words.text}, or in {FROM_REFERENCES} where there is none" if words else FROM_REFERENCES,
+        "edges": EDGES,
+        "gains": collected.gains,
+        "words": " or, where it is not known, in ".join(collected.texts),
         "choice": DESCRIPTION if sum(sizes.values()) > len(collected.rows) else "",
         "file": file.name,
         "packed": _pack({"rows": collected.rows, "ngrams": collected.ngrams}),
@@ -160,6 +181,7 @@ def _collect(
 
     chosen = choose_sentences(side, share, pairs, examples)
     collected.rows += [_show_sentence(side, i, direction=direction, systems=systems) for i in chosen]
+    collected.gains.append([_count_gains(side, *pair) for pair in pairs])
     collected.broken.append([_count_broken(side, system) for system in systems])
     collected.directions.append(
         {
@@ -204,6 +226,18 @@ def _count_broken(side: SideBySide, system: str) -> list[int | None]:
     if one is None:
         return [None] * len(BROKEN_KINDS)
     return [int(one.broken[kind].sum()) if kind in one.broken else None for kind in BROKEN_KINDS]
+
+
+def _count_gains(side: SideBySide, baseline: str, system: str) -> list[int] | None:
+    """Return how many sentences gain and lose how much, between the edges of `EDGES`; None without a system."""
+    if not {baseline, system} <= side.systems.keys():
+        return None
+
+    # From the same rounded scores as the page, so that each bar has as many sentences as it says
+    own, theirs = (side.systems[name].scores.round(2) for name in (system, baseline))
+    gains = (own - theirs).round(2)
+    bars = len(EDGES) + np.sign(gains) * np.digitize(abs(gains), EDGES)  # (sentences,)
+    return [int((bars == bar).sum()) for bar in range(2 * len(EDGES) + 1)]
 
 
 def _pack(value: Any) -> str:

@@ -118,7 +118,8 @@ function makeNgramList(name, ngrams, read, select) {
   won.sort((a, b) => share(b) - share(a));
   const items = won.slice(0, NGRAMS_AT_ONCE).map(([wins, losses, one]) => {
     const isChosen = state.ngram === one.index;
-    const counts = `${wins} : ${losses}`;
+    const direction = state.direction ? "" : `${shown.directions[one.direction].name} `;
+    const counts = `${direction}${wins} : ${losses}`;
     const button = make(
       "button",
       {

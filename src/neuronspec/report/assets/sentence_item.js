@@ -29,7 +29,7 @@ function makeSentence(row) {
 function makeSentenceHead(row, { name }, gain) {
   const facts = [
     `${row[WORDS]} word${row[WORDS] === 1 ? "" : "s"}`,
-    isNumber(row[RAREST]) ? `rarest word seen ${row[RAREST].toLocaleString("en")}×` : null,
+    isNumber(row[RAREST]) ? `rarest word ${row[RAREST] ? `seen ${row[RAREST].toLocaleString("en")}×` : "never seen"}` : null,
   ];
   const address = new URLSearchParams({ direction: name, sentence: row[NUMBER] });
   return make(

@@ -35,9 +35,15 @@ function gainOf(row, system, against) {
   return isNumber(own) && isNumber(other) ? own - other : null;
 }
 
+// The bar of a gain: losses from the largest on, the middle for less than a point, then gains.
+function barOf(gain) {
+  const points = Math.round(100 * gain) / 100;
+  return shown.edges.length + Math.sign(points) * shown.edges.filter((edge) => Math.abs(points) >= edge).length;
+}
+
 function listSentences() {
   const [system, against] = [systemAt(state.system), systemAt(state.against)];
-  const tests = listTests(system);
+  const tests = listTests(system, against);
   const found = unpackedSentences.rows.filter((row, i) => tests.every((test) => test(row, i)));
   if (state.sort === "text") return found;
 
@@ -54,7 +60,7 @@ function listSentences() {
 const negate = (value) => (isNumber(value) ? -value : null);
 
 // A test for each filter that is set; a sentence is shown if it passes all of them.
-function listTests(system) {
+function listTests(system, against) {
   const tests = [];
   const add = (isSet, test) => isSet && tests.push(test);
 
@@ -74,6 +80,10 @@ function listTests(system) {
 
   const most = Number(state.rare);
   add(state.rare, (row) => isNumber(row[RAREST]) && row[RAREST] <= most);
+
+  const bar = Number(state.gain);
+  const isInBar = (gain) => gain !== null && barOf(gain) === bar;
+  add(state.gain, (row) => isInBar(gainOf(row, system, against)));
 
   const ngram = ngramAt(state.ngram);
   add(ngram, (row) => row[DIRECTION] === ngram.direction && ngram.sentences.includes(row[NUMBER]));

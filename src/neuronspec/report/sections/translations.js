@@ -10,7 +10,9 @@ const SORTS = [
   ["lowest", "lowest score first"],
   ["text", "order of the text"],
 ];
-const SENTENCE_KEYS = ["system", "against", "direction", "sort", "kind", "length", "rare", "text", "ngram", "sentence", "page"];
+const SENTENCE_KEYS = ["system", "against", "direction", "sort", "kind", "length", "rare", "text", "gain", "ngram", "sentence", "page"];
+const FILTER_KEYS = ["direction", "kind", "length", "rare", "text", "gain", "ngram", "sentence"];
+const NARROW = "(max-width: 40rem)";
 
 function showTranslations() {
   registerSentenceState();
@@ -34,6 +36,7 @@ function registerSentenceState() {
   registerState("length", "", oneOf(LENGTHS.map(([low]) => String(low))));
   registerState("rare", "", oneOf(RARE.map(String)));
   registerState("text", "", () => true);
+  registerState("gain", "", oneOf([...Array(2 * shown.edges.length + 1).keys()].map(String)));
   for (const key of ["ngram", "sentence", "page"]) registerState(key, "", isNumeral);
 }
 
@@ -42,7 +45,7 @@ function describeTranslations() {
   const kept = shown.directions.reduce((sum, direction) => sum + direction.shown, 0);
   const file = make("a", { href: encodeURIComponent(shown.file), download: shown.file }, shown.file);
   find("translations-lead").append(
-    `${total.toLocaleString("en")} sentences in ${shown.directions.length} direction${shown.directions.length === 1 ? "" : "s"}, with the ${shown.metric} of each translation. Words are rare if they are rare in ${shown.words}. All sentences are in the file `,
+    `${total.toLocaleString("en")} sentences in ${shown.directions.length} direction${shown.directions.length === 1 ? "" : "s"}, with the ${shown.metric} of each translation. The rarest word of a reference is counted in ${shown.words}. All sentences are in the file `,
     file,
     " next to this page.",
   );
@@ -96,7 +99,10 @@ function addSentenceControls() {
   const rare = RARE.map((most) => [String(most), most ? `seen ${most}× or less` : "never seen"]);
   addSelect(filters, "Rarest word", "rare", [["", "any"], ...rare]);
   addTextSearch(filters);
-  filters.append(make("button", { type: "button", id: "translations-clear", onclick: clearFilters }, "Clear filters"));
+  find("translations-clear").addEventListener("click", clearFilters);
+
+  // A small screen shows sentences first.
+  find("translations-overview").open = !matchMedia(NARROW).matches;
 }
 
 function addSelect(host, label, key, options) {
@@ -119,17 +125,19 @@ function addTextSearch(host) {
 
 // Other filters begin with their first page; the rest of the report stays as it is.
 function selectSentences(changes) {
+  const before = { ...state };
   const isDirectionNew = "direction" in changes && changes.direction !== state.direction;
   Object.assign(state, { page: "", sentence: "" }, isDirectionNew ? { ngram: "" } : {}, changes);
-  if ("system" in changes || "against" in changes) state.ngram = changes.ngram ?? "";
+  const isPairNew = ["system", "against"].some((key) => key in changes && changes[key] !== before[key]);
+  if (isPairNew) Object.assign(state, { ngram: "", gain: "" });
   writeAddress();
   refresh();
 }
 
 function clearFilters() {
-  const filters = ["kind", "length", "rare", "text", "ngram", "direction"];
   find("translations-filters").querySelector("input").value = "";
-  selectSentences(Object.fromEntries(filters.map((key) => [key, ""])));
+  selectSentences(Object.fromEntries(FILTER_KEYS.map((key) => [key, ""])));
+  find("sentences").focus({ preventScroll: true }); // the button is gone
 }
 
 // ---- drawing
@@ -142,6 +150,8 @@ function drawTranslations() {
   drawnSentences = wanted;
 
   drawBroken();
+  find("translations-gains").replaceChildren(...makeGainBars(selectSentences));
+  find("translations-clear").hidden = !FILTER_KEYS.some((key) => state[key]);
   if (!unpackedSentences.rows) return;
 
   find("translations-ngrams").replaceChildren(...makeNgrams(selectSentences));
