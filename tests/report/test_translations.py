@@ -17,6 +17,7 @@ from tests.browser import PATIENCE_IN_BROWSER
 from tests.report.sentence_study import ARABIC, BASELINE, REFERENCES, SOURCES, SYSTEM, build_study
 
 from neuronspec.comparison.side_by_side import SideBySide, SystemSentences, lay_side_by_side
+from neuronspec.comparison.study import Study
 from neuronspec.evaluation.quality import BROKEN_KINDS
 from neuronspec.report.comparison_page import write_comparison
 from neuronspec.report.page import is_report
@@ -157,11 +158,11 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     """Open the page of the study; afterwards nothing was logged, and nothing but the file was asked for."""
     problems: list[str] = []
     asked: list[str] = []
-    page_file = write_comparison(build_study(), tmp_path / "ours.html")
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.set_default_timeout(PATIENCE_IN_BROWSER)
 
-    def open_page(address: str = "", width: int = 1200) -> Page:
+    def open_page(address: str = "", width: int = 1200, study: Study | None = None) -> Page:
+        page_file = write_comparison(study or build_study(), tmp_path / "ours.html")
         page = context.new_page()
         page.set_viewport_size({"width": width, "height": 900})
         page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
@@ -311,6 +312,22 @@ def test_the_address_says_what_is_shown(show: Opener) -> None:
     assert page.locator("#translations").evaluate("found => found.getBoundingClientRect().top < innerHeight")
     page = show("#direction=nowhere&kind=strange&page=99&system=<img>")
     assert len(read_heads(page)) == 1  # the last page of all sentences
+
+
+def test_a_single_system_is_shown_without_comparisons(show: Opener) -> None:
+    study = build_study()
+    page = show(study=replace(study, results=study.results.select("base")))
+    lowest = sorted((row for task in REFERENCES for row in list_rows(task)), key=lambda row: row["chrF++"]["base"])
+    assert read_heads(page) == [name_row(row) for row in lowest][:10]
+    assert page.locator(".gain, .gain-bars, .ngrams, mark.only-own").count() == 0
+
+
+def test_a_link_to_a_sentence_keeps_the_systems(show: Opener) -> None:
+    page = show("#system=base&against=ours")
+    page.locator(".sentence-head a").first.click()
+    assert len(read_heads(page)) == 1
+    assert (page.locator(".sentence dt").nth(2).text_content() or "").startswith("base")
+    assert "system=base" in page.url
 
 
 def test_arabic_runs_from_the_right_and_narrow_pages_are_stacked(show: Opener) -> None:

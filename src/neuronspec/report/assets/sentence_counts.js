@@ -87,6 +87,7 @@ const NGRAMS_AT_ONCE = 8;
 
 function makeNgrams(select) {
   const pair = findPair();
+  if (!shown.pairs.length) return [];
   const title = make("h3", {}, "Words that one gets right and the other does not");
   if (pair.index < 0) return [title, make("p", { class: "quiet" }, `They are counted for ${listPairs()}.`)];
 

@@ -12,7 +12,7 @@ function makeSentence(row) {
   return make(
     "li",
     { class: "sentence" },
-    makeSentenceHead(row, direction, gainOf(row, system, against)),
+    makeSentenceHead(row, direction, system === against ? null : gainOf(row, system, against)),
     make(
       "dl",
       {},
@@ -31,7 +31,8 @@ function makeSentenceHead(row, { name }, gain) {
     `${row[WORDS]} word${row[WORDS] === 1 ? "" : "s"}`,
     isNumber(row[RAREST]) ? `rarest word ${row[RAREST] ? `seen ${row[RAREST].toLocaleString("en")}×` : "never seen"}` : null,
   ];
-  const address = new URLSearchParams({ direction: name, sentence: row[NUMBER] });
+  const pair = ["system", "against"].filter((key) => state[key] !== defaults[key]).map((key) => [key, state[key]]);
+  const address = new URLSearchParams([...pair, ["direction", name], ["sentence", row[NUMBER]]]);
   return make(
     "p",
     { class: "sentence-head" },

@@ -31,7 +31,7 @@ function registerSentenceState() {
   registerState("system", system, oneOf(systems));
   registerState("against", against, oneOf(systems));
   registerState("direction", "", oneOf(shown.directions.map(({ name }) => name)));
-  registerState("sort", "gain", oneOf(SORTS.map(([key]) => key)));
+  registerState("sort", shown.pairs.length ? "gain" : "lowest", oneOf(SORTS.map(([key]) => key)));
   registerState("kind", "", oneOf(["any", "none", ...shown.kinds]));
   registerState("length", "", oneOf(LENGTHS.map(([low]) => String(low))));
   registerState("rare", "", oneOf(RARE.map(String)));
@@ -86,7 +86,7 @@ function explainPacking() {
 function addSentenceControls() {
   const systems = shown.systems.map(({ name, title }) => [name, title]);
   addSelect(find("translations-systems"), "System", "system", systems);
-  addSelect(find("translations-systems"), "Compared with", "against", systems);
+  if (systems.length > 1) addSelect(find("translations-systems"), "Compared with", "against", systems);
   const directions = shown.directions.map(({ name, sentences }) => [name, `${name} (${sentences.toLocaleString("en")})`]);
   addSelect(find("translations-systems"), "Direction", "direction", [["", "all directions"], ...directions]);
 
