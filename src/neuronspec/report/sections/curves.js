@@ -58,7 +58,7 @@ function addCurvePick(host, label, values, value, onChoose) {
 
 function addSmoothing(host, onChoose) {
   const output = make("output", {}, "none");
-  const input = make("input", { type: "range", min: 0, max: 95, step: 5, value: 0, "data-control": "smoothing" });
+  const input = make("input", { type: "range", min: 0, max: 95, step: 5, value: 0, "aria-label": "Smoothing", "data-control": "smoothing" });
   input.addEventListener("input", () => {
     const share = Number(input.value) / 100;
     output.textContent = share ? share.toFixed(2) : "none";
