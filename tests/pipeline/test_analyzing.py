@@ -112,7 +112,8 @@ def test_a_run_leaves_numbers_tables_figures_examples_and_a_report(finished: Con
     layout = Layout(finished.out)
     assert {path.name for path in layout.analysis.iterdir()} == {"analysis.json", "figures", "report.html", "tables"}
     assert {path.suffix for path in (layout.analysis / "tables").iterdir()} == {".md", ".csv", ".tex", ".json"}
-    assert {path.name for path in layout.report.iterdir()} == {"figures", "report.html", "summary.md", "tables"}
+    places = {"figures", "report.html", "summary.md", "tables", "translations.jsonl"}
+    assert {path.name for path in layout.report.iterdir()} == places
     assert {path.stem for path in (layout.report / "figures").iterdir()} == {"gains.bleu", "gains.chrf++"}
     assert [path.name for path in layout.examples.iterdir()] == ["activation_examples.safetensors"]
     assert (layout.figures / "iou.encoder.0.svg").is_file()

@@ -189,7 +189,8 @@ def build_scores(n: int, rng: np.random.Generator) -> dict[str, Any]:
 
     metrics = [{"name": "BLEU", "higher": True}, {"name": "TER", "higher": False}]
     systems = ["pretrained", "fine-tuned", "neuron specialization"]
-    return {"metrics": metrics, "systems": systems, "rows": rows, "note": "Lines are intervals."}
+    colors = [{"light": "#0072b2", "dark": "#5ab4ec"}] * len(systems)
+    return {"metrics": metrics, "systems": systems, "colors": colors, "rows": rows, "note": "Lines are intervals."}
 
 
 def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ...]) -> dict[str, Any]:
@@ -234,6 +235,7 @@ def poison(value: Any, path: str = "") -> Any:
         "layers",
         "missing",
         "metrics",
+        "colors",
         "files",
         "translations",
         "curves",

@@ -81,7 +81,7 @@ def write_page(
         "numbers": _choose_numbers(report, page.get("numbers", [])),
         "highlights": [*_make_findings(highlights), *page.get("highlights", [])][:MAX_HIGHLIGHTS],
         "summary": [*_make_findings(findings), *page["summary"]],
-        "scores": make_score_panel(report.study, _order_systems(report)),
+        "scores": make_score_panel(report.study, _order_systems(report), colored=report.trained),
         "translations": translations,
         "tables": {"scores": list(tables.values()), **page.get("tables", {})},
         "curves": show_curves(curves),

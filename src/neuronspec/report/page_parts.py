@@ -16,8 +16,9 @@ PARTS = {
     "summary": '[{"kind": "finding" | "caveat", "text"}]',
     # Systems and their scores
     "scores": (
-        '{"metrics" [{"name", "higher"}], "systems" (titles, the first is where the others started), "rows" '
-        '[{"label", "group", "directions", "scores" {metric -> [[score, low, high] of each system, or None]}}], "note"}'
+        '{"metrics" [{"name", "higher"}], "systems" (titles, the first is where the others started), "colors" '
+        '[{"light", "dark"} of each system], "rows" [{"label", "group", "directions", "scores" {metric -> [[score, '
+        'low, high] of each system, or None]}}], "note"}'
     ),
     # What is compared, layer by layer; matrices are the pairs above the diagonal, row by row
     "panels": 'stack -> {"title", "tasks", "labels", "names", "families", "scripts"}',

@@ -9,6 +9,7 @@ from neuronspec.comparison.groups import BY_SIDE
 from neuronspec.comparison.intervals import RESAMPLES, Measured, ScoreInterval, measure_intervals
 from neuronspec.comparison.study import Study
 from neuronspec.evaluation.metrics import find_scoring
+from neuronspec.figures.family_colors import DARK, LIGHT
 
 MAX_SYSTEMS = 5  # that one line of dots can show
 NOTE = (
@@ -17,18 +18,20 @@ NOTE = (
 )
 
 
-def make_score_panel(study: Study, systems: Sequence[str]) -> dict[str, Any]:
+def make_score_panel(study: Study, systems: Sequence[str], colored: Sequence[str] = ()) -> dict[str, Any]:
     """Return the part `scores` of a page: means over groups of directions first, then every direction.
 
     Args:
         study: Study of the systems, with per-sentence statistics.
         systems: Names of the systems, from the one that the others started from to the one that the page is about; of
             more than `MAX_SYSTEMS`, those between are left out.
+        colored: Systems in the order in which they get their colors; by default `systems`.
     """
     shown = list(systems)
     if len(shown) > MAX_SYSTEMS:
         shown = [shown[0], *shown[1 - MAX_SYSTEMS :]]
     found = measure_intervals(study, shown)
+    places = list(dict.fromkeys([*colored, *systems]))
 
     # A group of one direction has no mean of its own
     groups = study.families[BY_SIDE]
@@ -47,9 +50,16 @@ def make_score_panel(study: Study, systems: Sequence[str]) -> dict[str, Any]:
     return {
         "metrics": [_describe_metric(metric) for metric in study.results.metrics],
         "systems": [study.title(system) for system in shown],
+        "colors": [_choose_color(places.index(system)) for system in shown],
         "rows": rows,
         "note": " ".join(filter(None, [NOTE, more])),
     }
+
+
+def _choose_color(number: int) -> dict[str, str]:
+    """Return the color of the system with this number on light and on dark pages, as in the static figures."""
+    place = number % len(LIGHT)
+    return {"light": LIGHT[place], "dark": DARK[place]}
 
 
 def _describe_metric(metric: str) -> dict[str, Any]:

@@ -108,11 +108,11 @@ function drawNumbers(context, { left, top, cell }, { rows, columns, value, color
 
 function drawOutlines(context, { left, top, cell }, { rows, columns, outlined }) {
   if (!outlined) return;
-  context.strokeStyle = style("--ink");
-  context.lineWidth = Math.min(1.5, cell / 8);
+  context.strokeStyle = "#000"; // on cells that are as light on dark pages
+  context.lineWidth = Math.min(2, cell / 8);
   rows.forEach((row, i) =>
     columns.forEach((column, j) => {
-      if (outlined(row, column)) context.strokeRect(left + j * cell, top + i * cell, cell, cell);
+      if (outlined(row, column)) context.strokeRect(left + j * cell + 1, top + i * cell + 1, cell - 2, cell - 2);
     }),
   );
 }

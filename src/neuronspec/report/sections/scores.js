@@ -8,7 +8,10 @@ const APART = 5; // pixels between the intervals of two systems
 function showScores() {
   const { metrics, systems, rows, note } = data.scores;
   const shown = { metric: metrics[0].name, order: "as given" };
-  const draw = () => drawScores(data.scores, shown);
+  const draw = () => {
+    find("scores-legend").replaceChildren(...systems.map(makeSystemKey));
+    drawScores(data.scores, shown);
+  };
   const choose = (key) => (value) => {
     shown[key] = value;
     refresh();
@@ -21,18 +24,18 @@ function showScores() {
   }
   if (rows.length > 2) addLocalChoice(controls, "Order", ["as given", "by gain", "by score"], shown.order, choose("order"));
 
-  find("scores-legend").append(
-    ...systems.map((title, i) =>
-      make("span", {}, make("i", { class: `dot ${systemClass(i, systems)}`, "aria-hidden": "true" }), say(title)),
-    ),
-  );
   find("scores-note").append(...writeText(note ?? ""));
   views.push(draw);
   addTable(find("scores-table"), () => tabulateScores(data.scores, shown));
 }
 
-// The last system, which the page is about, has the strongest color, however many there are.
-const systemClass = (i, systems) => `system system-${i === systems.length - 1 && i > 0 ? 4 : i}`;
+// Systems have the colors of their training curves and of the static figures
+const systemColor = (i) => data.scores.colors[i][document.documentElement.dataset.theme];
+
+function makeSystemKey(title, i) {
+  const dot = make("circle", { cx: 6, cy: 6, r: 5, fill: systemColor(i) });
+  return make("span", {}, make("svg", { width: 12, height: 12, "aria-hidden": "true" }, dot), say(title));
+}
 
 function sortRows(rows, { metric, order }, higher) {
   const sign = higher ? -1 : 1;
@@ -97,9 +100,9 @@ function drawDirection({ x, inner, width, decimals }, row, at, { systems, metric
     const line = y + (i - (found.length - 1) / 2) * APART;
     return make(
       "g",
-      { class: systemClass(i, systems) },
-      make("line", { class: "whisker", x1: x(low), x2: x(high), y1: line, y2: line }),
-      make("circle", { cx: x(score), cy: line, r: i === found.length - 1 ? 4.5 : 3.5 }),
+      {},
+      make("line", { class: "whisker", x1: x(low), x2: x(high), y1: line, y2: line, stroke: systemColor(i) }),
+      make("circle", { cx: x(score), cy: line, r: i === found.length - 1 ? 4.5 : 3.5, fill: systemColor(i) }),
     );
   });
 
