@@ -54,7 +54,7 @@ format: $(VENV)/.installed-dev  ## lay the code out
 
 docs: $(VENV)/.installed-dev  ## build the documentation site in build/docs, without a network
 	$(VENV)/bin/python -m docs.builder.gather
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
 	@echo 'open build/docs/index.html'
 
 bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
