@@ -13,8 +13,11 @@ function makeGainBars(select) {
     make(
       "p",
       { class: "quiet" },
+      "With ",
       say(titleOf(state.system)),
-      ` is better in ${tellCount(better)}, worse in ${tellCount(worse)}, and within a point of ${shown.metric} in ${tellCount(same)}.`,
+      `, ${tellCount(better)} ${better === 1 ? "is" : "are"} better, ${worse.toLocaleString("en")} worse, and ${same.toLocaleString("en")} within a point of ${shown.metric}, compared with `,
+      say(titleOf(state.against)),
+      ".",
     ),
     make("div", { class: "gain-bars", role: "group", "aria-label": `Sentences by gain in ${shown.metric}` }, ...bars),
   ];

@@ -117,7 +117,11 @@ function makeNgramList(name, ngrams, read, select) {
   const won = ngrams.map((one) => [...read(one), one]).filter(([wins, losses]) => wins > losses);
   const share = ([wins, losses]) => (wins + 1) / (wins + losses + 2);
   won.sort((a, b) => share(b) - share(a));
-  const items = won.slice(0, NGRAMS_AT_ONCE).map(([wins, losses, one]) => {
+
+  // What is frequent in many directions is named once, with the direction in which it is clearest.
+  const seen = new Set();
+  const distinct = won.filter(([, , { text }]) => !seen.has(text) && seen.add(text));
+  const items = distinct.slice(0, NGRAMS_AT_ONCE).map(([wins, losses, one]) => {
     const isChosen = state.ngram === one.index;
     const direction = state.direction ? "" : `${shown.directions[one.direction].name} `;
     const counts = `${direction}${wins} : ${losses}`;
