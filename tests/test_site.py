@@ -79,6 +79,13 @@ def test_the_site_describes_every_public_name_once(site: Path) -> None:
     assert {name: described[name] for name in expected} == dict.fromkeys(expected, 1)
 
 
+def test_every_public_name_has_a_docstring() -> None:
+    griffe = pytest.importorskip("griffe", reason="the extra docs is not installed")
+    package = griffe.load("neuronspec", search_paths=[str(ROOT / "src")])
+    definitions = {public.definition for room in ["", *list_faces()] for public in read_face(room)}
+    assert [name for name in sorted(definitions) if package[name.partition(".")[2]].docstring is None] == []
+
+
 def test_the_site_loads_nothing_from_a_network(site: Path) -> None:
     loading = re.compile(r'<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)="?(https?:[^" >]+)')
     found = {address for page in site.rglob("*.html") for address in loading.findall(page.read_text(encoding="utf-8"))}

@@ -198,6 +198,7 @@ class TableFormat:
 
 
 TABLE_FORMATS: Registry[TableFormat] = Registry("table format")
+"""Every format that tables are written in, by name."""
 TABLE_FORMATS.register("markdown")(TableFormat(".md", lambda table: table.to_markdown() + "\n"))
 TABLE_FORMATS.register("csv")(TableFormat(".csv", Table.to_csv))
 TABLE_FORMATS.register("latex")(TableFormat(".tex", Table.to_latex))

@@ -14,10 +14,12 @@ from neuronspec.data.sampling import Batch, cut_by_tokens
 from neuronspec.data.store import TokenStore
 from neuronspec.data.task_format import Ids, TaskFormat
 
-IGNORED = -100  # label that the loss ignores
+IGNORED = -100
+"""Label that the loss ignores."""
 EVERYTHING = slice(None)  # all examples of a text
 
 Tensors = dict[str, torch.Tensor]
+"""The tensors of a batch, by name."""
 
 
 @dataclass(frozen=True)

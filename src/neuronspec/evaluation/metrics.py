@@ -11,8 +11,8 @@ from neuronspec.evaluation.metric import Metric
 from neuronspec.evaluation.sacrebleu_metrics import BLEU, CHRF, SPBLEU, TER, TOKENIZED_BLEU
 from neuronspec.registry import Registry
 
-# By the names that users write; tables show the display names.
 METRICS: Registry[Metric] = Registry("metric")
+"""Every metric, by the name that users write; tables show its display name."""
 METRICS.register("bleu")(BLEU)
 METRICS.register("chrf")(CHRF)
 METRICS.register("ter")(TER)

@@ -6,3 +6,4 @@ from neuronspec.registry import Registry
 from neuronspec.training.method import Method
 
 METHODS: Registry[type[Method]] = Registry("method")
+"""Every way of training, by name."""

@@ -48,6 +48,7 @@ class Preset:
 
 
 PRESETS: Registry[Preset] = Registry("preset")
+"""The shapes of models that are built, by name: those of the paper (Table 8), and `tiny`."""
 for _name, _preset in {
     "tiny": Preset(layers=2, heads=4, d_model=128, d_ff=512, dropout=0.0),
     "mT-shallow": Preset(layers=3, heads=8, d_model=512, d_ff=1024, dropout=0.1),

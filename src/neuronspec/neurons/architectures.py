@@ -50,6 +50,7 @@ class Architecture:
 
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
+"""Where the neurons of each architecture are, by `model_type` of its configuration."""
 
 # Forms that several architectures share
 _FC = Form("fc2", ("fc1",))

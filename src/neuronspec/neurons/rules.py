@@ -21,8 +21,8 @@ Selection = dict[str, torch.Tensor]  # layer -> (tasks, d_ff) boolean
 Rule = Callable[..., Selection]
 AnyRule = TypeVar("AnyRule", bound=Rule)
 
-# A rule takes the counts and, if it has a k, the k of every layer; what else it takes are its options.
 RULES: Registry[Rule] = Registry("selection rule")
+"""Every selection rule, by name: a function of counts and, if it has a k, that of every layer; its options follow."""
 
 _BY_ROW = "selects_by_row"  # the attribute that marks such rules
 

@@ -14,8 +14,8 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import unspecialize
 
-# Tried by default, in ever smaller steps up to 1, which keeps every neuron
 K_GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 1.0)
+"""Values of k that are tried by default, in ever smaller steps up to 1, which keeps every neuron."""
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,8 @@ class Correction:
     wording: str
 
 
-# The wording goes into the notes of tables, so that readers know what a mark stands for.
 CORRECTIONS: Registry[Correction] = Registry("correction")
+"""Every correction, by name; its wording goes into the notes of tables, so that readers know what a mark stands for."""
 CORRECTIONS.register("none")(Correction(uncorrected, "without correction for their number"))
 CORRECTIONS.register(HOLM)(Correction(holm, "after Holm's correction"))
 CORRECTIONS.register("bh")(Correction(benjamini_hochberg, "after Benjamini and Hochberg's correction"))

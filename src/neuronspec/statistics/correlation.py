@@ -23,6 +23,7 @@ from neuronspec.statistics.permutation import TIE, count_reached, find_p_value
 
 CorrelationMethod = Literal["pearson", "spearman"]
 CORRELATIONS = get_args(CorrelationMethod)
+"""Names of the kinds of correlation."""
 
 MIN_OBJECTS = 3  # fewer have no correlation
 # Up to this number of objects, the orders that leave a matrix as it was are counted: with more, there are hardly any.

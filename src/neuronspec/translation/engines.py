@@ -84,6 +84,7 @@ class Engine:
 
 
 ENGINES: Registry[Engine] = Registry("engine")
+"""Every engine that decodes, by name."""
 
 
 def resolve_engine(name: str) -> str:
