@@ -17,7 +17,6 @@ from tests.browser import PATIENCE_IN_BROWSER
 from tests.report.sentence_study import ARABIC, BASELINE, REFERENCES, SOURCES, SYSTEM, build_study
 
 from neuronspec.comparison.side_by_side import SideBySide, SystemSentences, lay_side_by_side
-from neuronspec.comparison.study import Study
 from neuronspec.evaluation.quality import BROKEN_KINDS
 from neuronspec.report.comparison_page import write_comparison
 from neuronspec.report.page import is_report
@@ -110,8 +109,8 @@ def test_the_words_of_the_training_text_decide_what_is_rare(tmp_path: Path) -> N
     assert rarest[-3:] == [2, 1, 1]  # every word of the first is in the third as well
 
 
-def test_pages_of_ours_are_recognized(tmp_path: Path) -> None:
-    assert is_report(write_comparison(build_study(), tmp_path / "ours.html"))
+def test_pages_of_ours_are_recognized(page_file: Path, tmp_path: Path) -> None:
+    assert is_report(page_file)
     (tmp_path / "other.html").write_text("<!doctype html><title>neuronspec</title>", encoding="utf-8")
     assert not is_report(tmp_path / "other.html")
 
@@ -153,22 +152,27 @@ def test_the_choice_holds_the_broken_the_extreme_and_the_examples() -> None:
 # In a browser
 
 
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the study, written once: its figures take most of the time."""
+    return write_comparison(build_study(), tmp_path_factory.mktemp("page") / "ours.html")
+
+
 @pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
+def show(browser: Browser, page_file: Path) -> Iterator[Opener]:
     """Open the page of the study; afterwards nothing was logged, and nothing but the file was asked for."""
     problems: list[str] = []
     asked: list[str] = []
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.set_default_timeout(PATIENCE_IN_BROWSER)
 
-    def open_page(address: str = "", width: int = 1200, study: Study | None = None) -> Page:
-        page_file = write_comparison(study or build_study(), tmp_path / "ours.html")
+    def open_page(address: str = "", width: int = 1200, path: Path = page_file) -> Page:
         page = context.new_page()
         page.set_viewport_size({"width": width, "height": 900})
         page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(page_file.as_uri() + address)
+        page.goto(path.as_uri() + address)
         page.locator("#translations").scroll_into_view_if_needed()
         page.locator(".sentence, #translations-status:has-text('None')").first.wait_for()
         return page
@@ -314,9 +318,10 @@ def test_the_address_says_what_is_shown(show: Opener) -> None:
     assert len(read_heads(page)) == 1  # the last page of all sentences
 
 
-def test_a_single_system_is_shown_without_comparisons(show: Opener) -> None:
+def test_a_single_system_is_shown_without_comparisons(show: Opener, tmp_path: Path) -> None:
     study = build_study()
-    page = show(study=replace(study, results=study.results.select("base")))
+    alone = replace(study, results=study.results.select("base"))
+    page = show(path=write_comparison(alone, tmp_path / "ours.html"))
     lowest = sorted((row for task in REFERENCES for row in list_rows(task)), key=lambda row: row["chrF++"]["base"])
     assert read_heads(page) == [name_row(row) for row in lowest][:10]
     assert page.locator(".gain, .gain-bars, .ngrams, mark.only-own").count() == 0

@@ -62,8 +62,8 @@ def write_comparison(
         >>> references = [f"The {animal} sees {n} dogs." for animal in ("cat", "cow", "hen") for n in range(9)]
         >>> worse = [text.replace("sees", "is") for text in references]
         >>> study = compare({"base": worse, "ours": references}, references, task="de-en", trials=100)
-        >>> write_comparison(study, Path(tempfile.mkdtemp()) / "ours.html").name
-        'ours.html'
+        >>> write_comparison(study, "ours.html")  # doctest: +SKIP
+        PosixPath('ours.html')
     """
     path = Path(path)
     if tables is None:

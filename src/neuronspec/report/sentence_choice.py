@@ -17,7 +17,7 @@ MAX_SHOWN = 20_000
 BROKEN_PART, EXTREME_PART = 0.5, 0.25
 
 DESCRIPTION = (
-    "of each direction: sentences with a broken translation (at most half of what is shown), those with the largest "
+    "of each direction, sentences with a broken translation (at most half of what is shown), those with the largest "
     "gains and losses (a quarter), examples of n-grams, and a random sample"
 )
 

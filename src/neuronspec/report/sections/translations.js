@@ -51,7 +51,7 @@ function describeTranslations() {
   );
   find("translations-choice").hidden = !shown.choice;
   find("translations-choice").textContent =
-    `This page holds ${kept.toLocaleString("en")} of them, ${shown.choice}. Counts are of all sentences.`;
+    `This page holds ${kept.toLocaleString("en")} of them: ${shown.choice}. Counts are of all sentences.`;
 }
 
 // ---- when to unpack
@@ -184,9 +184,10 @@ function drawSentences(found) {
   find("sentences").setAttribute("start", from + 1);
   find("sentences").replaceChildren(...list.map(makeSentence));
   const total = unpackedSentences.rows.length;
+  const where = shown.choice ? " on this page" : "";
   find("translations-status").textContent = found.length
-    ? `${(from + 1).toLocaleString("en")} to ${(from + list.length).toLocaleString("en")} of ${found.length.toLocaleString("en")} sentences${found.length < total ? ` (${total.toLocaleString("en")} without filters)` : ""}`
-    : `None of the ${total.toLocaleString("en")} sentences passes these filters.`;
+    ? `${(from + 1).toLocaleString("en")} to ${(from + list.length).toLocaleString("en")} of ${found.length.toLocaleString("en")} sentences${where}${found.length < total ? ` (${total.toLocaleString("en")} without filters)` : ""}`
+    : `None of the ${total.toLocaleString("en")} sentences${where} passes these filters.`;
   drawPages(page, pages);
 }
 
