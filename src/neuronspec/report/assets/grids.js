@@ -30,4 +30,5 @@ function addTable(host, build) {
   });
   host.append(button, place);
   views.push(fill);
+  return fill; // for a section that changes alone
 }

@@ -14,7 +14,8 @@ function showScores() {
   };
   const choose = (key) => (value) => {
     shown[key] = value;
-    refresh();
+    draw();
+    fillTable();
   };
 
   const controls = find("scores-controls");
@@ -26,7 +27,7 @@ function showScores() {
 
   find("scores-note").append(...writeText(note ?? ""));
   views.push(draw);
-  addTable(find("scores-table"), () => tabulateScores(data.scores, shown));
+  const fillTable = addTable(find("scores-table"), () => tabulateScores(data.scores, shown));
 }
 
 // Systems have the colors of their training curves and of the static figures
