@@ -28,6 +28,10 @@ def place_links(text: str, *, source: str, page: str, included: Mapping[str, str
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[2]))
         anchor = found[3] or ""
         inside = target.removeprefix("docs/") if target.startswith("docs/") else included.get(target)
+
+        # Pages lead to the page of a notebook, and only that leads to its file.
+        if inside is not None and not source.endswith(".ipynb"):
+            inside = inside.replace(".ipynb", ".md")
         if inside is None or inside.endswith((".yaml", ".py")):
             return f"{found[1]}{REPOSITORY}/blob/main/{target}{anchor})"
 
