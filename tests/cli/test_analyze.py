@@ -106,7 +106,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, capsys: 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: None)
+    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: {})
 
 
 def read_found(out: Path | str = "analysis") -> dict[str, Any]:

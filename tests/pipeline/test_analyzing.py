@@ -102,7 +102,7 @@ def analyze(project: Path, caplog: pytest.LogCaptureFixture) -> Analyze:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take most of the time."""
-    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: None)
+    monkeypatch.setattr(neuron_analysis, "draw_neuron_figures", lambda *_, **__: {})
 
 
 # What is written
@@ -114,7 +114,7 @@ def test_a_run_leaves_numbers_tables_figures_examples_and_a_report(finished: Con
     assert {path.suffix for path in (layout.analysis / "tables").iterdir()} == {".md", ".csv", ".tex", ".json"}
     places = {"figures", "report.html", "summary.md", "tables", "translations.jsonl"}
     assert {path.name for path in layout.report.iterdir()} == places
-    assert {path.stem for path in (layout.report / "figures").iterdir()} == {"gains.bleu", "gains.chrf++"}
+    assert {path.stem for path in (layout.report / "figures").iterdir()} == {"gains.bleu", "gains.chrf++", "training"}
     assert [path.name for path in layout.examples.iterdir()] == ["activation_examples.safetensors"]
     assert (layout.figures / "iou.encoder.0.svg").is_file()
     assert not layout.ablation.exists()  # it was not asked for
