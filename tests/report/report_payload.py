@@ -195,10 +195,11 @@ def build_scores(n: int, rng: np.random.Generator) -> dict[str, Any]:
 
 def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ...]) -> dict[str, Any]:
     sentences = [
-        {"task": "de-en", "tokens": ["▁Gut", "en", "▁Morgen", ",", "▁Welt"]},
-        {"task": "ar-en", "tokens": ["▁صباح", "▁الخير", "▁يا", "▁عالم"]},
-        {"task": "zh-en", "tokens": ["早", "上", "好"]},
+        {"task": "de-en", "text": "Guten Morgen, Welt"},
+        {"task": "ar-en", "text": "صباح الخير يا عالم"},
+        {"task": "zh-en", "text": "😀 早上好"},
     ]
+    words, tags = [(6, 12), (5, 10), (3, 4)], ["__de__", "__ar__", "</s>"]
     languages, neurons = [], {}
     for stack in stacks:
         tasks = payload["panels"][stack]["tasks"]
@@ -216,9 +217,25 @@ def build_cards(payload: dict[str, Any], names: list[str], stacks: tuple[str, ..
                 }
             )
             for found in ids:
-                examples = [{"sentence": number, "position": 1, "value": 3.1 - number} for number in range(3)]
+                # The first neuron of the last layer reads tags, all others words
+                is_word = found != f"{own[-1]}:1000"
+                examples = [
+                    {
+                        "sentence": number,
+                        "mark": words[number] if is_word else ((0, 0), (0, 0), (5, 5))[number],
+                        "token": None if is_word else tags[number],
+                        "value": 3.1 - number,
+                    }
+                    for number in range(3)
+                ]
                 frequencies = {task: 0.9 if j == i else 0.1 + j / 1000 for j, task in enumerate(tasks)}
-                neurons[found] = {"owners": [tasks[i]], "frequencies": frequencies, "examples": examples}
+                neurons[found] = {
+                    "owners": [tasks[i]],
+                    "frequencies": frequencies,
+                    "examples": examples,
+                    "reads": "word" if is_word else "tag",
+                    "words": ["Morgen", "الخير", "上"] if is_word else [],
+                }
     return {"sentences": sentences, "languages": languages, "neurons": neurons}
 
 
@@ -244,7 +261,7 @@ def poison(value: Any, path: str = "") -> Any:
         return f"{value} {HOSTILE}"
     if isinstance(value, dict):
         return {
-            key: item if key in (*kept, "kind", "stack", "layer", "id", "svg") else poison(item)
+            key: item if key in (*kept, "kind", "stack", "layer", "id", "svg", "reads") else poison(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):

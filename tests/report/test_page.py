@@ -474,12 +474,38 @@ def test_languages_and_neurons_are_found(show: Opener, payload: dict[str, Any]) 
     assert "Selected for en-l4" in (card.text_content() or "")
     assert card.locator(".bars .name").first.text_content() == "en-l4"
     assert card.locator(".bars b").first.text_content() == "0.900"
-    assert card.locator("mark").all_text_contents() == ["en", "الخير", "上"]
+    assert card.locator("mark").all_text_contents() == ["Morgen", "الخير", "上"]
     assert card.locator(".sentence").first.text_content() == "Guten Morgen, Welt"
     card.get_by_role("button", name="Close").click()
     assert not card.is_visible()
     page.locator("#search").fill("no such")
     assert page.locator("#search-status").text_content() == "0 of 12 languages, 0 neurons"
+
+
+def test_sentences_can_be_searched_and_chips_preview_words(show: Opener, payload: dict[str, Any]) -> None:
+    page = show(payload)
+    chips = page.locator("#neuron-matches button")
+    page.locator("#search").fill("WELT")
+    assert chips.count() == 24  # every neuron has this sentence
+    assert chips.first.locator("span").text_content() == "Morgen, الخير, 上"
+    page.locator("#search").fill("上好")
+    assert chips.count() == 24
+    page.locator("#search").fill("decoder.2:1001 morgen")  # the name and a word
+    assert chips.locator("code").all_text_contents() == ["decoder.2:1001"]
+
+
+def test_neurons_that_read_tags_stand_apart(show: Opener, payload: dict[str, Any]) -> None:
+    page = show(payload)
+    card = page.locator("#cards article").first
+    groups = card.locator(".chips")
+    assert groups.nth(0).locator("code").all_text_contents() == ["encoder.0:0"]
+    assert groups.nth(1).locator("button").all_text_contents() == ["encoder.2:1000reads the language tag"]
+    groups.nth(1).locator("button").click()
+    neuron = page.locator("#neuron")
+    assert "This neuron reads the language tag." in (neuron.text_content() or "")
+    assert neuron.locator("mark").all_text_contents() == ["__de__", "__ar__", "</s>"]
+    shown = neuron.locator(".sentence").all_text_contents()
+    assert shown == ["__de__ Guten Morgen, Welt", "__ar__ صباح الخير يا عالم", "😀 早上好 </s>"]
 
 
 def test_more_cards_are_shown_when_asked_for(show: Opener) -> None:

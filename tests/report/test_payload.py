@@ -13,6 +13,7 @@ from neuronspec.analysis.layer_measures import measure_overlap
 from neuronspec.analysis.measures import Measures, analyze
 from neuronspec.neurons.examples import Example
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.token_text import TokenPlace
 from neuronspec.report.findings import describe_measures
 from neuronspec.report.language_cards import make_language_cards
 from neuronspec.report.neuron_cards import NeuronCard, make_neuron_card
@@ -99,23 +100,29 @@ def test_cards_and_ablations_are_shown_and_each_sentence_written_once() -> None:
     masks = select(counts)
     measures = analyze(masks, options=BARE)
     languages = make_language_cards(masks, [layers[0].compared for layers in measures.stacks.values()], counts)
-    sentence = Example("de-en", ["▁Gut", "en", "</script>"], 1, 2.5)
+    place = TokenPlace(text="Guten </script>", start=3, end=5, role="word")
+    sentence = Example("de-en", ["▁Gut", "en", "</script>"], 1, 2.5, place)
+    tag = Example("nl-en", ["__nl__", "▁a"], 0, 1.0, TokenPlace(text="a", start=0, end=0, role="tag"))
     names = list(dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons))
     neurons = [
-        NeuronCard(one.layer, one.neuron, one.owners, one.frequencies, [sentence, Example("nl-en", ["▁a"], 0, 1.0)])
+        NeuronCard(one.layer, one.neuron, one.owners, one.frequencies, [sentence, tag])
         for one in (make_neuron_card(name, masks, counts) for name in names)
     ]
     ablation = make_ablation(measures.layers["encoder.0"].compared.tasks, own=1, near=0.2)
     payload = read(measures, languages=languages, neurons=neurons, ablations={"encoder": ablation})
     cards = payload["cards"]
     assert cards["sentences"] == [
-        {"task": "de-en", "tokens": ["▁Gut", "en", "</script>"]},
-        {"task": "nl-en", "tokens": ["▁a"]},
+        {"task": "de-en", "text": "Guten </script>"},
+        {"task": "nl-en", "text": "a"},
     ]
     assert list(cards["neurons"]) == names
     assert {one["id"] for card in cards["languages"] for one in card["neurons"]} == set(names)
     first = cards["neurons"][names[0]]
-    assert first["examples"][0] == {"sentence": 0, "position": 1, "value": 2.5}
+    assert first["examples"] == [
+        {"sentence": 0, "mark": [0, 5], "token": None, "value": 2.5},
+        {"sentence": 1, "mark": [0, 0], "token": "__nl__", "value": 1.0},
+    ]
+    assert (first["reads"], first["words"]) == ("word", ["Guten"])  # half of the examples are no majority
     assert first["frequencies"] == pytest.approx(dict(neurons[0].frequencies))
     assert cards["languages"][0]["layers"][0] == {
         "layer": "encoder.0",

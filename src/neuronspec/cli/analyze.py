@@ -241,10 +241,15 @@ def _print_card(card: NeuronCard) -> None:
 
 
 def _print_example(example: Example) -> None:
-    """Print a sentence with the token that activates the neuron most in brackets."""
-    position, tokens = example.position, example.tokens
-    before, after = " ".join(tokens[:position]), " ".join(tokens[position + 1 :])
+    """Print a sentence with the word, or the special token, that activates the neuron most in brackets."""
+    from neuronspec.report.marked_words import mark_word
 
-    # A slice, so that a position past the end gives an empty token instead of an error
-    token = " ".join(tokens[position : position + 1])
-    say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]} [{token}] {after[:WIDTH]}")
+    place = example.place
+    start, end = mark_word(place)
+    before, word, after = place.text[:start], place.text[start:end], place.text[end:]
+
+    # A tag or another special token stands where it was read
+    if place.role != "word":
+        word = example.tokens[example.position]
+        before, after = before and f"{before} ", after and f" {after}"
+    say(f"{example.value:8.2f}  {example.task}: {before[-WIDTH:]}[{word}]{after[:WIDTH]}")

@@ -81,3 +81,13 @@ def split_words(text: str) -> list[str]:
         ['東', '京', 'iPhone', '15']
     """
     return list(_WORD.findall(text.replace(_BREAK, "")))
+
+
+def find_words(text: str) -> list[tuple[int, int]]:
+    """Return where the words of `split_words` begin and end in a text.
+
+    Example:
+        >>> find_words("isn't it?")
+        [(0, 5), (6, 8), (8, 9)]
+    """
+    return [found.span() for found in _WORD.finditer(text)]

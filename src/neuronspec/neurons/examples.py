@@ -14,6 +14,7 @@ from neuronspec.layer_names import stack_of
 from neuronspec.models.encoding import TextSide
 from neuronspec.neurons.example_files import EXAMPLES, read_examples, write_examples
 from neuronspec.neurons.token_display import show_tokens
+from neuronspec.neurons.token_text import TokenPlace, place_token
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Example:
         tokens: Tokens of the sentence as the neuron's stack reads them, made readable.
         position: Index of the token that activates the neuron most.
         value: Activation at this token.
+        place: The sentence as text, and the place of this token in it.
     """
 
     task: str
     tokens: list[str]
     position: int
     value: float
+    place: TokenPlace
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -110,8 +113,10 @@ class Examples:
             # The sentence among those that are kept, which are sorted by number
             row = int(torch.searchsorted(self.numbers, number))
             task = self.tasks[int(self.sentence_tasks[row])]
-            tokens = show_tokens(tokenizer, self._ids_of(stack, row), side)
-            shown.append(Example(task=task, tokens=tokens, position=position, value=value))
+            ids = self._ids_of(stack, row)
+            tokens = show_tokens(tokenizer, ids, side)
+            place = place_token(tokenizer, ids, position, side)
+            shown.append(Example(task=task, tokens=tokens, position=position, value=value, place=place))
         return shown
 
     def _ids_of(self, stack: str, row: int) -> list[int]:

@@ -26,7 +26,7 @@ from neuronspec.pipeline.neuron_ablation import ablate
 from neuronspec.pipeline.run_results import TABLES
 from neuronspec.progress import show_progress
 from neuronspec.report.figure_entries import list_figures
-from neuronspec.report.language_cards import MAX_CARD_NEURONS, make_language_cards
+from neuronspec.report.language_cards import MAX_CARD_NEURONS, choose_neurons, make_language_cards, name_neuron
 from neuronspec.report.neuron_cards import make_neuron_card
 from neuronspec.report.neuron_tables import tabulate_measures
 from neuronspec.report.page import write_report
@@ -37,6 +37,7 @@ from neuronspec.specialization.masking import check_fit
 # Names of files below the directory of the analysis
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.html"
+CANDIDATES = 3  # neurons that are looked at for each one that a card shows
 MAX_CARDS = 1_000  # neurons on all cards of a report, about: it stays a page that a browser opens
 
 
@@ -144,12 +145,19 @@ def _make_report(
     # With many languages, each card shows fewer neurons, but never fewer than three.
     cards = MAX_CARDS // sum(len(one.tasks) for one in compared)
     limit = max(3, min(MAX_CARD_NEURONS, cards))
-    languages = make_language_cards(masks, compared, counts, limit)
+    candidates = make_language_cards(masks, compared, counts, limit * CANDIDATES)
 
-    # A neuron that several languages share has one card.
-    names = dict.fromkeys(f"{layer}:{neuron}" for card in languages for layer, neuron in card.neurons)
+    # A neuron that several languages share has one card. Only its examples tell whether it reads words.
     tokenizer = None if inputs is None else inputs.tokenizer
-    neurons = [make_neuron_card(name, masks, counts, examples, tokenizer) for name in names]
+    found = {
+        name: make_neuron_card(name, masks, counts, examples, tokenizer)
+        for name in dict.fromkeys(name_neuron(place) for card in candidates for place in card.neurons)
+    }
+    reads = {name: card.reads for name, card in found.items()}
+    languages = [choose_neurons(card, reads, limit) for card in candidates]
+
+    kept = dict.fromkeys(name_neuron(place) for card in languages for place in card.neurons)
+    neurons = [found[name] for name in kept]
     payload = make_payload(measures, target.name, ablations=ablations, languages=languages, neurons=neurons)
     return dict(to_json_values(payload))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from neuronspec.neurons.masks import NeuronMasks
 
 MAX_CARD_NEURONS = 10
 """Largest number of neurons on the card of a language."""
+MAX_SPECIAL_NEURONS = 3
+"""Largest number of further neurons that read tags, ends of sentences and other special tokens."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,25 @@ def make_language_cards(
     for tasks in compared:
         cards += _make_stack_cards(masks, tasks, counts, limit=limit)
     return cards
+
+
+def choose_neurons(card: LanguageCard, reads: Mapping[str, str], limit: int = MAX_CARD_NEURONS) -> LanguageCard:
+    """Return a card with fewer neurons: those that read words first, then some that read special tokens.
+
+    Args:
+        card: Card with more neurons than it is to show.
+        reads: For each neuron, by its name such as `decoder.0:117`, what it reads.
+        limit: Largest number of neurons that read words.
+    """
+    words = [place for place in card.neurons if reads[name_neuron(place)] == "word"]
+    others = [place for place in card.neurons if reads[name_neuron(place)] != "word"]
+    return dataclasses.replace(card, neurons=[*words[:limit], *others[:MAX_SPECIAL_NEURONS]])
+
+
+def name_neuron(place: tuple[str, int]) -> str:
+    """Return the name of a neuron, such as `decoder.0:117`."""
+    layer, neuron = place
+    return f"{layer}:{neuron}"
 
 
 def _make_stack_cards(

@@ -11,6 +11,8 @@ from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.examples import Example, Examples
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.token_text import TokenRole
+from neuronspec.report.marked_words import choose_role
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class NeuronCard:
     def name(self) -> str:
         """Name of the neuron, such as `decoder.0:117`."""
         return f"{self.layer}:{self.neuron}"
+
+    @property
+    def reads(self) -> TokenRole:
+        """What the neuron reads in more than half of its examples: words, the tag, the end of the sentence."""
+        return choose_role(self.examples)
 
 
 def make_neuron_card(

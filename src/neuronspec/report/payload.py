@@ -15,9 +15,11 @@ from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.overlap import above_diagonal
 from neuronspec.analysis.tree import Tree
 from neuronspec.figures.family_colors import choose_colors
+from neuronspec.neurons.examples import Example
 from neuronspec.report.finding import Finding, choose_highlights
 from neuronspec.report.findings import describe_measures
 from neuronspec.report.language_cards import LanguageCard
+from neuronspec.report.marked_words import list_words, mark_word
 from neuronspec.report.method_notes import CITATION, METHOD_NOTES, describe_rule
 from neuronspec.report.neuron_cards import NeuronCard
 from neuronspec.report.neuron_numbers import make_neuron_numbers
@@ -178,20 +180,37 @@ def _show_ablation(ablation: Ablation) -> dict[str, Any]:
 
 def _show_cards(languages: Sequence[LanguageCard], neurons: Sequence[NeuronCard]) -> dict[str, Any]:
     """Return the cards; every example sentence is written once, and cards refer to its number."""
-    numbers: dict[tuple[str, tuple[str, ...]], int] = {}
+    numbers: dict[tuple[str, str], int] = {}
     shown = {}
     for card in neurons:
         examples = []
         for one in card.examples:
             # A sentence that was seen before keeps its number
-            number = numbers.setdefault((one.task, tuple(one.tokens)), len(numbers))
-            examples.append({"sentence": number, "position": one.position, "value": one.value})
-        shown[card.name] = {"owners": card.owners, "frequencies": card.frequencies, "examples": examples}
+            number = numbers.setdefault((one.task, one.place.text), len(numbers))
+            examples.append({"sentence": number, **_show_example(one)})
+        shown[card.name] = {
+            "owners": card.owners,
+            "frequencies": card.frequencies,
+            "examples": examples,
+            "reads": card.reads,
+            "words": list_words(card.examples),
+        }
 
     return {
-        "sentences": [{"task": task, "tokens": tokens} for task, tokens in numbers],
+        "sentences": [{"task": task, "text": text} for task, text in numbers],
         "languages": [_show_language(card) for card in languages],
         "neurons": shown,
+    }
+
+
+def _show_example(example: Example) -> dict[str, Any]:
+    """Return an example without its sentence: what is marked in it, and its activation."""
+    is_word = example.place.role == "word"
+    return {
+        "mark": list(mark_word(example.place)),
+        # A tag or another special token is no part of the text
+        "token": None if is_word else example.tokens[example.position],
+        "value": example.value,
     }
 
 

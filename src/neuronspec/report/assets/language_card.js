@@ -1,8 +1,9 @@
 // The card of a language: how many neurons are its own.
 
 function makeChips(ids) {
-  return ids.map((id) =>
-    make(
+  return ids.map((id) => {
+    const preview = previewNeuron(id);
+    return make(
       "button",
       {
         type: "button",
@@ -13,9 +14,25 @@ function makeChips(ids) {
           if (state.neuron) find("neuron").focus();
         },
       },
-      id,
-    ),
-  );
+      make("code", {}, id),
+      preview ? make("span", { dir: "auto" }, preview) : null,
+    );
+  });
+}
+
+// Neurons that read words come first; those that read tags and other special tokens stand apart.
+function makeNeuronGroups(name, ids) {
+  const isWord = (id) => (data.cards.neurons?.[id]?.reads ?? "word") === "word";
+  const groups = [
+    [`Neurons of ${name}`, ids.filter(isWord)],
+    ["Neurons that read tags and other special tokens", ids.filter((id) => !isWord(id))],
+  ];
+  return groups
+    .filter(([, own]) => own.length)
+    .flatMap(([label, own], i) => [
+      i || !ids.some(isWord) ? make("p", { class: "quiet" }, label) : null,
+      make("div", { class: "chips", role: "group", "aria-label": label }, ...makeChips(own)),
+    ]);
 }
 
 function makeCard({ name, label, stack, layers: own = [], neurons = [] }) {
@@ -42,12 +59,9 @@ function makeCard({ name, label, stack, layers: own = [], neurons = [] }) {
     make("h3", {}, say(name), make("small", { dir: "auto" }, `${label} · ${stack}`)),
     make("dl", {}, ...facts),
     own.length ? make("details", {}, make("summary", {}, `Layer by layer (${own.length})`), grid()) : null,
-    neurons.length
-      ? make(
-          "div",
-          { class: "chips", role: "group", "aria-label": `Neurons of ${name}` },
-          ...makeChips(neurons.map(({ id }) => id)),
-        )
-      : null,
+    ...makeNeuronGroups(
+      name,
+      neurons.map(({ id }) => id),
+    ),
   );
 }

@@ -8,7 +8,7 @@ function showNeuron() {
   const neuron = Object.hasOwn(data.cards.neurons ?? {}, state.neuron) ? data.cards.neurons[state.neuron] : null;
   card.hidden = !neuron;
   if (!neuron) return;
-  const { owners = [], frequencies = {}, examples = [] } = neuron;
+  const { owners = [], frequencies = {}, examples = [], words = [], reads = "word" } = neuron;
   const sorted = Object.entries(frequencies)
     .filter(([, value]) => isNumber(value))
     .sort((a, b) => b[1] - a[1]);
@@ -21,13 +21,16 @@ function showNeuron() {
       ? make("p", { class: "quiet" }, `and ${sorted.length - kept.length} tasks below`)
       : null;
   const sentences = examples.map(makeExample).filter(Boolean);
-  card.replaceChildren(
+  const listWords = (list) => list.flatMap((word, i) => [i ? " · " : "", say(word)]);
+  const parts = [
     make(
       "h3",
       {},
       say(`Neuron ${state.neuron}`),
       make("button", { type: "button", onclick: () => update({ neuron: "" }) }, "Close"),
     ),
+    words.length ? make("p", { class: "words", dir: "auto" }, ...listWords(words)) : null,
+    READS[reads] ? make("p", {}, `This neuron ${READS[reads]}.`) : null,
     make(
       "p",
       {},
@@ -47,22 +50,42 @@ function showNeuron() {
         make("ul", { class: "examples" }, ...sentences),
       ),
     ),
-  );
+  ];
+  card.replaceChildren(...parts.filter(Boolean));
 }
 
-function makeExample({ sentence, position, value }) {
+function makeExample({ sentence, mark, token, value }) {
   const found = data.cards.sentences?.[sentence];
   if (!found) return null;
-  const marked = found.tokens.some((token) => /^[▁Ġ]/.test(token)); // where words start, as tokenizers write it
-  const parts = found.tokens.flatMap((token, i) => {
-    const text = marked ? token.replace(/^[▁Ġ]/, "") : token;
-    const space = i > 0 && (!marked || text !== token) ? [" "] : [];
-    return [...space, i === position ? make("mark", {}, text || "␣") : text];
-  });
   return make(
     "li",
     {},
-    make("p", { class: "sentence", dir: "auto" }, ...parts),
+    make("p", { class: "sentence", dir: "auto" }, ...markText(found.text, mark, token)),
     make("p", { class: "quiet" }, say(found.task), ` · activation ${formatNumber(value)}`),
   );
+}
+
+// A text with its marked word; or with a special token, such as a tag, where it was read.
+function markText(text, [start, end], token) {
+  const letters = [...text]; // places count whole characters
+  const [before, word, after] = [letters.slice(0, start), letters.slice(start, end), letters.slice(end)].map((part) =>
+    part.join(""),
+  );
+  if (token === null || token === undefined) return [before, word ? make("mark", {}, word) : null, after];
+  const apart = [before && " ", make("mark", { class: "token" }, token), after && " "];
+  return [before, ...apart, after];
+}
+
+// What a neuron reads, if these are no words.
+const READS = {
+  tag: "reads the language tag",
+  start: "reads the start of the sentence",
+  end: "reads the end of the sentence",
+  special: "reads a special token",
+};
+
+// The words that activate a neuron most, or what it reads in their place.
+function previewNeuron(id) {
+  const { reads = "word", words = [] } = data.cards.neurons?.[id] ?? {};
+  return READS[reads] ?? words.slice(0, 3).join(", ");
 }
