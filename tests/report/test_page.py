@@ -475,7 +475,7 @@ def test_languages_and_neurons_are_found(show: Opener, payload: dict[str, Any]) 
     assert card.locator(".bars .name").first.text_content() == "en-l4"
     assert card.locator(".bars b").first.text_content() == "0.900"
     assert card.locator("mark").all_text_contents() == ["Morgen", "الخير", "上"]
-    assert card.locator(".sentence").first.text_content() == "Guten Morgen, Welt"
+    assert card.locator(".example-text").first.text_content() == "Guten Morgen, Welt"
     card.get_by_role("button", name="Close").click()
     assert not card.is_visible()
     page.locator("#search").fill("no such")
@@ -504,7 +504,7 @@ def test_neurons_that_read_tags_stand_apart(show: Opener, payload: dict[str, Any
     neuron = page.locator("#neuron")
     assert "This neuron reads the language tag." in (neuron.text_content() or "")
     assert neuron.locator("mark").all_text_contents() == ["__de__", "__ar__", "</s>"]
-    shown = neuron.locator(".sentence").all_text_contents()
+    shown = neuron.locator(".example-text").all_text_contents()
     assert shown == ["__de__ Guten Morgen, Welt", "__ar__ صباح الخير يا عالم", "😀 早上好 </s>"]
 
 

@@ -60,7 +60,7 @@ function makeExample({ sentence, mark, token, value }) {
   return make(
     "li",
     {},
-    make("p", { class: "sentence", dir: "auto" }, ...markText(found.text, mark, token)),
+    make("p", { class: "example-text", dir: "auto" }, ...markText(found.text, mark, token)),
     make("p", { class: "quiet" }, say(found.task), ` · activation ${formatNumber(value)}`),
   );
 }

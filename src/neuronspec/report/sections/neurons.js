@@ -36,10 +36,8 @@ function showCards() {
   views.push(showNeuron);
 }
 
-const fold = (text) => String(text ?? "").toLowerCase();
-
 function matchLanguage({ name, label, stack, neurons: own }, query) {
-  const isNamed = [name, label, stack].some((text) => fold(text).includes(query));
+  const isNamed = [name, label, stack].some((text) => fold(text ?? "").includes(query));
   return isNamed || (query && own?.some(({ id }) => fold(id) === query));
 }
 
