@@ -13,7 +13,7 @@ from neuronspec.models.encoding import TextSide, decode, find_target_id, has_two
 from neuronspec.models.tags import read_tags
 
 TokenRole = Literal["word", "tag", "start", "end", "special"]
-"""What a token is: part of the text, a language tag, a special token at the start, at the end, or elsewhere."""
+"""Kind of a token: part of the text, a language tag, a special token at the start, at the end, or elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class TokenPlace:
         text: Text of the sentence, without tags and other special tokens.
         start: Index of the token's first character; for a special token, of the first one after it.
         end: Index after its last character. A token may complete no character, and so be empty.
-        role: What the token is.
+        role: Kind of the token.
     """
 
     text: str

@@ -37,7 +37,7 @@ from neuronspec.specialization.masking import check_fit
 # Names of files below the directory of the analysis
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.html"
-CANDIDATES = 3  # neurons that are looked at for each one that a card shows
+CANDIDATES = 3  # neurons that are classified for each one that a card shows
 MAX_CARDS = 1_000  # neurons on all cards of a report, about: it stays a page that a browser opens
 
 
@@ -147,7 +147,7 @@ def _make_report(
     limit = max(3, min(MAX_CARD_NEURONS, cards))
     candidates = make_language_cards(masks, compared, counts, limit * CANDIDATES)
 
-    # A neuron that several languages share has one card. Only its examples tell whether it reads words.
+    # A neuron that several languages share has one card. Its examples show whether it reads words.
     tokenizer = None if inputs is None else inputs.tokenizer
     found = {
         name: make_neuron_card(name, masks, counts, examples, tokenizer)

@@ -10,7 +10,7 @@ from neuronspec.neurons.examples import Example
 from neuronspec.neurons.token_text import TokenPlace, TokenRole
 
 MAX_WORDS = 4
-"""Largest number of words that tell what a neuron is about."""
+"""Largest number of words in the preview of a neuron."""
 
 
 def mark_word(place: TokenPlace) -> tuple[int, int]:

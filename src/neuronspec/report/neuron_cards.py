@@ -40,7 +40,7 @@ class NeuronCard:
 
     @property
     def reads(self) -> TokenRole:
-        """What the neuron reads in more than half of its examples: words, the tag, the end of the sentence."""
+        """Kind of token that activates the neuron in more than half of its examples; words, if there is no such kind."""
         return choose_role(self.examples)
 
 
