@@ -165,7 +165,7 @@ def test_a_hostile_corpus_is_shown_and_does_not_run(hostile: Layout, show: Opene
     for name, neuron in found["cards"]["neurons"].items():
         if neuron["examples"] and page.locator(f"[data-neuron='{name}']").count():
             page.locator(f"[data-neuron='{name}']").first.click()
-            shown += "\n".join(page.locator("#neuron .sentence").all_text_contents())
+            shown += "\n".join(page.locator("#neuron .example-text").all_text_contents())
     assert all("".join(attack.split()) in "".join(shown.split()) for attack in ATTACKS)
     page.locator("#search").fill("<img src=x onerror=window.hacked=1>")
     for button in page.locator(".as-table > button").all():
@@ -181,4 +181,4 @@ def test_the_corpus_cannot_end_the_script_of_the_page(hostile: Layout) -> None:
         assert text.count("<script") == text.count("</script") == 2
         assert "<img src=x" not in text
         assert "<title>hostile &lt;script&gt;window.hacked=1" in text
-    assert "script" in "".join(read_found(hostile)["cards"]["sentences"][0]["tokens"])
+    assert "script" in "".join(read_found(hostile)["cards"]["sentences"][0]["text"])
