@@ -40,7 +40,7 @@ class NeuronCard:
 
     @property
     def reads(self) -> TokenRole:
-        """Kind of token that activates the neuron in more than half of its examples; words, if there is no such kind."""
+        """Kind of token that activates the neuron in more than half of its examples; words if there is none."""
         return choose_role(self.examples)
 
 
