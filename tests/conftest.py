@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from tests.browser import browser as browser
+from tests.places import prefer_memory
 from tests.two_processes import work as work
 from transformers import (
     AutoConfig,
@@ -24,6 +25,8 @@ from neuronspec.data.vocabulary import learn_vocabulary
 # Nothing here depends on speed: a busy machine is no reason to fail.
 settings.register_profile("neuronspec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("neuronspec")
+
+prefer_memory()
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.figures.pictures import assert_same_bytes_twice, read_rows, read_texts, read_title
+from tests.processes import LIBRARIES, call
 
 from neuronspec.analysis.tree import language_tree
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
@@ -57,7 +56,7 @@ def test_users_matplotlib_settings_do_not_matter(tmp_path: Path) -> None:
 
 def test_pyplot_is_not_touched() -> None:
     code = "import sys, neuronspec.figures.neuron_figures; print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = call(["-c", code], warm=LIBRARIES)
     assert done.stdout.strip() == "False"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.models.tokenizers import make_marian
+from tests.processes import LIBRARIES, call
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.config.sections import Translation
@@ -340,7 +339,7 @@ def test_what_cannot_be_done_is_said(
 
 def test_the_module_imports_without_ctranslate2() -> None:
     code = "import sys, neuronspec.translation.ct2_translator; sys.exit('ctranslate2' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert call(["-c", code], warm=LIBRARIES).returncode == 0
 
 
 @pytest.mark.parametrize("specialized", [False, True])
