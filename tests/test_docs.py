@@ -16,6 +16,7 @@ import yaml
 from tests.command import run_command
 from tests.pipeline.conftest import write_project
 from tests.proposal.layouts import write_three_kinds
+from tests.stage_lines import read_stages
 from tests.test_safety import GROUND, ROOMS
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -281,8 +282,9 @@ def test_the_page_on_questions_runs(
     text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
     for line in re.findall(r"^\$ neuronspec (.*)", text, re.M):
         assert run_command(*shlex.split(line)) == 0, line
-    assert "train: shared from runs/base" in caplog.messages
-    assert len([message for message in caplog.messages if message == "train"]) == 1  # one pretraining
+    stages = read_stages(caplog.messages)
+    assert "train: shared from runs/base" in stages
+    assert stages.count("train: finished") == 1  # one pretraining
     assert sorted(path.name for path in Path("runs").iterdir()) == ["adapters", "base", "beams", "k80", "ks", "seeds"]
     assert Path("runs/ks/report/figures/gain_over_select.k.svg").is_file()
     assert {f"`{path.stem}`" for path in Path("runs/ks/report/tables").iterdir()} == set(

@@ -5,6 +5,9 @@ import sys
 import time
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import Progress
 
 from neuronspec import progress
 from neuronspec.progress import show_progress
@@ -66,3 +69,32 @@ def test_on_a_terminal_a_bar_is_drawn_on_stderr_only(
     assert "4/4" in terminal.getvalue()
     assert "loss 2.50" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_a_bar_is_one_line_of_a_terminal_with_whole_numbers(width: int) -> None:
+    title, total = "training: neuron_specialization of 日本語", 20_000
+    bars = Progress(*progress._choose_columns(width, title, total), auto_refresh=False)
+    bar = bars.add_task(title, total=total, completed=1200, note="loss 3.21, 12,345 tokens/s")
+    bars.advance(bar, 10)
+
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(bars.get_renderable())
+    (line,) = console.export_text().rstrip("\n").split("\n")
+    assert cell_len(line) <= width
+    assert "1210/20000" in line
+    assert "loss 3.21" in line
+    assert ("training" in line) == (width >= 60)
+    assert ("tokens/s" in line) == (width >= 80)
+
+
+def test_of_several_processes_the_first_one_shows_progress(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with show_progress("scoring", total=10) as advance:
+            clock[0] += progress.LINE_EVERY
+            advance()
+    assert capsys.readouterr().err == "scoring: 1/10, 3:00 left \n"

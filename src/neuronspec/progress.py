@@ -8,13 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
+from neuronspec.processes import is_first_process
 from neuronspec.terminal import escape
 
 Advance = Callable[..., None]  # of the steps just done, and of a note to show
 LINE_EVERY = 20.0  # seconds between lines if stderr is not a terminal
+
+# Widths of terminals from which a bar fits next to the numbers, and from which a title fits
+WITH_BAR, WITH_TITLE = 100, 60
 
 
 def is_quiet() -> bool:
@@ -36,25 +42,17 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     """
     title = escape(title)
 
-    # Nothing for `--quiet`, lines for a log, a bar for a terminal.
-    if is_quiet():
+    # Nothing for `--quiet`, lines for a log, a bar for a terminal; of several processes, the first one speaks.
+    if is_quiet() or not is_first_process():
         yield _advance_unseen
         return
     if not sys.stderr.isatty():
         yield _Lines(title, total, done)
         return
 
-    # No markup: titles and notes may hold square brackets.
-    columns = (
-        TextColumn("{task.description:<34}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-
-    # On stderr, because stdout is for results.
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    # On stderr, because stdout is for results. The bar leaves with the stage; what the stage says in the end stays.
+    console = Console(stderr=True)
+    with Progress(*_choose_columns(console.width, title, total), console=console, transient=True) as bars:
         bar = bars.add_task(title, total=total, completed=done, note="")
 
         def advance(steps: int = 1, note: str | None = None) -> None:
@@ -63,6 +61,35 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
                 bars.update(bar, note=escape(note))
 
         yield advance
+
+
+def _choose_columns(width: int, title: str, total: int) -> list[ProgressColumn]:
+    """Return the parts of a bar, so that they fit into one line of a terminal of so many cells."""
+    # The numbers are never cut: steps as in `12/400`, the time as in `1:02:03`, and spaces between all parts.
+    numbers: list[ProgressColumn] = [
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    ]
+    left = width - len(f"{total}/{total}") - len("0:00:00") - 5
+
+    # Then the title, then a bar; the note gets what is left.
+    parts: list[ProgressColumn] = []
+    if width >= WITH_TITLE:
+        cells = min(cell_len(title), left // 2)
+        parts.append(_show("{task.description}", cells))
+        left -= cells
+    if width >= WITH_BAR:
+        cells = min(40, left - 30)
+        parts.append(BarColumn(bar_width=cells))
+        left -= cells
+    return [*parts, *numbers, _show("{task.fields[note]}", left)]
+
+
+def _show(text: str, cells: int) -> TextColumn:
+    """Return a part that takes so many cells at most, and shows with an ellipsis where more would follow."""
+    # No markup: titles and notes may hold square brackets.
+    column = Column(no_wrap=True, overflow="ellipsis", max_width=cells)
+    return TextColumn(text, markup=False, table_column=column)
 
 
 def _advance_unseen(steps: int = 1, note: str | None = None) -> None:

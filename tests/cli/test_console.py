@@ -6,9 +6,10 @@ import re
 import sys
 
 import pytest
+from rich.cells import cell_len
 
 from neuronspec.cli.console import print_table
-from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.cells import Cell, CellTest
 from neuronspec.comparison.tables import ColumnTitle, Table
 
 TABLE = Table(
@@ -73,3 +74,63 @@ def test_a_terminal_shows_the_best_and_shades(monkeypatch: pytest.MonkeyPatch) -
     assert blue is not None
     assert blue[1] == "1;30;48;2;187;187;255"
     assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 80 for line in said.splitlines())
+
+
+# Names of systems as they may come: long, with spaces, of wide letters, of letters with marks
+SYSTEMS = (
+    "pretrained",
+    "neuron specialization",
+    "日本語のとても長いシステムの名前",
+    "नमस्ते दुनिया",
+    "fine_tune.seed2_" + "x" * 40,
+)
+
+
+def show(table: Table, width: int, monkeypatch: pytest.MonkeyPatch, *, p_values: bool = False) -> list[str]:
+    """Return the lines that a terminal of so many cells shows, without colors."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_table(table, p_values=p_values)
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("directions", [3, 60])
+def test_wide_tables_come_in_parts_that_fit_with_every_number_whole(
+    width: int, directions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header: list[ColumnTitle] = ["system", "Δθ", *(("from English", f"en-{number}") for number in range(directions))]
+    test = CellTest(-1.2, None, None, 0.01, 0.0301)
+    rows = [
+        [Cell(name), *(Cell(1e6 + 100 * row + column, 0, mark="↓", test=test) for column in range(directions + 1))]
+        for row, name in enumerate(SYSTEMS)
+    ]
+    lines = show(Table("A title", header, rows, ["A note."]), width, monkeypatch)
+
+    assert all(cell_len(line) <= width for line in lines)
+    assert not any("…" in line for line in lines)
+    for row in rows:
+        assert all(sum(str(cell) in line for line in lines) == 1 for cell in row[1:])
+
+    # Every part says which it is, and repeats the names of the rows.
+    parts = [line for line in lines if line.startswith("A title")]
+    assert len(parts) == sum("pretrained" in line for line in lines)
+    if len(parts) > 1:
+        numbers = [f"A title (part {number} of {len(parts)})" for number in range(1, len(parts) + 1)]
+        assert [line.rstrip() for line in parts] == numbers
+    assert (len(parts) > 1) == (directions == 60 or width < 80)
+
+
+def test_p_values_stay_with_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = CellTest(-1.2, None, None, 0.01, 0.00001)
+    table = Table("T", ["system", "a", "b"], [[Cell("s"), *[Cell(1234.5, mark="↓", test=test)] * 2]])
+    lines = show(table, 40, monkeypatch, p_values=True)
+    assert sum(str(table.rows[0][1]) + " (p < 0.0001)" in line for line in lines) == 2
+
+
+def test_on_a_terminal_too_narrow_for_a_row_each_row_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[Cell("a" * 19), Cell("b" * 19), Cell(1234567.5), Cell(None)]]
+    lines = show(Table("Title", ["one", "two", ("count", "all"), "none"], rows, sections={0: "Part"}), 40, monkeypatch)
+    assert lines == ["Title", "Part", f"one: {'a' * 19}", f"two: {'b' * 19}", "count all: 1,234,567.5", ""]

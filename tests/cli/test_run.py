@@ -10,6 +10,7 @@ import pytest
 from tests.command import run_command
 from tests.patience import PATIENCE
 from tests.processes import COMMAND, Completed, Process
+from tests.stage_lines import list_finished, read_stages
 
 from neuronspec.files import hash_path
 
@@ -219,7 +220,7 @@ def test_a_verb_keeps_what_the_command_line_added_until_the_file_is_edited(
     text = RECIPE.replace('"corpus.', f'"{folder}/corpus.').replace("permutations: 99", "permutations: 199")
     Path("small.yaml").write_text(text, encoding="utf-8")
     assert call("analyze", "small.yaml") == 0
-    assert caplog.messages[-1].startswith("analyze again: analyze.permutations: 99 -> 199")
+    assert read_stages(caplog.messages)[-2].startswith("analyze again: analyze.permutations: 99 -> 199")
 
 
 def test_a_look_can_make_a_run_of_its_own_or_add_what_is_not_there(
@@ -229,14 +230,13 @@ def test_a_look_can_make_a_run_of_its_own_or_add_what_is_not_there(
     before = snapshot(Path("run"))
     caplog.set_level("INFO", logger="neuronspec")
     assert call("translate", "run", "translate.beams=2", "--out", "wider") == 0
-    made = [message for message in caplog.messages if "shared from run" not in message]
+    made = list_finished(caplog.messages)
     assert made == [f"translate.{system}" for system in ("pretrained", "pretrained+masks", "pretrained+random")]
     assert snapshot(Path("run")) == before
 
     caplog.clear()
     assert call("analyze", "run", "--ablate") == 0
-    made = [message for message in caplog.messages if "done before" not in message]
-    assert [message.partition(":")[0] for message in made] == ["ablate", "analyze again"]
+    assert list_finished(caplog.messages) == ["ablate", "analyze"]
     assert "ablate:" in Path("run/stages/config.yaml").read_text(encoding="utf-8")
 
 
@@ -279,7 +279,8 @@ def test_a_sweep_that_was_killed_resumes_with_the_same_command(
     done = start(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert "select.k=0.9 (2 of 2)" in done.stderr
-    assert [line for line in done.stderr.splitlines() if line.startswith("prepare")] == ["prepare: done before"] * 2
+    stages = read_stages(done.stderr.splitlines())
+    assert [line for line in stages if line.startswith("prepare")] == ["prepare: done before"] * 2
     assert not list((tmp_path / "ks").rglob(".*"))
     for name in ("train/pretrained/model", "record"):
         first, second = (hash_path(tmp_path / f"ks/select.k={k}" / name) for k in (0.6, 0.9))

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tests.cli.conftest import Start
 from tests.command import run_command
 from tests.pipeline.running import run
+from tests.stage_lines import read_stages
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -178,7 +179,8 @@ def test_another_k_is_selected_in_a_run_of_its_own_that_shares_the_rest(
     caplog.set_level("INFO", logger="neuronspec")
     before = snapshot(Path("run"))
     assert call("run", "select.k=0.5", "--out", "fewer") == 0
-    assert caplog.messages == [*(f"{stage}: shared from run" for stage in ("prepare", "train", "record")), "select"]
+    shared = [f"{stage}: shared from run" for stage in ("prepare", "train", "record")]
+    assert read_stages(caplog.messages) == [*shared, "select: finished"]
     assert capsys.readouterr().out.endswith("the masks are in fewer/select\n")
     assert NeuronMasks.from_pretrained("fewer/select") == NeuronMasks.from_counts(counts, 0.5)
     assert snapshot(Path("run")) == before
@@ -222,7 +224,7 @@ def test_an_edited_recipe_is_redone_with_the_reason(
     recipe = Path("small.yaml").read_text(encoding="utf-8")
     Path("small.yaml").write_text(recipe.replace("{k: 0.9}", "{k: 0.5}"), encoding="utf-8")
     assert call("small.yaml") == 0
-    assert caplog.messages[-1] == "select again: select.k: 0.9 -> 0.5"
+    assert read_stages(caplog.messages)[-2:] == ["select again: select.k: 0.9 -> 0.5", "select: finished"]
     assert NeuronMasks.from_pretrained("run/select") == NeuronMasks.from_counts(counts, 0.5)
 
 
@@ -512,7 +514,7 @@ def test_auto_k_with_a_rule_that_has_no_k_is_refused(call: Call, capsys: Said) -
 def test_searching_for_k_does_not_say_that_the_model_has_changed(call: Call, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="neuronspec")
     assert call("small.yaml", "--auto-k", "--force") == 0
-    assert [line for line in caplog.messages if "again" in line] == ["select again: asked to"]
+    assert [line for line in read_stages(caplog.messages) if "again" in line] == ["select again: asked to"]
 
 
 def test_a_configuration_that_does_not_fit_is_refused_before_any_work(call: Call, capsys: Said) -> None:

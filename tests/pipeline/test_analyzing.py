@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.pipeline.running import run
 from tests.processes import call
+from tests.stage_lines import reasons_of
 
 from neuronspec.analysis import ablation_masks
 from neuronspec.analysis.ablation import Ablation
@@ -93,8 +94,7 @@ def analyze(project: Path, caplog: pytest.LogCaptureFixture) -> Analyze:
     def call(*changes: str, until: str = "analyze") -> dict[str, str]:
         caplog.clear()
         run(load(project, *changes), until=until)
-        lines = [line.partition(" again: ") for line in caplog.messages if not line.endswith(": done before")]
-        return {name: reason for name, _, reason in lines}
+        return reasons_of(caplog.messages)
 
     return call
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.stage_lines import read_stages
 
 from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
@@ -83,11 +84,11 @@ def chain(tmp_path: Path) -> Chain:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Say:
-    """What was logged since the last call."""
+    """What was logged since the last call, without the numbers of stages."""
     caplog.set_level(logging.INFO, logger="neuronspec")
 
     def take() -> list[str]:
-        messages = caplog.messages.copy()
+        messages = read_stages(caplog.messages)
         caplog.clear()
         return messages
 
@@ -96,7 +97,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Say:
 
 def test_what_is_done_is_not_done_again(chain: Chain, said: Say) -> None:
     assert chain.run() == ["double", "count"]
-    assert said() == ["double", "count"]
+    assert said() == ["double: finished", "count: finished"]
     assert chain.run() == []
     assert said() == ["double: done before", "count: done before"]
 
@@ -106,7 +107,11 @@ def test_a_changed_setting_is_named_and_what_follows_runs_only_if_its_input_chan
     said()
     chain.settings["double"] = {"times": 3, "inner": {"x": 2}}
     assert chain.run() == ["double"]  # it wrote the same: nothing changed for `count`
-    assert said() == ["double again: times: 2 -> 3; inner.x: 1 -> 2", "count: done before"]
+    assert said() == [
+        "double again: times: 2 -> 3; inner.x: 1 -> 2",
+        "double: finished",
+        "count: done before",
+    ]
 
 
 def test_a_changed_input_is_named(chain: Chain, said: Say) -> None:
@@ -114,7 +119,12 @@ def test_a_changed_input_is_named(chain: Chain, said: Say) -> None:
     said()
     chain.source.write_text("abcd", encoding="utf-8")
     assert chain.run() == ["double", "count"]
-    assert said() == [f"double again: {chain.source} has changed", "count again: doubled.txt has changed"]
+    assert said() == [
+        f"double again: {chain.source} has changed",
+        "double: finished",
+        "count again: doubled.txt has changed",
+        "count: finished",
+    ]
     assert (chain.counted / "number.txt").read_text(encoding="utf-8") == "8"
 
 
@@ -137,7 +147,7 @@ def test_an_output_that_is_not_as_it_was_left_is_made_again(chain: Chain, said: 
     else:
         (chain.counted / "more.txt").touch()
     assert chain.run() == ["count"]
-    assert said() == ["double: done before", f"count again: {chain.counted} was changed"]
+    assert said() == ["double: done before", f"count again: {chain.counted} was changed", "count: finished"]
     assert [(file.name, file.read_text(encoding="utf-8")) for file in chain.counted.iterdir()] == [("number.txt", "6")]
 
 
@@ -161,7 +171,7 @@ def test_force_does_what_is_named_again(chain: Chain, said: Say) -> None:
     chain.run()
     said()
     assert chain.run("double") == ["double"]
-    assert said() == ["double again: asked to", "count: done before"]
+    assert said() == ["double again: asked to", "double: finished", "count: done before"]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt(), SystemExit(1)])
@@ -276,14 +286,14 @@ def test_the_same_command_goes_on_and_leaves_what_is_done(
 ) -> None:
     _, (stopped, killed, finished) = interrupted
     assert killed.returncode == -9
-    resumed = killed.stderr.splitlines()
+    resumed = read_stages(killed.stderr.splitlines())
     saved = re.fullmatch(STOPPED, stopped.stderr.splitlines()[-1])
     assert saved
-    assert resumed[:3] == ["prepare: done before", "train", f"resuming after {saved[1]} of 16 updates"]
-    last = finished.stderr.splitlines()
+    assert resumed[:3] == ["prepare: done before", f"resuming after {saved[1]} of 16 updates", "train: finished"]
+    last = read_stages(finished.stderr.splitlines())
     done = ("prepare", "train", "record", "select", "examples", "analyze")
     assert last[:6] == [f"{stage}: done before" for stage in done]
-    assert last[6:8] == ["train.fine_tune", "resuming after 4 of 8 updates"]
+    assert last[6:8] == ["resuming after 4 of 8 updates", "train.fine_tune: finished"]
     assert not any("again" in line for line in last)
 
 

@@ -16,6 +16,7 @@ from tests.pipeline.conftest import DICTIONARY, write_project
 from tests.pipeline.running import run
 from tests.plain_program import find_code, translate_plainly
 from tests.processes import call
+from tests.stage_lines import read_stages
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -100,7 +101,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
     caplog.set_level(logging.INFO, logger="neuronspec")
 
     def take() -> dict[str, str]:
-        lines = [line.partition(" again: ") for line in caplog.messages if " again: " in line]
+        lines = [line.partition(" again: ") for line in read_stages(caplog.messages) if " again: " in line]
         caplog.clear()
         return {name: reason for name, _, reason in lines}
 

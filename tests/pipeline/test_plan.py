@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceTrainer
 from tests.pipeline.running import run, stages_of
+from tests.stage_lines import reasons_of
 
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
@@ -55,9 +56,9 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, str]]:
     def take() -> dict[str, str]:
         # Warnings are no stages: the vocabulary of so little text is smaller than the recipe asks for.
         told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-        lines = [line.partition(" again: ") for line in told if not line.endswith(": done before")]
         caplog.clear()
-        return {name: reason for name, _, reason in lines}
+        others = {line: "" for line in told if not line.startswith("stage ")}
+        return reasons_of(told) | others
 
     return take
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.processes import COMMAND, call, call_together
+from tests.stage_lines import read_stages
 
 from neuronspec.cli.main import app
 from neuronspec.files import hash_path
@@ -104,10 +105,10 @@ def test_two_processes_share_the_stages_of_another_run(tmp_path: Path, write_pro
     assert done.returncode == 0, done.stderr
 
     # The first process decides and works; the other one learns of it.
-    said = done.stderr.splitlines()
+    said = read_stages(done.stderr.splitlines())
     assert [line for line in said if "shared" in line] == [
         f"{stage}: shared from alone" for stage in ("prepare", "train", "record")
     ]
-    assert said.count("select") == 1
+    assert said.count("select: finished") == 1
     counts = Path("record", "activation_counts.safetensors")
     assert (tmp_path / "together" / counts).samefile(tmp_path / "alone" / counts)

@@ -98,7 +98,7 @@ def test_equal_stages_are_linked_with_their_record_and_the_log_is_copied(
     before = snapshot(first.layout.out)
     second = Doubling(tmp_path / "second", source)
     assert second.run(first.layout.out) == 0
-    assert caplog.messages == [f"double: shared from {first.layout.out}"]
+    assert caplog.messages == [f"stage 1 of 1, double: shared from {first.layout.out}"]
 
     assert (second.made / "inner" / "text").samefile(first.made / "inner" / "text")
     assert second.note.samefile(first.note)

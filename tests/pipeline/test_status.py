@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.pipeline.running import run
+from tests.stage_lines import read_stages
 
 from neuronspec.config.schema import Config
 from neuronspec.pipeline.layout import Layout
@@ -56,7 +57,7 @@ def test_what_status_says_is_what_runs(copied: Config, caplog: pytest.LogCapture
     expected = [name for name, state in states_of(changed).items() if state.runs]
     caplog.set_level("INFO", logger="neuronspec")
     run(changed)
-    ran = [line.partition(" again")[0] for line in caplog.messages if " again: " in line]
+    ran = [line.partition(" again")[0] for line in read_stages(caplog.messages) if " again: " in line]
     assert ran == expected
     assert {state.state for state in states_of(changed).values()} == {"done"}
 

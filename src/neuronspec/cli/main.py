@@ -35,6 +35,7 @@ from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_strea
 from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.interruption import find_signal, ignore_more_signals, raising_signals
+from neuronspec.processes import is_first_process
 from neuronspec.terminal import escape
 
 # Errors are explained by `_run`, so that typer must not format tracebacks of its own.
@@ -89,9 +90,10 @@ def options(
 ) -> None:
     """Take the options that every verb has."""
     # Logs and progress on stderr, results on stdout; of several processes the first one speaks.
-    if os.environ.get("RANK", "0") != "0":
+    speaks = is_first_process()
+    if not speaks:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    start_logging(quiet)
+    start_logging(quiet, silent=not speaks)
     for name in imports or []:
         _import_extension(name)
 

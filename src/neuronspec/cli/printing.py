@@ -85,13 +85,19 @@ def drop_output_if_gone() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def start_logging(quiet: bool) -> None:
-    """Send logs and warnings to stderr, one line each; `quiet` leaves out all but warnings, and progress."""
+def start_logging(quiet: bool, *, silent: bool = False) -> None:
+    """Send logs and warnings to stderr, one line each.
+
+    Args:
+        quiet: Whether to leave out all but warnings, and progress.
+        silent: Whether to leave out warnings as well: a process that was launched with others would repeat them.
+    """
     # Other libraries may warn; our own reports of progress are logs, too.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("neuronspec").setLevel(logging.WARNING if quiet else logging.INFO)
+    level = logging.ERROR if silent else logging.WARNING if quiet else logging.INFO
+    logging.getLogger("neuronspec").setLevel(level)
     warnings.showwarning = _show_warning
 
 

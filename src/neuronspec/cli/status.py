@@ -59,24 +59,11 @@ def _tabulate(states: list[StageState], title: str) -> Table:
     """Return a table with a row for each stage."""
     from neuronspec.comparison.cells import Cell
     from neuronspec.comparison.tables import Table
+    from neuronspec.statistics.numbers import show_seconds
 
     rows = []
     for state in states:
-        texts = (state.name, state.state, state.finished or "", _format_seconds(state.seconds), state.reason)
+        taken = "" if state.seconds is None else show_seconds(state.seconds)
+        texts = (state.name, state.state, state.finished or "", taken, state.reason)
         rows.append([Cell(text) for text in texts])
     return Table(title, ["stage", "state", "finished", "time", "why"], rows)
-
-
-def _format_seconds(seconds: float | None) -> str:
-    """Return a duration in words that fit a table.
-
-    Example:
-        >>> _format_seconds(5.04), _format_seconds(754), _format_seconds(7384), _format_seconds(None)
-        ('5.0 s', '12 min 34 s', '2 h 3 min', '')
-    """
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

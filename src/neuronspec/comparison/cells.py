@@ -6,15 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-
-def show_p_value(value: float) -> str:
-    """Return a p-value with three digits, so that 0.0502 does not look like 0.05.
-
-    Example:
-        >>> show_p_value(0.050249), show_p_value(1.0), show_p_value(0.00002)
-        ('0.0502', '1', '< 0.0001')
-    """
-    return f"{value:.3g}" if value >= 0.0001 or value == 0 else "< 0.0001"
+from neuronspec.statistics.numbers import show_decimals, show_p_value
 
 
 class CellTest(NamedTuple):
@@ -40,7 +32,8 @@ class CellTest(NamedTuple):
         return [name.replace("_", " ") for name in cls._fields]
 
     def __str__(self) -> str:
-        return f"(p = {show_p_value(self.adjusted_p)})"
+        shown = show_p_value(self.adjusted_p)
+        return f"(p {shown})" if shown.startswith("<") else f"(p = {shown})"
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,8 @@ class Cell:
     Example:
         >>> str(Cell(1.249, signed=True, mark="↑")), str(Cell(-0.04, signed=True)), str(Cell(float("nan")))
         ('+1.2↑', '0.0', '')
+        >>> str(Cell(-0.04, signed=True, mark="↓"))
+        '-0.04↓'
     """
 
     value: float | str | None
@@ -85,11 +80,8 @@ class Cell:
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
 
-        # A difference that rounds to zero has no sign.
-        sign = "+" if self.signed else ""
-        text = f"{self.content:{sign},.{self.decimals}f}"
-        is_zero = not text.strip("+-0.")
-        return text.lstrip("+-") if is_zero else text
+        # A mark claims that there is a difference, which must not look like none.
+        return show_decimals(self.content, self.decimals, signed=self.signed, significant=bool(self.mark))
 
     def __str__(self) -> str:
         return self.shown + self.mark if self.shown else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from neuronspec.comparison.cells import Cell, show_p_value
+from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.notes import cite, explain, explain_p_values
@@ -15,6 +15,7 @@ from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import ColumnTitle, Table
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.statistics.corrections import CORRECTIONS
+from neuronspec.statistics.numbers import show_p_value
 
 
 def tabulate_outcomes(study: Study) -> Table:

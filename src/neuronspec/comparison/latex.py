@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from neuronspec.comparison.cells import Cell
+from neuronspec.comparison.latex_layout import WIDE_SPACE, LatexLayout, choose_layout, split_pages
 from neuronspec.terminal import CONTROL
 
 if TYPE_CHECKING:
@@ -30,34 +32,105 @@ _ESCAPES = {
     # Signatures are long, and have no other place to break.
     "|": r"\textbar{}\allowbreak{}",
 }
-_MARK_SYMBOLS = {"": "", "↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
+_ARROWS = {"↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$"}
+# Shrinks what is wider than the line, and leaves the rest as it is; the braces are closed behind the table.
+_SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
 
 
 def format_latex(table: Table) -> str:
-    """Return a table as a LaTeX environment; its first line names the packages it needs."""
+    r"""Return a table as LaTeX floats for a paper of two columns; the first line names the packages it needs.
+
+    The table takes one column where it fits, otherwise both (`table*`); what is longer than a page has several parts.
+    The caption explains marks and p-values; `\label` is the name of the table: `\ref{tab:languages.bleu}`.
+    """
+    layout = choose_layout(table)
+    parts = split_pages(table, layout)
+
+    lines: list[str] = []
+    for number, part in enumerate(parts, 1):
+        count = f"(part {number} of {len(parts)})" if len(parts) > 1 else ""
+        lines += _format_float(part, layout, count, label=make_label(table) + (f"-{number}" if number > 1 else ""))
+
+    # The packages depend on the finished table: colors, letters.
+    return "\n".join([f"% needs {_list_needs(table, lines)}", *lines]) + "\n"
+
+
+def make_label(table: Table) -> str:
+    """Return the label of a table, from its name or else its title, safe in any LaTeX document.
+
+    Example:
+        >>> from neuronspec.comparison.tables import Table
+        >>> make_label(Table("Scores & more: base", ["x"], [])), make_label(Table("", ["x"], [], name="levels.chrf++"))
+        ('tab:scores-more', 'tab:levels.chrf++')
+    """
+    # What follows a colon in a title are names of systems, which differ from study to study.
+    named = table.name or table.title.partition(":")[0]
+    safe = re.sub(r"[^a-z0-9.+]+", "-", named.lower()).strip("-")
+    unreadable = f"{zlib.crc32(named.encode(errors='replace')):08x}"  # a title without Latin letters
+    return f"tab:{safe or unreadable}"
+
+
+def _format_float(table: Table, layout: LatexLayout, count: str, *, label: str) -> list[str]:
+    """Return the lines of one float.
+
+    Args:
+        table: The table, or a part of it.
+        layout: Layout of the table.
+        count: Number of the part, in words; empty where it is the whole.
+        label: Label of the float.
+    """
     # Text is aligned left, numbers right.
     alignment = ""
     for column in range(len(table.header)):
         alignment += "l" if table.is_text(column) else "r"
 
     # The table itself, with the rules of booktabs.
-    lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    lines += [*_format_header(table.header), r"\midrule", *_format_body(table), r"\bottomrule", r"\end{tabular}"]
+    lines = [rf"\begin{{{layout.environment}}}", r"\centering", rf"\{layout.size}"]
+    if layout.column_space != WIDE_SPACE:
+        lines.append(rf"\setlength{{\tabcolsep}}{{{layout.column_space}pt}}")
+    lines += [rf"{_SHRINK if layout.shrinks else ''}\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines += [
+        *_format_header(table.header, alignment, layout),
+        r"\midrule",
+        *_format_body(table, layout),
+        r"\bottomrule",
+    ]
+    lines.append(rf"\end{{tabular}}{'}' if layout.shrinks else ''}")
 
     # Title and notes; without them the environment is the table alone.
+    explaining, others = _sort_notes(table)
     if table.title:
-        lines.append(rf"\caption{{{_escape_latex(table.title)}}}")
-    if table.notes:
-        notes = "\\par\n".join(_format_note(note) for note in table.notes)
+        title = " ".join(filter(None, [table.title, count]))
+        sentences = [f"{title}." if explaining else title, *explaining]
+        lines += [rf"\caption{{{' '.join(map(_format_note, sentences))}}}", rf"\label{{{label}}}"]
+    if others:
+        notes = "\\par\n".join(_format_note(note) for note in others)
         lines += [r"\begin{minipage}{\linewidth}\footnotesize", notes, r"\end{minipage}"]
 
-    lines.append(r"\end{table}")
-
-    # The packages depend on the finished table: colors, letters.
-    return "\n".join([f"% needs {_list_needs(table, lines)}", *lines]) + "\n"
+    return [*lines, rf"\end{{{layout.environment}}}"]
 
 
-def _format_body(table: Table) -> list[str]:
+def _sort_notes(table: Table) -> tuple[list[str], list[str]]:
+    """Return the notes that explain marks and p-values, which belong into the caption, and the others."""
+    cells = list(chain(*table.rows))
+    marks = {cell.mark for cell in cells if cell.mark in _ARROWS}
+    has_tests = any(cell.test is not None for cell in cells)
+    if not table.title:
+        return [], list(table.notes)
+
+    explaining: list[str] = []
+    others: list[str] = []
+    for note in table.notes:
+        explains = any(mark in note for mark in marks) or (has_tests and note.startswith("p: "))
+        (explaining if explains else others).append(note)
+
+    # No table leaves its arrows without a meaning.
+    if marks and not any(mark in note for mark in marks for note in explaining):
+        explaining.insert(0, "↑ ↓: significantly better or worse.")
+    return explaining, others
+
+
+def _format_body(table: Table, layout: LatexLayout) -> list[str]:
     """Return the rows, section by section, with rules between sections and below their subtitles."""
     width = len(table.header)
     lines = []
@@ -71,7 +144,7 @@ def _format_body(table: Table) -> list[str]:
             lines += [rf"\multicolumn{{{width}}}{{l}}{{{_escape_latex(section)}}} \\", r"\midrule"]
 
         for row in rows:
-            cells = [_format_cell(cell) for cell in row]
+            cells = [_format_cell(cell, layout) for cell in row]
             lines.append(" & ".join(cells) + r" \\")
 
     return lines
@@ -82,19 +155,22 @@ def _list_needs(table: Table, lines: Sequence[str]) -> str:
     needs = r"\usepackage{booktabs}"
     if any(map(_find_color, chain(*table.rows))):
         needs += r" \usepackage[table]{xcolor}"
+    if any(_SHRINK in line for line in lines):
+        needs += r" \usepackage{graphicx}"
     if any(ord(character) > LAST_LATIN_LETTER for character in chain(*lines)):
         needs += "; XeLaTeX or LuaLaTeX with fonts for all its letters"
     return needs
 
 
-def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
+def _format_header(header: Sequence[ColumnTitle], alignment: str, layout: LatexLayout) -> list[str]:
     """Return the titles of groups, with a rule below each, and the titles of columns."""
     # Every title as a group, empty for none, and a column.
     pairs = []
     for title in header:
         pairs.append(("", title) if isinstance(title, str) else title)
 
-    titles = " & ".join(_escape_latex(title) for _, title in pairs) + r" \\"
+    own = [_format_title(title, side, layout) for (_, title), side in zip(pairs, alignment, strict=True)]
+    titles = " & ".join(own) + r" \\"
     if not any(group for group, _ in pairs):
         return [titles]
 
@@ -111,7 +187,21 @@ def _format_header(header: Sequence[ColumnTitle]) -> list[str]:
     return [" & ".join(cells) + r" \\", " ".join(rules), titles]
 
 
-def _format_cell(cell: Cell) -> str:
+def _format_title(title: str, side: str, layout: LatexLayout) -> str:
+    """Return the title of a column, a line for each word where there is little room."""
+    words = title.split()
+    if not layout.is_stacked or len(words) < 2:
+        return _escape_latex(title)
+    return _stack(map(_escape_latex, words), side)
+
+
+def _stack(lines: Iterable[str], side: str = "r") -> str:
+    """Return lines on top of each other, aligned on the left or the right side."""
+    joined = r" \\ ".join(lines)
+    return rf"\shortstack[{side}]{{{joined}}}"
+
+
+def _format_cell(cell: Cell, layout: LatexLayout) -> str:
     # A minus sign, not a hyphen.
     text = _escape_latex(cell.shown)
     is_number = not isinstance(cell.value, str)
@@ -121,10 +211,11 @@ def _format_cell(cell: Cell) -> str:
         text = rf"\textbf{{{text}}}"
 
     # The mark and the p-value, where there is a value that they belong to.
-    if text:
-        text += _MARK_SYMBOLS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
+    if text and cell.mark:
+        text += _ARROWS.get(cell.mark, rf"\textsuperscript{{{_escape_latex(cell.mark)}}}")
     if text and cell.test is not None:
-        text += rf" {{\scriptsize {_escape_latex(str(cell.test))}}}"
+        p_value = rf"{{\scriptsize {_escape_latex(str(cell.test))}}}"
+        text = _stack([text, p_value]) if layout.is_stacked else f"{text} {p_value}"
 
     # A color is a command at the beginning of the cell.
     percent = _find_color(cell)

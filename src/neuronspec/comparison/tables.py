@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Table:
         rows: Cells of each row, one for each column.
         notes: Sentences below the table; text between two backticks is set like code.
         sections: Subtitles, each by the number of the row that it stands above.
+        name: Name of the table, of its files and of its label in LaTeX; without one, the label follows the title.
 
     Example:
         >>> rows = [[Cell("base"), Cell(26.4)], [Cell("ours"), Cell(1.24, signed=True, bold=True, mark="↑")]]
@@ -51,6 +52,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
     sections: Mapping[int, str] = field(default_factory=dict)
+    name: str = ""
 
     @property
     def titles(self) -> list[str]:
@@ -76,6 +78,18 @@ class Table:
     def is_text(self, column: int) -> bool:
         """Return whether a column holds text, which is aligned left."""
         return any(isinstance(row[column].value, str) for row in self.rows)
+
+    @property
+    def naming(self) -> int:
+        """The number of columns at the beginning that name the rows: those with texts before the first number.
+
+        Example:
+            >>> Table("t", ["a", "b", "c", "d"], [[Cell("en-de"), Cell("BLEU"), Cell(1.0), Cell("x")]]).naming
+            2
+        """
+        texts = [self.is_text(column) for column in range(len(self.header))]
+        # Where all columns are texts, the first one says what the others are about.
+        return max(1, texts.index(False)) if False in texts else 1
 
     def to_markdown(self) -> str:
         """Return the table as GitHub-flavored Markdown."""
@@ -119,7 +133,7 @@ class Table:
         return found
 
     def to_latex(self) -> str:
-        """Return the table as a LaTeX environment; its first line names the packages it needs."""
+        """Return the table as LaTeX for a paper of two columns; its first line names the packages it needs."""
         return format_latex(self)
 
     def _spread(self, *, marks: bool) -> tuple[list[str], list[list[float | str | None]]]:
@@ -220,6 +234,11 @@ def write_tables(tables: Mapping[str, Table], directory: Path) -> None:
         tables: Tables by the names of their files.
         directory: Directory of the files, which exists.
     """
-    for name, table in tables.items():
+    for name, table in name_tables(tables).items():
         for format in TABLE_FORMATS.values():
             write_text(child(directory, name, format.suffix), format.write(table))
+
+
+def name_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return tables that know the names they are found by."""
+    return {name: replace(table, name=name) for name, table in tables.items()}

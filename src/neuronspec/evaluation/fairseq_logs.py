@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.statistics.numbers import count_noun
 
 _LETTERS = "STHDP"
 # A line about a sentence: letter, number, TAB, content. At most 18 digits, for Python refuses very long numbers.
@@ -104,16 +105,6 @@ def read_fairseq_log(path: Path, lines: Sequence[str]) -> LogSides:
     hypotheses = sides.get("D", sides["H"])
     detokenized = [text.split() for text in hypotheses] != [text.split() for text in sides["H"]]
     return LogSides(hypotheses, references=sides.get("T"), sources=sides.get("S"), detokenized=detokenized)
-
-
-def count_noun(number: int, noun: str) -> str:
-    """Return a number with a noun, in the plural where it needs one.
-
-    Example:
-        >>> count_noun(1, "line"), count_noun(2, "line")
-        ('1 line', '2 lines')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _collect(path: Path, lines: Sequence[str]) -> GenerateLog:

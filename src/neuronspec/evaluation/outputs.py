@@ -12,11 +12,12 @@ from pathlib import Path
 
 from neuronspec.data.streams import read_lines
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.fairseq_logs import count_noun, is_fairseq_log, read_fairseq_log
+from neuronspec.evaluation.fairseq_logs import is_fairseq_log, read_fairseq_log
 from neuronspec.languages import is_known, suggest_language
 from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
 from neuronspec.registry import Registry
+from neuronspec.statistics.numbers import count_noun
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from neuronspec.pipeline.records import (
     take_fingerprints,
 )
 from neuronspec.pipeline.sharing import add_known, find_finished, share_outputs
+from neuronspec.statistics.numbers import show_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Stage:
         workspace: Files and directories of unfinished work, from which it resumes; emptied when the inputs change.
         logs: Files next to the outputs that are appended to while it works; a run that shares the outputs copies them.
         parallel: Whether all processes run it together (`accelerate launch`); the first one alone otherwise.
+        describe: Function that says in a few words what the outputs hold, once they are there.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Stage:
     workspace: Sequence[Path] = ()
     logs: Sequence[Path] = ()
     parallel: bool = False
+    describe: Callable[[], str] = lambda: "done"
 
 
 def choose_settings(config: Config, *keys: str) -> dict[str, Any]:
@@ -106,9 +109,10 @@ def run_stages(
         announce: Function that is called before a stage changes anything, by the process that decides.
     """
     watched = functools.partial(_watched, layout=layout, sources=share_from, announce=announce)
-    forced = set(force)
-    for stage in stages:
-        watch = functools.partial(watched, stage, forced=stage.name in forced)
+    forced, stages = set(force), list(stages)
+    for number, stage in enumerate(stages, 1):
+        label = f"stage {number} of {len(stages)}, {stage.name}"
+        watch = functools.partial(watched, stage, label=label, forced=stage.name in forced)
 
         # The first process decides for all of them, since all write to one directory.
         if processes is not None:
@@ -141,9 +145,12 @@ def _execute(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _watched(
-    stage: Stage, *, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], None]
+    stage: Stage, *, label: str, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], None]
 ) -> Iterator[bool]:
-    """Yield whether a stage must run; clear what it must not resume from, and record that it has run."""
+    """Yield whether a stage must run; clear what it must not resume from, and record that it has run.
+
+    One line says what became of the stage; another one says before the work why a finished stage runs again.
+    """
     # What the stage was made from last time, and what it would be made from now, are compared.
     place = layout.record(stage.name)
     before = read_record(place)
@@ -151,18 +158,19 @@ def _watched(
 
     reason = "asked to" if forced else find_reason(stage, before, now, layout)
     if reason is None:
-        logger.info("%s: done before", stage.name)
+        logger.info("%s: done before", label)
         yield False
         return
 
     # What another run has made from the same need not be made again.
     announce()
-    if not forced and _share(stage, layout, before, now, sources):
+    if not forced and _share(stage, layout, before, now, sources, label=label):
         yield False
         return
 
     # A stage that runs for the first time, or resumes, needs no reason on the terminal.
-    logger.info("%s%s", stage.name, f" again: {reason}" if before and reason != UNFINISHED else "")
+    if before and reason != UNFINISHED:
+        logger.info("%s again: %s", label, reason)
 
     # Unfinished work is used only where it was made from the same, and nobody asked to start again.
     same_work = before is not None and not forced and not list_changes(before["made_from"], now)
@@ -183,8 +191,19 @@ def _watched(
         finished = None if outputs is None else datetime.now(UTC).isoformat(timespec="seconds")
         write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds, "finished": finished})
 
+    # Only a stage that did not fail comes here.
+    logger.info("%s: %s (%s)", label, stage.describe(), show_seconds(seconds))
 
-def _share(stage: Stage, layout: Layout, before: Record | None, now: dict[str, Any], sources: Sequence[Path]) -> bool:
+
+def _share(
+    stage: Stage,
+    layout: Layout,
+    before: Record | None,
+    now: dict[str, Any],
+    sources: Sequence[Path],
+    *,
+    label: str,
+) -> bool:
     """Take the results of a stage from another run that made them from the same; return whether there is one."""
     found = find_finished(stage, layout, now, sources)
     if found is None:
@@ -195,7 +214,7 @@ def _share(stage: Stage, layout: Layout, before: Record | None, now: dict[str, A
     place = layout.record(stage.name)
     write_json(place, {"made_from": now, "outputs": None, "seconds": 0.0})
 
-    shared = share_outputs(stage, layout, found)
+    shared = share_outputs(stage, layout, found, label=label)
     if shared is None:  # the other run was changed meanwhile
         _clear(stage, layout, resumes=False, keeps_outputs=False, is_new=False)
         return False

@@ -153,13 +153,14 @@ def _is_intact(path: Path, layout: Layout, found: Finished) -> bool:
     return bool(fingerprint(place, found.layout, found.record)["hash"] == known["hash"])
 
 
-def share_outputs(stage: Stage, layout: Layout, found: Finished) -> dict[str, Any] | None:
+def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) -> dict[str, Any] | None:
     """Take over what another run made: its files get a second name here, and its log is copied.
 
     Args:
         stage: Stage of this run, whose outputs are not there.
         layout: Paths of this run.
         found: The stage of the other run, which is not changed.
+        label: Name of the stage, with its number, for the terminal.
 
     Returns:
         What is new in the record of the stage; None if the other run was changed meanwhile.
@@ -179,7 +180,7 @@ def share_outputs(stage: Stage, layout: Layout, found: Finished) -> dict[str, An
         return None
 
     copied = "" if all(linked) else " (copied: they cannot be linked here)"
-    logger.info("%s: shared from %s%s", stage.name, found.layout.out, copied)
+    logger.info("%s: shared from %s%s", label, found.layout.out, copied)
     times = {"seconds": found.record["seconds"], "finished": found.record.get("finished")}
     return {"outputs": outputs, **times, "shared_from": str(found.layout.out)}
 

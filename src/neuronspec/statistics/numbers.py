@@ -24,6 +24,67 @@ def show_number(value: float, digits: int = 2) -> str:
     return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
 
 
+def show_decimals(value: float, decimals: int = 1, *, signed: bool = False, significant: bool = False) -> str:
+    """Return a number with so many decimals; what rounds to zero has no sign.
+
+    Args:
+        value: Number to show.
+        decimals: Number of decimals.
+        signed: Whether a positive number gets a sign, as a difference does.
+        significant: Whether something is claimed of the number, such as a significant difference: if it would round
+            to zero, it gets as many decimals as its first digit needs.
+
+    Example:
+        >>> show_decimals(1234.56), show_decimals(0.26, signed=True), show_decimals(-0.04, signed=True)
+        ('1,234.6', '+0.3', '0.0')
+        >>> show_decimals(-0.04, signed=True, significant=True), show_decimals(0.0, significant=True)
+        ('-0.04', '0.0')
+    """
+    sign = "+" if signed else ""
+    text = f"{value:{sign},.{decimals}f}"
+    if text.strip("+-0."):
+        return text
+
+    # It rounds to zero: without a sign, unless the first digit that is not zero says more.
+    if not (significant and value):
+        return text.lstrip("+-")
+    digits = show_number(value, digits=1)
+    return f"+{digits}" if signed and value > 0 else digits
+
+
+def show_p_value(value: float) -> str:
+    """Return a p-value with three digits, so that 0.0502 does not look like 0.05.
+
+    Example:
+        >>> show_p_value(0.050249), show_p_value(1.0), show_p_value(0.00002)
+        ('0.0502', '1', '< 0.0001')
+    """
+    return f"{value:.3g}" if value >= 0.0001 or value == 0 else "< 0.0001"
+
+
+def show_seconds(seconds: float) -> str:
+    """Return a duration in the units that fit it.
+
+    Example:
+        >>> show_seconds(5.04), show_seconds(754), show_seconds(7384)
+        ('5.0 s', '12 min 34 s', '2 h 3 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count_noun(number: int, noun: str) -> str:
+    """Return a number with a noun, in the plural where it needs one.
+
+    Example:
+        >>> count_noun(1, "line"), count_noun(2000, "line")
+        ('1 line', '2,000 lines')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def read_numbers(what: str, values: ArrayLike) -> FloatArray:
     """Return numbers as a new array of float64.
 

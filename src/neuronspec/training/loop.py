@@ -28,6 +28,7 @@ from neuronspec.training.checkpoints import Checkpoints, optimizer_tensors, rest
 from neuronspec.training.journal import Journal
 from neuronspec.training.method import Corpora, Method, Resources
 from neuronspec.training.objective import TranslationLoss
+from neuronspec.training.recent_updates import RecentUpdates
 from neuronspec.training.schedule import learning_rate
 from neuronspec.training.stream import stream_updates
 from neuronspec.training.validation import iterate_task_gradients, move_batch, validate_tasks
@@ -111,12 +112,12 @@ def train(
         show_progress(title, training.updates, run.state.update) as advance,
     ):
         while not run.state.finished:
-            loss = run.update()
+            run.update()
             if run.should_validate:
                 run.validate()
             if run.should_save or run.must_stop:
                 run.save()
-            advance(note=f"loss {loss:.2f}")
+            advance(note=str(run.recent))
             if run.must_stop:
                 raise run.interruption(title)
     return run.finish()
@@ -171,6 +172,9 @@ class TrainingRun:
         self.prepare()
         if found:
             restore_optimizer(self.optimizer, self.names, found[1])
+
+        # What the progress bar shows
+        self.recent = RecentUpdates()
 
         # Whether this process was asked to stop, and whether any was, as all know since the last update
         self.stop_request = StopRequest()
@@ -253,7 +257,9 @@ class TrainingRun:
         state.target_tokens += tokens
         state.train_loss += loss_per_token
         self.add_to_curve(loss_per_token)
-        state.seconds += time.monotonic() - started
+        seconds = time.monotonic() - started
+        state.seconds += seconds
+        self.recent.add(loss_per_token, tokens=tokens, seconds=seconds)
         return loss_per_token
 
     def add_to_curve(self, loss_per_token: float) -> None:

@@ -10,6 +10,7 @@ from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.neuron_ablation import ablate, save_ablations
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_ablation
 
 
 def plan(run: Run) -> list[Stage]:
@@ -29,6 +30,7 @@ def plan(run: Run) -> list[Stage]:
             settings=settings,
             inputs=[layout.model(PRETRAINED), layout.tokens("valid"), layout.text, layout.counts, layout.masks],
             outputs=[layout.ablation],
+            describe=functools.partial(describe_ablation, run),
         )
     ]
 

@@ -32,6 +32,7 @@ def plan(run: Run) -> list[Stage]:
             settings=choose_settings(config, "name", "pivot", "analyze", "ablate", "seed"),
             inputs=[layout.masks, layout.counts, valid, model, *examples, *ablations, *files],
             outputs=[layout.analysis],
+            describe=lambda: f"figures, tables and a page of the neurons in {layout.analysis}",
         )
     ]
 

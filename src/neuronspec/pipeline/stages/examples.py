@@ -9,6 +9,7 @@ from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.neuron_analysis import collect_examples
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_examples
 from neuronspec.pipeline.stages.train import READING
 
 
@@ -26,6 +27,7 @@ def plan(run: Run) -> list[Stage]:
             settings=choose_settings(run.config, *READING, "analyze.examples", *activity),
             inputs=[run.layout.model(PRETRAINED), run.layout.tokens("valid")],
             outputs=[run.layout.examples],
+            describe=functools.partial(describe_examples, run),
         )
     ]
 

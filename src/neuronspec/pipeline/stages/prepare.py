@@ -27,6 +27,7 @@ from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_text
 from neuronspec.progress import show_progress
 from neuronspec.translation.sources import check_sources
 
@@ -52,6 +53,7 @@ def plan(run: Run) -> list[Stage]:
             settings=settings | {"model": pretrained},
             inputs=[*list_corpus_files(corpora), *list_local_model(run)],
             outputs=[layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
+            describe=functools.partial(describe_text, run),
         )
     ]
 

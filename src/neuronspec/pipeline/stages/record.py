@@ -17,6 +17,7 @@ from neuronspec.pipeline.analysis_inputs import name_tasks
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_counts
 from neuronspec.pipeline.stages.train import READING
 from neuronspec.progress import show_progress
 from neuronspec.version import __version__
@@ -34,6 +35,7 @@ def plan(run: Run) -> list[Stage]:
             outputs=[layout.counts],
             workspace=[layout.recording],
             parallel=True,
+            describe=functools.partial(describe_counts, run),
         )
     ]
 

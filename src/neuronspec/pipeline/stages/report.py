@@ -25,6 +25,7 @@ def plan(run: Run) -> list[Stage]:
             settings=choose_settings(run.config, "name", "pivot", "zero_shot", "methods", "score", "report"),
             inputs=[layout.text, *translations, layout.scores, *neurons, *costs],
             outputs=[layout.report],
+            describe=lambda: f"summary, tables and page in {layout.report}",
         )
     ]
 

@@ -21,6 +21,7 @@ from neuronspec.names import child
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.run_translations import read_translations
+from neuronspec.pipeline.stage_results import describe_scores
 from neuronspec.pipeline.studies import COMPARISONS_FILE, open_study
 from neuronspec.pipeline.systems import COPY, choose_baselines
 from neuronspec.progress import show_progress
@@ -45,6 +46,7 @@ def plan(run: Run) -> list[Stage]:
             outputs=[layout.scores],
             workspace=[layout.scoring],
             parallel=True,
+            describe=functools.partial(describe_scores, run),
         )
     ]
 

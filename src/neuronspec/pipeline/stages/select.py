@@ -13,6 +13,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_masks
 from neuronspec.progress import show_progress
 from neuronspec.specialization.auto_k import K_GRID, KCurve, search_k
 from neuronspec.training.validation import validate_tasks
@@ -31,6 +32,7 @@ def plan(run: Run) -> list[Stage]:
             settings=choose_settings(run.config, "select"),
             inputs=[layout.counts, *searched],
             outputs=[layout.masks],
+            describe=functools.partial(describe_masks, run),
         )
     ]
 

@@ -23,6 +23,7 @@ from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.model_notes import write_notes
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_training
 from neuronspec.pipeline.stages import search
 from neuronspec.pipeline.stages.prepare import list_local_model
 from neuronspec.training.checkpoints import STATE_DIRECTORY
@@ -47,6 +48,7 @@ def plan(run: Run) -> list[Stage]:
             workspace=[layout.training(PRETRAINED)],
             logs=[layout.training(PRETRAINED) / LOG_FILE],
             parallel=True,
+            describe=functools.partial(describe_training, run, PRETRAINED),
         )
     ]
 
@@ -75,6 +77,7 @@ def plan_method(run: Run, system: str) -> list[Stage]:
         workspace=[layout.training(system)],
         logs=[layout.training(system) / LOG_FILE],
         parallel=True,
+        describe=functools.partial(describe_training, run, system),
     )
     return [*searches, training]
 

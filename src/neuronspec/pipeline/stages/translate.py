@@ -17,6 +17,7 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.stage_results import describe_translations
 from neuronspec.pipeline.systems import MASKED, RANDOM
 from neuronspec.progress import show_progress
 from neuronspec.specialization.masking import attach_masks
@@ -41,6 +42,7 @@ def _plan_system(run: Run, system: str) -> Stage:
         inputs=[*model, layout.text],
         outputs=[layout.translations(system)],
         parallel=True,
+        describe=functools.partial(describe_translations, run, system),
     )
 
 
