@@ -46,12 +46,14 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     if is_quiet() or not is_first_process():
         yield _advance_unseen
         return
-    if not sys.stderr.isatty():
+
+    # On stderr, because stdout is for results. A bar needs a terminal that can move its cursor.
+    console = Console(stderr=True)
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
         yield _Lines(title, total, done)
         return
 
-    # On stderr, because stdout is for results. The bar leaves with the stage; what the stage says in the end stays.
-    console = Console(stderr=True)
+    # The bar leaves with the stage; what the stage says in the end stays.
     with Progress(*_choose_columns(console.width, title, total), console=console, transient=True) as bars:
         bar = bars.add_task(title, total=total, completed=done, note="")
 

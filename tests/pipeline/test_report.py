@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tests.processes import Completed
+from tests.stage_lines import list_finished
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from neuronspec.config.schema import Config
@@ -45,9 +46,9 @@ def test_results_are_on_stdout_and_logs_on_stderr(command: Completed) -> None:
     assert "Averages over directions" in said
     assert "Repeat with seed=[1,2,3]" in said
     assert said.rstrip().endswith("run/report/report.html in a browser to explore the neurons.")
-    first, warning, *others = command.stderr.splitlines()
+    warning, *lines = command.stderr.splitlines()
     assert warning.startswith("prepare.vocabulary.size is 100, but this text gives only ")
-    stages = [first, *others]
+    stages = list_finished(lines)
     assert stages[:6] == ["prepare", "train", "record", "select", "examples", "analyze"]
     assert stages[6:] == [
         *("train.fine_tune", "train.neuron_specialization"),
@@ -249,7 +250,9 @@ def test_findings_speak_of_chance_where_it_could_be_chance(finished: Config) -> 
             one = told.study.comparison(system, "BLEU", group, told.baseline(system))
             assert one is not None
             assert ("no significant difference" in line) == (one.adjusted_p_value > 0.05)
-            assert f"{one.difference:+.1f} BLEU" in line
+            difference = f"{one.difference:+.1f}"
+            unsigned = "0.0" if difference in ("+0.0", "-0.0") else difference
+            assert f"({unsigned} BLEU" in line
 
 
 def test_the_trainings_are_logged_and_the_loss_falls(finished: Config) -> None:

@@ -200,12 +200,14 @@ def _print_results(results: Results, directory: Path | None, as_json: bool) -> N
         print_json([asdict(score) for score in results.scores])
         return
 
+    from neuronspec.statistics.numbers import show_decimals
+
     for signature in results.signatures:
         say(signature)
     for name in results.metrics:
         for system in results.systems:
             mean = results.score(system, name, results.tasks)
-            say(f"{system}: {name} {mean:.1f}, the mean over {len(results.tasks)} directions")
+            say(f"{system}: {name} {show_decimals(mean)}, the mean over {len(results.tasks)} directions")
     if directory is not None:
         note(f"the results are in {directory}; neuronspec compare makes tables of them")
 
@@ -224,8 +226,10 @@ def _score_file(hypotheses: Path, options: ScoringOptions, language: str, as_jso
 
 
 def _print_scores(scores: Sequence[Score]) -> None:
+    from neuronspec.statistics.numbers import show_decimals
+
     for score in scores:
-        say(f"{score.metric} {score.value:.1f}  {score.signature}")
+        say(f"{score.metric} {show_decimals(score.value)}  {score.signature}")
 
 
 def _print_quality(quality: Quality) -> None:

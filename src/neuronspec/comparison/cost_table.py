@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.study import Cost, Study
 from neuronspec.comparison.tables import ColumnTitle, Table
+from neuronspec.statistics.numbers import show_number
 
 # Units from large to small, in the order in which they are tried.
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
@@ -63,8 +64,9 @@ def show_increase(study: Study, system: str) -> Cell:
     percent = 100 * (cost.parameters / before - 1)
 
     # Small increases keep two digits (+0.47%); large ones need no decimals (+120%).
-    text = f"{percent:+,.0f}%" if abs(percent) >= 10 else f"{percent:+.2g}%"
-    return Cell(percent / 100, text=text if percent else "0%")
+    number = f"{abs(percent):,.0f}" if abs(percent) >= 10 else show_number(abs(percent))
+    sign = "-" if percent < 0 else "+"
+    return Cell(percent / 100, text=f"{sign}{number}%" if percent else "0%")
 
 
 def _find_speed(cost: Cost | None) -> float | None:

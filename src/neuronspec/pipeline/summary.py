@@ -19,8 +19,9 @@ from neuronspec.pipeline.neuron_analysis import REPORT_FILE
 from neuronspec.pipeline.run_page import read_analysis, write_page
 from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, tabulate, tabulate_averages
 from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
-from neuronspec.report.page_numbers import choose_overall, format_difference
+from neuronspec.report.page_numbers import choose_overall
 from neuronspec.report.score_findings import describe_difference, describe_gains
+from neuronspec.statistics.numbers import show_change
 
 # Name of the summary's file, below the directory of the report
 SUMMARY_FILE = "summary.md"
@@ -180,7 +181,7 @@ def _describe_selection(study: Study, metric: str) -> str:
 
     changes = (
         f"Before any training, switching off the neurons that were not selected changes the mean {metric} by "
-        f"{format_difference(losses[0])}; switching off as many at random by {format_difference(losses[1])}"
+        f"{show_change(losses[0])}; switching off as many at random by {show_change(losses[1])}"
     )
 
     # The test compares the selected neurons with random ones, not with the full model.

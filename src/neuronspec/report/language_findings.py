@@ -21,6 +21,7 @@ from neuronspec.report.finding import (
     name_layers,
 )
 from neuronspec.statistics.correlation import Correlation
+from neuronspec.statistics.numbers import show_decimals
 from neuronspec.statistics.separation import Separation
 
 Tests = Mapping[str, Correlation] | Mapping[str, Separation]
@@ -138,7 +139,7 @@ def _describe_confounders(name: str, layers: Sequence[LayerMeasures], chosen: Se
     if not still:
         return f", but not significantly {fixed}"
     r = float(np.mean([partial[layer].r for layer in still]))
-    return f", and {fixed} still in {join_names(still)} (partial r {r:.2f})"
+    return f", and {fixed} still in {join_names(still)} (partial r {show_decimals(r, 2)})"
 
 
 def _describe_families(stack: str, layers: Sequence[LayerMeasures]) -> list[Finding]:

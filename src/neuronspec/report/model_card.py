@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from neuronspec.artifacts.cards import CITATION, PAPER, escape_code, escape_text, make_front_matter, make_table
 from neuronspec.languages import find_language, is_known
 from neuronspec.report.model_usage import ModelUsage, describe_usage, warn_of_missing_part
+from neuronspec.statistics.numbers import show_decimals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,7 @@ def _describe_scores(card: ModelCard) -> list[str]:
     rows = []
     for row in card.scores:
         task = escape_code(row.task) + (" (zero-shot)" if row.zero_shot else "")
-        values = (f"{row.scores[metric]:.1f}" if metric in row.scores else "" for metric in metrics)
+        values = (show_decimals(row.scores[metric]) if metric in row.scores else "" for metric in metrics)
         rows.append([task, f"{row.sentences:,}", *values])
 
     header = ["direction", "sentences", *map(escape_text, metrics)]

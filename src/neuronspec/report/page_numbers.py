@@ -9,6 +9,7 @@ from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.comparison.study import Study
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.statistics.corrections import CORRECTIONS
+from neuronspec.statistics.numbers import show_change
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,6 @@ class PageNumber:
     value: str
     label: str
     note: str = ""
-
-
-def format_difference(value: float) -> str:
-    """Return a difference in points with its sign; what rounds to zero is not negative.
-
-    Example:
-        >>> format_difference(0.84), format_difference(-0.04)
-        ('+0.8', '+0.0')
-    """
-    return f"{value:+z.1f}"
 
 
 def make_score_numbers(study: Study, system: str, baseline: str, start: str = "") -> list[PageNumber]:
@@ -77,9 +68,9 @@ def _show_gain(study: Study, metric: str, label: str, *, system: str, baseline: 
 
     notes = [f"p = {one.adjusted_p_value:.2g}"]
     if one.interval is not None:
-        low, high = map(format_difference, one.interval)
+        low, high = map(show_change, one.interval)
         notes.insert(0, f"95 % interval {low} to {high}")
-    return [PageNumber(format_difference(one.difference), f"{metric} over {study.title(baseline)}", ", ".join(notes))]
+    return [PageNumber(show_change(one.difference), f"{metric} over {study.title(baseline)}", ", ".join(notes))]
 
 
 def _show_outcomes(study: Study, metric: str, *, system: str, baseline: str) -> list[PageNumber]:

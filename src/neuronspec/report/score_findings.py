@@ -6,8 +6,8 @@ from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.outcomes import count_outcomes
 from neuronspec.comparison.study import Study
 from neuronspec.evaluation.metrics import find_scoring
-from neuronspec.report.page_numbers import format_difference
 from neuronspec.statistics.corrections import CORRECTIONS
+from neuronspec.statistics.numbers import show_change
 
 
 def describe_gains(study: Study, system: str, baseline: str, metric: str) -> list[str]:
@@ -36,11 +36,14 @@ def describe_difference(study: Study, system: str, baseline: str, *, metric: str
 
     title, against = study.title(system), study.title(baseline)
     where = "Over all directions" if group == ALL else f"Translating {group}"
-    low, high = map(format_difference, one.interval)
-    numbers = f"{format_difference(one.difference)} {metric} ({low} .. {high} at 95 %), p = {one.adjusted_p_value:.2g}"
+    low, high = one.interval
+    is_significant = one.adjusted_p_value <= study.significance
+    difference = show_change(one.difference, significant=is_significant)
+    interval = f"{show_change(low, significant=is_significant)} .. {show_change(high, significant=is_significant)}"
+    numbers = f"{difference} {metric} ({interval} at 95 %), p = {one.adjusted_p_value:.2g}"
 
     # Without significance, no direction of the difference is claimed.
-    if one.adjusted_p_value > study.significance:
+    if not is_significant:
         return f"{where}: no significant difference between {title} and {against} ({numbers})."
     return f"{where}: {title} is {'better' if one.gain > 0 else 'worse'} than {against} ({numbers})."
 

@@ -9,6 +9,7 @@ from neuronspec.analysis.layer_measures import LayerMeasures
 from neuronspec.analysis.measures import Measures
 from neuronspec.analysis.structure import ALPHA
 from neuronspec.report.finding import MIN_TASKS, Finding
+from neuronspec.statistics.numbers import show_decimals
 from neuronspec.statistics.trends import Trend
 
 # What the paper reports, and of which tasks
@@ -62,4 +63,5 @@ def _name_way(trend: Trend) -> str:
 
 def _format_slope(trend: Trend) -> str:
     low, high = trend.interval
-    return f"{trend.slope:+.3f} ({low:+.3f} to {high:+.3f})"
+    slope, lowest, highest = (show_decimals(value, 3, signed=True) for value in (trend.slope, low, high))
+    return f"{slope} ({lowest} to {highest})"

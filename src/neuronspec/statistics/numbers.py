@@ -52,6 +52,16 @@ def show_decimals(value: float, decimals: int = 1, *, signed: bool = False, sign
     return f"+{digits}" if signed and value > 0 else digits
 
 
+def show_change(value: float, *, significant: bool = False) -> str:
+    """Return a difference in points with its sign; what rounds to zero has none, unless it is significant.
+
+    Example:
+        >>> show_change(1.249), show_change(-0.04), show_change(-0.04, significant=True)
+        ('+1.2', '0.0', '-0.04')
+    """
+    return show_decimals(value, signed=True, significant=significant)
+
+
 def show_p_value(value: float) -> str:
     """Return a p-value with three digits, so that 0.0502 does not look like 0.05.
 
