@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import run_command
 
 import neuronspec as ns
 from neuronspec.errors import NeuronspecError
@@ -157,6 +159,47 @@ def test_an_interrupted_sweep_resumes_and_no_order_matters(
     for k in (0.6, 0.9):
         place = Path(f"select.k={k}", "train", "neuron_specialization", "model")
         assert hash_path(tmp_path / "ks" / place) == hash_path(project / "ks" / place)
+
+
+def test_a_point_that_fails_does_not_stop_the_others_and_is_named(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(project / "ks", tmp_path / "ks")
+
+    def fail(run: Run, **options: Any) -> Layout:
+        if run.config.select.k == 0.6:
+            raise NeuronspecError("the loss is nan at update 3: lower the learning rate")
+        return execute_stages(run, **options)
+
+    monkeypatch.setattr(sweeps, "execute_stages", fail)
+    assert run_command("run", str(tmp_path / "ks")) == 2
+    said = capsys.readouterr()
+    assert "0.9" in said.out
+    assert "select.k=0.6 failed and is missing: the loss is nan at update 3" in " ".join(said.out.split())
+    assert "error: 1 of 2 points failed; the report of the others is in" in said.err
+    assert "  - select.k=0.6: the loss is nan at update 3: lower the learning rate" in said.err
+
+    tables = tmp_path / "ks" / "report" / "tables"
+    for name in ("differences", "averages", "efficiency"):
+        assert {row["select.k"] for row in read_json(tables / f"{name}.json")} == {0.9}
+        assert "select.k=0.6 failed and is missing" in (tables / f"{name}.md").read_text(encoding="utf-8")
+
+    # Where all fail, nothing is reported; the next call tries again.
+    monkeypatch.setattr(sweeps, "execute_stages", lambda run, **options: fail(Run(opened.points[0].run.config)))
+    opened = open_sweep(tmp_path / "ks")
+    with pytest.raises(NeuronspecError, match=r"2 of 2 points failed; the same command keeps what is done"):
+        sweeps.execute_sweep(opened)
+    monkeypatch.undo()
+    assert sweeps.execute_sweep(opened) == {}
+    assert "failed" not in (tables / "averages.md").read_text(encoding="utf-8")
+
+
+def test_a_point_may_extend_its_own_sweep(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "ks", tmp_path / "ks")
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "ks").glob("select.k=*/*/**/*.safetensors")}
+    extended = ns.sweep(tmp_path / "ks" / "select.k=0.9", {"select.k": [0.9, 0.6]}, out=tmp_path / "ks")
+    assert [*extended.runs] == ["select.k=0.6", "select.k=0.9"]
+    assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
 def test_a_grid_over_methods_and_words(project: Path, tmp_path: Path) -> None:

@@ -61,25 +61,28 @@ def _run_sweep(options: RunOptions, as_json: bool) -> None:
     sweep = options.open_sweep()
     from neuronspec.pipeline.sharing import list_sources
     from neuronspec.pipeline.sweep_report import load_sweep, tabulate_sweep
-    from neuronspec.pipeline.sweeps import execute_sweep
+    from neuronspec.pipeline.sweeps import execute_sweep, raise_failures
 
     sources = list_sources(options.share_from or (), options.source, sweep.out)
     if options.dry_run:
         _print_plans(sweep, sources, force=options.force)
         return
 
-    execute_sweep(sweep, sources, force=options.force)
+    failures = execute_sweep(sweep, sources, force=options.force)
 
-    tables = tabulate_sweep(load_sweep(sweep))
+    tables = tabulate_sweep(load_sweep(sweep, failures), failures)
     if as_json:
-        points = {point.name: str(point.run.layout.out) for point in sweep.points}
-        print_json({"runs": points, **{name: table.to_json() for name, table in tables.items()}})
-        return
+        points = {point.name: str(point.run.layout.out) for point in sweep.points if point.name not in failures}
+        failed = {"failed": {name: str(error) for name, error in failures.items()}} if failures else {}
+        print_json({"runs": points, **failed, **{name: table.to_json() for name, table in tables.items()}})
+    else:
+        # On a terminal, what comes last is read first.
+        for table in reversed(tables.values()):
+            print_table(table)
+        note(f"Tables and figures of all points are in {sweep.report}; each point is a run in {sweep.out}.")
 
-    # On a terminal, what comes last is read first.
-    for table in reversed(tables.values()):
-        print_table(table)
-    note(f"Tables and figures of all points are in {sweep.report}; each point is a run in {sweep.out}.")
+    # Points that failed end the command with an error after the results of the others.
+    raise_failures(sweep, failures)
 
 
 def _print_plans(sweep: Sweep, sources: Sequence[Path], *, force: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.groups import ALL, BY_SIDE
 from neuronspec.comparison.tables import ColumnTitle, Table, write_tables
 from neuronspec.config.sweeps import show_value
-from neuronspec.errors import NeuronspecError
+from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.evaluation.results import merge_results
 from neuronspec.figures.key_gains import GainPoint, draw_key_gains
 from neuronspec.files import publish, write_text
@@ -50,19 +50,24 @@ class PointResults:
         return NeuronMasks.from_pretrained(masks).sparsity_by_layer()
 
 
-def load_sweep(sweep: Sweep) -> list[PointResults]:
-    """Read the results of every point of a finished sweep."""
-    return [PointResults(point, load_results(point.run.config, point.run.layout)) for point in sweep.points]
+Failures = Mapping[str, NeuronspecError]
+"""The error of each point that failed, by the name of the point."""
 
 
-def write_sweep_report(sweep: Sweep) -> None:
+def load_sweep(sweep: Sweep, failures: Failures) -> list[PointResults]:
+    """Read the results of every point of a finished sweep that did not fail."""
+    finished = [point for point in sweep.points if point.name not in failures]
+    return [PointResults(point, load_results(point.run.config, point.run.layout)) for point in finished]
+
+
+def write_sweep_report(sweep: Sweep, failures: Failures) -> None:
     """Write the tables of a sweep, in every format, its figures and its summary."""
-    results = load_sweep(sweep)
-    tables = tabulate_sweep(results)
+    results = load_sweep(sweep, failures)
+    tables = tabulate_sweep(results, failures)
 
     paragraphs = [
         f"# {results[0].point.run.config.name}: {', '.join(sweep.keys)}",
-        f"{len(sweep.points)} runs: {', '.join(f'`{point.name}`' for point in sweep.points)}.",
+        f"{len(results)} runs: {', '.join(f'`{one.point.name}`' for one in results)}.",
         *(table.to_markdown() for table in tables.values()),
         f"Each run is in the directory of its name. All tables are in `{TABLES}/`, figures in `{FIGURES}/`.",
     ]
@@ -72,18 +77,25 @@ def write_sweep_report(sweep: Sweep) -> None:
         draw_sweep(results, temporary / FIGURES)
 
 
-def tabulate_sweep(results: Sequence[PointResults]) -> dict[str, Table]:
-    """Return the tables of a sweep by name: a row for each point and system."""
+def tabulate_sweep(results: Sequence[PointResults], failures: Failures) -> dict[str, Table]:
+    """Return the tables of a sweep by name: a row for each point and system.
+
+    Args:
+        results: Results of the points that are finished.
+        failures: Errors of the others, which the notes of every table name.
+    """
     note = (
         "Each system is compared with the baseline of its own point, on the same test text; p-values are corrected "
         "within a point, not over all points."
     )
     notes = [note, *_list_cautions(results)]
-    return {
+    tables = {
         "differences": _join("Differences to the baseline", results, _tabulate_differences, notes),
         "averages": _join("Averages over directions", results, lambda one: tabulate_averages(one.results)),
         "efficiency": _join("Cost", results, lambda one: tabulate_efficiency(one.results.study)),
     }
+    missing = [f"{name} failed and is missing: {first_line(error)}." for name, error in failures.items()]
+    return {name: replace(table, notes=[*table.notes, *missing]) for name, table in tables.items()}
 
 
 def _list_cautions(results: Sequence[PointResults]) -> list[str]:

@@ -23,7 +23,7 @@ from neuronspec.pipeline.plan import execute_stages, plan_stages
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.run_check import check_plan
 from neuronspec.pipeline.sharing import check_sources, is_same_place, list_runs, list_sources
-from neuronspec.processes import is_first_process
+from neuronspec.processes import count_processes, is_first_process
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ def sweep(
         `sweep.report`.
 
     Raises:
-        NeuronspecError: If no key has several values, the configuration has problems, or a stage fails.
+        NeuronspecError: If no key has several values, the configuration has problems, or a stage of a point fails; the
+            other points and the joint report are made before.
 
     Example:
         >>> ks = ns.sweep("my.yaml", {"select.k": [0.7, 0.8, 0.9]}, out="runs/ks")  # doctest: +SKIP
@@ -106,7 +107,8 @@ def sweep(
     """
     opened = open_sweep(source, out=out, changes=changes)
     given = [share_from] if isinstance(share_from, str | Path) else share_from
-    execute_sweep(opened, list_sources(given, source, opened.out), force=force)
+    failures = execute_sweep(opened, list_sources(given, source, opened.out), force=force)
+    raise_failures(opened, failures)
     return opened
 
 
@@ -154,35 +156,77 @@ def open_sweep(
     return Sweep(directory, points, written)
 
 
-def execute_sweep(sweep: Sweep, share_from: Sequence[Path] = (), *, force: bool = False) -> None:
+def execute_sweep(
+    sweep: Sweep, share_from: Sequence[Path] = (), *, force: bool = False
+) -> Mapping[str, NeuronspecError]:
     """Run every point that is not done, and write the tables and figures of all of them.
+
+    A point that fails, such as one whose learning rate lets the training diverge, does not stop the others; the report
+    says what it lacks. Several processes stop at the first failure, since not all of them may know of it.
 
     Args:
         sweep: The sweep.
         share_from: Directories of other runs to share finished stages from.
         force: Whether to do everything again, without sharing.
 
+    Returns:
+        The error of each point that failed, by the name of the point.
+
     Raises:
-        NeuronspecError: If a point cannot be run here, or a stage fails.
+        NeuronspecError: If a point cannot be run here, or all of them fail.
     """
     # What one point cannot do is refused before the work of another one; each point warns for itself.
     refuse_links(sweep.out)
+    sources = {point.name: _list_others(share_from, point) for point in sweep.points}
     for point in sweep.points:
-        check_sources(share_from, point.run.layout)
+        check_sources(sources[point.name], point.run.layout)
     announce_problems(problem for problem in _check_points(sweep) if problem.level == "error")
 
     if is_first_process():
         write_text(sweep.out / SWEEP_CONFIG, yaml.safe_dump(_describe(sweep), sort_keys=False, allow_unicode=True))
 
+    failures: dict[str, NeuronspecError] = {}
     for number, point in enumerate(sweep.points, 1):
         logger.info("%s (%d of %d)", point.name, number, len(sweep.points))
-        execute_stages(point.run, force=force, share_from=[*share_from, *list_siblings(sweep, point)])
+        try:
+            execute_stages(point.run, force=force, share_from=[*sources[point.name], *list_siblings(sweep, point)])
+        except NeuronspecError as error:
+            if count_processes() > 1:
+                raise
+            logger.warning("%s failed: %s", point.name, error)
+            failures[point.name] = error
+
+    # Without a single result, there is nothing to report.
+    if len(failures) == len(sweep.points):
+        raise_failures(sweep, failures)
 
     # Tables and figures take seconds: they are made anew each time.
     from neuronspec.pipeline.sweep_report import write_sweep_report
 
     if is_first_process():
-        write_sweep_report(sweep)
+        write_sweep_report(sweep, failures)
+    return failures
+
+
+def raise_failures(sweep: Sweep, failures: Mapping[str, NeuronspecError]) -> None:
+    """Raise an error that names the points that failed, and what the same call does next; nothing if there are none.
+
+    Raises:
+        NeuronspecError: If there are some.
+    """
+    if not failures:
+        return
+    listed = "\n".join(f"  - {name}: {error}" for name, error in failures.items())
+    others = f"the report of the others is in {sweep.report}; " if len(failures) < len(sweep.points) else ""
+    raise NeuronspecError(
+        f"{len(failures)} of {len(sweep.points)} points failed; {others}the same command keeps what is done and tries "
+        f"them again:\n{listed}"
+    )
+
+
+def _list_others(share_from: Sequence[Path], point: Point) -> list[Path]:
+    """Return the runs to share from without the point itself, from which a sweep may have been extended."""
+    return [place for place in share_from if not is_same_place(place, point.run.layout.out)]
 
 
 def _check_points(sweep: Sweep) -> Iterator[Problem]:
