@@ -74,8 +74,8 @@ def test_results_are_json_on_stdout_and_logs_on_stderr(
     assert done.returncode == 0, done.stderr
     systems = [row["system"] for row in json.loads(done.stdout)["averages"]]
     assert systems == ["copying the source", "pretrained", "+ specialized masks", "+ random masks"]
-    first, warning, *others = done.stderr.splitlines()
-    assert [first, *others[:2]] == ["prepare", "train", "record"]
+    warning, *stages = done.stderr.splitlines()
+    assert list_finished(stages)[:3] == ["prepare", "train", "record"]
     assert warning.startswith("prepare.vocabulary.size is 64, but this text gives only ")
 
 

@@ -15,7 +15,7 @@ from neuronspec.comparison.paper_tables import (
 from neuronspec.comparison.quality_table import tabulate_quality
 from neuronspec.comparison.score_rows import list_study_languages
 from neuronspec.comparison.study import Study
-from neuronspec.comparison.tables import Table
+from neuronspec.comparison.tables import Table, name_tables
 
 SIGNIFICANCE = "significance"  # the tables of all tests, too long for a terminal unless asked for
 MAX_LANGUAGES = 16  # that fit as columns on a page
@@ -66,4 +66,4 @@ def tabulate_tests(study: Study) -> dict[str, Table]:
 
 def _without_empty_tables(tables: dict[str, Table]) -> dict[str, Table]:
     # Such as that of zero-shot directions, in a study where all were trained.
-    return {name: table for name, table in tables.items() if table.rows}
+    return name_tables({name: table for name, table in tables.items() if table.rows})

@@ -59,7 +59,7 @@ def make_label(table: Table) -> str:
     """Return the label of a table, from its name or else its title, safe in any LaTeX document.
 
     Example:
-        >>> from neuronspec.comparison.tables import Table
+        >>> from neuronspec.comparison import Table
         >>> make_label(Table("Scores & more: base", ["x"], [])), make_label(Table("", ["x"], [], name="levels.chrf++"))
         ('tab:scores-more', 'tab:levels.chrf++')
     """

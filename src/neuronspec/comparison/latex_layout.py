@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Widths of the ACL style in points: of a column, and of the text over both columns
 COLUMN, TEXT = 219, 455
-# Share of the room from which on a table may be too wide after all, because the widths of its letters are guessed
+# Share of the room above which a table may be too wide after all, because the widths of its letters are guessed
 SAFE = 0.85
 # Sizes of fonts in points in a text of 11 points, and the width of a usual letter, as a share of the size
 SIZES = {"small": 10.0, "footnotesize": 9.0, "scriptsize": 8.0}

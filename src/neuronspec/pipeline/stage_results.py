@@ -1,4 +1,4 @@
-"""What stages have left, each in a few words for the terminal; read from the files of the run."""
+"""Results of stages in a few words for the terminal, read from the files of the run."""
 
 from __future__ import annotations
 
