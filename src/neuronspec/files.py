@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def _replace(path: Path, temporary: Path) -> None:
     _remove_path(old)
 
 
-def publish_link(source: Path, target: Path) -> bool:
+def publish_link(source: Path, target: Path, *, copied: Collection[str] = ()) -> bool:
     """Publish a file or directory under a second name, by hard links: no byte is copied, unless it has to be.
 
     Everything of ours is written anew and renamed, never changed in place, so that neither name sees what is later
@@ -101,9 +101,11 @@ def publish_link(source: Path, target: Path) -> bool:
     Args:
         source: File or directory, which is not changed.
         target: Second name. What it holds is replaced.
+        copied: Names of files that are copied, because people edit them in place.
 
     Returns:
-        Whether all files are linked; they are copied from one file system to another, and where links are not allowed.
+        Whether all other files are linked; they are copied from one file system to another, and where links are not
+        allowed.
 
     Raises:
         FileNotFoundError: If a part of the source disappears meanwhile.
@@ -120,6 +122,8 @@ def publish_link(source: Path, target: Path) -> bool:
             place = temporary / path.relative_to(source)
             if path.is_dir():
                 place.mkdir()
+            elif path.name in copied:
+                shutil.copy2(path, place)
             else:
                 linked &= _link_file(path, place)
         return linked

@@ -185,8 +185,9 @@ def test_a_point_that_fails_does_not_stop_the_others_and_is_named(
         assert "select.k=0.6 failed and is missing" in (tables / f"{name}.md").read_text(encoding="utf-8")
 
     # Where all fail, nothing is reported; the next call tries again.
-    monkeypatch.setattr(sweeps, "execute_stages", lambda run, **options: fail(Run(opened.points[0].run.config)))
     opened = open_sweep(tmp_path / "ks")
+    first = opened.points[0].run
+    monkeypatch.setattr(sweeps, "execute_stages", lambda run, **options: fail(first))
     with pytest.raises(NeuronspecError, match=r"2 of 2 points failed; the same command keeps what is done"):
         sweeps.execute_sweep(opened)
     monkeypatch.undo()

@@ -44,6 +44,13 @@ LAYOUTS: dict[str, tuple[Files, list[str]]] = {
         {"corpus.tsv": table("de", "en", header=["German", "English"])},
         ["train corpus.tsv de ['English', 'German']"],
     ),
+    "a table whose first line has titles": (
+        {
+            "de.tsv": table("de", "en", header=["Source", "Target"]),
+            "x.en-fr.tsv": table("en", "fr", header=["src", "tgt"]),
+        },
+        ["train x.{src}-{tgt}.tsv fr ['src', 'tgt']", "train {lang}.tsv de ['Target', 'Source']"],
+    ),
     "a table that begins with blank lines": (
         {"de.tsv": "\n \n" + table("en", "de"), "all.tsv": "\n" + table("en", "nl", header=["en", "nl"])},
         ["train {lang}.tsv de", "train all.tsv nl ['{src}', '{tgt}']"],
@@ -328,3 +335,18 @@ def test_assumptions_are_stated(tmp_path: Path) -> None:
         "not in this run, since they have no training text or were not asked for: fr",
         "set.{lang}: the same 40 lines in 3 languages, so taken for test",
     ]
+
+
+def test_a_line_of_titles_is_no_pair_of_sentences(tmp_path: Path) -> None:
+    write(tmp_path, {"de.tsv": table("en", "de", header=["source", "target"]), "fr.tsv": table("en", "fr")})
+    counts = discover([tmp_path]).count_pairs("train")
+    assert counts["en-de"] == counts["en-fr"]
+
+
+def test_a_folder_that_links_to_itself_is_visited_once(tmp_path: Path) -> None:
+    write(tmp_path / "text", {"de.tsv": table("en", "de")})
+    (tmp_path / "text" / "again").symlink_to(tmp_path / "text", target_is_directory=True)
+    (tmp_path / "text" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "text", target_is_directory=True)
+    assert [found.corpus.path for found in discover([tmp_path / "text"]).corpora] == [f"{tmp_path}/text/{{lang}}.tsv"]
+    assert len(discover([tmp_path / "linked"]).corpora) == 1  # a link that is named, or leads elsewhere, is followed

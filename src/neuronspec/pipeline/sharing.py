@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.config.loading import holds_run, holds_sweep
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, publish_link
+from neuronspec.models.directories import GENERATION_FILE
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.records import (
     Record,
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from neuronspec.pipeline.engine import Stage
 
 logger = logging.getLogger(__name__)
+
+# Files of models that people and other programs edit in place: the other run must not change with them.
+_EDITED = (CARD_FILE, GENERATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def _is_intact(path: Path, layout: Layout, found: Finished) -> bool:
 
 
 def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) -> dict[str, Any] | None:
-    """Take over what another run made: its files get a second name here, and its log is copied.
+    """Take over what another run made: its files get a second name here; its log and notes about models are copied.
 
     Args:
         stage: Stage of this run, whose outputs are not there.
@@ -169,7 +174,7 @@ def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) 
     try:
         for log in stage.logs:
             _copy_log(found.place(log, layout), log)
-        linked = [publish_link(found.place(path, layout), path) for path in stage.outputs]
+        linked = [publish_link(found.place(path, layout), path, copied=_EDITED) for path in stage.outputs]
     except FileNotFoundError:
         return None
 

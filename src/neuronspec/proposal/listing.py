@@ -138,8 +138,18 @@ def _list_template(template: str) -> Iterator[ListedFile | LeftOut]:
         yield from _list_path(path, root)
 
 
-def _list_folder(folder: Path, root: int) -> Iterator[ListedFile | LeftOut]:
-    """Yield the files below a folder, in the order of their names; hidden ones are no data."""
+def _list_folder(folder: Path, root: int, above: frozenset[Path] = frozenset()) -> Iterator[ListedFile | LeftOut]:
+    """Yield the files below a folder, in the order of their names; hidden ones are no data.
+
+    Args:
+        folder: Folder to look through.
+        root: Length of the beginning of paths that says nothing about languages.
+        above: Folders that this one is in, without links: one that links to them is not entered again.
+    """
+    if folder.resolve() in above:
+        return
+    above |= {folder.resolve()}
+
     if holds_run(folder):
         yield LeftOut(str(folder), "the directory of a run")
         return
@@ -152,7 +162,7 @@ def _list_folder(folder: Path, root: int) -> Iterator[ListedFile | LeftOut]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _list_folder(path, root)
+            yield from _list_folder(path, root, above)
         elif path.is_file():
             yield from _list_path(path, root)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from neuronspec.data.readers.tsv import is_blank, list_text_columns
 from neuronspec.errors import NeuronspecError
@@ -13,6 +14,14 @@ from neuronspec.proposal.file_names import CodePlace, find_codes, find_pair
 from neuronspec.proposal.listing import ListedFile
 from neuronspec.proposal.parallel_text import ParallelText
 from neuronspec.proposal.recognition import are_swapped, recognize_language
+
+# Titles that say nothing about languages; whole sentences are never one of them.
+_SIDES = ("source", "src", "target", "tgt", "trg", "reference", "ref", "original", "translation", "input", "output")
+_TITLES = frozenset(
+    title
+    for side in (*_SIDES, "1", "2")
+    for title in (side, f"{side}_text", f"{side}_sentence", f"text{side}", f"sentence{side}")
+)
 
 _RENAME = "put the two codes into its name, such as NAME.de-en.tsv"
 
@@ -41,12 +50,32 @@ def read_table_file(file: ListedFile, contents: Contents, own: Collection[str] =
     columns = list_text_columns(rows)
     if len(columns) < 2:
         raise NeuronspecError(f"a table with {len(columns)} columns of text; expected two, separated by TABs")
-    texts = {column: [row[column - 1] for row in rows if len(row) >= column] for column in columns}
+    titles = _read_titles(rows[0], columns)
+    texts = {column: [row[column - 1] for row in rows[bool(titles) :] if len(row) >= column] for column in columns}
+    count -= bool(titles)
 
+    # The name of the file, else the text itself, shows which column is in which language.
     pair = find_pair(file.name, own)
     if pair is not None:
-        return _read_named_after_pair(file, pair, texts, count=count, exact=exact, format=format)
-    return _read_recognized(file, texts, own, count=count, exact=exact, format=format)
+        found = _read_named_after_pair(file, pair, texts, count=count, exact=exact, format=format)
+    else:
+        found = _read_recognized(file, texts, own, count=count, exact=exact, format=format)
+    return _name_by_titles(found, titles)
+
+
+def _read_titles(first: Sequence[str], columns: Sequence[int]) -> dict[int, str]:
+    """Return the titles of columns of text where the first line has some, such as `source` and `target`."""
+    titles = {column: first[column - 1] for column in columns if len(first) >= column}
+    words = {title.strip().casefold() for title in titles.values()}
+    return titles if words <= _TITLES and len(words) == len(columns) else {}
+
+
+def _name_by_titles(text: ParallelText, titles: dict[int, str]) -> ParallelText:
+    """Return the text of a table whose columns are named by their titles, so that the first line is no sentence."""
+    if not titles:
+        return text
+    columns = {code: titles[column] if isinstance(column, int) else column for code, column in text.columns.items()}
+    return replace(text, columns=columns)
 
 
 def _skip_blank(lines: Sequence[str]) -> list[str]:
