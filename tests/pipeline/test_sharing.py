@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.processes import call
@@ -230,11 +231,20 @@ def test_permissions_of_a_shared_file_stay(first: Doubling, tmp_path: Path) -> N
     assert first.note.stat().st_mode & 0o777 == 0o400
 
 
+def test_what_people_edit_is_copied(tmp_path: Path) -> None:
+    model, other = tmp_path / "model", tmp_path / "other"
+    for name in ("README.md", "generation_config.json", "model.safetensors"):
+        write_text(model / name, "text")
+    assert publish_link(model, other, copied=sharing._EDITED)
+    assert [path.name for path in sorted(model.iterdir()) if path.samefile(other / path.name)] == ["model.safetensors"]
+    assert all((other / path.name).stat().st_mtime_ns == path.stat().st_mtime_ns for path in model.iterdir())
+
+
 def test_a_run_that_is_changed_meanwhile_is_not_shared(
     first: Doubling, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def publish_edited(place: Path, path: Path) -> bool:
-        linked = publish_link(place, path)
+    def publish_edited(place: Path, path: Path, **options: Any) -> bool:
+        linked = publish_link(place, path, **options)
         if place.is_file():
             first.note.write_text("99999", encoding="utf-8")
         return linked
@@ -254,9 +264,9 @@ from tests.pipeline.test_sharing import Doubling
 first, out, source, after = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 publish_link, count = sharing.publish_link, 0
 
-def publish_and_die(*paths):
+def publish_and_die(*paths, **options):
     global count
-    publish_link(*paths)
+    publish_link(*paths, **options)
     count += 1
     if count == after:
         os.kill(os.getpid(), signal.SIGKILL)
