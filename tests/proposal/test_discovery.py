@@ -51,6 +51,10 @@ LAYOUTS: dict[str, tuple[Files, list[str]]] = {
         },
         ["train x.{src}-{tgt}.tsv fr ['src', 'tgt']", "train {lang}.tsv de ['Target', 'Source']"],
     ),
+    "codes that no style has": (
+        {"no.tsv": table("en", "de"), "sr_Latn.tsv": table("en", "fr"), "de.tsv": table("en", "de")},
+        ["train {lang}.tsv de,no,sr_Latn"],
+    ),
     "a table that begins with blank lines": (
         {"de.tsv": "\n \n" + table("en", "de"), "all.tsv": "\n" + table("en", "nl", header=["en", "nl"])},
         ["train {lang}.tsv de", "train all.tsv nl ['{src}', '{tgt}']"],

@@ -14,7 +14,7 @@ def choose_spellings(codes: Mapping[str, int]) -> dict[str, str]:
     """Return one spelling for each language, by every code that files use.
 
     The style that most files have is used for all languages: two letters, three letters, or a language with its script.
-    Codes that only one language has, such as a dialect's, stay as they are.
+    Codes of no such style stay as they are written: `no`, `sr_Latn`, a dialect's.
 
     Args:
         codes: Number of files of each code.
@@ -22,6 +22,8 @@ def choose_spellings(codes: Mapping[str, int]) -> dict[str, str]:
     Example:
         >>> choose_spellings({"de": 1, "en": 3, "swe_Latn": 1})
         {'de': 'de', 'en': 'en', 'swe_Latn': 'sv'}
+        >>> choose_spellings({"no": 1, "sr_Latn": 1, "deu_Latn": 1, "en": 3})
+        {'no': 'no', 'sr_Latn': 'sr_Latn', 'deu_Latn': 'de', 'en': 'en'}
     """
     styles: Counter[str] = Counter()
     for code, count in codes.items():
@@ -47,6 +49,11 @@ def _spell(code: str, style: str, codes: Iterable[str]) -> str:
     row: Language = find_language(code)
     candidate: str = getattr(row, style) or row.code
     if not same_language(candidate, code):
+        return code
+
+    # A spelling of no style, such as `no`, or one that differs in the separator only, such as `sr_Latn`
+    is_plain_word = code.isalpha() and not _find_styles(code)
+    if is_plain_word or candidate.replace("-", "_") == code.replace("-", "_"):
         return code
 
     # Next to the same language in another script, a code without a script would not be clear.
