@@ -51,10 +51,6 @@ LAYOUTS: dict[str, tuple[Files, list[str]]] = {
         },
         ["train x.{src}-{tgt}.tsv fr ['src', 'tgt']", "train {lang}.tsv de ['Target', 'Source']"],
     ),
-    "codes that no style has": (
-        {"no.tsv": table("en", "de"), "sr_Latn.tsv": table("en", "fr"), "de.tsv": table("en", "de")},
-        ["train {lang}.tsv de,no,sr_Latn"],
-    ),
     "a table that begins with blank lines": (
         {"de.tsv": "\n \n" + table("en", "de"), "all.tsv": "\n" + table("en", "nl", header=["en", "nl"])},
         ["train {lang}.tsv de", "train all.tsv nl ['{src}', '{tgt}']"],
@@ -216,6 +212,11 @@ def test_one_spelling_is_chosen_for_the_whole_run(tmp_path: Path) -> None:
     asked = discover([tmp_path], languages=["deu", "fra"], pivot="eng")
     assert (asked.pivot, asked.languages) == ("eng", ("deu", "fra"))
     assert "not in this run" in asked.notes[-1]
+
+
+def test_codes_that_no_style_has_stay_as_files_write_them(tmp_path: Path) -> None:
+    write(tmp_path, {f"{code}.tsv": table("en", "de") for code in ("no", "sr_Latn", "deu")})
+    assert discover([tmp_path]).languages == ("deu", "no", "sr_Latn")
 
 
 def test_two_scripts_of_a_language_stay_apart(tmp_path: Path) -> None:

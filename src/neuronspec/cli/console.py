@@ -42,6 +42,7 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
         p_values: Whether cells show the p-values of their tests.
     """
     from rich.console import Console
+    from rich.text import Text
 
     # What people see, as text; a table that is piped into a file is as wide as it needs.
     shown = _show_texts(table, p_values)
@@ -52,7 +53,9 @@ def print_table(table: Table, *, p_values: bool = False) -> None:
     blocks = divide_columns(shown.measures, table.naming, console.width)
     for number, block in enumerate(blocks, 1):
         part = f" (part {number} of {len(blocks)})" if len(blocks) > 1 else ""
-        console.print(_make_part(shown, block, fit(table.title) + part))
+        # A title may be wider than its table, so that it is not part of it.
+        console.print(Text(fit(table.title) + part, style="bold"))
+        console.print(_make_part(shown, block))
     if not blocks:
         _print_rows(shown, fit(table.title), console)
 
@@ -100,12 +103,12 @@ def _measure_whole(shown: _ShownTable) -> int:
     return EDGE + sum(measure.natural + BORDER for measure in shown.measures)
 
 
-def _make_part(shown: _ShownTable, block: Block, title: str) -> RichTable:
+def _make_part(shown: _ShownTable, block: Block) -> RichTable:
     """Return some columns of a table."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    part = RichTable(title=Text(title, style="bold"), title_justify="left")
+    part = RichTable()
     for column, width in zip(block.columns, block.widths, strict=True):
         heading = Text(shown.headings[column])
         part.add_column(heading, justify="left" if shown.are_texts[column] else "right", overflow="fold", width=width)
