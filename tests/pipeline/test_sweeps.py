@@ -101,7 +101,7 @@ def test_the_report_has_a_row_for_each_point_and_system(project: Path) -> None:
 def test_the_gain_over_k_is_drawn_with_the_sparsity(project: Path) -> None:
     figures = project / "ks" / "report" / "figures"
     assert sorted(path.name for path in figures.iterdir()) == [
-        f"gain_over_select.k.{kind}" for kind in ("csv", "png", "svg")
+        f"gain_over_select.k.{kind}" for kind in ("csv", "pdf", "png", "svg")
     ]
     rows = [line.split(",") for line in (figures / "gain_over_select.k.csv").read_text().splitlines()[1:]]
     assert {(row[1], row[2]) for row in rows} == {
