@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.stage_lines import list_finished
 
 from neuronspec.config.schema import Config
+from neuronspec.data.store import TokenStore
 from neuronspec.data.texts import Texts
 from neuronspec.files import read_json
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED, Layout
+from neuronspec.pipeline.model_origin import find_untrained
 from neuronspec.pipeline.plan import plan_stages
 from neuronspec.pipeline.run import Run
+from neuronspec.pipeline.run_results import load_results
+from neuronspec.pipeline.summary import describe_run
 from neuronspec.training.journal import LOG_FILE, read_log
 
 
@@ -67,3 +73,29 @@ def test_results_are_those_in_the_files(results: dict[str, str], finished: Confi
 
     assert results["translate.fine_tune"] == f"{2 * sizes['test']} sentences of 4 directions"
     assert results["score"] == "5 systems in 4 directions by bleu, chrf"
+
+
+def test_a_model_of_a_run_knows_what_it_was_trained_on(finished: Config, tmp_path: Path) -> None:
+    model = Layout(finished.out).model("fine_tune")
+    assert find_untrained(model, ["de-sv", "deu_Latn-en", "en-sv", "sv-de"]) == ["de-sv", "sv-de"]
+    assert find_untrained(model.parent / "checkpoints", ["de-sv"]) == []
+    assert find_untrained("org/model", ["de-sv"]) == []
+    assert find_untrained(tmp_path, ["de-sv"]) == []
+
+
+def test_the_summary_says_how_much_of_the_text_was_seen(finished: Config) -> None:
+    layout = Layout(finished.out)
+    report = load_results(finished, layout)
+    store = TokenStore(layout.tokens("train"))
+    whole = sum(int(store.lengths(pair, side)[:, 1].sum()) for pair in store.pairs for side in (0, 1))
+    share = 100 * (report.study.costs[PRETRAINED].target_tokens or 0) / whole
+    assert 10 < share < 100
+    pairs = sum(store.pairs.values())
+    sentence = describe_run(report, layout)[0]
+    assert (
+        f"trained for 16 updates on {pairs} sentence pairs, of which it saw about {share:.2g} %, and tested" in sentence
+    )
+
+    base = replace(report.study.costs[PRETRAINED], updates=0)
+    untrained = replace(report, study=replace(report.study, costs={**report.study.costs, PRETRAINED: base}))
+    assert "used as it is, without training, and tested on" in describe_run(untrained, layout)[0]

@@ -15,7 +15,7 @@ def test_numbers_are_a_mean_a_gain_with_its_interval_and_outcomes() -> None:
     base = results.score("base", "BLEU", TASKS[:4])
     assert make_score_numbers(found, "ours", "tuned", "base") == [
         PageNumber("100.0", "mean BLEU, ours", f"base {base:.1f}, tuned 100.0"),
-        PageNumber("+0.0", "BLEU over tuned", "95 % interval +0.0 to +0.0, p = 1"),
+        PageNumber("0.0", "BLEU over tuned", "95 % interval 0.0 to 0.0, p = 1"),
         PageNumber("0 of 5", "directions better than tuned", "significantly: 0 better, 0 worse"),
     ]
     assert make_score_numbers(found, "tuned", "base")[2].value == "5 of 5"

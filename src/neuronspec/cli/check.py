@@ -133,10 +133,12 @@ def _print_checkup(result: Checkup) -> None:
     if result.texts:
         print_table(_tabulate(result))
 
-    for problem in result.problems:
-        say(f"{SIGNS[problem.level]} {problem.level}: {problem.message}")
-        if problem.fix:
-            say(f"    fix: {problem.fix}")
+    # Several keys may have the same problem, such as corpora in one folder that is missing.
+    lines = dict.fromkeys((problem.level, problem.message, problem.fix) for problem in result.problems)
+    for level, message, fix in lines:
+        say(f"{SIGNS[level]} {level}: {message}")
+        if fix:
+            say(f"    fix: {fix}")
     if not result.problems:
         say("no problems found")
     if result.estimate is not None:

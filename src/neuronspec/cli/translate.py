@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Beam size of the paper
 BEAMS = 5
+LISTED = 6  # directions in a note
 
 OF_A_RUN = Mode(
     reads=reading("what", "out", "share_from", "force", "dry_run"),
@@ -262,6 +263,17 @@ class TranslateOptions:
         )
 
 
+def _note_untrained(options: TranslateOptions, tasks: Collection[str]) -> None:
+    """Say on stderr which directions the model was not trained on, if its run shows that."""
+    from neuronspec.pipeline.model_origin import find_untrained
+
+    assert options.model is not None
+    unseen = find_untrained(options.model, sorted(set(tasks)))
+    if unseen:
+        some = ", ".join(unseen[:LISTED]) + (f" and {len(unseen) - LISTED} more" if unseen[LISTED:] else "")
+        note(f"the model was not trained on {some}: these translations are zero-shot", err=True)
+
+
 def _translate_run(options: RunOptions) -> None:
     """Translate the test text of a run with all of its systems."""
     _, layout = options.run("translate")
@@ -279,6 +291,7 @@ def _translate_grid(options: TranslateOptions, words: list[str], target: Path, f
     grid = plan_grid(words, options.source, target)
     for path in grid.targets.values():
         refuse_inside_run(path, "--to", force)
+    _note_untrained(options, grid.tasks)
     translate_grid_files(system, grid, force=force)
     note(f"{len(grid.tasks)} directions are in {target}")
 
@@ -342,6 +355,8 @@ def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
 
+    _note_untrained(options, tasks)
+
     # All sentences at once, so that batches hold sentences of similar length
     with open_system(system, sorted(set(tasks))) as (decode, _):
         translations = decode(sentences, tasks)
@@ -370,6 +385,7 @@ def _write_translations(options: TranslateOptions, rows: list[Row], target: Path
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
     place = str(options.source or "standard input")
+    _note_untrained(options, tasks)
     with open_system(system, sorted(set(tasks))) as (decode, codec):
         # Lines that are too long are announced once for the whole file, not for each window.
         check_sources(codec, sentences, tasks, system.too_long, place)

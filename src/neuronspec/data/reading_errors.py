@@ -11,6 +11,7 @@ from pathlib import Path
 
 import zstandard
 
+from neuronspec.data import quickstart
 from neuronspec.errors import NeuronspecError, did_you_mean
 
 _LISTED = 5  # entries of a folder that a message names
@@ -32,6 +33,12 @@ def explained_reading(name: str | Path) -> Iterator[None]:
 
 def explain_missing(path: Path) -> NeuronspecError:
     """Return the error for a path that does not exist; it names what is in its folder."""
+    # The folder of a file that a command fetches says nothing to whoever looks for it.
+    if path.name == quickstart.FILE:
+        return NeuronspecError(
+            "the text of the quick start is not here yet: neuronspec demo downloads it (43 MB), and then works with it"
+        )
+
     # Report the first part of the path that is missing.
     path = path.absolute()
     while not path.parent.exists():

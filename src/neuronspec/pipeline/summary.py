@@ -10,7 +10,8 @@ from neuronspec.comparison.seeds import split_seed
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import Table, write_tables
 from neuronspec.config.schema import Config
-from neuronspec.data.texts import Texts
+from neuronspec.data.store import TokenStore
+from neuronspec.data.texts import Texts, assign_pairs
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.files import publish, write_text
 from neuronspec.languages import split_direction
@@ -21,7 +22,7 @@ from neuronspec.pipeline.run_results import TABLES, RunResults, load_results, ta
 from neuronspec.pipeline.systems import COPY, MASKED, RANDOM
 from neuronspec.report.page_numbers import choose_overall
 from neuronspec.report.score_findings import describe_difference, describe_gains
-from neuronspec.statistics.numbers import show_change
+from neuronspec.statistics.numbers import show_change, show_number
 
 # Name of the summary's file, below the directory of the report
 SUMMARY_FILE = "summary.md"
@@ -91,8 +92,8 @@ def describe_run(report: RunResults, layout: Layout) -> list[str]:
 
     sentences = [
         f"One model of {base.parameters:,} parameters for {len(report.config.directions())} translation "
-        f"directions between {languages} languages, trained for {base.updates:,} updates on {train:,} sentence "
-        f"pairs and tested on {test:,} others."
+        f"directions between {languages} languages, {_describe_training(report, layout, pairs=train)}, and tested on "
+        f"{test:,} other pairs."
     ]
 
     # What the methods have in common, in one sentence
@@ -105,6 +106,23 @@ def describe_run(report: RunResults, layout: Layout) -> list[str]:
             f"{', '.join(report.study.title(name) for name in methods)}."
         )
     return sentences
+
+
+def _describe_training(report: RunResults, layout: Layout, *, pairs: int) -> str:
+    """Say how long the model was trained on how much text, and how much of it the training has seen."""
+    cost = report.study.costs[PRETRAINED]
+    if not cost.updates or cost.target_tokens is None:
+        return "used as it is, without training"
+
+    # Every direction reads its pairs: all target tokens together are one pass over the text.
+    store = TokenStore(layout.tokens("train"))
+    sides = assign_pairs(report.config.directions(), report.config.pivot).values()
+    whole = sum(int(store.lengths(pair, side)[:, 1].sum()) for pair, side in sides)
+
+    passes = cost.target_tokens / max(1, whole)
+    share = f"of which it saw about {show_number(100 * passes)} %"
+    times = f"which it saw about {show_number(passes)} times on average"
+    return f"trained for {cost.updates:,} updates on {pairs:,} sentence pairs, {times if passes >= 1 else share}"
 
 
 def describe_findings(report: RunResults, layout: Layout) -> list[str]:

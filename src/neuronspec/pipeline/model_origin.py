@@ -1,0 +1,29 @@
+"""The run that a model directory belongs to, and which directions the model was trained on there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuronspec.config.loading import holds_run, load_config
+from neuronspec.languages import match_direction
+from neuronspec.pipeline.layout import Layout
+
+
+def find_untrained(model: str | Path, tasks: Sequence[str]) -> list[str]:
+    """Return the directions that a model of a run was not trained on; none for a model from elsewhere.
+
+    Args:
+        model: Directory of the model, or its name on the hub.
+        tasks: Directions, in any spelling of their languages.
+    """
+    place = Path(model).resolve()
+    if len(place.parents) < 3 or not holds_run(place.parents[2]):
+        return []
+
+    # Only what the run has trained, and not another directory within it
+    out = place.parents[2]
+    if place != Layout(out).model(place.parent.name):
+        return []
+    trained = load_config(out, warns=False).directions()
+    return [task for task in tasks if match_direction(task, trained) is None]
