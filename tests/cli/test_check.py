@@ -146,6 +146,11 @@ def test_a_model_is_checked_with_languages_and_text(
     _, found = checked("nllb", "--text", "de-en=odd.tsv", "--sample", "2")
     assert found["sentences"] == {"de-en": {"test": "over 2"}}
     assert "from the characters 猫" in str(found["problems"])
+
+    # A table of more columns, under a name that shows no format
+    (project / "odd.txt").write_text("0.9\tb a\ta b\n" * 3, encoding="utf-8")
+    _, found = checked("nllb", "--text", "de-en=odd.txt", "--format", "tsv", "--columns", "3,2")
+    assert found["sentences"] == {"de-en": {"test": "3"}}
     code, found = checked("nllb", "--languages", "tlh")
     assert (code, subjects(found, "error")) == (2, {"tlh-en", "en-tlh"})
 
@@ -178,6 +183,8 @@ def test_files_of_text_are_checked_as_they_are_found(
         (["missing.yaml"], "no configuration 'missing.yaml'"),
         (["masks", "train.updates=3"], "masks is no configuration: train.updates=3 changes nothing in it"),
         (["nllb", "--text", "odd.tsv"], "expected TASK=FILE"),
+        (["nllb", "--columns", "2,3"], "--columns changes nothing without --text"),
+        (["nllb", "--text", "de-en=odd.tsv", "--format", "tvs"], "did you mean 'tsv'"),
         (["toy.yaml", "--model", "nllb"], "--model: toy.yaml is a configuration, which names its model"),
         (["toy.yaml", "train.update=3"], "unknown key train.update (did you mean 'updates'?)"),
     ],

@@ -11,6 +11,7 @@ from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import AsJson, Out, Overrides, Seed
 from neuronspec.cli.printing import print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.text_options import ColumnsOption, FormatOption, TextOptions
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ OF_A_RUN = Mode(
     advice="{source} is a configuration, which names its model, languages and text itself: leave these options out",
 )
 OF_A_MODEL = Mode(
-    reads=reading("source", "text", "languages", "sample", "as_json"),
+    reads=reading("source", "text", "columns", "format", "languages", "sample", "as_json"),
+    needs={"columns": "text", "format": "text"},
     advice="{source} is a model: these options change nothing",
     own_advice={"overrides": _NO_CONFIGURATION},
 )
@@ -69,6 +71,8 @@ def check(
         list[str] | None,
         typer.Option("--text", metavar="TASK=FILE", help="Text for a model: de-en=news.tsv. Repeatable."),
     ] = None,
+    columns: ColumnsOption = None,
+    format: FormatOption = None,
     languages: Annotated[
         str | None,
         typer.Option(
@@ -101,7 +105,18 @@ def check(
     else:
         from neuronspec.pipeline.source_checkup import SourceOptions, check_source
 
-        result = check_source(source, SourceOptions(model=model, texts=text or [], languages=languages, limit=sample))
+        texts = TextOptions(texts=text or (), columns=columns or (), formats=format or ())
+        if text:
+            texts.check()
+        given = SourceOptions(
+            model=model,
+            texts=texts.files if text else {},
+            columns=texts.columns_by_task if text else {},
+            formats=texts.formats_by_task if text else {},
+            languages=languages,
+            limit=sample,
+        )
+        result = check_source(source, given)
 
     if as_json:
         print_json(result.as_dict())

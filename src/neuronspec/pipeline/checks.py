@@ -57,7 +57,7 @@ def check(
         raise NeuronspecError(f"{source} is no configuration: {next(iter(changes))} changes nothing in it")
     options = SourceOptions(
         model=model,
-        texts=[f"{task}={path}" for task, path in (texts or {}).items()],
+        texts=texts or {},
         languages=languages,
         limit=limit,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from neuronspec.checking.neurons import check_counts, check_masks, check_origin
@@ -13,6 +13,7 @@ from neuronspec.checking.tags import check_tags, find_tags, name_tags
 from neuronspec.checking.text import check_text
 from neuronspec.checking.text_sample import PairText, choose_limit, read_text
 from neuronspec.checking.tokens import check_lengths, check_unknown, count_unknown, encode_text
+from neuronspec.config.columns import Columns
 from neuronspec.config.sections import Data, Sampling
 from neuronspec.data.corpora import read_pairs
 from neuronspec.data.templates import list_grid
@@ -42,13 +43,17 @@ class SourceOptions:
 
     Attributes:
         model: Model of masks, counts or text.
-        texts: `TASK=FILE` of text for a model.
+        texts: File of each task, for a model.
+        columns: Columns of the files that are tables, by task.
+        formats: Formats of the files whose names do not show them, by task.
         languages: Codes or directions that a model must have tags for, separated by commas.
         limit: Number of sentence pairs to read of each text.
     """
 
     model: str | None = None
-    texts: Sequence[str] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Columns] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
     languages: str | None = None
     limit: int | None = None
 
@@ -101,8 +106,8 @@ def check_model(name: str, options: SourceOptions) -> Checkup:
         return result
     result.facts["tags in the vocabulary"] = len(list_tags(tokenizer))
     codec = TextCodec(tokenizer, config)
-    files = _read_options(options.texts)
-    _check_translation(result, codec, [*_list_tasks(options.languages), *files], _read_files(files, options.limit))
+    tasks = [*_list_tasks(options.languages), *options.texts]
+    _check_translation(result, codec, tasks, _read_files(options))
     return result
 
 
@@ -214,23 +219,16 @@ def _list_tasks(languages: str | None) -> list[str]:
     return list_grid(words if len(words) > 1 or "-" in words[0] else [words[0], "en"])
 
 
-def _read_options(texts: Sequence[str]) -> dict[str, str]:
-    files = {}
-    for option in texts:
-        task, separator, path = option.partition("=")
-        if not separator:
-            raise NeuronspecError(f"cannot read --text {option!r}: expected TASK=FILE, as in de-en=news.tsv")
-        files[join_direction(*split_direction(task))] = path
-    return files
-
-
-def _read_files(files: dict[str, str], limit: int | None) -> list[PairText]:
+def _read_files(options: SourceOptions) -> list[PairText]:
     """Return the text of each direction, up to a limit."""
+    limit = options.limit or choose_limit(len(options.texts))
     texts = []
-    for task, path in files.items():
-        pairs = ((pair.source, pair.target) for pair in read_pairs(path, *split_direction(task)))
+    for task, path in options.texts.items():
+        format, columns = options.formats.get(task, "auto"), options.columns.get(task)
+        found = read_pairs(path, *split_direction(task), format=format, columns=columns)
+        pairs = ((pair.source, pair.target) for pair in found)
         text = PairText(pair=task)
-        text.parts["test"].extend(itertools.islice(pairs, limit or choose_limit(len(files))))
+        text.parts["test"].extend(itertools.islice(pairs, limit))
         if next(pairs, None) is None:
             text.whole.add("test")
         texts.append(text)
