@@ -210,7 +210,8 @@ def test_the_summary_says_what_was_done_and_what_it_does_not_show(finished: Conf
         sum(len(read_lines(Layout(finished.out).text / f"{part}.en-{x}.tsv")) for x in ("de", "sv"))
         for part in ("train", "test")
     )
-    assert f"on {train:,} sentence pairs and tested on {test:,} others" in summary
+    assert f"on {train:,} sentence pairs, of which it saw about " in summary
+    assert f", and tested on {test:,} other pairs." in summary
     assert "nan" not in summary
 
 
