@@ -172,7 +172,7 @@ def test_a_point_that_fails_does_not_stop_the_others_and_is_named(
         return execute_stages(run, **options)
 
     monkeypatch.setattr(sweeps, "execute_stages", fail)
-    assert run_command("run", str(tmp_path / "ks")) == 2
+    assert run_command("run", str(tmp_path / "ks"), "select.k=[0.6,0.9]") == 2
     said = capsys.readouterr()
     assert "0.9" in said.out
     assert "select.k=0.6 failed and is missing: the loss is nan at update 3" in " ".join(said.out.split())
@@ -185,7 +185,7 @@ def test_a_point_that_fails_does_not_stop_the_others_and_is_named(
         assert "select.k=0.6 failed and is missing" in (tables / f"{name}.md").read_text(encoding="utf-8")
 
     # Where all fail, nothing is reported; the next call tries again.
-    opened = open_sweep(tmp_path / "ks")
+    opened = open_sweep(tmp_path / "ks", ["select.k=[0.6,0.9]"])
     first = opened.points[0].run
     monkeypatch.setattr(sweeps, "execute_stages", lambda run, **options: fail(first))
     with pytest.raises(NeuronspecError, match=r"2 of 2 points failed; the same command keeps what is done"):
