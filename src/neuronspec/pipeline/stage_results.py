@@ -37,7 +37,7 @@ def describe_training(run: Run, system: str) -> str:
         update, loss = log[-1]["update"], log[-1]["valid"]["loss"]["all"]
 
     if settings.select == "last":
-        return f"validation loss {loss:.3f} after {count_noun(update, 'update')}"
+        return f"validation loss {loss:.3f} after {update:,} {'update' if update == 1 else 'updates'}"
     return f"validation loss {loss:.3f} at update {update:,}, the best of {state['update']:,}"
 
 

@@ -89,10 +89,10 @@ def count_noun(number: int, noun: str) -> str:
     """Return a number with a noun, in the plural where it needs one.
 
     Example:
-        >>> count_noun(1, "line"), count_noun(2000, "line")
-        ('1 line', '2,000 lines')
+        >>> count_noun(1, "line"), count_noun(2, "line")
+        ('1 line', '2 lines')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def read_numbers(what: str, values: ArrayLike) -> FloatArray:
