@@ -13,6 +13,7 @@ import pytest
 import torch
 from tests.command import run_command
 from tests.processes import Completed
+from tests.stage_lines import list_finished
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from neuronspec.files import hash_path
@@ -133,8 +134,8 @@ def assert_refused(code: int, capsys: pytest.CaptureFixture[str], found: str) ->
 def test_the_counts_of_a_run_are_json_on_stdout(recorded: tuple[Path, Completed]) -> None:
     folder, done = recorded
     assert done.returncode == 0, done.stderr
-    first, warning, *others = done.stderr.splitlines()
-    assert [first, *others] == ["prepare", "train", "record"]
+    warning, *stages = done.stderr.splitlines()
+    assert list_finished(stages) == ["prepare", "train", "record"]
     assert warning.startswith("prepare.vocabulary.size is 64, but this text gives only ")
     said = json.loads(done.stdout)
     counts = ActivationCounts.load(folder / "run" / "record")

@@ -83,7 +83,7 @@ def test_the_yaml_is_a_configuration_that_reads_the_files(corpora: Path, tmp_pat
     assert '- {path: "corpora/fr/{lang}.train", languages: [fr]}' in text
     assert "# fr: 200 pairs; its files write eng_Latn for en, fra_Latn for fr" in text
     assert "# - " in text
-    assert "notes.csv: a .csv table" in text
+    assert "notes.csv: a .csv table" in " ".join(text.replace("\n#", "").split())  # long paths break its lines
     assert f"neuronspec run {tmp_path / 'my.yaml'}" in text
     assert max(map(len, text.splitlines())) <= 120
 
