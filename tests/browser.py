@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 PATIENCE_IN_BROWSER = 120_000
 """Milliseconds: a busy machine may be slow, and no test depends on speed."""
@@ -37,3 +39,32 @@ def browser() -> Iterator[Browser]:
         chromium = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
         yield chromium
         chromium.close()
+
+
+@contextmanager
+def watch_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open files as pages, each in a context of its own with some options.
+
+    Afterwards nothing was logged, and nothing but the files was asked for.
+    """
+    problems: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def open_page(path: Path, address: str = "", **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
+        context.set_default_timeout(PATIENCE_IN_BROWSER)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri() + address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert len([url for url in asked if not url.startswith("data:")]) == len(contexts)
+    assert all(url.startswith(("file:", "data:")) for url in asked)

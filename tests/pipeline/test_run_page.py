@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.browser import PATIENCE_IN_BROWSER
+from tests.browser import watch_pages
 from tests.pipeline.running import run
 
 from neuronspec.config.loading import load_config
@@ -20,7 +20,7 @@ from neuronspec.pipeline.layout import Layout
 from neuronspec.training.journal import read_log
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
     Opener = Callable[[Path], Page]
 
@@ -68,27 +68,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 @pytest.fixture
 def show(browser: Browser) -> Iterator[Opener]:
-    """Open a page; afterwards nothing was logged, and nothing but the file was asked for."""
-    problems: list[str] = []
-    asked: list[str] = []
-    contexts: list[BrowserContext] = []
-
-    def open_page(path: Path) -> Page:
-        context = browser.new_context(viewport={"width": 1200, "height": 900})
-        context.set_default_timeout(PATIENCE_IN_BROWSER)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert len([url for url in asked if not url.startswith("data:")]) == len(contexts)
+    """Open a page, and watch it."""
+    with watch_pages(browser) as open_page:
+        yield open_page
 
 
 def read_found(layout: Layout) -> dict[str, Any]:

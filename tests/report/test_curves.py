@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.browser import PATIENCE_IN_BROWSER
+from tests.browser import watch_pages
 
 from neuronspec.report.curves_part import show_curves
 from neuronspec.report.page import write_report
 from neuronspec.training.curves import TrainingCurve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
 TASKS = [f"l{i}-en" for i in range(200)]
 SYSTEMS = ("Fine-tuning", "<b>Ours</b>")
@@ -42,25 +42,14 @@ TRAININGS = {
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open a page with curves; afterwards nothing was logged."""
-    problems: list[str] = []
-    contexts: list[BrowserContext] = []
+    """Open a page with curves, and watch it."""
+    with watch_pages(browser) as open_page:
 
-    def open_page(curves: Any, **options: Any) -> Page:
-        payload = {"title": "t", "summary": [], "panels": {}, "layers": [], "curves": curves}
-        path = write_report(payload, tmp_path / f"report-{len(contexts)}.html")
-        contexts.append(browser.new_context(**options))
-        contexts[-1].set_default_timeout(PATIENCE_IN_BROWSER)
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(path.as_uri())
-        return page
+        def show_page(curves: Any, **options: Any) -> Page:
+            payload = {"title": "t", "summary": [], "panels": {}, "layers": [], "curves": curves}
+            return open_page(write_report(payload, tmp_path / "report.html"), **options)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
+        yield show_page
 
 
 def choose(page: Page, control: str, value: str) -> None:

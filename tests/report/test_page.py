@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
-from tests.browser import PATIENCE_IN_BROWSER
+from tests.browser import watch_pages
 from tests.report.report_payload import HOSTILE, build_payload, poison
 
 from neuronspec.errors import NeuronspecError
@@ -26,7 +27,7 @@ from neuronspec.report.page_parts import PARTS
 from neuronspec.report.page_values import escape_json, pack_floats, pack_fractions, unpack_fractions
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, Page
 
     Opener = Callable[..., Page]
 
@@ -133,29 +134,15 @@ def test_every_section_shows_a_part_that_is_described() -> None:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
-    """Open a payload as a page; afterwards nothing was logged, and nothing but the file was asked for."""
-    problems: list[str] = []
-    asked: list[str] = []
-    contexts: list[BrowserContext] = []
+    """Open a payload as a page, and watch it."""
+    numbers = itertools.count()
+    with watch_pages(browser) as open_page:
 
-    def open_page(payload: Any, address: str = "", width: int = 1200, **options: Any) -> Page:
-        path = write_report(payload, tmp_path / f"report-{len(contexts)}.html")
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.set_default_timeout(PATIENCE_IN_BROWSER)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri() + address)
-        return page
+        def show_page(payload: Any, address: str = "", width: int = 1200, **options: Any) -> Page:
+            path = write_report(payload, tmp_path / f"report-{next(numbers)}.html")
+            return open_page(path, address, viewport={"width": width, "height": 900}, **options)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert len([url for url in asked if not url.startswith("data:")]) == len(contexts)
-    assert all(url.startswith(("file:", "data:")) for url in asked)
+        yield show_page
 
 
 @pytest.fixture(scope="module")

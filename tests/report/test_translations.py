@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.browser import PATIENCE_IN_BROWSER
+from tests.browser import watch_pages
 from tests.report.sentence_study import ARABIC, BASELINE, REFERENCES, SOURCES, SYSTEM, build_study
 
 from neuronspec.comparison.side_by_side import SideBySide, SystemSentences, lay_side_by_side
@@ -160,27 +160,16 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def show(browser: Browser, page_file: Path) -> Iterator[Opener]:
-    """Open the page of the study; afterwards nothing was logged, and nothing but the file was asked for."""
-    problems: list[str] = []
-    asked: list[str] = []
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(PATIENCE_IN_BROWSER)
+    """Open the page of the study, and watch it."""
+    with watch_pages(browser) as open_page:
 
-    def open_page(address: str = "", width: int = 1200, path: Path = page_file) -> Page:
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": 900})
-        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri() + address)
-        page.locator("#translations").scroll_into_view_if_needed()
-        page.locator(".sentence, #translations-status:has-text('None')").first.wait_for()
-        return page
+        def show_page(address: str = "", width: int = 1200, path: Path = page_file) -> Page:
+            page = open_page(path, address, viewport={"width": width, "height": 900})
+            page.locator("#translations").scroll_into_view_if_needed()
+            page.locator(".sentence, #translations-status:has-text('None')").first.wait_for()
+            return page
 
-    yield open_page
-    context.close()
-    assert problems == []
-    assert all(url.startswith(("file:", "data:")) and url.split("#")[0].endswith("ours.html") for url in asked)
+        yield show_page
 
 
 def read_heads(page: Page) -> list[str]:

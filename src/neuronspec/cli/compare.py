@@ -109,9 +109,7 @@ def compare(
     """Compare systems as the paper does: by language, resource level, direction and cost, with significance tests."""
     (OF_MODELS if models else OF_A_STUDY).check(context)
     work_alone()
-    _check_output(format, out, force)
-    if html is not None:
-        check_page(html, force)
+    _check_output(format, out=out, html=html, force=force)
     from neuronspec.pipeline.collection import load_set
 
     options = StudyOptions(
@@ -138,7 +136,6 @@ def compare(
     chosen = _choose_tables(tables, table or [])
     if out is not None:
         _write(chosen, study, sets, out)
-
     if html is not None and study is not None:
         write_page(study, chosen if table else _leave_out_tests(chosen), sets, html)
 
@@ -146,17 +143,7 @@ def compare(
     everything = models or show_all or table or p_values or format != TERMINAL
     printed = chosen if everything else _choose_main(chosen)
     _print_tables(printed, format, p_values)
-
-    # On stderr, so that a table on stdout can be piped
-    if len(printed) < len(chosen):
-        rest = [name for name in chosen if name not in printed]
-        note(f"{len(rest)} more with --all, or one with --table: {', '.join(rest)}", err=True)
-    if out is not None:
-        from neuronspec.comparison.tables import TABLE_FORMATS
-
-        note(f"{len(chosen)} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
-    if html is not None:
-        note(f"the page is {html}", err=True)
+    _print_notes([name for name in chosen if name not in printed], len(chosen), out=out, html=html)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,8 +185,8 @@ class StudyOptions:
         )
 
 
-def _check_output(format: str, out: Path | None, force: bool) -> None:
-    """Refuse an unknown format, and a directory that holds something other than such tables."""
+def _check_output(format: str, *, out: Path | None, html: Path | None, force: bool) -> None:
+    """Refuse an unknown format, and a directory or page that holds something other than was written here before."""
     from neuronspec.comparison.tables import TABLE_FORMATS
 
     if format != TERMINAL:
@@ -208,6 +195,8 @@ def _check_output(format: str, out: Path | None, force: bool) -> None:
         # With --force, only a folder of tables and figures is replaced.
         endings = {one.suffix for one in TABLE_FORMATS.values()}
         check_place(out, force, lambda entry: entry.suffix in endings or entry.name == FIGURES)
+    if html is not None:
+        check_page(html, force)
 
 
 def _tabulate_models(loaded: Sequence[tuple[str, Study]]) -> dict[str, Table]:
@@ -310,3 +299,15 @@ def _print_tables(tables: dict[str, Table], format: str, p_values: bool) -> None
             print_table(one, p_values=p_values)
         else:
             print_data(TABLE_FORMATS[format].write(one))
+
+
+def _print_notes(hidden: Sequence[str], tables: int, *, out: Path | None, html: Path | None) -> None:
+    """Print which tables the terminal does not show, and where files are; on stderr, so that tables can be piped."""
+    if hidden:
+        note(f"{len(hidden)} more with --all, or one with --table: {', '.join(hidden)}", err=True)
+    if out is not None:
+        from neuronspec.comparison.tables import TABLE_FORMATS
+
+        note(f"{tables} tables are in {out}, as {', '.join(TABLE_FORMATS)}", err=True)
+    if html is not None:
+        note(f"the page is {html}", err=True)

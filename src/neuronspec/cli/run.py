@@ -105,7 +105,7 @@ def print_results(config: Config, layout: Layout, as_json: bool) -> None:
 
     # The same tables and findings as in the summary of the run
     report = load_results(config, layout)
-    tables = tabulate(report)
+    tables = tabulate(report) | summary.mark_alike(report)
     shown = summary.choose_shown(tables)
     if as_json:
         print_json({name: table.to_json() for name, table in shown.items()})

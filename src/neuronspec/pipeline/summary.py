@@ -37,13 +37,14 @@ def write_summary(config: Config, layout: Layout) -> None:
 
     # Tables that are read together have arrows that mean the same.
     read = tables | mark_alike(report)
-    shown = {**choose_shown(read), "directions": read["directions"]}
+    main = choose_shown(read)
+    shown = {**main, "directions": read["directions"]}
 
     # The most important first: averages, findings, then direction by direction.
     paragraphs = [
         f"# {config.name}",
         about,
-        *(table.to_markdown() for table in choose_shown(read).values()),
+        *(table.to_markdown() for table in main.values()),
         "\n".join(f"- {finding}" for finding in describe_findings(report, layout)),
         shown["directions"].to_markdown(),
         "Signatures: " + "; ".join(report.study.results.signatures),
