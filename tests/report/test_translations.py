@@ -335,3 +335,12 @@ def test_arabic_runs_from_the_right_and_narrow_pages_are_stacked(show: Opener) -
     assert text is not None
     assert text["y"] >= label["y"] + label["height"] - 1
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_link_to_a_section_leads_there_when_sentences_appear_above_it(browser: Browser, page_file: Path) -> None:
+    with watch_pages(browser) as open_page:
+        page = open_page(page_file, "#tables", viewport={"width": 1200, "height": 300})
+        page.locator(".sentence").first.wait_for()
+        box = page.locator("#tables").bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 200

@@ -36,7 +36,7 @@ def _show_harm(ablation: Ablation) -> PageNumber:
     test = ablation.test()
     own, others = f"{test.own:+z.2g}", f"{test.others:+z.2g}"
     label = f"harm without own neurons, {ablation.stack}"
-    return PageNumber(own, label, f"without others' {others}; p = {test.p_others:.2g} ({ablation.metric})")
+    return PageNumber(own, label, f"without others' {others}; p = {test.p_others:.2g}; {ablation.metric}")
 
 
 def _show_overlap(one: LayerMeasures) -> PageNumber:

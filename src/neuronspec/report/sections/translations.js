@@ -12,6 +12,7 @@ const SORTS = [
 ];
 const SENTENCE_KEYS = ["system", "against", "direction", "sort", "kind", "length", "rare", "text", "gain", "ngram", "sentence", "page"];
 const FILTER_KEYS = ["direction", "kind", "length", "rare", "text", "gain", "ngram", "sentence"];
+const BAR = 80; // pixels at the top of the window, which the bar of sections covers
 const NARROW = "(max-width: 40rem)";
 
 function showTranslations() {
@@ -59,7 +60,7 @@ function describeTranslations() {
 function unpackInView(section) {
   const start = () => {
     watcher.disconnect();
-    unpackSentences().then(refresh, explainPacking);
+    unpackSentences().then(() => keepPlace(section, refresh), explainPacking);
   };
   const watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && start(), { rootMargin: "800px" });
   watcher.observe(section);
@@ -72,6 +73,14 @@ function unpackInView(section) {
       section.scrollIntoView();
     }
   });
+}
+
+// Who reads below the section stays there while it grows.
+function keepPlace(section, draw) {
+  const readBelow = section.getBoundingClientRect().bottom < BAR;
+  const before = document.documentElement.scrollHeight - scrollY;
+  draw();
+  if (readBelow) scrollTo(0, document.documentElement.scrollHeight - before);
 }
 
 const isAddressed = () => SENTENCE_KEYS.some((key) => state[key] !== defaults[key]);
