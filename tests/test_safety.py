@@ -42,7 +42,18 @@ ROOMS = (
         "methods",
         "translation",
     ),
-    *("evaluation", "comparison", "analysis", "figures", "report", "proposal", "checking", "pipeline", "cli"),
+    *(
+        "evaluation",
+        "comparison",
+        "analysis",
+        "figures",
+        "report",
+        "exports",
+        "proposal",
+        "checking",
+        "pipeline",
+        "cli",
+    ),
 )
 
 

@@ -2,6 +2,7 @@ from .analysis.measures import analyze as analyze
 from .comparison.fair_comparison import compare as compare
 from .errors import NeuronspecError as NeuronspecError
 from .evaluation.scoring import score as score
+from .exports.exporting import export as export
 from .models.loading import load_model as load_model
 from .models.text_batches import make_batches as make_batches
 from .neurons.counts import ActivationCounts as ActivationCounts
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "compare",
     "dense",
+    "export",
     "find_ffn_layers",
     "hold_absent_neurons",
     "load_model",

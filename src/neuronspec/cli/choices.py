@@ -29,6 +29,13 @@ def list_engines() -> list[str]:
     return list(ENGINES)
 
 
+def list_export_formats() -> list[str]:
+    """Return the names of formats of exports."""
+    from neuronspec.exports.formats import EXPORTS
+
+    return list(EXPORTS)
+
+
 def list_metrics() -> list[str]:
     """Return the names of metrics."""
     from neuronspec.evaluation.metrics import METRICS
@@ -47,6 +54,7 @@ CHOICES: Mapping[str, Callable[[], list[str]]] = {
     "{corpus_formats}": list_corpus_formats,
     "{corrections}": list_corrections,
     "{engines}": list_engines,
+    "{export_formats}": list_export_formats,
     "{metrics}": list_metrics,
     "{table_formats}": list_table_formats,
 }

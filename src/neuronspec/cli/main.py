@@ -20,6 +20,7 @@ from neuronspec.cli import (
     check,
     compare,
     demo,
+    export,
     init,
     prepare,
     record,
@@ -48,7 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Verbs in the order of the help: the demo, a whole run, its stages, and the comparison of runs
+# Verbs in the order of the help: the demo, a whole run, its stages, the comparison of runs, and their use elsewhere
 app.command("demo", cls=VerbCommand)(demo.demo)
 app.command("init", cls=VerbCommand)(init.init)
 app.command("run", cls=VerbCommand)(run.run)
@@ -63,6 +64,7 @@ app.command("translate", cls=VerbCommand)(translate.translate)
 app.command("score", cls=VerbCommand)(score.score)
 app.command("report", cls=VerbCommand)(report.report)
 app.command("compare", cls=VerbCommand)(compare.compare)
+app.command("export", cls=VerbCommand)(export.export)
 
 
 def _print_version(asked: bool) -> None:

@@ -81,19 +81,40 @@ def load_model_texts(
         # The codec finds it there.
         model.config.source_prefix = source_prefix
 
-    # An encoder-decoder reads pairs, and any other model the lines of one language.
+    texts = read_task_texts(files, pairs=model.config.is_encoder_decoder, columns=columns, formats=formats)
+    return ModelTexts(model=model, tokenizer=tokenizer, texts=texts, too_long=too_long)
+
+
+def read_task_texts(
+    files: Mapping[str, str],
+    *,
+    pairs: bool,
+    columns: Columns | Mapping[str, Columns] | None = None,
+    formats: Mapping[str, str] | None = None,
+) -> dict[str, list[Any]]:
+    """Return the text of each task, read from files.
+
+    Args:
+        files: File of each task.
+        pairs: Whether the model is an encoder-decoder, which reads pairs; any other reads the lines of one language.
+        columns: Columns of the files, as in `load_model_texts`.
+        formats: Formats of the files, as in `load_model_texts`.
+
+    Raises:
+        NeuronspecError: If a file cannot be read, or its name contradicts its task.
+    """
     texts: dict[str, list[Any]] = {}
     for task, path in files.items():
         chosen = columns.get(task) if isinstance(columns, Mapping) else columns
         format = (formats or {}).get(task, "auto")
-        if model.config.is_encoder_decoder:
+        if pairs:
             texts[task] = _read_text_pairs(task, path, format, chosen)
         elif chosen is None and format == "auto":
             texts[task] = [line for line in read_lines(path) if not is_empty(line)]
         else:
             option = "--format" if chosen is None else "--columns"
             raise NeuronspecError(f"{option} is for pairs of texts; a decoder-only model reads the lines of {path}")
-    return ModelTexts(model=model, tokenizer=tokenizer, texts=texts, too_long=too_long)
+    return texts
 
 
 def _read_text_pairs(task: str, path: str, format: str, columns: Columns | None) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,9 @@ def translate_sentences(
     translations = [""] * len(sentences)
     model.eval()  # dropout must not reach a translation
 
-    # Batches mix all directions; each text goes back to the row of its sentence.
-    for rows in _cut_batches(sources, options):
-        output = _generate(model, sources, rows, tasks=[tasks[row] for row in rows], options=options)
-        for row, text in zip(rows, codec.decode(output.tolist()), strict=True):
+    # Each text goes back to the row of its sentence.
+    for rows, ids in decode_batches(model, sources, tasks, options):
+        for row, text in zip(rows, codec.decode(ids), strict=True):
             translations[row] = text
         if advance is not None:
             advance(len(rows))
@@ -70,6 +69,22 @@ def translate_sentences(
     if advance is not None and len(sources.rows) < len(sentences):
         advance(len(sentences) - len(sources.rows))
     return translations
+
+
+def decode_batches(
+    model: PreTrainedModel, sources: Sources, tasks: Sequence[str], options: Translation
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """Yield the rows of each batch, which mixes all directions, with the ids that the model writes for them.
+
+    Args:
+        model: Encoder-decoder in evaluation mode, specialized or not.
+        sources: Sentences ready for decoding.
+        tasks: (n,) direction of each sentence.
+        options: Beam size and lengths.
+    """
+    for rows in _cut_batches(sources, options):
+        output = _generate(model, sources, rows, tasks=[tasks[row] for row in rows], options=options)
+        yield rows, output.tolist()
 
 
 def _cut_batches(sources: Sources, options: Translation) -> list[list[int]]:

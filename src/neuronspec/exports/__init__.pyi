@@ -1,0 +1,23 @@
+from .answers import open_answers as open_answers
+from .exporting import Export as Export
+from .exporting import export as export
+from .formats import EXPORTS as EXPORTS
+from .formats import Answer as Answer
+from .formats import ExportFormat as ExportFormat
+from .formats import ExportRequest as ExportRequest
+from .formats import Standard as Standard
+from .formats import Written as Written
+from .proof import Agreement as Agreement
+
+__all__ = [
+    "EXPORTS",
+    "Agreement",
+    "Answer",
+    "Export",
+    "ExportFormat",
+    "ExportRequest",
+    "Standard",
+    "Written",
+    "export",
+    "open_answers",
+]

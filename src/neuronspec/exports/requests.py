@@ -1,0 +1,185 @@
+"""Requests of exports, checked before any work: the format, the tasks, the masks and the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from neuronspec.config.sections import Section
+from neuronspec.data.normalization import is_empty
+from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.exports.formats import ExportFormat, ExportRequest
+from neuronspec.languages import match_direction
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.peft_wrapping import refuse_wrapped
+from neuronspec.neurons.layers import find_ffn_layers
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.specialization.masking import check_fit, find_specialization
+from neuronspec.specialization.routing import find_router
+
+PROOF_SENTENCES: Final = 50
+"""Number of sentences of each task that an export is proven with, unless another is given."""
+TRANSLATED, CONTINUED = 200, 32  # tokens of an answer
+
+
+def make_request(
+    format: ExportFormat,
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    masks: NeuronMasks | None,
+    *,
+    task: str | Sequence[str] | None,
+    sentences: Sequence[str] | Mapping[str, Sequence[str]],
+    dense: bool,
+    pivot: str,
+    limit: int,
+    max_tokens: int | None,
+    source: str,
+    options: Mapping[str, Any],
+) -> ExportRequest:
+    """Return the checked request of an export; the arguments are those of `export`.
+
+    Raises:
+        NeuronspecError: If anything does not fit together.
+    """
+    refuse_wrapped(model, "cannot export")
+    settings = read_options(format, name, options)
+    masks = find_masks(format, name, model, masks, dense=dense)
+    tasks = _choose_tasks(format, name, task, masks)
+    if masks is not None:
+        masks = choose_masks(masks, tasks, pivot)
+        check_fit(find_ffn_layers(model), masks)
+
+    # What the model cannot do at all is refused before it is written.
+    if model.config.is_encoder_decoder:
+        TextCodec(tokenizer, model.config).formats(tasks)
+
+    translates = model.config.is_encoder_decoder
+    return ExportRequest(
+        model=model,
+        tokenizer=tokenizer,
+        masks=masks,
+        tasks=tasks,
+        sentences=_choose_sentences(sentences, tasks, limit),
+        options=settings,
+        max_tokens=max_tokens or (TRANSLATED if translates else CONTINUED),
+        source=source,
+    )
+
+
+def read_options(format: ExportFormat, name: str, options: Mapping[str, Any]) -> Section:
+    """Return the options of a format, checked as the section of a configuration is.
+
+    Args:
+        format: Format.
+        name: Name of the format, for messages.
+        options: Values by name.
+
+    Raises:
+        NeuronspecError: If the format has no such option, or a value does not fit.
+    """
+    known = list(format.options.model_fields)
+    for option in options:
+        if option not in known:
+            listed = f"; it has {', '.join(known)}" if known else ", which has no options"
+            raise NeuronspecError(f"the format {name} has no option {option!r}{did_you_mean(option, known)}{listed}")
+
+    try:
+        return format.options.model_validate(dict(options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise NeuronspecError(f"the format {name} cannot have {place}={problem['input']!r}: {reason}") from error
+
+
+def find_masks(
+    format: ExportFormat, name: str, model: PreTrainedModel, masks: NeuronMasks | None, *, dense: bool
+) -> NeuronMasks | None:
+    """Return the masks to export: those that are given, or those that the model computes with; None for dense.
+
+    Raises:
+        NeuronspecError: If the model computes with something other than masks, or the format needs masks and there
+            are none.
+    """
+    specialization = find_specialization(model)
+    if find_router(model) is not None and specialization is None:
+        raise NeuronspecError(
+            "this model computes with adapters or weights of each task, and only neuron masks can be exported: "
+            "neuronspec.unspecialize(model) removes them; neuronspec.methods.export_peft exports LoRA"
+        )
+
+    if dense and masks is not None:
+        raise NeuronspecError("give masks or dense=True, not both")
+    if masks is None and specialization is not None and not dense:
+        masks = specialization.masks
+    if masks is None and not dense:
+        raise NeuronspecError(
+            "there are no masks: give some, or dense=True (--dense) to export the model with all of its neurons"
+        )
+    if masks is None and format.needs_masks:
+        raise NeuronspecError(f"the format {name} holds masks, which a dense model does not have: give masks")
+    return masks
+
+
+def choose_masks(masks: NeuronMasks, tasks: Sequence[str], pivot: str) -> NeuronMasks:
+    """Return the masks of some tasks, in their order; those of unseen directions are composed.
+
+    Raises:
+        NeuronspecError: If a direction has no masks and cannot be composed.
+    """
+    unseen = [task for task in tasks if match_direction(task, masks.tasks) is None]
+    if not unseen:
+        return masks.reorder(tasks)
+
+    composed = masks.zero_shot(unseen, pivot)
+    if len(unseen) < len(tasks):
+        composed = NeuronMasks.concatenate([masks, composed])
+    return composed.reorder(tasks)
+
+
+def _choose_tasks(
+    format: ExportFormat, name: str, task: str | Sequence[str] | None, masks: NeuronMasks | None
+) -> tuple[str, ...]:
+    """Return the names of the tasks to export."""
+    if task is None and format.several and masks is not None:
+        return masks.tasks
+    if task is None or not task:
+        known = f", one of {', '.join(masks.tasks)}" if masks is not None else ", such as de-en"
+        raise NeuronspecError(f"the format {name} needs a task (--task){known}")
+
+    tasks = (task,) if isinstance(task, str) else tuple(task)
+    if len(set(tasks)) < len(tasks):
+        raise NeuronspecError(f"a task is given twice: {', '.join(tasks)}")
+    if len(tasks) > 1 and not format.several:
+        raise NeuronspecError(f"an export as {name} holds one task, not {len(tasks)} ({', '.join(tasks)})")
+    return tasks
+
+
+def _choose_sentences(
+    sentences: Sequence[str] | Mapping[str, Sequence[str]], tasks: Sequence[str], limit: int
+) -> dict[str, list[str]]:
+    """Return the sentences that prove each task: the first ones with text."""
+    if isinstance(sentences, str):
+        raise NeuronspecError(f"give the sentences as a list of texts, not {sentences!r:.60}")
+    if not isinstance(sentences, Mapping) and len(tasks) > 1:
+        raise NeuronspecError(f"give sentences by task, for {', '.join(tasks)}")
+
+    chosen = {}
+    for task in tasks:
+        given = _find_text(sentences, task) if isinstance(sentences, Mapping) else sentences
+        chosen[task] = [text for text in given if not is_empty(text)][:limit]
+        if not chosen[task]:
+            raise NeuronspecError(
+                f"there is no text of {task} to prove the export with: give source sentences (--text {task}=FILE)"
+            )
+    return chosen
+
+
+def _find_text(sentences: Mapping[str, Sequence[str]], task: str) -> Sequence[str]:
+    found = match_direction(task, tuple(sentences))
+    return sentences[found] if found is not None else ()
