@@ -1,0 +1,1 @@
+"""Trimming of a vocabulary to the languages of some tasks: a smaller model and a smaller tokenizer."""
