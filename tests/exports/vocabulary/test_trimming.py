@@ -36,6 +36,7 @@ from neuronspec.exports.vocabulary.token_matrices import take_tokens
 from neuronspec.exports.vocabulary.trimming import TrimmedVocabulary, list_tokens, trim_vocabulary
 from neuronspec.models.building import build_model
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.embeddings import Embeddings
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
@@ -158,7 +159,7 @@ def test_ids_in_lists_of_the_configuration_are_renumbered(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("embeddings", ["separate", "shared"])
-def test_matrices_that_are_one_stay_one_and_masks_stay_on(tmp_path: Path, embeddings: str) -> None:
+def test_matrices_that_are_one_stay_one_and_masks_stay_on(tmp_path: Path, embeddings: Embeddings) -> None:
     tokenizer = make_ours(tmp_path)
     model = build_model("tiny", tokenizer, seed=1, embeddings=embeddings).eval()
     layers = find_ffn_layers(model)
