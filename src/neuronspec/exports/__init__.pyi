@@ -8,6 +8,8 @@ from .formats import ExportRequest as ExportRequest
 from .formats import Standard as Standard
 from .formats import Written as Written
 from .proof import Agreement as Agreement
+from .vocabulary.trimming import TrimmedVocabulary as TrimmedVocabulary
+from .vocabulary.trimming import trim_vocabulary as trim_vocabulary
 
 __all__ = [
     "EXPORTS",
@@ -17,7 +19,9 @@ __all__ = [
     "ExportFormat",
     "ExportRequest",
     "Standard",
+    "TrimmedVocabulary",
     "Written",
     "export",
     "open_answers",
+    "trim_vocabulary",
 ]

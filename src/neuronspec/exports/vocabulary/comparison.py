@@ -1,4 +1,4 @@
-"""How differently two tokenizers split the same sentences."""
+"""Comparison of two tokenizers: the differences between their ways of splitting the same sentences."""
 
 from __future__ import annotations
 

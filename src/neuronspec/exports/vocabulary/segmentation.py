@@ -1,4 +1,4 @@
-"""What a tokenizer must keep so that texts of kept tokens are still split in the same way."""
+"""The pieces that a tokenizer must keep, so that texts of kept tokens are still split in the same way."""
 
 from __future__ import annotations
 

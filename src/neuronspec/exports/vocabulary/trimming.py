@@ -27,14 +27,14 @@ _COMPARED = 200  # sentences of each task that are encoded with both vocabularie
 
 @dataclass(frozen=True, kw_only=True)
 class TrimmingReport:
-    """What trimming saved, and what it changed.
+    """Savings of trimming, and changes by it.
 
     Attributes:
         tokens_before: Rows of the embeddings before.
         tokens_after: Rows of the embeddings after.
         bytes_before: Bytes of all matrices with a row for each token before.
         bytes_after: Bytes of the same matrices after.
-        change: How held-out sentences are split now, compared with before; None without any.
+        change: Differences in splitting held-out sentences, compared with before; None without any.
     """
 
     tokens_before: int
@@ -86,7 +86,7 @@ def trim_vocabulary(
         held_out: Other sentences of the languages, on which the change is measured.
 
     Raises:
-        NeuronspecError: If a language has no text, the tokenizer is of another kind, or it does not load with a smaller
+        NeuronspecError: If a language has no text, the tokenizer has another kind, or it does not load with a smaller
             vocabulary.
 
     Example:
