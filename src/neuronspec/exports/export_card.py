@@ -59,7 +59,7 @@ def make_export_card(facts: ExportFacts) -> str:
     """Return the text of an export's `README.md`, in Markdown with the front matter of the hub."""
     what = "the model with the neuron masks" if facts.masked else "the dense model"
     sections = [
-        make_front_matter({"tags": ["neuronspec", "neuron-specialization", facts.format]}),
+        make_front_matter({**facts.written.hub, "tags": ["neuronspec", "neuron-specialization", facts.format]}),
         [f"# {escape_text(_name_tasks(facts.tasks))}: {escape_text(facts.format)}"],
         [
             f"Exported by neuronspec {facts.version} as {escape_code(facts.format)} ({escape_text(facts.summary)}): "

@@ -79,12 +79,14 @@ class Written:
         notes: Sentences about the export, in Markdown.
         usage: Lines about its use, in Markdown.
         signature: Facts that the export depends on, in addition to those of the masks.
+        hub: Entries of the card's front matter, by which the hub sorts the export.
     """
 
     parameters: int | None = None
     notes: tuple[str, ...] = ()
     usage: tuple[str, ...] = ()
     signature: Mapping[str, str] = field(default_factory=dict)
+    hub: Mapping[str, str] = field(default_factory=dict)
 
 
 class WriteExport(Protocol):
@@ -181,5 +183,53 @@ EXPORTS.register(DEFAULT_FORMAT)(
         open=_open_hf,
         summary="a smaller dense model of one task, as a Hugging Face directory",
         options=HFOptions,
+    )
+)
+
+
+def _write_masks(request: ExportRequest, directory: Path) -> Written:
+    from neuronspec.exports.mask_export import write_masks
+
+    return write_masks(request, directory)
+
+
+def _open_masks(request: ExportRequest, directory: Path) -> AbstractContextManager[Answer]:
+    from neuronspec.exports.mask_export import open_masks
+
+    return open_masks(request, directory)
+
+
+EXPORTS.register("masks")(
+    ExportFormat(
+        write=_write_masks,
+        open=_open_masks,
+        summary="the masks alone, one bit a neuron, for `neuronspec.specialize`",
+        several=True,
+        needs_masks=True,
+    )
+)
+
+
+def _write_ia3(request: ExportRequest, directory: Path) -> Written:
+    from neuronspec.exports.ia3 import write_adapters
+
+    return write_adapters(request, directory)
+
+
+def _open_ia3(request: ExportRequest, directory: Path) -> AbstractContextManager[Answer]:
+    from neuronspec.exports.ia3 import open_adapters
+
+    return open_adapters(request, directory)
+
+
+EXPORTS.register("ia3")(
+    ExportFormat(
+        write=_write_ia3,
+        open=_open_ia3,
+        summary="the masks as IA3 adapters of PEFT, one for each task",
+        several=True,
+        needs_masks=True,
+        library="peft",
+        extra="lora",
     )
 )

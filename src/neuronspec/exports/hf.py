@@ -37,6 +37,7 @@ def write_model(request: ExportRequest, directory: Path) -> Written:
         notes=notes,
         usage=describe_plain_usage(request, needs_own_loader=needs_own_loader),
         signature={"widths": "own" if needs_own_loader else "plain"},
+        hub={"library_name": "neuronspec" if needs_own_loader else "transformers"},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from torch import nn
@@ -54,6 +54,19 @@ def unwrap_matrix(module: nn.Module) -> WeightMatrix | None:
 def list_matrices(module: nn.Module) -> dict[str, nn.Module]:
     """Return the matrices in a module by name, each with PEFT's wrapping."""
     return dict(_list_matrices(module, ""))
+
+
+def name_targets(model: nn.Module, modules: Collection[str]) -> list[str]:
+    """Return the names by which PEFT finds modules of a model: short ones like `q_proj`, if they fit no other module.
+
+    Args:
+        model: Model without PEFT's wrapping.
+        modules: Full names of the modules.
+    """
+    # The short names are safe only if they match no module that is not meant.
+    short = {name.rpartition(".")[2] for name in modules}
+    matched = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in short}
+    return sorted(short if matched == set(modules) else modules)
 
 
 def refuse_wrapped(model: nn.Module, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from neuronspec.artifacts.tensor_files import write_tensors
 from neuronspec.files import publish
 from neuronspec.methods.lora.model import Lora, find_targets, import_peft, load_lora
 from neuronspec.models.loading import load_model
+from neuronspec.models.peft_wrapping import name_targets
 
 
 def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") -> None:
@@ -36,7 +36,7 @@ def export_peft(model_directory: Path, task: str, out: Path, pivot: str = "en") 
         r=lora.settings.rank,
         lora_alpha=lora.settings.alpha,
         lora_dropout=lora.settings.dropout,
-        target_modules=_name_targets(lora, tensors_by_matrix),
+        target_modules=name_targets(lora.model, tensors_by_matrix),
         task_type="SEQ_2_SEQ_LM" if lora.model.config.is_encoder_decoder else "CAUSAL_LM",
         base_model_name_or_path=str(model_directory),
         inference_mode=True,
@@ -65,11 +65,3 @@ def _collect_tensors(lora: Lora, task: str) -> dict[str, dict[str, torch.Tensor]
         number = lora.owners[target.stack][row]
         collected[names[target.matrix]] = lora.sets.get_submodule(f"{number}.{name}").state_dict()
     return collected
-
-
-def _name_targets(lora: Lora, matrices: Collection[str]) -> list[str]:
-    """Return the names by which PEFT finds the matrices: short ones like `q_proj`, if they fit no other module."""
-    # The short names are safe only if they match no module that has no LoRA.
-    short = {name.rpartition(".")[2] for name in matrices}
-    matched = {name for name, _ in lora.model.named_modules() if name.rpartition(".")[2] in short}
-    return sorted(short if matched == set(matrices) else matrices)
