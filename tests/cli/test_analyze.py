@@ -390,3 +390,51 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
     else:
         assert_refused(code, capsys, found)
     assert sorted(Path().rglob("*")) == before
+
+
+# LAPE's experiment
+
+LAPE = ("analyze", "--lape", "--model", "reader", *TEXTS, "select.options={share: 0.1, bar: 0.6}", "ablate.draws=1")
+
+
+def test_lape_is_one_command(call: Call, capsys: Said) -> None:
+    assert call(*LAPE) == 0
+    said = capsys.readouterr().out
+    assert "neurons off" in said
+    assert "texts." in said
+    written = {path.relative_to("analysis/lape").as_posix() for path in Path("analysis/lape").rglob("*.*")}
+    tables = {f"tables/{name}.{kind}" for name in ("perplexity", "increase") for kind in ("csv", "json", "md", "tex")}
+    figures = {f"figures/perplexity.{kind}" for kind in ("csv", "pdf", "png", "svg")}
+    assert {"lape.json", "masks/neuron_masks.safetensors"} | tables | figures <= written
+    masks = NeuronMasks.from_pretrained("analysis/lape/masks")
+    found = json.loads(Path("analysis/lape/lape.json").read_text(encoding="utf-8"))
+    assert found["neurons"]["de"] == sum(int(masks.mask("de", layer).sum()) for layer in masks.layers)
+    assert {"rule": "lape", "unit": "token", "share": "0.1"}.items() <= masks.signature.items()
+
+    # An earlier result is not replaced by mistake, and JSON has the same numbers
+    assert call(*LAPE, "--json") == 2
+    assert call(*LAPE, "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (("analyze",), "give a configuration, a run, counts or masks; or --lape"),
+        (("analyze", "--lape"), "--lape needs a model and text"),
+        (("analyze", "counts", *LAPE[1:]), "'counts' would not be read"),
+        ((*LAPE, "--ablate"), "--ablate: --lape records, selects and measures by itself"),
+        ((*LAPE, "select.k=0.9"), "select.k changes nothing with --lape"),
+        ((*LAPE, "record.unit=sentence"), "record.unit changes nothing with --lape"),
+        ((*LAPE, "select.options={seed: 1}"), "the rule 'lape' has no option 'seed'"),
+        ((*LAPE, "train.updates=1"), "without a configuration only record.*, select.*, ablate.* can be changed"),
+        ((*LAPE[:6], "select.options={share: 0.1, bar: 0.6}"), "expected two tasks or more"),
+        ((*LAPE, "--out", "run"), "run exists"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_lape_refuses_what_would_change_nothing(words: tuple[str, ...], refusal: str, call: Call, capsys: Said) -> None:
+    Path("run").mkdir()
+    assert call(*words) == 2
+    assert refusal in capsys.readouterr().err
+    assert not Path("analysis").exists()

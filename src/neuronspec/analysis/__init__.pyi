@@ -14,11 +14,14 @@ from .compared_tasks import has_pivot as has_pivot
 from .distances import family_distances as family_distances
 from .distances import script_distances as script_distances
 from .distances import vocabulary_distances as vocabulary_distances
+from .lape_experiment import LapeOptions as LapeOptions
+from .lape_experiment import measure_lape as measure_lape
 from .layer_measures import LayerMeasures as LayerMeasures
 from .measures import Measures as Measures
 from .measures import analyze as analyze
 from .overlap import above_diagonal as above_diagonal
 from .overlap import within_and_across as within_and_across
+from .perplexity_matrix import PerplexityMatrix as PerplexityMatrix
 from .reliability import measure_learning_curve as measure_learning_curve
 from .reliability import split_halves as split_halves
 from .resampling import bootstrap_iou as bootstrap_iou
@@ -35,8 +38,10 @@ __all__ = [
     "AblationMetric",
     "Chance",
     "ComparedTasks",
+    "LapeOptions",
     "LayerMeasures",
     "Measures",
+    "PerplexityMatrix",
     "SentenceStates",
     "Structure",
     "Tree",
@@ -54,6 +59,7 @@ __all__ = [
     "language_tree",
     "make_ablation_masks",
     "make_selector",
+    "measure_lape",
     "measure_learning_curve",
     "measuring_chrf",
     "measuring_loss",

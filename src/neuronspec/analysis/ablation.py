@@ -222,34 +222,7 @@ class Ablation:
         Raises:
             NeuronspecError: If `permutations` is below 1 or `seed` is below 0.
         """
-        if permutations < 1 or seed < 0:
-            raise NeuronspecError(f"found {permutations} permutations and the seed {seed}, expected 1, and 0, or more")
-
-        changes, control = self.changes, self.random_changes.mean(1)
-        tasks, own = len(changes), changes.diagonal()
-        others = changes[~np.eye(tasks, dtype=bool)].reshape(tasks, tasks - 1)  # (tasks, tasks - 1)
-
-        # What to try: orders of the columns, and signs of the differences
-        generator = np.random.default_rng(seed)
-        orders = _list_orders(tasks, permutations, generator)  # (trials, tasks)
-        signs = _list_signs(tasks, permutations, generator)  # (trials, tasks)
-
-        # What the trials find: other columns taken for the own ones, and other signs of the differences
-        permuted_own = changes[np.arange(tasks), orders].mean(1)  # (trials,)
-        flipped_differences = (signs * (own - control)).mean(1)  # (trials,)
-
-        # Both are one-sided: own neurons matter more
-        return AblationTest(
-            tasks=tasks,
-            strongest=int((own > others.max(1) + TIE).sum()),
-            own=float(own.mean()),
-            others=float(others.mean()),
-            random=float(control.mean()),
-            p_others=_share_reached(permuted_own),
-            least_p_others=1 / len(orders),
-            p_random=_share_reached(flipped_differences),
-            least_p_random=1 / len(signs),
-        )
+        return compare_changes(self.changes, self.random_changes, permutations=permutations, seed=seed)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ablation as JSON values."""
@@ -290,6 +263,50 @@ class Ablation:
         # Losses rise and scores fall where a text gets worse; positive is worse for both
         worse = values - self.baseline[:, None]
         return -worse if self.higher_is_better else worse
+
+
+def compare_changes(
+    changes: FloatArray, random_changes: FloatArray, *, permutations: int = 9999, seed: int = 0
+) -> AblationTest:
+    """Test whether texts get worse without their own neurons than without others; see `Ablation.test`.
+
+    Args:
+        changes: (tasks, tasks) how much worse the text of each row gets without the neurons of each column.
+        random_changes: (tasks, draws) how much worse each text gets without random neurons.
+        permutations: Number of permutations to draw.
+        seed: Seed of the draws.
+
+    Raises:
+        NeuronspecError: If `permutations` is below 1 or `seed` is below 0.
+    """
+    if permutations < 1 or seed < 0:
+        raise NeuronspecError(f"found {permutations} permutations and the seed {seed}, expected 1, and 0, or more")
+
+    control = random_changes.mean(1)
+    tasks, own = len(changes), changes.diagonal()
+    others = changes[~np.eye(tasks, dtype=bool)].reshape(tasks, tasks - 1)  # (tasks, tasks - 1)
+
+    # What to try: orders of the columns, and signs of the differences
+    generator = np.random.default_rng(seed)
+    orders = _list_orders(tasks, permutations, generator)  # (trials, tasks)
+    signs = _list_signs(tasks, permutations, generator)  # (trials, tasks)
+
+    # What the trials find: other columns taken for the own ones, and other signs of the differences
+    permuted_own = changes[np.arange(tasks), orders].mean(1)  # (trials,)
+    flipped_differences = (signs * (own - control)).mean(1)  # (trials,)
+
+    # Both are one-sided: own neurons matter more
+    return AblationTest(
+        tasks=tasks,
+        strongest=int((own > others.max(1) + TIE).sum()),
+        own=float(own.mean()),
+        others=float(others.mean()),
+        random=float(control.mean()),
+        p_others=_share_reached(permuted_own),
+        least_p_others=1 / len(orders),
+        p_random=_share_reached(flipped_differences),
+        least_p_random=1 / len(signs),
+    )
 
 
 def _read_facts(values: Mapping[str, Any]) -> dict[str, Any]:

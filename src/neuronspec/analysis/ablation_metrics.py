@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Translation
-from neuronspec.data.batches import Tensors
+from neuronspec.data.batches import IGNORED, Tensors
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.scoring import score
 from neuronspec.languages import split_direction
@@ -110,6 +110,23 @@ def measuring_chrf(
         yield measure
 
 
+def count_predicted(model: PreTrainedModel, batches: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of tokens whose loss `measuring_loss` averages.
+
+    Args:
+        model: Model that reads the batches.
+        batches: Batches of one text, as `measuring_loss` takes them.
+    """
+    tokens = 0
+    for batch in batches:
+        complete = complete_batch(model, {name: value for name, value in batch.items() if name != "tasks"})
+        if model.config.is_encoder_decoder:
+            tokens += int((complete["labels"] != IGNORED).sum())
+        else:
+            tokens += int(_find_predicted(complete["attention_mask"]).sum())
+    return tokens
+
+
 def _measure_loss(
     model: PreTrainedModel,
     off: NeuronMasks,
@@ -150,10 +167,16 @@ def _sum_losses(model: PreTrainedModel, batch: Tensors, number: int) -> tuple[to
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left must not move a sentence
 
     # Position t predicts token t + 1
-    real = mask[:, 1:] & mask[:, :-1]  # (batch, seq - 1): tokens with one before them
+    real = _find_predicted(mask)
     logits = model(**inputs, use_cache=False).logits[:, :-1][real]  # (real tokens, vocabulary)
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][real], reduction="none")
     return losses.double(), real.sum(1)
+
+
+def _find_predicted(mask: torch.Tensor) -> torch.Tensor:
+    """Return the (batch, seq - 1) tokens that have one before them, from the (batch, seq) mask of real tokens."""
+    real = mask.bool()
+    return real[:, 1:] & real[:, :-1]
 
 
 def _find_text(texts: Mapping[str, Text], text: str) -> Text:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuronspec.cli.analyze_lape import OF_LAPE, analyze_lape
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
@@ -43,26 +44,40 @@ OF_FILES = Mode(
 )
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
-PANELS = {"For a run": OF_A_RUN, "For counts and masks": OF_FILES}
+MISSING_SOURCE = "give a configuration, a run, counts or masks; or --lape with --model and --text"
+PANELS = {"For a run": OF_A_RUN, "For counts, masks and --lape": OF_FILES | OF_LAPE}
 EXAMPLES = (
     ("The neurons of a run, and two of them in detail", "neuronspec analyze runs/demo --neuron decoder.0:117"),
     ("Masks or counts of any model", "neuronspec analyze counts --model DIR --text de-en=dev.tsv --out analysis"),
+    (
+        "LAPE's perplexity matrix of a language model",
+        "neuronspec analyze --lape --model DIR --text de=de.txt --text en=en.txt",
+    ),
 )
 
 
 def analyze(
     context: typer.Context,
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks.",
+            help="Configuration, recipe or directory of a run; or directory or file of activation counts or masks; "
+            "none with --lape.",
         ),
-    ],
+    ] = None,
     overrides: Overrides = None,
     ablate: Annotated[
         bool,
         typer.Option("--ablate", help="Switch off each language's own neurons, and measure which languages get worse."),
+    ] = False,
+    lape: Annotated[
+        bool,
+        typer.Option(
+            "--lape",
+            help="Record a model on text, select each language's neurons by LAPE, switch them off, and measure the "
+            "perplexity of every text.",
+        ),
     ] = False,
     neuron: Annotated[
         list[str] | None,
@@ -107,6 +122,14 @@ def analyze(
         source_prefix=source_prefix,
         too_long=too_long,
     )
+    if lape:
+        work_alone()
+        OF_LAPE.check(context)
+        words = [*([source] if source else []), *(overrides or [])]  # the first override takes the place of SOURCE
+        analyze_lape(words, model, texts, out=out or Path("analysis"), seed=seed or 0, force=force, as_json=as_json)
+        return
+    if source is None:
+        raise NeuronspecError(MISSING_SOURCE)
     options = FileOptions(masks=masks, model=model, texts=texts, pivot=pivot, seed=seed or 0, force=force)
 
     # A directory or file that is no run holds counts or masks; anything else is a configuration.

@@ -1,4 +1,5 @@
 from .ablation_matrix import draw_ablation as draw_ablation
+from .ablation_matrix import draw_perplexities as draw_perplexities
 from .correlations import LayerCorrelation as LayerCorrelation
 from .correlations import draw_correlations as draw_correlations
 from .family_colors import FAMILY_COLORS as FAMILY_COLORS
@@ -31,6 +32,7 @@ __all__ = [
     "draw_key_gains",
     "draw_learning_curve",
     "draw_neuron_figures",
+    "draw_perplexities",
     "draw_progression",
     "draw_score_figures",
     "draw_shares",

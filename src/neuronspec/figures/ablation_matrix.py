@@ -1,4 +1,4 @@
-"""Matrix of an ablation: how the text of each task changes without the neurons of each task."""
+"""Matrices of ablations: how the text of each task changes without the neurons of each task."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from neuronspec.figures.matrix_cells import (
     label_rows,
     turn_labels,
 )
+from neuronspec.statistics.numbers import FloatArray
 
 
 def draw_ablation(
@@ -59,11 +60,58 @@ def draw_ablation(
             "are switched off, expected (texts, sets)"
         )
 
+    axis_names = ("text", "neurons switched off")
+    return _draw_changes(matrix, texts, switched, path_stem, axis_names=axis_names, metric=metric, title=title)
+
+
+def draw_perplexities(
+    changes: ArrayLike, switched: Sequence[str], texts: Sequence[str], path_stem: Path, *, title: str = ""
+) -> list[Path]:
+    """Draw by how many percent the perplexity of each text rises when the neurons of each task are switched off.
+
+    Rows and columns are those of LAPE's figure: a row for each set of neurons, a column for each text.
+
+    Args:
+        changes: (switched, texts) percentages; increases are red.
+        switched: Name of each row, the task whose neurons are switched off; the last rows may be random neurons.
+        texts: Name of each column.
+        path_stem: Path of the files to write, without the suffix.
+        title: Title of the figure, for the metadata of its files.
+
+    Returns:
+        The paths of the written files: SVG, PNG, CSV, PDF.
+
+    Raises:
+        NeuronspecError: If the matrix does not fit the names, or a change is not finite.
+    """
+    matrix = check_values("the perplexities", changes)
+    if matrix.shape != (len(switched), len(texts)):
+        raise NeuronspecError(
+            f"found changes of shape {matrix.shape} for {len(switched)} sets of neurons that are switched off and "
+            f"{len(texts)} texts, expected (sets, texts)"
+        )
+
+    axis_names = ("neurons switched off", "text")
+    metric = "perplexity (%)"
+    return _draw_changes(matrix, switched, texts, path_stem, axis_names=axis_names, metric=metric, title=title)
+
+
+def _draw_changes(
+    matrix: FloatArray,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    path_stem: Path,
+    *,
+    axis_names: tuple[str, str],
+    metric: str,
+    title: str,
+) -> list[Path]:
+    """Draw a (rows, columns) matrix of changes, with outlined cells where row and column have the same name."""
     # As wide as a column or a page of a paper; more only if cells would be narrower than 0.09 inches
     page = choose_page(max(matrix.shape))
-    cell = 0.09 if page is None else (page - 1.0) / len(switched)  # inches
+    cell = 0.09 if page is None else (page - 1.0) / len(column_names)  # inches
     row = min(cell, 0.4)
-    width, height = cell * len(switched), row * len(texts)
+    width, height = cell * len(column_names), row * len(row_names)
 
     # Colors reach equally far both ways, so that white is no change; two significant digits of the largest change
     largest = float(np.abs(matrix).max()) or 1.0
@@ -72,28 +120,28 @@ def draw_ablation(
     with open_figure(width, height) as (figure, axes):
         # The matrix and its labels
         shades = axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="none", aspect="auto")
-        draw_grid(axes, len(texts), len(switched))
-        label_rows(axes.yaxis, texts, row, pad=3)
-        label_rows(axes.xaxis, switched, cell, pad=3, rotation=turn_labels(switched, cell))
-        _outline_own(axes, texts, switched, cell=cell)
+        draw_grid(axes, len(row_names), len(column_names))
+        label_rows(axes.yaxis, row_names, row, pad=3)
+        label_rows(axes.xaxis, column_names, cell, pad=3, rotation=turn_labels(column_names, cell))
+        _outline_own(axes, row_names, column_names, cell=cell)
         annotate_cells(axes, shades, f"{{:+.{digits}f}}", cell)
         draw_colorbar(figure, shades, f"change of {metric}")
 
         # What the axes are, and the numbers behind the colors
-        axes.set_xlabel("neurons switched off")
-        axes.set_ylabel("text")
+        axes.set_xlabel(axis_names[1])
+        axes.set_ylabel(axis_names[0])
 
-        rows = ([text, *numbers] for text, numbers in zip(texts, matrix.tolist(), strict=True))
-        header = ["text", *switched]
+        rows = ([name, *numbers] for name, numbers in zip(row_names, matrix.tolist(), strict=True))
+        header = [axis_names[0], *column_names]
         return save_figure(figure, path_stem, title=title, header=header, rows=rows, width=page, square=True)
 
 
-def _outline_own(axes: Any, texts: Sequence[str], switched: Sequence[str], *, cell: float) -> None:
+def _outline_own(axes: Any, rows: Sequence[str], columns: Sequence[str], *, cell: float) -> None:
     """Outline the cells of texts without their own neurons; cells are `cell` inches wide."""
-    for row, text in enumerate(texts):
-        for column, other in enumerate(switched):
-            # A column of random neurons has no text of its name and no outline
-            if text == other:
+    for row, name in enumerate(rows):
+        for column, other in enumerate(columns):
+            # Random neurons have no text of their name and no outline
+            if name == other:
                 box = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, linewidth=min(1.5, cell * 8))
 
                 # Above the white grid, and whole at the edge of the axes

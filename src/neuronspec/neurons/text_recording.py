@@ -28,7 +28,7 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
         The counts of all tasks, in every process.
     """
     processes = join_processes()
-    signature = _sign(inputs, name)
+    signature = sign_texts(inputs, name)
 
     # Several processes share the tasks, through files in a directory that is removed at the end.
     if processes.num_processes == 1:
@@ -42,8 +42,13 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     return counts
 
 
-def _sign(inputs: ModelTexts, name: str) -> dict[str, str]:
-    """Return hashes of the model and of the text; a model from the hub is known by its name."""
+def sign_texts(inputs: ModelTexts, name: str) -> dict[str, str]:
+    """Return hashes of the model and of the text; a model from the hub is known by its name.
+
+    Args:
+        inputs: Model and texts.
+        name: Directory or hub name of the model.
+    """
     weights = sorted(Path(name).glob("*.safetensors"))
     return {"model": " ".join(map(hash_path, weights)) or name, "data": hash_json(inputs.texts)}
 
