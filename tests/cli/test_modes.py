@@ -9,7 +9,7 @@ import pytest
 import typer
 from tests.command import run_command
 
-from neuronspec.cli import analyze, check, compare, init, record, score, select, translate
+from neuronspec.cli import analyze, analyze_lape, check, compare, init, record, score, select, translate
 from neuronspec.cli.main import app
 from neuronspec.cli.modes import Mode
 
@@ -26,7 +26,11 @@ WAYS: dict[str, list[tuple[Mode, list[str]]]] = {
         (check.OF_TEXT, ["text"]),
     ],
     "select": [(select.OF_A_RUN, ["my.yaml"]), (select.OF_FILES, ["counts"])],
-    "analyze": [(analyze.OF_A_RUN, ["my.yaml"]), (analyze.OF_FILES, ["counts"])],
+    "analyze": [
+        (analyze.OF_A_RUN, ["my.yaml"]),
+        (analyze.OF_FILES, ["counts"]),
+        (analyze_lape.OF_LAPE, ["--lape", "--model", "./model", "--text", "de=text"]),
+    ],
     "translate": [
         (translate.OF_A_RUN, ["my.yaml"]),
         (translate.OF_LINES, ["--model", "./model", "de-en", "Hallo"]),

@@ -70,7 +70,7 @@ class PerplexityMatrix:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """What was off in each row of `perplexities`: nothing, the neurons of each task, random ones."""
+        """Names of the rows of `perplexities`: nothing off, the neurons of each task, random ones."""
         return (NOTHING, *self.tasks, RANDOM)
 
     @property

@@ -108,7 +108,6 @@ def analyze(
 ) -> None:
     """Measure what the neurons say about the languages; draw it, and write a report to explore in a browser."""
     quiet_libraries()
-    from neuronspec.config.loading import holds_run, holds_sweep
     from neuronspec.pipeline.layout import Layout
 
     if seed is not None and seed < 0:
@@ -123,25 +122,21 @@ def analyze(
         too_long=too_long,
     )
     if lape:
-        work_alone()
         OF_LAPE.check(context)
         words = [*([source] if source else []), *(overrides or [])]  # the first override takes the place of SOURCE
         analyze_lape(words, model, texts, out=out or Path("analysis"), seed=seed or 0, force=force, as_json=as_json)
         return
-    if source is None:
-        raise NeuronspecError(MISSING_SOURCE)
+
     options = FileOptions(masks=masks, model=model, texts=texts, pivot=pivot, seed=seed or 0, force=force)
 
-    # A directory or file that is no run holds counts or masks; anything else is a configuration.
-    place, names = Path(source), neuron or []
-    is_run = holds_run(place) or holds_sweep(place)
-    if not is_run and (place.is_dir() or place.suffix == ".safetensors"):
+    source, names = _require_source(source), neuron or []
+    if _holds_neurons(Path(source)):
         # Nothing here is divided among processes.
         work_alone()
         OF_FILES.check(context)
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
         layout = Layout(out or Path("analysis"))
-        cards = _analyze_files(place, words, options, layout=layout, names=names)
+        cards = _analyze_files(Path(source), words, options, layout=layout, names=names)
     else:
         OF_A_RUN.check(context)
         changes = {"ablate": True} if ablate else {}
@@ -181,6 +176,21 @@ class FileOptions:
             raise NeuronspecError("give --model and --text together")
         if target.ablation is not None and self.model is None:
             raise NeuronspecError("--ablate needs the model and text of its tasks: --model MODEL --text TASK=FILE ...")
+
+
+def _require_source(source: str | None) -> str:
+    """Return what to analyze, if it was given."""
+    if source is None:
+        raise NeuronspecError(MISSING_SOURCE)
+    return source
+
+
+def _holds_neurons(place: Path) -> bool:
+    """Return whether a directory or file holds counts or masks: if it is no run. Anything else is a configuration."""
+    from neuronspec.config.loading import holds_run, holds_sweep
+
+    is_run = holds_run(place) or holds_sweep(place)
+    return not is_run and (place.is_dir() or place.suffix == ".safetensors")
 
 
 def _analyze_run(options: RunOptions, names: Sequence[str]) -> tuple[Layout, list[NeuronCard]]:

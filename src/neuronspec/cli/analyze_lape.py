@@ -11,6 +11,7 @@ from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.text_options import TextOptions
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.directories import check_directory
+from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def analyze_lape(
     Raises:
         NeuronspecError: If an option is wrong or missing.
     """
+    work_alone()
     if model is None:
         raise NeuronspecError("--lape needs a model and text: --model MODEL --text de=de.txt --text en=en.txt")
     for word in words:
