@@ -75,6 +75,19 @@ SHAPES: dict[str, dict[str, Any]] = {
         **{"attention_types": [[["global"], 2]], "max_position_embeddings": 64},
     },
 }
+_MOE = {
+    **_CAUSAL,
+    **{"moe_intermediate_size": 24, "num_experts": 3, "num_local_experts": 3, "num_experts_per_tok": 2},
+}
+# Experts in one parameter; two of them have a layer without experts, and an expert for every token.
+STACKED: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("mixtral", "olmoe", "qwen3_moe"), _MOE),
+    "qwen2_moe": {**_MOE, "mlp_only_layers": [0], "shared_expert_intermediate_size": 20},
+    "glm4_moe": {
+        **_MOE,
+        **{"n_routed_experts": 3, "n_group": 1, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1},
+    },
+}
 FLOAT32 = ("fsmt", "xglm")  # their attention masks overflow in float64
 ENCODER_DECODERS = ("m2m_100", "mbart", "bart", "marian", "pegasus")
 
@@ -100,6 +113,12 @@ def any_architecture(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=(*SHAPES, *STACKED))
+def every_architecture(request: pytest.FixtureRequest) -> str:
+    """Every architecture, those with experts in one parameter too, in turn."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def small_model() -> SmallModel:
     """Builds a small model by the name of its architecture, in evaluation mode and float64 (but for `FLOAT32`).
@@ -109,9 +128,10 @@ def small_model() -> SmallModel:
     """
 
     def build(architecture: str = "m2m_100", seed: int = 0, **changes: Any) -> PreTrainedModel:
-        config = AutoConfig.for_model(architecture, **{**SHAPES[architecture], **changes})
+        config = AutoConfig.for_model(architecture, **{**(SHAPES | STACKED)[architecture], **changes})
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model: PreTrainedModel = kind.from_config(config)
+        exactly = {"experts_implementation": "eager"} if architecture in STACKED else {}  # the others refuse float64
+        model: PreTrainedModel = kind.from_config(config, **exactly)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, parameter in (*model.named_parameters(), *model.named_buffers()):

@@ -14,6 +14,7 @@ from neuronspec.layer_names import STACKS, index_of, is_expert, place_of, stack_
         ("encoder.0", "encoder", 0, False),
         ("decoder.11", "decoder", 11, False),
         ("encoder.3.expert.7", "encoder", 3, True),
+        ("decoder.3.expert.shared", "decoder", 3, False),
     ],
 )
 def test_a_name_says_stack_and_index(layer: str, stack: str, index: int, expert: bool) -> None:

@@ -10,6 +10,7 @@ Stack = Literal["encoder", "decoder"]
 
 STACKS: Final[tuple[Stack, ...]] = ("encoder", "decoder")  # in the order of the data
 EXPERT: Final = ".expert."
+SHARED: Final = "shared"  # in place of an expert's number: the one that every token is sent to
 
 
 def stack_of(layer: str) -> Stack:
@@ -72,10 +73,10 @@ def place_of(layer: str) -> tuple[int, int]:
 
 
 def is_expert(layer: str) -> bool:
-    """Return whether a layer is one expert of a layer of experts.
+    """Return whether a layer is one expert of a layer of experts, to which some tokens are sent only.
 
     Example:
         >>> is_expert("encoder.3.expert.0"), is_expert("encoder.3")
         (True, False)
     """
-    return EXPERT in layer
+    return EXPERT in layer and not layer.endswith(SHARED)

@@ -17,7 +17,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.terminal import CONTROL
 
 LONGEST: Final = 400  # characters of a name
-_LAYER: Final = re.compile(r"(encoder|decoder)\.[0-9]{1,4}(\.expert\.[0-9]{1,4})?")
+_LAYER: Final = re.compile(r"(encoder|decoder)\.[0-9]{1,4}(\.expert\.([0-9]{1,4}|shared))?")
 _SHOWN: Final = 80  # characters of a refused name in its message
 # What has a meaning for some file system, and the percent sign, with which an encoded byte begins.
 _UNSAFE: Final = re.compile(rf"[%/\\:*?\"<>|]|{CONTROL.pattern}")
@@ -39,7 +39,7 @@ def check_layers(names: Iterable[Any], where: object = "") -> None:
         NeuronspecError: If one of them is not such a name.
 
     Example:
-        >>> check_layers(["encoder.0", "decoder.11", "encoder.3.expert.7"])
+        >>> check_layers(["encoder.0", "decoder.11", "encoder.3.expert.7", "decoder.3.expert.shared"])
         >>> check_layers(["encoder./../../logo"], "masks.safetensors")
         Traceback (most recent call last):
         neuronspec.errors.NeuronspecError: masks.safetensors: a layer is called encoder.N or decoder.N, not \

@@ -122,15 +122,6 @@ def test_a_single_layer_is_enough(small_model: SmallModel, monkeypatch: pytest.M
     assert [layer.name for layer in find_ffn_layers(small_model("gpt2", n_layer=1))] == ["decoder.0"]
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen2_moe"])
-def test_experts_in_one_parameter_are_refused(name: str) -> None:
-    experts = {"mixtral": {"num_local_experts": 2}, "qwen2_moe": {"num_experts": 2, "moe_intermediate_size": 8}}
-    model = build(name, **_USUAL, **experts[name], num_key_value_heads=1)
-    said = rf"a {name!r} model keeps the matrices of all experts .*mlp\.experts\.gate_up_proj in layers\.N, \(2, "
-    with pytest.raises(NeuronspecError, match=f"{said}.*take a dense model"):
-        find_ffn_layers(model)
-
-
 @pytest.mark.parametrize(
     ("name", "seen"),
     [("nllb-moe", r"layers of different kinds in encoder\.layers\.N"), ("fsmt", "no such pair among self_attn.k_proj")],

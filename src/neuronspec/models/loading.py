@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -145,12 +146,8 @@ def _load_narrow(
     class Narrow(kind):  # type: ignore[misc]
         def __init__(self, config: PreTrainedConfig, *arguments: Any, **more: Any) -> None:
             super().__init__(config, *arguments, **more)
-            parts = dict(self.named_modules())
             for name, shape in shapes.items():
-                matrix = parts.get(name, self)
-                if not is_matrix(matrix):
-                    raise ValueError(f"its configuration has a shape for {name}, which it does not have")
-                reshape(matrix, shape)
+                _reshape_part(self, name, shape)
 
     # Transformers recognizes a class by its name.
     Narrow.__name__, Narrow.__qualname__, Narrow.__module__ = kind.__name__, kind.__qualname__, kind.__module__
@@ -159,6 +156,21 @@ def _load_narrow(
     # Once loaded, it is an ordinary model again.
     model.__class__ = kind
     return model, info
+
+
+def _reshape_part(model: nn.Module, name: str, shape: Sequence[int]) -> None:
+    """Give a matrix of a model, or a parameter that experts share, an uninitialized weight of a shape."""
+    part = dict(model.named_modules()).get(name, model)
+    if is_matrix(part):
+        reshape(part, shape)
+        return
+
+    # The parameter of experts has three dimensions, of which only the width of the experts may differ.
+    parameter = dict(model.named_parameters()).get(name)
+    if parameter is None or parameter.ndim != 3 or len(shape) != 3:
+        raise ValueError(f"its configuration has a shape for {name}, which it does not have")
+    path, _, own_name = name.rpartition(".")
+    setattr(model.get_submodule(path), own_name, nn.Parameter(parameter.new_empty(tuple(shape))))
 
 
 # Errors that loaders raise for files that are missing, damaged or of another kind

@@ -1,15 +1,17 @@
-"""The matrices of an FFN: `nn.Linear`, and GPT-2's `Conv1D`, whose weight is transposed."""
+"""The matrices of an FFN: `nn.Linear`, GPT-2's `Conv1D`, whose weight is transposed, and slices of stacked experts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-WeightMatrix: TypeAlias = nn.Linear  # or Conv1D, which has no types
+from neuronspec.models.stacked_experts import StackedMatrix, as_stacked
+
+WeightMatrix: TypeAlias = nn.Linear  # or Conv1D, which has no types, or an expert's StackedMatrix
 
 
 def is_matrix(module: nn.Module) -> TypeGuard[WeightMatrix]:
@@ -24,7 +26,7 @@ def is_plain(matrix: WeightMatrix) -> bool:
     that a model of transformers defines itself (Falcon's) multiply like `nn.Linear`.
     """
     kind = type(matrix)
-    known = kind in (nn.Linear, Conv1D) or kind.__module__.startswith("transformers.models.")
+    known = kind in (nn.Linear, Conv1D, StackedMatrix) or kind.__module__.startswith("transformers.models.")
     return known and type(matrix.weight) in (nn.Parameter, torch.Tensor)
 
 
@@ -65,6 +67,15 @@ def take_inputs(matrix: WeightMatrix, keep: torch.Tensor) -> torch.Tensor:
     return turn(matrix, matrix.weight).index_select(1, keep)  # (out, kept)
 
 
+def locate_weight(matrix: WeightMatrix) -> tuple[nn.Parameter, int | None]:
+    """Return the parameter that holds the weight of a matrix, and the number of its slice if experts share it."""
+    stacked = as_stacked(matrix)
+    if stacked is not None:
+        return stacked.parameter, stacked.number
+    weight: Any = matrix.weight
+    return weight, None
+
+
 @torch.no_grad()
 def set_parameters(matrix: WeightMatrix, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     """Give a matrix another weight (out, in) and another bias (out,), of any size."""
@@ -77,6 +88,19 @@ def set_parameters(matrix: WeightMatrix, weight: torch.Tensor, bias: torch.Tenso
     # The attributes that name the sizes of the weight.
     names = ("nx", "nf") if isinstance(matrix, Conv1D) else ("out_features", "in_features")
     matrix.__dict__.update(zip(names, turned.shape, strict=True))
+
+
+@torch.no_grad()
+def set_stacked(slices: Sequence[tuple[StackedMatrix, torch.Tensor]]) -> None:
+    """Give the matrices of all experts of a layer other weights (out, in), which must have one shape.
+
+    Args:
+        slices: Each matrix in one parameter, with its new weight.
+    """
+    (first, _), parameter = slices[0], slices[0][0].parameter
+    ordered = sorted(slices, key=lambda part: part[0].number)
+    stacked = torch.stack([weight.detach() for _, weight in ordered])  # (experts, out, in)
+    setattr(first.experts, first.name, nn.Parameter(stacked, parameter.requires_grad))
 
 
 def reshape(matrix: WeightMatrix, shape: Sequence[int]) -> None:

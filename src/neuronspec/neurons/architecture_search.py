@@ -21,7 +21,7 @@ from neuronspec.layer_names import STACKS, Stack
 from neuronspec.models.matrices import WeightMatrix, features_in, features_out
 from neuronspec.models.peft_wrapping import list_matrices, unwrap_matrix
 from neuronspec.models.transformers_internals import evaluating
-from neuronspec.neurons.architectures import HOW_TO_REGISTER, Architecture, Form
+from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form
 
 Blocks = Sequence[nn.Module]
 _POSITIONS = 4  # of the probe; its two rows are the same but for the change
@@ -195,10 +195,16 @@ def _check_parameters(model: PreTrainedModel, block: nn.Module, where: str) -> N
         if "expert" in name or "moe" in name.lower():
             raise NeuronspecError(
                 f"a {model.config.model_type!r} model keeps the matrices of all experts of a layer in one parameter "
-                f"({name} in {where}, {tuple(parameter.shape)}): such neurons can neither be recorded nor masked; "
-                "take a dense model, or NLLB-MoE, whose experts are matrices of their own"
+                f"({name} in {where}, {tuple(parameter.shape)}) in a way that is not registered; if it computes as "
+                f"others do, such as {', '.join(_list_with_experts())}, register it as they are "
+                "(neuronspec.neurons.architectures), or take a dense model"
             )
         raise _refusal(model, f"a parameter that is no matrix, {name} in {where}, of shape {tuple(parameter.shape)}")
+
+
+def _list_with_experts() -> list[str]:
+    """Return the registered architectures with experts."""
+    return sorted(name for name, architecture in ARCHITECTURES.items() if architecture.experts)
 
 
 def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[str]) -> list[str]:

@@ -38,7 +38,10 @@ class Architecture:
             from a layer to the module that holds the FFN's parts (`""` for the layer itself).
         forms: Forms that the FFN may have; the first one whose parts are all there is taken.
         width_keys: For each stack, the key of the model's configuration that holds d_ff, if there is one.
-        experts: Name, in the FFN, of the module whose children are the experts, if a layer has several FFNs.
+        experts: Name, in the FFN, of the module whose children are the experts, if a layer has several FFNs, or which
+            holds the matrices of all of them in parameters (`neuronspec.models.stacked_experts`). A layer without
+            such a module has one FFN.
+        shared: Name, in the FFN, of an expert that every token is sent to, in addition to those that a router chooses.
         time_first: Whether the layers work on (seq, batch, features).
     """
 
@@ -46,6 +49,7 @@ class Architecture:
     forms: tuple[Form, ...]
     width_keys: dict[Stack, str] = field(default_factory=dict)
     experts: str | None = None
+    shared: str | None = None
     time_first: bool = False
 
 
@@ -74,9 +78,11 @@ def _encoder_decoder(ffn: str, **more: Any) -> Architecture:
     )
 
 
-def _decoder(layers: str, ffn: str, form: Form, *, width: str | None = "intermediate_size") -> Architecture:
+def _decoder(
+    layers: str, ffn: str, form: Form, *, width: str | None = "intermediate_size", **more: Any
+) -> Architecture:
     return Architecture(
-        stacks={"decoder": (layers, ffn)}, forms=(form,), width_keys={"decoder": width} if width else {}
+        stacks={"decoder": (layers, ffn)}, forms=(form,), width_keys={"decoder": width} if width else {}, **more
     )
 
 
@@ -112,3 +118,13 @@ _register("falcon", _decoder("h", "mlp", _H_4H, width="ffn_hidden_size"))
 _register("gpt_neox", _decoder("layers", "mlp", _H_4H))
 _register("gpt2", _decoder("h", "mlp", _C_FC, width="n_inner"))
 _register("gpt_neo", _decoder("h", "mlp", _C_FC))
+
+# Decoder-only models with experts; where one key holds the width of experts alone, dense layers have another one.
+_register("mixtral olmoe flex_olmo minimax_m2", _decoder("layers", "mlp", _GATED, experts="experts"))
+_register("qwen3_moe", _decoder("layers", "mlp", _GATED, width=None, experts="experts"))
+_register("qwen2_moe", _decoder("layers", "mlp", _GATED, width=None, experts="experts", shared="shared_expert"))
+_register(
+    "glm4_moe dots1 deepseek_v3 ernie4_5_moe",
+    _decoder("layers", "mlp", _GATED, width=None, experts="experts", shared="shared_experts"),
+)
+_register("granitemoe", _decoder("layers", "block_sparse_moe", _GATED, experts="experts"))

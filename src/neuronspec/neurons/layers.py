@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.layer_names import EXPERT, STACKS, Stack
+from neuronspec.layer_names import EXPERT, SHARED, STACKS, Stack
 from neuronspec.models.matrices import WeightMatrix, features_in, features_out, is_plain
 from neuronspec.models.peft_wrapping import unwrap_matrix, unwrap_model
+from neuronspec.models.stacked_experts import is_stacked, view_experts
 from neuronspec.neurons.architecture_search import search_architecture
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form
 from neuronspec.neurons.masks import SPECIALIZATION
@@ -24,7 +25,7 @@ class FFNLayer:
 
     Args:
         name: Name of the layer, `encoder.0` .. `decoder.5`; its experts are `encoder.3.expert.0`, `encoder.3.expert.1`
-            and so on.
+            and so on; one that every token is sent to as well is `encoder.3.expert.shared`.
         stack: `encoder` or `decoder` (the only stack of a decoder-only model).
         index: Index of the layer in its stack.
         width: Number of neurons, d_ff.
@@ -162,33 +163,47 @@ def _find_in_block(
     architecture: Architecture, ffn: nn.Module, *, stack: Stack, index: int, block: nn.Module
 ) -> Iterator[FFNLayer]:
     """Yield the FFN layer of a block, or each of its experts."""
-    # The modules that hold an FFN each, by the names of their layers
     name = f"{stack}.{index}"
+    common: dict[str, Any] = {"stack": stack, "index": index, "block": block, "time_first": architecture.time_first}
+
+    # One FFN
     experts = getattr(ffn, architecture.experts or "", None)
     if experts is None:
-        holders = {name: ffn}
-    else:
-        children = filter(_has_parts, experts.children())
-        holders = {f"{name}{EXPERT}{number}": child for number, child in enumerate(children)}
+        yield _make_layer(name, _find_parts(ffn, name, architecture.forms), **common)
+        return
 
-    for number, (name, holder) in enumerate(holders.items()):
-        parts = _find_parts(holder, name, architecture.forms)
+    # The experts that the router sends tokens to
+    for number, parts in enumerate(_list_experts(experts, name, architecture.forms)):
+        yield _make_layer(f"{name}{EXPERT}{number}", parts, experts=experts, expert=number, **common)
 
-        yield FFNLayer(
-            name=name,
-            stack=stack,
-            index=index,
-            width=features_in(parts.projection),
-            projection=parts.projection,
-            expansions=parts.expansions,
-            entrance=parts.entrance,
-            exits=parts.exits,
-            activation=parts.activation,
-            block=block,
-            experts=experts,
-            expert=number,
-            time_first=architecture.time_first,
-        )
+    # The expert that reads every token
+    shared = getattr(ffn, architecture.shared or "", None)
+    if shared is not None:
+        name = f"{name}{EXPERT}{SHARED}"
+        yield _make_layer(name, _find_parts(shared, name, architecture.forms), **common)
+
+
+def _list_experts(experts: nn.Module, name: str, forms: tuple[Form, ...]) -> Iterator[_Parts]:
+    """Yield the parts of each expert of a layer."""
+    if is_stacked(experts):  # all of them share parameters
+        for view in view_experts(experts):
+            matrices: Any = view
+            yield _Parts(
+                projection=matrices.second,
+                expansions=(matrices.first,),
+                entrance=view.second,
+                exits=(view.first,),
+                activation=view.activation,
+            )
+        return
+
+    # Each is a module of its own.
+    for number, child in enumerate(filter(_has_parts, experts.children())):
+        yield _find_parts(child, f"{name}{EXPERT}{number}", forms)
+
+
+def _make_layer(name: str, parts: _Parts, **more: Any) -> FFNLayer:
+    return FFNLayer(name=name, width=features_in(parts.projection), **parts._asdict(), **more)
 
 
 class _Parts(NamedTuple):

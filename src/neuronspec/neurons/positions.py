@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.models.stacked_experts import find_routed, is_stacked
 from neuronspec.neurons.layers import FFNLayer
 
 
@@ -58,8 +59,12 @@ class Positions:
         if layer.experts is None:
             return None
 
-        # The reading of the router's choices that explains how many tokens this expert got
+        # Where experts share their parameters, the router gives their numbers.
         hidden, choices = self._routed[layer.experts]
+        if is_stacked(layer.experts):
+            return find_routed(choices, layer.expert)
+
+        # The reading of the router's choices that explains how many tokens this expert got
         for tokens, known_error in _list_readings(choices, layer.expert):
             if len(tokens) == states.numel() // states.shape[-1]:
                 if known_error:
@@ -89,7 +94,8 @@ class Positions:
         self.shapes[layer.stack] = (seq, batch) if layer.time_first else (batch, seq)
 
     def _note_routing(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        hidden, choices, *_ = (*arguments, *options.values())  # (tokens, d_model), (tokens, experts) of 0 and 1
+        # (tokens, d_model), and (tokens, experts) of 0 and 1 or (tokens, k) of experts' numbers
+        hidden, choices, *_ = (*arguments, *options.values())
         self._routed[module] = (hidden, choices)
 
 

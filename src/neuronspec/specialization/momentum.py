@@ -7,14 +7,14 @@ momentum of earlier updates, and weight decay shrinks them. `hold_absent_neurons
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.models.matrices import features_out, output_dimension
+from neuronspec.models.matrices import features_out, locate_weight, output_dimension
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import FFNLayer
 from neuronspec.specialization.masking import Specialization, find_specialization
@@ -64,7 +64,7 @@ class _AbsentNeuronHolder:
         self.gradient: tuple[torch.Tensor, torch.Tensor | None] | None = None  # a parameter and its gradient
         self.hooks: list[RemovableHandle] = []
         self.kept: list[tuple[torch.Tensor, torch.Tensor, int, torch.Tensor]] = []  # tensor, absent, dimension, values
-        self.fresh: list[tuple[torch.Tensor, torch.Tensor, int]] = []  # parameters without moments yet
+        self.fresh: list[_Weights] = []  # parameters without moments yet
 
     def follow(self) -> None:
         """Start to note the tasks of the model's specialization."""
@@ -84,8 +84,9 @@ class _AbsentNeuronHolder:
             hook.remove()
         self.hooks = []
 
-        for layer in specialization.layers:
-            weight = layer.projection.weight
+        # Experts of a layer may share it.
+        weights = {locate_weight(layer.projection)[0]: None for layer in specialization.layers}
+        for weight in weights:
             if weight.requires_grad:
                 hook = weight.register_post_accumulate_grad_hook(self.arrive)  # type: ignore[no-untyped-call]
                 self.hooks.append(hook)
@@ -148,8 +149,8 @@ class _AbsentNeuronHolder:
         for layer in specialization.layers:
             used = specialization.masks.layer(layer.name)[present].any(0)  # (d_ff,)
             absent = (~used).nonzero()[:, 0]
-            for parameter, dimension, numbers in _find_weights(layer, absent.to(self.model.device)):
-                self._copy(optimizer, parameter, dimension, numbers)
+            for weights in _find_weights(layer, absent.to(layer.projection.weight.device)):
+                self._copy(optimizer, weights)
 
     def _seen_anywhere(self) -> torch.Tensor:
         """Return the tasks of the update in all processes, whose gradients are summed up."""
@@ -161,44 +162,62 @@ class _AbsentNeuronHolder:
             seen = shared > 0
         return seen
 
-    def _copy(
-        self, optimizer: torch.optim.Optimizer, parameter: torch.Tensor, dimension: int, numbers: torch.Tensor
-    ) -> None:
-        moments = _find_moments(optimizer, parameter)
-        for tensor in (parameter, *moments):
-            values = tensor.index_select(dimension, numbers)
-            self.kept.append((tensor, numbers, dimension, values))
+    def _copy(self, optimizer: torch.optim.Optimizer, weights: _Weights) -> None:
+        moments = _find_moments(optimizer, weights.parameter)
+        for tensor in map(weights.select, (weights.parameter, *moments)):
+            values = tensor.index_select(weights.dimension, weights.numbers)
+            self.kept.append((tensor, weights.numbers, weights.dimension, values))
         if not moments:
-            self.fresh.append((parameter, numbers, dimension))
+            self.fresh.append(weights)
 
     @torch.no_grad()
     def after(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
         """After a step: write the copies back, and set moments that the step has created to 0."""
         for tensor, numbers, dimension, values in self.kept:
             tensor.index_copy_(dimension, numbers, values)
-        for parameter, numbers, dimension in self.fresh:
-            for moment in _find_moments(optimizer, parameter):
-                moment.index_fill_(dimension, numbers, 0)
+        for weights in self.fresh:
+            for moment in _find_moments(optimizer, weights.parameter):
+                weights.select(moment).index_fill_(weights.dimension, weights.numbers, 0)
 
         self.kept.clear()
         self.fresh.clear()
         self.stepped = True
 
 
-def _find_weights(layer: FFNLayer, absent: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, torch.Tensor]]:
-    """Yield the parameters of a layer's neurons, the dimension of the neurons in each, and their indices in it."""
+class _Weights(NamedTuple):
+    """The weights of some neurons in a parameter.
+
+    Args:
+        parameter: Parameter.
+        number: Number of an expert's slice of the parameter, if experts share it.
+        dimension: Dimension of the neurons in the parameter or slice.
+        numbers: Indices in this dimension.
+    """
+
+    parameter: torch.Tensor
+    number: int | None
+    dimension: int
+    numbers: torch.Tensor
+
+    def select(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the slice of the parameter, or of a tensor of the same shape: a view, or the tensor itself."""
+        return tensor if self.number is None else tensor[self.number]
+
+
+def _find_weights(layer: FFNLayer, absent: torch.Tensor) -> Iterator[_Weights]:
+    """Yield the weights of a layer's neurons `absent`, from each of its parameters."""
     if not len(absent):
         return
 
     for matrix in layer.expansions:
         parts = features_out(matrix) // layer.width  # two if gate and other matrix are one
         numbers = torch.cat([absent + layer.width * part for part in range(parts)])
-        yield matrix.weight, output_dimension(matrix), numbers
+        yield _Weights(*locate_weight(matrix), output_dimension(matrix), numbers)
         if matrix.bias is not None:
-            yield matrix.bias, 0, numbers
+            yield _Weights(matrix.bias, None, 0, numbers)
 
     # In the second matrix, the neurons are what it reads.
-    yield layer.projection.weight, 1 - output_dimension(layer.projection), absent
+    yield _Weights(*locate_weight(layer.projection), 1 - output_dimension(layer.projection), absent)
 
 
 def _find_moments(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> list[torch.Tensor]:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import Stack
 from neuronspec.models.loading import SHAPES
-from neuronspec.models.matrices import features_out, set_parameters, take_inputs, take_outputs
+from neuronspec.models.matrices import (
+    WeightMatrix,
+    features_out,
+    set_parameters,
+    set_stacked,
+    take_inputs,
+    take_outputs,
+)
 from neuronspec.models.peft_wrapping import refuse_wrapped
+from neuronspec.models.stacked_experts import StackedMatrix, as_stacked, is_stacked
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -25,6 +34,7 @@ from neuronspec.specialization.routing import task, unspecialize
 logger = logging.getLogger(__name__)
 
 Widths = Literal["own", "stack"]
+_EXPERTS_MULTIPLE = 8  # neurons: 16 bytes in half precision
 
 
 def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widths = "own") -> PreTrainedModel:
@@ -37,11 +47,13 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
         model: Model to prune, specialized or not; it is not changed.
         masks: Masks that include `task`.
         task: Task whose neurons remain.
-        widths: `own`: every layer is as narrow as its mask. A transformers configuration has one width for all layers
-            of a stack. Unless the layers happen to be equally wide, such a model, once saved, must therefore be loaded
-            with `neuronspec.load_model` (its configuration holds the shapes as `ffn_shapes`), not with plain
-            transformers. `stack`: every layer is as wide as the widest one of those that share a configuration key,
-            filled up with neurons of zeros: a plain transformers model in every respect.
+        widths: `own`: every layer is as narrow as its mask; experts that share one parameter (Mixtral) are as wide as
+            the widest one of their layer, rounded up to a multiple of 8 and filled up with neurons of zeros. A
+            transformers configuration has one width for all layers of a stack. Unless the layers happen to be equally
+            wide, such a model, once saved, must therefore be loaded with `neuronspec.load_model` (its configuration
+            holds the shapes as `ffn_shapes`), not with plain transformers. `stack`: every layer is as wide as the
+            widest one of those that share a configuration key, filled up with neurons of zeros: a plain transformers
+            model in every respect.
 
     Returns:
         Model of the same class, not specialized.
@@ -68,14 +80,38 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
     new_widths = _choose_widths(model, layers, {name: len(neurons) for name, neurons in kept.items()}, widths)
 
     # The copy becomes the smaller model.
+    smaller: list[_Smaller] = []
     for layer in find_ffn_layers(pruned):
-        neurons = kept[layer.name].to(pruned.device)
-        _narrow(layer, neurons, width=new_widths[layer.name], constant=constants.get(layer.name))
+        neurons = kept[layer.name].to(layer.projection.weight.device)
+        smaller += _narrow(layer, neurons, width=new_widths[layer.name], constant=constants.get(layer.name))
+    _replace(smaller)
     _write_widths(pruned, new_widths)
     return pruned
 
 
-def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.Tensor | None) -> None:
+class _Smaller(NamedTuple):
+    """A matrix with what it is replaced by: its weight (out, in) and its bias (out,)."""
+
+    matrix: WeightMatrix
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+def _replace(smaller: Sequence[_Smaller]) -> None:
+    """Give matrices their new weights; those of experts that share a parameter, together."""
+    stacks: dict[int, list[tuple[StackedMatrix, torch.Tensor]]] = {}
+    for matrix, weight, bias in smaller:
+        stacked = as_stacked(matrix)
+        if stacked is not None:
+            stacks.setdefault(id(stacked.parameter), []).append((stacked, weight))
+        else:
+            set_parameters(matrix, weight, bias)
+
+    for slices in stacks.values():
+        set_stacked(slices)
+
+
+def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.Tensor | None) -> Iterator[_Smaller]:
     """Keep the neurons `keep` of a layer, filled up with zeros to `width`; add `constant` to its output."""
     # The rows of the first matrices; a gate and another matrix in one are narrowed separately.
     missing = width - len(keep)
@@ -86,7 +122,7 @@ def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.
             weights += [weight, weight.new_zeros(missing, weight.shape[1])]
             if bias is not None:
                 biases += [bias, bias.new_zeros(missing)]
-        set_parameters(matrix, torch.cat(weights), torch.cat(biases) if biases else None)
+        yield _Smaller(matrix, torch.cat(weights), torch.cat(biases) if biases else None)
 
     # Neurons of zeros in both matrices add nothing, whatever the activation function.
     weight = take_inputs(layer.projection, keep)
@@ -100,7 +136,7 @@ def _narrow(layer: FFNLayer, keep: torch.Tensor, *, width: int, constant: torch.
                 f"the second matrix of {layer.name} has no bias to take up the masked neurons' output"
             )
         bias = bias + constant
-    set_parameters(layer.projection, padded, bias)
+    yield _Smaller(layer.projection, padded, bias)
 
 
 @torch.no_grad()
@@ -112,7 +148,7 @@ def _measure_constants(model: PreTrainedModel, masks: NeuronMasks, name: str) ->
     probe = specialize(unspecialize(copy.deepcopy(model)), masks, released=True).eval()
     constants: dict[str, torch.Tensor] = {}
 
-    def measure(layer: FFNLayer, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+    def measure(layer: FFNLayer, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         off = (~masks.mask(name, layer.name)).nonzero()[:, 0].to(model.device)
         neurons = arguments[0].reshape(-1, layer.width)[0]  # (d_ff,)
         constants[layer.name] = take_inputs(layer.projection, off) @ neurons[off]  # (d_model,)
@@ -141,7 +177,7 @@ def _choose_widths(
     if widths not in get_args(Widths):
         raise NeuronspecError(f"widths must be own or stack, not {widths!r}")
     if widths == "own":
-        return {name: max(width, 1) for name, width in own.items()}  # not every module works without features
+        return _choose_own_widths(layers, own)
 
     keys = _find_width_keys(model)
     if not keys:
@@ -154,8 +190,28 @@ def _choose_widths(
     widest: dict[str, int] = {}
     for layer in layers:
         key = keys[layer.stack]
-        widest[key] = max(widest.get(key, 1), own[layer.name])
+        width = _round_up(own[layer.name]) if is_stacked(layer.experts) else own[layer.name]
+        widest[key] = max(widest.get(key, 1), width)
     return {layer.name: widest[keys[layer.stack]] for layer in layers}
+
+
+def _choose_own_widths(layers: list[FFNLayer], own: dict[str, int]) -> dict[str, int]:
+    """Return the width of every mask; of experts in one parameter, the widest one for all of a layer."""
+    widths = {name: max(width, 1) for name, width in own.items()}  # not every module works without features
+
+    together: dict[nn.Module, list[str]] = {}
+    for layer in layers:
+        if is_stacked(layer.experts):
+            together.setdefault(layer.experts, []).append(layer.name)
+
+    for names in together.values():
+        widths |= dict.fromkeys(names, _round_up(max(widths[name] for name in names)))
+    return widths
+
+
+def _round_up(width: int) -> int:
+    """Return a width that the kernels of experts in one parameter can read: rows of a multiple of 16 bytes."""
+    return -(-width // _EXPERTS_MULTIPLE) * _EXPERTS_MULTIPLE
 
 
 def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
@@ -174,13 +230,21 @@ def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
         return
 
     # Otherwise the shapes of all matrices are written down, for `neuronspec.load_model`.
-    matrices = {matrix for layer in layers for matrix in (*layer.expansions, layer.projection)}
-    shapes = {name: list(module.weight.shape) for name, module in model.named_modules() if module in matrices}
+    shapes = _list_shapes(model, [matrix for layer in layers for matrix in (*layer.expansions, layer.projection)])
     setattr(config, SHAPES, shapes)
     logger.info(
         "each layer has its own width, which plain transformers cannot load: once saved, load the model with "
         "neuronspec.load_model, or prune with widths='stack'"
     )
+
+
+def _list_shapes(model: PreTrainedModel, matrices: Sequence[WeightMatrix]) -> dict[str, list[int]]:
+    """Return the shapes of matrices by their names; of experts in one parameter, by the name of that."""
+    shapes = {name: list(module.weight.shape) for name, module in model.named_modules() if module in matrices}
+    stacked = {id(part.parameter) for part in map(as_stacked, matrices) if part is not None}
+    return shapes | {
+        name: list(parameter.shape) for name, parameter in model.named_parameters() if id(parameter) in stacked
+    }
 
 
 def _find_width_keys(model: PreTrainedModel) -> Mapping[Stack, str]:
