@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from itertools import islice, permutations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -362,6 +363,41 @@ def test_the_api_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     batch = tokenizer(["Guten Tag."], text_target=["Good day."], return_tensors="pt")
     assert model(**batch, tasks=["de-en"]).loss.item() > 0
     assert ns.prune(model, names["masks"], "de-en") is not None
+
+
+def test_the_first_example_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer = make_nllb()
+    model.save_pretrained("small")
+    tokenizer.save_pretrained("small")
+    Path("data/nllb").mkdir(parents=True)
+    for code in ("lb", "is"):
+        rows = (
+            f"Good {''.join(letters)}.\tGuten Tag {''.join(letters)}.\n"
+            for letters in islice(permutations("Tagody"), 200)
+        )
+        Path(f"data/nllb/{code}.tsv").write_text("".join(rows), encoding="utf-8")
+
+    # The commands as they are shown, with a small model in place of NLLB's, and less of everything
+    smaller = ["model.pretrained=small", "continued.updates=1", "tasks=[en-lb,lb-en]", "score.trials=100"]
+    smaller += [
+        "translate.beams=1",
+        "translate.max_tokens=4",
+        "analyze.figures=false",
+        "record.states=false",
+        "analyze.permutations=99",
+    ]
+    commands = re.findall(r"^\$ neuronspec ([^#\n]*)", snippets(ROOT / "README.md", "console")[1], re.M)
+    assert [command.split()[0] for command in commands] == ["init", "check", "run", "compare", "export"]
+    for command in commands:
+        words = shlex.split(command)
+        changes = {"run": smaller, "check": ["model.pretrained=small"], "export": ["--sentences", "2"]}
+        words += [*changes.get(words[0], []), *(["--seconds", "0.1"] if words[0] == "check" else [])]
+        assert run_command(*words) == 0, command
+    assert (tmp_path / "en-lb" / "model.safetensors").is_file()
+    systems = {path.name for path in Path("runs/nllb/train").iterdir()}
+    assert {"fine_tune", "lora", "neuron_specialization", "random_neurons"} <= systems
 
 
 def test_batches_of_a_tokenizer_count_no_padding_on_either_side() -> None:

@@ -341,7 +341,7 @@ def test_numbers_are_rounded_down() -> None:
     assert [round_down(number) for number in (0.2, 1, 99.9, 123, 98_765)] == [1, 1, 99, 120, 98_000]
 
 
-@pytest.mark.parametrize("recipe", ["bilingual", "demo", "ec30", "ec31-small", "iwslt"])
+@pytest.mark.parametrize("recipe", ["bilingual", "demo", "ec30", "ec31-small", "iwslt", "nllb"])
 def test_a_copy_of_a_recipe_means_the_same(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     original = load_config(recipe, (), method_options())
