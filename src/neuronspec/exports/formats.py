@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from neuronspec.config.sections import Section
-from neuronspec.exports.options import HFOptions, NoOptions
+from neuronspec.exports.options import CT2Options, HFOptions, NoOptions
 from neuronspec.registry import Registry
 
 if TYPE_CHECKING:
@@ -231,5 +231,38 @@ EXPORTS.register("ia3")(
         needs_masks=True,
         library="peft",
         extra="lora",
+    )
+)
+
+
+def _write_ct2(request: ExportRequest, directory: Path) -> Written:
+    from neuronspec.exports.ct2 import write_ct2
+
+    return write_ct2(request, directory)
+
+
+def _open_ct2(request: ExportRequest, directory: Path) -> AbstractContextManager[Answer]:
+    from neuronspec.exports.ct2 import open_ct2
+
+    return open_ct2(request, directory)
+
+
+def _choose_ct2_standard(options: Section) -> Standard:
+    """Return the standard of a conversion: equality where nothing but the library differs."""
+    # With a beam, the two libraries end the search and count lengths differently.
+    assert isinstance(options, CT2Options)
+    is_exact = options.compute_type == "float32" and not options.trim
+    return Standard(greedy=1.0 if is_exact else 0.0, beam=0.0, chrf=options.least_chrf)
+
+
+EXPORTS.register("ct2")(
+    ExportFormat(
+        write=_write_ct2,
+        open=_open_ct2,
+        summary="a directory of CTranslate2 for one task, each layer with its own width",
+        options=CT2Options,
+        standard=_choose_ct2_standard,
+        library="ctranslate2",
+        extra="ct2",
     )
 )

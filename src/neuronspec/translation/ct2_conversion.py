@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,14 +47,22 @@ def check_convertible(model: PreTrainedModel) -> None:
         )
 
 
-def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, compute_type: str) -> None:
+def convert(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    compute_type: str,
+    names: Sequence[str] | None = None,
+) -> None:
     """Convert a model, which must be a copy: conversion changes its configuration, and to int8 also its weights.
 
     Args:
         model: Copy of an encoder-decoder that passes `check_convertible`.
-        tokenizer: Tokenizer of the model; in the conversion every token is called by its number.
+        tokenizer: Tokenizer of the model.
         directory: Directory to write.
         compute_type: Precision to store the weights in; `default` for float32.
+        names: Name of each token in the conversion, all different; by default its number. A target vocabulary of its
+            own always has numbers.
 
     Raises:
         NeuronspecError: If CTranslate2 refuses the model.
@@ -62,7 +71,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
     # The weights are handed over in float32, from which CTranslate2 makes any other precision.
     config = model.to("cpu", torch.float32).config
     config.dtype = torch.float32
-    tokens = _number_tokens(tokenizer, config.vocab_size)
+    tokens = _name_tokens(tokenizer, names or [str(number) for number in range(config.vocab_size)])
     stored = None if compute_type in ("default", "auto") else compute_type
 
     with tempfile.TemporaryDirectory() as source:
@@ -84,16 +93,16 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, director
             raise NeuronspecError(f"CTranslate2 cannot convert this {reason}; {USE_DEFAULT_ENGINE}") from error
 
 
-def _number_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> SimpleNamespace:
-    """Return a tokenizer for the converter that calls every token by its number: no two are alike, none is lost."""
+def _name_tokens(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> SimpleNamespace:
+    """Return a tokenizer for the converter with these names of tokens: no two are alike, none is lost."""
     # A special token that does not exist is called like the end of a sentence.
     special: dict[str, str] = {}
     for name in ("bos", "eos", "pad", "unk"):
         number = getattr(tokenizer, f"{name}_token_id")
-        special[f"{name}_token"] = str(tokenizer.eos_token_id if number is None else number)
+        special[f"{name}_token"] = names[tokenizer.eos_token_id if number is None else number]
 
     return SimpleNamespace(
-        get_vocab=lambda: {str(number): number for number in range(size)},
+        get_vocab=lambda: {name: number for number, name in enumerate(names)},
         convert_ids_to_tokens=lambda _: None,  # the start of the decoder is given with each sentence
         special_tokens_map={},
         unk_token_id=tokenizer.unk_token_id,

@@ -15,7 +15,7 @@ from neuronspec.translation.nonfinite_scores import NAN_SCORES
 from neuronspec.translation.sources import Sources
 
 # Transformers continues a search while a better hypothesis may come. CTranslate2 ends it at this many times `beams`.
-_SEARCH_PATIENCE = 2
+SEARCH_PATIENCE = 2
 
 
 def find_best(
@@ -81,7 +81,7 @@ def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
     """
     early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
     # With patience 1, the search ends at the first `beams` finished hypotheses.
-    patience = 1 if options.beams == 1 or early_stopping is True else _SEARCH_PATIENCE
+    patience = 1 if options.beams == 1 or early_stopping is True else SEARCH_PATIENCE
     forbidden = _name_all(settings.bad_words_ids or ())
 
     return {

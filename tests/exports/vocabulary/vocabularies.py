@@ -163,6 +163,10 @@ def make_model(tokenizer: PreTrainedTokenizerBase, architecture: str, **changes:
     torch.manual_seed(1)
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(architecture, **settings)).eval()
 
+    # No trained model says a token that the tokenizer does not have.
+    with torch.no_grad():
+        model.get_output_embeddings().weight[size - 4 :] = 0
+
     # A bias of the output, where the architecture has one, that differs between tokens
     if getattr(model, "final_logits_bias", None) is not None:
         model.final_logits_bias.copy_(torch.randn(1, size))

@@ -1,0 +1,172 @@
+"""Translating with an exported directory of CTranslate2, by that library and transformers alone.
+
+The program on the card and the proof of the export are made from the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from neuronspec.artifacts.cards import quote_python
+from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.exports.formats import ExportRequest
+from neuronspec.languages import find_language, split_direction
+from neuronspec.models.codec import TextCodec
+from neuronspec.models.plain_use import find_plain_use
+from neuronspec.translation.ct2_search import SEARCH_PATIENCE
+
+BATCH = 32  # sentences
+
+
+@dataclass(frozen=True, kw_only=True)
+class CT2Usage:
+    """The way of translating in one direction with a converted model.
+
+    Attributes:
+        task: Direction.
+        language: Value of the tokenizer's `src_lang`; None if it stays as it is.
+        prefix: Text in front of each source.
+        start: Token that the decoder starts with, which the converted model knows.
+        target_prefix: Tokens that each translation starts with.
+        search: Arguments of `translate_batch`, without the beam size.
+        patience: Patience of a beam search: CTranslate2 ends it at this many times the beam size.
+    """
+
+    task: str
+    language: str | None
+    prefix: str
+    start: str
+    target_prefix: tuple[str, ...]
+    search: Mapping[str, Any]
+    patience: int
+
+
+def find_ct2_usage(request: ExportRequest) -> CT2Usage:
+    """Return the way of translating with the model of a request.
+
+    Raises:
+        NeuronspecError: If the tokenizer alone does not make what the model reads.
+    """
+    tokenizer = request.tokenizer
+    codec = TextCodec(tokenizer, request.model.config, fixed_tables=True)
+    plain, form = find_plain_use(codec, request.task), codec.format(request.task)
+    if plain is None:
+        raise NeuronspecError(
+            f"{type(tokenizer).__name__} alone does not make the tokens that the model reads for {request.task}, so "
+            "that no other program could translate with the export: translate with engine=ct2 of neuronspec instead"
+        )
+
+    # What transformers would force as the first token of a translation is given.
+    settings: Any = request.model.generation_config
+    given = form.decoding_start[1:]
+    if settings.forced_bos_token_id is not None and not given:
+        given = [settings.forced_bos_token_id]
+
+    # CTranslate2 counts given tokens as new ones, and does not write an end that transformers forces.
+    room = request.max_tokens
+    if form.longest_target is not None:
+        room = min(room, form.longest_target - len(form.decoding_start))
+    longest = max(1, room + len(given) - (settings.forced_eos_token_id is not None))
+
+    start, *prefix = tokenizer.convert_ids_to_tokens([form.start, *given])
+    return CT2Usage(
+        task=request.task,
+        language=plain.language,
+        prefix=plain.prefix,
+        start=start,
+        target_prefix=tuple(prefix),
+        search={"max_decoding_length": longest, "max_input_length": 0, **_list_search(settings, tokenizer)},
+        # Transformers continues a search while a better translation may come.
+        patience=1 if settings.early_stopping is True else SEARCH_PATIENCE,
+    )
+
+
+def _list_search(settings: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return those settings of a model's search that differ from the defaults of both libraries."""
+    search: dict[str, Any] = {}
+    if settings.repetition_penalty not in (None, 1):
+        search["repetition_penalty"] = settings.repetition_penalty
+    if settings.no_repeat_ngram_size:
+        search["no_repeat_ngram_size"] = settings.no_repeat_ngram_size
+    if settings.bad_words_ids:
+        forbidden = [tokenizer.convert_ids_to_tokens(ids) for ids in settings.bad_words_ids]
+        search["suppress_sequences"] = forbidden
+    return search
+
+
+def translate_alone(
+    usage: CT2Usage, translator: Any, tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], beams: int
+) -> list[list[int]]:
+    """Return the ids of translations, made as the program on the card makes them.
+
+    Args:
+        usage: Way of translating.
+        translator: Translator of CTranslate2.
+        tokenizer: Tokenizer that was exported.
+        sentences: (n,) plain text.
+        beams: Beam size.
+
+    Raises:
+        NeuronspecError: If CTranslate2 cannot translate a sentence.
+    """
+    if usage.language is not None:
+        tokenizer.src_lang = usage.language
+    texts = [usage.prefix + sentence for sentence in sentences]
+    sources = [tokenizer.convert_ids_to_tokens(ids) for ids in tokenizer(texts)["input_ids"]]
+
+    given = [list(usage.target_prefix)] * len(sources) if usage.target_prefix else None
+    try:
+        results = translator.translate_batch(
+            sources,
+            target_prefix=given,
+            beam_size=beams,
+            patience=usage.patience if beams > 1 else 1,
+            max_batch_size=BATCH,
+            **usage.search,
+        )
+    except (RuntimeError, ValueError) as error:  # such as a source that is longer than the table of positions
+        raise NeuronspecError(f"CTranslate2 cannot translate with the export: {first_line(error)}") from error
+
+    first = len(usage.target_prefix)
+    return [tokenizer.convert_tokens_to_ids(result.hypotheses[0][first:]) for result in results]
+
+
+def write_program(usage: CT2Usage) -> list[str]:
+    """Return a program that translates with CTranslate2 and transformers, to be run in the directory of the export."""
+    language = find_language(split_direction(usage.task)[0]).name
+    lines = [
+        "import ctranslate2",
+        "from transformers import AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained(".")',
+        'translator = ctranslate2.Translator(".")',
+        "",
+        f"sentences = [{quote_python(f'A sentence in {language}.')}]",
+    ]
+
+    # The encoder's input, as tokens
+    texts = "sentences"
+    if usage.language is not None:
+        lines.append(f"tokenizer.src_lang = {quote_python(usage.language)}")
+    if usage.prefix:
+        texts = f"[{quote_python(usage.prefix)} + sentence for sentence in sentences]"
+    lines.append(f'sources = [tokenizer.convert_ids_to_tokens(ids) for ids in tokenizer({texts})["input_ids"]]')
+
+    # The decoder's first tokens, and the search
+    arguments = ["sources", "beam_size=5", f"patience={usage.patience}", f"max_batch_size={BATCH}"]
+    chosen = "hypotheses[0]"
+    if usage.target_prefix:
+        given = ", ".join(map(quote_python, usage.target_prefix))
+        arguments.insert(1, f"target_prefix=[[{given}]] * len(sources)")
+        chosen += f"[{len(usage.target_prefix)}:]"
+    arguments += [f"{name}={value!r}" for name, value in usage.search.items()]
+    return [
+        *lines,
+        f"results = translator.translate_batch({', '.join(arguments)})",
+        f"outputs = [tokenizer.convert_tokens_to_ids(result.{chosen}) for result in results]",
+        "print(tokenizer.batch_decode(outputs, skip_special_tokens=True))",
+    ]
