@@ -20,7 +20,7 @@ from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.exporting import Export
 from neuronspec.exports.options import CT2Options
-from neuronspec.exports.vocabulary.trimming import list_tokens
+from neuronspec.exports.vocabulary.trimming import list_tokens, trim_vocabulary
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
@@ -111,7 +111,7 @@ def test_the_program_on_the_card_translates_without_this_package(
     # The engine of this package, on the same trimmed model
     specialized = specialize(make_model("m2m_100", tokenizer), masks)
     lines = {language: Path(path).read_text(encoding="utf-8").splitlines() for language, path in texts.items()}
-    trimmed = ns.exports.trim_vocabulary(specialized, tokenizer, lines, ["de-en"])
+    trimmed = trim_vocabulary(specialized, tokenizer, lines, ["de-en"])
     with CT2Translator(trimmed.model, trimmed.tokenizer, device="cpu") as engine:
         assert found == engine(SENTENCES, ["de-en"] * 5, Translation(beams=1, max_tokens=10))
     assert len(set(found)) > 2

@@ -32,7 +32,7 @@ _CONFIG = "config.json"  # CTranslate2's, not that of transformers
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What is converted: a model of one task and its tokenizer, with what was trimmed from their vocabulary."""
+    """A model of one task and its tokenizer, which are converted, and what was trimmed from their vocabulary."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
