@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,3 +220,20 @@ def test_another_id_for_padding_is_refused_where_positions_begin_there(tmp_path:
     model.get_encoder().embed_positions.padding_idx = 9
     with pytest.raises(NeuronspecError, match="positions begin at the id of the padding token, 9, which would become"):
         take_tokens(model, [0, 1, 2, 3, 9])
+
+
+def test_the_code_on_the_page_about_exports_runs(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"^```python\n(.*?)^```", page, re.S | re.M) if "trim_vocabulary" in code]
+    case = cases["nllb"]
+    names: dict[str, object] = {
+        "model": case.model,
+        "tokenizer": case.tokenizer,
+        "german": TEXTS["de"],
+        "english": TEXTS["en"],
+    }
+    exec(compile(code, "export.md", "exec"), names)
+    assert AutoTokenizer.from_pretrained("small").convert_tokens_to_ids("deu_Latn") < len(case.trimmed.ids)
