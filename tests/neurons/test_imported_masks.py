@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from neuronspec.artifacts import torch_archives
 from neuronspec.errors import NeuronspecError
-from neuronspec.neurons import imported_masks
 from neuronspec.neurons.imported_masks import import_lape_neurons, import_released_masks
 from neuronspec.neurons.masks import NeuronMasks
 
@@ -296,13 +296,13 @@ def test_archives_that_are_too_large_are_refused_unread(path: Path, monkeypatch:
     save(PAIR, path)
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    monkeypatch.setattr(imported_masks, "MAX_BYTES", size)
+    monkeypatch.setattr(torch_archives, "MAX_BYTES", size)
     import_released_masks({"de-en": path})
 
     def refuse(*args: object, **options: object) -> None:
         raise AssertionError("it was opened")
 
-    monkeypatch.setattr(imported_masks, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(torch_archives, "MAX_BYTES", size - 1)
     monkeypatch.setattr(torch, "load", refuse)
     with pytest.raises(NeuronspecError, match=r"would unpack to .* GiB; at most"):
         import_released_masks({"de-en": path})

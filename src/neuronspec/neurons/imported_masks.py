@@ -1,25 +1,20 @@
-"""Masks of other tools: the paper's released weight masks and LAPE's lists of neurons.
-
-Both come as PyTorch files. This is the only module that opens such a file, and it is on its guard: the archive is
-examined before anything is read, and torch's restricted reader takes tensors and plain containers only.
-"""
+"""Masks of other tools: the paper's released weight masks and LAPE's lists of neurons, both in PyTorch files."""
 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from neuronspec.artifacts.torch_archives import check_tensor, read_torch_archive
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.layer_names import place_of
 from neuronspec.neurons.mask_values import read_booleans, stack_masks
 from neuronspec.neurons.masks import NeuronMasks
 
-MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
 # Names of parameters in fairseq; the digits are few enough for any real layer.
 _RELEASED_NAME = re.compile(r"(?:.*\.)?(encoder|decoder)\.layers\.(\d{1,4})\.fc1\.weight")
 
@@ -57,7 +52,7 @@ def import_lape_neurons(path: str | Path, tasks: Sequence[str], widths: Mapping[
     Raises:
         NeuronspecError: If the file is missing, too large, or does not have these languages and layers.
     """
-    found = _open_archive(Path(path))
+    found = read_torch_archive(Path(path))
     if not isinstance(found, list) or len(found) != len(tasks):
         raise NeuronspecError(f"{path} should hold a list for each of the {len(tasks)} tasks")
 
@@ -76,7 +71,7 @@ def import_lape_neurons(path: str | Path, tasks: Sequence[str], widths: Mapping[
 def _read_neurons(indices: Any, width: int, what: str) -> torch.Tensor:
     """Return (n,) indices of neurons of a layer from a tensor or a list of integers."""
     try:
-        numbers = _check_tensor(indices if isinstance(indices, torch.Tensor) else torch.tensor(indices), what)
+        numbers = check_tensor(indices if isinstance(indices, torch.Tensor) else torch.tensor(indices), what)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise NeuronspecError(f"{what}: expected numbers of neurons: {first_line(error)}") from error
 
@@ -92,7 +87,7 @@ def _read_neurons(indices: Any, width: int, what: str) -> torch.Tensor:
 
 def _read_rows(path: Path) -> dict[str, torch.Tensor]:
     """Return for each layer of a released file the (d_ff,) mask, encoder first."""
-    found = _open_archive(path)
+    found = read_torch_archive(path)
     if not isinstance(found, dict):
         raise NeuronspecError(f"{path} holds no mapping from weights to masks")
 
@@ -118,35 +113,4 @@ def _read_matrix(name: str, mask: Any, what: str) -> tuple[str, torch.Tensor]:
 
 
 def _read_mask(mask: Any, what: str) -> torch.Tensor:
-    return read_booleans(_check_tensor(mask, f"{what} is no mask of a first FFN matrix"), what)
-
-
-def _open_archive(path: Path) -> Any:
-    """Read a PyTorch file with the restricted reader, after a look at its size."""
-    if not path.is_file():
-        raise NeuronspecError(f"{path} does not exist")
-
-    # The size it would unpack to, before anything is unpacked
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-    except Exception as error:  # of a damaged archive almost anything comes
-        raise NeuronspecError(f"{path} is no PyTorch archive (files of torch < 1.6 are not read)") from error
-    if size > MAX_BYTES:
-        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
-
-    try:
-        # Tensors and plain containers only: anything else is refused and not executed.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {first_line(error)}") from error
-
-
-def _check_tensor(tensor: Any, what: str) -> torch.Tensor:
-    """Return a tensor that can be looked at without surprises: a few bytes may claim to be a huge one."""
-    # A sparse or an expanded tensor may take a few bytes in a file, and all memory once it is used.
-    plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
-    if not plain or tensor.numel() * tensor.element_size() > MAX_BYTES:
-        raise NeuronspecError(f"{what}: expected a plain tensor, found {type(tensor).__name__}")
-    checked: torch.Tensor = tensor
-    return checked
+    return read_booleans(check_tensor(mask, f"{what} is no mask of a first FFN matrix"), what)

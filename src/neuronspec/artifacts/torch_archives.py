@@ -1,0 +1,107 @@
+"""PyTorch files of other tools, read without executing anything.
+
+This is the only module that opens such files. It is on its guard: the archive is examined before anything is read, and
+torch's restricted reader takes tensors, plain containers and the classes that a caller allows.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuronspec.errors import NeuronspecError, first_line
+
+MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
+_MAX_PICKLE_BYTES = 256 << 20  # of the description of the tensors, which is read into memory
+
+
+def read_torch_archive(path: Path, *, allowed: Sequence[type] = (), lazily: bool = False) -> Any:
+    """Return the content of a PyTorch file, read with the restricted reader.
+
+    Args:
+        path: Path of the file.
+        allowed: Classes that the file may hold besides tensors and plain containers, for this call alone.
+        lazily: Whether tensors stay in the file until they are used, so that a large file needs little memory. Then the
+            file may be of any size.
+
+    Returns:
+        The content: tensors on the CPU, in plain containers.
+
+    Raises:
+        NeuronspecError: If the file is missing, too large, damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise NeuronspecError(f"{path} does not exist, or is no file: give a PyTorch file")
+
+    # The size that it would unpack to, before anything is unpacked
+    _check_entries(path, lazily=lazily)
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except Exception as error:
+        raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {_explain(error)}") from error
+
+
+def check_tensor(tensor: Any, what: str, max_bytes: int | None = None) -> torch.Tensor:
+    """Return a tensor that can be used without surprises: a few bytes may claim to be a huge one.
+
+    Args:
+        tensor: Value that should be a tensor.
+        what: Description of its place, for the message.
+        max_bytes: Largest size; that of an archive if None.
+
+    Raises:
+        NeuronspecError: If it is no plain tensor, or too large.
+    """
+    # A sparse or an expanded tensor may take a few bytes in a file, and all memory once it is used.
+    limit = MAX_BYTES if max_bytes is None else max_bytes
+    plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.numel() * tensor.element_size() > limit:
+        raise NeuronspecError(f"{what}: expected a plain tensor, found {type(tensor).__name__}")
+    checked: torch.Tensor = tensor
+    return checked
+
+
+def _check_entries(path: Path, *, lazily: bool) -> None:
+    """Refuse a file that is no archive, or that would take more memory than its purpose needs."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # of a damaged archive almost anything comes
+        raise NeuronspecError(
+            f"{path} is no PyTorch archive (files of torch < 1.6 are not read): {_advise(path)}"
+        ) from error
+
+    size = sum(entry.file_size for entry in entries)
+    if not lazily and size > MAX_BYTES:
+        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
+
+    # Torch compresses nothing: what stays in the file cannot grow when it is used.
+    grown = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    pickles = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    if lazily and (grown or size > path.stat().st_size or pickles > _MAX_PICKLE_BYTES):
+        raise NeuronspecError(f"{path} is no archive that PyTorch wrote: its entries are compressed or too large")
+
+
+def _advise(path: Path) -> str:
+    """Return advice about a file that is no archive, by its first bytes."""
+    with path.open("rb") as file:
+        first = file.read(2)
+
+    if first == b"PK":
+        return "it is damaged or incomplete; copy or download it again"
+    if first.startswith(b"\x80"):  # a pickle
+        return "where you trust it, read it with torch.load and write it with torch.save of a newer version"
+    return "it is another kind of file"
+
+
+def _explain(error: Exception) -> str:
+    """Return the reason for which a file is refused, without torch's advice to trust it."""
+    # The name of a class or function that a restricted reader does not look up
+    found = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
+    return f"it asks for {found[1]}" if found else first_line(error)
