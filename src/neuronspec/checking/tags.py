@@ -53,7 +53,7 @@ def find_tags(tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str]) -> dict[
     placement, tags = TagPlacement(tokenizer), {}
     for task in tasks:
         if placement.has_tags(task):
-            for code, tag in zip(split_direction(task), placement.find(task), strict=True):
+            for code, tag in placement.label(task).items():
                 if tag is not None:
                     tags[code] = tag
     return tags
@@ -106,7 +106,8 @@ def _check_places(codec: TextCodec, formats: Mapping[str, TaskFormat]) -> Iterat
     for task, form in formats.items():
         if not placement.has_tags(task) or form.instruction:
             continue
-        _, target = placement.find(task)
+        _, language = split_direction(task)
+        target = placement.label(task)[language]
         if target not in (*form.source([]), *form.decoding_start):
             yield Problem(
                 level="error",

@@ -21,6 +21,7 @@ from neuronspec.cli import (
     compare,
     demo,
     export,
+    import_,
     init,
     prepare,
     record,
@@ -65,6 +66,7 @@ app.command("score", cls=VerbCommand)(score.score)
 app.command("report", cls=VerbCommand)(report.report)
 app.command("compare", cls=VerbCommand)(compare.compare)
 app.command("export", cls=VerbCommand)(export.export)
+app.command("import", cls=VerbCommand)(import_.import_)
 
 
 def _print_version(asked: bool) -> None:

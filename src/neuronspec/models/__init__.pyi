@@ -3,6 +3,7 @@ from .building import count_parameters as count_parameters
 from .codec import TextCodec as TextCodec
 from .directories import check_directory as check_directory
 from .embeddings import tie_embeddings as tie_embeddings
+from .fairseq.importing import import_fairseq as import_fairseq
 from .loading import load_configuration as load_configuration
 from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
@@ -28,6 +29,7 @@ __all__ = [
     "complete_batch",
     "count_parameters",
     "find_nonfinite",
+    "import_fairseq",
     "list_tags",
     "load_configuration",
     "load_model",

@@ -9,6 +9,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
+from neuronspec.languages import split_direction
 from neuronspec.models.distinct_tasks import check_distinct, warn_if_untagged
 from neuronspec.models.embeddings import check_ids
 from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, vocabulary_size
@@ -208,6 +209,12 @@ class TextCodec:
             check_declared_languages(self.tokenizer, task)
             return None, None
         return self._tags.find(task)
+
+    def label_tags(self, task: str) -> dict[str, int | None]:
+        """Return the tag of each language of a task by its code; None for a tag that the model does not read."""
+        if self.find_tags(task) == (None, None):
+            return dict.fromkeys(split_direction(task))
+        return self._tags.label(task)
 
     def fill_prefix(self, task: str) -> str:
         """Return the words in front of each source of a task; empty for none."""

@@ -48,7 +48,8 @@ def read_special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
 @contextlib.contextmanager
 def target_language_set(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Set a tokenizer's target language within a block if it has none: M2M-100's cannot encode targets without."""
-    if getattr(tokenizer, "tgt_lang", "") is not None:
+    # One that has a target language, but no source language, places no tags (Speech2Text's).
+    if getattr(tokenizer, "tgt_lang", "") is not None or not hasattr(tokenizer, "src_lang"):
         yield
         return
 

@@ -4,13 +4,50 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
+from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
 from neuronspec.models.encoding import PROBE_WORD, encode
 from neuronspec.models.special_tokens import SpecialTokens, read_special_tokens
 from neuronspec.models.tags import Notation, has_tag, read_tags, tag_id
+
+DECLARATION: Final = "language_tags"  # key of `tokenizer_config.json`
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TagSides:
+    """The tags that a model was trained with, declared by its tokenizer where its tags alone do not show it.
+
+    Attributes:
+        source: Tag in front of a source: that of the source's language (`src`), of the target's (`tgt`), or none.
+        target: Tag in front of a target: that of its language (`tgt`), or none.
+    """
+
+    source: str | None
+    target: str | None
+
+
+def read_declaration(tokenizer: PreTrainedTokenizerBase) -> TagSides | None:
+    """Return where the tags of a model stand, if its tokenizer declares it.
+
+    Raises:
+        NeuronspecError: If the declaration is not one that this package writes.
+    """
+    declared = getattr(tokenizer, "init_kwargs", {}).get(DECLARATION)
+    if declared is None:
+        return None
+
+    is_known = isinstance(declared, Mapping) and declared.keys() == {"source", "target"}
+    if not is_known or declared["source"] not in ("src", "tgt", None) or declared["target"] not in ("tgt", None):
+        raise NeuronspecError(
+            f"the tokenizer's {DECLARATION} is {str(declared)[:80]!r}: expected source (src, tgt or null) and target "
+            "(tgt or null)"
+        )
+    return TagSides(source=declared["source"], target=declared["target"])
 
 
 class TagPlacement:
@@ -27,6 +64,11 @@ class TagPlacement:
     def layout(self) -> SpecialTokens:
         """The tokens that the tokenizer puts around text by itself."""
         return read_special_tokens(self.tokenizer)
+
+    @functools.cached_property
+    def declared(self) -> TagSides | None:
+        """Sides of the tags as the tokenizer declares them; None where the notation decides."""
+        return read_declaration(self.tokenizer)
 
     @functools.cached_property
     def own_notation(self) -> Notation | None:
@@ -60,6 +102,8 @@ class TagPlacement:
 
         source, target = split_direction(task)
         needed = [target] if notation.place == "source" else [source, target]
+        if self.declared is not None:
+            needed = [code for code in self._name_sides(task) if code is not None]
         return all(has_tag(language, self.tokenizer, notation) for language in needed)
 
     def find(self, task: str) -> tuple[int | None, int | None]:
@@ -76,12 +120,35 @@ class TagPlacement:
             return None, None
 
         source, target = split_direction(task)
+        if self.declared is not None:
+            first, second = (
+                None if code is None else tag_id(code, self.tokenizer, notation) for code in self._name_sides(task)
+            )
+            return first, second
+
         target_tag = tag_id(target, self.tokenizer, notation)
 
         # Where a tag stands in front of the source, it is that of the target alone.
         if notation.place == "source":
             return None, target_tag
         return tag_id(source, self.tokenizer, notation), target_tag
+
+    def label(self, task: str) -> dict[str, int | None]:
+        """Return the tag of each language of a task by its code; None for a language whose tag the model does not read.
+
+        Args:
+            task: Direction `src-tgt`.
+
+        Raises:
+            NeuronspecError: If the vocabulary has no tag for a language.
+        """
+        source, target = split_direction(task)
+        first, second = self.find(task)
+
+        # In front of the source may stand the target's tag.
+        if self.declared is not None and self.declared.source == "tgt":
+            return {source: None, target: first}
+        return {source: first, target: second}
 
     def place(self, source_tag: int | None, target_tag: int | None) -> SpecialTokens:
         """Return the tokens around text, with these tags where the model expects them.
@@ -96,6 +163,14 @@ class TagPlacement:
         if self.own_notation is not None:
             return self._exchange_tags(source_tag, target_tag)
 
+        # Each tag where the tokenizer declares it
+        if self.declared is not None:
+            return dataclasses.replace(
+                layout,
+                source_prefix=(*_list_tag(source_tag), *layout.source_prefix),
+                target_prefix=(*_list_tag(target_tag), *layout.target_prefix),
+            )
+
         # Tags of both sides, such as `__de__`: each in front of its side.
         if source_tag is not None and target_tag is not None:
             return dataclasses.replace(
@@ -109,6 +184,13 @@ class TagPlacement:
             in_front = self._encode_tag(target_tag)
             return dataclasses.replace(layout, source_prefix=(*in_front, *layout.source_prefix))
         return layout
+
+    def _name_sides(self, task: str) -> tuple[str | None, str | None]:
+        """Return the languages whose tags stand in front of a source and a target, as the tokenizer declares them."""
+        source, target = split_direction(task)
+        languages = {"src": source, "tgt": target, None: None}
+        assert self.declared is not None
+        return languages[self.declared.source], languages[self.declared.target]
 
     def _exchange_tags(self, source_tag: int | None, target_tag: int | None) -> SpecialTokens:
         """Return the tokenizer's layout with the tags of other languages in place of its own."""
@@ -132,6 +214,10 @@ class TagPlacement:
         in_front = tagged[: -len(alone)]
         stands_in_front = number in in_front and tagged == [*in_front, *alone]
         return tuple(in_front) if stands_in_front else (number,)
+
+
+def _list_tag(tag: int | None) -> tuple[int, ...]:
+    return () if tag is None else (tag,)
 
 
 def _replace_tags(ids: tuple[int, ...], tags: set[int], tag: int | None) -> tuple[int, ...]:

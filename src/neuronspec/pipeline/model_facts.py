@@ -116,7 +116,7 @@ def _list_tags(codec: TextCodec, tasks: Sequence[str]) -> dict[str, str]:
     """Return the tag of each language of some tasks, by its code; empty for a language without one."""
     tags: dict[str, str] = {}
     for task in tasks:
-        for language, number in zip(split_direction(task), codec.find_tags(task), strict=True):
+        for language, number in codec.label_tags(task).items():
             known = tags.setdefault(language, "")
             if number is not None and not known:
                 tags[language] = codec.tokenizer.convert_ids_to_tokens(number)

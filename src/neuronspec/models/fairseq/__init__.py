@@ -1,0 +1,1 @@
+"""Importing fairseq checkpoints: an ordinary Hugging Face directory with the same logits and the same ids."""
