@@ -397,6 +397,11 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_written(
 LAPE = ("analyze", "--lape", "--model", "reader", *TEXTS, "select.options={share: 0.1, bar: 0.6}", "ablate.draws=1")
 
 
+def test_lape_reads_models_in_half_precision(call: Call) -> None:
+    assert call(*LAPE, "--dtype", "bfloat16") == 0
+    assert NeuronMasks.from_pretrained("analysis/lape/masks").signature["dtype"] == "bfloat16"
+
+
 def test_lape_is_one_command(call: Call, capsys: Said) -> None:
     assert call(*LAPE) == 0
     said = capsys.readouterr().out

@@ -409,3 +409,23 @@ def test_half_a_character_is_no_text(call: Call, capsys: pytest.CaptureFixture[s
     Path("halves.jsonl").write_text('{"de": "a \\ud800 b", "en": "c"}\n', encoding="utf-8")
     assert call("record", "--model", "translator", "--text", "de-en=halves.jsonl") == 2
     assert "holds bytes that are not UTF-8, or half a character" in capsys.readouterr().err
+
+
+def test_a_model_in_half_precision_is_recorded_and_its_counts_say_so(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("record", "--model", "reader", "--text", "de=de.txt", "--dtype", "bfloat16", "--json")
+    assert call(*arguments) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["signature"]["dtype"] == "bfloat16"
+    loaded = load_model("reader", dtype="bfloat16")
+    lines = [line for line in LINES if line.strip()]
+    expected = record_activations(loaded, make_batches(loaded, load_tokenizer("reader"), {"de": lines}))
+    assert_same(ActivationCounts.load("counts"), expected)
+
+
+@pytest.mark.parametrize("option", [("--dtype", "float16"), ("--device-map", "auto"), ("--quantize", "4bit")])
+def test_a_run_is_recorded_in_the_numbers_that_it_was_trained_in(
+    option: tuple[str, str], call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_refused(call("record", "small.yaml", *option), capsys, f"{option[0]}: these options need --model")

@@ -300,6 +300,11 @@ def test_a_lone_carriage_return_is_no_end_of_a_line(
         ),
         (["demo", "--engine", "ctranslate2"], "these options need --model"),
         (["--model", "nowhere", "en-de", "x", "--out", "here"], "--out is the directory of a run"),
+        (["demo", "--dtype", "bfloat16"], "--dtype: these options need --model"),
+        (
+            ["--model", "nowhere", "en-de", "x", "--engine", "ctranslate2", "--dtype", "bfloat16"],
+            "--dtype, --device-map and --quantize are for the engine transformers; --engine ctranslate2 has",
+        ),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
@@ -307,3 +312,13 @@ def test_options_that_would_do_nothing_are_refused(
 ) -> None:
     assert translate(*arguments) == 2
     assert found in capsys.readouterr().err
+
+
+def test_a_model_in_half_precision_translates(
+    translate: Translate, model: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--beams", "2", "en-de", *TEXT)
+    assert translate("--model", model, "--dtype", "bfloat16", "--device-map", "auto", *arguments) == 0
+    built = build_model("tiny", tokenizer, seed=3).bfloat16()
+    expected = decode(built, tokenizer, TEXT, ["en-de"] * len(TEXT), Translation(beams=2))
+    assert capsys.readouterr().out.splitlines() == expected

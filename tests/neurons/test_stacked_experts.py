@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from tests.conftest import STACKED
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -199,3 +200,16 @@ def test_a_formula_of_its_own_is_refused(
     said = "in a way of its own" if own_gate else "computes something else than"
     with pytest.raises(NeuronspecError, match=said):
         find_ffn_layers(model)
+
+
+def test_offloaded_experts_are_counted_too(small_model: SmallModel) -> None:
+    model = small_model("mixtral")
+    expected = record_activations(model, batches_of(2, 3))
+    for find_first in (True, False):  # accelerate comes after us, or before
+        offloaded = small_model("mixtral")
+        if find_first:
+            record_activations(offloaded, batches_of(5))
+        cpu_offload(offloaded, execution_device=torch.device("cpu"))
+        assert next(offloaded.parameters()).is_meta
+        counts = record_activations(offloaded, batches_of(2, 3))
+        assert all(torch.equal(counts.values[layer], expected.values[layer]) for layer in expected.layers)

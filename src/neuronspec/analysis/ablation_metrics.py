@@ -18,6 +18,7 @@ from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.scoring import score
 from neuronspec.languages import split_direction
 from neuronspec.models.padding import complete_batch
+from neuronspec.models.placement import input_device
 from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
@@ -142,7 +143,7 @@ def _measure_loss(
     losses, tokens = 0.0, 0
     with torch.no_grad(), masked:
         for batch in _find_text(batches, text):
-            tensors = {name: value.to(model.device) for name, value in batch.items() if name != "tasks"}
+            tensors = {name: value.to(input_device(model)) for name, value in batch.items() if name != "tasks"}
             sums, counts = _sum_losses(model, tensors, number)
             losses += float(sums.sum())
             tokens += int(counts.sum())

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.analyze_lape import OF_LAPE, analyze_lape
+from neuronspec.cli.loading_options import (
+    LOADING,
+    DeviceMapOption,
+    NumberChoice,
+    NumberOption,
+    QuantizeOption,
+    describe_loading,
+)
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
@@ -38,9 +46,15 @@ OF_A_RUN = Mode(
     advice="a configuration says its masks, model, text and pivot itself: leave these options out",
 )
 OF_FILES = Mode(
-    reads=BOTH | {"masks", "model", "text", "columns", "format", "source_prefix", "too_long", "pivot"},
+    reads=BOTH | {"masks", "model", "text", "columns", "format", "source_prefix", "too_long", "pivot", *LOADING},
     own_advice=ONLY_RUNS,
-    needs={"columns": "text", "format": "text", "source_prefix": "model", "too_long": "text"},
+    needs={
+        "columns": "text",
+        "format": "text",
+        "source_prefix": "model",
+        "too_long": "text",
+        **dict.fromkeys(LOADING, "model"),
+    },
 )
 WIDTH = 100  # characters of a sentence about the token that activates a neuron
 
@@ -95,6 +109,9 @@ def analyze(
     format: FormatOption = None,
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
+    dtype: NumberOption = NumberChoice.float32,
+    device_map: DeviceMapOption = None,
+    quantize: QuantizeOption = None,
     pivot: Annotated[
         str | None,
         typer.Option(help="Language that the directions share, for counts and masks without a run. [default: en]"),
@@ -120,6 +137,7 @@ def analyze(
         formats=format or [],
         source_prefix=source_prefix,
         too_long=too_long,
+        loading=describe_loading(dtype, device_map, quantize),
     )
     if lape:
         OF_LAPE.check(context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuronspec.cli.loading_options import LOADING
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, check_place
 from neuronspec.cli.printing import note, print_json, say
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from neuronspec.analysis.perplexity_matrix import PerplexityMatrix
 
-_TEXT = ("columns", "format", "source_prefix", "too_long")
+_TEXT = ("columns", "format", "source_prefix", "too_long", *LOADING)
 OF_LAPE = Mode(
     reads=reading("source", "overrides", "lape", "model", "text", *_TEXT, "out", "seed", "force", "as_json"),
     advice="--lape records, selects and measures by itself: leave these options out",

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neuronspec.cli.loading_options import (
+    LOADING,
+    DeviceMapOption,
+    NumberChoice,
+    NumberOption,
+    QuantizeOption,
+    describe_loading,
+)
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, Seed, ShareFrom, refuse_inside_run
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
@@ -43,6 +51,7 @@ OF_A_MODEL = Mode(
             "format",
             "source_prefix",
             "too_long",
+            *LOADING,
             "out",
             "force",
             "as_json",
@@ -86,6 +95,9 @@ def record(
     format: FormatOption = None,
     source_prefix: SourcePrefixOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
+    dtype: NumberOption = NumberChoice.float32,
+    device_map: DeviceMapOption = None,
+    quantize: QuantizeOption = None,
     out: Out = None,
     share_from: ShareFrom = None,
     seed: Seed = None,
@@ -100,6 +112,7 @@ def record(
         formats=format or [],
         source_prefix=source_prefix,
         too_long=too_long,
+        loading=describe_loading(dtype, device_map, quantize),
     )
 
     # Any model on files of text, or the model of a run on its validation text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from neuronspec.cli.choices import list_corpus_formats
 from neuronspec.config.columns import parse_columns
+from neuronspec.config.model_loading import ModelLoading
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.names import check_names
 
@@ -72,6 +73,7 @@ class TextOptions:
         formats: Formats of the files, `FORMAT` or `TASK=FORMAT`.
         source_prefix: Words in front of each source, for a model without language tags; see `TextCodec`.
         too_long: Treatment of text that is longer than the model can read.
+        loading: Numbers, devices and quantization of the model that reads the text.
     """
 
     texts: Sequence[str]
@@ -79,6 +81,7 @@ class TextOptions:
     formats: Sequence[str] = ()
     source_prefix: str | None = None
     too_long: TooLongChoice = TooLongChoice.cut
+    loading: ModelLoading = field(default_factory=ModelLoading)
 
     @property
     def files(self) -> dict[str, str]:
@@ -128,6 +131,7 @@ class TextOptions:
             formats=self.formats_by_task,
             source_prefix=self.source_prefix,
             too_long=self.too_long.value,
+            loading=self.loading,
         )
 
 

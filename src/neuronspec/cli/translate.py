@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_engines
+from neuronspec.cli.loading_options import (
+    LOADING,
+    DeviceMapOption,
+    NumberChoice,
+    NumberOption,
+    QuantizeOption,
+    describe_loading,
+)
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, refuse_inside_run
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
+from neuronspec.config.model_loading import ModelLoading
 from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import explained_interruption
 from neuronspec.languages import find_sides, is_known, split_direction, suggest_direction
@@ -39,7 +48,7 @@ OF_A_RUN = Mode(
 )
 _DECODING = reading(
     *("what", "model", "masks", "dense", "pivot", "beams", "engine", "compute_type", "early_stopping", "too_long"),
-    *("source_prefix", "source"),
+    *("source_prefix", "source", *LOADING),
 )
 _NOT_OF_A_MODEL = {
     "out": "--out is the directory of a run: with --model, --to names the file",
@@ -114,6 +123,9 @@ def translate(
     ] = None,
     too_long: TooLongOption = TooLongChoice.cut,
     source_prefix: SourcePrefixOption = None,
+    dtype: NumberOption = NumberChoice.float32,
+    device_map: DeviceMapOption = None,
+    quantize: QuantizeOption = None,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -153,6 +165,7 @@ def translate(
         early_stopping=early_stopping,
         too_long=too_long,
         source_prefix=source_prefix,
+        loading=describe_loading(dtype, device_map, quantize),
         source=source,
         target=target,
         as_json=as_json,
@@ -227,6 +240,7 @@ class TranslateOptions:
     early_stopping: bool | None
     too_long: TooLongChoice
     source_prefix: str | None
+    loading: ModelLoading
     source: Path | None
     target: Path | None
     as_json: bool
@@ -241,6 +255,13 @@ class TranslateOptions:
         if self.compute_type != "default" and "compute_type" not in ENGINES[self.engine].options:
             able = " or ".join(name for name, engine in ENGINES.items() if "compute_type" in engine.options)
             raise NeuronspecError(f"--compute-type is for --engine {able}")
+
+        # An engine that converts a model needs all of its numbers.
+        if self.loading.facts and "compute_type" in ENGINES[self.engine].options:
+            raise NeuronspecError(
+                f"--dtype, --device-map and --quantize are for the engine {DEFAULT_ENGINE}; --engine {self.engine} "
+                "has --compute-type"
+            )
 
     def describe_system(self) -> TranslationSystem:
         """Return what translates."""
@@ -260,6 +281,7 @@ class TranslateOptions:
             early_stopping=self.early_stopping,
             too_long=self.too_long.value,
             source_prefix=self.source_prefix,
+            loading=self.loading,
         )
 
 

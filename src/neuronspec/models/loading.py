@@ -23,17 +23,27 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from neuronspec.config.model_loading import DeviceMap, ModelLoading, NumberType, Quantization
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.models.directories import check_directory
 from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.matrices import is_matrix, reshape
 from neuronspec.models.nonfinite import check_finite
+from neuronspec.models.placement import loading_options
 
 SHAPES = "ffn_shapes"  # key in a pruned model's configuration: matrix -> shape of its weight
 
 
-def load_model(source: str | Path, revision: str | None = None, *, translates: bool = False) -> PreTrainedModel:
-    """Load a model in float32 from a directory or from the hub; weights are read from safetensors only.
+def load_model(
+    source: str | Path,
+    revision: str | None = None,
+    *,
+    translates: bool = False,
+    dtype: NumberType = "float32",
+    device_map: DeviceMap | None = None,
+    quantization: Quantization | None = None,
+) -> PreTrainedModel:
+    """Load a model from a directory or from the hub; weights are read from safetensors only.
 
     Plain transformers loads such directories too, except for a model whose layers were pruned to different widths
     (`neuronspec.prune`): only this function can load that.
@@ -42,19 +52,30 @@ def load_model(source: str | Path, revision: str | None = None, *, translates: b
         source: Directory, or name on the hub.
         revision: Branch, tag or commit on the hub.
         translates: Whether it must be an encoder-decoder; otherwise any language model.
+        dtype: Numbers of the weights: `float32`, which training needs; `bfloat16` or `float16`, half as large; `auto`
+            for those of the files.
+        device_map: `auto` spreads the layers over all GPUs, and over the CPU if they are too small (accelerate also
+            knows `balanced` and `sequential`); None leaves the model on the CPU.
+        quantization: `4bit` or `8bit` rounds the weights of matrices (bitsandbytes, extra `quantized`).
 
     Raises:
         NeuronspecError: If it is not a model directory, not the kind of model that is needed, damaged, lacks weights,
-            or has weights that are NaN or infinite.
+            or has weights that are NaN or infinite; if an option is unknown, or its library is missing.
     """
     config = load_configuration(source, revision, translates=translates)
     loader = find_loader(config)
     _check_weights(Path(source), loader.__name__)
 
-    options = {"revision": revision, "use_safetensors": True, "dtype": "float32", "output_loading_info": True}
+    loading = ModelLoading(dtype=dtype, device_map=device_map, quantization=quantization)
+    options = {"revision": revision, "use_safetensors": True, "output_loading_info": True, **loading_options(loading)}
 
     # A pruned model has matrices of other shapes than its class would make.
     shapes = getattr(config, SHAPES, None)
+    if shapes and loading.quantization:
+        raise NeuronspecError(
+            f"cannot quantize {str(source)!r}: its layers were pruned to widths of their own; leave out quantization, "
+            "or prune with widths='stack'"
+        )
     if shapes:
         model, info = _load_narrow(loader, config, shapes=shapes, source=source, **options)
     else:

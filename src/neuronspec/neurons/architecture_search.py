@@ -20,6 +20,7 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.layer_names import STACKS, Stack
 from neuronspec.models.matrices import WeightMatrix, features_in, features_out
 from neuronspec.models.peft_wrapping import list_matrices, unwrap_matrix
+from neuronspec.models.placement import input_device
 from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Architecture, Form
 
@@ -312,7 +313,7 @@ def _run_model(model: PreTrainedModel) -> None:
 
     # Two equal rows of the first few tokens, without padding: its vectors are all zeros.
     real = [number for number in range(min(vocabulary, _POSITIONS + 1)) if number != padding]
-    ids = torch.tensor([real[:_POSITIONS]] * 2, device=model.device)
+    ids = torch.tensor([real[:_POSITIONS]] * 2, device=input_device(model))
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
 
     try:

@@ -113,7 +113,7 @@ class _ExampleFinder(Observer):
         counted = torch.where(real[:, :, None], neurons, -torch.inf)
         largest = counted.amax(1)  # (batch, d_ff)
         largest = torch.where(largest > self.activity.threshold, largest, -torch.inf)
-        found = _join_lists(largest.T.float(), self.numbers)  # (d_ff, batch)
+        found = _join_lists(largest.T.float(), self.numbers.to(largest.device))  # (d_ff, batch)
 
         # The best of these and of those before
         nothing = found.new_full((layer.width, self.top), torch.iinfo(found.dtype).min)
@@ -125,7 +125,7 @@ class _ExampleFinder(Observer):
         every = torch.arange(layer.width, device=rows.device)[:, None]
         tokens = counted[rows, :, every].argmax(2)  # (d_ff, top, seq) -> (d_ff, top): the first of equal ones
         before = positions.gather(1, columns.clamp(max=self.top - 1))
-        here = self.places[layer.stack][rows, tokens]
+        here = self.places[layer.stack].to(rows.device)[rows, tokens]
         self.best[layer.name] = best, torch.where(columns < self.top, before, here)
 
     def result(self, signature: Mapping[str, str]) -> Examples:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.columns import Columns
+from neuronspec.config.model_loading import ModelLoading
 from neuronspec.config.sections import TooLong
 from neuronspec.data.corpora import CORPUS_FORMATS, guess_format, read_pairs
 from neuronspec.data.normalization import is_empty
@@ -19,6 +20,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.placement import place_model
 from neuronspec.processes import join_processes
 
 
@@ -61,6 +63,7 @@ def load_model_texts(
     formats: Mapping[str, str] | None = None,
     source_prefix: str | None = None,
     too_long: TooLong = "cut",
+    loading: ModelLoading | None = None,
 ) -> ModelTexts:
     """Load a model and read the texts of its tasks.
 
@@ -72,11 +75,13 @@ def load_model_texts(
         formats: Format of the files of some tasks, by its name in `CORPUS_FORMATS`; those of others show it themselves.
         source_prefix: Words in front of each source, for a model without language tags; see `TextCodec`.
         too_long: Treatment of text that is longer than the model can read.
+        loading: Numbers, devices and quantization of the model.
 
     Raises:
         NeuronspecError: If the model or a file cannot be read, or a file's name contradicts its task.
     """
-    model, tokenizer = load_model(name).to(join_processes().device), load_tokenizer(name)
+    model = load_model(name, **asdict(loading or ModelLoading()))
+    model, tokenizer = place_model(model, join_processes().device), load_tokenizer(name)
     if source_prefix is not None:
         # The codec finds it there.
         model.config.source_prefix = source_prefix

@@ -17,6 +17,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.nonfinite import check_finite
 from neuronspec.models.padding import complete_batch
 from neuronspec.models.peft_wrapping import unwrap_model
+from neuronspec.models.placement import input_device, number_facts
 from neuronspec.models.transformers_internals import evaluating, without_output_layer
 from neuronspec.neurons.activity import Activity
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
@@ -40,6 +41,7 @@ class Observer:
     def __init__(self, model: PreTrainedModel, activity: Activity, tasks: Sequence[str] | None = None) -> None:
         model = unwrap_model(model)
         self.model = model
+        self.device = input_device(model)
         self.layers = find_ffn_layers(model)
         self.activity = activity
         self.tasks = list(tasks or [])
@@ -50,7 +52,7 @@ class Observer:
         both = model.config.is_encoder_decoder
         self.prefixes = {layer.stack: "decoder_" if both and layer.stack == "decoder" else "" for layer in self.layers}
 
-        self._ignored = torch.tensor(list(activity.ignore), dtype=torch.int64, device=model.device)
+        self._ignored = torch.tensor(list(activity.ignore), dtype=torch.int64, device=self.device)
         self._tasks_are_given = tasks is not None
         self._positions = Positions(self.layers)
         self._last_states = LastStates(self.layers)
@@ -112,7 +114,7 @@ class Observer:
         numbers = self._number_tasks(batch["tasks"])
         if len(numbers) != len(inputs["input_ids"]):
             raise NeuronspecError(f"a batch has {len(numbers)} tasks for {len(inputs['input_ids'])} rows")
-        self.rows = numbers.to(self.model.device)
+        self.rows = numbers.to(self.device)
         self.real = {stack: self._find_counting(prefix, inputs) for stack, prefix in self.prefixes.items()}
         self.begin(inputs)
 
@@ -132,14 +134,14 @@ class Observer:
             raise self._not_finite(f"the hidden states of the {bad[0]}", bad[1])
 
     def facts(self) -> dict[str, str]:
-        """Return what decides which neurons are active, for a signature."""
-        return self.activity.signature(gated=any(layer.gated for layer in self.layers))
+        """Return what decides which neurons are active, including the precision of the model, for a signature."""
+        return self.activity.signature(gated=any(layer.gated for layer in self.layers)) | number_facts(self.model)
 
     def _prepare_inputs(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Return what the model reads of a batch, on its device, with attention masks and without labels."""
         # Tensors, moved to the device and completed with masks and the decoder's input
         tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and key != "tasks"}
-        on_device = {key: value.to(self.model.device) for key, value in tensors.items()}
+        on_device = {key: value.to(self.device) for key, value in tensors.items()}
         inputs = dict(complete_batch(self.model, on_device))
 
         # The labels have served their purpose; without them, no loss is computed.
@@ -224,7 +226,8 @@ class Observer:
 
     def _sort_by_sentence(self, layer: FFNLayer, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the neurons of every token (batch, seq, d_ff), and which tokens count there (batch, seq)."""
-        real = self.real[layer.stack]
+        # Each layer is observed on its own device.
+        real = self.real[layer.stack].to(vectors.device)
 
         routed = self._positions.tokens(layer, vectors)
         if routed is not None:  # an expert sees some tokens only

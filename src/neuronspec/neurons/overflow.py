@@ -45,7 +45,7 @@ class LastStates:
         # A layer that the next batch skips must not report the batch before.
         found, self._bad = self._bad, {}
         for stack, bad in found.items():
-            rows = (bad & real[stack]).any(1)  # (batch,)
+            rows = (bad & real[stack].to(bad.device)).any(1)  # (batch,)
             if bool(rows.any()):
                 return stack, int(rows.nonzero()[0])
         return None

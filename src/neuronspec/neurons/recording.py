@@ -165,7 +165,7 @@ class _Counters:
         """Add each of `values` (batch, ...) to the row of its task."""
         # Several sentences of a batch may add to the same row, which plain indexing would not do.
         counter = self.named.setdefault(name, values.new_zeros(tasks, *values.shape[1:]))
-        self.named[name] = _grow(counter, tasks).index_add_(0, rows, values)
+        self.named[name] = _grow(counter, tasks).index_add_(0, rows.to(values.device), values)
 
     def get(self, name: str, tasks: int, *shape: int) -> torch.Tensor:
         """Return a counter with a row for each task, on the CPU; zeros where nothing was ever added."""

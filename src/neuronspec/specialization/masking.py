@@ -305,7 +305,7 @@ class Specialization(TaskRouter):
         _, seq = self.positions.shapes[layer.stack]
         token_tasks = tasks.repeat_interleave(seq)  # (batch * seq,)
         routed = self.positions.tokens(layer, states)
-        return masks[token_tasks if routed is None else token_tasks[routed]]  # (tokens, d_ff)
+        return masks[token_tasks if routed is None else token_tasks[routed.to(token_tasks.device)]]  # (tokens, d_ff)
 
     def _row_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row of a layer's vectors."""

@@ -13,6 +13,7 @@ from neuronspec.config.sections import Translation
 from neuronspec.data.batches import pad
 from neuronspec.data.sampling import cut_by_tokens
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.placement import input_device
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.progress import Advance
 from neuronspec.specialization.routing import find_router
@@ -103,6 +104,7 @@ def _generate(
     model: PreTrainedModel, sources: Sources, rows: Sequence[int], *, tasks: Sequence[str], options: Translation
 ) -> torch.Tensor:
     """Return the ids (batch, target) that the model writes."""
+    device = input_device(model)
     ids = [sources.ids[row] for row in rows]
     starts = [sources.starts[row] for row in rows]  # all of one length
 
@@ -114,9 +116,9 @@ def _generate(
         more["early_stopping"] = options.early_stopping
 
     output: torch.Tensor = model.generate(
-        input_ids=pad(ids, sources.pad).to(model.device),  # (batch, source)
-        attention_mask=pad([[1] * len(row) for row in ids], 0).to(model.device),
-        decoder_input_ids=torch.tensor(starts, device=model.device),  # (batch, start)
+        input_ids=pad(ids, sources.pad).to(device),  # (batch, source)
+        attention_mask=pad([[1] * len(row) for row in ids], 0).to(device),
+        decoder_input_ids=torch.tensor(starts, device=device),  # (batch, start)
         num_beams=options.beams,
         length_penalty=options.length_penalty,
         max_new_tokens=sources.cap(options.max_tokens),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from neuronspec.artifacts.cards import CARD_FILE
+from neuronspec.config.model_loading import ModelLoading
 from neuronspec.config.sections import TooLong, Translation
 from neuronspec.methods.saved import attach_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.placement import place_model
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.processes import join_processes
 from neuronspec.specialization.masking import attach_masks
@@ -33,6 +35,7 @@ class TranslationSystem:
         early_stopping: Whether a beam search ends at as many finished hypotheses as beams; None leaves it to the model.
         too_long: Treatment of sentences that are longer than the model can read.
         source_prefix: Words in front of each source, for a model without language tags.
+        loading: Numbers, devices and quantization of the model.
     """
 
     model: str
@@ -45,6 +48,7 @@ class TranslationSystem:
     early_stopping: bool | None
     too_long: TooLong
     source_prefix: str | None
+    loading: ModelLoading = field(default_factory=ModelLoading)
 
     @property
     def options(self) -> dict[str, object]:
@@ -70,7 +74,8 @@ class TranslationSystem:
             # A card that is written again changes no translation.
             found = [file for file in found if file.is_file() and file.name != CARD_FILE]
             files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
-        return [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
+        described: list[object] = [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
+        return [*described, self.loading.facts] if self.loading.facts else described
 
 
 @contextmanager
@@ -84,7 +89,8 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
     Raises:
         NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task.
     """
-    model, tokenizer = load_model(system.model, translates=True), load_tokenizer(system.model)
+    model = load_model(system.model, translates=True, **asdict(system.loading))
+    tokenizer = load_tokenizer(system.model)
     if system.source_prefix is not None:
         model.config.source_prefix = system.source_prefix
 
@@ -93,7 +99,7 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
         attach_masks(model, NeuronMasks.from_pretrained(system.masks), tasks, pivot=system.pivot)
     elif not system.dense:
         attach_saved(model, Path(system.model), tasks, pivot=system.pivot)
-    model.to(join_processes().device)
+    place_model(model, join_processes().device)
 
     options = Translation.model_validate(system.options)
     codec = TextCodec(tokenizer, model.config, fixed_tables=ENGINES[resolve_engine(options.engine)].fixed_tables)
