@@ -34,7 +34,9 @@ from neuronspec.config.sections import Data
 from neuronspec.data.configured_corpora import check_templates
 from neuronspec.data.corpora import CORPUS_FORMATS
 from neuronspec.data.vocabulary import learn_vocabulary
+from neuronspec.evaluation.identifiers import IDENTIFIERS
 from neuronspec.evaluation.metrics import METRICS
+from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.scoring import score
 from neuronspec.methods import METHODS, method_options
 from neuronspec.models.building import build_model
@@ -149,20 +151,26 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_the_recipes_for_extensions_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    registries: tuple[Registry[Any], ...] = (METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, RULES)
+    registries: tuple[Registry[Any], ...] = (METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, IDENTIFIERS, RULES)
     before = {id(registry): {*registry} for registry in registries}
     for registry in registries:
         monkeypatch.setattr(registry, "_entries", dict(registry))
     for snippet in snippets(ROOT / "docs" / "extending.md", "python"):
         exec(compile(snippet, "extending.md", "exec"), {})
     added = [name for registry in registries for name in registry if name not in before[id(registry)]]
-    assert added == ["frozen_encoder", "my_model", "bars", "exact", "frequent"]
+    assert added == ["frozen_encoder", "my_model", "bars", "exact", "mine", "frequent"]
 
     (tmp_path / "talks.de-en.bars").write_text("Hallo|Hello\n", encoding="utf-8")
     (pair,) = CORPUS_FORMATS["bars"].read(str(tmp_path / "talks.{src}-{tgt}.bars"), "de", "en")
     assert (pair.source, pair.target) == ("Hallo", "Hello")
     (found,) = score(["a b", "c"], ["a b", "d"], "de", metrics=["exact"])
     assert (found.metric, found.value) == ("exact match", 50.0)
+    german = ["Das ist der lange Satz, den wir hier brauchen, und noch etwas mehr."]
+    quality = assess(german, None, german, "nds", identifier="mine")
+    assert (quality.off_target, quality.identifier) == (0.0, "mine|version:1")
+    assert assess(
+        ["An English sentence, which is long enough to judge."], None, german, "de", identifier="mine"
+    ).off_target
     totals = {stack: torch.tensor([4]) for stack in ("encoder", "decoder")}
     values = {"decoder.0": torch.tensor([[1, 2, 4]])}
     counts = ActivationCounts(tasks=("de-en",), values=values, totals=totals, unit="sentence")

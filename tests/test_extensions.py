@@ -23,6 +23,7 @@ CHANGES = (
     "select.rule=frequent",
     "select.k=0.2",
     "score.metrics=[bleu, exact]",
+    "score.identifier=mine",
     "train.updates=4",
     "continued.updates=4",
     "analyze.figures=false",
@@ -66,6 +67,8 @@ def test_everything_that_can_be_added_works_from_yaml_and_the_command_line(proje
     shown = "\n".join(",".join(row) for row in table)
     assert "frozen_encoder" in shown
     assert "exact match" in shown
+    signed = (project / "run" / "score" / "quality.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["identifier"] for line in signed} == {"mine|version:1"}
 
     # The encoder was frozen: its weights are those before the continued training.
     before, after = (
@@ -81,6 +84,7 @@ def test_everything_that_can_be_added_works_from_yaml_and_the_command_line(proje
     ("change", "message"),
     [
         ("score.metrics=[exact]", "score.metrics.0: unknown metric 'exact'"),
+        ("score.identifier=mine", "score.identifier: unknown language identifier 'mine'"),
         ("select.rule=frequent", "select.rule: unknown selection rule 'frequent'"),
         ("methods={frozen_encoder: {}}", "unknown method 'frozen_encoder'"),
         (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation import identification
+from neuronspec.evaluation.identifiers import sign_identifier
 from neuronspec.evaluation.quality import Quality, assess, find_copies, find_loops, looks_tokenized
 
 pytest.importorskip("py3langid")
@@ -261,7 +262,7 @@ def test_over_long_is_far_beyond_the_reference() -> None:
 
 def test_perfect_translations_have_nothing_wrong() -> None:
     found = look([SENTENCES["de"]] * 3)
-    assert found == Quality(3, 3, 0.0, 0.0, "", 0.0, 0.0, 0.0, 0.0, 1.0)
+    assert found == Quality(3, 3, 0.0, 0.0, "", 0.0, 0.0, 0.0, 0.0, 1.0, sign_identifier("py3langid"))
 
 
 def test_copied_sources_are_off_target_too() -> None:

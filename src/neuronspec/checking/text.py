@@ -14,10 +14,12 @@ from neuronspec.data.normalization import comparison_form, hash_forms
 from neuronspec.data.texts import TEXT_PARTS
 from neuronspec.evaluation.identification import (
     MAX_REFERENCE_ERROR,
+    NO_LANGUAGE,
     LanguageCounts,
     choose_identifier,
     judge,
 )
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.languages import find_language
 
 # Shares above which something is worth knowing, and above which it spoils the training
@@ -29,12 +31,15 @@ _COPYING = {"train": "teaches a model to copy", "valid": "copying predicts", "te
 _FAR = 3.0  # times that the lengths of two sides may differ from what is usual, before they look misaligned
 
 
-def check_text(texts: Sequence[PairText], *, drops_held_out: bool = False) -> Iterator[Problem]:
+def check_text(
+    texts: Sequence[PairText], *, drops_held_out: bool = False, identifier: str = DEFAULT_IDENTIFIER
+) -> Iterator[Problem]:
     """Yield the problems of all text.
 
     Args:
         texts: Text of each pair of languages.
         drops_held_out: Whether training pairs that share a sentence with held-out text are left out anyway.
+        identifier: Name of the language identifier.
     """
     yield from _check_dropped(texts)
     for part in TEXT_PARTS:
@@ -44,7 +49,7 @@ def check_text(texts: Sequence[PairText], *, drops_held_out: bool = False) -> It
         for text in texts:
             name = f"{part} text of {text.pair}"
             yield from _check_alignment(text.parts[part], name)
-            yield from _check_languages(text.parts[part], text.languages, name)
+            yield from _check_languages(text.parts[part], text.languages, name, identifier=identifier)
 
     yield from _check_leaks(texts, drops_held_out)
 
@@ -145,14 +150,16 @@ def _check_alignment(pairs: Sequence[SentencePair], name: str) -> Iterator[Probl
         )
 
 
-def _check_languages(pairs: Sequence[SentencePair], languages: tuple[str, str], name: str) -> Iterator[Problem]:
+def _check_languages(
+    pairs: Sequence[SentencePair], languages: tuple[str, str], name: str, *, identifier: str
+) -> Iterator[Problem]:
     """Yield a warning for each side that is in another language, or for both if they are swapped."""
     # Sentences from everywhere in the text, always the same
     sample = pairs[:: max(1, len(pairs) // _JUDGED)]
     foreign: dict[int, _ForeignSide] = {}
-    accepted_by = [choose_identifier(find_language(code))[1] for code in languages]
+    accepted_by = [choose_identifier(find_language(code), identifier)[1] for code in languages]
     for side, code in enumerate(languages):
-        found = _judge_side([pair[side] for pair in sample], code)
+        found = _judge_side([pair[side] for pair in sample], code, identifier)
         if found is not None:
             foreign[side] = found
 
@@ -190,16 +197,16 @@ class _ForeignSide:
     other: str
 
 
-def _judge_side(sentences: Sequence[str], code: str) -> _ForeignSide | None:
+def _judge_side(sentences: Sequence[str], code: str, identifier: str) -> _ForeignSide | None:
     """Return in which language a side is instead of its own; None if it is right, or cannot be identified."""
-    identify, accepted, _ = choose_identifier(find_language(code))
+    identify, accepted, _ = choose_identifier(find_language(code), identifier)
     if identify is None:
         return None
 
     counts = judge(sentences, identify, accepted)
     if counts.lower_bound <= MAX_REFERENCE_ERROR:
         return None
-    others = Counter(label for label in map(identify, sentences) if label not in accepted and label != "zxx")
+    others = Counter(label for label in map(identify, sentences) if label not in accepted and label not in NO_LANGUAGE)
     return _ForeignSide(counts, others.most_common(1)[0][0])
 
 

@@ -36,6 +36,13 @@ def list_export_formats() -> list[str]:
     return list(EXPORTS)
 
 
+def list_identifiers() -> list[str]:
+    """Return the names of language identifiers."""
+    from neuronspec.evaluation.identifiers import IDENTIFIERS
+
+    return list(IDENTIFIERS)
+
+
 def list_metrics() -> list[str]:
     """Return the names of metrics."""
     from neuronspec.evaluation.metrics import METRICS
@@ -55,6 +62,7 @@ CHOICES: Mapping[str, Callable[[], list[str]]] = {
     "{corrections}": list_corrections,
     "{engines}": list_engines,
     "{export_formats}": list_export_formats,
+    "{identifiers}": list_identifiers,
     "{metrics}": list_metrics,
     "{table_formats}": list_table_formats,
 }

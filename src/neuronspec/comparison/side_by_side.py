@@ -11,7 +11,7 @@ import numpy as np
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.outputs import Outputs
-from neuronspec.evaluation.quality import BoolArray, find_broken
+from neuronspec.evaluation.quality import BoolArray, find_broken, find_other_kinds
 from neuronspec.evaluation.results import Results
 from neuronspec.evaluation.sacrebleu_metrics import CHRF
 from neuronspec.evaluation.writing import split_words
@@ -135,10 +135,17 @@ def _measure(
     """Return a system's translations with their scores and what is broken in them."""
     target = split_direction(task)[1]
     references = outputs.references or ()
+
+    # The scoring knows the languages; results of earlier versions do not say which sentences are in another one.
+    foreign = results.find_foreign(system, task)
+    if foreign is None:
+        broken = find_broken(outputs.hypotheses, sources, references, target)
+    else:
+        broken = foreign | find_other_kinds(outputs.hypotheses, sources, references)
     return SystemSentences(
         translations=outputs.hypotheses,
         scores=_score_sentences(results, system, task, outputs),
-        broken=find_broken(outputs.hypotheses, sources, references, target),
+        broken=broken,
     )
 
 

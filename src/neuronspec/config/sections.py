@@ -370,6 +370,9 @@ class Scoring(Section):
     """SentencePiece model of `spbleu`. Relative to the working directory."""
     comet_model: str = "Unbabel/wmt22-comet-da"
     """Model of `comet`: a name on the hub, a checkpoint file, or a directory with `checkpoints/model.ckpt`."""
+    identifier: Annotated[str, Registered("neuronspec.evaluation.identifiers", "IDENTIFIERS")] = "py3langid"
+    """Language identifier that finds translations in another language than the target: `py3langid`, or one of your own
+    (docs/extending.md)."""
     levels: dict[str, Annotated[list[LanguageCode], AfterValidator(check_languages_once)]] = {}
     """Groups of languages that tables average over, by resource level: `{high: [de, fr], low: [lb]}`. By default those
     of EC30, if all languages are among its thirty."""

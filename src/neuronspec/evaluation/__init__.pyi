@@ -1,6 +1,8 @@
 from .comet import Comet as Comet
 from .comet import CometScores as CometScores
 from .comet import comet_scores as comet_scores
+from .identifiers import IDENTIFIERS as IDENTIFIERS
+from .identifiers import Identifier as Identifier
 from .metric import Metric as Metric
 from .metric import MetricOptions as MetricOptions
 from .metric import mean_score as mean_score
@@ -25,10 +27,12 @@ from .scoring import score as score
 from .scoring import score_task as score_task
 
 __all__ = [
+    "IDENTIFIERS",
     "METRICS",
     "OUTPUT_FORMATS",
     "Comet",
     "CometScores",
+    "Identifier",
     "Metric",
     "MetricOptions",
     "OutputContent",

@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, IDENTIFIERS, Identify, open_identifier
 from neuronspec.languages import Language, match_language
 from neuronspec.libraries import import_library
-
-Identify = Callable[[str], str]
-"""A function from a text to the label of its language."""
 
 # A sentence with fewer letters is not identified (see `assess`).
 MIN_LETTERS = 40
@@ -22,7 +20,7 @@ MIN_LETTERS = 40
 # Off-target is unknown if more than this share of the references is called another language. What counts is the
 # lower end of an interval of this confidence, because one odd reference among few shows nothing.
 MAX_REFERENCE_ERROR, CONFIDENCE = 0.2, 0.95
-NO_LANGUAGE = "zxx"  # py3langid's label of numbers and markup
+NO_LANGUAGE = ("zxx", "und")  # labels of numbers and markup: ISO 639 has codes for "none" and "unknown"
 # A smaller share that is still mentioned in a note.
 NOTED_REFERENCE_ERROR = 0.05
 
@@ -75,18 +73,24 @@ _WORD = re.compile(r"[^\W\d_]")
 _SYLLABLE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
-def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, ...], str]:
+def choose_identifier(
+    language: Language, identifier: str = DEFAULT_IDENTIFIER
+) -> tuple[Identify | None, tuple[str, ...], str]:
     """Return the function that identifies a language, the labels that count as it, and a note.
 
     Args:
         language: Language that texts should be in.
+        identifier: Name of the identifier, in `IDENTIFIERS`.
 
     Returns:
         The function, or None if the language cannot be identified; the labels; the note, which may be empty.
 
     Raises:
-        NeuronspecError: If py3langid is needed and not installed.
+        NeuronspecError: If there is no such identifier, or its library is needed and not installed.
     """
+    if identifier != DEFAULT_IDENTIFIER:
+        return _choose_labels(language, identifier)
+
     # A script that decides alone needs no py3langid.
     if language.script in _SCRIPTS:
         note = f"any text in the script of {language.name} counts, for py3langid does not know the language"
@@ -106,6 +110,21 @@ def choose_identifier(language: Language) -> tuple[Identify | None, tuple[str, .
     return identify, accepted, _NOTES.get(accepted, "")
 
 
+def _choose_labels(language: Language, identifier: str) -> tuple[Identify | None, tuple[str, ...], str]:
+    """Return what `choose_identifier` does, for an identifier whose labels are language codes."""
+    identify, labels = open_identifier(identifier)
+    accepts = IDENTIFIERS[identifier].accepts
+
+    # The labels that the identifier names for the language, or else the one with the same code
+    row = match_language(language.code, accepts)
+    if row is not None:
+        return identify, tuple(accepts[row]), ""
+    label = match_language(language.code, labels)
+    if label is None:
+        return None, (), f"{identifier} does not know {language.name}"
+    return identify, (label,), ""
+
+
 def identify_label(text: str) -> str:
     """Return the label of the language that a text is in: py3langid's, or one of ours (`hbs`, `sr`, `sd`, `ti`).
 
@@ -120,6 +139,11 @@ def _identify_script(script: str, text: str) -> str:
     """Return the script if most of the letters of a text are in it, else an empty string."""
     own = len(_SCRIPTS[script].findall(text))
     return script if 2 * own > _count_letters(text) else ""
+
+
+def load_py3langid() -> tuple[Identify, tuple[str, ...]]:
+    """Return a function from a sentence to a label, and the labels of py3langid and ours."""
+    return _load_identifier()
 
 
 @functools.cache
@@ -194,8 +218,8 @@ def judge_each(texts: Sequence[str], identify: Identify, accepted: tuple[str, ..
     """
     verdicts: list[bool | None] = []
     for text in texts:
-        label = identify(text) if _count_letters(text) >= MIN_LETTERS else NO_LANGUAGE
-        verdicts.append(None if label == NO_LANGUAGE else label not in accepted)
+        label = identify(text) if _count_letters(text) >= MIN_LETTERS else NO_LANGUAGE[0]
+        verdicts.append(None if label in NO_LANGUAGE else label not in accepted)
     return verdicts
 
 
@@ -210,24 +234,27 @@ def judge(texts: Sequence[str], identify: Identify, accepted: tuple[str, ...]) -
     return count_verdicts(judge_each(texts, identify, accepted))
 
 
-def add_notes(note: str, off_target: LanguageCounts, of_references: LanguageCounts) -> str:
+def add_notes(
+    note: str, off_target: LanguageCounts, of_references: LanguageCounts, identifier: str = DEFAULT_IDENTIFIER
+) -> str:
     """Return the note about the shares: why they are unknown, or what limits them.
 
     Args:
         note: Note about the language, which may be empty.
         off_target: Counts of the hypotheses.
         of_references: Counts of the references.
+        identifier: Name of the identifier.
     """
     # Nothing was judged, or nothing checks the judgment.
     if off_target.share is None:
         return f"no hypothesis has the {MIN_LETTERS} letters that identification needs"
 
     if of_references.share is None:
-        check = f"no reference has the {MIN_LETTERS} letters that would check py3langid on this language"
+        check = f"no reference has the {MIN_LETTERS} letters that would check {identifier} on this language"
         return "; ".join(filter(None, [note, check]))
 
     # Bad references explain why; somewhat bad ones limit what the share means.
-    called = f"py3langid calls {100 * of_references.share:.0f} % of the references another language, too"
+    called = f"{identifier} calls {100 * of_references.share:.0f} % of the references another language, too"
     if of_references.lower_bound > MAX_REFERENCE_ERROR:
         return called
     if of_references.share > NOTED_REFERENCE_ERROR:

@@ -11,6 +11,7 @@ from pathlib import Path
 from neuronspec.data.normalization import is_empty
 from neuronspec.data.templates import fill_template, find_file, find_tasks
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.outputs import Outputs, read_outputs
 from neuronspec.evaluation.quality import Quality, assess, looks_tokenized
@@ -35,6 +36,7 @@ class ScoringOptions:
         sentencepiece: SentencePiece model of the metric `spbleu`.
         comet_model: Model of COMET; its default if not given.
         detokenize: Whether to undo Moses tokenization of the translations, and of a log's references.
+        identifier: Name of the language identifier that finds off-target translations.
     """
 
     references: Path | None
@@ -43,6 +45,7 @@ class ScoringOptions:
     sentencepiece: Path | None = None
     comet_model: str | None = None
     detokenize: bool = False
+    identifier: str = DEFAULT_IDENTIFIER
 
     def open_metrics(self) -> AbstractContextManager[list[Metric]]:
         """Return the metrics, which stay loaded while the context is open."""
@@ -79,7 +82,9 @@ def score_file(hypotheses: Path, options: ScoringOptions, language: str) -> tupl
         warning = warn_of_words(one.metric, one.signature, language)
         if warning:
             logger.warning(warning)
-    return scores, assess(outputs.hypotheses, outputs.sources, references, target_language=language)
+    identifier = options.identifier
+    quality = assess(outputs.hypotheses, outputs.sources, references, target_language=language, identifier=identifier)
+    return scores, quality
 
 
 def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], *, system: str, pivot: str) -> Results:
@@ -119,6 +124,7 @@ def score_grid(hypotheses: Path, options: ScoringOptions, tasks: Sequence[str], 
                 metrics=metrics,
                 sources=outputs.sources,
                 zero_shot=pivot not in sides,
+                identifier=options.identifier,
             )
             parts.append(part)
             advance()

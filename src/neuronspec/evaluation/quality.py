@@ -28,6 +28,7 @@ from neuronspec.evaluation.identification import (
     count_verdicts,
     judge_each,
 )
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, sign_identifier
 from neuronspec.languages import find_language
 
 BoolArray = npt.NDArray[np.bool_]
@@ -40,7 +41,8 @@ LOOP_WORDS, LOOP_COUNT, LOOP_EXCESS = 4, 3, 2
 # Over-long: more than twice the characters of the reference, and ten.
 LONG_RATIO, LONG_SLACK = 2.0, 10
 # The ways in which a translation is broken; each is also a field of `Quality`.
-BROKEN_KINDS = ("off_target", "empty", "copied", "repeated", "over_long")
+OFF_TARGET = "off_target"
+BROKEN_KINDS = (OFF_TARGET, "empty", "copied", "repeated", "over_long")
 # Tokenized: half of the commas and final full stops have a space before them, or one line in fifty has a trace.
 TOKENIZED_SHARE, TRACE_SHARE = 0.5, 0.02
 
@@ -63,6 +65,7 @@ class Quality:
             None if the sources are not known.
         repeated: Share caught in a loop, where the reference is not.
         over_long: Share more than twice as long as the reference, plus ten characters.
+        identifier: Signature of the language identifier: its name and version.
         length_ratio: Mean over sentences of hypothesis characters divided by reference characters, where the
             reference is not empty; None if every reference is. A few loops raise it: compare it with `repeated`.
     """
@@ -77,26 +80,32 @@ class Quality:
     repeated: float
     over_long: float
     length_ratio: float | None
+    identifier: str = ""
 
 
 def assess(
-    hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str], target_language: str
+    hypotheses: Sequence[str],
+    sources: Sequence[str] | None,
+    references: Sequence[str],
+    target_language: str,
+    *,
+    identifier: str = DEFAULT_IDENTIFIER,
 ) -> Quality:
     """Count the sentences that are broken in a way that BLEU and chrF++ do not show.
 
     Use it together with the scores, above all for zero-shot directions, where a model may answer in the wrong
     language, and for low-resource ones, where it may loop or copy.
 
-    The language is the one that py3langid finds most probable, for sentences of at least 40 letters (a Chinese
-    character, kana or Hangul syllable counts as three, a guess that was not measured). Of the FLORES and NTREX
-    references of that length, 0.2 % are called off-target: at worst 2.3 % (Tigrinya) and 1.5 % (Amharic), elsewhere
-    at most 0.7 %; of those with 40 to 60 letters, 0.6 %. Of sentences cut at 40 letters it is 1.3 %; at 16 letters it
-    would be 9 %. If more than a fifth of the references is called another language, the identifier does not know this
-    language well enough and off-target is unknown (95 % confidence, by Wilson's interval: 1 reference of 1 or 4
-    of 8, but not 1 of 2); if it is more than 5 %, the note says so. Conversely, of 300 FLORES sentences in each other
-    language at least 99.3 % are found off-target, but 97.6 % if Amharic is the target and the output is Tigrinya.
-    Numbers and markup are not counted either way. Languages other than the paper's thirty were not measured: compare
-    `off_target_references`.
+    The language is the one that the identifier finds most probable (what follows was measured with py3langid), for
+    sentences of at least 40 letters (a Chinese character, kana or Hangul syllable counts as three, a guess that was not
+    measured). Of the FLORES and NTREX references of that length, 0.2 % are called off-target: at worst 2.3 % (Tigrinya)
+    and 1.5 % (Amharic), elsewhere at most 0.7 %; of those with 40 to 60 letters, 0.6 %. Of sentences cut at 40 letters
+    it is 1.3 %; at 16 letters it would be 9 %. If more than a fifth of the references is called another language, the
+    identifier does not know this language well enough and off-target is unknown (95 % confidence, by Wilson's interval:
+    1 reference of 1 or 4 of 8, but not 1 of 2); if it is more than 5 %, the note says so. Conversely, of 300 FLORES
+    sentences in each other language at least 99.3 % are found off-target, but 97.6 % if Amharic is the target and the
+    output is Tigrinya. Numbers and markup are not counted either way. Languages other than the paper's thirty were not
+    measured: compare `off_target_references`.
 
     Two translations of one sentence differ in length, too: of NTREX sentences in two languages, scaled to the same
     mean length, 0.05 % would be over-long; of FLORES sentences, 0.01 %.
@@ -106,6 +115,7 @@ def assess(
         sources: Sentences that were translated, in the same order; None if they are not known.
         references: Reference translations in the same order.
         target_language: Language they should be in, in any spelling.
+        identifier: Name of the language identifier, in `IDENTIFIERS`.
 
     Returns:
         The shares.
@@ -121,9 +131,32 @@ def assess(
         >>> quality.off_target is None, quality.off_target_note
         (True, 'no hypothesis has the 40 letters that identification needs')
     """
+    return assess_each(hypotheses, sources, references, target_language, identifier=identifier)[0]
+
+
+def assess_each(
+    hypotheses: Sequence[str],
+    sources: Sequence[str] | None,
+    references: Sequence[str],
+    target_language: str,
+    *,
+    identifier: str = DEFAULT_IDENTIFIER,
+) -> tuple[Quality, dict[str, BoolArray]]:
+    """Return the shares of `assess`, and the sentences of `find_broken`, whose languages are identified only once.
+
+    Args:
+        hypotheses: Detokenized translations, one for each sentence; may be empty strings.
+        sources: Sentences that were translated, in the same order; None if they are not known.
+        references: Reference translations in the same order.
+        target_language: Language they should be in, in any spelling.
+        identifier: Name of the language identifier, in `IDENTIFIERS`.
+
+    Raises:
+        NeuronspecError: If `assess` would refuse the sentences.
+    """
     _check_aligned(hypotheses, sources, references)
-    judgment = _judge_languages(hypotheses, references, target_language)
-    broken = _find_kinds(judgment, hypotheses, sources, references)
+    judgment = _judge_languages(hypotheses, references, target_language, identifier)
+    broken = _find_language(judgment) | find_other_kinds(hypotheses, sources, references)
 
     # Lengths are compared where the reference has something.
     lengths, expected = _measure_lengths(hypotheses), _measure_lengths(references)  # (sentences,) each
@@ -131,7 +164,7 @@ def assess(
     ratios = lengths[filled] / expected[filled]
 
     shares = {kind: float(found.mean()) for kind, found in broken.items()}
-    return Quality(
+    quality = Quality(
         sentences=len(hypotheses),
         identified=judgment.hypotheses.judged,
         off_target=judgment.hypotheses.share if judgment.is_known else None,
@@ -142,11 +175,18 @@ def assess(
         repeated=shares["repeated"],
         over_long=shares["over_long"],
         length_ratio=float(ratios.mean()) if len(ratios) else None,
+        identifier=sign_identifier(identifier),
     )
+    return quality, broken
 
 
 def find_broken(
-    hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str], target_language: str
+    hypotheses: Sequence[str],
+    sources: Sequence[str] | None,
+    references: Sequence[str],
+    target_language: str,
+    *,
+    identifier: str = DEFAULT_IDENTIFIER,
 ) -> dict[str, BoolArray]:
     """Return which sentences are broken in which way: those that `assess` counts.
 
@@ -155,6 +195,7 @@ def find_broken(
         sources: Sentences that were translated, in the same order; None if they are not known.
         references: Reference translations in the same order.
         target_language: Language they should be in, in any spelling.
+        identifier: Name of the language identifier, in `IDENTIFIERS`.
 
     Returns:
         A boolean for each sentence, (sentences,), by kind, in the order of `BROKEN_KINDS`; a kind is left out where
@@ -168,9 +209,7 @@ def find_broken(
         >>> found["empty"].tolist(), "copied" in found
         ([False, True], False)
     """
-    _check_aligned(hypotheses, sources, references)
-    judgment = _judge_languages(hypotheses, references, target_language)
-    return _find_kinds(judgment, hypotheses, sources, references)
+    return assess_each(hypotheses, sources, references, target_language, identifier=identifier)[1]
 
 
 @dataclass(frozen=True)
@@ -192,9 +231,11 @@ class _Judgment:
     is_known: bool
 
 
-def _judge_languages(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> _Judgment:
+def _judge_languages(
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str, identifier: str
+) -> _Judgment:
     """Return whether hypotheses are in their target language, as far as that can be found out."""
-    identify, accepted, note = choose_identifier(find_language(target_language))
+    identify, accepted, note = choose_identifier(find_language(target_language), identifier)
     if identify is None:
         return _Judgment((), LanguageCounts(), LanguageCounts(), note, is_known=False)
 
@@ -206,24 +247,33 @@ def _judge_languages(hypotheses: Sequence[str], references: Sequence[str], targe
         foreign=foreign,
         hypotheses=counts,
         references=of_references,
-        note=add_notes(note, counts, of_references),
+        note=add_notes(note, counts, of_references, identifier),
         is_known=of_references.lower_bound <= MAX_REFERENCE_ERROR,
     )
 
 
-def _find_kinds(
-    judgment: _Judgment, hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]
+def _find_language(judgment: _Judgment) -> dict[str, BoolArray]:
+    """Return which sentences are in another language, if that is known."""
+    # Off-target is unknown where no hypothesis could be judged, too.
+    if not judgment.is_known or not judgment.hypotheses.judged:
+        return {}
+    return {OFF_TARGET: np.array([verdict is True for verdict in judgment.foreign], dtype=np.bool_)}
+
+
+def find_other_kinds(
+    hypotheses: Sequence[str], sources: Sequence[str] | None, references: Sequence[str]
 ) -> dict[str, BoolArray]:
-    """Return which sentences are broken in which way, in the order of `BROKEN_KINDS`."""
+    """Return which sentences are broken in a way that is not about their language, in the order of `BROKEN_KINDS`.
+
+    Args:
+        hypotheses: Detokenized translations, one for each sentence.
+        sources: Sentences that were translated, in the same order; None if they are not known.
+        references: Reference translations in the same order.
+    """
     lengths, expected = _measure_lengths(hypotheses), _measure_lengths(references)  # (sentences,) each
     filled = expected > 0
-    found = {}
 
-    # Off-target is unknown where no hypothesis could be judged, too.
-    if judgment.is_known and judgment.hypotheses.judged:
-        found["off_target"] = np.array([verdict is True for verdict in judgment.foreign], dtype=np.bool_)
-
-    found["empty"] = filled & (lengths == 0)
+    found = {"empty": filled & (lengths == 0)}
     if sources is not None:
         found["copied"] = find_copies(hypotheses, sources, references)
     found["repeated"] = find_loops(hypotheses, references)

@@ -25,8 +25,10 @@ from pydantic import with_config
 from neuronspec.artifacts.json_lines import LINE, read_json_lines, write_json_lines
 from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.output_files import OutputSource, read_output_file, write_output_file
 from neuronspec.evaluation.outputs import Outputs
+from neuronspec.evaluation.quality import OFF_TARGET, BoolArray
 from neuronspec.evaluation.tokenizers import warn_of_words
 from neuronspec.files import hash_json
 from neuronspec.languages import split_direction
@@ -72,6 +74,7 @@ class SystemQuality:
     """The shares of broken translations, 0..1, of a system on the test set of a task.
 
     The fields are those of `neuronspec.evaluation.quality.Quality`; the note says why `off_target` is None.
+    The identifier is empty in results of earlier versions, which had only py3langid.
     """
 
     system: str
@@ -85,6 +88,7 @@ class SystemQuality:
     repeated: float
     over_long: float
     off_target_note: str = ""
+    identifier: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,10 @@ class Results:
 
     @property
     def signatures(self) -> list[str]:
-        """Every metric with its signature, each once."""
-        return sorted({f"{score.metric}: `{score.signature}`" for score in self.scores})
+        """Every metric with its signature, each once, and that of the language identifier."""
+        metrics = {f"{score.metric}: `{score.signature}`" for score in self.scores}
+        identifiers = {f"off-target: `{one.identifier}`" for one in self.qualities if one.identifier}
+        return sorted(metrics) + sorted(identifiers)
 
     def score(self, system: str, metric: str, tasks: Sequence[str]) -> float:
         """Return a system's mean score over tasks; nan if it lacks one of them."""
@@ -171,6 +177,20 @@ class Results:
                 "the system again"
             )
         return rows
+
+    def find_foreign(self, system: str, task: str) -> dict[str, BoolArray] | None:
+        """Return which translations are in another language, (sentences,), as `find_broken` does, from the scoring.
+
+        Returns:
+            An array by its kind, or no array where the languages are unknown; None if the scoring kept nothing.
+        """
+        own = (one for one in self.qualities if (one.system, one.task) == (system, task))
+        quality = next(own, None)
+        if quality is None or not quality.identifier:
+            return None
+        if quality.off_target is None:
+            return {}
+        return {OFF_TARGET: self.statistics(system, OFF_TARGET, task)[:, 0] > 0}
 
     def read_outputs(self, system: str, task: str) -> Outputs | None:
         """Return the translations of a system for the test set of a task; None if they are not at hand.
@@ -326,6 +346,7 @@ def merge_results(parts: Iterable[Results]) -> Results:
     # Contradictions may lie between parts, or between the lines of one file.
     merged = Results(tuple(scores), qualities=tuple(qualities), counted=counted, outputs=outputs)
     _check_comparable(merged.scores)
+    _check_identifiers(merged.qualities)
     return merged
 
 
@@ -359,6 +380,30 @@ def _check_comparable(scores: Iterable[SystemScore]) -> None:
                 f"{first.system} and {score.system} were scored against different references of {score.task} "
                 f"({first.sentences} and {score.sentences} sentences): score both on the same test set"
             )
+
+
+def _check_identifiers(qualities: Iterable[SystemQuality]) -> None:
+    """Refuse shares of off-target translations of one task that two identifiers, or two versions of one, found."""
+    firsts: dict[str, SystemQuality] = {}
+    for quality in qualities:
+        first = firsts.setdefault(quality.task, quality)
+        if not _can_be_same(first.identifier, quality.identifier):
+            raise NeuronspecError(
+                f"the languages of {first.system} and {quality.system} on {quality.task} were identified in different "
+                f"ways: {first.identifier or DEFAULT_IDENTIFIER} and {quality.identifier or DEFAULT_IDENTIFIER}; score "
+                "both with the same score.identifier, or --identifier"
+            )
+
+        # One that says its version decides for those that do not.
+        if not first.identifier:
+            firsts[quality.task] = quality
+
+
+def _can_be_same(first: str, second: str) -> bool:
+    """Return whether two signatures of identifiers are equal, as far as they are known."""
+    if first and second:
+        return first == second
+    return (first or second or DEFAULT_IDENTIFIER).partition("|")[0] == DEFAULT_IDENTIFIER
 
 
 def _compact(rows: FloatArray) -> npt.NDArray[Any]:

@@ -8,12 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.outputs import Outputs
-from neuronspec.evaluation.quality import assess
+from neuronspec.evaluation.quality import OFF_TARGET, assess_each
 from neuronspec.evaluation.results import Results, SystemQuality, SystemScore, hash_test_set
 from neuronspec.languages import split_direction
 from neuronspec.names import check_names
@@ -142,6 +145,7 @@ def score_task(
     *,
     sources: Sequence[str] | None = None,
     zero_shot: bool = False,
+    identifier: str = DEFAULT_IDENTIFIER,
 ) -> Results:
     """Score one system on the test set of one task.
 
@@ -153,6 +157,7 @@ def score_task(
         metrics: Opened metrics; see `open_metrics`.
         sources: Sentences that were translated, to find copies; COMET needs them, too.
         zero_shot: True if the system was not trained for the task.
+        identifier: Name of the language identifier that finds off-target translations.
 
     Returns:
         The results.
@@ -190,9 +195,14 @@ def score_task(
         )
 
     # What metrics miss. Results keep the shares that tables show, which are the fields that both classes have.
-    shares = asdict(assess(hypotheses, sources, references, target_language=target))
+    assessed, broken = assess_each(hypotheses, sources, references, target_language=target, identifier=identifier)
+    shares = asdict(assessed)
     kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
     quality = SystemQuality(system=system, task=task, **kept)
+
+    # The report shows each sentence with its verdict, without identifying its language again.
+    if OFF_TARGET in broken:
+        counted[OFF_TARGET] = broken[OFF_TARGET][:, None].astype(np.float64)
 
     outputs = Outputs(
         hypotheses=tuple(hypotheses),

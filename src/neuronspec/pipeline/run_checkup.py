@@ -67,7 +67,9 @@ def check_run(run: Run, name: str, *, limit: int | None = None, seconds: float =
         )
         result.found += unread
         advance()
-        result.found += check_text(result.texts, drops_held_out=config.prepare.drop_held_out)
+        result.found += check_text(
+            result.texts, drops_held_out=config.prepare.drop_held_out, identifier=config.score.identifier
+        )
         result.found += _check_zero_shot(config, result.texts)
         advance()
         encoded = _check_model_text(run, result)

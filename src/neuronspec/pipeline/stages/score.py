@@ -11,6 +11,7 @@ from neuronspec.artifacts.json_lines import write_json_lines
 from neuronspec.comparison.study import Study, compare_study
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
+from neuronspec.evaluation.identifiers import sign_identifier
 from neuronspec.evaluation.metric import Metric
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
@@ -33,6 +34,7 @@ def plan(run: Run) -> list[Stage]:
     """Return the stage: its settings, inputs and outputs."""
     layout = run.layout
     settings = choose_settings(run.config, "pivot", "languages", "tasks", "zero_shot", "methods", "score", "seed")
+    settings["identifier"] = sign_identifier(run.config.score.identifier)  # another version may judge otherwise
     translations = [layout.translations(system) for system in run.systems]
 
     # Some metrics read a model from a file, whose content decides the scores as well.
@@ -97,9 +99,9 @@ def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) ->
         hypotheses[system] = read_translations(child(run.layout.translations(system), task, ".txt"))
 
     # Tables group zero-shot directions apart.
-    unseen = task not in directions
+    unseen, identifier = task not in directions, run.config.score.identifier
     return merge_results(
-        score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen)
+        score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen, identifier=identifier)
         for system, lines in hypotheses.items()
     )
 
