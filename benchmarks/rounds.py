@@ -23,6 +23,7 @@ def take_turns(
     contenders: Mapping[str, Callable[[], object]],
     rounds: int,
     prepare: Mapping[str, Callable[[], object]] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> Times:
     """Return the CPU seconds (on a GPU: seconds) of each contender in each round; the first round is discarded.
 
@@ -30,16 +31,18 @@ def take_turns(
         contenders: Functions to time, by name.
         rounds: Number of rounds that are kept.
         prepare: Functions that run before some of the contenders and are not timed.
+        clock: Another clock, in seconds.
     """
+    now = clock or _now
     times: Times = {name: [] for name in contenders}
     for number in range(rounds + 1):
         # Every second round goes backwards, so that no contender always follows the same one.
         for name, run in list(contenders.items())[:: 1 if number % 2 == 0 else -1]:
             if prepare and name in prepare:
                 prepare[name]()
-            started = _now()
+            started = now()
             run()
-            seconds = _now() - started
+            seconds = now() - started
             if number:
                 times[name].append(seconds)
     return times
