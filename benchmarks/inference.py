@@ -353,7 +353,7 @@ def convert_large(model: Any, compute_type: str, folder: Path, ids: torch.Tensor
     sources = [[str(number) for number in row] for row in ids.tolist()]
     length = ids.shape[1]
 
-    @functools.cache
+    @functools.lru_cache(maxsize=1)  # a large model is not kept in memory twice
     def open_with(threads: int) -> Any:
         return import_library("ctranslate2", "This benchmark", "ct2").Translator(str(folder), intra_threads=threads)
 
