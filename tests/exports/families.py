@@ -23,6 +23,7 @@ ARCHITECTURES = {
     "madlad": "t5",
     "mt5": "mt5",
 }
+MORE_ARCHITECTURES = {"t5": "t5", "umt5": "umt5"}
 TASKS = ("de-en", "en-fr")
 """Tasks of the exported masks; every family with tags has those of their languages."""
 TEXTS = ["a b", "b a d c", "hello world", "c c a b e", "word a"]
@@ -37,7 +38,7 @@ def make_encoder_decoder(family: str, folder: Path) -> tuple[PreTrainedModel, Pr
         changes["decoder_start_token_id"] = tokenizer.pad_token_id
     if family == "m2m_100":
         changes["vocab_size"] = 160  # its tags are numbered after words that this vocabulary lacks
-    model = make_model(ARCHITECTURES[family], tokenizer, **changes)
+    model = make_model((ARCHITECTURES | MORE_ARCHITECTURES)[family], tokenizer, **changes)
     if not FAMILIES[family].has_tags:
         model.config.source_prefix = "translate {src_name} to {tgt_name}: "
     return model, tokenizer
