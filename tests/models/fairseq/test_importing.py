@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,28 @@ def test_ids_with_the_normalization_of_sentencepiece(checkpoint: Path, tmp_path:
         tokenizer.decode(tokenizer("Der alte Mann liest.")["input_ids"], skip_special_tokens=True)
         == "Der alte Mann liest."
     )
+
+
+def test_r7_mangled_checkpoints_are_refused_and_never_crash(checkpoint: Path, tmp_path: Path) -> None:
+    whole, draw, refused = checkpoint.read_bytes(), random.Random(0), 0
+    start = whole.find(b"argparse")  # the settings come after it
+    for number in range(120):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[start + draw.randrange(4000) if number % 2 else draw.randrange(len(data))] = draw.randrange(256)
+        checkpoint.write_bytes(bytes(data[: draw.randrange(len(data))] if number % 5 == 0 else data))
+        try:
+            # The wrong vocabulary: what is not refused before is refused there, and nothing is written.
+            import_fairseq(checkpoint, GOLDEN / "bpe.dict.txt", tmp_path / "out", spm=SPM)
+        except NeuronspecError:
+            refused += 1
+    assert refused == 120
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("declared", ["tgt", {"source": "both", "target": None}, {"source": "src"}])
+def test_tags_that_are_declared_in_another_way_are_refused(declared: object, imported: Callable[[str], Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(imported("pre_norm"))
+    tokenizer.init_kwargs["language_tags"] = declared
+    with pytest.raises(NeuronspecError, match=r"the tokenizer's language_tags is .*: expected source"):
+        TextCodec(tokenizer, load_model(imported("pre_norm")).config).format("de-en")
