@@ -11,6 +11,8 @@ from tests.command import run_command
 
 from neuronspec.checking.text import check_text
 from neuronspec.checking.text_sample import PairText
+from neuronspec.comparison.fair_comparison import compare
+from neuronspec.comparison.quality_table import tabulate_quality
 from neuronspec.comparison.side_by_side import lay_side_by_side
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.identifiers import IDENTIFIERS, Identifier, Identify, open_identifier, sign_identifier
@@ -80,6 +82,13 @@ def test_verdicts_are_kept_with_the_statistics(tmp_path: Path, monkeypatch: pyte
     sentences = lay_side_by_side(results, "en-de")
     assert sentences is not None
     assert sentences.systems["a"].broken["off_target"].tolist() == [False, True, False]
+
+
+def test_comparing_lists_of_sentences_uses_it_and_the_table_names_it() -> None:
+    systems = {"a": [GERMAN, FRENCH], "b": [GERMAN, GERMAN]}
+    study = compare(systems, [GERMAN] * 2, task="en-de", metrics=["chrf"], trials=100, identifier="first")
+    assert [quality.off_target for quality in study.results.qualities] == [0.5, 0.0]
+    assert tabulate_quality(study).notes[1] == "Identified by `first|version:2`."
 
 
 def test_results_of_two_identifiers_or_versions_are_not_compared() -> None:

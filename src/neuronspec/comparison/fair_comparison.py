@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.metric import Metric, MetricOptions
 from neuronspec.evaluation.results import merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
@@ -30,6 +31,7 @@ def compare(
     pivot: str = "en",
     sentencepiece: str | Path | None = None,
     comet_model: str | Path | None = None,
+    identifier: str = DEFAULT_IDENTIFIER,
 ) -> Study:
     """Score several systems, and test which of them differ from a baseline (Section 5.3, Appendix A.4.2).
 
@@ -49,6 +51,7 @@ def compare(
         pivot: Language that most directions have in common, for the averages over groups of directions.
         sentencepiece: SentencePiece model of the metric `spbleu`.
         comet_model: Model of the metric `comet`, by default COMET's usual one.
+        identifier: Name of the language identifier that finds off-target translations, in `IDENTIFIERS`.
 
     Returns:
         The study: `study.comparison(system, metric, task)` has the difference, its p-value before and after the
@@ -95,6 +98,7 @@ def compare(
                     references=sentences,
                     metrics=opened,
                     sources=inputs.get(name),
+                    identifier=identifier,
                 )
                 parts.append(part)
 

@@ -8,6 +8,7 @@ from neuronspec.comparison.cells import Cell
 from neuronspec.comparison.score_rows import stack
 from neuronspec.comparison.study import Study
 from neuronspec.comparison.tables import ColumnTitle, Table, TableRows
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.results import SystemQuality
 
 NOT_KNOWN = "unknown"  # off-target, if the language cannot be identified
@@ -37,6 +38,11 @@ def tabulate_quality(study: Study) -> Table:
         "Off-target: in another language, of the sentences that are long enough to identify (40 letters); for the "
         "references, it is the error of the identification."
     ]
+
+    # Shares of another identifier than the usual one cannot be compared with other papers' or runs'.
+    others = {one.identifier for one in found if not one.identifier.startswith(DEFAULT_IDENTIFIER)} - {""}
+    if others:
+        notes.append(f"Identified by {', '.join(f'`{name}`' for name in sorted(others))}.")
 
     # Directions whose language cannot be identified are named, each with the reason.
     if has_unknown:
