@@ -38,6 +38,7 @@ from neuronspec.evaluation.identifiers import IDENTIFIERS
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.quality import assess
 from neuronspec.evaluation.scoring import score
+from neuronspec.exports.formats import EXPORTS
 from neuronspec.methods import METHODS, method_options
 from neuronspec.models.building import build_model
 from neuronspec.models.codec import TextCodec
@@ -151,14 +152,16 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_the_recipes_for_extensions_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    registries: tuple[Registry[Any], ...] = (METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, IDENTIFIERS, RULES)
+    registries: tuple[Registry[Any], ...] = (
+        *(METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, IDENTIFIERS, RULES, EXPORTS),
+    )
     before = {id(registry): {*registry} for registry in registries}
     for registry in registries:
         monkeypatch.setattr(registry, "_entries", dict(registry))
     for snippet in snippets(ROOT / "docs" / "extending.md", "python"):
         exec(compile(snippet, "extending.md", "exec"), {})
     added = [name for registry in registries for name in registry if name not in before[id(registry)]]
-    assert added == ["frozen_encoder", "my_model", "bars", "exact", "mine", "frequent"]
+    assert added == ["frozen_encoder", "my_model", "bars", "exact", "mine", "frequent", "lists"]
 
     (tmp_path / "talks.de-en.bars").write_text("Hallo|Hello\n", encoding="utf-8")
     (pair,) = CORPUS_FORMATS["bars"].read(str(tmp_path / "talks.{src}-{tgt}.bars"), "de", "en")
@@ -176,6 +179,53 @@ def test_the_recipes_for_extensions_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
     counts = ActivationCounts(tasks=("de-en",), values=values, totals=totals, unit="sentence")
     masks = NeuronMasks.from_counts(counts, rule="frequent", k=0.5)
     assert masks.mask("de-en", "decoder.0").tolist() == [False, True, True]
+
+    tokenizer = learn_vocabulary(iter(["der hund schläft", "the dog sleeps"] * 9), 30, ["de", "en"])
+    model = build_model("tiny", tokenizer)
+    halves = {layer.name: [index % 2 == 0 for index in range(layer.width)] for layer in find_ffn_layers(model)}
+    masks = NeuronMasks.from_dict(dict.fromkeys(("en-de", "de-en"), halves))
+    sentences = {"en-de": ["the dog"], "de-en": ["der hund"]}
+    ns.export(model, tokenizer, masks, format="lists", out=tmp_path / "lists", sentences=sentences, max_tokens=4)
+    assert (tmp_path / "lists" / "de-en.txt").read_text().startswith("0 2 4")
+
+
+def test_the_page_on_exporting_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands in their order, for models with masks in the places that the page names."""
+    monkeypatch.chdir(tmp_path)
+    tokenizer = learn_vocabulary(iter(["der hund schläft", "the dog sleeps"] * 9), 30, ["de", "en"])
+    model = build_model("tiny", tokenizer)
+    save_model(model, Path("model"), tokenizer)
+    halves = {layer.name: [index % 2 == 0 for index in range(layer.width)] for layer in find_ffn_layers(model)}
+    masks = NeuronMasks.from_dict(dict.fromkeys(("en-de", "de-en"), halves))
+    masks.save_pretrained("masks")
+    own = Path("runs/mine/train/neuron_specialization/model")
+    save_model(model, own, tokenizer)
+    masks.save_pretrained(own)
+    Path("dev.tsv").write_text("der hund schläft\tthe dog sleeps\nder hund\tthe dog\n", encoding="utf-8")
+
+    german, english = ["der hund schläft", "der hund"] * 20, ["the dog sleeps", "the dog"] * 20
+    Path("text.de").write_text("\n".join(german) + "\n", encoding="utf-8")
+    Path("text.en").write_text("\n".join(english) + "\n", encoding="utf-8")
+
+    page = ROOT / "docs" / "export.md"
+    for command in re.findall(r"^\$ neuronspec export (.*)", page.read_text(encoding="utf-8"), re.M):
+        words = shlex.split(command.replace("facebook/nllb-200-distilled-600M", "model"))
+        if words[0] == "runs/mine":  # the directory of the model in the run, with text instead of the run's
+            words[0] = str(own)
+            texts = [f"--text={task}=dev.tsv" for task in masks.tasks]
+            words += texts if not any(word.startswith("--text") for word in words) else []
+        assert run_command("export", *words, "--max-tokens", "4") == 0, (command, capsys.readouterr().err)
+
+    names: dict[str, Any] = {"german": german, "english": english}
+    for snippet in snippets(page, "python"):
+        exec(compile(snippet, "export.md", "exec"), names)
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text.partition("## The proof")[0], re.M)) == set(EXPORTS)
+    for name, entry in EXPORTS.items():
+        for option in entry.options.model_fields:
+            assert f"`{option}" in text, (name, option)
 
 
 def test_the_page_on_analysis_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tests.patience import PATIENCE
+from tests.processes import COMMAND, Process, call
 from tests.translation.talkative_models import make_masks, make_model
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -18,6 +25,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.exports.exporting import Export
 from neuronspec.exports.formats import EXPORTS, Answer, ExportFormat, ExportRequest, Standard, Written
 from neuronspec.exports.places import EXPORT_FILE
+from neuronspec.models.loading import save_model
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import get_masks
 from neuronspec.specialization.routing import find_router
@@ -61,7 +69,7 @@ def test_an_export_is_published_with_its_proof_and_leaves_the_model_alone(
     assert found.parameters < found.dense_parameters
     assert found.bytes < found.dense_bytes
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert f"| `de-en` | beam 5 | {len(SENTENCES)} | {len(SENTENCES)} | 100.0 |" in card
+    assert f"| `de-en` | beam 5 | {len(SENTENCES)} |  | {len(SENTENCES)} | 100.0 |" in card
     assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").num_parameters() < model.num_parameters()
 
     assert find_router(model) is None
@@ -197,3 +205,88 @@ def test_a_place_is_replaced_only_if_it_holds_an_export(
     (out / EXPORT_FILE).write_text("{}")
     export(model, tokenizer, None, out, dense=True, force=True)
     assert not (out / "notes.txt").exists()
+
+
+# Full disks, forbidden places, killed commands
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    masks: NeuronMasks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(NeuronspecError, match=r"the export needs 0\.\d MB, and the disk of .* has 0\.0 MB left"):
+        export(model, tokenizer, masks, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["hf", "masks", "ia3"])
+def test_a_disk_that_fills_up_leaves_nothing(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    masks: NeuronMasks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+) -> None:
+    """An earlier export stays; the disk is full at the last file, the card."""
+    export(model, tokenizer, masks, tmp_path / "out", format=format)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def fail(path: Path, *_: Any) -> None:
+        path.write_text("half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("neuronspec.exports.exporting.write_json", fail)
+    for out in ("out", "new"):
+        with pytest.raises(NeuronspecError, match="no space is left on the disk; free some and run the same command"):
+            export(model, tokenizer, masks, tmp_path / out, format=format, force=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, masks: NeuronMasks, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NeuronspecError, match="a part of this path is a file"):
+        export(model, tokenizer, masks, tmp_path / "file" / "out")
+    with pytest.raises(NeuronspecError, match="cannot write /proc/out"):
+        export(model, tokenizer, masks, Path("/proc/out"))
+
+
+SLOW = """
+import dataclasses, pathlib, time
+from neuronspec.exports import EXPORTS
+
+def open_slowly(request, directory):
+    pathlib.Path("proving").touch()
+    time.sleep(60)
+
+EXPORTS.register("slow")(dataclasses.replace(EXPORTS["masks"], open=open_slowly))
+"""
+
+
+def test_a_killed_export_is_not_published_and_leaves_no_trace_after_the_next(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, masks: NeuronMasks, tmp_path: Path
+) -> None:
+    save_model(model, tmp_path / "model", tokenizer)
+    masks.save_pretrained(tmp_path / "masks")
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "dev.tsv").write_text("ab cd\tx\n")
+    words = ["export", "model", "--masks", "masks", "--task", "de-en", "--text", "de-en=dev.tsv", "-o", "out/de-en"]
+
+    process = Process([*COMMAND, "--import", "slow", *words, "-f", "slow", "--max-tokens", "4"], tmp_path)
+    deadline = time.monotonic() + PATIENCE
+    while not (tmp_path / "proving").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".de-en.tmp"]
+
+    done = call([*COMMAND, *words, "-f", "masks", "--max-tokens", "4"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["de-en"]

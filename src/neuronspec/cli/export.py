@@ -25,7 +25,7 @@ from neuronspec.processes import work_alone
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from neuronspec.exports import Export
+    from neuronspec.exports import Agreement, Export
     from neuronspec.neurons.masks import NeuronMasks
 
 SENTENCES = 50  # of each task, for the proof
@@ -147,7 +147,7 @@ def export(
 
     work_alone()
     quiet_libraries()
-    finished = _export_run(source, options) if is_run else _export_model(source, options)
+    finished = _export_run(source, options, options.method) if is_run else _export_model(source, options)
     _print_export(finished, as_json)
 
 
@@ -218,13 +218,13 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _export_run(source: str, options: ExportOptions) -> Export:
+def _export_run(source: str, options: ExportOptions, system: str | None) -> Export:
     """Export a system of a run, proven on its validation text."""
     from neuronspec.pipeline.export_source import open_export_source, read_export_text
     from neuronspec.pipeline.run import open_run
 
     run = open_run(source)
-    opened = open_export_source(run, options.method)
+    opened = open_export_source(run, system)
     masks = options.load_masks(opened.masks)
 
     # Text that was given goes before that of the run.
@@ -234,8 +234,13 @@ def _export_run(source: str, options: ExportOptions) -> Export:
 
 
 def _export_model(source: str, options: ExportOptions) -> Export:
-    """Export any model, proven on text of the command line."""
+    """Export any model, proven on text of the command line, or on that of the run that it belongs to."""
     if not options.texts.texts:
+        from neuronspec.pipeline.model_origin import find_origin
+
+        origin = find_origin(source)
+        if origin is not None:
+            return _export_run(str(origin[0]), options, origin[1])
         raise NeuronspecError(
             "an export is proven on real text: give some, --text TASK=FILE for each exported task, as in "
             "--text de-en=dev.tsv"
@@ -250,8 +255,6 @@ def _export_model(source: str, options: ExportOptions) -> Export:
     masks = options.load_masks(load_saved_masks(Path(source)) if is_own else None)
 
     model, tokenizer = load_model(source).to(join_processes().device), load_tokenizer(source)
-    if options.texts.source_prefix is not None:
-        model.config.source_prefix = options.texts.source_prefix
     return _export(model, tokenizer, masks, _read_texts(model, options), options, source=source)
 
 
@@ -277,6 +280,8 @@ def _export(
 ) -> Export:
     from neuronspec.exports import export
 
+    if options.texts.source_prefix is not None:
+        model.config.source_prefix = options.texts.source_prefix
     return export(
         model,
         tokenizer,
@@ -301,17 +306,22 @@ def _print_export(finished: Export, as_json: bool) -> None:
         print_json(finished.to_json())
         return
 
-    for one in finished.agreements:
-        search = "greedy" if one.beams == 1 else f"beam {one.beams}"
-        same = f"{one.equal} of {one.sentences} outputs equal those of the masked model"
-        closeness = "" if one.equal == one.sentences else f", chrF++ between both {one.chrf:.1f}"
-        say(f"{one.task}, {search}: {same}{closeness}")
+    for task in finished.tasks:
+        say(f"{task}: {'; '.join(_describe_agreement(one) for one in finished.agreements if one.task == task)}")
 
     if finished.parameters is not None:
         say(f"parameters: {finished.parameters:,}, dense model {finished.dense_parameters:,}")
-    say(f"bytes: {finished.bytes:,}, parameters of the dense model {finished.dense_bytes:,}")
+    say(f"bytes: {finished.bytes:,}, dense model {finished.dense_bytes:,}")
     say(
         f"sentences a second, beam 5: {finished.export_speed:.2f}, masked model in transformers "
         f"{finished.masked_speed:.2f}"
     )
     note(f"the export is in {finished.path}")
+
+
+def _describe_agreement(one: Agreement) -> str:
+    """Return how many outputs of one task are those of the masked model."""
+    search = "greedy" if one.beams == 1 else f"beam {one.beams}"
+    changed = "" if one.changed is None else f" (the masks change {one.changed})"
+    closeness = "" if one.equal == one.sentences else f", chrF++ between both {one.chrf:.1f}"
+    return f"{search} {one.equal} of {one.sentences} outputs equal{changed}{closeness}"

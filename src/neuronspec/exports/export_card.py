@@ -32,7 +32,7 @@ class ExportFacts:
         masked: Whether the export has masks; otherwise it is the dense model.
         written: Parameters, notes and usage, as the format gives them.
         bytes: Bytes of the export.
-        dense_bytes: Bytes of the dense model's parameters.
+        dense_bytes: Bytes of the dense model's Hugging Face directory.
         dense_parameters: Number of its parameters.
         proof: The proof.
         place: Where speed was measured: device, threads, version of PyTorch.
@@ -89,12 +89,14 @@ def _describe_proof(facts: ExportFacts) -> list[str]:
     rows = []
     for one in facts.proof.agreements:
         search = "greedy" if one.beams == GREEDY else f"beam {one.beams}"
-        rows.append([escape_code(one.task), search, f"{one.sentences:,}", f"{one.equal:,}", f"{one.chrf:.1f}"])
+        changed = "" if one.changed is None else f"{one.changed:,}"
+        numbers = [f"{one.sentences:,}", changed, f"{one.equal:,}", f"{one.chrf:.1f}"]
+        rows.append([escape_code(one.task), search, *numbers])
     return [
         f"The export was read again from disk, and its answers were compared with those of {side} in transformers, "
         "token by token.",
         "",
-        *make_table(["task", "search", "sentences", "equal", f"chrF++ against {side}"], rows),
+        *make_table(["task", "search", "sentences", "changed by the masks", "equal", f"chrF++ against {side}"], rows),
     ]
 
 
@@ -109,7 +111,7 @@ def _describe_size(facts: ExportFacts) -> list[str]:
         *make_table(["", "parameters", "bytes", "sentences a second"], rows),
         "",
         f"Speed: the sentences of the proof with a beam of 5, one side after the other ({escape_text(facts.place)}). "
-        "Bytes: the parameters of the dense model, and all files of the export.",
+        "Bytes: all files; of the dense model, those of its Hugging Face directory.",
     ]
 
 

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.exports.export_card import ExportFacts, make_export_card
 from neuronspec.exports.formats import DEFAULT_FORMAT, EXPORTS, ExportFormat, ExportRequest, Written
-from neuronspec.exports.places import EXPORT_FILE, check_destination
+from neuronspec.exports.places import EXPORT_FILE, check_destination, make_directory
 from neuronspec.exports.proof import Agreement, Proof, prove
 from neuronspec.exports.requests import PROOF_SENTENCES, make_request
-from neuronspec.exports.sizes import count_bytes, count_parameters, measure_directory
+from neuronspec.exports.sizes import count_parameters, measure_directory, measure_saved
 from neuronspec.files import publish, write_json, write_text
 from neuronspec.libraries import import_library
 from neuronspec.neurons.masks import NeuronMasks
@@ -38,7 +38,7 @@ class Export:
         parameters: Number of parameters; None if it holds no model.
         bytes: Bytes of its files, without the card.
         dense_parameters: Number of parameters of the dense model.
-        dense_bytes: Bytes of these parameters.
+        dense_bytes: Bytes of its Hugging Face directory.
         agreements: Agreement with the masked model, for each task and beam size.
         masked_speed: Sentences a second of the masked model, with a beam of 5.
         export_speed: Sentences a second of the export, on the same machine.
@@ -129,7 +129,7 @@ def export(
 
     # Whatever fails, the temporary directory disappears and nothing is published.
     with publish(out) as temporary:
-        temporary.mkdir()
+        make_directory(temporary, out)
         written = chosen.write(request, temporary)
         size = measure_directory(temporary)
 
@@ -162,7 +162,7 @@ def _gather(format: str, request: ExportRequest, written: Written, *, size: int,
         parameters=written.parameters,
         bytes=size,
         dense_parameters=count_parameters(request.model),
-        dense_bytes=count_bytes(request.model),
+        dense_bytes=measure_saved(request.model, request.tokenizer),
         agreements=proof.agreements,
         masked_speed=proof.masked_speed,
         export_speed=proof.export_speed,

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
@@ -16,6 +17,7 @@ from neuronspec.exports.plain_usage import describe_plain_usage
 from neuronspec.exports.reference import choose_precision
 from neuronspec.exports.sizes import check_disk, count_bytes, count_parameters
 from neuronspec.models.loading import SHAPES, find_loader, load_configuration, load_model, save_model
+from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.pruning import prune
 
@@ -46,23 +48,34 @@ def _make_model(request: ExportRequest) -> tuple[PreTrainedModel, tuple[str, ...
     if request.masks is None:
         return request.model, ()
 
-    # Own widths are the smallest; a plain model has them if one number for each configuration key is enough.
-    own = prune(request.model, request.masks, request.task, widths="own")
     assert isinstance(request.options, HFOptions)
-    if request.options.widths == "own" or not _needs_own_loader(own.config):
-        return own, ()
+    if request.options.widths == "own":
+        return prune(request.model, request.masks, request.task, widths="own"), ()
 
-    smallest, smallest_bytes = count_parameters(own), count_bytes(own)
-    del own
-    padded = _fill_up(request.model, request.masks, request.task)
-    added = count_parameters(padded) - smallest
+    # Where the neurons of every layer fill the width of its stack, nothing is added.
+    model = _fill_up(request.model, request.masks, request.task)
+    added = _count_zeros(model, request.masks, request.task)
+    if not added:
+        return model, ()
+
+    size = next(model.parameters()).element_size()
     note = (
         "Each layer has as many neurons as the widest one of its stack, since plain transformers has one width for "
-        f"all: the neurons that fill it up are zeros. They cost {added:,} parameters "
-        f"({count_bytes(padded) - smallest_bytes:,} bytes) more than layers of their own widths, "
-        f"which have {smallest:,} parameters (`widths=own`, for `neuronspec.load_model`)."
+        f"all: the neurons that fill it up are zeros. They cost {added:,} parameters ({added * size:,} bytes) more "
+        f"than layers of their own widths (`widths=own`, for `neuronspec.load_model`), which would leave "
+        f"{count_parameters(model) - added:,} parameters."
     )
-    return padded, (note,)
+    return model, (note,)
+
+
+def _count_zeros(model: PreTrainedModel, masks: NeuronMasks, task: str) -> int:
+    """Return the number of parameters that belong to neurons of zeros, which fill up the layers of a pruned model."""
+    zeros = 0
+    for layer in find_ffn_layers(model):
+        matrices = [parameter for matrix in layer.expansions for parameter in matrix.parameters()]
+        of_neurons = sum(map(torch.numel, (*matrices, layer.projection.weight)))
+        zeros += of_neurons // layer.width * (layer.width - int(masks.mask(task, layer.name).sum()))
+    return zeros
 
 
 def _fill_up(model: PreTrainedModel, masks: NeuronMasks, task: str) -> PreTrainedModel:

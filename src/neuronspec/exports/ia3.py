@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,13 @@ def open_adapters(request: ExportRequest, directory: Path) -> Iterator[Answer]:
     # PEFT changes the modules of the model that it wraps.
     wrapped: Any = unspecialize(copy.deepcopy(request.model)).to(choose_precision(request.model))
     numbers = {task: str(number) for number, task in enumerate(places)}
-    for number, place in enumerate(places.values()):
-        if number == 0:
-            wrapped = peft.PeftModel.from_pretrained(wrapped, str(place), adapter_name="0")
-        else:
-            wrapped.load_adapter(str(place), adapter_name=str(number))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about a name that PEFT still uses
+        for number, place in enumerate(places.values()):
+            if number == 0:
+                wrapped = peft.PeftModel.from_pretrained(wrapped, str(place), adapter_name="0")
+            else:
+                wrapped.load_adapter(str(place), adapter_name=str(number))
 
     answers = open_answers(wrapped, request.tokenizer, request.max_tokens)
 

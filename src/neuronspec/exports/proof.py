@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from neuronspec.exports.answers import open_answers
 from neuronspec.exports.formats import Answer, ExportFormat, ExportRequest, Standard
 from neuronspec.exports.reference import use_masked
 from neuronspec.models.codec import TextCodec
+
+logger = logging.getLogger(__name__)
 
 GREEDY, BEAMS = 1, 5
 """Beam sizes of the proof: greedy search, and that of the paper."""
@@ -33,6 +36,8 @@ class Agreement:
         equal: Number of sentences with the same tokens.
         chrf: chrF++ of the export's answers, with those of the masked model as references.
         difference: Number of the first sentence that differs, from 1 on; None if none does.
+        changed: Number of sentences whose greedy answer the masks change, compared with the dense model. Only these
+            show whether the masks are in place. None for a beam search, and for a dense export.
     """
 
     task: str
@@ -41,6 +46,7 @@ class Agreement:
     equal: int
     chrf: float
     difference: int | None
+    changed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +90,17 @@ def prove(format: ExportFormat, request: ExportRequest, directory: Path) -> Proo
     with format.open(request, directory) as answer:
         found = _collect_answers(answer, request)
 
+    changed = _count_changed(request, expected)
+
     agreements = tuple(
-        _compare(request, task, beams, expected=expected.ids[task, beams], found=found.ids[task, beams])
+        _compare(
+            request,
+            task,
+            beams,
+            expected=expected.ids[task, beams],
+            found=found.ids[task, beams],
+            changed=changed.get(task) if beams == GREEDY else None,
+        )
         for task, beams in expected.ids
     )
     standard = format.standard(request.options)
@@ -108,7 +123,32 @@ def _collect_answers(answer: Answer, request: ExportRequest) -> _Answers:
     return _Answers(ids=ids, seconds=seconds)
 
 
-def _compare(request: ExportRequest, task: str, beams: int, *, expected: Ids, found: Ids) -> Agreement:
+def _count_changed(request: ExportRequest, expected: _Answers) -> dict[str, int]:
+    """Return for each task how many greedy answers differ from those of the dense model; empty without masks."""
+    if request.masks is None:
+        return {}
+
+    trim = _find_ends(request)
+    changed = {}
+    with use_masked(request.model, None) as dense:
+        answer = open_answers(dense, request.tokenizer, request.max_tokens)
+        for task in request.tasks:
+            pairs = zip(answer(request.sentences[task], task, beams=GREEDY), expected.ids[task, GREEDY], strict=True)
+            changed[task] = sum(trim(one) != trim(other) for one, other in pairs)
+
+    blind = [task for task, number in changed.items() if not number]
+    if blind:
+        logger.warning(
+            "the masks change no greedy answer to the sentences of %s, so that their equality proves little: give more "
+            "text, or masks of fewer neurons",
+            ", ".join(blind),
+        )
+    return changed
+
+
+def _compare(
+    request: ExportRequest, task: str, beams: int, *, expected: Ids, found: Ids, changed: int | None
+) -> Agreement:
     if len(found) != len(expected):
         raise NeuronspecError(f"the export gave {len(found)} answers to {len(expected)} sentences of {task}")
 
@@ -124,6 +164,7 @@ def _compare(request: ExportRequest, task: str, beams: int, *, expected: Ids, fo
         equal=len(pairs) - len(differing),
         chrf=_measure_chrf(request, task, pairs) if differing else 100.0,
         difference=differing[0] if differing else None,
+        changed=changed,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
 
@@ -18,6 +19,23 @@ def count_parameters(model: PreTrainedModel) -> int:
 def count_bytes(model: PreTrainedModel) -> int:
     """Return the bytes of the parameters in memory; those that several modules share count once."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def measure_saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the bytes of a model's Hugging Face directory: of its weights and its tokenizer.
+
+    Args:
+        model: Model, which is not written.
+        tokenizer: Tokenizer of the model.
+    """
+    weights = count_bytes(model)
+    # Such a model is saved with a copy of each matrix that two of its modules share; see `save_model`.
+    if getattr(model.config, "embeddings", None) == "separate":
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return weights + measure_directory(Path(folder))
 
 
 def measure_directory(directory: Path) -> int:

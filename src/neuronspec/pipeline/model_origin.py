@@ -10,6 +10,21 @@ from neuronspec.languages import match_direction
 from neuronspec.pipeline.layout import Layout
 
 
+def find_origin(model: str | Path) -> tuple[Path, str] | None:
+    """Return the directory of the run that a model belongs to, and the system; None for a model from elsewhere.
+
+    Args:
+        model: Directory of the model, or its name on the hub.
+    """
+    place = Path(model).resolve()
+    if len(place.parents) < 3 or not holds_run(place.parents[2]):
+        return None
+
+    # Only what the run has trained, and not another directory within it
+    out, system = place.parents[2], place.parent.name
+    return (out, system) if place == Layout(out).model(system) else None
+
+
 def find_untrained(model: str | Path, tasks: Sequence[str]) -> list[str]:
     """Return the directions that a model of a run was not trained on; none for a model from elsewhere.
 
@@ -17,13 +32,8 @@ def find_untrained(model: str | Path, tasks: Sequence[str]) -> list[str]:
         model: Directory of the model, or its name on the hub.
         tasks: Directions, in any spelling of their languages.
     """
-    place = Path(model).resolve()
-    if len(place.parents) < 3 or not holds_run(place.parents[2]):
+    origin = find_origin(model)
+    if origin is None:
         return []
-
-    # Only what the run has trained, and not another directory within it
-    out = place.parents[2]
-    if place != Layout(out).model(place.parent.name):
-        return []
-    trained = load_config(out, warns=False).directions()
+    trained = load_config(origin[0], warns=False).directions()
     return [task for task in tasks if match_direction(task, trained) is None]
