@@ -20,6 +20,8 @@ from neuronspec.translation.sources import prepare_sources
 def open_answers(model: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Answer:
     """Return what answers with a model of transformers; if it is specialized, with the neurons of each task.
 
+    A beam search ends when it has as many finished answers as beams (`early_stopping`), a rule that all tools share.
+
     Args:
         model: Encoder-decoder or decoder-only model, also inside PEFT's wrapping.
         tokenizer: Tokenizer of the model.
@@ -27,7 +29,7 @@ def open_answers(model: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     """
 
     def translate(sentences: Sequence[str], task: str, *, beams: int) -> list[list[int]]:
-        options = Translation(beams=beams, max_tokens=max_tokens)
+        options = Translation(beams=beams, max_tokens=max_tokens, early_stopping=beams > 1 or None)
         tasks = [task] * len(sentences)
         sources = prepare_sources(TextCodec(tokenizer, model.config), sentences, tasks, quiet=True)
 
@@ -39,6 +41,8 @@ def open_answers(model: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 
     def continue_texts(sentences: Sequence[str], task: str, *, beams: int) -> list[list[int]]:
         more: dict[str, Any] = {"tasks": [task]} if find_router(model) is not None else {}
+        if beams > 1:
+            more["early_stopping"] = True
         return [
             _continue_text(model, tokenizer, sentence, num_beams=beams, max_new_tokens=max_tokens, **more)
             for sentence in sentences

@@ -17,7 +17,7 @@ from neuronspec.exports.formats import ExportRequest
 from neuronspec.languages import find_language, split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.plain_use import find_plain_use
-from neuronspec.translation.ct2_search import SEARCH_PATIENCE
+from neuronspec.translation.ct2_search import choose_best
 
 BATCH = 32  # sentences
 
@@ -33,7 +33,6 @@ class CT2Usage:
         start: Token that the decoder starts with, which the converted model knows.
         target_prefix: Tokens that each translation starts with.
         search: Arguments of `translate_batch`, without the beam size.
-        patience: Patience of a beam search: CTranslate2 ends it at this many times the beam size.
     """
 
     task: str
@@ -42,7 +41,6 @@ class CT2Usage:
     start: str
     target_prefix: tuple[str, ...]
     search: Mapping[str, Any]
-    patience: int
 
 
 def find_ct2_usage(request: ExportRequest) -> CT2Usage:
@@ -71,6 +69,8 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
     if form.longest_target is not None:
         room = min(room, form.longest_target - len(form.decoding_start))
     longest = max(1, room + len(given) - (settings.forced_eos_token_id is not None))
+    # An empty translation is one of those that end a search, as in transformers.
+    limits = {"max_decoding_length": longest, "min_decoding_length": 0, "max_input_length": 0}
 
     start, *prefix = tokenizer.convert_ids_to_tokens([form.start, *given])
     return CT2Usage(
@@ -79,9 +79,7 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
         prefix=plain.prefix,
         start=start,
         target_prefix=tuple(prefix),
-        search={"max_decoding_length": longest, "max_input_length": 0, **_list_search(settings, tokenizer)},
-        # Transformers continues a search while a better translation may come.
-        patience=1 if settings.early_stopping is True else SEARCH_PATIENCE,
+        search=limits | _list_search(settings, tokenizer),
     )
 
 
@@ -124,7 +122,9 @@ def translate_alone(
             sources,
             target_prefix=given,
             beam_size=beams,
-            patience=usage.patience if beams > 1 else 1,
+            num_hypotheses=beams,
+            return_scores=True,
+            return_end_token=True,
             max_batch_size=BATCH,
             **usage.search,
         )
@@ -132,7 +132,7 @@ def translate_alone(
         raise NeuronspecError(f"CTranslate2 cannot translate with the export: {first_line(error)}") from error
 
     first = len(usage.target_prefix)
-    return [tokenizer.convert_tokens_to_ids(result.hypotheses[0][first:]) for result in results]
+    return [tokenizer.convert_tokens_to_ids(choose_best(result, given=first)[first:]) for result in results]
 
 
 def write_program(usage: CT2Usage) -> list[str]:
@@ -156,17 +156,31 @@ def write_program(usage: CT2Usage) -> list[str]:
         texts = f"[{quote_python(usage.prefix)} + sentence for sentence in sentences]"
     lines.append(f'sources = [tokenizer.convert_ids_to_tokens(ids) for ids in tokenizer({texts})["input_ids"]]')
 
-    # The decoder's first tokens, and the search
-    arguments = ["sources", "beam_size=5", f"patience={usage.patience}", f"max_batch_size={BATCH}"]
-    chosen = "hypotheses[0]"
-    if usage.target_prefix:
-        given = ", ".join(map(quote_python, usage.target_prefix))
-        arguments.insert(1, f"target_prefix=[[{given}]] * len(sources)")
-        chosen += f"[{len(usage.target_prefix)}:]"
+    return [*lines, *_write_search(usage), "print(tokenizer.batch_decode(outputs, skip_special_tokens=True))"]
+
+
+def _write_search(usage: CT2Usage) -> list[str]:
+    """Return the lines that search, and choose the translation that transformers would choose."""
+    given = len(usage.target_prefix)
+    arguments = [f"max_batch_size={BATCH}"]
     arguments += [f"{name}={value!r}" for name, value in usage.search.items()]
+    if not given:
+        # Both libraries count the same tokens, so that the first hypothesis is the best one.
+        return [
+            f"results = translator.translate_batch(sources, beam_size=5, {', '.join(arguments)})",
+            "outputs = [tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]",
+        ]
+
+    prefix = ", ".join(map(quote_python, usage.target_prefix))
+    arguments += ["num_hypotheses=5", "return_scores=True", "return_end_token=True"]
     return [
-        *lines,
-        f"results = translator.translate_batch({', '.join(arguments)})",
-        f"outputs = [tokenizer.convert_tokens_to_ids(result.{chosen}) for result in results]",
-        "print(tokenizer.batch_decode(outputs, skip_special_tokens=True))",
+        f"prefix = [[{prefix}]] * len(sources)",
+        f"results = translator.translate_batch(sources, target_prefix=prefix, beam_size=5, {', '.join(arguments)})",
+        "",
+        "def choose_best(result):  # transformers does not count the prefix in the length of a translation",
+        "    lengths = [len(tokens) for tokens in result.hypotheses]",
+        f"    scores = [score * n / max(n - {given}, 1) for score, n in zip(result.scores, lengths)]",
+        f"    return result.hypotheses[scores.index(max(scores))][{given}:]",
+        "",
+        "outputs = [tokenizer.convert_tokens_to_ids(choose_best(result)) for result in results]",
     ]

@@ -68,7 +68,8 @@ def find_best(
     best = []
     forced_end = end if forces_end else None
     for result in results:
-        best.append(_choose_best(result, given=given, forced_end=forced_end, length_penalty=options.length_penalty))
+        tokens = choose_best(result, given=given, forced_end=forced_end, length_penalty=options.length_penalty)
+        best.append([int(token) for token in tokens])
     return best
 
 
@@ -100,8 +101,15 @@ def _name_all(sequences: Iterable[Sequence[int]]) -> list[list[str]]:
     return [[*map(str, ids)] for ids in sequences]
 
 
-def _choose_best(result: Any, *, given: int, forced_end: str | None, length_penalty: float) -> list[int]:
-    """Return the ids of the hypothesis with the highest score, normalized by the length that transformers counts."""
+def choose_best(result: Any, *, given: int, forced_end: str | None = None, length_penalty: float = 1.0) -> list[str]:
+    """Return the tokens of the hypothesis with the highest score, normalized by the length that transformers counts.
+
+    Args:
+        result: Result of CTranslate2 for a sentence, with scores and with the tokens that end hypotheses.
+        given: Number of tokens that each hypothesis was given to begin with.
+        forced_end: Token that transformers forces at the largest length and CTranslate2 leaves out; None for none.
+        length_penalty: Power of the length that scores are divided by.
+    """
     lengths = np.array([len(tokens) for tokens in result.hypotheses])
 
     # Transformers does not count the given tokens, and counts a forced end that CTranslate2 has left out.
@@ -110,5 +118,5 @@ def _choose_best(result: Any, *, given: int, forced_end: str | None, length_pena
 
     # CTranslate2 has divided by its own lengths: multiply by them, then divide by the counted ones.
     scores = np.array(result.scores) * (lengths / counted) ** length_penalty
-    best = result.hypotheses[int(scores.argmax())]
-    return [int(token) for token in best]
+    best: list[str] = result.hypotheses[int(scores.argmax())]
+    return best
