@@ -3,13 +3,15 @@ VENV ?= .venv
 PYTHON ?= python3
 # The environment of COMET, which cannot share ours; tests use it where it is.
 COMET ?= .comet
+# Two environments without this package, in which stock libraries open its exports.
+STOCK ?= .stock
 # How many tests run side by side.
 WORKERS ?= 2
 # Tests and benchmarks: one thread beside a busy neighbour is faster than two.
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test check format docs bench browser comet clean
+.PHONY: help demo test check format docs bench browser comet stock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,6 +47,18 @@ $(COMET)/.installed: constraints.txt
 
 comet: $(COMET)/.installed  ## set up COMET in an environment of its own, for the tests of it (1.4 GB)
 
+$(STOCK)/.installed: constraints.txt
+	for place in peft ct2; do $(PYTHON) -m venv $(STOCK)/$$place; done
+	$(STOCK)/peft/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		torch transformers peft sentencepiece
+	$(STOCK)/ct2/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		ctranslate2 transformers sentencepiece
+	touch $@
+
+stock: $(VENV)/.installed-dev $(STOCK)/.installed  ## open exports with stock PEFT and CTranslate2 alone; ARGS=--run=RUN adds a run
+	$(TEST_ENV) $(VENV)/bin/python -m tests.stock.check \
+		--peft $(STOCK)/peft/bin/python --ct2 $(STOCK)/ct2/bin/python $(ARGS)
+
 browser:  ## install Chromium (Debian, as root), with which the report is tested; tests skip without
 	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 
@@ -67,4 +81,4 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.inference --vocabulary 64000 --kept 16000
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) $(COMET) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMET) $(STOCK) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
