@@ -10,16 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.exports.families import ARCHITECTURES, DECODERS, TASKS, TEXTS, make_decoder, make_encoder_decoder
+from tests.plain_program import find_code, translate_plainly
 from tests.translation.talkative_models import make_masks
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 import neuronspec as ns
+from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.answers import open_answers
 from neuronspec.exports.formats import EXPORTS, ExportRequest, Written
 from neuronspec.exports.reference import use_masked
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.translation.beam_search import translate_sentences
 
 peft = pytest.importorskip("peft")
 Case = tuple[PreTrainedModel, PreTrainedTokenizerBase, NeuronMasks]
@@ -63,6 +66,20 @@ def test_r8_hf_equals_the_masked_model(case: Case, widths: str, tmp_path: Path) 
         loaded = kind.from_pretrained(tmp_path / "out")
         assert answers_of(loaded.eval(), case) == masked_answers(case)
         assert "They cost" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_a_model_whose_tags_are_no_special_tokens_prints_no_tag(tmp_path: Path) -> None:
+    model, tokenizer = make_encoder_decoder("m2m_100", tmp_path)
+    model.get_output_embeddings().weight.data[len(tokenizer) :] = 0  # no ids without a token
+    masks = make_masks(model, TASKS)
+    export((model, tokenizer, masks), tmp_path / "out", "hf", task=TASKS[0])
+    assert tokenizer.convert_tokens_to_ids("__en__") not in tokenizer.all_special_ids
+
+    codes = find_code((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))
+    with use_masked(model, masks) as masked:
+        options = Translation(beams=5, max_tokens=8)
+        expected = translate_sentences(masked, tokenizer, TEXTS, [TASKS[0]] * len(TEXTS), options)
+    assert translate_plainly(tmp_path / "out", codes, TEXTS) == [expected]
 
 
 def test_r8_masks_equal_the_masked_model(case: Case, tmp_path: Path) -> None:

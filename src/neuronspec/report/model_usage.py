@@ -133,15 +133,16 @@ def write_code(usage: ModelUsage, plain: PlainUse) -> list[str]:
     lines.append(f'inputs = tokenizer({texts}, padding=True, return_tensors="pt")')
 
     # The decoder's first tokens, and the search
-    arguments = ["**inputs"]
+    arguments, written = ["**inputs"], "output"
     if plain.start:
+        written = "output[:, len(start):]"  # M2M-100's tags need not be special tokens that decoding skips
         lines.append(f"start = tokenizer.convert_tokens_to_ids([{', '.join(map(quote_python, plain.start))}])")
         arguments.append("decoder_input_ids=torch.tensor([start] * len(sentences))")
     arguments += [f"{name}={value!r}" for name, value in usage.search.items()]
     return [
         *lines,
         f"output = model.generate({', '.join(arguments)})",
-        "print(tokenizer.batch_decode(output, skip_special_tokens=True))",
+        f"print(tokenizer.batch_decode({written}, skip_special_tokens=True))",
     ]
 
 
