@@ -25,6 +25,7 @@ from tests.stock.cases import Case, Source, make_ct2_cases, make_torch_cases
 from tests.translation.talkative_models import make_masks
 from transformers import PreTrainedModel
 
+from benchmarks.inference import write_training_text
 from neuronspec.errors import NeuronspecError
 from neuronspec.models import import_fairseq
 from neuronspec.pipeline.export_source import open_export_source, read_export_text
@@ -32,6 +33,7 @@ from neuronspec.pipeline.run import open_run
 
 OUTSIDE = Path(__file__).with_name("outside.py")
 WORDS = ["a b c d", "word b", "hello a b", "d c b a e", "world hello", "e e a", "c word d"]
+TRAINED = "trained"  # name of the model of a run
 LARGEST_DIFFERENCE = 1e-4  # of a logit from fairseq's own
 FAIRSEQ_LIMIT = 60  # tokens of a translation in the golden searches
 
@@ -54,7 +56,7 @@ def main() -> None:
         in_ct2 = []
         for source in sources:
             if source.model.config.is_encoder_decoder:
-                in_ct2 += make_ct2_cases(source, out, write_texts(source, out))
+                in_ct2 += make_ct2_cases(source, out, write_texts(source, out, options.run))
 
         problems = compare(in_torch, ask(options.peft, in_torch, out), needs="peft")
         problems += compare(in_ct2, ask(options.ct2, in_ct2, out), needs="ctranslate2")
@@ -101,7 +103,7 @@ def read_run(directory: str, task: str) -> Source:
     opened = open_export_source(run)
     assert opened.masks is not None
     return Source(
-        name="trained",
+        name=TRAINED,
         model=opened.model,
         tokenizer=opened.tokenizer,
         masks=opened.masks,
@@ -111,9 +113,14 @@ def read_run(directory: str, task: str) -> Source:
     )
 
 
-def write_texts(source: Source, out: Path) -> dict[str, Path]:
-    """Write the text to which the vocabulary is trimmed: half of the sentences, for both languages."""
+def write_texts(source: Source, out: Path, run: str | None) -> dict[str, Path]:
+    """Write the text to which the vocabulary is trimmed: a run's own, or half of the sentences for both languages."""
     task, *_ = source.sentences
+    if source.name == TRAINED:
+        folder = out / "text"
+        folder.mkdir()
+        return write_training_text(open_run(str(run)), [task], folder)
+
     texts = {}
     for language in task.split("-"):
         texts[language] = out / f"{source.name}.{language}"
