@@ -47,7 +47,8 @@ def publish(path: Path) -> Iterator[Path]:
         _make_folder(path)
         _remove_path(temporary)
         try:
-            yield temporary
+            with _finding_places(path, temporary):
+                yield temporary
             _allow_reading(temporary)
             # The content reaches the disk before its name does, so that a crash leaves no file half written.
             _sync(temporary)
@@ -67,6 +68,24 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:
         raise NeuronspecError(f"cannot write {path}: no folder can be made there; choose another place") from error
+
+
+@contextlib.contextmanager
+def _finding_places(path: Path, temporary: Path) -> Iterator[None]:
+    """Explain that a folder such as `/proc` takes nothing, although it exists."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        # Only where nothing can be made is the place at fault.
+        if error.filename != str(temporary) or temporary.exists():
+            raise
+        try:
+            temporary.touch()
+        except FileNotFoundError:
+            raise NeuronspecError(
+                f"cannot write {path}: nothing can be made in its folder; choose another place"
+            ) from error
+        raise
 
 
 def _allow_reading(path: Path) -> None:
@@ -198,6 +217,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
             errno.EROFS: "the file system is read-only; choose another place with --out",
             errno.EACCES: "permission denied; choose another place with --out",
+            errno.EPERM: "the system does not permit it; choose another place with --out",
             errno.EFBIG: "the file would be larger than allowed here",
             errno.ENOTDIR: "a part of this path is a file, not a directory; choose another place with --out",
             errno.EISDIR: "a directory is in its place; choose another name",

@@ -67,6 +67,8 @@ def test_options_of_the_format_are_words(export: Export, model: Path, capsys: py
         (["--text", "de-en=dev.tsv", "--task", "de-en", "-f", "hg"], "unknown export format 'hg'"),
         (["--text", "de-en=dev.tsv", "--task", "de-en", "width=own"], "has no option 'width' (did you mean 'widths'?)"),
         (["--text", "de-en=dev.tsv", "--task", "de-en", "own"], "expected an option of the format, KEY=VALUE"),
+        (["--text", "de-en=dev.tsv", "--task", "de-en", "widths=2020-99-99"], "cannot read the value of"),
+        (["--text", "de-en=dev.tsv", "--task", "de-en", f"widths={'9' * 5000}"], "cannot read the value of"),
         (["--text", "de-en=dev.tsv", "--task", "de-en", "--method", "lora"], "--method names a training of a run"),
         (
             ["--text", "de-en=dev.tsv", "--task", "de-en", "--dense", "--masks", "m"],

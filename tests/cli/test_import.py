@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from tests.command import run_command
-from tests.models.fairseq.golden_models import GOLDEN, write_checkpoint
+from tests.models.fairseq.golden_models import GOLDEN, draw_weights, read_golden, write_checkpoint
 
 from neuronspec.files import hash_path
 from neuronspec.models.loading import load_model
 from neuronspec.neurons.masks import NeuronMasks
 
+FC1 = "encoder.layers.0.fc1.weight"
 DICT, SPM = GOLDEN / "unigram.dict.txt", GOLDEN / "unigram.model"
 
 
@@ -87,6 +88,12 @@ def test_lape_neurons_are_imported(checkpoint: Path, tmp_path: Path, capsys: pyt
     assert "names neither its languages nor its layers" in capsys.readouterr().err
 
 
+def change_numbers(checkpoint: bytes) -> bytes:
+    """Return a checkpoint with other weights, which are numbers like any others."""
+    start = checkpoint.index(draw_weights("pre_norm", read_golden()["pre_norm"]["shapes"], 0.0)[FC1].numpy().tobytes())
+    return checkpoint[:start] + bytes([checkpoint[start] ^ 1]) + checkpoint[start + 1 :]
+
+
 class Bomb:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +116,12 @@ class Bomb:
         (["{checkpoint}", "--dict", DICT, "--langs", "en,d e", "--out", "{out}"], "'d e' is no language code"),
         (["{folder}/cut.pt", "--dict", DICT, "--out", "{out}"], "it is damaged or incomplete"),
         (["{folder}/text.pt", "--dict", DICT, "--out", "{out}"], "is no PyTorch archive"),
-        (["{folder}/zip.pt", "--dict", DICT, "--out", "{out}"], "holds more than tensors, or is damaged"),
+        (["{folder}/zip.pt", "--dict", DICT, "--out", "{out}"], "it is another kind of zip file"),
+        (["{folder}/moved.pt", "--dict", DICT, "--out", "{out}"], "it is another kind of zip file"),
+        (["{folder}/changed.pt", "--dict", DICT, "--spm", SPM, "--out", "{out}"], "changed.pt is damaged (in "),
+        (["{checkpoint}", "--dict", "{folder}/mark.txt", "--out", "{out}"], "begins with a byte order mark"),
+        (["{checkpoint}", "--dict", "{folder}/empty", "--out", "{out}"], "is a directory"),
+        (["{checkpoint}", "--dict", DICT, "--spm", SPM, "--out", "/proc/new"], "nothing can be made in its folder"),
         (["{folder}/code.pt", "--dict", DICT, "--out", "{out}"], "holds more than tensors, or is damaged: it asks for"),
         (["{folder}/old.pt", "--dict", DICT, "--out", "{out}"], "files of torch < 1.6 are not read"),
         (["{folder}/other.pt", "--dict", DICT, "--out", "{out}"], "neither a fairseq checkpoint"),
@@ -125,7 +137,10 @@ def test_bad_input_is_refused_in_one_sentence(
     (folder / "empty").mkdir(parents=True)
     whole = checkpoint.read_bytes()
     (folder / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    (folder / "changed.pt").write_bytes(change_numbers(whole))
+    (folder / "moved.pt").write_bytes(b"letter" + whole)
     (folder / "text.pt").write_text("no archive at all")
+    (folder / "mark.txt").write_text("\ufeff" + DICT.read_text(encoding="utf-8"), encoding="utf-8")
     torch.save({"model": {}, "args": Bomb(proof)}, folder / "code.pt")
     torch.save({"model": {}}, folder / "old.pt", _use_new_zipfile_serialization=False)
     torch.save({"epoch": 1}, folder / "other.pt")

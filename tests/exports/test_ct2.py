@@ -19,6 +19,7 @@ import neuronspec as ns
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.exporting import Export
+from neuronspec.exports.formats import EXPORTS
 from neuronspec.exports.options import CT2Options
 from neuronspec.exports.vocabulary.trimming import list_tokens, trim_vocabulary
 from neuronspec.neurons.layers import find_ffn_layers
@@ -142,9 +143,29 @@ def test_a_card_says_what_was_trimmed_and_too_little_agreement_is_refused(
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert f"of the model's {model.config.vocab_size:,} tokens, which saves" in card
 
-    with pytest.raises(NeuronspecError, match=r"too far from the masked model's: chrF\+\+ .* expected 100 or more"):
+    with pytest.raises(NeuronspecError, match=r"chrF\+\+ .* expected 100 or more.*compute_type=float32"):
         export(model, tokenizer, make_masks(model), tmp_path / "no", compute_type="int8", trim=texts, least_chrf=100)
     assert not (tmp_path / "no").exists()
+
+
+def test_text_that_looks_like_special_tokens_proves_nothing(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ["ab </s> cd", "__en__ ab"]
+    found = export(model, tokenizer, make_masks(model), tmp_path / "out", sentences=[*odd, "ab cd"])
+    assert count_equal(found) == (1, 1)
+    assert "2 sentences of de-en hold special tokens" in caplog.text
+
+    with pytest.raises(NeuronspecError, match="each sentence of de-en holds a special token"):
+        export(model, tokenizer, make_masks(model), tmp_path / "no", sentences=odd)
+
+
+def test_the_advice_names_what_differs() -> None:
+    choose = EXPORTS["ct2"].standard
+    assert choose(CT2Options()).advice == "accept the difference with a lower least_chrf"
+    assert "compute_type=float32" in choose(CT2Options(compute_type="int8")).advice
+    trimmed = choose(CT2Options(trim={"de": Path("a")})).advice
+    assert trimmed.startswith("trim the vocabulary to more text, or not at all")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def read_torch_archive(path: Path, *, allowed: Sequence[type] = (), lazily: bool
 
     # The size that it would unpack to, before anything is unpacked
     _check_entries(path, lazily=lazily)
+    if not lazily:
+        check_sums(path)
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
@@ -67,6 +69,24 @@ def check_tensor(tensor: Any, what: str, max_bytes: int | None = None) -> torch.
     return checked
 
 
+def check_sums(path: Path) -> None:
+    """Refuse an archive with bytes that are not those that were written, which torch does not look for.
+
+    Args:
+        path: Path of an archive that `read_torch_archive` takes.
+
+    Raises:
+        NeuronspecError: If an entry does not have its checksum.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # of a damaged archive almost anything comes
+        raise NeuronspecError(f"{path} is damaged ({first_line(error)}): copy or download it again") from error
+    if damaged is not None:
+        raise NeuronspecError(f"{path} is damaged (in {damaged[:80]}): copy or download it again")
+
+
 def _check_entries(path: Path, *, lazily: bool) -> None:
     """Refuse a file that is no archive, or that would take more memory than its purpose needs."""
     try:
@@ -76,6 +96,11 @@ def _check_entries(path: Path, *, lazily: bool) -> None:
         raise NeuronspecError(
             f"{path} is no PyTorch archive (files of torch < 1.6 are not read): {_advise(path)}"
         ) from error
+
+    # What PyTorch writes begins with its description, in a folder.
+    described = any(entry.filename.endswith("/data.pkl") for entry in entries)
+    if not described or not _begins_with(path, b"PK"):
+        raise NeuronspecError(f"{path} is no archive that PyTorch wrote: it is another kind of zip file")
 
     size = sum(entry.file_size for entry in entries)
     if not lazily and size > MAX_BYTES:
@@ -90,14 +115,19 @@ def _check_entries(path: Path, *, lazily: bool) -> None:
 
 def _advise(path: Path) -> str:
     """Return advice about a file that is no archive, by its first bytes."""
-    with path.open("rb") as file:
-        first = file.read(2)
-
-    if first == b"PK":
+    if _begins_with(path, b"PK"):
         return "it is damaged or incomplete; copy or download it again"
-    if first.startswith(b"\x80"):  # a pickle
+    if _begins_with(path, b"\x80"):  # a pickle
         return "where you trust it, read it with torch.load and write it with torch.save of a newer version"
     return "it is another kind of file"
+
+
+def _begins_with(path: Path, first: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(first)) == first
+    except OSError:
+        return False
 
 
 def _explain(error: Exception) -> str:

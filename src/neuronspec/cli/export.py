@@ -213,8 +213,8 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
 
         try:
             values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise NeuronspecError(f"cannot read the value of {word!r}") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # impossible dates, endless numbers, nesting
+            raise NeuronspecError(f"cannot read the value of {word!r:.100}") from error
     return values
 
 

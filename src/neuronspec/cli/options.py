@@ -84,11 +84,12 @@ def check_place(out: Path, force: bool, is_own: Callable[[Path], bool]) -> None:
     if not out.exists():
         return
 
-    # Replacing would follow a link out of the directory.
-    refuse_links(out)
     if not force:
         raise NeuronspecError(f"{out} exists: choose another --out, or give --force to replace it")
 
     # Even with --force, nothing is removed that this verb has not written.
     if not out.is_dir() or not all(map(is_own, out.iterdir())):
         raise NeuronspecError(f"{out} holds something else, which --force will not replace: choose another --out")
+
+    # Replacing would follow a link out of the directory.
+    refuse_links(out)

@@ -52,6 +52,13 @@ def explain_missing(path: Path) -> NeuronspecError:
     return NeuronspecError(f"{path} does not exist{hint}; {path.parent} holds {found}")
 
 
+def explain_unreadable(path: Path, error: OSError) -> str:
+    """Return why a file cannot be read: what is in its folder if it is missing, else the system's reason."""
+    if isinstance(error, FileNotFoundError):
+        return str(explain_missing(path))
+    return (error.strerror or str(error)).lower()
+
+
 def explain_missing_member(archive: Path | str, member: str, names: list[str]) -> NeuronspecError:
     """Return the error for a member that an archive does not have."""
     return NeuronspecError(f"{archive} holds no file {member}{did_you_mean(member, names)}")

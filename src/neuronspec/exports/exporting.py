@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.exports.export_card import ExportFacts, make_export_card
 from neuronspec.exports.formats import DEFAULT_FORMAT, EXPORTS, ExportFormat, ExportRequest, Written
-from neuronspec.exports.places import EXPORT_FILE, check_destination, make_directory
+from neuronspec.exports.places import EXPORT_FILE, check_destination
 from neuronspec.exports.proof import Agreement, Proof, prove
 from neuronspec.exports.requests import PROOF_SENTENCES, make_request
 from neuronspec.exports.sizes import count_parameters, measure_directory, measure_saved
@@ -129,7 +129,7 @@ def export(
 
     # Whatever fails, the temporary directory disappears and nothing is published.
     with publish(out) as temporary:
-        make_directory(temporary, out)
+        temporary.mkdir()
         written = chosen.write(request, temporary)
         size = measure_directory(temporary)
 

@@ -115,11 +115,13 @@ class Standard:
         greedy: Smallest share of sentences whose greedy answer equals that of the masked model.
         beam: Smallest share of sentences whose answer with a beam of 5 does.
         chrf: Smallest chrF++ of all its answers, with those of the masked model as references.
+        advice: What to do about an export whose chrF++ is too small.
     """
 
     greedy: float = 1.0
     beam: float = 1.0
     chrf: float = 0.0
+    advice: str = "choose a higher precision"
 
 
 def _require_equality(options: Section) -> Standard:
@@ -146,6 +148,8 @@ class ExportFormat:
         standard: Function that says what an export must reach to be published.
         several: Whether one export can hold several tasks.
         needs_masks: Whether it holds masks, so that a dense model cannot be exported.
+        reads_special: Whether its programs take text such as `</s>` for that token, which the masked model never does:
+            such sentences prove nothing.
         library: Python library that the format needs in addition to those of neuronspec; empty for none.
         extra: Extra of neuronspec that installs the library.
     """
@@ -157,6 +161,7 @@ class ExportFormat:
     standard: ChooseStandard = _require_equality
     several: bool = False
     needs_masks: bool = False
+    reads_special: bool = False
     library: str = ""
     extra: str = ""
 
@@ -252,7 +257,15 @@ def _choose_ct2_standard(options: Section) -> Standard:
     # With a beam, the two libraries end the search and count lengths differently.
     assert isinstance(options, CT2Options)
     is_exact = options.compute_type == "float32" and not options.trim
-    return Standard(greedy=1.0 if is_exact else 0.0, beam=0.0, chrf=options.least_chrf)
+
+    # What else than the library differs
+    advice = [] if options.compute_type == "float32" else ["choose a higher precision, such as compute_type=float32"]
+    if options.trim:
+        advice.append("trim the vocabulary to more text, or not at all")
+    accept = "accept the difference with a lower least_chrf"
+    return Standard(
+        greedy=1.0 if is_exact else 0.0, beam=0.0, chrf=options.least_chrf, advice=", or ".join([*advice, accept])
+    )
 
 
 EXPORTS.register("ct2")(
@@ -262,6 +275,7 @@ EXPORTS.register("ct2")(
         summary="a directory of CTranslate2 for one task, each layer with its own width",
         options=CT2Options,
         standard=_choose_ct2_standard,
+        reads_special=True,
         library="ctranslate2",
         extra="ct2",
     )

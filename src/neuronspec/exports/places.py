@@ -10,22 +10,6 @@ from neuronspec.errors import NeuronspecError
 EXPORT_FILE: Final = "neuronspec_export.json"  # the facts of an export, by which it is recognized
 
 
-def make_directory(temporary: Path, out: Path) -> None:
-    """Make the directory that an export is written into.
-
-    Args:
-        temporary: Directory to make.
-        out: Directory of the export, for the message.
-
-    Raises:
-        NeuronspecError: If it is in a place such as `/proc`, where the system makes no directories.
-    """
-    try:
-        temporary.mkdir()
-    except FileNotFoundError as error:
-        raise NeuronspecError(f"cannot write {out}: no directory can be made there; choose another --out") from error
-
-
 def check_destination(out: Path, force: bool) -> None:
     """Refuse a place that is taken.
 

@@ -230,5 +230,5 @@ def check_standard(agreement: Agreement, standard: Standard, sentences: Sequence
     raise NeuronspecError(
         f"the export is not published, because its outputs are too far from the masked model's: chrF++ "
         f"{agreement.chrf:.1f} between the two for {agreement.task} with {search}, expected {standard.chrf:g} or more; "
-        f"the first to differ is {where}: choose a higher precision"
+        f"the first to differ is {where}: {standard.advice}"
     )

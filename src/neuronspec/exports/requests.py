@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,10 +16,13 @@ from neuronspec.exports.formats import ExportFormat, ExportRequest
 from neuronspec.languages import match_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.peft_wrapping import refuse_wrapped
+from neuronspec.models.tags import read_tags
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, find_specialization
 from neuronspec.specialization.routing import find_router
+
+logger = logging.getLogger(__name__)
 
 PROOF_SENTENCES: Final = 50
 """Number of sentences of each task that an export is proven with, unless another is given."""
@@ -58,13 +62,17 @@ def make_request(
     if model.config.is_encoder_decoder:
         TextCodec(tokenizer, model.config).formats(tasks)
 
+    chosen = _choose_sentences(sentences, tasks, limit)
+    if format.reads_special:
+        chosen = _leave_out_special(tokenizer, chosen)
+
     translates = model.config.is_encoder_decoder
     return ExportRequest(
         model=model,
         tokenizer=tokenizer,
         masks=masks,
         tasks=tasks,
-        sentences=_choose_sentences(sentences, tasks, limit),
+        sentences=chosen,
         options=settings,
         max_tokens=max_tokens or (TRANSLATED if translates else CONTINUED),
         source=source,
@@ -158,6 +166,30 @@ def _choose_tasks(
     if len(tasks) > 1 and not format.several:
         raise NeuronspecError(f"an export as {name} holds one task, not {len(tasks)} ({', '.join(tasks)})")
     return tasks
+
+
+def _leave_out_special(tokenizer: PreTrainedTokenizerBase, chosen: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the sentences of each task without those that hold a tag or another special token as text."""
+    special = [token for token in {*read_tags(tokenizer), *tokenizer.all_special_tokens} if token]
+    kept = {
+        task: [text for text in texts if not any(map(text.__contains__, special))] for task, texts in chosen.items()
+    }
+
+    for task, texts in chosen.items():
+        left_out = len(texts) - len(kept[task])
+        if not kept[task]:
+            raise NeuronspecError(
+                f"each sentence of {task} holds a special token such as </s>, which proves nothing: give other text "
+                f"(--text {task}=FILE)"
+            )
+        if left_out:
+            logger.warning(
+                "%d sentences of %s hold special tokens such as </s>, which other programs do not read as text: they "
+                "are left out of the proof",
+                left_out,
+                task,
+            )
+    return kept
 
 
 def _choose_sentences(

@@ -29,6 +29,7 @@ _UNSUPPORTED = (
     *("no_token_positional_embeddings", "no_decoder_final_norm", "tie_adaptive_weights", "quant_noise_scalar"),
     *("char_inputs", "enable_lang_ids"),
 )
+_MAX_POSITIONS = 1 << 20  # some classes of transformers store a row for each
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d{1,4})\.")
 
 
@@ -124,7 +125,7 @@ def _check_kind(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
     is_transformer = "transformer" in name or "bart" in name
     if not is_transformer or any(part in name for part in _OTHER_DECODING):
         raise NeuronspecError(
-            f"arch is {name!r}: only encoder-decoders of fairseq's transformer family can be imported"
+            f"arch is {name[:60]!r}: only encoder-decoders of fairseq's transformer family can be imported"
         )
 
     for stack in ("encoder", "decoder"):
@@ -153,8 +154,9 @@ def _read_stack(stack: str, settings: Mapping[str, Any], weights: Mapping[str, t
     first = f"{stack}.layers.0.fc1.weight"
     if first not in weights:
         raise NeuronspecError(f"the checkpoint has no {first}")
-    d_ff = weights[first].shape[0]
-    positions = weights.get(f"{stack}.embed_positions.weight")
+    d_ff = _count_rows(weights, first)
+    table = f"{stack}.embed_positions.weight"
+    positions = _count_rows(weights, table) if table in weights else None
     pre_norm = f"{stack}.layer_norm.weight" in weights
     normalizes = f"{stack}.layernorm_embedding.weight" in weights
     _check_same(settings, f"{stack}_layers", len(layers))
@@ -168,9 +170,17 @@ def _read_stack(stack: str, settings: Mapping[str, Any], weights: Mapping[str, t
         heads=_read_heads(stack, settings, weights),
         d_ff=d_ff,
         pre_norm=pre_norm,
-        learned_positions=None if positions is None else positions.shape[0] - 2,  # fairseq's positions begin with 2
+        learned_positions=None if positions is None else positions - 2,  # fairseq's positions begin with 2
         normalizes_embeddings=normalizes,
     )
+
+
+def _count_rows(weights: Mapping[str, torch.Tensor], name: str) -> int:
+    """Return the number of rows of a matrix."""
+    matrix = weights[name]
+    if matrix.ndim != 2:
+        raise NeuronspecError(f"{name} has shape {tuple(matrix.shape)}: expected a matrix")
+    return matrix.shape[0]
 
 
 def _read_heads(stack: str, settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> int:
@@ -200,7 +210,10 @@ def _read_sharing(weights: Mapping[str, torch.Tensor]) -> Literal["shared", "sep
 def _read_positions(settings: Mapping[str, Any]) -> int:
     """Return the largest number of tokens of a sentence, with fairseq's default."""
     numbers = [settings.get(f"max_{side}_positions") for side in ("source", "target")]
-    return max(number if isinstance(number, int) and number > 0 else 1024 for number in numbers)
+    longest = max(number if isinstance(number, int) and number > 0 else 1024 for number in numbers)
+    if longest > _MAX_POSITIONS:
+        raise NeuronspecError(f"the model's settings allow {longest} positions: at most {_MAX_POSITIONS} are imported")
+    return longest
 
 
 def _read_dropout(settings: Mapping[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from neuronspec.artifacts.torch_archives import check_tensor, read_torch_archive
+from neuronspec.artifacts.torch_archives import check_sums, check_tensor, read_torch_archive
 from neuronspec.errors import NeuronspecError
 
 # Parts of nested settings (`encoder: {layers: 6}`) whose flat names differ from `encoder_layers`
@@ -57,6 +57,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} is one shard of a model (fsdp_metadata): consolidate its shards with fairseq first"
         )
 
+    check_sums(path)
     weights = {
         str(name): check_tensor(tensor, f"{path}: {name}", path.stat().st_size)
         for name, tensor in content["model"].items()

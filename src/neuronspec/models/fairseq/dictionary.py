@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from neuronspec.data.reading_errors import explain_missing
+from neuronspec.data.reading_errors import explain_unreadable
 from neuronspec.errors import NeuronspecError
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # the ids 0 to 3
@@ -49,7 +49,11 @@ def read_dictionary(path: Path) -> Dictionary:
     except UnicodeDecodeError as error:
         raise NeuronspecError(f"{path} is no dictionary: it is not UTF-8 text") from error
     except OSError as error:
-        raise NeuronspecError(f"cannot read the dictionary {path}: {explain_missing(path)}") from error
+        raise NeuronspecError(f"cannot read the dictionary {path}: {explain_unreadable(path, error)}") from error
+
+    # Fairseq would take it as a part of the first token.
+    if text.startswith("\ufeff"):
+        raise NeuronspecError(f"{path} begins with a byte order mark: save it as UTF-8 without one")
 
     dictionary = Dictionary()
     lines = text.removesuffix("\n").split("\n") if text else []

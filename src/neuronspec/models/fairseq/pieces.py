@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from neuronspec.data.reading_errors import explain_missing
+from neuronspec.data.reading_errors import explain_unreadable
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.fairseq.dictionary import PADDING, SPECIAL, Dictionary
 
@@ -28,7 +28,8 @@ def read_pieces(path: Path) -> sentencepiece.SentencePieceProcessor:
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise NeuronspecError(f"cannot read the SentencePiece model {path}: {explain_missing(path)}") from error
+        reason = explain_unreadable(path, error)
+        raise NeuronspecError(f"cannot read the SentencePiece model {path}: {reason}") from error
 
     pieces = sentencepiece.SentencePieceProcessor()
     try:

@@ -65,6 +65,7 @@ def _find_languages(settings: Mapping[str, Any], given: Sequence[str] | None) ->
     stored = settings.get("langs")
     if isinstance(stored, str):
         stored = [code.strip() for code in stored.split(",")]
+    _check_setting(settings, "langs", stored, list, tuple, Mapping)
 
     # Without either, fairseq takes the languages of the directions, sorted.
     if not stored and not settings.get("lang_dict"):
@@ -84,6 +85,12 @@ def _find_languages(settings: Mapping[str, Any], given: Sequence[str] | None) ->
     languages = [str(code) for code in given or stored or ()]
     check_languages(languages)
     return languages
+
+
+def _check_setting(settings: Mapping[str, Any], name: str, value: object, *kinds: type) -> None:
+    """Refuse a setting that is set to something other than fairseq writes."""
+    if value and not isinstance(value, kinds):
+        raise NeuronspecError(f"the checkpoint's setting {name} is {settings[name]!r:.60}, which fairseq never writes")
 
 
 def _list_trained_languages(directions: Any) -> list[str]:
@@ -123,7 +130,10 @@ def _add_tags(
         style = _CODE
 
     ids = {}
-    for kind in settings.get("langtoks_specs") or ["main"]:
+    kinds, extra = settings.get("langtoks_specs"), settings.get("extra_data")
+    _check_setting(settings, "langtoks_specs", kinds, list, tuple, str)
+    _check_setting(settings, "extra_data", extra, Mapping, str)
+    for kind in kinds or ["main"]:
         suffix = next((f"_{name}" for name in ("dae", "mined") if str(kind).endswith(name)), "")
         for code in languages:
             number = dictionary.add(style.format(f"{code}{suffix}"))
@@ -131,7 +141,7 @@ def _add_tags(
                 ids[code] = number
 
     # As fairseq does for models that fill gaps
-    if settings.get("lang_tok_style") == "mbart" or "mono_dae" in (settings.get("extra_data") or {}):
+    if settings.get("lang_tok_style") == "mbart" or "mono_dae" in (extra or {}):
         dictionary.add("<mask>")
     _check_size(dictionary, size, languages)
     return ids

@@ -140,4 +140,5 @@ def _count(one: str, several: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more} {one if len(names) == 1 else several}"
+    shown = ", ".join(name[:80] for name in names[:3])
+    return f"{shown}{more} {one if len(names) == 1 else several}"
