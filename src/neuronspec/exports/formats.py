@@ -115,7 +115,7 @@ class Standard:
         greedy: Smallest share of sentences whose greedy answer equals that of the masked model.
         beam: Smallest share of sentences whose answer with a beam of 5 does.
         chrf: Smallest chrF++ of all its answers, with those of the masked model as references.
-        advice: What to do about an export whose chrF++ is too small.
+        advice: Advice about an export whose chrF++ is too small.
     """
 
     greedy: float = 1.0
