@@ -56,6 +56,9 @@ VALUES = {
     "seconds": "2",
     "too_long": "skip",
     "engine": "ctranslate2",
+    "dtype": "bfloat16",
+    "device_map": "auto",
+    "quantize": "4bit",
     "trials": "9",
     "significance": "0.1",
 }

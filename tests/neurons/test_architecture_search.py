@@ -243,6 +243,7 @@ def test_a_plain_ffn_without_attention_is_found() -> None:
     ],
 )
 def test_what_is_no_ffn_is_refused_and_left_as_it_was(kind: str, seen: str, training: bool) -> None:
+    torch.manual_seed(1)  # in one of fifty draws, a neuron of three factors never fires where the search looks
     model = OddModel(OddConfig(kind)).train(training)
     model.register_forward_hook(lambda module, arguments, output: None)
     before = snapshot(model)
