@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -39,6 +41,15 @@ def browser() -> Iterator[Browser]:
         chromium = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
         yield chromium
         chromium.close()
+        _end_children()
+
+
+def _end_children() -> None:
+    """End the processes that tests have left: a fork holds the driver's pipes open, which would then never end."""
+    gc.collect()
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
 
 
 @contextmanager
