@@ -89,6 +89,17 @@ def check_sums(path: Path) -> None:
 
 def _check_entries(path: Path, *, lazily: bool) -> None:
     """Refuse a file that is no archive, or that would take more memory than its purpose needs."""
+    entries = _list_entries(path)
+    size = sum(entry.file_size for entry in entries)
+
+    if lazily:
+        _check_stays_in_file(path, entries, size)
+    elif size > MAX_BYTES:
+        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
+
+
+def _list_entries(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the entries of an archive that PyTorch wrote."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -101,15 +112,15 @@ def _check_entries(path: Path, *, lazily: bool) -> None:
     described = any(entry.filename.endswith("/data.pkl") for entry in entries)
     if not described or not _begins_with(path, b"PK"):
         raise NeuronspecError(f"{path} is no archive that PyTorch wrote: it is another kind of zip file")
+    return entries
 
-    size = sum(entry.file_size for entry in entries)
-    if not lazily and size > MAX_BYTES:
-        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
 
-    # Torch compresses nothing: what stays in the file cannot grow when it is used.
+def _check_stays_in_file(path: Path, entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Refuse entries that would grow when they are used, or a description that would fill the memory."""
+    # Torch compresses nothing.
     grown = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     pickles = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
-    if lazily and (grown or size > path.stat().st_size or pickles > _MAX_PICKLE_BYTES):
+    if grown or size > path.stat().st_size or pickles > _MAX_PICKLE_BYTES:
         raise NeuronspecError(f"{path} is no archive that PyTorch wrote: its entries are compressed or too large")
 
 

@@ -123,23 +123,34 @@ class JsonTokenizer:
         _rewrite_config(self._folder, numbers)
 
     def _rewrite_model(self, numbers: Mapping[str, int]) -> None:
-        """Leave pieces out of the model, and the merges that make them or need them."""
-        model = self._model
-        if model["type"] == "BPE":
-            model["vocab"] = {token: numbers[token] for token in model["vocab"] if token in numbers}
-            merges = [_read_merge(merge) for merge in model["merges"]]
-            whole = model["vocab"].keys()
-            kept = [pair for pair in merges if {*pair, "".join(pair)} <= whole]
-            model["merges"] = [list(pair) for pair in kept]
-            return
+        """Leave pieces out of the model."""
+        if self._model["type"] == "BPE":
+            _rewrite_merges(self._model, numbers)
+        else:
+            _rewrite_pieces(self._model, numbers)
 
-        # The ids of Unigram's pieces are their places in the list; a piece that is there twice has its last place.
-        unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
-        places = {token: place for place, (token, _) in enumerate(model["vocab"])}
-        entries = [entry for place, entry in enumerate(model["vocab"]) if places[entry[0]] == place]
-        model["vocab"] = [entry for entry in entries if entry[0] in numbers]
-        names = [token for token, _ in model["vocab"]]
-        model["unk_id"] = None if unknown is None else names.index(unknown)
+
+def _rewrite_merges(model: dict[str, Any], numbers: Mapping[str, int]) -> None:
+    """Leave tokens out of a BPE model, and the merges that make them or need them."""
+    vocabulary = {token: numbers[token] for token in model["vocab"] if token in numbers}
+    merges = [_read_merge(merge) for merge in model["merges"]]
+
+    model["vocab"] = vocabulary
+    model["merges"] = [list(pair) for pair in merges if {*pair, "".join(pair)} <= vocabulary.keys()]
+
+
+def _rewrite_pieces(model: dict[str, Any], numbers: Mapping[str, int]) -> None:
+    """Leave pieces out of a Unigram model, whose ids are their places in the list."""
+    pieces = model["vocab"]
+    unknown = None if model["unk_id"] is None else pieces[model["unk_id"]][0]
+
+    # A piece that is there twice has its last place.
+    last = {token: place for place, (token, _) in enumerate(pieces)}
+    kept = [[token, value] for place, (token, value) in enumerate(pieces) if last[token] == place and token in numbers]
+
+    names = [token for token, _ in kept]
+    model["vocab"] = kept
+    model["unk_id"] = None if unknown is None else names.index(unknown)
 
 
 class PieceTokenizer:
