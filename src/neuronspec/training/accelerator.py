@@ -13,7 +13,7 @@ from neuronspec.config.sections import Training
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import STACKS
 from neuronspec.libraries import find_library
-from neuronspec.processes import join_processes
+from neuronspec.processes import count_processes, join_processes
 
 
 def make_accelerator(
@@ -35,6 +35,15 @@ def make_accelerator(
     for name in training.report_to:
         find_library(name, "train.report_to", "tracking" if name == "tensorboard" else "")
 
+    # Each process computes as many batches of an update as the others. This is checked before they are joined: a
+    # process that ends right after joining would take the others down while they still connect.
+    launched = count_processes()
+    if training.batches_per_update % launched:
+        raise NeuronspecError(
+            f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
+            f"{launched} processes"
+        )
+
     # LayerDrop (in M2M-100) leaves parameters without a gradient, too.
     layer_drop = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
 
@@ -48,12 +57,6 @@ def make_accelerator(
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused_parameters or layer_drop)],
     )
 
-    # Each process computes as many batches of an update as the others.
-    if training.batches_per_update % accelerator.num_processes:
-        raise NeuronspecError(
-            f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
-            f"{accelerator.num_processes} processes"
-        )
     if training.report_to:
         accelerator.init_trackers("neuronspec")
     return accelerator
