@@ -49,6 +49,7 @@ ROOMS = (
         "figures",
         "report",
         "exports",
+        "serving",
         "proposal",
         "checking",
         "pipeline",

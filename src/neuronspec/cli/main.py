@@ -29,6 +29,7 @@ from neuronspec.cli import (
     run,
     score,
     select,
+    serve,
     status,
     train,
     translate,
@@ -66,6 +67,7 @@ app.command("score", cls=VerbCommand)(score.score)
 app.command("report", cls=VerbCommand)(report.report)
 app.command("compare", cls=VerbCommand)(compare.compare)
 app.command("export", cls=VerbCommand)(export.export)
+app.command("serve", cls=VerbCommand)(serve.serve)
 app.command("import", cls=VerbCommand)(import_.import_)
 
 

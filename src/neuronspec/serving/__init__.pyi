@@ -1,0 +1,17 @@
+from .app import make_app as make_app
+from .engine import Sentence as Sentence
+from .engine import ServingEngine as ServingEngine
+from .engine import UnavailableError as UnavailableError
+from .limits import ServingLimits as ServingLimits
+from .opening import open_serving_engine as open_serving_engine
+from .server import serve as serve
+
+__all__ = [
+    "Sentence",
+    "ServingEngine",
+    "ServingLimits",
+    "UnavailableError",
+    "make_app",
+    "open_serving_engine",
+    "serve",
+]

@@ -1,0 +1,61 @@
+"""The interface of an engine: sentences of any mix of directions in, their translations out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from neuronspec.errors import NeuronspecError
+
+# Beam size of the paper
+BEAMS = 5
+
+
+class UnavailableError(NeuronspecError):
+    """A direction that cannot be translated at the moment, such as one whose model was removed: status 503."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A text to translate, with everything that its translation depends on.
+
+    Attributes:
+        text: Plain text, one sentence or a short paragraph.
+        task: Direction, as the engine writes it: `en-de`.
+        masked: Whether only the neurons of the direction are used, where the model has masks.
+        beams: Beam size; 1 is greedy search.
+    """
+
+    text: str
+    task: str
+    masked: bool = True
+    beams: int = BEAMS
+
+
+class ServingEngine(Protocol):
+    """A model, or several, that translate for the service.
+
+    All methods are called from one thread, one at a time; `tasks` may be read from any thread.
+    """
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """All directions that can be translated, each as the user wrote it; they stay the same."""
+
+    def translate(self, rows: Sequence[Sentence]) -> list[str]:
+        """Return the translations, (n,), in the order of the rows: each what its row alone would give.
+
+        Args:
+            rows: (n,) sentences with any mix of directions, masks and beam sizes.
+
+        Raises:
+            UnavailableError: If a direction cannot be translated at the moment.
+            NeuronspecError: If a row cannot be translated. No other row is to blame: the service asks again for each.
+        """
+
+    def count_tokens(self, rows: Sequence[Sentence]) -> list[int]:
+        """Return the number of source tokens of each row, (n,), by which batches are filled."""
+
+    def close(self) -> None:
+        """Free models and temporary files; no other method is called after it."""

@@ -1,0 +1,38 @@
+"""Limits: how much a service accepts, and how long it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingLimits:
+    """Limits of a service; each is answered with a status of its own.
+
+    Attributes:
+        body: Bytes of a request's body; more is refused with 413.
+        sentences: Texts of a request; more are refused with 400.
+        characters: Characters of all texts of a request together; more are refused with 400.
+        beams: Largest beam size that a request may ask for; a larger one is refused with 400.
+        queue: Texts that wait, of all requests together; a request that does not fit is refused with 503.
+        connections: Connections at a time; others are refused with 503.
+        request_seconds: Time until a request is answered; then 504.
+        read_seconds: Time for the headers of a request, and again for its body; then 408.
+        idle_seconds: Time that a connection may wait for its next request.
+        stop_seconds: Time for the answers to accepted requests when the service stops.
+        batch_tokens: Source tokens of a batch, times beams.
+        gather_seconds: Time that a batch waits for further requests.
+    """
+
+    body: int = 1_000_000
+    sentences: int = 1_000
+    characters: int = 200_000
+    beams: int = 10
+    queue: int = 10_000
+    connections: int = 1_000
+    request_seconds: float = 120.0
+    read_seconds: float = 20.0
+    idle_seconds: float = 30.0
+    stop_seconds: float = 120.0
+    batch_tokens: int = 2_048
+    gather_seconds: float = 0.005
