@@ -58,7 +58,7 @@ class _SystemEngine:
             texts = [rows[place].text for place in places]
             tasks = [rows[place].task for place in places]
             options = Translation(beams=beams)
-            for place, text in zip(places, self._decode(texts, tasks, options, quiet=True), strict=True):
+            for place, text in zip(places, self._decode(texts, tasks, options=options, quiet=True), strict=True):
                 found[place] = text
         return found
 
