@@ -21,7 +21,7 @@ class Sentence:
     """A text to translate, with everything that its translation depends on.
 
     Attributes:
-        text: Plain text, one sentence or a short paragraph.
+        text: Plain text. What `translate` gets is one line, and no longer than `find_longest` says.
         task: Direction, as the engine writes it: `en-de`.
         masked: Whether only the neurons of the direction are used, where the model has masks.
         beams: Beam size; 1 is greedy search.
@@ -55,7 +55,13 @@ class ServingEngine(Protocol):
         """
 
     def count_tokens(self, rows: Sequence[Sentence]) -> list[int]:
-        """Return the number of source tokens of each row, (n,), by which batches are filled."""
+        """Return the number of source tokens of each row, (n,), by which texts are split and batches filled."""
+
+    def find_longest(self, task: str) -> int | None:
+        """Return the largest number of source tokens of a row that is translated whole; None for no limit.
+
+        The service splits longer texts (`serving.texts`) before it asks for translations, and joins those.
+        """
 
     def close(self) -> None:
         """Free models and temporary files; no other method is called after it."""

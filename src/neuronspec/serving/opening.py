@@ -65,5 +65,8 @@ class _SystemEngine:
     def count_tokens(self, rows: Sequence[Sentence]) -> list[int]:
         return [len(ids) for ids in self._codec.encode_sources([row.text for row in rows])]
 
+    def find_longest(self, task: str) -> int | None:
+        return self._codec.formats([task])[task].longest_source
+
     def close(self) -> None:
         """The system is closed by whoever opened it."""
