@@ -45,7 +45,7 @@ FIRST_SCRIPTS = (
 )
 LAST_SCRIPTS = ("start",)
 
-FIRST_STYLES = ("page", "controls", "charts", "tables", "cards")
+FIRST_STYLES = ("page", "controls", "charts", "tables", "cards", "marks")
 LAST_STYLES = ("narrow", "print")
 
 
@@ -85,6 +85,16 @@ def join_styles() -> str:
             *(_read("assets", f"{name}.css") for name in LAST_STYLES),
         ]
     )
+
+
+def read_asset(name: str) -> str:
+    """Return the text of a style or script that other pages share with the report.
+
+    Example:
+        >>> "--accent" in read_asset("page.css")
+        True
+    """
+    return _read("assets", name)
 
 
 def list_parts() -> dict[str, str]:

@@ -1,5 +1,6 @@
 // Numbers as texts.
 
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function formatNumber(value) {

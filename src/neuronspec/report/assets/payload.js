@@ -10,7 +10,6 @@ const ks = data.ks?.length
   ? data.ks
   : [...new Set(Object.values(data.iou ?? {}).flatMap((found) => Object.keys(found)))];
 
-const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isFilled = (part) =>
   part !== null && part !== undefined && part !== "" && (typeof part !== "object" || Object.keys(part).length > 0);
 

@@ -1,0 +1,1 @@
+"""A small page to try the service: two translations side by side, and the neurons that fired."""
