@@ -8,6 +8,7 @@ from neuronspec.serving.batching import Batcher
 from neuronspec.serving.engine import ServingEngine
 from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.native_api import make_router
+from neuronspec.serving.page.routes import make_page_router
 from neuronspec.version import __version__
 
 
@@ -22,6 +23,7 @@ def make_app(engine: ServingEngine, limits: ServingLimits | None = None, *, toke
     app = FastAPI(title="neuronspec", version=__version__, docs_url=None, redoc_url=None)
     batcher = Batcher(engine, limits or ServingLimits())
     app.include_router(make_router(engine, batcher))
+    app.include_router(make_page_router(engine))
 
     @app.get("/health")
     async def read_health() -> dict[str, str]:

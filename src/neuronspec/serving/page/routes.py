@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
+from neuronspec.serving.engine import ServingEngine
 from neuronspec.serving.page.assets import join_scripts, join_styles, read_markup
 
 # Files and answers of this service alone: nothing inline, no frames, no forms that lead elsewhere
@@ -27,8 +29,26 @@ HEADERS = {
 }
 
 
-def make_page_router() -> APIRouter:
-    """Return the routes of the page, which anybody may open: what it asks the service needs the key."""
+class Offer(BaseModel):
+    """What the page can ask the service.
+
+    Attributes:
+        tasks: Directions.
+        has_base: Whether there is the model with all of its neurons, too.
+        has_neurons: Whether the service says which neurons fired.
+    """
+
+    tasks: list[str]
+    has_base: bool
+    has_neurons: bool
+
+
+def make_page_router(engine: ServingEngine) -> APIRouter:
+    """Return the routes of the page, which anybody may open: what it asks the service needs the key.
+
+    Args:
+        engine: Engine that translates; only its directions are read.
+    """
     router = APIRouter(include_in_schema=False)
     markup, style, script = read_markup(), join_styles(), join_scripts()
 
@@ -43,5 +63,9 @@ def make_page_router() -> APIRouter:
     @router.get("/page/script.js")
     async def read_script() -> Response:
         return Response(script, media_type="text/javascript", headers=HEADERS)
+
+    @router.get("/page/offer")
+    async def read_offer() -> Offer:
+        return Offer(tasks=list(engine.tasks), has_base=True, has_neurons=False)
 
     return router

@@ -1,5 +1,14 @@
 // The translations of the model with all neurons and with those of the direction, and the words that differ.
 
+async function translate(task, text, isLast) {
+  const items = [{ text, task, masked: true }];
+  if (offer.has_base) items.push({ text, task, masked: false });
+
+  const { translations } = await ask("v1/translate", { items });
+  const [specialized, base = null] = translations;
+  if (isLast()) showTranslations({ task, base, specialized });
+}
+
 function showTranslations({ task, base, specialized }) {
   find("translations").hidden = false;
   find("sides").replaceChildren();

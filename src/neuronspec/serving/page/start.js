@@ -5,7 +5,7 @@ let offer = { tasks: [] }; // what the service can do
 let asked = 0; // number of the last text that was sent: answers to earlier ones are not shown
 
 async function readOffer() {
-  offer = await ask("v1/tasks");
+  offer = await ask("page/offer");
   const chosen = find("task").value;
   find("task").replaceChildren(...offer.tasks.map((task) => make("option", { value: task }, task)));
   if (offer.tasks.includes(chosen)) find("task").value = chosen;
