@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
@@ -23,7 +23,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back for a question.
+    """An answer to a question, or what came instead.
 
     Attributes:
         question: Question that was asked.
@@ -56,7 +56,15 @@ class Load:
         return times[min(len(times) - 1, int(share * len(times)))]
 
 
-def put_load(port: int, questions: Sequence[Question], *, clients: int, seconds: float, most: int = 100_000) -> Load:
+def put_load(
+    port: int,
+    questions: Sequence[Question],
+    *,
+    clients: int,
+    seconds: float,
+    most: int = 100_000,
+    is_enough: Callable[[], bool] = lambda: False,
+) -> Load:
     """Ask a server questions from several clients at once, each over a connection of its own that stays open.
 
     Args:
@@ -65,27 +73,30 @@ def put_load(port: int, questions: Sequence[Question], *, clients: int, seconds:
         clients: Number of clients.
         seconds: Time after which no more is asked; what was asked is waited for.
         most: Largest number of questions.
+        is_enough: Another reason to ask no more.
     """
-    return asyncio.run(_put_load(port, questions, clients, seconds, most))
-
-
-async def _put_load(port: int, questions: Sequence[Question], clients: int, seconds: float, most: int) -> Load:
-    replies: list[Reply] = []
-    queue = itertools.islice(itertools.cycle(questions), most)
-
     started = time.perf_counter()
-    await asyncio.gather(*(_ask_on(port, queue, started + seconds, replies) for _ in range(clients)))
+
+    def list_questions() -> Iterator[Question]:
+        for question in itertools.islice(itertools.cycle(questions), most):
+            if time.perf_counter() - started > seconds or is_enough():
+                return
+            yield question
+
+    replies = asyncio.run(_ask_all(port, list_questions(), clients))
     return Load(replies=replies, seconds=time.perf_counter() - started)
 
 
-async def _ask_on(port: int, queue: Iterator[Question], deadline: float, replies: list[Reply]) -> None:
+async def _ask_all(port: int, queue: Iterator[Question], clients: int) -> list[Reply]:
+    replies: list[Reply] = []
+    await asyncio.gather(*(_ask_on(port, queue, replies) for _ in range(clients)))
+    return replies
+
+
+async def _ask_on(port: int, queue: Iterator[Question], replies: list[Reply]) -> None:
     """Ask one question after the other over one connection."""
     connection: _Connection | None = None
-    while time.perf_counter() < deadline:
-        question = next(queue, None)
-        if question is None:
-            break
-
+    for question in queue:
         started = time.perf_counter()
         text, failure = None, ""
         try:

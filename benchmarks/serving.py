@@ -61,7 +61,7 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What was measured of one server with some number of clients in one round.
+    """Measurements of one server with some number of clients in one round.
 
     Attributes:
         per_second: Translations per second.

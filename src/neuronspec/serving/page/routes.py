@@ -30,7 +30,7 @@ HEADERS = {
 
 
 class Offer(BaseModel):
-    """What the page can ask the service.
+    """Questions that the page can ask the service.
 
     Attributes:
         tasks: Directions.
