@@ -151,6 +151,14 @@ def test_the_page_on_neurons_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert {tuple(weight.shape) for weight in small.values()} != {tuple(weight.shape) for weight in same.values()}
 
 
+def test_the_page_on_steering_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in snippets(ROOT / "docs" / "steering.md", "python"):
+        exec(compile(snippet, "steering.md", "exec"), names)
+    assert names["steering"].tasks == ("de-en",)
+
+
 def test_the_recipes_for_extensions_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     registries: tuple[Registry[Any], ...] = (
         *(METHODS, ARCHITECTURES, CORPUS_FORMATS, METRICS, IDENTIFIERS, RULES, EXPORTS),

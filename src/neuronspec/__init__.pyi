@@ -9,6 +9,7 @@ from .neurons.counts import ActivationCounts as ActivationCounts
 from .neurons.layers import FFNLayer as FFNLayer
 from .neurons.layers import find_ffn_layers as find_ffn_layers
 from .neurons.masks import NeuronMasks as NeuronMasks
+from .neurons.neuron_lists import read_neurons as read_neurons
 from .neurons.recording import record_activations as record_activations
 from .neurons.selection import select_neurons as select_neurons
 from .pipeline.checks import check as check
@@ -21,6 +22,8 @@ from .specialization.pruning import prune as prune
 from .specialization.routing import dense as dense
 from .specialization.routing import task as task
 from .specialization.routing import unspecialize as unspecialize
+from .specialization.steering import Steering as Steering
+from .specialization.steering import steer as steer
 from .translation.by_direction import translate as translate
 from .version import __version__ as __version__
 
@@ -29,6 +32,7 @@ __all__ = [
     "FFNLayer",
     "NeuronMasks",
     "NeuronspecError",
+    "Steering",
     "TaskCollator",
     "__version__",
     "analyze",
@@ -41,11 +45,13 @@ __all__ = [
     "load_model",
     "make_batches",
     "prune",
+    "read_neurons",
     "record_activations",
     "run",
     "score",
     "select_neurons",
     "specialize",
+    "steer",
     "sweep",
     "task",
     "translate",

@@ -21,6 +21,7 @@ from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, find_specialization
 from neuronspec.specialization.routing import find_router
+from neuronspec.specialization.steered_model import refuse_steered
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def make_request(
         NeuronspecError: If anything does not fit together.
     """
     refuse_wrapped(model, "cannot export")
+    refuse_steered(model, "cannot export")
     settings = read_options(format, name, options)
     masks = find_masks(format, name, model, masks, dense=dense)
     tasks = _choose_tasks(format, name, task, masks)

@@ -14,6 +14,7 @@ from .mask_comparison import MaskComparison as MaskComparison
 from .mask_comparison import compare_masks as compare_masks
 from .mask_overlap import pairwise_iou as pairwise_iou
 from .masks import NeuronMasks as NeuronMasks
+from .neuron_lists import read_neurons as read_neurons
 from .observer import Observer as Observer
 from .recording import record_activations as record_activations
 from .rules import RULES as RULES
@@ -40,6 +41,7 @@ __all__ = [
     "import_lape_neurons",
     "import_released_masks",
     "pairwise_iou",
+    "read_neurons",
     "record_activations",
     "select_neurons",
 ]

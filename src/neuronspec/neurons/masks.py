@@ -203,6 +203,31 @@ class NeuronMasks:
         """
         return self.layer(layer)[self.task_index(task)]
 
+    def neurons(self, task: str, stack: str | None = None) -> dict[str, torch.Tensor]:
+        """Return the numbers of a task's neurons, layer by layer, as `neuronspec.steer` takes them.
+
+        Args:
+            task: Name of the task.
+            stack: Stack whose layers to take, `encoder` or `decoder`; by default all layers.
+
+        Returns:
+            For each layer, (n,) int64, ascending; layers without neurons of the task are left out.
+
+        Raises:
+            NeuronspecError: If there is no such task or stack.
+
+        Example:
+            >>> masks = NeuronMasks.from_dict({"de-en": {"encoder.0": [0, 1, 0, 1], "decoder.0": [0, 0, 0, 0]}})
+            >>> masks.neurons("de-en")
+            {'encoder.0': tensor([1, 3])}
+        """
+        if stack not in (None, *STACKS):
+            raise NeuronspecError(f"stack must be encoder or decoder, not {stack!r}")
+
+        row = self.task_index(task)
+        numbers = {layer: mask[row].nonzero()[:, 0] for layer, mask in self._values.items()}
+        return {layer: found for layer, found in numbers.items() if len(found) and stack in (None, stack_of(layer))}
+
     def compose(self, encoder: str, decoder: str, name: str | None = None) -> NeuronMasks:
         """Return masks for an unseen direction: one task's encoder with another task's decoder (paper, A.7).
 

@@ -76,6 +76,38 @@ class Positions:
             "transformers routes tokens to experts in a way that neuronspec does not know"
         )
 
+    def count_rows(self, layer: FFNLayer, states: torch.Tensor) -> int:
+        """Return the number of rows of the batch that a layer's vectors belong to; beam search has one for each beam.
+
+        Args:
+            layer: Layer of the vectors.
+            states: Vectors of the layer, as `tokens` takes them.
+        """
+        return states.shape[layer.time_first] if states.ndim == 3 else self.shapes[layer.stack][0]
+
+    def spread(self, rows: torch.Tensor, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
+        """Return what is known of each row in a shape that broadcasts with the vectors of a layer.
+
+        Args:
+            rows: (batch,) values, such as the number of each row's task.
+            layer: Layer of the vectors.
+            states: Vectors of the layer, as `tokens` takes them.
+
+        Returns:
+            (1, batch) or (batch, 1) for all positions, or (tokens,) where the vectors are those of single tokens.
+
+        Raises:
+            NeuronspecError: If tokens were routed to the expert in an unknown way.
+        """
+        if states.ndim == 3:
+            return rows[None] if layer.time_first else rows[:, None]
+
+        # Experts get single tokens, (tokens, d_model).
+        _, seq = self.shapes[layer.stack]
+        of_tokens = rows.repeat_interleave(seq)  # (batch * seq,)
+        routed = self.tokens(layer, states)
+        return of_tokens if routed is None else of_tokens[routed.to(of_tokens.device)]
+
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True

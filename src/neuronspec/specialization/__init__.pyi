@@ -11,10 +11,13 @@ from .routing import assign_tasks as assign_tasks
 from .routing import dense as dense
 from .routing import task as task
 from .routing import unspecialize as unspecialize
+from .steering import Steering as Steering
+from .steering import steer as steer
 
 __all__ = [
     "K_GRID",
     "KCurve",
+    "Steering",
     "TaskCollator",
     "assign_tasks",
     "attach_masks",
@@ -24,6 +27,7 @@ __all__ = [
     "prune",
     "search_k",
     "specialize",
+    "steer",
     "task",
     "unspecialize",
 ]

@@ -183,7 +183,7 @@ class Specialization(TaskRouter):
     def _attach(self, layers: Sequence[FFNLayer]) -> None:
         """Hook the modules of the layers."""
         self.layers = layers
-        self._hooked = [entry for layer in layers for entry in _find_parents(layer)]
+        self._hooked = [entry for layer in layers for entry in find_parents(layer)]
         for layer in layers:
             # A copy of a hooked matrix, as PEFT makes them, has brought its hooks along.
             for module in (layer.entrance, *layer.exits):
@@ -296,24 +296,15 @@ class Specialization(TaskRouter):
         if self.batch_tasks.default is not None:
             return masks[self.batch_tasks.default]  # (d_ff,)
 
-        tasks = self._row_tasks(layer, states)
-        if states.ndim == 3:
-            # (1, batch, d_ff) or (batch, 1, d_ff), for all positions
-            return masks[tasks][None] if layer.time_first else masks[tasks][:, None]
-
-        # Experts get single tokens, (tokens, d_model).
-        _, seq = self.positions.shapes[layer.stack]
-        token_tasks = tasks.repeat_interleave(seq)  # (batch * seq,)
-        routed = self.positions.tokens(layer, states)
-        return masks[token_tasks if routed is None else token_tasks[routed.to(token_tasks.device)]]  # (tokens, d_ff)
+        tasks = self.positions.spread(self._row_tasks(layer, states), layer, states)
+        return masks[tasks]  # (1, batch, d_ff) or (batch, 1, d_ff) for all positions, or (tokens, d_ff)
 
     def _row_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row of a layer's vectors."""
-        batch = states.shape[layer.time_first] if states.ndim == 3 else self.positions.shapes[layer.stack][0]
-        return self.row_tasks(batch, layer.stack, states.device)
+        return self.row_tasks(self.positions.count_rows(layer, states), layer.stack, states.device)
 
 
-def _find_parents(layer: FFNLayer) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def find_parents(layer: FFNLayer) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     """Yield the parents of the hooked modules of a layer, the names of the modules in them, and the modules."""
     hooked = {id(module) for module in (layer.entrance, *layer.exits)}
     for parent in layer.block.modules():

@@ -30,6 +30,7 @@ from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, specialize
 from neuronspec.specialization.routing import task, unspecialize
+from neuronspec.specialization.steered_model import refuse_steered
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
             architecture has no such key.
     """
     refuse_wrapped(model, "cannot prune")
+    refuse_steered(model, "cannot prune")
     layers = find_ffn_layers(model)
     check_fit(layers, masks)
     for layer in layers:

@@ -15,6 +15,7 @@ from neuronspec.libraries import import_library
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.progress import Advance
+from neuronspec.specialization.steered_model import refuse_steered
 from neuronspec.translation.ct2_conversion import check_convertible
 from neuronspec.translation.ct2_models import ConvertedModels
 from neuronspec.translation.ct2_search import find_best
@@ -92,6 +93,7 @@ class CT2Translator:
         quiet: bool = False,
     ) -> list[str]:
         """Translate sentences; arguments, result and errors are those of `translate_sentences`."""
+        refuse_steered(self._model, "CTranslate2, which converts weights, cannot steer")
         options = options or Translation()
         codec = TextCodec(self._tokenizer, self._model.config, self._source_prefix, fixed_tables=True)
         sources = prepare_sources(codec, sentences, tasks, too_long=options.too_long, quiet=quiet)
