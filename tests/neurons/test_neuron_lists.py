@@ -85,9 +85,7 @@ def test_places_without_neurons_are_refused(report: Path, tmp_path: Path) -> Non
         read_neurons(tmp_path)
     with pytest.raises(NeuronspecError, match="it does not exist"):
         read_neurons(tmp_path / "none.txt")
-    with pytest.raises(
-        NeuronspecError, match=r"no card of 'Germn' \(did you mean 'German'\?\); it has cards of de, sv"
-    ):
+    with pytest.raises(NeuronspecError, match=r"no card of 'Germn' \(did you mean 'German'\?\); .* of de, sv"):
         read_neurons(report, "Germn")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(NeuronspecError, match="cannot read neurons from"):

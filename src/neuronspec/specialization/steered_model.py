@@ -25,7 +25,7 @@ _STEERED = "_neuronspec_steered"  # attribute of a model: how many contexts stee
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Change:
-    """What becomes of the neurons of one layer.
+    """A change of the neurons of one layer.
 
     Attributes:
         chosen: (d_ff,) boolean, true at the chosen neurons.
@@ -97,8 +97,8 @@ class SteeredModel:
     Args:
         model: Model without wrapping.
         layers: All FFN layers of the model.
-        changes: What becomes of the neurons, by layer.
-        router: What knows the task of every row; None if nothing in the model depends on tasks.
+        changes: Change of the neurons of each steered layer.
+        router: Router, which knows the task of every row; None if nothing in the model depends on tasks.
         tasks: Tasks whose rows are steered; None for all rows.
     """
 

@@ -27,7 +27,7 @@ NeuronValues = Values | Mapping[str, Values]
 
 
 class Steering:
-    """What to do with chosen neurons, for any model that has them: scale their activations, or set them.
+    """A change of chosen neurons, for any model that has them: their activations are scaled, or set.
 
     Immutable. A steering belongs to no model; `steer` applies it to one.
 
