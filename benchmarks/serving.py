@@ -135,7 +135,6 @@ def start_all(
     masks = source.masks.reorder([*texts])
 
     exports: dict[str, Path] = {}
-    expected: dict[Question, str] = {}
     for task, sentences in texts.items():
         say(f"exporting {task}")
         exports[task] = folder / "exports" / task
@@ -144,17 +143,28 @@ def start_all(
         usage = find_ct2_usage(ask(source, task, sentences, True, {}))
         exports[task].with_suffix(".json").write_text(json.dumps(dataclasses.asdict(usage)), encoding="utf-8")
 
+    # What both servers of the exports should answer: their searches end as that of transformers does with this setting
     specialize(source.model, masks)
-    for task, lines in translate(source.model, source.tokenizer, texts, beams=BEAMS).items():
-        expected |= {Question(task=task, text=text): line for text, line in zip(texts[task], lines, strict=True)}
-
-    model = str(source.directory)
+    of_exports = expect(source, texts, early_stopping=True)
     commands = {
-        PLAIN: ["-m", "benchmarks.plain_server", "PORT", *map(str, exports.values())],
-        BATCHED: ["-m", "neuronspec", "serve", *map(str, exports.values()), "--port", "PORT"],
-        MASKED: ["-m", "neuronspec", "serve", model, "--port", "PORT"],
+        PLAIN: (["-m", "benchmarks.plain_server", "PORT", *map(str, exports.values())], of_exports),
+        BATCHED: (["-m", "neuronspec", "serve", "--ct2", str(folder / "exports"), "--port", "PORT"], of_exports),
+        MASKED: (
+            ["-m", "neuronspec", "serve", "--model", str(source.directory), "--port", "PORT"],
+            expect(source, texts),
+        ),
     }
-    return {name: stack.enter_context(start(words, expected)) for name, words in commands.items()}
+    return {name: stack.enter_context(start(words, right)) for name, (words, right) in commands.items()}
+
+
+def expect(source: ExportSource, texts: Mapping[str, list[str]], **settings: Any) -> Expected:
+    """Return what `translate` makes of each sentence."""
+    translated = translate(source.model, source.tokenizer, texts, beams=BEAMS, **settings)
+    return {
+        Question(task=task, text=text): line
+        for task, lines in translated.items()
+        for text, line in zip(texts[task], lines, strict=True)
+    }
 
 
 @contextlib.contextmanager
