@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, IDENTIFIERS, Identify, open_identifier
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, IDENTIFIERS, Identify, RankLabels, open_identifier
 from neuronspec.languages import Language, match_language
 from neuronspec.libraries import import_library
 
@@ -152,14 +154,7 @@ def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
 
     The identifier is a copy of our own, because others may restrict the languages of the shared one.
     """
-    requirement = "py3langid>=0.4"
-    module = import_library("py3langid.langid", "identifying languages", requirement=requirement)
-    try:
-        identifier = module.LanguageIdentifier.from_model_file(module.MODEL_FILE)
-    except AttributeError as error:
-        raise NeuronspecError(
-            f"identifying languages needs another version of py3langid than is installed: pip install '{requirement}'"
-        ) from error
+    identifier = _open_model()
 
     @functools.lru_cache(maxsize=2**16)  # the references are the same for every system
     def identify(text: str) -> str:
@@ -168,14 +163,52 @@ def _load_identifier() -> tuple[Identify, tuple[str, ...]]:
             if letters.search(text):
                 return own
 
-        label = str(identifier.classify(text)[0])
-
-        # Bosnian, Croatian and Serbian count as one in Latin script; only the script sets Serbian apart.
-        if label in ("bs", "hr", "sr"):
-            return "sr" if 2 * len(_CYRILLIC.findall(text)) > _count_letters(text) else "hbs"
-        return label
+        return _merge_label(str(identifier.classify(text)[0]), text)
 
     return identify, tuple(identifier.labels)
+
+
+@functools.cache
+def load_ranking() -> RankLabels:
+    """Return a function from a text to the probabilities of its labels, the likeliest first."""
+    identifier = _open_model(norm_probs=True)
+
+    def rank(text: str) -> dict[str, float]:
+        for own, letters in _OWN_LETTERS.items():
+            if letters.search(text):
+                return {own: 1.0}
+
+        # Labels that count as one add up.
+        merged: Counter[str] = Counter()
+        for label, chance in identifier.rank(text):
+            merged[_merge_label(str(label), text)] += float(chance)
+        return dict(merged.most_common())
+
+    return rank
+
+
+def _open_model(**options: Any) -> Any:
+    """Return a copy of py3langid's model.
+
+    Raises:
+        NeuronspecError: If py3langid is not installed in a version that has it.
+    """
+    requirement = "py3langid>=0.4"
+    module = import_library("py3langid.langid", "identifying languages", requirement=requirement)
+    try:
+        return module.LanguageIdentifier.from_model_file(module.MODEL_FILE, **options)
+    except AttributeError as error:
+        raise NeuronspecError(
+            f"identifying languages needs another version of py3langid than is installed: pip install '{requirement}'"
+        ) from error
+
+
+def _merge_label(label: str, text: str) -> str:
+    """Return our label for one of py3langid's."""
+    # Bosnian, Croatian and Serbian count as one in Latin script; only the script sets Serbian apart.
+    if label in ("bs", "hr", "sr"):
+        return "sr" if 2 * len(_CYRILLIC.findall(text)) > _count_letters(text) else "hbs"
+    return label
 
 
 @dataclass(frozen=True)

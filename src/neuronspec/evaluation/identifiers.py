@@ -11,6 +11,8 @@ from neuronspec.registry import Registry
 
 Identify = Callable[[str], str]
 """A function from a text to the label of its language."""
+RankLabels = Callable[[str], Mapping[str, float]]
+"""A function from a text to the probabilities of the labels that it may have, the likeliest first."""
 
 DEFAULT_IDENTIFIER = "py3langid"
 
@@ -26,11 +28,14 @@ class Identifier:
         version: Version of the model and its library, or a function that returns it. It is part of every signature,
             so that results of two versions are never compared.
         accepts: For languages whose labels are not simply their codes, the labels that count as the language.
+        rank: Function that loads the model and returns a function from a text to the probabilities of labels, the
+            likeliest first; None if there are no probabilities.
     """
 
     load: Callable[[], tuple[Identify, Sequence[str]]]
     version: str | Callable[[], str]
     accepts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rank: Callable[[], RankLabels] | None = None
 
 
 IDENTIFIERS: Registry[Identifier] = Registry("language identifier")
@@ -74,11 +79,38 @@ def _open(identifier: Identifier) -> tuple[Identify, tuple[str, ...]]:
     return functools.lru_cache(maxsize=2**16)(identify), tuple(labels)
 
 
+def rank_labels(name: str, text: str) -> dict[str, float]:
+    """Return the probabilities of the labels that a text may have, the likeliest first.
+
+    An identifier without probabilities gives its only label 1.
+
+    Args:
+        name: Name in `IDENTIFIERS`.
+        text: Text of any length.
+
+    Raises:
+        NeuronspecError: If there is no such identifier, or its library is not installed.
+    """
+    rank = _open_ranking(IDENTIFIERS[name])
+    return dict(rank(text)) if rank is not None else {open_identifier(name)[0](text): 1.0}
+
+
+@functools.cache
+def _open_ranking(identifier: Identifier) -> RankLabels | None:
+    return None if identifier.rank is None else identifier.rank()
+
+
 def _load_py3langid() -> tuple[Identify, Sequence[str]]:
     # Its own letters and scripts are in the room's module about identification, which is built on this one.
     from neuronspec.evaluation import identification
 
     return identification.load_py3langid()
+
+
+def _rank_py3langid() -> RankLabels:
+    from neuronspec.evaluation import identification
+
+    return identification.load_ranking()
 
 
 def _find_py3langid() -> str:
@@ -88,4 +120,6 @@ def _find_py3langid() -> str:
         return "none"
 
 
-IDENTIFIERS.register(DEFAULT_IDENTIFIER)(Identifier(load=_load_py3langid, version=_find_py3langid))
+IDENTIFIERS.register(DEFAULT_IDENTIFIER)(
+    Identifier(load=_load_py3langid, version=_find_py3langid, rank=_rank_py3langid)
+)

@@ -22,9 +22,10 @@ _UNSPACED: Final = {
 _LETTER: Final = regex.compile("[" + "".join(rf"\p{{{name}}}" for name in _UNSPACED.values()) + r"]\p{M}*")
 # A word: a letter of a script without spaces between words; letters and digits with what joins them (don't, 3.5); or
 # any other character.
-_DENSE: Final = "".join(rf"\p{{{name}}}" for name in ("Han", "Hiragana", "Katakana", *_UNSPACED.values()))
-_JOINED: Final = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_DENSE}]]+"
-_WORD: Final = regex.compile(rf"(?V1)[{_DENSE}]\p{{M}}*|{_JOINED}(?:['’.,:\-]{_JOINED})*|\S")
+DENSE: Final = "".join(rf"\p{{{name}}}" for name in ("Han", "Hiragana", "Katakana", *_UNSPACED.values()))
+"""The scripts without spaces between words, for a set of characters in a pattern of `regex`."""
+_JOINED: Final = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{DENSE}]]+"
+_WORD: Final = regex.compile(rf"(?V1)[{DENSE}]\p{{M}}*|{_JOINED}(?:['’.,:\-]{_JOINED})*|\S")
 _BREAK: Final = "\u200b"  # the zero-width space, an invisible hint where a line may break
 
 
