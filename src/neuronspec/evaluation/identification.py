@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -179,10 +179,10 @@ def load_ranking() -> RankLabels:
                 return {own: 1.0}
 
         # Labels that count as one add up.
-        merged: Counter[str] = Counter()
+        merged: dict[str, float] = defaultdict(float)
         for label, chance in identifier.rank(text):
             merged[_merge_label(str(label), text)] += float(chance)
-        return dict(merged.most_common())
+        return dict(sorted(merged.items(), key=lambda entry: -entry[1]))
 
     return rank
 

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 import regex
 
+from neuronspec.data.normalization import is_empty
+
 
 class Cut(NamedTuple):
     """A place at which a text can be cut, and the white space there, which belongs to neither side.
@@ -25,25 +27,29 @@ class Cut(NamedTuple):
 
 
 # Marks that end sentences: with white space after them, or without any in scripts that write none.
-_SPACED_ENDS: Final = ".!?…‼⁇⁈⁉؟۔։।॥።፧፨။།༎។៕᙮᥄᠃᠉"
+_SPACED_ENDS: Final = ".!?…‼⁇⁈⁉؟۔։।॥።፧፨။།༎៕᙮᥄᠃᠉"
 _DENSE_ENDS: Final = "。！？｡．"
-_CLOSING: Final = r"[\p{Pe}\p{Pf}\p{Pi}\"']*"  # some languages close quotations with the marks that others open them with
-_DENSE_CLOSING: Final = r"[\p{Pe}\p{Pf}\"']*"  # without a space, the mark may belong to the next sentence
+_CLOSING: Final = r"[\p{Pe}\p{Pf}\p{Pi}\"']*"  # some languages close quotations with what others open them with
+_DENSE_CLOSING: Final = r"[\p{Pe}\p{Pf}\"']*"  # without a space, such a mark belongs to the next sentence
+_WHITE: Final = r"[\s\x1c-\x1f]"
+# Runs are taken whole (`++`) and from their beginning, so that long ones take no longer than others of their length.
 _SENTENCE_END: Final = regex.compile(
-    rf"[{regex.escape(_SPACED_ENDS)}]+{_CLOSING}(?P<gap>\s+)(?=\S)|[{_DENSE_ENDS}]+{_DENSE_CLOSING}(?P<gap>\s*)(?=\S)"
+    rf"(?<![{regex.escape(_SPACED_ENDS)}])[{regex.escape(_SPACED_ENDS)}]++{_CLOSING}+(?={_WHITE})"
+    rf"|[{_DENSE_ENDS}]++{_DENSE_CLOSING}+"
 )
-# Marks within sentences, which the white space or a script without it sets apart from those within numbers
-_CLAUSE_END: Final = regex.compile(r"(?:[,;:،؛፣፤፥၊–—]+(?P<gap>\s+)|[，、；：､]+(?P<gap>\s*))(?=\S)")
-_SPACE: Final = regex.compile(r"(?<=\S)(?P<gap>\s+)(?=\S)")
-_CHARACTER: Final = regex.compile(r"\X(?P<gap>)(?=\S)")  # as readers see them: marks stay with their letter
+# Marks within sentences, which white space tells from those within numbers
+_CLAUSE_END: Final = regex.compile(rf"(?<![,;:،؛፣፤፥၊–—])[,;:،؛፣፤፥၊–—]++(?={_WHITE})|[，、；：､]++")
+_SPACE: Final = regex.compile(rf"(?<!{_WHITE})(?={_WHITE})")
+_CHARACTER: Final = regex.compile(r"\X")  # as readers see them: marks stay with their letter
 
 # The word before a full stop, and the first letter or digit after it
 _LAST_WORD: Final = regex.compile(r"[\p{L}\p{M}\p{N}.]+$")
 _FIRST_LETTER: Final = regex.compile(r"^[^\p{L}\p{N}]*(?P<letter>[\p{L}\p{N}])")
 # Abbreviations in small letters that capitals can follow; those with a full stop within (e.g.) are known by it.
 _ABBREVIATIONS: Final = frozenset(
-    "abs al approx art bzw ca cca cf č ed est etc evtl fig г ggf incl inkl кг max min mind nr no núm op ob pág par"
-    " pl pp prof resp rue sec см str ст st sv таб tel tj tzn u ul ул usw v vgl vol vs z zzgl".split()
+    {"abs", "al", "approx", "art", "bzw", "ca", "cf", "est", "etc", "evtl", "fig", "ggf", "incl", "inkl", "max", "min"}
+    | {"no", "nr", "núm", "op", "pág", "pp", "prof", "resp", "st", "str", "sv", "tel", "tj", "tzn", "ul", "usw", "vgl"}
+    | {"vol", "vs", "zzgl", "кг", "см", "ст", "таб", "ул"}
 )
 _WINDOW: Final = 64  # characters on each side of a mark that decide about it
 _LONGEST_TITLE: Final = 4  # letters of an abbreviation that begins with a capital: Prof.
@@ -61,30 +67,29 @@ def find_sentence_ends(text: str) -> Iterator[Cut]:
         >>> [text[cut.start:] for cut in find_sentence_ends(text)]
         ['She left.']
     """
-    for match in _SENTENCE_END.finditer(text):
-        end, start = match.span("gap")
-        if _is_end(text[max(0, end - _WINDOW) : end], text[start : start + _WINDOW]):
-            yield _read_cut(match)
+    for cut in find_possible_ends(text):
+        if _is_end(text[max(0, cut.end - _WINDOW) : cut.end], text[cut.start : cut.start + _WINDOW]):
+            yield cut
 
 
 def find_possible_ends(text: str) -> Iterator[Cut]:
     """Yield the cuts at all marks that can end a sentence, after an abbreviation or not."""
-    yield from map(_read_cut, _SENTENCE_END.finditer(text))
+    yield from _find_cuts(_SENTENCE_END, text)
 
 
 def find_clause_ends(text: str) -> Iterator[Cut]:
     """Yield the cuts at commas, semicolons, colons and dashes."""
-    yield from map(_read_cut, _CLAUSE_END.finditer(text))
+    yield from _find_cuts(_CLAUSE_END, text)
 
 
 def find_spaces(text: str) -> Iterator[Cut]:
     """Yield the cuts at white space."""
-    yield from map(_read_cut, _SPACE.finditer(text))
+    yield from _find_cuts(_SPACE, text)
 
 
 def find_characters(text: str) -> Iterator[Cut]:
     """Yield the cuts between any two characters that a reader sees as two."""
-    yield from map(_read_cut, _CHARACTER.finditer(text))
+    yield from _find_cuts(_CHARACTER, text)
 
 
 FindCuts = Callable[[str], Iterator[Cut]]
@@ -93,13 +98,29 @@ WEAKER_CUTS: Final[tuple[FindCuts, ...]] = (find_possible_ends, find_clause_ends
 """Where a sentence that is too long is cut, the least harm first."""
 
 
-def _read_cut(match: regex.Match[str]) -> Cut:
-    return Cut(*match.span("gap"))
+def _find_cuts(pattern: regex.Pattern[str], text: str) -> Iterator[Cut]:
+    """Yield the cuts at the ends of what a pattern matches, of those with something to read on both sides."""
+    first, last = _find_visible(text)
+    for match in pattern.finditer(text):
+        end = start = match.end()
+        if end and text[end - 1].isspace():  # the white space was found from its beginning
+            continue
+        while start < len(text) and text[start].isspace():
+            start += 1
+        if first < end and start <= last:
+            yield Cut(end, start)
+
+
+def _find_visible(text: str) -> tuple[int, int]:
+    """Return the places of the first and the last visible character of a text that has one."""
+    forward, backward = range(len(text)), range(len(text) - 1, -1, -1)
+    first, last = (next(place for place in places if not is_empty(text[place])) for places in (forward, backward))
+    return first, last
 
 
 def _is_end(before: str, after: str) -> bool:
     """Return whether a sentence ends between two parts of a line."""
-    # A small letter goes on with the sentence.
+    # A small letter continues the sentence.
     first = _FIRST_LETTER.match(after)
     if first is not None and first["letter"].islower():
         return False

@@ -14,7 +14,7 @@ from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, Identify, rank
 from neuronspec.languages import find_language
 from neuronspec.serving.languages import ServedLanguage
 
-_CLEAR: Final = 0.5  # probability from which on a text is in another language than the served ones
+_CLEAR: Final = 0.5  # smallest probability at which a text is clearly in a language
 _LEAST_FIT: Final = 0.01
 _LETTER: Final = regex.compile(r"\p{L}")
 # The scripts that a language is written in, where its script's code stands for several in Unicode
@@ -108,10 +108,10 @@ class Detector:
         if found and other is None:
             return found[0]
         looks = f", which looks like {other!r}," if other is not None else ""
-        raise NeuronspecError(f"the language of the text{looks} is none of those translated here: send its source code")
+        raise NeuronspecError(f"the language of the text{looks} is not one of those translated here: send the code of its language")
 
     def _find_other(self, ranked: Mapping[str, float]) -> str | None:
-        """Return the label of the language that a text is clearly in, if it is none of the candidates."""
+        """Return the label of the language that a text is clearly in, unless it is one of the candidates."""
         accepted = {label for one in self._candidates for label in one.labels}
         return next((label for label, chance in ranked.items() if chance >= _CLEAR and label not in accepted), None)
 

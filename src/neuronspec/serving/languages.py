@@ -117,16 +117,9 @@ class ServedLanguages:
         if code in by_spelling:
             return [by_spelling[code]]
 
-        # The same written language, or several of them where the code names no script
         codes = list(self._languages)
         try:
-            same = [codes[number] for number in list_spellings([code], [[one] for one in codes])]
-            if same:
-                return same
-
-            # A main form stands for a variant that is missing (pt for pt-BR), and the only variant for its main form.
-            main = match_language(code, codes)
-            return [main] if main is not None else [one for one in codes if match_language(one, [code]) is not None]
+            return _match_codes(code, codes)
         except NeuronspecError:  # a text that cannot be a code
             return []
 
@@ -138,6 +131,18 @@ class ServedLanguages:
             spellings=spellings,
             targets=tuple(target for source, target in self._tasks if source == code),
         )
+
+
+def _match_codes(code: str, codes: Sequence[str]) -> list[str]:
+    """Return the codes that may be meant by another code."""
+    # The same written language, or several of them where the code names no script
+    same = [codes[number] for number in list_spellings([code], [[one] for one in codes])]
+    if same:
+        return same
+
+    # A main form stands for a variant that is missing (pt for pt-BR), and the only variant for its main form.
+    main = match_language(code, codes)
+    return [main] if main is not None else [one for one in codes if match_language(one, [code]) is not None]
 
 
 def _choose_codes(spellings: Sequence[str]) -> dict[str, str]:

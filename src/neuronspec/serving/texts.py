@@ -15,15 +15,14 @@ import regex
 
 from neuronspec.data.normalization import is_empty
 from neuronspec.evaluation.writing import DENSE
-from neuronspec.serving.boundaries import WEAKER_CUTS, Cut, FindCuts, find_sentence_ends
+from neuronspec.serving.boundaries import WEAKER_CUTS, Cut, find_sentence_ends
 
 Count = Callable[[Sequence[str]], Sequence[int]]
 """A function that returns the number of tokens of each text."""
 
-_EDGES: Final = regex.compile(r"^(?P<before>\s*)(?P<middle>.*?)(?P<after>\s*)$", regex.DOTALL)
 # What is written without spaces between sentences, with its punctuation
 _DENSE: Final = regex.compile(rf"[{DENSE}\u3000-\u303f\uff00-\uffef]")
-_CENTRAL: Final = 0.25  # of a text: a cut nearer to its ends than this helps little
+_CENTRAL: Final = 0.5  # share of a text in its middle: cuts outside of it make one part little shorter
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def split_text(text: str, count: Count, longest: int | None) -> SplitText:
     for (before, middle, after), number in zip(lines, numbers, strict=True):
         gaps[-1] += before
         if middle:
-            fits = longest is None or number <= longest
-            parts = [(middle, "")] if fits else _split_line(middle, count, longest)
+            is_whole = longest is None or number <= longest
+            parts = [(middle, "")] if is_whole else _split_line(middle, count, longest or 1)
             pieces += [part for part, _ in parts]
             gaps += [gap for _, gap in parts]
         gaps[-1] += after
@@ -94,14 +93,13 @@ def _read_lines(text: str) -> Iterator[tuple[str, str, str]]:
         if is_empty(line):
             yield line, "", ""
             continue
-        match = _EDGES.match(line)
-        assert match is not None
-        yield match["before"], match["middle"], match["after"]
+        start, middle = len(line) - len(line.lstrip()), line.strip()
+        yield line[:start], middle, line[start + len(middle) :]
 
 
 def _split_line(line: str, count: Count, longest: int) -> list[tuple[str, str]]:
     """Return the parts of a line that is too long, each with the white space after it."""
-    sentences = _cut_at(line, [cut for cut in find_sentence_ends(line) if not is_empty(line[cut.start :])])
+    sentences = _cut_at(line, list(find_sentence_ends(line)))
     numbers = count([sentence for sentence, _ in sentences])
 
     parts: list[tuple[str, str]] = []
@@ -134,17 +132,13 @@ def _choose_cut(text: str) -> Cut | None:
     """Return the best place to cut a text in two; None if it is a single character."""
     middle = len(text) / 2
     nearest: Cut | None = None
+
+    # The first kind of cuts that has one in the central part, else the last kind
     for find in WEAKER_CUTS:
-        nearest = _find_nearest(text, find, middle)
-        if nearest is not None and abs(nearest.end - middle) <= (0.5 - _CENTRAL) * len(text):
+        nearest = min(find(text), key=lambda cut: abs(cut.end - middle), default=None)
+        if nearest is not None and abs(nearest.end - middle) <= _CENTRAL * len(text) / 2:
             return nearest
     return nearest
-
-
-def _find_nearest(text: str, find: FindCuts, middle: float) -> Cut | None:
-    """Return the cut that is nearest to the middle of a text, of those that leave text to read on both sides."""
-    cuts = sorted(find(text), key=lambda cut: abs(cut.end - middle))
-    return next((cut for cut in cuts if not is_empty(text[: cut.end]) and not is_empty(text[cut.start :])), None)
 
 
 def _cut_at(text: str, cuts: Sequence[Cut]) -> list[tuple[str, str]]:
@@ -165,7 +159,7 @@ def _choose_gap(gap: str, pieces: Sequence[str], lines: Sequence[str]) -> str:
     Some languages write no space between sentences: from and into them, the space comes and goes.
 
     Args:
-        gap: What stood between the two pieces.
+        gap: White space between the two pieces.
         pieces: The two pieces.
         lines: Their two translations.
     """
