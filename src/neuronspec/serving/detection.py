@@ -108,7 +108,9 @@ class Detector:
         if found and other is None:
             return found[0]
         looks = f", which looks like {other!r}," if other is not None else ""
-        raise NeuronspecError(f"the language of the text{looks} is not one of those translated here: send the code of its language")
+        raise NeuronspecError(
+            f"the language of the text{looks} is not one of those translated here: send the code of its language"
+        )
 
     def _find_other(self, ranked: Mapping[str, float]) -> str | None:
         """Return the label of the language that a text is clearly in, unless it is one of the candidates."""
