@@ -43,6 +43,7 @@ from neuronspec.translation.ct2_conversion import convert
 
 BASE = "transformers, masked"
 BEAMS = 5
+THREADS = (1, 2)
 Translate = Callable[[Sequence[str], str], list[str]]  # sentences and their task
 
 
@@ -65,7 +66,7 @@ def main() -> None:
         if options.width:
             more, figures["large"] = measure_large(options, Path(folder))
             lines += more
-    publish("inference", lines, figures, options.write)
+    publish("inference", lines, figures, options.write, threads=THREADS)
 
 
 def read_options() -> argparse.Namespace:
@@ -102,7 +103,7 @@ def measure_trained(options: argparse.Namespace, folder: Path) -> tuple[list[str
     timed = {task: sources[: options.sentences] for task, (sources, _) in texts.items()}
     total = sum(map(len, timed.values()))
     speeds, found = {}, {}
-    for threads in (1, 2):
+    for threads in THREADS:
         times = time_contenders(contenders, timed, threads, options.rounds)
         speeds[threads] = {name: total / statistics.median(seconds) for name, seconds in times.items()}
         found[threads] = ratios(times, BASE)
@@ -297,7 +298,7 @@ def measure_large(options: argparse.Namespace, folder: Path) -> tuple[list[str],
     contenders = {BASE: Contender(translate=generate, bytes=count_bytes(model)), **converted}
 
     speeds, found = {}, {}
-    for threads in (1, 2):
+    for threads in THREADS:
         times = time_contenders(contenders, {"de-en": [""]}, threads, options.rounds)
         speeds[threads] = {name: count / statistics.median(seconds) for name, seconds in times.items()}
         found[threads] = ratios(times, BASE)

@@ -60,20 +60,39 @@ def tabulate(title: str, found: Times, rounds: int) -> list[str]:
     return [*lines, ""]
 
 
-def describe_machine() -> dict[str, str]:
-    """Return the processor and the versions that the numbers depend on."""
+def describe_machine(threads: Sequence[int] = ()) -> dict[str, str]:
+    """Return the processor and the versions that the numbers depend on.
+
+    Args:
+        threads: Numbers of threads that were compared; by default the number that torch uses now.
+    """
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     packages = {name: version(name) for name in ("neuronspec", "torch", "transformers", "accelerate")}
-    cpu = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, 1 thread used"
+    used = describe_threads(*threads or [torch.get_num_threads()])
+    cpu = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {used}"
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {"cpu": cpu, **gpu, "python": platform.python_version(), **packages}
 
 
-def publish(name: str, lines: Sequence[str], figures: object, write: bool) -> None:
+def describe_threads(*numbers: int) -> str:
+    """Return how many threads were used, for the line about the machine.
+
+    Args:
+        *numbers: Number of threads, or the numbers that were compared.
+
+    Example:
+        >>> describe_threads(1), describe_threads(1, 2)
+        ('1 thread used', '1 and 2 threads used')
+    """
+    listed = " and ".join(map(str, dict.fromkeys(numbers)))
+    return f"{listed} thread{'s' * (numbers != (1,))} used"
+
+
+def publish(name: str, lines: Sequence[str], figures: object, write: bool, *, threads: Sequence[int] = ()) -> None:
     """Print a report, and write it to results/ if asked to."""
-    machine = describe_machine()
+    machine = describe_machine(threads)
     report = "\n".join([*lines, "; ".join(f"{key} {value}" for key, value in machine.items())]) + "\n"
     print(report)
     if write:

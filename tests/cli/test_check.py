@@ -16,6 +16,7 @@ from tests.pipeline.conftest import write_project
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 import neuronspec as ns
+from neuronspec.evaluation.identifiers import IDENTIFIERS, Identifier
 from neuronspec.neurons.counts import ActivationCounts
 
 Start = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -208,3 +209,23 @@ def test_python_returns_the_problems(project: Path, monkeypatch: pytest.MonkeyPa
     assert [problem.subject for problem in ns.check("counts", model="nllb")] == ["counts"]
     with pytest.raises(ns.NeuronspecError, match="is no configuration: x changes nothing"):
         ns.check("masks", {"x": 1})
+
+
+def test_text_is_judged_by_the_identifier_that_is_named(
+    checked: Callable[..., tuple[int, dict[str, Any]]], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(IDENTIFIERS, "_entries", dict(IDENTIFIERS._entries))
+    labels = ("de", "en", "sv", "fr")
+    IDENTIFIERS.register("french")(Identifier(load=lambda: (lambda text: "fr", labels), version="1"))
+
+    table = project / "corpora" / "de-en.tsv"
+    table.parent.mkdir(exist_ok=True)
+    german, english = (
+        "Ein ziemlich langer Satz mit genug Buchstaben",
+        "A rather long sentence with letters enough in it",
+    )
+    table.write_text("".join(f"{german}, {number}.\t{english}, {number}.\n" for number in range(30)), encoding="utf-8")
+    _, found = checked(str(table))
+    assert "another language" not in json.dumps(found)
+    _, found = checked(str(table), "--identifier", "french")
+    assert "look like another language, most often fr" in json.dumps(found)

@@ -74,6 +74,10 @@ def test_options_of_the_format_are_words(export: Export, model: Path, capsys: py
             ["--text", "de-en=dev.tsv", "--task", "de-en", "--dense", "--masks", "m"],
             "give --masks or --dense, not both",
         ),
+        (
+            ["--text", "de-en=dev.tsv", "--task", "de-en", "--max-tokens", "99999999"],
+            "max_tokens=99999999 is more than this model can write: 62 tokens",
+        ),
         (["--text", "en-de=dev.tsv", "--task", "de-en"], "there is no text of de-en to prove the export with"),
     ],
 )

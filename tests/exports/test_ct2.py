@@ -71,6 +71,15 @@ def test_r8_every_architecture_says_what_the_masked_model_says(
     assert masked.stat().st_size < dense.stat().st_size
 
 
+def test_r8_a_model_of_few_positions_is_compared_within_them(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Transformers invents positions beyond the table that CTranslate2 ends with: neither side goes there."""
+    sentences = [*SENTENCES, "ab cd " * 60]
+    found = export(model, tokenizer, make_masks(model), tmp_path / "out", sentences=sentences, max_tokens=None)
+    assert count_equal(found) == (5, 5)
+
+
 @pytest.mark.parametrize("trim", [False, True], ids=["whole", "trimmed"])
 @pytest.mark.parametrize("name", KINDS)
 def test_tokens_have_their_own_names_with_every_tokenizer(name: str, trim: bool, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedToken
 
 import neuronspec as ns
 from neuronspec.errors import NeuronspecError
+from neuronspec.exports import requests
 from neuronspec.exports.exporting import Export
 from neuronspec.exports.formats import EXPORTS, Answer, ExportFormat, ExportRequest, Standard, Written
 from neuronspec.exports.places import EXPORT_FILE
@@ -54,6 +55,15 @@ def export(
 ) -> Export:
     given = {"task": "de-en", "sentences": SENTENCES, "max_tokens": 12, **options}
     return ns.export(model, tokenizer, masks, out=out, **given)
+
+
+def make_request(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, masks: NeuronMasks, *, max_tokens: int | None
+) -> ExportRequest:
+    given: dict[str, Any] = {"task": "de-en", "sentences": SENTENCES, "dense": False, "pivot": "en", "limit": 50}
+    return requests.make_request(
+        EXPORTS["hf"], "hf", model, tokenizer, masks, max_tokens=max_tokens, source="", options={}, **given
+    )
 
 
 def test_an_export_is_published_with_its_proof_and_leaves_the_model_alone(
@@ -178,6 +188,46 @@ def test_what_does_not_fit_is_refused_before_any_work(
     with pytest.raises(NeuronspecError, match=message):
         export(model, tokenizer, masks, tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+# Lengths
+
+
+def test_long_sentences_are_left_out_of_the_proof_and_counted(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    masks: NeuronMasks,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = "ab cd " * 60  # the model has 64 positions
+    found = export(model, tokenizer, masks, tmp_path / "out", sentences=["ab cd", long, "", long, "kl a"], limit=2)
+    assert [one.sentences for one in found.agreements] == [2, 2]
+    assert "the text of de-en: 2 of 5 are longer than 62 tokens" in caplog.text
+    assert "(lines 2, 4): left out" in caplog.text
+
+    with pytest.raises(NeuronspecError, match="each sentence of de-en is longer than the 62 tokens that the proof"):
+        export(model, tokenizer, masks, tmp_path / "none", sentences=[long])
+
+
+def test_an_answer_has_as_many_tokens_as_the_model_can_write(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, masks: NeuronMasks, tmp_path: Path
+) -> None:
+    """By default, no more than the positions of every program; more than that is refused by its number."""
+    request = make_request(model, tokenizer, masks, max_tokens=None)
+    assert request.max_tokens == 62
+    for given in (63, 99_999_999):
+        with pytest.raises(NeuronspecError, match=rf"max_tokens={given} is more than this model can write: 62 tokens"):
+            make_request(model, tokenizer, masks, max_tokens=given)
+    with pytest.raises(NeuronspecError, match="max_tokens=0: an answer of the proof has 1 token or more"):
+        make_request(model, tokenizer, masks, max_tokens=0)
+
+
+def test_a_model_without_positions_has_a_limit_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model("t5", tokenizer)
+    assert make_request(model, tokenizer, make_masks(model, TASKS), max_tokens=None).max_tokens == 200
+    with pytest.raises(NeuronspecError, match="this model has no limit of its own, and an answer has up to 1024"):
+        make_request(model, tokenizer, make_masks(model, TASKS), max_tokens=99_999_999)
 
 
 def test_masks_of_another_model_are_refused(

@@ -124,15 +124,19 @@ def test_what_happens_without_a_target_is_said() -> None:
 
 
 def test_a_model_that_others_load_in_part_says_so_first() -> None:
-    card = use(part=MissingPart(file="neuron_masks.safetensors", export="export()\n"))
+    card = use(part=MissingPart(file="lora.safetensors", code="export()\n"))
     assert card.index("loads only a part") < card.index("A translation model.") < card.index("## Use")
-    assert "`neuron_masks.safetensors`" in card
+    assert "`lora.safetensors`" in card
     assert find_code(card) == ["export()\n"]
     assert front_matter(card)["library_name"] == "neuronspec"
-    assert "There is no way" in use(part=MissingPart(file="adapters.safetensors", export=""))
+    assert "There is no way" in use(part=MissingPart(file="adapters.safetensors"))
+    masked = use(part=MissingPart(file="neuron_masks.safetensors", command="neuronspec export . --task de-en"))
+    assert "```console\n$ neuronspec export . --task de-en\n```" in masked
 
 
-@pytest.mark.parametrize("part", [None, MissingPart(file=HOSTILE, export="export()")])
+@pytest.mark.parametrize(
+    "part", [None, MissingPart(file=HOSTILE, code="export()"), MissingPart(file=HOSTILE, command="neuronspec export .")]
+)
 def test_a_card_of_any_names_is_sound(part: MissingPart | None) -> None:
     usage = dataclasses.replace(
         USAGE, plain=PlainUse(language=HOSTILE, prefix=HOSTILE, start=(HOSTILE, HOSTILE)), part=part

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuronspec.cli.choices import choose_identifier
 from neuronspec.cli.console import print_table
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import AsJson, Out, Overrides, Seed
 from neuronspec.cli.printing import print_json, quiet_libraries, say
 from neuronspec.cli.runs import RunOptions
-from neuronspec.cli.text_options import ColumnsOption, FormatOption, TextOptions
+from neuronspec.cli.text_options import ColumnsOption, FormatOption, IdentifierOption, TextOptions
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ LISTED = 12  # values of a fact that are shown
 OF_A_RUN = Mode(
     reads=reading("source", "overrides", "sample", "measure", "seconds", "out", "seed", "as_json"),
     advice="{source} is a configuration, which names its model, languages and text itself: leave these options out",
+    own_advice={"identifier": "a configuration names its identifier itself: score.identifier={identifier}"},
 )
 OF_A_MODEL = Mode(
-    reads=reading("source", "text", "columns", "format", "languages", "sample", "as_json"),
-    needs={"columns": "text", "format": "text"},
+    reads=reading("source", "text", "columns", "format", "languages", "sample", "identifier", "as_json"),
+    needs={"columns": "text", "format": "text", "identifier": "text"},
     advice="{source} is a model: these options change nothing",
     own_advice={"overrides": _NO_CONFIGURATION},
 )
@@ -40,7 +42,7 @@ OF_NEURONS = Mode(
     own_advice={"overrides": _NO_CONFIGURATION},
 )
 OF_TEXT = Mode(
-    reads=reading("source", "model", "languages", "sample", "as_json"),
+    reads=reading("source", "model", "languages", "sample", "identifier", "as_json"),
     advice="{source} is text: these options change nothing",
     own_advice={"overrides": _NO_CONFIGURATION},
 )
@@ -82,6 +84,7 @@ def check(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Number of sentence pairs to read of each part of each pair of languages.")
     ] = None,
+    identifier: IdentifierOption = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Whether to measure the speed of training.")
     ] = True,
@@ -115,6 +118,7 @@ def check(
             formats=texts.formats_by_task if text else {},
             languages=languages,
             limit=sample,
+            identifier=choose_identifier(identifier),
         )
         result = check_source(source, given)
 

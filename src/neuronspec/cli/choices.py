@@ -43,6 +43,19 @@ def list_identifiers() -> list[str]:
     return list(IDENTIFIERS)
 
 
+def choose_identifier(name: str | None) -> str:
+    """Return the name of a language identifier, which is known; the default for none.
+
+    Raises:
+        NeuronspecError: If there is no such identifier.
+    """
+    from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, IDENTIFIERS
+
+    chosen = name or DEFAULT_IDENTIFIER
+    IDENTIFIERS[chosen]  # which says so where it is unknown
+    return chosen
+
+
 def list_metrics() -> list[str]:
     """Return the names of metrics."""
     from neuronspec.evaluation.metrics import METRICS

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.choices import list_identifiers, list_metrics
+from neuronspec.cli.choices import choose_identifier, list_metrics
 from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, ShareFrom, check_place
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.text_options import IdentifierOption
 from neuronspec.errors import NeuronspecError
 from neuronspec.names import check_names
 from neuronspec.processes import work_alone
@@ -105,13 +106,7 @@ def score(
     detokenize: Annotated[
         bool, typer.Option("--detokenize", help="Undo Moses tokenization in the translations, and a log's references.")
     ] = False,
-    identifier: Annotated[
-        str | None,
-        typer.Option(
-            help="Language identifier that finds off-target translations: {identifiers}. [default: py3langid]",
-            autocompletion=list_identifiers,
-        ),
-    ] = None,
+    identifier: IdentifierOption = None,
     system: Annotated[str, typer.Option(help="Name of the system, in the results of a grid.")] = "system",
     pivot: Annotated[
         str, typer.Option(help="Language of all trained directions; other directions of a grid are zero-shot.")
@@ -158,22 +153,13 @@ def score(
         sentencepiece=sentencepiece,
         comet_model=comet_model,
         detokenize=detokenize,
-        identifier=_choose_identifier(identifier),
+        identifier=choose_identifier(identifier),
     )
     if is_grid:
         results = _score_grid(hypotheses, options, system=system, pivot=pivot, out=out, force=force)
         _print_results(results, out, as_json)
     else:
         _score_file(hypotheses, options, language, as_json)
-
-
-def _choose_identifier(name: str | None) -> str:
-    """Return the name of the language identifier, which is known."""
-    from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER, IDENTIFIERS
-
-    chosen = name or DEFAULT_IDENTIFIER
-    IDENTIFIERS[chosen]  # which says so where it is unknown
-    return chosen
 
 
 def _split_metrics(options: Sequence[str]) -> list[str]:

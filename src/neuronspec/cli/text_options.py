@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuronspec.cli.choices import list_corpus_formats
+from neuronspec.cli.choices import list_corpus_formats, list_identifiers
 from neuronspec.config.columns import parse_columns
 from neuronspec.config.model_loading import ModelLoading
 from neuronspec.errors import NeuronspecError, did_you_mean
@@ -44,6 +44,14 @@ FormatOption = Annotated[
         help="Format of --text files whose names do not show it: {corpus_formats}; or de-en=tmx for a single task. "
         "Repeatable.",
         autocompletion=list_corpus_formats,
+    ),
+]
+IdentifierOption = Annotated[
+    str | None,
+    typer.Option(
+        "--identifier",
+        help="Language identifier that finds text in another language: {identifiers}. [default: py3langid]",
+        autocompletion=list_identifiers,
     ),
 ]
 SourcePrefixOption = Annotated[

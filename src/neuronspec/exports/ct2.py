@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.errors import NeuronspecError
 from neuronspec.exports.answers import open_answers
 from neuronspec.exports.ct2_usage import CT2Usage, find_ct2_usage, translate_alone, write_program
 from neuronspec.exports.formats import Answer, ExportRequest, Written
@@ -127,9 +126,7 @@ def _make_parts(request: ExportRequest) -> _Parts:
     if request.masks is None:
         model = unspecialize(copy.deepcopy(request.model))
     else:
-        with warnings.catch_warnings():  # about loading pruned models: this one is converted
-            warnings.simplefilter("ignore", NeuronspecWarning)
-            model = prune(request.model, request.masks, request.task)
+        model = prune(request.model, request.masks, request.task)
 
     model = model.to("cpu", torch.float32)
     options = _options(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,24 +9,20 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Section
-from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.exports.formats import ExportFormat, ExportRequest
+from neuronspec.exports.proof_text import choose_max_tokens, choose_sentences, leave_out_special
 from neuronspec.languages import match_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.peft_wrapping import refuse_wrapped
-from neuronspec.models.tags import read_tags
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, find_specialization
 from neuronspec.specialization.routing import find_router
 from neuronspec.specialization.steered_model import refuse_steered
 
-logger = logging.getLogger(__name__)
-
 PROOF_SENTENCES: Final = 50
 """Number of sentences of each task that an export is proven with, unless another is given."""
-TRANSLATED, CONTINUED = 200, 32  # tokens of an answer
 
 
 def make_request(
@@ -64,11 +59,12 @@ def make_request(
     if model.config.is_encoder_decoder:
         TextCodec(tokenizer, model.config).formats(tasks)
 
-    chosen = _choose_sentences(sentences, tasks, limit)
+    # Sentences and answers that fit into the positions of every program
+    answer = choose_max_tokens(model, tokenizer, tasks, max_tokens)
+    chosen = choose_sentences(model, tokenizer, sentences, tasks, limit=limit, max_tokens=answer)
     if format.reads_special:
-        chosen = _leave_out_special(tokenizer, chosen)
+        chosen = leave_out_special(tokenizer, chosen)
 
-    translates = model.config.is_encoder_decoder
     return ExportRequest(
         model=model,
         tokenizer=tokenizer,
@@ -76,7 +72,7 @@ def make_request(
         tasks=tasks,
         sentences=chosen,
         options=settings,
-        max_tokens=max_tokens or (TRANSLATED if translates else CONTINUED),
+        max_tokens=answer,
         source=source,
     )
 
@@ -168,52 +164,3 @@ def _choose_tasks(
     if len(tasks) > 1 and not format.several:
         raise NeuronspecError(f"an export as {name} holds one task, not {len(tasks)} ({', '.join(tasks)})")
     return tasks
-
-
-def _leave_out_special(tokenizer: PreTrainedTokenizerBase, chosen: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return the sentences of each task without those that hold a tag or another special token as text."""
-    special = [token for token in {*read_tags(tokenizer), *tokenizer.all_special_tokens} if token]
-    kept = {
-        task: [text for text in texts if not any(map(text.__contains__, special))] for task, texts in chosen.items()
-    }
-
-    for task, texts in chosen.items():
-        left_out = len(texts) - len(kept[task])
-        if not kept[task]:
-            raise NeuronspecError(
-                f"each sentence of {task} holds a special token such as </s>, which proves nothing: give other text "
-                f"(--text {task}=FILE)"
-            )
-        if left_out:
-            logger.warning(
-                "%d sentences of %s hold special tokens such as </s>, which other programs do not read as text: they "
-                "are left out of the proof",
-                left_out,
-                task,
-            )
-    return kept
-
-
-def _choose_sentences(
-    sentences: Sequence[str] | Mapping[str, Sequence[str]], tasks: Sequence[str], limit: int
-) -> dict[str, list[str]]:
-    """Return the sentences that prove each task: the first ones with text."""
-    if isinstance(sentences, str):
-        raise NeuronspecError(f"give the sentences as a list of texts, not {sentences!r:.60}")
-    if not isinstance(sentences, Mapping) and len(tasks) > 1:
-        raise NeuronspecError(f"give sentences by task, for {', '.join(tasks)}")
-
-    chosen = {}
-    for task in tasks:
-        given = _find_text(sentences, task) if isinstance(sentences, Mapping) else sentences
-        chosen[task] = [text for text in given if not is_empty(text)][:limit]
-        if not chosen[task]:
-            raise NeuronspecError(
-                f"there is no text of {task} to prove the export with: give source sentences (--text {task}=FILE)"
-            )
-    return chosen
-
-
-def _find_text(sentences: Mapping[str, Sequence[str]], task: str) -> Sequence[str]:
-    found = match_direction(task, tuple(sentences))
-    return sentences[found] if found is not None else ()

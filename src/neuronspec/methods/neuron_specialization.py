@@ -39,15 +39,6 @@ class NeuronSpecialization(Method):
     name = "neuron_specialization"
     uses_masks = True
     artifact = MASKS_FILE
-    plain_export = """\
-from pathlib import Path
-
-import neuronspec as ns
-from neuronspec.models import load_tokenizer, save_model
-
-pruned = ns.prune(ns.load_model("."), ns.NeuronMasks.from_pretrained("."), {task}, widths="stack")
-save_model(pruned, Path("pruned"), load_tokenizer("."))  # loads in plain transformers
-"""
     options: Options
     masks: NeuronMasks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from neuronspec.models.embeddings import tie_embeddings
 from neuronspec.models.matrices import is_matrix, reshape
 from neuronspec.models.nonfinite import check_finite
 from neuronspec.models.placement import loading_options
+
+logger = logging.getLogger(__name__)
 
 SHAPES = "ffn_shapes"  # key in a pruned model's configuration: matrix -> shape of its weight
 
@@ -152,6 +155,11 @@ def save_model(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTok
         # Copies: of tensors that share memory, transformers would write only one.
         state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.save_pretrained(directory, state_dict=state)
+    if getattr(model.config, SHAPES, None):
+        logger.info(
+            "each layer has its own width, which plain transformers cannot load: load the model with "
+            "neuronspec.load_model, or prune with widths='stack'"
+        )
     if tokenizer is not None:
         tokenizer.save_pretrained(directory)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.directories import GENERATION_FILE, is_built_here
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.plain_use import find_plain_use
+from neuronspec.neurons.filenames import MASKS_FILE
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.records import name_path, read_record
 from neuronspec.pipeline.run import Run
@@ -214,4 +216,7 @@ def _find_missing_part(directory: Path, task: str) -> MissingPart | None:
     method = find_saved(directory)
     if method is None:
         return None
-    return MissingPart(file=method.artifact, export=method.plain_export.replace("{task}", quote_python(task)))
+    if method.artifact == MASKS_FILE:
+        words = ["neuronspec", "export", ".", "--task", task, "--text", f"{task}=PAIRS.tsv", "--out", "EXPORT"]
+        return MissingPart(file=method.artifact, command=shlex.join(words))
+    return MissingPart(file=method.artifact, code=method.plain_export.replace("{task}", quote_python(task)))

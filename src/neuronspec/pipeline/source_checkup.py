@@ -18,6 +18,7 @@ from neuronspec.config.sections import Data, Sampling
 from neuronspec.data.corpora import read_pairs
 from neuronspec.data.templates import list_grid
 from neuronspec.errors import NeuronspecError
+from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.languages import join_direction, split_direction
 from neuronspec.models.building import build_skeleton, count_parameters
 from neuronspec.models.codec import TextCodec
@@ -48,6 +49,7 @@ class SourceOptions:
         formats: Formats of the files whose names do not show them, by task.
         languages: Codes or directions that a model must have tags for, separated by commas.
         limit: Number of sentence pairs to read of each text.
+        identifier: Name of the language identifier.
     """
 
     model: str | None = None
@@ -56,6 +58,7 @@ class SourceOptions:
     formats: Mapping[str, str] = field(default_factory=dict)
     languages: str | None = None
     limit: int | None = None
+    identifier: str = DEFAULT_IDENTIFIER
 
 
 def check_source(source: str, options: SourceOptions) -> Checkup:
@@ -107,7 +110,7 @@ def check_model(name: str, options: SourceOptions) -> Checkup:
     result.facts["tags in the vocabulary"] = len(list_tags(tokenizer))
     codec = TextCodec(tokenizer, config)
     tasks = [*_list_tasks(options.languages), *options.texts]
-    _check_translation(result, codec, tasks, _read_files(options))
+    _check_translation(result, codec, tasks, _read_files(options), identifier=options.identifier)
     return result
 
 
@@ -168,13 +171,13 @@ def check_files(source: str, options: SourceOptions) -> Checkup:
     for text in result.texts:
         # A part without any corpus is no fault of the files.
         text.whole -= {part for part in ("train", "valid", "test") if not getattr(data, part)}
-    result.found += [*unread, *check_text(result.texts)]
+    result.found += [*unread, *check_text(result.texts, identifier=options.identifier)]
 
     if options.model is not None:
         config = load_configuration(options.model, translates=True)
         codec = TextCodec(load_tokenizer(options.model), config)
         tasks = [*pairs, *("-".join(reversed(split_direction(pair))) for pair in pairs)]
-        _check_translation(result, codec, tasks, result.texts, pivot=found.pivot)
+        _check_translation(result, codec, tasks, result.texts, identifier=options.identifier, pivot=found.pivot)
     return result
 
 
@@ -188,7 +191,13 @@ def _list_left_out(found: Discovery) -> Iterator[Problem]:
 
 
 def _check_translation(
-    result: Checkup, codec: TextCodec, tasks: Sequence[str], texts: Sequence[PairText], pivot: str = ""
+    result: Checkup,
+    codec: TextCodec,
+    tasks: Sequence[str],
+    texts: Sequence[PairText],
+    *,
+    identifier: str,
+    pivot: str = "",
 ) -> None:
     """Check the tags of directions, and text as the model reads it."""
     problems = list(check_tags(codec, tasks))
@@ -201,7 +210,7 @@ def _check_translation(
 
     if not result.texts:
         result.texts = texts
-        result.found += check_text(texts)
+        result.found += check_text(texts, identifier=identifier)
     encoded = list(encode_text(codec, texts, usable, pivot))
     result.facts["unknown tokens"] = {
         code: f"{show_number(100 * unknown / max(1, tokens))} %"

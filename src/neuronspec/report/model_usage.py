@@ -18,11 +18,13 @@ class MissingPart:
 
     Attributes:
         file: Name of the file that holds it.
-        export: Python code that makes from the directory what other programs can use; empty if there is no way.
+        command: Command that makes from the directory what other programs can use; empty for none.
+        code: Python code that does so; empty for none. Without either, there is no way.
     """
 
     file: str
-    export: str
+    command: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +154,16 @@ def _write_command(usage: ModelUsage) -> list[str]:
 
 
 def _describe_export(part: MissingPart) -> list[str]:
-    if not part.export:
+    if part.command:
+        return [
+            "",
+            "For other programs, one direction at a time, proven on text (a source and its translation in each line):",
+            "",
+            *("```console", f"$ {part.command}", "```"),
+        ]
+    if not part.code:
         return ["", "There is no way of exporting this model to other programs."]
-    return ["", "For other programs, one direction at a time:", "", "```python", *part.export.splitlines(), "```"]
+    return ["", "For other programs, one direction at a time:", "", "```python", *part.code.splitlines(), "```"]
 
 
 def _describe_embeddings(usage: ModelUsage) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -31,8 +30,6 @@ from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import check_fit, specialize
 from neuronspec.specialization.routing import task, unspecialize
 from neuronspec.specialization.steered_model import refuse_steered
-
-logger = logging.getLogger(__name__)
 
 Widths = Literal["own", "stack"]
 _EXPERTS_MULTIPLE = 8  # neurons: 16 bytes in half precision
@@ -234,10 +231,6 @@ def _write_widths(model: PreTrainedModel, widths: dict[str, int]) -> None:
     # Otherwise the shapes of all matrices are written down, for `neuronspec.load_model`.
     shapes = _list_shapes(model, [matrix for layer in layers for matrix in (*layer.expansions, layer.projection)])
     setattr(config, SHAPES, shapes)
-    logger.info(
-        "each layer has its own width, which plain transformers cannot load: once saved, load the model with "
-        "neuronspec.load_model, or prune with widths='stack'"
-    )
 
 
 def _list_shapes(model: PreTrainedModel, matrices: Sequence[WeightMatrix]) -> dict[str, list[int]]:

@@ -113,8 +113,9 @@ class Method:
     artifact: ClassVar[str] = ""
     """Name of the file that `save` writes next to the model; empty if the trained model is complete without one."""
     plain_export: ClassVar[str] = ""
-    """Python code for the card of a model with an `artifact`. It makes of the model's directory, `.`, what plain
-    transformers or PEFT can use for one direction, `{task}` (a string of Python); empty if there is no way."""
+    """Python code for the card of a model with an `artifact` other than neuron masks, which `neuronspec export` takes.
+    It makes of the model's directory, `.`, what PEFT can use for one direction, `{task}` (a string of Python); empty if
+    there is no way."""
     added_modules: nn.Module | None = None
     """Modules that are trained in addition to the model's own parameters, and kept out of its state dict."""
 

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import shutil
 import tempfile
-import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from neuronspec.errors import NeuronspecError, NeuronspecWarning
+from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained
 from neuronspec.libraries import import_library
 from neuronspec.neurons.masks import NeuronMasks
@@ -126,9 +125,7 @@ class ConvertedModels:
         if self._masks is None:
             return copy.deepcopy(self._model)
 
-        with warnings.catch_warnings():  # about loading pruned models: this one is converted at once
-            warnings.simplefilter("ignore", NeuronspecWarning)
-            return prune(self._model, self._masks, task)
+        return prune(self._model, self._masks, task)
 
 
 def _read_masks(model: PreTrainedModel) -> NeuronMasks | None:
