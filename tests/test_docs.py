@@ -279,7 +279,8 @@ def test_the_page_on_models_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         masks.save_pretrained(directory)
 
     names: dict[str, Any] = {}
-    plain, pruning = snippets(ROOT / "docs" / "models.md", "python")
+    page = ROOT / "docs" / "models.md"
+    (plain,) = snippets(page, "python")
     exec(compile(plain, "models.md", "exec"), names)
     assert len(names["translations"]) == 2
 
@@ -290,8 +291,13 @@ def test_the_page_on_models_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert names["batch"]["labels"].tolist() == [form.labels(ids)]
     assert names["loss"].item() > 0
 
-    exec(compile(pruning, "models.md", "exec"), names)
-    assert AutoModelForSeq2SeqLM.from_pretrained("de-en").config.encoder_ffn_dim == model.config.encoder_ffn_dim // 2
+    # The exports, of the model in the run, with text instead of the run's
+    Path("dev.tsv").write_text("Guten Tag.\tGood day.\n", encoding="utf-8")
+    for command in re.findall(r"^\$ neuronspec export runs/mine (.*)", page.read_text(encoding="utf-8"), re.M):
+        given = [str(directory), "--text", "de-en=dev.tsv", "--max-tokens", "4"]
+        assert run_command("export", *given, *shlex.split(command)) == 0, command
+    exported = AutoModelForSeq2SeqLM.from_pretrained("exports/plain")
+    assert exported.config.encoder_ffn_dim == model.config.encoder_ffn_dim // 2
 
 
 def test_the_page_on_own_data_runs(

@@ -28,7 +28,7 @@ LISTED = 12  # values of a fact that are shown
 OF_A_RUN = Mode(
     reads=reading("source", "overrides", "sample", "measure", "seconds", "out", "seed", "as_json"),
     advice="{source} is a configuration, which names its model, languages and text itself: leave these options out",
-    own_advice={"identifier": "a configuration names its identifier itself: score.identifier={identifier}"},
+    own_advice={"identifier": "--identifier is for text: a configuration has its own, score.identifier={identifier}"},
 )
 OF_A_MODEL = Mode(
     reads=reading("source", "text", "columns", "format", "languages", "sample", "identifier", "as_json"),
