@@ -98,6 +98,10 @@ class Process:
             self._written = output, errors
         return self._written
 
+    def read_output(self) -> str:
+        """Return what the process has written to its output so far."""
+        return os.pread(self._files[0].fileno(), 2**20, 0).decode("utf-8", "replace")
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the process, if it still runs."""
         if self.poll() is None:

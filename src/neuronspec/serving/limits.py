@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from neuronspec.errors import NeuronspecError
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServingLimits:
@@ -21,6 +23,7 @@ class ServingLimits:
         idle_seconds: Time that a connection may wait for its next request.
         stop_seconds: Time for the answers to accepted requests when the service stops.
         batch_tokens: Source tokens of a batch, times beams.
+        batch_rows: Texts of which a batch is chosen.
         gather_seconds: Time that a batch waits for further requests.
     """
 
@@ -35,4 +38,17 @@ class ServingLimits:
     idle_seconds: float = 30.0
     stop_seconds: float = 120.0
     batch_tokens: int = 2_048
+    batch_rows: int = 256
     gather_seconds: float = 0.005
+
+    def check(self) -> None:
+        """Refuse limits that would refuse everything.
+
+        Raises:
+            NeuronspecError: If the queue is smaller than a request may be.
+        """
+        if self.queue < self.sentences:
+            raise NeuronspecError(
+                f"a queue of {self.queue} texts has no room for a request of {self.sentences}: make the "
+                "queue larger, or allow fewer texts in a request"
+            )

@@ -52,6 +52,8 @@ class _SystemEngine:
         self._codec = codec
 
     def translate(self, rows: Sequence[Sentence]) -> list[str]:
+        if not all(row.masked for row in rows):
+            raise NeuronspecError("this engine translates with the masks of the model only")
         found = [""] * len(rows)
         for beams in {row.beams for row in rows}:
             places = [place for place, row in enumerate(rows) if row.beams == beams]

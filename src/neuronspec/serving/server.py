@@ -2,16 +2,190 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
 import uvicorn
-from fastapi import FastAPI
+
+from neuronspec.errors import NeuronspecError
+from neuronspec.interruption import ONE_REQUEST, REQUESTS
+from neuronspec.serving.connections import make_protocol
+from neuronspec.serving.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from neuronspec.serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+Announce = Callable[[str], None]
+_BACKLOG = 2_048  # connections that wait to be accepted
+_SPARE_FILES = 256  # descriptors for anything but connections
+_TICK = 0.05  # seconds
+SIGNALED = 128  # shells add the number of a signal to it
 
 
-def serve(app: FastAPI, *, host: str = "127.0.0.1", port: int = 5000) -> None:
-    """Answer requests until a signal asks to stop.
+def serve(app: FastAPI, *, port: int = 5000, announce: Announce | None = None) -> None:
+    """Answer requests until a signal asks to stop, and then those that were accepted.
+
+    A second signal ends the process at once.
 
     Args:
-        app: Application, as `make_app` returns it.
-        host: Address to listen on; by default only programs on this machine can connect.
+        app: Application, as `make_app` returns it; its options name the address to listen on.
         port: Port to listen on; 0 chooses a free one.
+        announce: Function that is called with the address as soon as connections are accepted.
+
+    Raises:
+        NeuronspecError: If the address cannot be used, or other machines could reach it and it needs no token.
     """
-    uvicorn.run(app, host=host, port=port, access_log=False)
+    service: Service = app.state.service
+    service.options.check()
+    listener = _open_listener(service.options.host, port)
+    service.prepare()
+    _allow_connections(service.limits.connections)
+    config = uvicorn.Config(
+        app,
+        http=make_protocol(service.limits),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=max(1, round(service.limits.idle_seconds)),
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=16_384,
+    )
+    # Its messages quote what clients send; ours are enough.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+    with contextlib.closing(listener):
+        _Server(config, service, announce).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that answers what it has accepted before it stops."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, announce: Announce | None) -> None:
+        super().__init__(config)
+        self._service = service
+        self._announce = announce
+        self._asked_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, and say where."""
+        await super().startup(sockets)
+        if self._announce is not None and sockets:
+            self._announce(_format_address(sockets[0]))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals ask the server to stop, those excepted that are ignored (as by `nohup`)."""
+        loop = asyncio.get_running_loop()
+
+        def handle(number: int, _: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._ask_to_stop, number)
+
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        before = {number: signal.getsignal(number) for number in REQUESTS if in_main_thread}
+        handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        for number in handled:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number in handled:
+                signal.signal(number, before[number])
+
+    def _ask_to_stop(self, number: int) -> None:
+        """Stop after the answers to all accepted requests; at the second signal, at once."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            logger.info("stopping: requests that were accepted are answered; a second signal stops at once")
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        elif now - self._asked_at > ONE_REQUEST:
+            _leave(number, "stopped at once: some requests were not answered")
+
+    async def _stop(self) -> None:
+        """Refuse new requests, wait for the answers to others, and end the server."""
+        service = self._service
+        service.stop()
+
+        # Connections are still accepted, so that new requests learn why they are refused.
+        deadline = time.monotonic() + service.limits.stop_seconds
+        while not service.is_idle and time.monotonic() < deadline:
+            await asyncio.sleep(_TICK)
+        if service.is_idle:
+            self.should_exit = True
+            return
+
+        # What takes too long is refused, and what computes it is not waited for.
+        service.batcher.refuse_all(RefusedError(503, "the service has stopped: ask again later", closes=True))
+        await asyncio.sleep(2 * _TICK)
+        _leave(
+            signal.SIGTERM, f"stopped after {service.limits.stop_seconds:g} seconds: some requests were not answered"
+        )
+
+
+def _leave(number: int, message: str) -> None:
+    """End the process without waiting for anything."""
+    logger.warning(message)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(SIGNALED + number)
+
+
+def _open_listener(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address."""
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise NeuronspecError(
+            f"there is no address {host!r} here: expected one of this machine, as 127.0.0.1"
+        ) from error
+
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        reason = (error.strerror or str(error)).lower()
+        raise NeuronspecError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port, 0 for a free one"
+        ) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _format_address(listener: socket.socket) -> str:
+    """Return the URL of a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _allow_connections(count: int) -> None:
+    """Let this process open as many files as it accepts connections, if the system lets it."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * count + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

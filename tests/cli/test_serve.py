@@ -1,0 +1,132 @@
+"""`neuronspec serve`: a real model, asked by a real client, and what is refused before it starts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from libretranslatepy import LibreTranslateAPI
+from tests.command import run_command
+from tests.patience import PATIENCE
+from tests.processes import COMMAND, Process
+from transformers import PreTrainedTokenizerFast
+
+from neuronspec.config.sections import Translation
+from neuronspec.models.building import build_model
+from neuronspec.models.loading import save_model
+from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.routing import dense
+from neuronspec.translation.beam_search import translate_sentences
+
+TASKS = ("en-de", "de-en")
+TEXTS = ("ab cd", "ef gh ij", "kl")
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a model that was never trained, with masks under which it says something else."""
+    directory = tmp_path_factory.mktemp("models") / "masked"
+    save_model(build_model("tiny", tokenizer, seed=3), directory, tokenizer)
+    generator = torch.Generator().manual_seed(0)
+    layers = [f"{stack}.{number}" for stack in ("encoder", "decoder") for number in (0, 1)]
+    masks = NeuronMasks(list(TASKS), {layer: torch.rand(2, 512, generator=generator) < 0.2 for layer in layers})
+    masks.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service over the model, which a signal ends."""
+    words = ["serve", "--model", str(model), "--port", "0", "--beams", "2", "--json"]
+    process = Process([*COMMAND, *words], tmp_path_factory.mktemp("service"))
+    deadline = time.monotonic() + PATIENCE
+    while not process.read_output().endswith("\n"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    ready = json.loads(process.read_output())
+    assert ready["tasks"] == list(TASKS)
+
+    yield ready["address"]
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert f"2 directions at {ready['address']}; Ctrl-C stops" in errors
+    assert "ab cd" not in errors
+
+
+@pytest.fixture(scope="module")
+def expected(model: Path, tokenizer: PreTrainedTokenizerFast) -> dict[tuple[str, str, bool], str]:
+    """What `translate` makes of every text: by text, direction, and whether the masks are on."""
+    built = build_model("tiny", tokenizer, seed=3)
+    specialize(built, NeuronMasks.from_pretrained(model))
+    found = {}
+    for task in TASKS:
+        for text in TEXTS:
+            found[text, task, True] = translate_sentences(built, tokenizer, [text], [task], Translation(beams=2))[0]
+            with dense(built):
+                found[text, task, False] = translate_sentences(built, tokenizer, [text], [task], Translation(beams=2))[
+                    0
+                ]
+    return found
+
+
+def test_a_client_of_libretranslate_gets_the_translations_of_the_model(
+    address: str, expected: dict[tuple[str, str, bool], str]
+) -> None:
+    client = LibreTranslateAPI(address)
+    assert [(one["code"], one["targets"]) for one in client.languages()] == [("en", ["de"]), ("de", ["en"])]
+
+    asked = [(text, task) for text in TEXTS for task in TASKS] * 2
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda one: client.translate(one[0], *one[1].split("-")), asked))
+    assert answers == [expected[text, task, True] for text, task in asked]
+
+
+def test_one_request_mixes_directions_with_masks_and_without(
+    address: str, expected: dict[tuple[str, str, bool], str]
+) -> None:
+    items: list[Any] = [{"text": text, "task": task, "masked": masked} for text, task, masked in expected if masked]
+    body = json.dumps({"items": items}).encode()
+    request = urllib.request.Request(f"{address}/v1/translate", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer)["translations"] == [text for (*_, masked), text in expected.items() if masked]
+    masked, unmasked = ([value for (*_, on), value in expected.items() if on is state] for state in (True, False))
+    assert masked != unmasked
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "give a model"),
+        (["--model", "missing/"], "missing"),
+        (["--model", ".", "--token-file", "missing"], "cannot read a token from missing"),
+        (["--model", ".", "--queue", "5"], "a queue of 5 texts has no room"),
+        (["--model", ".", "--engine", "none"], "unknown engine 'none'"),
+        (["--model", ".", "--allow-origin", "example.org"], "is no origin"),
+        (["--model", ".", "--host", "0.0.0.0"], "give it a token"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_model_is_loaded(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEURONSPEC_TOKEN", raising=False)
+    assert run_command("serve", *words) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_directions_come_from_masks_or_the_command_line(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run_command("serve", "--model", model, "--dense", "--port", "0") == 2
+    assert "--task" in capsys.readouterr().err
