@@ -122,6 +122,19 @@ def test_alternatives_are_none_and_the_answer_says_so(app: FastAPI) -> None:
     assert finish(post(app, "/translate", fields(q=["a", "b"], alternatives=1))).json["alternatives"] == [[], []]
 
 
+def test_of_html_only_the_texts_between_tags_are_translated(app: FastAPI) -> None:
+    text = '<p class="a">Dogs &amp; <b>cats</b><br/>\n two\nlines </p>'
+    dogs = german("Dogs &").replace("&", "&amp;")
+    expected = f'<p class="a">{dogs} <b>{german("cats")}</b><br/>\n {german("two lines")} </p>'
+    assert finish(post(app, "/translate", fields(q=text, format="html"))).json == {"translatedText": expected}
+    two = finish(post(app, "/translate", fields(q=["<i>one</i>", "", "<br>"], format="html"))).json
+    assert two == {"translatedText": [f"<i>{german('one')}</i>", "", "<br>"]}
+
+    english = "<p>This is a sentence in the English language, <b>as you can see</b>.</p>"
+    found = finish(post(app, "/translate", fields(q=english, format="html", source="auto"))).json
+    assert found["detectedLanguage"]["language"] == "en"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -133,7 +146,9 @@ def test_alternatives_are_none_and_the_answer_says_so(app: FastAPI) -> None:
         ({"source": "my secret " * 9}, "source is no language code"),
         ({"target": "xx"}, "the language 'xx' is not translated here"),
         ({"source": "de", "target": "fr"}, "there is no direction from de to fr"),
-        ({"format": "html"}, "format must be text"),
+        ({"format": "markdown"}, "format must be text or html"),
+        ({"format": ["html"]}, "format must be text or html"),
+        ({"format": "html", "q": "<b>a</b>" * 1_001}, "exceeds the limit of 1000 texts"),
         ({"alternatives": -1}, "alternatives is no number from 0 to 10"),
         ({"alternatives": "many"}, "alternatives is no number from 0 to 10"),
         ({"q": "x" * 200_001}, "exceeds the limit of 200000 characters"),

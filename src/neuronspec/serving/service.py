@@ -86,13 +86,13 @@ class Service:
         """Return the languages that a text may be in, the likeliest first."""
         return await asyncio.to_thread(lambda: self._detector().detect(text))
 
-    async def choose_language(self, text: str) -> Detection:
-        """Return the language that a text is in.
+    async def choose_languages(self, texts: Sequence[str]) -> list[Detection]:
+        """Return the language that each text is in.
 
         Raises:
-            NeuronspecError: If it is clearly in none of the languages of the service.
+            NeuronspecError: If one is clearly in none of the languages of the service.
         """
-        return await asyncio.to_thread(lambda: self._detector().choose(text))
+        return await asyncio.to_thread(lambda: [self._detector().choose(text) for text in texts])
 
     def check_accepting(self) -> None:
         """Refuse work while the service stops.
