@@ -9,7 +9,7 @@ import typer
 
 from neuronspec.cli.choices import list_engines
 from neuronspec.cli.options import AsJson, Threads
-from neuronspec.cli.printing import print_json, quiet_libraries, say
+from neuronspec.cli.printing import note, print_json, quiet_libraries
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import find_library
 from neuronspec.models.directories import check_directory
@@ -184,7 +184,7 @@ def serve(
     def announce(address: str) -> None:
         if as_json:
             print_json({"address": address, "tasks": list(opened.tasks)}, indent=None)
-        say(f"{len(opened.tasks)} directions at {address}; Ctrl-C stops", err=True)
+        note(f"{len(opened.tasks)} directions at {address}; Ctrl-C stops", err=True)
 
     with open_serving_engine(system, tasks) as opened:
         answer_requests(make_app(opened, limits, options), port=port, announce=announce)
