@@ -29,9 +29,9 @@ from neuronspec.exports.formats import EXPORTS, ExportRequest
 from neuronspec.exports.reference import use_masked
 from neuronspec.exports.requests import make_request
 from neuronspec.exports.sizes import count_bytes
-from neuronspec.exports.vocabulary.token_matrices import take_tokens
 from neuronspec.libraries import import_library
 from neuronspec.models.codec import TextCodec
+from neuronspec.models.token_matrices import take_tokens
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.export_source import ExportSource, open_export_source

@@ -179,7 +179,7 @@ def test_characters_that_become_several_tokens_are_found_too(
     tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Expanding(TextCodec):
-        def encode_sources(self, sentences: Sequence[str]) -> list[list[int]]:
+        def encode_sources(self, sentences: Sequence[str], task: str | None = None) -> list[list[int]]:
             normal = [unicodedata.normalize("NFKC", sentence) for sentence in sentences]
             return [[5] * len(sentence) for sentence in normal]
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
+from neuronspec.models.additions import find_level, read_additions
 from neuronspec.models.distinct_tasks import check_distinct, warn_if_untagged
 from neuronspec.models.embeddings import check_ids
-from neuronspec.models.encoding import decode, encode, find_target_id, has_two_vocabularies, vocabulary_size
+from neuronspec.models.encoding import (
+    TextSide,
+    decode,
+    encode,
+    find_target_id,
+    has_two_vocabularies,
+    vocabulary_size,
+)
 from neuronspec.models.escaping import escape_special_tokens
 from neuronspec.models.instructions import Instructions, check_declared_languages
 from neuronspec.models.length_limits import read_limits
+from neuronspec.models.restricted_tokenizers import restrict_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.models.tag_placement import TagPlacement
 from neuronspec.models.tags import read_tags
@@ -67,6 +76,7 @@ class TextCodec:
         self.fixed_tables = fixed_tables
         self._tags = TagPlacement(tokenizer)
         self._instructions = Instructions(tokenizer, config, source_prefix)
+        self._additions = read_additions(config)
 
     @property
     def source_prefix(self) -> SourcePrefix | None:
@@ -88,37 +98,60 @@ class TextCodec:
         """Whether a text has the same ids as a source and as a target: not if each side has its own vocabulary."""
         return not has_two_vocabularies(self.tokenizer) and not self._instructions.spaces_sources
 
-    def encode_sources(self, sentences: Sequence[str]) -> list[list[int]]:
+    def encode_sources(self, sentences: Sequence[str], task: str | None = None) -> list[list[int]]:
         """Return the ids of source sentences without special tokens; text that looks like one stays text.
 
         Args:
             sentences: (n,) plain text.
+            task: Direction of the sentences. In a model with added languages, a direction from before does not know
+                their tokens; without a task, all tokens are used.
 
         Raises:
             NeuronspecError: If a sentence is not text, or the model has no embedding for a token.
         """
-        plain = escape_special_tokens(self.tokenizer, sentences)
+        tokenizer = self._tokenizer_of(task, "source")
+        plain = escape_special_tokens(tokenizer, sentences)
 
         # A source must have the ids here that it has after the words of a prefix.
         if self._instructions.spaces_sources:
             plain = [f" {sentence}" for sentence in plain]
 
-        ids = encode(self.tokenizer, "source", plain)
+        ids = encode(tokenizer, "source", plain)
         check_ids(self.tokenizer, self.config, side="source", ids=ids)
         return ids
 
-    def encode_targets(self, sentences: Sequence[str]) -> list[list[int]]:
+    def encode_targets(self, sentences: Sequence[str], task: str | None = None) -> list[list[int]]:
         """Return the ids of target sentences in the target's vocabulary, without special tokens.
 
         Args:
             sentences: (n,) plain text.
+            task: Direction of the sentences, as for `encode_sources`.
 
         Raises:
             NeuronspecError: If a sentence is not text, or the model has no embedding for a token.
         """
-        ids = encode(self.tokenizer, "target", escape_special_tokens(self.tokenizer, sentences))
+        tokenizer = self._tokenizer_of(task, "target")
+        ids = encode(tokenizer, "target", escape_special_tokens(tokenizer, sentences))
         check_ids(self.tokenizer, self.config, side="target", ids=ids)
         return ids
+
+    def reading_level(self, task: str) -> int:
+        """Return after how many additions of languages the source of a task is read; equal for most tasks."""
+        return find_level(self._additions, task, "source")
+
+    def _tokenizer_of(self, task: str | None, side: TextSide) -> PreTrainedTokenizerBase:
+        """Return the tokenizer of one side of a task: with the tokens that there were when the side was learned."""
+        if task is None or not self._additions:
+            return self.tokenizer
+
+        level = find_level(self._additions, task, side)
+        return self.tokenizer if level == len(self._additions) else self._restricted(level)
+
+    @functools.cached_property
+    def _restricted(self) -> Callable[[int], PreTrainedTokenizerBase]:
+        """Function that returns the tokenizer as it was after some additions."""
+        additions, tokenizer = self._additions, self.tokenizer
+        return functools.cache(lambda level: restrict_tokenizer(tokenizer, additions[level]))
 
     def decode(self, sequences: Iterable[Sequence[int]]) -> list[str]:
         """Return the text of what a model wrote, without tags and other special tokens.

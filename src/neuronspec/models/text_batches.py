@@ -139,7 +139,7 @@ def _batch_pairs(
         form = _limit_format(formats[task], task, batching.max_tokens)
 
         sources, targets = zip(*pairs, strict=True)
-        source_ids, target_ids = codec.encode_sources(sources), codec.encode_targets(targets)
+        source_ids, target_ids = codec.encode_sources(sources, task), codec.encode_targets(targets, task)
         source_overhead, target_overhead = form.overhead
 
         # The width of a pair is that of its longer side; empty pairs are left out.

@@ -14,12 +14,15 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_direction
+from neuronspec.models.additions import list_bounds, read_additions
 from neuronspec.models.peft_wrapping import unwrap_model
 from neuronspec.neurons.architectures import Architecture
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.layers import FFNLayer, find_architecture, locate_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.positions import Positions
+from neuronspec.specialization.grown_layer import GrownLayer
+from neuronspec.specialization.grown_output import GrownOutput
 from neuronspec.specialization.packing import Packed, PackedLayer
 from neuronspec.specialization.routing import NO_TASK, BatchTasks, TaskRouter, find_router, unspecialize
 
@@ -160,11 +163,15 @@ class Specialization(TaskRouter):
         self.architecture = architecture
         self.packed = packed
         self.keeps_bias = keeps_bias
+        self.additions = read_additions(model.config)
+        self._check_additions()
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}  # for each layer, (tasks, d_ff)
         self._packed: list[PackedLayer] = []
         self._hooks: list[RemovableHandle] = []  # on the modules of the layers
+        self._output: GrownOutput | None = None
 
         self._attach(layers)
+        self._attach_output()
         # Experts see tokens without rows; the shapes of the stacks give back the row of each token.
         self.positions = Positions(layers)
         self.handles += self.positions.attach()
@@ -201,8 +208,7 @@ class Specialization(TaskRouter):
             self._hooks.append(module.register_forward_hook(hook))
 
     def _hook_neurons(self, layer: FFNLayer) -> None:
-        masks = self.masks.layer(layer.name)
-        packed_layer = PackedLayer(layer, masks, packed=self.packed, task_source=self)
+        packed_layer = self._make_packed(layer)
         packed_layer.attach()
         self._packed.append(packed_layer)
 
@@ -212,6 +218,32 @@ class Specialization(TaskRouter):
         else:
             pre_hook = functools.partial(self._mask_input, layer, packed_layer)
             self._hooks.append(layer.entrance.register_forward_pre_hook(pre_hook))
+
+    def _make_packed(self, layer: FFNLayer) -> PackedLayer:
+        """Return what can compute a layer with smaller matrices; of one that has grown, in parts."""
+        masks = self.masks.layer(layer.name)
+        before = [addition.widths[layer.name] for addition in self.additions]
+        bounds = list_bounds(before, layer.width)
+        if len(bounds) == 1:
+            return PackedLayer(layer, masks, packed=self.packed, task_source=self)
+
+        return GrownLayer(
+            layer, masks, packed=self.packed, task_source=self, bounds=bounds, find_tasks=self._find_layer_tasks
+        )
+
+    def _attach_output(self) -> None:
+        """Limit the tokens that each task can write, if some were added after it."""
+        output: Any = self.model.get_output_embeddings()
+        if self.additions and self.additions[0].vocabulary < len(output.weight):
+            self._output = GrownOutput(output, self.additions, self.masks.tasks, self._find_output_tasks)
+
+    def _check_additions(self) -> None:
+        """Refuse what cannot keep the tasks from before as they were."""
+        if self.additions and self.keeps_bias:
+            raise NeuronspecError(
+                "these masks keep the bias of a masked neuron (`bias: kept`), so that neurons of an added language "
+                "would reach the other tasks: specialize with released=False"
+            )
 
     def _detach(self) -> None:
         for handle in self._hooks:
@@ -226,6 +258,8 @@ class Specialization(TaskRouter):
         """Remove the masks."""
         super().remove()
         self._detach()
+        if self._output is not None:
+            self._output.detach()
 
     def task_index(self, task: str) -> int:
         """Return the row of a task in the masks."""
@@ -268,7 +302,10 @@ class Specialization(TaskRouter):
 
         # All neurons were computed: those that the row's task does not use become 0.
         masks = self._align(layer, neurons)
-        return neurons if masks is None else neurons * masks.to(neurons.dtype)
+        if masks is None:
+            return neurons
+        # A layer that has grown may have computed only the neurons from before.
+        return neurons * masks[..., : neurons.shape[-1]].to(neurons.dtype)
 
     def _keep_bias(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         """After a first matrix: reduce the output of masked neurons to their bias, as the released code does."""
@@ -298,6 +335,19 @@ class Specialization(TaskRouter):
 
         tasks = self.positions.spread(self._row_tasks(layer, states), layer, states)
         return masks[tasks]  # (1, batch, d_ff) or (batch, 1, d_ff) for all positions, or (tokens, d_ff)
+
+    def _find_layer_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor | None:
+        """Return the task number of every row of a layer's vectors; None if all neurons are used."""
+        self.notify()
+        return None if self.batch_tasks.default == NO_TASK else self._row_tasks(layer, states)
+
+    def _find_output_tasks(self, states: torch.Tensor) -> torch.Tensor | None:
+        """Return the task number of every row of the output layer's input; None if no task is used."""
+        if self.batch_tasks.default == NO_TASK:
+            return None
+        if states.ndim == 3:
+            return self.row_tasks(len(states), "decoder", states.device)
+        return self.token_tasks(len(states), states.device)
 
     def _row_tasks(self, layer: FFNLayer, states: torch.Tensor) -> torch.Tensor:
         """Return the task number of every row of a layer's vectors."""
@@ -332,4 +382,4 @@ def _is_ours(function: Any) -> bool:
     if not isinstance(function, functools.partial):
         return False
     owner = getattr(function.func, "__self__", None)
-    return isinstance(owner, Specialization | PackedLayer)
+    return isinstance(owner, Specialization | PackedLayer | GrownOutput)

@@ -37,8 +37,8 @@ _MIN_TOKENS = 128  # in a batch, with padding
 _WIDTH_MULTIPLE = 64  # matrices whose width is a multiple of this are multiplied faster
 
 
-class _Gathered(NamedTuple):
-    """The smaller matrix of one task."""
+class Gathered(NamedTuple):
+    """The smaller matrix of one task, or of those that a layer had before it grew."""
 
     task: int
     weight: torch.Tensor
@@ -62,12 +62,13 @@ class PackedLayer:
         if packed not in get_args(Packed):
             raise NeuronspecError(f"packed must be auto, always or never, not {packed!r}")
         self.layer = layer
+        self.width = masks.shape[1]  # of a layer that has grown, only the neurons before that
         self.packed = packed
         self.task_source = task_source
         self.active = False  # whether the current input of the second matrix is packed
         # For each task: the neurons to compute, and which of them its mask keeps
         self._kept = [_fill_up(row) for row in masks]
-        self._gathered: dict[str, _Gathered] = {}
+        self._gathered: dict[str, Gathered] = {}
         self._wrapped: dict[
             WeightMatrix, Dense | None
         ] = {}  # with the forward method that another library had set, if any
@@ -126,19 +127,22 @@ class PackedLayer:
 
         # A generation gathers once for many steps, so that few tokens in a step do not matter.
         enough = states.numel() // states.shape[-1] >= _MIN_TOKENS or self.task_source.generating
-        sparsity = 1 - len(self._kept[task][0]) / self.layer.width
+        sparsity = 1 - len(self._kept[task][0]) / self.width
         return states.device.type in _PACKING_DEVICES and enough and sparsity >= _MIN_SPARSITY
 
     def _can_pack(self, device: torch.device) -> bool:
         layer = self.layer
-        hooks = len(layer.projection._forward_pre_hooks)
-        if layer.activation is not None:
-            hooks += len(layer.activation._forward_hooks)
-        observed = hooks > 1  # a hook other than that of the masks needs all neurons
         attached = bool(self._wrapped)
-        return attached and not observed and layer.plain and layer.projection.weight.device == device
+        return attached and not self._is_observed() and layer.plain and layer.projection.weight.device == device
 
-    def _gather(self, name: str, matrix: WeightMatrix, task: int) -> _Gathered:
+    def _is_observed(self) -> bool:
+        """Return whether there is a hook other than that of the masks, which needs all neurons."""
+        hooks = len(self.layer.projection._forward_pre_hooks)
+        if self.layer.activation is not None:
+            hooks += len(self.layer.activation._forward_hooks)
+        return hooks > 1
+
+    def _gather(self, name: str, matrix: WeightMatrix, task: int) -> Gathered:
         """Return a smaller matrix; it is kept during generation, since otherwise the weights can change at any time."""
         cached = self._gathered.get(name)
         if cached is not None and cached.task == task and self.task_source.generating:
@@ -148,11 +152,11 @@ class PackedLayer:
         if name == "second":
             # Zero the neurons that only fill up the width: they give no output, and get no gradient.
             weight = take_inputs(matrix, keep) * own.to(matrix.weight.dtype)
-            gathered = _Gathered(task, weight, matrix.bias)
+            gathered = Gathered(task, weight, matrix.bias)
         else:
             parts = range(features_out(matrix) // self.layer.width)  # two if gate and other matrix are one
             outputs = torch.cat([keep + self.layer.width * part for part in parts])
-            gathered = _Gathered(task, *take_outputs(matrix, outputs))
+            gathered = Gathered(task, *take_outputs(matrix, outputs))
 
         # With gradients, each pass gathers for itself: its gradients flow back through the gathering.
         if self.task_source.generating and not torch.is_grad_enabled():

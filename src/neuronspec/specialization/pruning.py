@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import Stack
+from neuronspec.models.additions import find_vocabulary_limit, read_additions, write_additions
 from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import (
     WeightMatrix,
@@ -24,6 +25,7 @@ from neuronspec.models.matrices import (
 )
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.models.stacked_experts import StackedMatrix, as_stacked, is_stacked
+from neuronspec.models.token_matrices import take_tokens
 from neuronspec.neurons.architectures import ARCHITECTURES
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
@@ -85,7 +87,17 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
         smaller += _narrow(layer, neurons, width=new_widths[layer.name], constant=constants.get(layer.name))
     _replace(smaller)
     _write_widths(pruned, new_widths)
-    return pruned
+    return _leave_out_later_tokens(pruned, task)
+
+
+def _leave_out_later_tokens(pruned: PreTrainedModel, task: str) -> PreTrainedModel:
+    """Return a pruned model without the tokens that were added for later tasks, which the task cannot write."""
+    additions = read_additions(pruned.config)
+    limit = find_vocabulary_limit(additions, task)
+
+    # A single task is left: nothing depends on the order of additions any more.
+    write_additions(pruned.config, ())
+    return pruned if limit is None else take_tokens(pruned, range(limit))
 
 
 class _Smaller(NamedTuple):

@@ -58,6 +58,7 @@ class TaskRouter:
         self.batch_tasks = BatchTasks()
         self.generating = False
         self.assigned = False  # whether the tasks of the next forward pass were given before it
+        self.real_tokens: torch.Tensor | None = None  # (batch, target) boolean, where only those have logits
 
         # Functions that are called with the tasks of every forward pass with gradients; None if it uses no tasks.
         self.listeners: list[Callable[[torch.Tensor | int | None], None]] = []
@@ -162,6 +163,30 @@ class TaskRouter:
             raise NeuronspecError(f"{len(tasks)} tasks were given for {batch} rows: expected one for each row")
         return tasks.repeat_interleave(beams)
 
+    def token_tasks(self, tokens: int, device: torch.device) -> torch.Tensor:
+        """Return the task number of every token of a batch whose padding was left out.
+
+        Args:
+            tokens: Number of tokens.
+            device: Device for the result.
+
+        Returns:
+            (tokens,) int64.
+
+        Raises:
+            NeuronspecError: If the tasks differ, and it is not known which token is in which row.
+        """
+        if (single := self.single_task) is not None:
+            return torch.full((tokens,), single, device=device)
+        if self.real_tokens is None or self.batch_tasks.numbers is None:
+            raise NeuronspecError(
+                "this model needs to know the task of every token: pass all rows to the model itself, or the positions "
+                "of the tokens to assign_tasks"
+            )
+
+        rows = self.real_tokens.to(device).nonzero()[:, 0]  # (tokens,)
+        return self.batch_tasks.numbers.to(device)[rows]
+
     def notify(self) -> None:
         """Notify listeners of the tasks of this forward pass, if gradients are enabled."""
         if not self.listeners or not torch.is_grad_enabled():
@@ -259,16 +284,18 @@ def unspecialize(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def assign_tasks(model: nn.Module, tasks: Tasks) -> None:
+def assign_tasks(model: nn.Module, tasks: Tasks, real: torch.Tensor | None = None) -> None:
     """Set the task of every row of the next forward pass, of the model or of its parts one by one.
 
     Args:
         model: Model; if it is not specialized, nothing happens.
         tasks: (batch,) names, or numbers into the model's tasks.
+        real: (batch, target) boolean, True at the tokens whose logits are computed, if not all are.
     """
     router = find_router(model)
     if router is not None:
         router.set_tasks(tasks)
+        router.real_tokens = real
         router.assigned = True
 
 

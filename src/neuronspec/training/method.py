@@ -52,6 +52,31 @@ class SearchResources:
     cpu: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """A model before languages were added to it, and text that shows what it does.
+
+    Attributes:
+        model: Directory of the model, or its name on the hub.
+        revision: Revision on the hub.
+        masks: Masks of its directions.
+        sentences: Source sentences of each of its directions.
+    """
+
+    model: str
+    revision: str | None = None
+    masks: NeuronMasks
+    sentences: Mapping[str, Sequence[str]]
+
+    @property
+    def name(self) -> str:
+        """Name of the model, without the folders that it is in."""
+        path = Path(self.model)
+        if not path.exists():
+            return self.model
+        return f"{path.resolve().parent.name}/{path.name}" if path.name == "model" else path.resolve().name
+
+
 @dataclass(frozen=True)
 class Resources:
     """Tasks, masks and settings that a method can use in addition to the model.
@@ -63,6 +88,8 @@ class Resources:
         search_directory: Directory in which the method's own search left its results.
         sizes: Number of training sentence pairs of each task.
         pivot: Language that most tasks have in common.
+        base: Directory of the model that the training continues from.
+        before: That model before languages were added to it, if some were.
     """
 
     tasks: tuple[str, ...]
@@ -72,6 +99,8 @@ class Resources:
     search_directory: Path | None = None
     sizes: tuple[int, ...] = ()
     pivot: str = "en"
+    base: Path | None = None
+    before: Before | None = None
 
 
 class Method:
@@ -86,6 +115,7 @@ class Method:
         watch            whenever an optimizer was made
         revise           at the beginning of each validation but the last, if `revises`
         save             with each checkpoint
+        finish           once at the end, before the trained model is published
 
     Its class attributes describe everything else about a method, so that no other code knows a method by name.
 
@@ -106,6 +136,8 @@ class Method:
     """Whether the method may change the trained parameters at validations."""
     routes: ClassVar[bool] = False
     """Whether some trained parameters belong to some tasks only, so that a batch may give them no gradient."""
+    extends: ClassVar[bool] = False
+    """Whether the method needs a model with room for new languages (`model.extend`)."""
     requires: ClassVar[Mapping[str, str]] = {}
     """Libraries that the training needs, each with the extra of this package that installs it."""
     engines: ClassVar[tuple[str, ...]] = ()
@@ -149,6 +181,9 @@ class Method:
 
     def save(self, directory: Path) -> None:
         """Write the method's `artifact` to a model directory."""
+
+    def finish(self, directory: Path) -> None:
+        """Check and complete the directory of the trained model; an error keeps it from being published."""
 
     @classmethod
     def attach_saved(cls, model: PreTrainedModel, directory: Path, unseen: Sequence[str], pivot: str) -> None:

@@ -29,8 +29,8 @@ class TranslationLoss(nn.Module):
 
     def forward(self, batch: Tensors) -> torch.Tensor:
         """Return the summed loss of a batch (see `neuronspec.data.batches.collate`), in nats, float32."""
-        assign_tasks(self.model, batch["tasks"])
         real = batch["labels"] != IGNORED  # (batch, target)
+        assign_tasks(self.model, batch["tasks"], real)
         # The loss needs the logits of real tokens only; those of padding would take memory.
         logits = compute_logits(self.model, batch, real)  # (real tokens, vocabulary)
         # In float32: bf16 would round a sum over a whole batch.
@@ -50,8 +50,8 @@ def token_losses(model: PreTrainedModel, batch: Tensors) -> tuple[torch.Tensor, 
     Returns:
         (batch,) float64 and (batch,) int64.
     """
-    assign_tasks(model, batch["tasks"])
     real = batch["labels"] != IGNORED  # (batch, target)
+    assign_tasks(model, batch["tasks"], real)
     logits = compute_logits(model, batch, real)  # (real tokens, vocabulary)
     losses = functional.cross_entropy(logits.float(), batch["labels"][real], reduction="none")
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained
 from neuronspec.libraries import import_library
+from neuronspec.models.additions import find_vocabulary_limit, read_additions
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import find_specialization
 from neuronspec.specialization.pruning import prune
@@ -69,9 +70,11 @@ class ConvertedModels:
         if self._masks is None:
             return "dense"
 
-        # Equal neurons in all layers give equal keys.
+        # Equal neurons in all layers give equal keys, if the tasks can write the same tokens.
         row = self._masks.task_index(task)
         bits = [np.packbits(self._masks.layer(layer)[row].numpy()).tobytes() for layer in self._masks.layers]
+        limit = find_vocabulary_limit(read_additions(self._model.config), task)
+        bits += [] if limit is None else [str(limit).encode()]
         return hashlib.sha256(b"".join(bits)).hexdigest()
 
     def is_loaded(self, key: str) -> bool:

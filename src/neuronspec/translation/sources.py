@@ -62,7 +62,8 @@ def prepare_sources(
 
     # The model must be able to tell all tasks apart, those of empty sentences included.
     formats = codec.formats(tasks)
-    encoded = _encode_visible(codec, sentences)
+    visible = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
+    encoded = _encode_rows(codec, sentences, tasks, visible)
 
     # Texts that are too long are announced, and left out if that is wanted.
     long_rows = _find_long_rows(encoded, formats, tasks)
@@ -115,8 +116,7 @@ def check_sources(
         if _is_too_long(formats[task], _bound_tokens(sentence)) and not is_empty(sentence):
             suspects.append(row)
 
-    texts = codec.encode_sources([sentences[row] for row in suspects])
-    long_rows = _find_long_rows(dict(zip(suspects, texts, strict=True)), formats, tasks)
+    long_rows = _find_long_rows(_encode_rows(codec, sentences, tasks, suspects), formats, tasks)
     _announce_rows(long_rows, formats, tasks, too_long=too_long, name=name)
 
 
@@ -127,11 +127,20 @@ def _check_list(texts: Sequence[str], name: str) -> None:
         raise NeuronspecError(f"give {name} as a list of texts, not {strange[0]!r:.60}")
 
 
-def _encode_visible(codec: TextCodec, sentences: Sequence[str]) -> dict[int, list[int]]:
-    """Return the ids of the sentences that are not empty, by row."""
-    rows = [row for row, sentence in enumerate(sentences) if not is_empty(sentence)]
-    texts = codec.encode_sources([sentences[row] for row in rows])
-    return dict(zip(rows, texts, strict=True))
+def _encode_rows(
+    codec: TextCodec, sentences: Sequence[str], tasks: Sequence[str], rows: Sequence[int]
+) -> dict[int, list[int]]:
+    """Return the ids of some sentences, by row."""
+    # Sentences that are read alike are encoded together.
+    groups: dict[int, list[int]] = {}
+    for row in rows:
+        groups.setdefault(codec.reading_level(tasks[row]), []).append(row)
+
+    encoded: dict[int, list[int]] = {}
+    for group in groups.values():
+        texts = codec.encode_sources([sentences[row] for row in group], tasks[group[0]])
+        encoded |= dict(zip(group, texts, strict=True))
+    return {row: encoded[row] for row in rows}
 
 
 def _find_long_rows(

@@ -33,11 +33,11 @@ from transformers import (
 )
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.exports.vocabulary.token_matrices import take_tokens
 from neuronspec.exports.vocabulary.trimming import TrimmedVocabulary, list_tokens, trim_vocabulary
 from neuronspec.models.building import build_model
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.embeddings import Embeddings
+from neuronspec.models.token_matrices import take_tokens
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize

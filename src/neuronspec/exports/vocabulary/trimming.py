@@ -15,11 +15,11 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.characters import find_characters, find_scripts
 from neuronspec.exports.vocabulary.comparison import SegmentationChange, compare_segmentation
 from neuronspec.exports.vocabulary.saved_tokenizer import open_saved
-from neuronspec.exports.vocabulary.token_matrices import list_configured_ids, list_token_tensors, take_tokens
 from neuronspec.languages import split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.plain_use import find_plain_use
 from neuronspec.models.tags import read_tags
+from neuronspec.models.token_matrices import list_configured_ids, list_token_tensors, take_tokens
 
 Texts = Mapping[str, Sequence[str]]
 _COMPARED = 200  # sentences of each task that are encoded with both vocabularies

@@ -1,4 +1,4 @@
-"""Matrices with a row for each token: a copy of a model with some of these rows."""
+"""Matrices with a row for each token: copies of a model with some of these rows, or with more of them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,62 @@ def take_tokens(model: PreTrainedModel, ids: Sequence[int]) -> PreTrainedModel:
             _resize(config, len(ids))
     _renumber(trimmed.generation_config, numbers)
     return trimmed
+
+
+def add_tokens(model: PreTrainedModel, parents: Sequence[Sequence[int]], seed: int = 0) -> PreTrainedModel:
+    """Return a copy of a model with more tokens, whose ids follow those of the others.
+
+    The row of a new token is the mean of the rows of its parents; without any, a draw from the normal distribution of
+    the rows that there are, feature by feature.
+
+    Args:
+        model: Encoder-decoder, not specialized; it is not changed.
+        parents: For each new token, the ids of the tokens that it is made from.
+        seed: Seed of the random draw.
+
+    Raises:
+        NeuronspecError: If the matrices are quantized.
+    """
+    memo: dict[int, Any] = {}
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in list_token_tensors(model):
+        memo[id(tensor)] = _extend(tensor, parents, generator)
+    longer = {id(tensor) for tensor in memo.values()}
+    grown = copy.deepcopy(model, memo)
+
+    # Attributes that name sizes
+    size = model.config.vocab_size + len(parents)
+    for module in grown.modules():
+        if id(getattr(module, "weight", None)) in longer:
+            if isinstance(module, nn.Embedding):
+                module.num_embeddings = size
+            elif isinstance(module, nn.Linear):
+                module.out_features = size
+        config = getattr(module, "config", None)
+        if config is not None and config.vocab_size != size:
+            _resize(config, size)
+    return grown
+
+
+@torch.no_grad()
+def _extend(tensor: torch.Tensor, parents: Sequence[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
+    """Return a matrix with a row for each new token, or a bias (n,) or (1, n) with an entry for each."""
+    is_bias = tensor.ndim == 1 or tensor.shape[0] == 1
+    rows = tensor.detach().float().cpu()
+    rows = rows.reshape(-1, 1) if is_bias else rows  # (tokens, features)
+    mean, deviation = rows.mean(0), rows.std(0)
+
+    added = []
+    for ids in parents:
+        drawn = mean + deviation * torch.randn(rows.shape[1], generator=generator)
+        added.append(rows[list(ids)].mean(0) if ids else drawn)
+
+    # In the shape of the tensor: (n,), (1, n) or (tokens, features)
+    new = torch.stack(added).to(tensor) if added else tensor.detach().new_zeros(0, rows.shape[1])
+    if is_bias:
+        new = new.reshape(-1) if tensor.ndim == 1 else new.T
+    extended = torch.cat([tensor.detach(), new], dim=-1 if is_bias else 0)
+    return nn.Parameter(extended, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else extended
 
 
 def list_token_tensors(model: PreTrainedModel) -> list[torch.Tensor]:
