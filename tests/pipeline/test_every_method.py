@@ -74,7 +74,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[...,
 
 
 def test_every_method_is_among_them() -> None:
-    assert {str(options.get("method", name)) for name, options in WAYS.items()} == set(METHODS)
+    # Methods that add languages have a run of their own, which starts from a finished one: test_added_language.py.
+    here = {name for name, kind in METHODS.items() if not kind.extends}
+    assert {str(options.get("method", name)) for name, options in WAYS.items()} == here
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -190,6 +190,13 @@ class Config(Section):
         return _fill_in(methods) if isinstance(methods, dict) else methods
 
     @model_validator(mode="after")
+    def _train_new_directions_alone(self) -> Config:
+        # Training all weights would change the directions that must stay.
+        if self.model.extend is not None and self.train.updates:
+            raise ValueError("train.updates: with model.extend, training is for the methods: leave it at 0")
+        return self
+
+    @model_validator(mode="after")
     def _some_tasks(self) -> Config:
         # Directions are given by languages or one by one.
         if bool(self.languages) == bool(self.tasks):

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from neuronspec.config.codes import LanguageCode, check_languages_once, check_levels, check_once
+from neuronspec.config.codes import Direction, LanguageCode, check_languages_once, check_levels, check_once
 from neuronspec.config.columns import check_columns
 from neuronspec.config.registered import Registered
 from neuronspec.errors import NeuronspecError
@@ -173,6 +173,32 @@ class Sampling(Section):
     """Largest number of tokens on a side; training pairs with more are left out."""
 
 
+class Extension(Section):
+    """Room for new languages in a pretrained model, whose other directions stay as they are, bit by bit."""
+
+    pieces: int = Field(default=0, ge=0)
+    """Largest number of new pieces of the vocabulary, learned from the training text of the new languages: each has a
+    character that the model could not write before. For tokenizers with a Unigram model only."""
+    widen: int = Field(default=0, ge=0)
+    """Number of new neurons in every FFN layer, in addition to those that no direction uses."""
+    masks: Path | None = None
+    """Neuron masks of the directions that the model has; by default those next to the model. Without any, every neuron
+    counts as used by the directions of `proof`. Relative to the working directory."""
+    reads: Literal["all", "shared", "none"] = "all"
+    """Neurons of other directions that the new ones read without changing them: `all` that any of them uses, `shared`
+    those of directions with the same source (encoder) or target (decoder), or `none`."""
+    max_free: int | None = Field(default=None, ge=0)
+    """Largest number of unused neurons of a layer that the new directions take, those of `widen` aside; null: all."""
+    min_neurons: int = Field(default=16, ge=0)
+    """Smallest number of neurons that they must have for themselves in every layer; with fewer, the run stops before
+    training and says how many to add with `widen`."""
+    proof: dict[Direction, str] = {}
+    """Text of the other directions, which proves that nothing has changed: a file of sentence pairs for each. By
+    default the validation text of the run that the model comes from. Relative to the working directory."""
+    sentences: int = Field(default=100, ge=1)
+    """Largest number of sentences of each direction in the proof."""
+
+
 class Model(Section):
     """The model to train: a preset or a pretrained model."""
 
@@ -193,6 +219,8 @@ class Model(Section):
     has its own, as in the paper; `shared`: one matrix for all three."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout and attention dropout; by default the preset's."""
+    extend: Extension | None = None
+    """Room for new languages in a pretrained model, for the method `add_language`: the options below."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
@@ -203,6 +231,10 @@ class Model(Section):
         # Models from presets read a tag for each language.
         if self.source_prefix is not None and self.pretrained is None:
             raise ValueError("model.source_prefix is for a pretrained model; one of a preset has language tags")
+
+        # A new model has nothing that must stay.
+        if self.extend is not None and self.pretrained is None:
+            raise ValueError("model.extend is for a pretrained model; one of a preset learns all languages at once")
 
         return self
 

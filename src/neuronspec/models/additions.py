@@ -28,7 +28,7 @@ class Addition(BaseModel):
     """Languages that were added together, and the sizes of the model before.
 
     Attributes:
-        languages: Codes of the languages, as the run spelled them.
+        languages: Codes of the languages, as the run spelled them; empty if only directions were added.
         tasks: Directions that were added.
         vocabulary: Number of tokens that the model had embeddings for.
         pieces: Number of pieces of a Unigram tokenizer; None if no pieces were added.
@@ -37,7 +37,7 @@ class Addition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    languages: tuple[str, ...] = Field(min_length=1)
+    languages: tuple[str, ...]
     tasks: tuple[str, ...] = Field(min_length=1)
     vocabulary: Count
     pieces: Count | None = None

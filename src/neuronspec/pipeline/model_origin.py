@@ -35,5 +35,11 @@ def find_untrained(model: str | Path, tasks: Sequence[str]) -> list[str]:
     origin = find_origin(model)
     if origin is None:
         return []
-    trained = load_config(origin[0], warns=False).directions()
-    return [task for task in tasks if match_direction(task, trained) is None]
+    config = load_config(origin[0], warns=False)
+    trained = config.directions()
+    unseen = [task for task in tasks if match_direction(task, trained) is None]
+
+    # A model that a language was added to still has the directions that it had before.
+    if config.model.extend is not None and config.model.pretrained is not None:
+        return find_untrained(config.model.pretrained, unseen)
+    return unseen

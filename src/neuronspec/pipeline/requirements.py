@@ -33,6 +33,7 @@ def find_requirements(run: Run, stages: Sequence[Stage]) -> Iterator[Problem]:
     yield from _check_libraries(run)
     yield from _check_files(run, stages)
     yield from _check_engine(run)
+    yield from _check_extension(run)
     yield from _check_processes(run.config, stages)
 
 
@@ -113,6 +114,18 @@ def _check_engine(run: Run) -> Iterator[Problem]:
                 subject="translate.engine",
                 message=f"translate.engine: {engine} cannot translate with {system}",
                 fix=f"use {' or '.join(able)}",
+            )
+
+
+def _check_extension(run: Run) -> Iterator[Problem]:
+    """Yield a problem for each method that needs room for new languages, if the model gets none."""
+    for system in run.config.methods:
+        if run.find_method(system).extends and run.config.model.extend is None:
+            yield Problem(
+                level="error",
+                subject=f"methods.{system}",
+                message=f"methods.{system}: the method adds languages to a pretrained model, which needs room for them",
+                fix="set model.pretrained and model.extend, such as model.extend={widen: 64}",
             )
 
 

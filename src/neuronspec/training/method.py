@@ -89,7 +89,7 @@ class Resources:
         sizes: Number of training sentence pairs of each task.
         pivot: Language that most tasks have in common.
         base: Directory of the model that the training continues from.
-        before: That model before languages were added to it, if some were.
+        before: State of that model before languages were added to it, if some were.
     """
 
     tasks: tuple[str, ...]

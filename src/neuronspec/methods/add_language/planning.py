@@ -1,4 +1,4 @@
-"""What new directions may train and read, decided before the training: masks for them next to those from before."""
+"""Planning of what new directions train and read, before any training: masks for them next to those from before."""
 
 from __future__ import annotations
 

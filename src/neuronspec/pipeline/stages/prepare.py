@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -17,6 +18,7 @@ from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
+from neuronspec.exports.vocabulary.extending import ExtendedVocabulary
 from neuronspec.files import publish
 from neuronspec.languages import split_direction
 from neuronspec.models.building import configure_model
@@ -26,6 +28,7 @@ from neuronspec.models.length_limits import announce_too_long
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.extension import extend_codec, open_before, write_extension
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stage_results import describe_text
 from neuronspec.progress import show_progress
@@ -45,7 +48,10 @@ def plan(run: Run) -> list[Stage]:
     )
 
     # Of the model, only what decides how text is encoded: another dropout need not encode it again.
-    pretrained = {"pretrained": model.pretrained, "revision": model.revision, "source_prefix": model.source_prefix}
+    pretrained: dict[str, Any] = {"pretrained": model.pretrained, "revision": model.revision}
+    pretrained["source_prefix"] = model.source_prefix
+    if model.extend is not None:
+        pretrained["extend"] = choose_settings(run.config, "model.extend")
     return [
         Stage(
             name="prepare",
@@ -67,10 +73,14 @@ def list_local_model(run: Run) -> list[Path]:
 def execute(run: Run) -> None:
     """Read the text, learn the vocabulary (or take the pretrained model's), and encode."""
     codec = _open_pretrained_codec(run)  # before any work
+    before = open_before(run) if run.config.model.extend is not None else None
     texts = prepare_text(run.config, run.layout.text)
 
-    # A model from a preset gets its vocabulary from the training text.
-    if codec is None:
+    # A pretrained model has its vocabulary, with more tokens for new languages; one from a preset learns its own.
+    extended: ExtendedVocabulary | None = None
+    if before is not None:
+        extended, codec = extend_codec(run, before, texts)
+    elif codec is None:
         tokenizer = _learn_vocabulary(run, texts)
         assert run.config.model.preset is not None
         codec = TextCodec(tokenizer, configure_model(run.config.model.preset, tokenizer))
@@ -78,6 +88,8 @@ def execute(run: Run) -> None:
     # The tokenizer is stored before the text is encoded: new processes load it from there.
     with publish(run.layout.vocabulary) as temporary:
         codec.tokenizer.save_pretrained(temporary)
+        if extended is not None:
+            write_extension(temporary, extended)
 
     _encode_texts(run, codec, texts)
 
@@ -87,13 +99,13 @@ def execute(run: Run) -> None:
 
 
 def _open_pretrained_codec(run: Run) -> TextCodec | None:
-    """Return how the pretrained model reads and writes text; None for a model that is built from a preset.
+    """Return how the pretrained model reads and writes text; None for one from a preset, or with new languages.
 
     Raises:
         NeuronspecError: If it does not translate, lacks a direction of the run, or cannot tell its directions apart.
     """
     config = run.config
-    if config.model.pretrained is None:
+    if config.model.pretrained is None or config.model.extend is not None:
         return None
 
     # The configuration and the tokenizer are enough here; the weights are loaded by `train`.

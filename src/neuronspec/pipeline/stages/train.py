@@ -20,6 +20,7 @@ from neuronspec.models.building import build_model, count_parameters
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, save_model
 from neuronspec.pipeline.engine import Stage, choose_settings
+from neuronspec.pipeline.extension import make_room, open_before
 from neuronspec.pipeline.layout import PRETRAINED
 from neuronspec.pipeline.model_notes import write_notes
 from neuronspec.pipeline.run import Run
@@ -85,6 +86,10 @@ def plan_method(run: Run, system: str) -> list[Stage]:
 def execute(run: Run, system: str) -> None:
     """Train the model of the run, or continue its training with the method of a system, and publish the result."""
     tokenizer = run.load_tokenizer()
+    if system == PRETRAINED and run.config.model.extend is not None:
+        _publish_extended(run, tokenizer)
+        return
+
     if system == PRETRAINED:
         model, method, settings = _open_model(run, tokenizer), Method(), run.config.train
     else:
@@ -96,6 +101,19 @@ def execute(run: Run, system: str) -> None:
     else:
         save = functools.partial(save_model, model, tokenizer=tokenizer)
         _publish(run, system, save, TrainingState(), parameters=count_parameters(model))
+
+
+def _publish_extended(run: Run, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Publish the pretrained model with room for new languages, and the masks of all of its directions."""
+    model = _open_model(run, tokenizer)
+    before = open_before(run)
+    grown, masks = make_room(run, model, before)
+
+    def save(path: Path) -> None:
+        save_model(grown, path, tokenizer)
+        masks.save_pretrained(path)
+
+    _publish(run, PRETRAINED, save, TrainingState(), parameters=count_parameters(grown))
 
 
 def _open_model(run: Run, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -144,6 +162,8 @@ def _train(
         search_directory=found if found.is_dir() else None,
         sizes=tuple(len(lengths) for lengths in corpora.train.lengths()),
         pivot=run.config.pivot,
+        base=run.layout.model(PRETRAINED),
+        before=open_before(run) if method.extends else None,
     )
 
     # The loop resumes from the newest checkpoint in its directory, if there is one.
@@ -164,6 +184,7 @@ def _train(
     def copy(path: Path) -> None:
         # The state of optimizer and sampler is for resuming only.
         shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns(STATE_DIRECTORY))
+        method.finish(path)
 
     added = _count_added(checkpoint) if method.added_modules is not None else 0
     _publish(run, system, copy, state, parameters=parameters + added, added=added)
