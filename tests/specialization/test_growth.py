@@ -134,7 +134,7 @@ def test_tasks_from_before_compute_the_same_bits_in_a_model_that_has_grown(
             one, other = search(model, batch, tasks, beams), search(grown, batch, tasks, beams)
             assert one.sequences.tolist() == other.sequences.tolist()
             for score, same in zip(one.scores, other.scores, strict=True):
-                assert bits(score) == bits(same[:, :211])
+                assert bits(score) == bits(same)
 
 
 @pytest.mark.parametrize("architecture", ["m2m_100", "t5"])
@@ -276,7 +276,7 @@ def test_directions_know_what_they_can_write() -> None:
 
 @pytest.mark.parametrize(
     "stored",
-    [3, [{"languages": ["lt"]}], [{"languages": [], "tasks": ["a-b"], "vocabulary": 3, "widths": {"encoder.0": 1}}]],
+    [3, [{"languages": ["lt"]}], [{"languages": [], "tasks": [], "vocabulary": 3, "widths": {"encoder.0": 1}}]],
 )
 def test_r7_a_damaged_configuration_is_refused(stored: Any, small_model: SmallModel) -> None:
     model = small_model("m2m_100")

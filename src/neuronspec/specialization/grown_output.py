@@ -22,6 +22,9 @@ class GrownOutput:
     So they cannot win, and have no share of the softmax. The logits of the tokens from before are a product of their
     own, with the bits that they had then. In training every token has its logit: label smoothing needs them all.
 
+    While a model generates for tasks from before alone, the later tokens are left out instead (`cut`): of hypotheses
+    with the same score, a beam search chooses by the number of tokens.
+
     Args:
         layer: Output layer, (vocabulary, d_model); changed in place.
         additions: Languages that were added to the model.
@@ -42,6 +45,7 @@ class GrownOutput:
         # (tasks,) the number of tokens that each task can write
         limits = [find_vocabulary_limit(additions, task) for task in tasks]
         self._limits = torch.tensor([size if limit is None else limit for limit in limits])
+        self.reached = size  # number of tokens that some row of the last input could write
         self._before = layer.__dict__.get("forward")
         layer.forward = functools.partial(self._compute, layer.forward)  # type: ignore[method-assign]
 
@@ -56,18 +60,24 @@ class GrownOutput:
     def _compute(self, dense: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor) -> torch.Tensor:
         tasks = None if self.layer.training else self._find_tasks(states)
         if tasks is None:
+            self.reached = len(self.layer.weight)
             return dense(states)
 
         # Each row's limit, aligned with (batch, seq, tokens) or (tokens, tokens)
         limits = self._limits.to(states.device)[tasks].reshape(-1, *[1] * (states.ndim - 1))
+        self.reached = int(limits.max())
         parts = [self._multiply(states, 0, self._base)]
         for start, stop in self._segments:
             is_reached = limits >= stop
-            if bool(is_reached.any()):
+            if stop <= self.reached:
                 parts.append(self._multiply(states, start, stop).masked_fill(~is_reached, -torch.inf))
             else:
                 parts.append(parts[0].new_full((*states.shape[:-1], stop - start), -torch.inf))
         return torch.cat(parts, dim=-1)  # (..., vocabulary)
+
+    def cut(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits (..., vocabulary) without the tokens that no row of the last input could write."""
+        return logits[..., : self.reached].contiguous() if self.reached < logits.shape[-1] else logits
 
     def _multiply(self, states: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Return the logits (..., stop - start) of some tokens."""

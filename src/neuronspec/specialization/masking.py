@@ -236,6 +236,12 @@ class Specialization(TaskRouter):
         output: Any = self.model.get_output_embeddings()
         if self.additions and self.additions[0].vocabulary < len(output.weight):
             self._output = GrownOutput(output, self.additions, self.masks.tasks, self._find_output_tasks)
+            self.handles.append(self.model.register_forward_hook(self._cut_logits))
+
+    def _cut_logits(self, model: nn.Module, arguments: Any, output: Any) -> None:
+        """After each step of a generation: leave out the tokens that no row can write."""
+        if self.generating and self._output is not None:
+            output.logits = self._output.cut(output.logits)
 
     def _check_additions(self) -> None:
         """Refuse what cannot keep the tasks from before as they were."""
