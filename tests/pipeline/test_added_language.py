@@ -24,6 +24,7 @@ from neuronspec.config.schema import Config
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.models.additions import align_weights, read_additions
+from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.pipeline.export_source import read_export_text
 from neuronspec.pipeline.layout import Layout
@@ -125,7 +126,7 @@ def test_old_text_with_the_new_letters_is_read_as_before(added: Layout, base: Pa
         outputs.append(translate_sentences(model, load_tokenizer(place), [sentence], ["de-en"]))
     assert outputs[0] == outputs[1]
 
-    codec = ns.models.TextCodec(load_tokenizer(added.model("add_language")), after.config)
+    codec = TextCodec(load_tokenizer(added.model("add_language")), after.config)
     (old,), (new,) = (codec.encode_sources([sentence], task) for task in ("de-en", "el-en"))
     assert codec.tokenizer.unk_token_id in old
     assert max(new) >= read_additions(after.config)[0].vocabulary > max(old)

@@ -267,5 +267,5 @@ def is_restored(before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase,
     new: Any = getattr(after, "backend_tokenizer", None)
     if old is None or new is None:
         return True
-    restored: object = restrict_content(json.loads(new.to_str()), rows, pieces)
-    return restored == json.loads(old.to_str())
+    restored = restrict_content(json.loads(new.to_str()), rows, pieces)
+    return bool(restored == json.loads(old.to_str()))
