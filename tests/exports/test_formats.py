@@ -102,6 +102,58 @@ def test_r8_ia3_equals_the_masked_model(case: Case, tmp_path: Path) -> None:
     assert answers_of(wrapped, case) == masked_answers(case)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_r8_ia3_equals_the_steered_model(case: Case, masked: bool, tmp_path: Path) -> None:
+    """A factor for all tasks and one for the first alone, with the masks and without."""
+    model, tokenizer, masks = case
+    *_, layer = layers = find_ffn_layers(model)
+    both = ns.Steering({one.name: range(0, one.width, 2) for one in layers}, scale=-9)
+    first = ns.Steering({layer.name: [0, 1]}, scale=[0, 2.5], tasks=[TASKS[0]])
+    given = {"task": TASKS, "steering": [both, first]}
+    found = export((model, tokenizer, masks if masked else None), tmp_path / "out", "ia3", **given)  # type: ignore[arg-type]
+    assert all(one.equal == len(TEXTS) for one in found.agreements)
+    assert any(one.changed for one in found.agreements)
+    assert found.signature["steering"].endswith(f"Steering(2 neurons in 1 layer, scaled, {TASKS[0]})")
+
+    # Stock PEFT around the stock model, against ns.steer
+    model.save_pretrained(tmp_path / "base")
+    kind = AutoModelForSeq2SeqLM if model.config.is_encoder_decoder else AutoModelForCausalLM
+    wrapped = peft.PeftModel.from_pretrained(kind.from_pretrained(tmp_path / "base"), tmp_path / "out" / TASKS[0])
+    with use_masked(model, masks if masked else None) as other:
+        with ns.steer(other, both), ns.steer(other, first.everywhere()):
+            expected = answers_of(other, case)
+        assert answers_of(wrapped, case) == expected
+        assert answers_of(other, case) != expected
+
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert ("masked and steered model" in card) == masked
+    assert "the factor of each neuron that the steering chooses" in card
+
+
+def test_a_steering_that_an_export_would_lose_is_refused(tmp_path: Path) -> None:
+    model, tokenizer = make_encoder_decoder("m2m_100", tmp_path)
+    case = model, tokenizer, make_masks(model, TASKS)
+    chosen = {"decoder.0": [1]}
+    refused = {
+        "the format hf would lose a steering, which changes no weights: choose ia3": (
+            "hf",
+            ns.Steering(chosen, scale=2),
+        ),
+        r"sets activations \(to=\) is no factor on them": ("ia3", ns.Steering(chosen, to=2)),
+        "for sv-en, and the export for de-en: it would change nothing": (
+            "ia3",
+            ns.Steering(chosen, scale=2, tasks=["sv-en"]),
+        ),
+        "no neuron 999 in decoder.0": ("ia3", ns.Steering({"decoder.0": [999]}, scale=2)),
+    }
+    for message, (format, steering) in refused.items():
+        with pytest.raises(NeuronspecError, match=message):
+            export(case, tmp_path / "out", format, task=TASKS[0], steering=steering)
+    with ns.steer(model, chosen, scale=2), pytest.raises(NeuronspecError, match="cannot export a model inside ns"):
+        export(case, tmp_path / "out", "ia3")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("format", ["hf", "masks", "ia3"])
 def test_r8_one_wrong_neuron_is_found_in_every_format(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

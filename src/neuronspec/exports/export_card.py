@@ -30,6 +30,7 @@ class ExportFacts:
         tasks: Names of the exported tasks.
         base_model: Directory or name of the model; empty if unknown.
         masked: Whether the export has masks; otherwise it is the dense model.
+        steered: Whether the export has the factors of a steering.
         written: Parameters, notes and usage, as the format gives them.
         bytes: Bytes of the export.
         dense_bytes: Bytes of the dense model's Hugging Face directory.
@@ -53,11 +54,27 @@ class ExportFacts:
     place: str
     signature: Mapping[str, str]
     version: str
+    steered: bool = False
+
+    @property
+    def model(self) -> str:
+        """Name of the model that the export must equal."""
+        if self.steered:
+            return "the masked and steered model" if self.masked else "the steered model"
+        return "the masked model" if self.masked else "the model"
+
+    @property
+    def changes(self) -> str:
+        """Name of what changes the outputs of the dense model."""
+        if self.steered:
+            return "the masks and the steering" if self.masked else "the steering"
+        return "the masks"
 
 
 def make_export_card(facts: ExportFacts) -> str:
     """Return the text of an export's `README.md`, in Markdown with the front matter of the hub."""
     what = "the model with the neuron masks" if facts.masked else "the dense model"
+    what += " and a steering" if facts.steered else ""
     sections = [
         make_front_matter({**facts.written.hub, "tags": ["neuronspec", "neuron-specialization", facts.format]}),
         [f"# {escape_text(_name_tasks(facts.tasks))}: {escape_text(facts.format)}"],
@@ -85,7 +102,7 @@ def _name_origin(base_model: str) -> str:
 
 
 def _describe_proof(facts: ExportFacts) -> list[str]:
-    side = "the masked model" if facts.masked else "the model"
+    titles = ["task", "search", "sentences", f"changed by {facts.changes}", "equal", f"chrF++ against {facts.model}"]
     rows = []
     for one in facts.proof.agreements:
         search = "greedy" if one.beams == GREEDY else f"beam {one.beams}"
@@ -93,10 +110,10 @@ def _describe_proof(facts: ExportFacts) -> list[str]:
         numbers = [f"{one.sentences:,}", changed, f"{one.equal:,}", f"{one.chrf:.1f}"]
         rows.append([escape_code(one.task), search, *numbers])
     return [
-        f"The export was read again from disk, and its answers were compared with those of {side} in transformers, "
-        "token by token.",
+        f"The export was read again from disk, and its answers were compared with those of {facts.model} in "
+        "transformers, token by token.",
         "",
-        *make_table(["task", "search", "sentences", "changed by the masks", "equal", f"chrF++ against {side}"], rows),
+        *make_table(titles, rows),
     ]
 
 

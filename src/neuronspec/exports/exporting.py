@@ -22,6 +22,7 @@ from neuronspec.exports.sizes import count_parameters, measure_directory, measur
 from neuronspec.files import publish, write_json, write_text
 from neuronspec.libraries import import_library
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.specialization.steering import Steering
 from neuronspec.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def export(
     sentences: Sequence[str] | Mapping[str, Sequence[str]],
     format: str = DEFAULT_FORMAT,
     dense: bool = False,
+    steering: Steering | Sequence[Steering] = (),
     pivot: str = "en",
     force: bool = False,
     limit: int = PROOF_SENTENCES,
@@ -95,6 +97,8 @@ def export(
         sentences: Real source sentences for the proof: a list for a single task, or lists by task.
         format: Name of an entry of `EXPORTS`.
         dense: Whether to export the model without masks.
+        steering: Changes of chosen neurons to export as well, one or several; a format that holds factors of neurons
+            (`ia3`) takes those that scale. Then the masks may be missing.
         pivot: Language that the trained directions share, for zero-shot masks.
         force: Whether to replace an earlier export in `out`.
         limit: Largest number of sentences of each task to prove the export with.
@@ -123,6 +127,7 @@ def export(
         max_tokens=max_tokens,
         source=source,
         options=options,
+        steering=steering,
     )
     if chosen.library:
         import_library(chosen.library, f"The format {format}", chosen.extra)
@@ -154,6 +159,9 @@ def _gather(format: str, request: ExportRequest, written: Written, *, size: int,
     if masks is not None:
         signature |= {f"masks.{key}": value for key, value in sorted(masks.signature.items())}
         signature["masks.sparsity"] = f"{masks.mean_sparsity():.4f}"
+
+    if request.steerings:
+        signature["steering"] = "; ".join(map(repr, request.steerings))
 
     return Export(
         path=out,
@@ -189,6 +197,7 @@ def _write_notes(
         tasks=finished.tasks,
         base_model=request.source,
         masked=request.masks is not None,
+        steered=bool(request.steerings),
         written=written,
         bytes=finished.bytes,
         dense_bytes=finished.dense_bytes,

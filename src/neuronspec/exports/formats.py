@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.specialization.steering import Steering
 
 DEFAULT_FORMAT = "hf"
 
@@ -36,6 +37,7 @@ class ExportRequest:
         options: Options of the format, an instance of its `options`.
         max_tokens: Largest number of tokens that an answer to a sentence has.
         source: Directory of the model or its name on the hub; empty if unknown.
+        steerings: Changes of chosen neurons to export with the model, in the order in which they apply.
     """
 
     model: PreTrainedModel
@@ -46,6 +48,13 @@ class ExportRequest:
     options: Section
     max_tokens: int
     source: str = ""
+    steerings: tuple[Steering, ...] = ()
+
+    @property
+    def changes(self) -> str:
+        """Name of what changes the outputs of the model: the masks, the steering, or both; empty without them."""
+        parts = ["the masks"] if self.masks is not None else []
+        return " and ".join([*parts, "the steering"] if self.steerings else parts)
 
     @property
     def task(self) -> str:
@@ -148,6 +157,7 @@ class ExportFormat:
         standard: Function that says what an export must reach to be published.
         several: Whether one export can hold several tasks.
         needs_masks: Whether it holds masks, so that a dense model cannot be exported.
+        steers: Whether it can hold a steering: the factors of chosen neurons.
         reads_special: Whether its programs take text such as `</s>` for that token, which the masked model never does:
             such sentences prove nothing.
         library: Python library that the format needs in addition to those of neuronspec; empty for none.
@@ -161,6 +171,7 @@ class ExportFormat:
     standard: ChooseStandard = _require_equality
     several: bool = False
     needs_masks: bool = False
+    steers: bool = False
     reads_special: bool = False
     library: str = ""
     extra: str = ""
@@ -231,9 +242,10 @@ EXPORTS.register("ia3")(
     ExportFormat(
         write=_write_ia3,
         open=_open_ia3,
-        summary="the masks as IA3 adapters of PEFT, one for each task",
+        summary="the masks, or a steering's factors, as IA3 adapters of PEFT, one for each task",
         several=True,
         needs_masks=True,
+        steers=True,
         library="peft",
         extra="lora",
     )

@@ -1,4 +1,4 @@
-"""The format `ia3`: masks as adapters of PEFT that multiply the neurons by 0 or 1, one for each task."""
+"""The format `ia3`: adapters of PEFT, one for each task, that multiply the neurons by its mask and by a steering."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from neuronspec.names import child
 from neuronspec.neurons.layers import FFNLayer, find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.routing import unspecialize
+from neuronspec.specialization.steering import Steering
 
 
 def write_adapters(request: ExportRequest, directory: Path) -> Written:
@@ -36,11 +37,13 @@ def write_adapters(request: ExportRequest, directory: Path) -> Written:
         directory: Empty directory to write into.
 
     Raises:
-        NeuronspecError: If a factor on each neuron cannot express the masks, or PEFT cannot wrap the matrices.
+        NeuronspecError: If a factor on each neuron cannot express the masks or the steering, or PEFT cannot wrap the
+            matrices.
     """
-    assert request.masks is not None
     layers = find_ffn_layers(request.model)
-    _check_bias(layers, request.masks)
+    if request.masks is not None:
+        _check_bias(layers, request.masks)
+    _check_scales(request.steerings)
     matrices = _name_matrices(request.model, layers)
 
     places = find_places(request.tasks, directory)
@@ -50,11 +53,10 @@ def write_adapters(request: ExportRequest, directory: Path) -> Written:
     folder = next(iter(places.values())).relative_to(directory).as_posix()
     base = {"base_model": request.source} if "/" in request.source and not Path(request.source).exists() else {}
     return Written(
-        parameters=sum(mask.numel() for mask in map(request.masks.layer, request.masks.layers)),
+        parameters=len(request.tasks) * sum(layer.width for layer in layers),
         notes=(
-            "The adapters multiply the input of each second FFN matrix by the mask of their task: 1 for its neurons, 0 "
-            "for the others. One adapter is active at a time: PEFT ignores `adapter_names` for IA3, so a batch cannot "
-            "mix tasks.",
+            f"The adapters multiply the input of each second FFN matrix by {_describe_factors(request)}. One adapter "
+            "is active at a time: PEFT ignores `adapter_names` for IA3, so a batch cannot mix tasks.",
         ),
         usage=_describe_usage(request, folder),
         hub={"library_name": "peft", **base},
@@ -78,6 +80,25 @@ def _check_bias(layers: Sequence[FFNLayer], masks: NeuronMasks) -> None:
         )
 
 
+def _check_scales(steerings: Sequence[Steering]) -> None:
+    """Refuse a steering that is no factor."""
+    for steering in steerings:
+        if steering.sets:
+            raise NeuronspecError(
+                "a steering that sets activations (to=) is no factor on them, and IA3 holds factors only: export one "
+                "with scale=, or use ns.steer"
+            )
+
+
+def _describe_factors(request: ExportRequest) -> str:
+    """Return what the neurons are multiplied by."""
+    mask = "the mask of their task: 1 for its neurons, 0 for the others"
+    factors = "the factor of each neuron that the steering chooses for their task"
+    if not request.steerings:
+        return mask
+    return factors if request.masks is None else f"{mask}; and by {factors}"
+
+
 def _name_matrices(model: PreTrainedModel, layers: Sequence[FFNLayer]) -> dict[str, str]:
     """Return the name of each layer's second matrix in the model, by the name of the layer."""
     names = {module: name for name, module in model.named_modules()}
@@ -94,9 +115,7 @@ def _name_matrices(model: PreTrainedModel, layers: Sequence[FFNLayer]) -> dict[s
 def _write_adapter(request: ExportRequest, task: str, place: Path, *, matrices: Mapping[str, str]) -> None:
     """Write one task's adapter, as PEFT would."""
     peft = import_library("peft", "The format ia3", "lora")
-    model, masks = request.model, request.masks
-    assert masks is not None
-
+    model = request.model
     targets = name_targets(model, list(matrices.values()))
     config = peft.IA3Config(
         target_modules=targets,
@@ -111,10 +130,22 @@ def _write_adapter(request: ExportRequest, task: str, place: Path, *, matrices: 
 
     # The names that the vectors have inside a model that PEFT has wrapped
     vectors = {
-        f"base_model.model.{matrix}.ia3_l": masks.mask(task, layer)[None].float()  # (1, d_ff)
-        for layer, matrix in matrices.items()
+        f"base_model.model.{matrices[layer.name]}.ia3_l": _make_factors(request, task, layer)[None]  # (1, d_ff)
+        for layer in find_ffn_layers(model)
     }
     write_tensors(place / "adapter_model.safetensors", vectors, {"format": "pt"})
+
+
+def _make_factors(request: ExportRequest, task: str, layer: FFNLayer) -> torch.Tensor:
+    """Return the (d_ff,) float32 factor of each neuron of a layer for one task."""
+    factors = torch.ones(layer.width, dtype=torch.float64)
+    if request.masks is not None:
+        factors *= request.masks.mask(task, layer.name)
+
+    for steering in request.steerings:
+        if steering.applies_to(task) and layer.name in steering.neurons:
+            factors[steering.neurons[layer.name]] *= steering.values[layer.name]
+    return factors.float()
 
 
 def _describe_usage(request: ExportRequest, folder: str) -> tuple[str, ...]:

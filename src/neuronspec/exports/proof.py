@@ -14,7 +14,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.scoring import score
 from neuronspec.exports.answers import open_answers
 from neuronspec.exports.formats import Answer, ExportFormat, ExportRequest, Standard
-from neuronspec.exports.reference import use_masked
+from neuronspec.exports.reference import steer_answers, use_masked
 from neuronspec.models.codec import TextCodec
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Agreement:
         equal: Number of sentences with the same tokens.
         chrf: chrF++ of the export's answers, with those of the masked model as references.
         difference: Number of the first sentence that differs, from 1 on; None if none does.
-        changed: Number of sentences whose greedy answer the masks change, compared with the dense model. Only these
-            show whether the masks are in place. None for a beam search, and for a dense export.
+        changed: Number of sentences whose greedy answer the masks, or a steering, change, compared with the dense
+            model. Only these show whether they are in place. None for a beam search, and for a dense export.
     """
 
     task: str
@@ -85,7 +85,8 @@ def prove(format: ExportFormat, request: ExportRequest, directory: Path) -> Proo
     """
     # One after the other, so that the export never sees the masks that the model computes with.
     with use_masked(request.model, request.masks) as masked:
-        answer = open_answers(masked, request.tokenizer, request.max_tokens)
+        plain = open_answers(masked, request.tokenizer, request.max_tokens)
+        answer = steer_answers(plain, masked, request.steerings)
         expected = _collect_answers(answer, request)
     with format.open(request, directory) as answer:
         found = _collect_answers(answer, request)
@@ -124,8 +125,8 @@ def _collect_answers(answer: Answer, request: ExportRequest) -> _Answers:
 
 
 def _count_changed(request: ExportRequest, expected: _Answers) -> dict[str, int]:
-    """Return for each task how many greedy answers differ from those of the dense model; empty without masks."""
-    if request.masks is None:
+    """Return for each task how many greedy answers differ from those of the dense model; empty for the model itself."""
+    if not request.changes:
         return {}
 
     trim = _find_ends(request)
@@ -139,8 +140,9 @@ def _count_changed(request: ExportRequest, expected: _Answers) -> dict[str, int]
     blind = [task for task, number in changed.items() if not number]
     if blind:
         logger.warning(
-            "the masks change no greedy answer to the sentences of %s, so that their equality proves little: give more "
-            "text, or masks of fewer neurons",
+            "%s change no greedy answer to the sentences of %s, so that their equality proves little: give more text, "
+            "or masks or a steering that change more",
+            request.changes,
             ", ".join(blind),
         )
     return changed

@@ -1,18 +1,20 @@
-"""The masked model that an export must equal, in the precision of the proof."""
+"""The masked and steered model that an export must equal, in the precision of the proof."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from transformers import PreTrainedModel
 
+from neuronspec.exports.formats import Answer
 from neuronspec.models.transformers_internals import evaluating
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
 from neuronspec.specialization.routing import find_router, unspecialize
+from neuronspec.specialization.steering import Steering, steer
 
 EXACT = (torch.float32, torch.float64)
 """Precisions in which two ways of computing the same thing write the same tokens."""
@@ -43,3 +45,22 @@ def use_masked(model: PreTrainedModel, masks: NeuronMasks | None) -> Iterator[Pr
     finally:
         if is_plain:
             unspecialize(model)
+
+
+def steer_answers(answer: Answer, model: PreTrainedModel, steerings: Sequence[Steering]) -> Answer:
+    """Return what answers with a steered model.
+
+    Args:
+        answer: Function that answers with the model.
+        model: Model, with masks or without.
+        steerings: Changes of chosen neurons, each for the answers to its own tasks.
+    """
+
+    def answer_steered(sentences: Sequence[str], task: str, *, beams: int) -> list[list[int]]:
+        with ExitStack() as contexts:
+            for steering in steerings:
+                if steering.applies_to(task):  # all rows have this task
+                    contexts.enter_context(steer(model, steering.everywhere()))
+            return answer(sentences, task, beams=beams)
+
+    return answer_steered

@@ -10,16 +10,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.config.sections import Section
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.exports.formats import ExportFormat, ExportRequest
+from neuronspec.exports.formats import EXPORTS, ExportFormat, ExportRequest
 from neuronspec.exports.proof_text import choose_max_tokens, choose_sentences, leave_out_special
 from neuronspec.languages import match_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.peft_wrapping import refuse_wrapped
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.neurons.neuron_choice import check_choice
 from neuronspec.specialization.masking import check_fit, find_specialization
 from neuronspec.specialization.routing import find_router
 from neuronspec.specialization.steered_model import refuse_steered
+from neuronspec.specialization.steering import Steering
 
 PROOF_SENTENCES: Final = 50
 """Number of sentences of each task that an export is proven with, unless another is given."""
@@ -40,6 +42,7 @@ def make_request(
     max_tokens: int | None,
     source: str,
     options: Mapping[str, Any],
+    steering: Steering | Sequence[Steering] = (),
 ) -> ExportRequest:
     """Return the checked request of an export; the arguments are those of `export`.
 
@@ -49,11 +52,13 @@ def make_request(
     refuse_wrapped(model, "cannot export")
     refuse_steered(model, "cannot export")
     settings = read_options(format, name, options)
-    masks = find_masks(format, name, model, masks, dense=dense)
+    steerings = (steering,) if isinstance(steering, Steering) else tuple(steering)
+    masks = find_masks(format, name, model, masks, dense=dense, steered=bool(steerings))
     tasks = _choose_tasks(format, name, task, masks)
     if masks is not None:
         masks = choose_masks(masks, tasks, pivot)
         check_fit(find_ffn_layers(model), masks)
+    _check_steerings(format, name, model, steerings, tasks)
 
     # What the model cannot do at all is refused before it is written.
     if model.config.is_encoder_decoder:
@@ -74,7 +79,26 @@ def make_request(
         options=settings,
         max_tokens=answer,
         source=source,
+        steerings=steerings,
     )
+
+
+def _check_steerings(
+    format: ExportFormat, name: str, model: PreTrainedModel, steerings: Sequence[Steering], tasks: Sequence[str]
+) -> None:
+    """Refuse a steering that the format cannot hold, or that changes nothing in the export."""
+    if steerings and not format.steers:
+        able = " or ".join(other for other, entry in EXPORTS.items() if entry.steers)
+        raise NeuronspecError(f"the format {name} would lose a steering, which changes no weights: choose {able}")
+
+    widths = {layer.name: layer.width for layer in find_ffn_layers(model)} if steerings else {}
+    for steering in steerings:
+        check_choice(steering.choice, widths)
+        if not any(map(steering.applies_to, tasks)):
+            raise NeuronspecError(
+                f"a steering is for {', '.join(steering.tasks or ())}, and the export for {', '.join(tasks)}: it would "
+                "change nothing"
+            )
 
 
 def read_options(format: ExportFormat, name: str, options: Mapping[str, Any]) -> Section:
@@ -104,9 +128,17 @@ def read_options(format: ExportFormat, name: str, options: Mapping[str, Any]) ->
 
 
 def find_masks(
-    format: ExportFormat, name: str, model: PreTrainedModel, masks: NeuronMasks | None, *, dense: bool
+    format: ExportFormat,
+    name: str,
+    model: PreTrainedModel,
+    masks: NeuronMasks | None,
+    *,
+    dense: bool,
+    steered: bool = False,
 ) -> NeuronMasks | None:
     """Return the masks to export: those that are given, or those that the model computes with; None for dense.
+
+    A steering can be exported without masks.
 
     Raises:
         NeuronspecError: If the model computes with something other than masks, or the format needs masks and there
@@ -123,6 +155,8 @@ def find_masks(
         raise NeuronspecError("give masks or dense=True, not both")
     if masks is None and specialization is not None and not dense:
         masks = specialization.masks
+    if steered:
+        return masks
     if masks is None and not dense:
         raise NeuronspecError(
             "there are no masks: give some, or dense=True (--dense) to export the model with all of its neurons"

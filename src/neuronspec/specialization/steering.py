@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,12 @@ class Steering:
     def choice(self) -> Mapping[str, LayerChoice]:
         """The chosen neurons, with the widths of the layers whose neurons were given as a mask."""
         return self._choice
+
+    def everywhere(self) -> Steering:
+        """Return the same steering for all rows."""
+        steering = copy.copy(self)
+        steering.tasks = None
+        return steering
 
     def applies_to(self, task: str) -> bool:
         """Return whether the rows of a task are steered; the task may be spelled in another way."""
