@@ -59,6 +59,24 @@ def test_options_of_the_format_are_words(export: Export, model: Path, capsys: py
     assert [one["equal"] for one in plain["agreements"]] == [3, 3]
 
 
+def test_a_steering_is_exported_as_adapters(
+    export: Export, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("peft")
+    (tmp_path / "factor.yaml").write_text("neurons: {decoder.1: [0, 1, 2, 3, 4, 5]}\nscale: -9\n")
+    common = ("--text", "de-en=dev.tsv", "--max-tokens", "8", "--steer", "factor.yaml")
+    assert export(model, "--task", "de-en", *common, "-f", "ia3", "-o", "out") == 0
+    assert "outputs equal (masks and steering change 3)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+    assert export(model, "--task", "de-en", *common, "-o", "hf") == 2
+    assert "--steer is for --format ia3: hf would lose it" in capsys.readouterr().err
+    (tmp_path / "factor.yaml").write_text("neurons: {decoder.1: [0]}\nto: 1\n")
+    assert export(model, "--task", "de-en", *common, "-f", "ia3", "-o", "hf") == 2
+    assert "sets activations (to=)" in capsys.readouterr().err
+    assert not (tmp_path / "hf").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -102,6 +102,33 @@ def test_masks_are_given_or_lie_beside_the_model(
     assert capsys.readouterr().out.splitlines() == masked != expect(model, tokenizer)
 
 
+def test_a_file_of_steerings_changes_the_rows_of_its_tasks(
+    translate: Translate, model: Path, masks: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A file that was translated in another way is translated anew."""
+    rows = "".join(f"{task}\t{line}\n" for line in TEXT for task in ("en-de", "de-en"))
+    (tmp_path / "rows.tsv").write_text(rows, encoding="utf-8")
+    (tmp_path / "steering.yaml").write_text("neurons: {decoder.1: [0, 1, 2, 3]}\nto: 40\ntasks: [en-de]\n")
+    common = ("--model", model, "--masks", masks, "--beams", 2, "-", "--input", "rows.tsv")
+    assert translate(*common) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert translate(*common, "--steer", "steering.yaml") == 0
+    steered = capsys.readouterr().out.splitlines()
+    assert steered[1::2] == plain[1::2]
+    assert steered[::2] != plain[::2]
+
+    assert translate(*common, "--to", "out.txt") == 0
+    assert translate(*common, "--to", "out.txt", "--steer", "steering.yaml") == 0
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8").splitlines() == steered
+
+    assert translate(*common, "--engine", "ct2", "--steer", "steering.yaml") == 2
+    assert "--steer is for the engine transformers" in capsys.readouterr().err
+    assert translate("--model", model, "--dense", "--steer", "steering.yaml", "en-de", "ab") == 2
+    assert "does not know the tasks of its rows" in capsys.readouterr().err
+    assert translate("--model", model, "--steer", "none.yaml", "en-de", "ab") == 2
+    assert "there is no file of steerings none.yaml" in capsys.readouterr().err
+
+
 def test_nothing_to_translate_is_no_fault(
     translate: Translate, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ SWEDISH = {"label": "sv", "name": "Swedish", "stack": "encoder", "neurons": [{"i
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     """The numbers of a report, in the directory of a run."""
-    path = tmp_path / "run" / "analysis" / "analysis.json"
+    path = tmp_path / "run" / "analyze" / "analysis.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"cards": {"languages": [GERMAN, WRITTEN, SWEDISH], "neurons": {}}}))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from neuronspec.cli.choices import list_export_formats
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import AsJson, Force, Out, refuse_inside_run
+from neuronspec.cli.options import AsJson, Force, Out, SteerOption, refuse_inside_run
 from neuronspec.cli.printing import note, print_json, quiet_libraries, say
 from neuronspec.cli.text_options import ColumnsOption, SourcePrefixOption, TextOptions
 from neuronspec.config.loading import holds_run, names_config
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
     from neuronspec.exports import Agreement, Export
     from neuronspec.neurons.masks import NeuronMasks
+    from neuronspec.specialization import Steering
 
 SENTENCES = 50  # of each task, for the proof
 
 _COMMON = reading(
     *("source", "settings", "format", "task", "masks", "dense", "pivot", "text", "columns", "sentences", "max_tokens"),
-    *("out", "force", "as_json"),
+    *("steer", "out", "force", "as_json"),
 )
 OF_A_RUN = Mode(
     reads=_COMMON | {"method"},
@@ -93,6 +95,7 @@ def export(
     pivot: Annotated[
         str, typer.Option("--pivot", help="Language that the trained directions share, for zero-shot masks.")
     ] = "en",
+    steer: SteerOption = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,6 +138,7 @@ def export(
         masks=masks,
         dense=dense,
         pivot=pivot,
+        steer=steer,
         texts=TextOptions(texts=text or [], columns=columns or [], source_prefix=source_prefix),
         sentences=sentences,
         max_tokens=max_tokens,
@@ -147,6 +151,8 @@ def export(
 
     work_alone()
     quiet_libraries()
+    if steer is not None:
+        options.steerings  # noqa: B018 - what is wrong with it is said before a model is loaded
     finished = _export_run(source, options, options.method) if is_run else _export_model(source, options)
     _print_export(finished, as_json)
 
@@ -162,6 +168,7 @@ class ExportOptions:
     masks: Path | None
     dense: bool
     pivot: str
+    steer: Path | None
     texts: TextOptions
     sentences: int
     max_tokens: int | None
@@ -177,6 +184,9 @@ class ExportOptions:
         EXPORTS[self.format]
         if self.dense and self.masks is not None:
             raise NeuronspecError("give --masks or --dense, not both")
+        if self.steer is not None and not EXPORTS[self.format].steers:
+            able = " or ".join(name for name, format in EXPORTS.items() if format.steers)
+            raise NeuronspecError(f"--steer is for --format {able}: {self.format} would lose it")
         if self.texts.texts:
             self.texts.check()
 
@@ -191,6 +201,13 @@ class ExportOptions:
         if self.dense:
             return None
         return own if self.masks is None else NeuronMasks.from_pretrained(self.masks)
+
+    @functools.cached_property
+    def steerings(self) -> tuple[Steering, ...]:
+        """The steerings to export."""
+        from neuronspec.specialization.steering_files import read_steerings
+
+        return () if self.steer is None else read_steerings(self.steer)
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -292,6 +309,7 @@ def _export(
         format=options.format,
         dense=options.dense,
         pivot=options.pivot,
+        steering=options.steerings,
         force=options.force,
         limit=options.sentences,
         max_tokens=options.max_tokens,
@@ -307,7 +325,8 @@ def _print_export(finished: Export, as_json: bool) -> None:
         return
 
     for task in finished.tasks:
-        say(f"{task}: {'; '.join(_describe_agreement(one) for one in finished.agreements if one.task == task)}")
+        agreements = [one for one in finished.agreements if one.task == task]
+        say(f"{task}: {'; '.join(_describe_agreement(one, finished) for one in agreements)}")
 
     if finished.parameters is not None:
         say(f"parameters: {finished.parameters:,}, dense model {finished.dense_parameters:,}")
@@ -319,9 +338,9 @@ def _print_export(finished: Export, as_json: bool) -> None:
     note(f"the export is in {finished.path}")
 
 
-def _describe_agreement(one: Agreement) -> str:
+def _describe_agreement(one: Agreement, finished: Export) -> str:
     """Return how many outputs of one task are those of the masked model."""
     search = "greedy" if one.beams == 1 else f"beam {one.beams}"
-    changed = "" if one.changed is None else f" (the masks change {one.changed})"
+    changed = "" if one.changed is None else f" ({finished.changes} {one.changed})"
     closeness = "" if one.equal == one.sentences else f", chrF++ between both {one.chrf:.1f}"
     return f"{search} {one.equal} of {one.sentences} outputs equal{changed}{closeness}"

@@ -38,6 +38,10 @@ ShareFrom = Annotated[
         "--from", metavar="RUN", help="Run whose finished stages are shared where they are the same. Repeatable."
     ),
 ]
+SteerOption = Annotated[
+    Path | None,
+    typer.Option("--steer", metavar="FILE", help="YAML or JSON file of neurons to scale, set or switch off."),
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

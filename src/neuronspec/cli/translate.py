@@ -21,7 +21,7 @@ from neuronspec.cli.loading_options import (
     describe_loading,
 )
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, refuse_inside_run
+from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, SteerOption, refuse_inside_run
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
@@ -48,7 +48,7 @@ OF_A_RUN = Mode(
 )
 _DECODING = reading(
     *("what", "model", "masks", "dense", "pivot", "beams", "engine", "compute_type", "early_stopping", "too_long"),
-    *("source_prefix", "source", *LOADING),
+    *("steer", "source_prefix", "source", *LOADING),
 )
 _NOT_OF_A_MODEL = {
     "out": "--out is the directory of a run: with --model, --to names the file",
@@ -76,6 +76,10 @@ PANELS = {"For a run": OF_A_RUN, "For any model": OF_LINES | OF_A_FILE | OF_A_GR
 EXAMPLES = (
     ("A sentence", "neuronspec translate --model DIR de-en 'Guten Morgen.'"),
     ("A file, one sentence a line", "neuronspec translate --model DIR de-en --input news.de --to news.en"),
+    (
+        "A sentence with chosen neurons scaled or switched off",
+        "neuronspec translate --model DIR --steer steering.yaml de-en 'Guten Morgen.'",
+    ),
     (
         "A grid of all directions between three languages",
         "neuronspec translate --model DIR de en fr --input 'flores.{src}' --to 'out/{task}.txt'",
@@ -122,6 +126,7 @@ def translate(
         ),
     ] = None,
     too_long: TooLongOption = TooLongChoice.cut,
+    steer: SteerOption = None,
     source_prefix: SourcePrefixOption = None,
     dtype: NumberOption = NumberChoice.float32,
     device_map: DeviceMapOption = None,
@@ -164,6 +169,7 @@ def translate(
         compute_type=compute_type,
         early_stopping=early_stopping,
         too_long=too_long,
+        steer=steer,
         source_prefix=source_prefix,
         loading=describe_loading(dtype, device_map, quantize),
         source=source,
@@ -239,6 +245,7 @@ class TranslateOptions:
     compute_type: str
     early_stopping: bool | None
     too_long: TooLongChoice
+    steer: Path | None
     source_prefix: str | None
     loading: ModelLoading
     source: Path | None
@@ -263,11 +270,16 @@ class TranslateOptions:
                 "has --compute-type"
             )
 
+        # CTranslate2 converts weights, which a steering does not change.
+        if self.steer is not None and self.engine != DEFAULT_ENGINE:
+            raise NeuronspecError(f"--steer is for the engine {DEFAULT_ENGINE}: --engine {self.engine} would ignore it")
+
     def describe_system(self) -> TranslationSystem:
         """Return what translates."""
         assert self.model is not None
         quiet_libraries()
         check_directory(self.model)  # before what loads it is imported, which takes seconds
+        from neuronspec.specialization.steering_files import read_steerings
         from neuronspec.translation.system import TranslationSystem
 
         return TranslationSystem(
@@ -282,6 +294,7 @@ class TranslateOptions:
             too_long=self.too_long.value,
             source_prefix=self.source_prefix,
             loading=self.loading,
+            steerings=read_steerings(self.steer) if self.steer is not None else (),
         )
 
 

@@ -289,13 +289,26 @@ def _read_yaml(text: str, loader: type[yaml.SafeLoader]) -> Any:
     return make_plain(yaml.load(text, loader))  # noqa: S506 - a SafeLoader
 
 
-def _parse_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, what: str = "YAML") -> Any:
+    """Return the values in a YAML file, or in JSON, in which no key is given twice.
+
+    Args:
+        path: Path of the file, which exists.
+        what: Name of what is expected, for the message.
+
+    Raises:
+        NeuronspecError: If the file is not valid YAML.
+    """
     try:
-        values = _read_yaml(path.read_text(encoding="utf-8"), _StrictLoader)
+        return _read_yaml(path.read_text(encoding="utf-8"), _StrictLoader)
     except UnicodeDecodeError as error:
-        raise NeuronspecError(f"{path} is not valid YAML: it is no text in UTF-8; expected a configuration") from error
+        raise NeuronspecError(f"{path} is not valid YAML: it is no text in UTF-8; expected {what}") from error
     except _YAML_ERRORS as error:
         raise NeuronspecError(f"{path} is not valid YAML: {_explain_yaml(error)}") from error
+
+
+def _parse_yaml(path: Path) -> dict[str, Any]:
+    values = read_yaml(path, "a configuration")
 
     # An empty file, a list or a single word
     if not isinstance(values, dict):

@@ -58,6 +58,13 @@ class Export:
     export_speed: float
     signature: Mapping[str, str]
 
+    @property
+    def changes(self) -> str:
+        """Beginning of a sentence about what changes the outputs of the dense model: `the masks change`."""
+        if "steering" not in self.signature:
+            return "the masks change"
+        return "masks and steering change" if "masks.sparsity" in self.signature else "the steering changes"
+
     def to_json(self) -> dict[str, Any]:
         """Return all facts as JSON values."""
         return dataclasses.asdict(self) | {"path": str(self.path), "signature": dict(self.signature)}

@@ -10,7 +10,7 @@ from neuronspec.files import read_json
 from neuronspec.layer_names import stack_of
 from neuronspec.neurons.neuron_choice import parse_neuron
 
-_CARDS_FILES = ("analysis.json", "analysis/analysis.json")  # in the directory of an analysis, and of a run
+_CARDS_FILES = ("analysis.json", "analyze/analysis.json")  # in the directory of an analysis, and of a run
 
 
 class _Card(NamedTuple):

@@ -13,6 +13,7 @@ from .routing import task as task
 from .routing import unspecialize as unspecialize
 from .steering import Steering as Steering
 from .steering import steer as steer
+from .steering_files import read_steerings as read_steerings
 
 __all__ = [
     "K_GRID",
@@ -25,6 +26,7 @@ __all__ = [
     "get_masks",
     "hold_absent_neurons",
     "prune",
+    "read_steerings",
     "search_k",
     "specialize",
     "steer",

@@ -86,6 +86,14 @@ class Steering:
         """The chosen neurons, with the widths of the layers whose neurons were given as a mask."""
         return self._choice
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the steering as JSON values, as an entry of a file has them."""
+        return {
+            "neurons": {layer: numbers.tolist() for layer, numbers in self.neurons.items()},
+            "to" if self.sets else "scale": {layer: values.tolist() for layer, values in self.values.items()},
+            "tasks": None if self.tasks is None else list(self.tasks),
+        }
+
     def everywhere(self) -> Steering:
         """Return the same steering for all rows."""
         steering = copy.copy(self)

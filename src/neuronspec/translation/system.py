@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from neuronspec.models.placement import place_model
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.processes import join_processes
 from neuronspec.specialization.masking import attach_masks
+from neuronspec.specialization.steering import Steering, steer
 from neuronspec.translation.engines import ENGINES, Decode, open_engine, resolve_engine
 
 
@@ -36,6 +37,7 @@ class TranslationSystem:
         too_long: Treatment of sentences that are longer than the model can read.
         source_prefix: Words in front of each source, for a model without language tags.
         loading: Numbers, devices and quantization of the model.
+        steerings: Changes of chosen neurons, in the order in which they apply.
     """
 
     model: str
@@ -49,6 +51,7 @@ class TranslationSystem:
     too_long: TooLong
     source_prefix: str | None
     loading: ModelLoading = field(default_factory=ModelLoading)
+    steerings: tuple[Steering, ...] = ()
 
     @property
     def options(self) -> dict[str, object]:
@@ -75,7 +78,8 @@ class TranslationSystem:
             found = [file for file in found if file.is_file() and file.name != CARD_FILE]
             files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
         described: list[object] = [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
-        return [*described, self.loading.facts] if self.loading.facts else described
+        steered = [steering.as_dict() for steering in self.steerings]
+        return [*described, *filter(None, [self.loading.facts, steered])]
 
 
 @contextmanager
@@ -87,7 +91,8 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
         tasks: All directions to translate; masks of directions that were not trained are composed.
 
     Raises:
-        NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task.
+        NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task, or a
+            steering does not fit the model.
     """
     model = load_model(system.model, translates=True, **asdict(system.loading))
     tokenizer = load_tokenizer(system.model)
@@ -105,5 +110,7 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
     codec = TextCodec(tokenizer, model.config, fixed_tables=ENGINES[resolve_engine(options.engine)].fixed_tables)
     # A direction that the model cannot do is refused before the engine opens.
     codec.formats(tasks)
-    with open_engine(model, tokenizer, options) as decode:
-        yield decode, codec
+    with ExitStack() as contexts:
+        for steering in system.steerings:
+            contexts.enter_context(steer(model, steering))
+        yield contexts.enter_context(open_engine(model, tokenizer, options)), codec
