@@ -152,7 +152,7 @@ def export(
     work_alone()
     quiet_libraries()
     if steer is not None:
-        options.steerings  # noqa: B018 - what is wrong with it is said before a model is loaded
+        options.steerings  # noqa: B018 - a mistake in it is reported before a model is loaded
     finished = _export_run(source, options, options.method) if is_run else _export_model(source, options)
     _print_export(finished, as_json)
 
@@ -204,7 +204,7 @@ class ExportOptions:
 
     @functools.cached_property
     def steerings(self) -> tuple[Steering, ...]:
-        """The steerings to export."""
+        """Steerings to export."""
         from neuronspec.specialization.steering_files import read_steerings
 
         return () if self.steer is None else read_steerings(self.steer)
