@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.answers import open_answers
-from neuronspec.exports.ct2_usage import CT2Usage, find_ct2_usage, translate_alone, write_program
+from neuronspec.exports.ct2_usage import CT2Usage, find_ct2_usage, translate_alone, write_program, write_usage
 from neuronspec.exports.formats import Answer, ExportRequest, Written
 from neuronspec.exports.options import CT2Options
 from neuronspec.exports.sizes import check_disk, count_bytes, count_parameters
@@ -63,6 +63,7 @@ def write_ct2(request: ExportRequest, directory: Path) -> Written:
     parameters = count_parameters(parts.model)
     expected = _answer_small(request, parts) if parts.trimming is not None else []
     _convert(request, parts, usage, directory)
+    write_usage(usage, directory)
     if expected and _options(request).compute_type == "float32":
         _check_small(request, expected, directory)
 

@@ -5,21 +5,30 @@ The program on the card and the proof of the export are made from the same value
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.artifacts.cards import quote_python
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.exports.formats import ExportRequest
+from neuronspec.files import read_json, write_json
 from neuronspec.languages import find_language, split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.plain_use import find_plain_use
 from neuronspec.translation.ct2_search import choose_best
 
 BATCH = 32  # sentences
+USAGE_FILE: Final = "neuronspec_usage.json"
+_SEARCH_ARGUMENTS: Final = frozenset(
+    {"max_decoding_length", "min_decoding_length", "max_input_length"}
+    | {"repetition_penalty", "no_repeat_ngram_size", "suppress_sequences"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,7 @@ class CT2Usage:
         start: Token that the decoder starts with, which the converted model knows.
         target_prefix: Tokens that each translation starts with.
         search: Arguments of `translate_batch`, without the beam size.
+        longest: Number of tokens of text that the model can read; None for no limit.
     """
 
     task: str
@@ -41,6 +51,12 @@ class CT2Usage:
     start: str
     target_prefix: tuple[str, ...]
     search: Mapping[str, Any]
+    longest: int | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """Largest number of tokens of a translation, those that are given included."""
+        return int(self.search["max_decoding_length"])
 
 
 def find_ct2_usage(request: ExportRequest) -> CT2Usage:
@@ -70,7 +86,7 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
         room = min(room, form.longest_target - len(form.decoding_start))
     longest = max(1, room + len(given) - (settings.forced_eos_token_id is not None))
     # An empty translation is one of those that end a search, as in transformers.
-    limits = {"max_decoding_length": longest, "min_decoding_length": 0, "max_input_length": 0}
+    limits: dict[str, Any] = {"max_decoding_length": longest, "min_decoding_length": 0, "max_input_length": 0}
 
     start, *prefix = tokenizer.convert_ids_to_tokens([form.start, *given])
     return CT2Usage(
@@ -80,6 +96,7 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
         start=start,
         target_prefix=tuple(prefix),
         search=limits | _list_search(settings, tokenizer),
+        longest=form.room[0],
     )
 
 
@@ -94,6 +111,36 @@ def _list_search(settings: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str,
         forbidden = [tokenizer.convert_ids_to_tokens(ids) for ids in settings.bad_words_ids]
         search["suppress_sequences"] = forbidden
     return search
+
+
+def write_usage(usage: CT2Usage, directory: Path) -> None:
+    """Write the way of translating next to a converted model, for programs."""
+    write_json(directory / USAGE_FILE, dataclasses.asdict(usage))
+
+
+def read_usage(directory: Path) -> CT2Usage:
+    """Return the way of translating that was written next to a converted model.
+
+    Args:
+        directory: Directory of the export.
+
+    Raises:
+        NeuronspecError: If it is missing or damaged.
+    """
+    path = directory / USAGE_FILE
+    try:
+        usage: CT2Usage = TypeAdapter(CT2Usage).validate_python(read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise NeuronspecError(f"{path} is damaged: {place}: {problem['msg']}; export the model again") from error
+
+    # What is not known here is passed on to no library.
+    unknown = sorted(usage.search.keys() - _SEARCH_ARGUMENTS)
+    if unknown or not isinstance(usage.search.get("max_decoding_length"), int):
+        wrong = unknown[0] if unknown else "max_decoding_length"
+        raise NeuronspecError(f"{path} is damaged: search.{wrong}; export the model again")
+    return usage
 
 
 def translate_alone(

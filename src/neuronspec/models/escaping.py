@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +12,9 @@ from neuronspec.models.tags import read_tags
 from neuronspec.models.vocabulary_cache import cached_by_vocabulary
 
 
-def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> list[str]:
+def escape_special_tokens(
+    tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], *, reads_special: bool = False
+) -> list[str]:
     """Return sentences in which no part is encoded as a tag or another special token.
 
     Even with `split_special_tokens`, a tokenizer finds the special tokens that are also pieces of its vocabulary, such
@@ -21,8 +23,9 @@ def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, sentences: Sequenc
     Args:
         tokenizer: The model's tokenizer.
         sentences: (n,) plain text.
+        reads_special: Whether the text will be encoded without `split_special_tokens`, as other programs do.
     """
-    pattern = _find_pattern(tokenizer)
+    pattern = _find_read_pattern(tokenizer) if reads_special else _find_pattern(tokenizer)
     if pattern is None:
         return list(sentences)
 
@@ -39,9 +42,19 @@ def _find_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     # Only tokens that a text can turn into are escaped; others would gain a space for nothing.
     tokens = sorted({*read_tags(tokenizer), *tokenizer.all_special_tokens})
     reachable = {*_find_reachable(tokenizer, "source", tokens), *_find_reachable(tokenizer, "target", tokens)}
-    if not reachable:
-        return None
-    return re.compile("|".join(map(re.escape, sorted(reachable))))
+    return _match_any(reachable)
+
+
+@cached_by_vocabulary
+def _find_read_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    """Return a pattern of all tags and special tokens; None if there are none."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return _match_any({*read_tags(tokenizer), *tokenizer.all_special_tokens, *added})
+
+
+def _match_any(tokens: Collection[str]) -> re.Pattern[str] | None:
+    found = sorted(filter(None, tokens))
+    return re.compile("|".join(map(re.escape, found))) if found else None
 
 
 def _find_reachable(tokenizer: PreTrainedTokenizerBase, side: TextSide, tokens: Sequence[str]) -> list[str]:

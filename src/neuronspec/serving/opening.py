@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.other_methods import load_saved_masks
-from neuronspec.models.codec import TextCodec
 from neuronspec.neurons.masks import NeuronMasks
-from neuronspec.serving.engine import Sentence, ServingEngine
-from neuronspec.translation.engines import Decode
-from neuronspec.translation.system import TranslationSystem, open_system
+from neuronspec.serving.ct2_engine import CT2Engine
+from neuronspec.serving.engine import ServingEngine
+from neuronspec.serving.masked_engine import MaskedEngine
+from neuronspec.serving.system_engine import SystemEngine
+from neuronspec.translation.engines import DEFAULT_ENGINE, resolve_engine
+from neuronspec.translation.system import TranslationSystem
 
 
 @contextmanager
 def open_serving_engine(system: TranslationSystem, tasks: Sequence[str] = ()) -> Iterator[ServingEngine]:
-    """Yield what translates for a service, and free it at the end.
+    """Yield what translates with a model for a service, and free it at the end.
 
     Args:
         system: Model, masks and options of decoding.
@@ -27,48 +28,43 @@ def open_serving_engine(system: TranslationSystem, tasks: Sequence[str] = ()) ->
     Raises:
         NeuronspecError: If no direction is known, or the model or the masks cannot be loaded.
     """
-    offered = list(tasks) or _list_mask_tasks(system)
-    with open_system(system, offered) as (decode, codec):
-        yield _SystemEngine(decode, codec, offered)
+    if resolve_engine(system.engine) == DEFAULT_ENGINE:
+        with closing(MaskedEngine(system, tasks)) as engine:
+            yield engine
+        return
 
-
-def _list_mask_tasks(system: TranslationSystem) -> list[str]:
-    """Return the directions of the masks that a model is specialized with."""
-    if system.masks is not None:
-        return list(NeuronMasks.from_pretrained(system.masks).tasks)
-
-    masks = None if system.dense else load_saved_masks(Path(system.model))
-    if masks is None:
+    # Other engines know nothing but masks.
+    masks = _load_masks(system)
+    offered = tuple(tasks) or (() if masks is None else masks.tasks)
+    if not offered:
         raise NeuronspecError(f"{system.model} has no masks that name directions: name some, --task en-de,de-en")
-    return list(masks.tasks)
+    with closing(SystemEngine(system, offered, has_masks=masks is not None)) as other:
+        yield other
 
 
-class _SystemEngine:
-    """Translates with one opened system."""
+@contextmanager
+def open_exports(
+    places: Sequence[Path], memory_limit: int | None = None, threads: int | None = None
+) -> Iterator[ServingEngine]:
+    """Yield what translates with exports for CTranslate2, one for each direction, and free it at the end.
 
-    def __init__(self, decode: Decode, codec: TextCodec, tasks: Sequence[str]) -> None:
-        self.tasks = tuple(tasks)
-        self._decode = decode
-        self._codec = codec
+    Args:
+        places: Exports, and directories whose folders are exports.
+        memory_limit: Largest number of bytes of all weights in memory; None for no limit.
+        threads: Number of CPU threads; by default CTranslate2 decides.
 
-    def translate(self, rows: Sequence[Sentence]) -> list[str]:
-        if not all(row.masked for row in rows):
-            raise NeuronspecError("this engine translates with the masks of the model only")
-        found = [""] * len(rows)
-        for beams in {row.beams for row in rows}:
-            places = [place for place, row in enumerate(rows) if row.beams == beams]
-            texts = [rows[place].text for place in places]
-            tasks = [rows[place].task for place in places]
-            options = Translation(beams=beams)
-            for place, text in zip(places, self._decode(texts, tasks, options=options, quiet=True), strict=True):
-                found[place] = text
-        return found
+    Raises:
+        NeuronspecError: If CTranslate2 is not installed, there are no exports, one is damaged or larger than the
+            limit, or two have the same direction and neurons.
+    """
+    with closing(CT2Engine(places, memory_limit, threads or 0)) as engine:
+        yield engine
 
-    def count_tokens(self, rows: Sequence[Sentence]) -> list[int]:
-        return [len(ids) for ids in self._codec.encode_sources([row.text for row in rows])]
 
-    def find_longest(self, task: str) -> int | None:
-        return self._codec.formats([task])[task].longest_source
-
-    def close(self) -> None:
-        """The system is closed by whoever opened it."""
+def _load_masks(system: TranslationSystem) -> NeuronMasks | None:
+    """Return the masks that a model is specialized with; None without any."""
+    if system.dense:
+        return None
+    if system.masks is not None:
+        return NeuronMasks.from_pretrained(system.masks)
+    return load_saved_masks(Path(system.model))

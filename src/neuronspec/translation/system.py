@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from neuronspec.artifacts.cards import CARD_FILE
 from neuronspec.config.model_loading import ModelLoading
 from neuronspec.config.sections import TooLong, Translation
@@ -82,17 +84,15 @@ class TranslationSystem:
         return [*described, *filter(None, [self.loading.facts, steered])]
 
 
-@contextmanager
-def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCodec]]:
-    """Yield what translates with a system, and the codec of its model.
+def load_system(system: TranslationSystem, tasks: Sequence[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model of a system on its device, specialized but not steered yet, and the tokenizer.
 
     Args:
         system: Model, masks and options.
         tasks: All directions to translate; masks of directions that were not trained are composed.
 
     Raises:
-        NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task, or a
-            steering does not fit the model.
+        NeuronspecError: If the model or the masks cannot be loaded or do not fit each other.
     """
     model = load_model(system.model, translates=True, **asdict(system.loading))
     tokenizer = load_tokenizer(system.model)
@@ -105,7 +105,22 @@ def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tup
     elif not system.dense:
         attach_saved(model, Path(system.model), tasks, pivot=system.pivot)
     place_model(model, join_processes().device)
+    return model, tokenizer
 
+
+@contextmanager
+def open_system(system: TranslationSystem, tasks: Sequence[str]) -> Iterator[tuple[Decode, TextCodec]]:
+    """Yield what translates with a system, and the codec of its model.
+
+    Args:
+        system: Model, masks and options.
+        tasks: All directions to translate; masks of directions that were not trained are composed.
+
+    Raises:
+        NeuronspecError: If the model or the masks cannot be loaded, do not fit each other, or cannot do a task, or a
+            steering does not fit the model.
+    """
+    model, tokenizer = load_system(system, tasks)
     options = Translation.model_validate(system.options)
     codec = TextCodec(tokenizer, model.config, fixed_tables=ENGINES[resolve_engine(options.engine)].fixed_tables)
     # A direction that the model cannot do is refused before the engine opens.
