@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.translation.talkative_models import make_masks, make_model
@@ -87,7 +88,7 @@ def test_rows_of_a_mixed_batch_are_answered_as_alone(
             ns.specialize(model, masks)
         for row, text in zip(rows, found, strict=True):
             if row.masked == masked:
-                given = {"task": row.task, "beams": row.beams, "max_tokens": MAX_TOKENS}
+                given: dict[str, Any] = {"task": row.task, "beams": row.beams, "max_tokens": MAX_TOKENS}
                 assert ns.translate(model, tokenizer, [row.text], **given) == [text]
 
     # Masks make a difference, and so does the direction.

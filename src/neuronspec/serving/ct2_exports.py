@@ -30,7 +30,7 @@ class CT2Export:
         masked: Whether it has the neurons of the direction only; otherwise it is the dense model.
         bytes: Bytes of its weights.
         stored: Precision that the weights are stored in.
-        stamp: What its files looked like when it was read.
+        stamp: State of its files when it was read.
     """
 
     directory: Path
@@ -89,7 +89,7 @@ def read_export(directory: Path) -> CT2Export:
 
 
 def read_stamp(directory: Path) -> Stamp:
-    """Return what the files of an export look like.
+    """Return the state of the files of an export.
 
     Raises:
         NeuronspecError: If one of them is missing.

@@ -1,4 +1,4 @@
-"""What engines share: groups of rows that one call translates, and the length at which a text is split."""
+"""Helpers of all engines: groups of rows that one call translates, and the length at which a text is split."""
 
 from __future__ import annotations
 
