@@ -230,6 +230,22 @@ def test_a_full_queue_refuses_what_does_not_fit() -> None:
     run(batcher, ask())
 
 
+def test_the_queue_is_full_of_a_few_long_texts_too() -> None:
+    engine = ReversingEngine()
+    batcher = Batcher(engine, replace(LIMITS, queue_characters=100))
+
+    async def ask() -> None:
+        engine.hold()
+        first = asyncio.ensure_future(batcher.translate([make_row("x" * 60)]))
+        await until(lambda: engine.batches)
+        with pytest.raises(RefusedError, match="too many texts wait"):
+            await batcher.translate([make_row("y" * 41)])
+        engine.held.set()
+        assert len(await first + await batcher.translate([make_row("y" * 100)])) == 2
+
+    run(batcher, ask())
+
+
 def test_texts_of_a_client_that_is_gone_are_dropped() -> None:
     engine = ReversingEngine()
     batcher = Batcher(engine, LIMITS)

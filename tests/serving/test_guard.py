@@ -101,6 +101,18 @@ def test_pages_of_the_service_extensions_and_allowed_pages_may_translate(origin:
     assert readers == ("https://friend.example" if "friend" in origin else None)
 
 
+def test_an_allowed_page_reads_refusals_and_asks_before_it_sends_a_token() -> None:
+    app = make(origins=["https://friend.example"], token=TOKEN)
+    page = {"origin": "https://friend.example"}
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    allowed = finish(ask(app, "OPTIONS", "/v1/translate", headers={**page, **asks}))
+    assert allowed.status == 200
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    refusal = finish(translate(app, ITEM, headers=page))
+    assert refusal.status == 401
+    assert refusal.headers["access-control-allow-origin"] == "https://friend.example"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:8000"])
 def test_pages_of_other_places_may_not(origin: str) -> None:
     engine = ReversingEngine()

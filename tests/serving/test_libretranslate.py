@@ -177,6 +177,8 @@ def test_a_body_that_is_no_object_is_refused(app: FastAPI, body: bytes) -> None:
         ("application/x-www-form-urlencoded", b"&".join([b"q=a"] * 5_000)),
         ("multipart/form-data", b"q=a"),
         ("multipart/form-data; boundary=x", b"--y"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="q"\r\n\r\nno end'),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: " + b"a=;" * 250_000 + b"\r\n--x--"),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="q"\r\n\r\n\xff\r\n--x--'),
         ("text/plain", b"\xfe"),
     ],

@@ -62,10 +62,14 @@ class Running:
         items = [{"text": row.text, "task": row.task, "masked": row.masked, "beams": row.beams} for row in rows]
         return self.ask("/v1/translate", {"items": items})
 
-    def has_begun(self, batches: int = 0) -> bool:
-        """Return whether a request is at work."""
+    def read_metrics(self) -> str:
+        """Return the metrics."""
         with urllib.request.urlopen(self.address + "/metrics", timeout=PATIENCE) as answer:
-            return "neuronspec_requests_in_flight 2.0" in answer.read().decode()
+            return str(answer.read().decode())
+
+    def has_begun(self) -> bool:
+        """Return whether a request is at work, besides the one for the metrics."""
+        return "neuronspec_requests_in_flight 2.0" in self.read_metrics()
 
 
 Start = Callable[..., Running]
@@ -187,6 +191,23 @@ def test_slow_idle_and_hostile_connections_end_and_others_are_answered(start: St
     assert read_all(long).startswith(b"HTTP/1.1 413 ")
     for connection in (silent, slow, stuck, large, long):
         connection.close()
+
+
+def test_a_client_that_hangs_up_leaves_no_work(start: Start) -> None:
+    service = start(engine={"seconds": 0.5})
+    with ThreadPoolExecutor(1) as client:
+        first = client.submit(service.translate, Sentence(text="first", task="en-de"))
+        while not service.has_begun():
+            time.sleep(0.01)
+        body = b'{"items": [{"text": "gone", "task": "en-de"}]}'
+        head = b"POST /v1/translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with service.connect() as gone:
+            gone.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert first.result()[0] == 200
+
+    counted = service.read_metrics()
+    assert 'neuronspec_requests_total{route="/v1/translate",status="499"} 1.0' in counted
+    assert "neuronspec_texts_total 1.0" in counted
 
 
 def test_connections_beyond_the_limit_are_refused(start: Start) -> None:

@@ -28,7 +28,7 @@ def test_every_text_gets_its_turn_once_and_no_request_waits_for_all_of_another(
 
     done: list[WaitingText] = []
     while len(queue):
-        taken = queue.take(count)
+        taken = queue.take(count, 10**9)
         assert len(taken) == len({id(entry) for entry in taken}) <= count
         queue.put_back(taken[kept:])
         done += [entry for entry in taken[:kept] if isinstance(entry, WaitingText)]
@@ -47,8 +47,17 @@ def test_a_request_that_is_gone_is_not_put_back() -> None:
     request, other = make_request(3), make_request(1)
     queue.add(request)
     queue.add(other)
-    taken = queue.take(2)
+    taken = queue.take(2, 10**9)
     queue.remove(request)
     request.answer.cancel()
     queue.put_back(taken)
-    assert [entry.request for entry in queue.take(9) if isinstance(entry, WaitingText)] == [other]
+    assert [entry.request for entry in queue.take(9, 10**9) if isinstance(entry, WaitingText)] == [other]
+
+
+def test_no_more_text_is_taken_than_is_needed_but_always_some() -> None:
+    queue = FairQueue()
+    queue.add(make_request(30))
+    assert len(queue.take(30, 4)) == 4  # of one character each
+    assert len(queue.take(30, 0)) == 0
+    assert len(queue.take(30, 1)) == 1
+    assert len(queue) == 25

@@ -143,6 +143,7 @@ def serve(
         characters=max_characters,
         beams=max(beams, LIMITS.beams),
         queue=queue,
+        queue_characters=max(max_characters, LIMITS.queue_characters),
         connections=connections,
         request_seconds=timeout,
         stop_seconds=timeout,

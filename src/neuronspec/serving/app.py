@@ -60,6 +60,8 @@ def make_app(
         # The usual pages of FastAPI load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # A redirection would lead to whatever name the client has sent.
+        redirect_slashes=False,
     )
     app.state.service = service
     app.include_router(make_native_router(service))
@@ -117,7 +119,14 @@ _STATUSES = {
 
 
 def _add_guard(app: FastAPI, service: Service) -> None:
-    """Put the guard in front of everything, and let chosen pages of other places read answers."""
+    """Put the guard in front of everything, and let chosen pages of other places read all answers."""
+    routes = frozenset({*app.openapi()["paths"], "/docs", "/openapi.json", "/"})
+
+    def wrap(inner: ASGIApp) -> Any:
+        return Guard(inner, service, routes)
+
+    # The last one comes first.
+    app.add_middleware(wrap)
     if service.origins.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -125,10 +134,3 @@ def _add_guard(app: FastAPI, service: Service) -> None:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
-
-    routes = frozenset({*app.openapi()["paths"], "/docs", "/openapi.json", "/"})
-
-    def wrap(inner: ASGIApp) -> Any:
-        return Guard(inner, service, routes)
-
-    app.add_middleware(wrap)

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 LONGEST_WAIT = 60  # seconds, in a Retry-After
+_CHARACTERS_PER_TOKEN = 8  # more than there are in most texts
 SMOOTHING = 0.2  # weight of the latest batch in the mean speed
 
 
@@ -44,6 +45,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._queue = FairQueue()
         self._open: set[WaitingRequest] = set()
+        self._characters = 0  # of all open requests
         self._calls = 0
         self._work = asyncio.Event()
         self._enough = asyncio.Event()
@@ -76,10 +78,12 @@ class Batcher:
         """
         if not rows:
             return []
-        self._check_room(rows)
+        characters = sum(len(row.text) for row in rows)
+        self._check_room(len(rows), characters)
 
         request = WaitingRequest(rows, asyncio.get_running_loop().create_future())
         self._open.add(request)
+        self._characters += characters
         self._queue.add(request)
         self._wake()
         try:
@@ -91,6 +95,7 @@ class Batcher:
             request.answer.cancel()
             self._queue.remove(request)
             self._open.remove(request)
+            self._characters -= characters
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Call a function in the thread of the engine, between two batches.
@@ -127,9 +132,10 @@ class Batcher:
             await asyncio.gather(self._dispatcher, return_exceptions=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _check_room(self, rows: Sequence[Sentence]) -> None:
+    def _check_room(self, texts: int, characters: int) -> None:
         """Refuse a request that does not fit into the queue."""
-        if len(self._queue) + len(rows) > self._limits.queue:
+        has_room = len(self._queue) + texts <= self._limits.queue
+        if not has_room or self._characters + characters > self._limits.queue_characters:
             raise self._refuse_full()
 
     def _refuse_full(self) -> RefusedError:
@@ -162,7 +168,9 @@ class Batcher:
             if not len(self._queue):
                 await self._gather()
 
-            entries = self._queue.take(self._limits.batch_rows)
+            # Splitting more text than a batch may hold would only delay it.
+            enough = self._limits.batch_tokens * _CHARACTERS_PER_TOKEN
+            entries = self._queue.take(self._limits.batch_rows, enough)
             if entries:
                 await self._translate_entries(entries)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import email
-import email.message
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from neuronspec.serving.limits import ServingLimits
@@ -15,6 +14,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 Fields = dict[str, Any]
+
+_BOUNDARY: Final = re.compile(r"boundary=(?:\"([^\"]{1,70})\"|([^\s;\"]{1,70}))", re.IGNORECASE)
+_NAME: Final = re.compile(r"content-disposition:[^\r\n]*?[;\s]name=\"?([^\"\r\n;]*)", re.IGNORECASE)
+_LONGEST_HEAD: Final = 1_000  # bytes of the headers of a part
 
 
 async def read_fields(request: Request, limits: ServingLimits) -> Fields:
@@ -65,18 +68,22 @@ def _read_pairs(text: str, limits: ServingLimits) -> list[tuple[str, str]]:
 
 def _read_parts(body: bytes, content_type: str) -> list[tuple[str, str]]:
     """Return the names and values of a form in parts, as browsers and `curl -F` send it."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    form = email.message_from_bytes(head + body)
-    if not form.is_multipart():
-        raise RefusedError(400, "Invalid request: the form has no parts")
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise RefusedError(400, "Invalid request: the form names no boundary of its parts")
+    line = b"--" + (boundary[1] or boundary[2]).encode("latin-1")
+
+    # What comes before the first line with the boundary, and after the last one, belongs to no part.
+    _, *parts = (b"\r\n" + body).split(b"\r\n" + line)
+    if not parts or not parts[-1].startswith(b"--"):
+        raise RefusedError(400, "Invalid request: the form has no parts, or no end")
 
     pairs = []
-    for part in form.get_payload():
-        assert isinstance(part, email.message.Message)
-        name = part.get_param("name", header="content-disposition")
-        value = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(value, bytes):
-            pairs.append((name, _decode(value)))
+    for part in parts[:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        name = _NAME.search(head[:_LONGEST_HEAD].decode("utf-8", "replace"))
+        if name is not None:
+            pairs.append((name[1], _decode(value)))
     return pairs
 
 

@@ -17,6 +17,7 @@ class ServingLimits:
         characters: Characters of all texts of a request together; more are refused with 400.
         beams: Largest beam size that a request may ask for; a larger one is refused with 400.
         queue: Texts that wait, of all requests together; a request that does not fit is refused with 503.
+        queue_characters: Characters of all requests that wait or are at work; likewise.
         connections: Connections at a time; others are refused with 503.
         request_seconds: Time until a request is answered; then 504.
         read_seconds: Time for the headers of a request, and again for its body; then 408.
@@ -32,6 +33,7 @@ class ServingLimits:
     characters: int = 200_000
     beams: int = 10
     queue: int = 10_000
+    queue_characters: int = 5_000_000
     connections: int = 1_000
     request_seconds: float = 120.0
     read_seconds: float = 20.0
@@ -45,8 +47,13 @@ class ServingLimits:
         """Refuse limits that would refuse everything.
 
         Raises:
-            NeuronspecError: If the queue is smaller than a request may be.
+            NeuronspecError: If the queue has less room than a request may need.
         """
+        if self.queue_characters < self.characters:
+            raise NeuronspecError(
+                f"a queue of {self.queue_characters} characters has no room for a request of {self.characters}: allow "
+                "fewer characters in a request"
+            )
         if self.queue < self.sentences:
             raise NeuronspecError(
                 f"a queue of {self.queue} texts has no room for a request of {self.sentences}: make the "

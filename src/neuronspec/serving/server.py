@@ -33,6 +33,7 @@ Announce = Callable[[str], None]
 _BACKLOG = 2_048  # connections that wait to be accepted
 _SPARE_FILES = 256  # descriptors for anything but connections
 _TICK = 0.05  # seconds
+_LAST_SECONDS = 5  # for answers that are on their way
 SIGNALED = 128  # shells add the number of a signal to it
 
 
@@ -64,7 +65,7 @@ def serve(app: FastAPI, *, port: int = 5000, announce: Announce | None = None) -
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=max(1, round(service.limits.idle_seconds)),
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=_LAST_SECONDS,
         h11_max_incomplete_event_size=16_384,
     )
     # Its messages quote what clients send; ours are enough.

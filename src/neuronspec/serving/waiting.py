@@ -112,13 +112,20 @@ class FairQueue:
             self._count -= len(request.entries)
         request.entries.clear()
 
-    def take(self, count: int) -> list[Entry]:
-        """Take up to some number of entries, one of each request in turn."""
+    def take(self, count: int, characters: int) -> list[Entry]:
+        """Take entries, one of each request in turn; at least one, if there is one.
+
+        Args:
+            count: Largest number of entries.
+            characters: Number of characters after which no further entry is taken.
+        """
         taken: list[Entry] = []
-        while self._turns and len(taken) < count:
+        size = 0
+        while self._turns and len(taken) < count and size < characters:
             request = next(iter(self._turns))
             del self._turns[request]
             taken.append(request.entries.popleft())
+            size += len(taken[-1].sentence.text)
             if request.entries:
                 self._turns[request] = None
         self._count -= len(taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ async def translate_wanted(service: Service, request: Request, wanted: Wanted) -
     """
     service.check_accepting()
     check_texts(wanted.texts, service.limits)
-    splits = [split_markup(text) if wanted.is_markup else None for text in wanted.texts]
+    splits = await _split_texts(wanted)
 
     detected = await _detect_sources(service, wanted, splits)
     sources = [found.code for found in detected] or [wanted.source] * len(wanted.texts)
@@ -51,6 +52,14 @@ async def translate_wanted(service: Service, request: Request, wanted: Wanted) -
 def show_detection(found: Detection) -> dict[str, Any]:
     """Return a detected language, as LibreTranslate has it."""
     return {"confidence": found.confidence, "language": found.code}
+
+
+async def _split_texts(wanted: Wanted) -> list[SplitMarkup | None]:
+    """Return the texts between the tags of HTML; None for each plain text."""
+    if not wanted.is_markup:
+        return [None] * len(wanted.texts)
+    # Other requests are answered meanwhile.
+    return await asyncio.to_thread(lambda: [split_markup(text) for text in wanted.texts])
 
 
 async def _translate_texts(
