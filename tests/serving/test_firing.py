@@ -46,6 +46,7 @@ def test_neurons_that_fire_are_those_that_are_recorded(parts: Parts) -> None:
         kinds = torch.arange(layer.width) % 3
         assert layer.fired == int((active > 0).sum())
         assert layer.selected == int((kinds != 2).sum())
+        assert layer.directions == 2
         assert layer.common == int(((active > 0) & (kinds == 0)).sum())
         assert layer.own == int(((active > 0) & (kinds == 1)).sum())
 

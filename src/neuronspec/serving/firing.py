@@ -31,6 +31,7 @@ class FiredLayer(BaseModel):
     layer: str = Field(examples=["encoder.0"])
     width: int = Field(description="Number of its neurons.")
     selected: int = Field(description="Number of neurons in the direction's mask; all without masks.")
+    directions: int = Field(description="Number of directions that have masks; 0 without masks.")
     fired: int = Field(description="Number of neurons that were active at one token at least.")
     own: int = Field(description="Number of these that are in the mask of this direction alone.")
     common: int = Field(description="Number of these that are in the masks of all directions.")
@@ -85,6 +86,7 @@ def _describe_layer(
     """
     fired = active > 0
     directions = _count_directions(layer, masks, fired)
+    total = 0 if masks is None else len(masks.tasks)
     selected = torch.ones_like(fired) if masks is None else masks.mask(task, layer)
 
     # What did not fire may have a higher mean than a neuron that seldom did
@@ -94,9 +96,10 @@ def _describe_layer(
         layer=layer,
         width=fired.numel(),
         selected=int(selected.sum()),
+        directions=total,
         fired=int(fired.sum()),
         own=int((fired & selected & (directions == 1)).sum()),
-        common=0 if masks is None else int((fired & (directions == len(masks.tasks))).sum()),
+        common=int((fired & (directions == total)).sum()) if total > 1 else 0,
         strongest=_list_strongest(order.tolist(), active=active, means=means, directions=directions),
     )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from neuronspec.serving.engine import ServingEngine
+from neuronspec.serving.neurons_api import ObservedEngine
 from neuronspec.serving.page.assets import join_scripts, join_styles, read_markup
+
+if TYPE_CHECKING:
+    from neuronspec.serving.service import Service
 
 # Files and answers of this service alone: nothing inline, no frames, no forms that lead elsewhere
 POLICY = "; ".join(
@@ -34,21 +39,19 @@ class Offer(BaseModel):
 
     Attributes:
         tasks: Directions.
-        has_base: Whether there is the model with all of its neurons, too.
+        base_tasks: Directions that the model with all of its neurons translates, too.
         has_neurons: Whether the service says which neurons fired.
+        needs_key: Whether it wants an API key.
     """
 
     tasks: list[str]
-    has_base: bool
+    base_tasks: list[str]
     has_neurons: bool
+    needs_key: bool
 
 
-def make_page_router(engine: ServingEngine) -> APIRouter:
-    """Return the routes of the page, which anybody may open: what it asks the service needs the key.
-
-    Args:
-        engine: Engine that translates; only its directions are read.
-    """
+def make_page_router(service: Service) -> APIRouter:
+    """Return the routes of the page, which anybody may open: translating needs the key."""
     router = APIRouter(include_in_schema=False)
     markup, style, script = read_markup(), join_styles(), join_scripts()
 
@@ -66,6 +69,11 @@ def make_page_router(engine: ServingEngine) -> APIRouter:
 
     @router.get("/page/offer")
     async def read_offer() -> Offer:
-        return Offer(tasks=list(engine.tasks), has_base=True, has_neurons=False)
+        return Offer(
+            tasks=list(service.engine.tasks),
+            base_tasks=list(getattr(service.engine, "base_tasks", ())),
+            has_neurons=isinstance(service.engine, ObservedEngine),
+            needs_key=service.token.is_needed,
+        )
 
     return router

@@ -2,7 +2,7 @@
 
 async function translate(task, text, isLast) {
   const items = [{ text, task, masked: true }];
-  if (offer.has_base) items.push({ text, task, masked: false });
+  if (offer.base_tasks.includes(task)) items.push({ text, task, masked: false });
 
   const { translations } = await ask("v1/translate", { items });
   const [specialized, base = null] = translations;
@@ -16,7 +16,7 @@ function showTranslations({ task, base, specialized }) {
 
   if (base === null) {
     find("difference").textContent =
-      "The service has only models that were cut down to a direction’s neurons, so there is none with all neurons to compare with.";
+      "The service has no model with all neurons for this direction, so there is nothing to compare with.";
     find("sides").append(makeSide("own", task, markWords(own, null, "")));
     return;
   }

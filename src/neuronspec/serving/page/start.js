@@ -1,7 +1,7 @@
 // The start: the directions of the service, and what happens when a text is sent.
 
 const refresh = () => {}; // nothing on this page is drawn in colors of its own
-let offer = { tasks: [] }; // what the service can do
+let offer = { tasks: [], base_tasks: [] }; // what the service can do
 let asked = 0; // number of the last text that was sent: answers to earlier ones are not shown
 
 async function readOffer() {
@@ -9,6 +9,7 @@ async function readOffer() {
   const chosen = find("task").value;
   find("task").replaceChildren(...offer.tasks.map((task) => make("option", { value: task }, task)));
   if (offer.tasks.includes(chosen)) find("task").value = chosen;
+  if (offer.needs_key) showKey();
 }
 
 async function submit() {
@@ -36,13 +37,14 @@ async function submit() {
 function showError(text, status) {
   find("error").textContent = text;
   find("error").hidden = !text;
-  if (status === 401 || status === 403) askForKey();
+  if (status !== 401) return;
+  showKey();
+  find("key").focus();
 }
 
-function askForKey() {
+function showKey() {
   find("key-field").hidden = false;
   find("key-note").hidden = false;
-  find("key").focus();
 }
 
 function watchForm() {
