@@ -19,6 +19,7 @@ from neuronspec.serving.libretranslate import make_libretranslate_router
 from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.metrics import CONTENT_TYPE
 from neuronspec.serving.native_api import make_native_router
+from neuronspec.serving.neurons_api import ObservedEngine, make_neurons_router
 from neuronspec.serving.openapi_page import write_openapi_page
 from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.page.routes import make_page_router
@@ -66,7 +67,9 @@ def make_app(
     app.state.service = service
     app.include_router(make_native_router(service))
     app.include_router(make_libretranslate_router(service))
-    app.include_router(make_page_router(engine))
+    if isinstance(engine, ObservedEngine):
+        app.include_router(make_neurons_router(service, engine))
+    app.include_router(make_page_router(service))
     _add_status_routes(app, service)
     _add_error_answers(app)
     _add_guard(app, service)

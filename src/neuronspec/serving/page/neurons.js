@@ -36,14 +36,14 @@ function makeFiringBar(layer) {
         ["some", layer.fired, "fired"],
         ["silent", layer.width - layer.fired, "silent"],
       ];
-  const told = parts.filter(([, count]) => count > 0);
+  const drawn = parts.filter(([, count]) => count > 0);
   const bar = make("div", { class: "firing", "aria-hidden": "true" });
-  for (const [kind, count] of told) {
+  for (const [kind, count] of drawn) {
     const piece = make("i", { class: kind });
     piece.style.setProperty("flex-grow", String(count));
     bar.append(piece);
   }
-  const legend = told.map(([kind, count, text]) =>
+  const legend = drawn.map(([kind, count, text]) =>
     make("span", {}, make("i", { class: `swatch ${kind}`, "aria-hidden": "true" }), `${count} ${text}`),
   );
   return make("div", {}, bar, make("p", { class: "legend" }, ...legend));
