@@ -17,9 +17,11 @@ from libretranslatepy import LibreTranslateAPI
 from tests.command import run_command
 from tests.patience import PATIENCE
 from tests.processes import COMMAND, Process
+from tests.translation.talkative_models import make_masks, make_model
 from transformers import PreTrainedTokenizerFast
 
 from neuronspec.config.sections import Translation
+from neuronspec.exports.exporting import export
 from neuronspec.models.building import build_model
 from neuronspec.models.loading import save_model
 from neuronspec.neurons.masks import NeuronMasks
@@ -48,12 +50,7 @@ def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """The address of a service over the model, which a signal ends."""
     words = ["serve", "--model", str(model), "--port", "0", "--beams", "2", "--json"]
     process = Process([*COMMAND, *words], tmp_path_factory.mktemp("service"))
-    deadline = time.monotonic() + PATIENCE
-    while not process.read_output().endswith("\n"):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    ready = json.loads(process.read_output())
+    ready = wait_until_ready(process)
     assert ready["tasks"] == list(TASKS)
 
     yield ready["address"]
@@ -62,6 +59,17 @@ def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     assert process.returncode == 0, errors
     assert f"2 directions at {ready['address']}; Ctrl-C stops" in errors
     assert "ab cd" not in errors
+
+
+def wait_until_ready(process: Process) -> dict[str, Any]:
+    """Return what a service says when it can be asked."""
+    deadline = time.monotonic() + PATIENCE
+    while not process.read_output().endswith("\n"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    ready: dict[str, Any] = json.loads(process.read_output())
+    return ready
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +122,13 @@ def test_one_request_mixes_directions_with_masks_and_without(
         (["--model", ".", "--engine", "none"], "unknown engine 'none'"),
         (["--model", ".", "--allow-origin", "example.org"], "is no origin"),
         (["--model", ".", "--host", "0.0.0.0"], "give it a token"),
+        (["--exports", "missing"], "missing is no directory: give an export for CTranslate2"),
+        (["--exports", "."], "holds no export for CTranslate2: neuronspec export"),
+        (["--exports", ".", "--dense"], "--dense: these options are for --model"),
+        (["--exports", ".", "--model", "."], "give --model or --exports, not both"),
+        (["--exports", ".", "--memory-limit", "much"], "--memory-limit 'much' is no size; expected a number"),
+        (["--model", ".", "--memory-limit", "8GB"], "--memory-limit: this option is for --exports"),
+        (["--model", ".", "--compute-type", "int8"], "--compute-type is for --engine ctranslate2"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_model_is_loaded(
@@ -130,3 +145,31 @@ def test_directions_come_from_masks_or_the_command_line(
 ) -> None:
     assert run_command("serve", "--model", model, "--dense", "--port", "0") == 2
     assert "--task" in capsys.readouterr().err
+
+
+def test_exports_are_served_within_a_limit_of_memory(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    talkative = make_model("m2m_100", tokenizer)
+    masks = make_masks(talkative, TASKS)
+    for task in TASKS:
+        given: dict[str, Any] = {"task": task, "sentences": TEXTS, "format": "ct2", "least_chrf": 0, "max_tokens": 40}
+        export(talkative, tokenizer, masks, out=tmp_path / "exports" / task, **given)
+    limit = max(path.stat().st_size for path in (tmp_path / "exports").rglob("model.bin"))
+
+    # One of the two fits at a time.
+    words = ["--exports", str(tmp_path / "exports"), "--memory-limit", str(limit), "--port", "0", "--beams", "1"]
+    process = Process([*COMMAND, "serve", *words, "--json"], tmp_path)
+    ready = wait_until_ready(process)
+    assert sorted(ready["tasks"]) == sorted(TASKS)
+
+    client = LibreTranslateAPI(ready["address"])
+    rows = [(text, task) for text in TEXTS for task in TASKS]
+    found = [client.translate(text, *task.split("-")) for text, task in rows]
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+
+    specialize(talkative, masks)
+    options = Translation(beams=1, max_tokens=40)
+    assert found == [translate_sentences(talkative, tokenizer, [text], [task], options)[0] for text, task in rows]
+    assert len(set(found)) > len(TEXTS)

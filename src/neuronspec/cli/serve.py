@@ -8,17 +8,25 @@ from typing import Annotated
 import typer
 
 from neuronspec.cli.choices import list_engines
+from neuronspec.cli.decoding_options import EarlyStoppingOption
+from neuronspec.cli.loading_options import (
+    DeviceMapOption,
+    NumberChoice,
+    NumberOption,
+    QuantizeOption,
+    describe_loading,
+)
 from neuronspec.cli.options import AsJson, Threads
 from neuronspec.cli.printing import note, print_json, quiet_libraries
-from neuronspec.errors import NeuronspecError
+from neuronspec.cli.served_source import ExportsOption, MemoryLimitOption, ServedSource
+from neuronspec.cli.text_options import SourcePrefixOption
 from neuronspec.libraries import find_library
-from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
 from neuronspec.serving.engine import BEAMS
 from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.tokens import read_token
-from neuronspec.translation.engines import DEFAULT_ENGINE, resolve_engine
+from neuronspec.translation.engines import DEFAULT_ENGINE
 
 PORT = 5000  # that of LibreTranslate
 LIMITS = ServingLimits()
@@ -29,6 +37,10 @@ EXAMPLES = (
     ("A model with the directions of its masks, for programs on this machine", "neuronspec serve --model DIR"),
     ("Chosen directions, on any free port", "neuronspec serve --model DIR --task en-de,de-en --port 0"),
     (
+        "Exports for CTranslate2, as many in memory as fit into 8 GB",
+        "neuronspec serve --exports exports/ --memory-limit 8GB",
+    ),
+    (
         "For other machines, which need the token in the file",
         "neuronspec serve --model DIR --host 0.0.0.0 --token-file token.txt",
     ),
@@ -36,6 +48,7 @@ EXAMPLES = (
 
 
 def serve(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Option("-m", "--model", help="Model: a directory or a name on the Hugging Face hub."),
@@ -61,6 +74,13 @@ def serve(
         str, typer.Option(help="Engine that decodes: {engines}.", autocompletion=list_engines)
     ] = DEFAULT_ENGINE,
     compute_type: Annotated[str, typer.Option(help="Precision of ctranslate2: int8, float16 ...")] = "default",
+    early_stopping: EarlyStoppingOption = None,
+    source_prefix: SourcePrefixOption = None,
+    dtype: NumberOption = NumberChoice.float32,
+    device_map: DeviceMapOption = None,
+    quantize: QuantizeOption = None,
+    exports: ExportsOption = None,
+    memory_limit: MemoryLimitOption = None,
     threads: Threads = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 chooses a free one.")
@@ -133,8 +153,22 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Translate for other programs over HTTP, through LibreTranslate's API or one for any mix of directions."""
-    if model is None:
-        raise NeuronspecError("give a model: neuronspec serve --model DIR")
+    source = ServedSource(
+        model=model,
+        tasks=[name for given in task or [] for name in given.split(",") if name],
+        masks=masks,
+        dense=dense,
+        pivot=pivot,
+        beams=beams,
+        engine=engine,
+        compute_type=compute_type,
+        early_stopping=early_stopping,
+        source_prefix=source_prefix,
+        loading=describe_loading(dtype, device_map, quantize),
+        exports=exports or (),
+        memory_limit=memory_limit,
+        threads=threads,
+    )
     for library in ("fastapi", "uvicorn", "prometheus_client"):
         find_library(library, "The service", "serve")
     limits = ServingLimits(
@@ -155,37 +189,16 @@ def serve(
     )
     options.check()
 
-    engine = resolve_engine(engine)
-
-    work_alone()
     quiet_libraries()
-    check_directory(model)  # before what loads it is imported, which takes seconds
-    from neuronspec.serving import make_app, open_serving_engine
+    source.check(context)
+    work_alone()
+    from neuronspec.serving import make_app
     from neuronspec.serving import serve as answer_requests
-    from neuronspec.translation.system import TranslationSystem
-
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    system = TranslationSystem(
-        model=model,
-        masks=masks,
-        dense=dense,
-        pivot=pivot,
-        beams=beams,
-        engine=engine,
-        compute_type=compute_type,
-        early_stopping=None,
-        too_long="cut",
-        source_prefix=None,
-    )
-    tasks = [name for given in task or [] for name in given.split(",") if name]
 
     def announce(address: str) -> None:
         if as_json:
             print_json({"address": address, "tasks": list(opened.tasks)}, indent=None)
         note(f"{len(opened.tasks)} directions at {address}; Ctrl-C stops", err=True)
 
-    with open_serving_engine(system, tasks) as opened:
+    with source.open() as opened:
         answer_requests(make_app(opened, limits, options), port=port, announce=announce)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronspec.cli.choices import list_engines
+from neuronspec.cli.decoding_options import EarlyStoppingOption
 from neuronspec.cli.loading_options import (
     LOADING,
     DeviceMapOption,
@@ -116,15 +117,7 @@ def translate(
         str, typer.Option(help="Engine that decodes: {engines}.", autocompletion=list_engines)
     ] = DEFAULT_ENGINE,
     compute_type: Annotated[str, typer.Option(help="Precision of ctranslate2: int8, float16 ...")] = "default",
-    early_stopping: Annotated[
-        bool | None,
-        typer.Option(
-            "--early-stopping/--no-early-stopping",
-            help="End a beam search at as many finished hypotheses as beams, as fairseq does; by default as the "
-            "model's generation configuration says.",
-            show_default=False,
-        ),
-    ] = None,
+    early_stopping: EarlyStoppingOption = None,
     too_long: TooLongOption = TooLongChoice.cut,
     steer: SteerOption = None,
     source_prefix: SourcePrefixOption = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.ct2_usage import translate_alone
+from neuronspec.languages import match_direction
 from neuronspec.libraries import find_library
 from neuronspec.models.escaping import escape_special_tokens
 from neuronspec.serving.ct2_exports import CT2Export, find_exports
@@ -23,17 +24,25 @@ class CT2Engine:
 
     Args:
         places: Exports, and directories whose folders are exports.
+        tasks: Directions to offer; by default those of all exports.
         memory_limit: Largest number of bytes of all weights in memory; None for no limit.
         threads: Number of CPU threads; 0 lets CTranslate2 decide.
 
     Raises:
-        NeuronspecError: If CTranslate2 is not installed, there are no exports, one is damaged or larger than the
-            limit, or two have the same direction and neurons.
+        NeuronspecError: If CTranslate2 is not installed, there are no exports or none of a direction, one is damaged
+            or larger than the limit, or two have the same direction and neurons.
     """
 
-    def __init__(self, places: Sequence[Path], memory_limit: int | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        places: Sequence[Path],
+        *,
+        tasks: Sequence[str] = (),
+        memory_limit: int | None = None,
+        threads: int = 0,
+    ) -> None:
         find_library("ctranslate2", "This engine", "ct2")
-        exports = find_exports(places)
+        exports = _choose_exports(find_exports(places), tasks)
         _check_limit(exports, memory_limit)
 
         self.tasks = tuple(dict.fromkeys(export.usage.task for export in exports))
@@ -113,6 +122,18 @@ class CT2Engine:
                 "--dense, too"
             )
         return found
+
+
+def _choose_exports(exports: Sequence[CT2Export], tasks: Sequence[str]) -> list[CT2Export]:
+    """Return the exports of some directions, in any spelling; all of them if no direction is named."""
+    known = [export.usage.task for export in exports]
+    chosen = {task: match_direction(task, known) for task in tasks}
+    missing = [task for task, found in chosen.items() if found is None]
+    if missing:
+        raise NeuronspecError(
+            f"there is no export of {missing[0]}; there are exports of {', '.join(dict.fromkeys(known))}"
+        )
+    return [export for export in exports if not tasks or export.usage.task in chosen.values()]
 
 
 def _check_limit(exports: Sequence[CT2Export], limit: int | None) -> None:

@@ -44,12 +44,17 @@ def open_serving_engine(system: TranslationSystem, tasks: Sequence[str] = ()) ->
 
 @contextmanager
 def open_exports(
-    places: Sequence[Path], memory_limit: int | None = None, threads: int | None = None
+    places: Sequence[Path],
+    *,
+    tasks: Sequence[str] = (),
+    memory_limit: int | None = None,
+    threads: int | None = None,
 ) -> Iterator[ServingEngine]:
     """Yield what translates with exports for CTranslate2, one for each direction, and free it at the end.
 
     Args:
         places: Exports, and directories whose folders are exports.
+        tasks: Directions to offer; by default those of all exports.
         memory_limit: Largest number of bytes of all weights in memory; None for no limit.
         threads: Number of CPU threads; by default CTranslate2 decides.
 
@@ -57,7 +62,7 @@ def open_exports(
         NeuronspecError: If CTranslate2 is not installed, there are no exports, one is damaged or larger than the
             limit, or two have the same direction and neurons.
     """
-    with closing(CT2Engine(places, memory_limit, threads or 0)) as engine:
+    with closing(CT2Engine(places, tasks=tasks, memory_limit=memory_limit, threads=threads or 0)) as engine:
         yield engine
 
 
