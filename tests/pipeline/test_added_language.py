@@ -21,16 +21,19 @@ from tests.processes import COMMAND, Process, call
 import neuronspec as ns
 from neuronspec.config.loading import load_config
 from neuronspec.config.schema import Config
+from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
 from neuronspec.models.additions import align_weights, read_additions
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.text_batches import make_batches
 from neuronspec.pipeline.export_source import read_export_text
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.run import open_run
-from neuronspec.specialization.masking import specialize
+from neuronspec.specialization.masking import attach_masks, specialize
 from neuronspec.translation.beam_search import translate_sentences
+from neuronspec.translation.ct2_translator import CT2Translator
 
 # Word for word as in `DICTIONARY`, as far as the sentences here need it
 GREEK = "τον γάτα σκύλος σπίτι δέντρο άντρας γυναίκα παιδί βλέπει αρέσει βρίσκει παίρνει αγαπά μεγάλο μικρό παλιό νέο"
@@ -140,8 +143,31 @@ def test_both_kinds_of_directions_are_exported_with_proof(added: Layout, base: P
         text = ["τον παλιό σκύλος βλέπει"] if task == "el-en" else ["das Katze Haus sieht"]
         finished = ns.export(model, tokenizer, masks, task=task, out=tmp_path / task, sentences=text, max_tokens=8)
         assert all(one.equal == one.sentences for one in finished.agreements)
+        finished = ns.export(
+            model, tokenizer, masks, task=task, out=tmp_path / f"ct2-{task}", sentences=text, max_tokens=8, format="ct2"
+        )
+        assert all(one.equal == one.sentences for one in finished.agreements)
     smaller = load_model(tmp_path / "de-en")
+    assert len(load_tokenizer(tmp_path / "de-en")) <= smaller.config.vocab_size
     assert smaller.config.vocab_size == load_model(base).config.vocab_size
+
+
+def test_all_directions_are_recorded_and_translated_by_every_engine(added: Layout, base: Path) -> None:
+    place = added.model("add_language")
+    model, tokenizer = load_model(place), load_tokenizer(place)
+    specialize(model, ns.NeuronMasks.from_pretrained(place))
+    pairs = {"de-en": [("das Katze", "the cat")], "en-el": [("the cat", "τον γάτα")]}
+    counts = ns.record_activations(model, make_batches(model, tokenizer, pairs))
+    assert set(counts.tasks) == {"de-en", "en-el"}
+    assert counts.widths["encoder.0"] == 520
+
+    sentences = ["das Katze γάτα", "the big cat", "τον γάτα", "das Hund"]
+    tasks = ["de-en", "en-el", "el-en", "de-el"]
+    attach_masks(model, ns.NeuronMasks.from_pretrained(place), ["de-el"])
+    options = Translation(beams=1, max_tokens=8)
+    expected = translate_sentences(model, tokenizer, sentences, tasks, options)
+    with CT2Translator(model, tokenizer, threads=1) as translator:
+        assert translator(sentences, tasks, options) == expected
 
 
 def test_a_further_language_is_added_to_the_result(added: Layout, tmp_path: Path, base: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.plain_program import find_code
 
+from neuronspec.methods.add_language.proof import AdditionProof, TaskProof
 from neuronspec.models.plain_use import PlainUse
 from neuronspec.report.model_card import DirectionScores, ModelCard, TrainingFacts, list_iso_codes, make_model_card
 from neuronspec.report.model_usage import MissingPart, ModelUsage
@@ -41,6 +42,24 @@ CARD = ModelCard(
     signatures=["BLEU: `nrefs:1`"],
     usage=USAGE,
     version="1.2.3",
+)
+
+
+PROOF = AdditionProof(
+    languages=("lt",),
+    tasks=("en-lt",),
+    base_model="mine/model",
+    tensors=92,
+    weights_before="ab" * 32,
+    weights_after="ab" * 32,
+    vocabulary_before=4007,
+    vocabulary=5008,
+    widths_before={"encoder.0": 512},
+    widths={"encoder.0": 576},
+    free={"encoder.0": 70},
+    own={"encoder.0": 64},
+    trained=12345,
+    directions=(TaskProof(task="de-en", sentences=100, before="cd" * 32, after="cd" * 32, translations="ef" * 32),),
 )
 
 
@@ -170,3 +189,19 @@ def test_codes_are_iso_codes_where_they_are_known() -> None:
     assert list_iso_codes(["eng_Latn", "zho_Hans", "zh_Hant", "pt-BR", "hsb", "xx1", "ceb"])[:3] == ["en", "zh", "pt"]
     assert "xx1" not in list_iso_codes(["xx1"])
     assert "ceb" in list_iso_codes(["ceb"])
+
+
+def test_a_card_shows_the_proof_that_an_added_language_changed_nothing_else() -> None:
+    card = make(addition=PROOF)
+    assert "| `encoder.0` | 512 | 576 | 70 | 64 |" in card
+    assert f"| `de-en` | 100 | `{'cd' * 8}` | `{'cd' * 8}` | `{'ef' * 8}` |" in card
+    assert f"is `{'ab' * 32}`, and after `{'ab' * 32}`" in card
+    assert "12,345 parameters" in card
+    assert "Added languages" not in make()
+
+
+def test_names_in_a_proof_are_no_markup() -> None:
+    hostile = dataclasses.replace(PROOF, base_model=HOSTILE, widths={HOSTILE: 3})
+    card = make(addition=hostile)
+    assert not CONTROL.search(card.replace("\n", ""))
+    assert "\n---\n" not in card.split("## Added languages")[1]

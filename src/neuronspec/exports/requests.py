@@ -62,7 +62,10 @@ def make_request(
 
     # What the model cannot do at all is refused before it is written.
     if model.config.is_encoder_decoder:
-        TextCodec(tokenizer, model.config).formats(tasks)
+        codec = TextCodec(tokenizer, model.config)
+        codec.formats(tasks)
+        # A model of one direction has no tokens of languages that were added later.
+        tokenizer = codec.find_tokenizer(tasks[0]) if masks is not None and len(tasks) == 1 else tokenizer
 
     # Sentences and answers that fit into the positions of every program
     answer = choose_max_tokens(model, tokenizer, tasks, max_tokens)

@@ -118,6 +118,12 @@ def find_level(additions: Sequence[Addition], task: str, side: TextSide = "targe
     return 0
 
 
+def find_task_level(additions: Sequence[Addition], task: str) -> int:
+    """Return after how many additions both sides of a task can be translated."""
+    sides: tuple[TextSide, ...] = ("source", "target")
+    return max(find_level(additions, task, side) for side in sides)
+
+
 def find_vocabulary_limit(additions: Sequence[Addition], task: str, side: TextSide = "target") -> int | None:
     """Return how many tokens a side of a task can use, those with the lowest ids; None for all."""
     level = find_level(additions, task, side)

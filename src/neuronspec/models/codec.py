@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from neuronspec.data.task_format import TaskFormat
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import split_direction
-from neuronspec.models.additions import find_level, read_additions
+from neuronspec.models.additions import find_level, find_task_level, read_additions
 from neuronspec.models.distinct_tasks import check_distinct, warn_if_untagged
 from neuronspec.models.embeddings import check_ids
 from neuronspec.models.encoding import (
@@ -139,12 +139,15 @@ class TextCodec:
         """Return after how many additions of languages the source of a task is read; equal for most tasks."""
         return find_level(self._additions, task, "source")
 
+    def find_tokenizer(self, task: str) -> PreTrainedTokenizerBase:
+        """Return a tokenizer for one task alone: without the tokens of languages that were added later."""
+        return self._restrict(find_task_level(self._additions, task))
+
     def _tokenizer_of(self, task: str | None, side: TextSide) -> PreTrainedTokenizerBase:
         """Return the tokenizer of one side of a task: with the tokens that there were when the side was learned."""
-        if task is None or not self._additions:
-            return self.tokenizer
+        return self.tokenizer if task is None else self._restrict(find_level(self._additions, task, side))
 
-        level = find_level(self._additions, task, side)
+    def _restrict(self, level: int) -> PreTrainedTokenizerBase:
         return self.tokenizer if level == len(self._additions) else self._restricted(level)
 
     @functools.cached_property

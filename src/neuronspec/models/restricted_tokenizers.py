@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import Any, Final
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from neuronspec.models.additions import Addition
+
+FILLER: Final = "\ufdd0"  # begins the names of tokens that no text has: it is no character
 
 
 def restrict_tokenizer(tokenizer: PreTrainedTokenizerBase, addition: Addition) -> PreTrainedTokenizerBase:
@@ -46,5 +48,7 @@ def restrict_content(content: dict[str, Any], vocabulary: int, pieces: int | Non
     elif isinstance(model["vocab"], dict):
         model = {**model, "vocab": {token: number for token, number in model["vocab"].items() if number < vocabulary}}
 
-    added = [token for token in content["added_tokens"] if token["id"] < vocabulary]
+    # Fillers have the numbers of embeddings without a token, and came with the later tokens.
+    before = [token for token in content["added_tokens"] if token["id"] < vocabulary]
+    added = [token for token in before if not token["content"].startswith(FILLER)]
     return {**content, "model": model, "added_tokens": added}

@@ -16,6 +16,7 @@ from neuronspec.data.texts import Texts
 from neuronspec.evaluation.results import Results
 from neuronspec.files import read_json
 from neuronspec.languages import split_direction
+from neuronspec.methods.add_language.proof import read_proof
 from neuronspec.methods.saved import find_saved
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.directories import GENERATION_FILE, is_built_here
@@ -63,6 +64,7 @@ def collect_facts(run: Run, system: str, results: Results | None) -> ModelCard:
         signatures=[] if own is None else own.signatures,
         usage=_find_usage(run, codec, directory),
         version=__version__,
+        addition=read_proof(directory),
     )
 
 

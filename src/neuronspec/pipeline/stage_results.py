@@ -5,7 +5,10 @@ from __future__ import annotations
 from neuronspec.data.texts import Texts
 from neuronspec.files import read_json
 from neuronspec.layer_names import STACKS, stack_of
-from neuronspec.models.loading import load_tokenizer
+from neuronspec.methods.add_language.planning import find_own_neurons
+from neuronspec.models.additions import read_additions
+from neuronspec.models.embeddings import count_embeddings
+from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.names import child
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.layout import PRETRAINED
@@ -26,6 +29,8 @@ def describe_text(run: Run) -> str:
 def describe_training(run: Run, system: str) -> str:
     """Say how long a model was trained, and its loss on the validation text."""
     state = read_json(run.layout.summary(system))
+    if system == PRETRAINED and run.config.model.extend is not None:
+        return _describe_room(run)
     if not state["update"]:
         return "the model is used as it is, without training"
 
@@ -39,6 +44,17 @@ def describe_training(run: Run, system: str) -> str:
     if settings.select == "last":
         return f"validation loss {loss:.3f} after {update:,} {'update' if update == 1 else 'updates'}"
     return f"validation loss {loss:.3f} at update {update:,}, the best of {state['update']:,}"
+
+
+def _describe_room(run: Run) -> str:
+    """Say what a model has got for new languages."""
+    config = load_configuration(run.layout.model(PRETRAINED))
+    last = read_additions(config)[-1]
+    tokens = count_noun((count_embeddings(config, "target") or last.vocabulary) - last.vocabulary, "new token")
+
+    masks = NeuronMasks.from_pretrained(run.layout.model(PRETRAINED))
+    own = [int(neurons.sum()) for neurons in find_own_neurons(masks, last.tasks).values()]
+    return f"{tokens}, {min(own):,} to {max(own):,} neurons a layer for {', '.join(last.tasks)}"
 
 
 def describe_counts(run: Run) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from neuronspec.artifacts.cards import CITATION, PAPER, escape_code, escape_text, make_front_matter, make_table
 from neuronspec.languages import find_language, is_known
+from neuronspec.report.added_languages import describe_addition
 from neuronspec.report.model_usage import ModelUsage, describe_usage, warn_of_missing_part
 from neuronspec.statistics.numbers import show_decimals
+
+if TYPE_CHECKING:
+    from neuronspec.methods.add_language.proof import AdditionProof
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,7 @@ class ModelCard:
         signatures: Signatures of the metrics.
         usage: Use of the model.
         version: Version of this package.
+        addition: Proof that adding languages has changed no other direction; None for most models.
     """
 
     title: str
@@ -84,6 +90,7 @@ class ModelCard:
     signatures: Sequence[str]
     usage: ModelUsage
     version: str
+    addition: AdditionProof | None = None
 
 
 def make_model_card(card: ModelCard) -> str:
@@ -96,6 +103,7 @@ def make_model_card(card: ModelCard) -> str:
         [" ".join(card.about)],
         ["## Use", "", *describe_usage(card.usage)],
         ["## Languages", "", *_describe_languages(card)],
+        [] if card.addition is None else ["## Added languages", "", *describe_addition(card.addition)],
         ["## Scores", "", *_describe_scores(card)],
         ["## Data", "", *_describe_data(card)],
         ["## Training", "", *_describe_trainings(card)],

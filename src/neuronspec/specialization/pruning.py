@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import Stack
-from neuronspec.models.additions import find_vocabulary_limit, read_additions, write_additions
+from neuronspec.models.additions import find_task_level, read_additions, write_additions
 from neuronspec.models.loading import SHAPES
 from neuronspec.models.matrices import (
     WeightMatrix,
@@ -93,11 +93,11 @@ def prune(model: PreTrainedModel, masks: NeuronMasks, task: str, *, widths: Widt
 def _leave_out_later_tokens(pruned: PreTrainedModel, task: str) -> PreTrainedModel:
     """Return a pruned model without the tokens that were added for later tasks, which the task cannot write."""
     additions = read_additions(pruned.config)
-    limit = find_vocabulary_limit(additions, task)
+    level = find_task_level(additions, task)
 
     # A single task is left: nothing depends on the order of additions any more.
     write_additions(pruned.config, ())
-    return pruned if limit is None else take_tokens(pruned, range(limit))
+    return pruned if level == len(additions) else take_tokens(pruned, range(additions[level].vocabulary))
 
 
 class _Smaller(NamedTuple):

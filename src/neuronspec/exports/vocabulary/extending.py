@@ -18,12 +18,11 @@ from neuronspec.exports.vocabulary.trimming import list_tokens
 from neuronspec.files import read_json, write_json
 from neuronspec.models.encoding import encode, has_two_vocabularies
 from neuronspec.models.escaping import escape_special_tokens
-from neuronspec.models.restricted_tokenizers import restrict_content
+from neuronspec.models.restricted_tokenizers import FILLER, restrict_content
 from neuronspec.models.tag_placement import TagPlacement
 from neuronspec.models.tags import Notation, has_tag, read_tags
 
 _JSON: Final = "tokenizer.json"
-_FILLER: Final = "\ufdd0"  # is no character, so that no text has it
 _WITHOUT_PIECES: Final = "set model.extend.pieces=0: the language is then written with the pieces that there are"
 
 
@@ -204,7 +203,7 @@ def _add(
     # Tokens that no text has fill up the numbers to the end of the embeddings. M2M-100's tags stand there already.
     if content is None and tags:
         names = {number: token for token, number in list_tokens(extended).items()}
-        fillers = [names.get(number, f"{_FILLER}{number}") for number in range(len(extended), rows)]
+        fillers = [names.get(number, f"{FILLER}{number}") for number in range(len(extended), rows)]
         extended.add_tokens([AddedToken(name, special=True) for name in fillers], special_tokens=True)
     extended.add_tokens([AddedToken(tag, special=True, normalized=False) for tag in tags], special_tokens=True)
     return extended
@@ -218,7 +217,7 @@ def _add_pieces(content: dict[str, Any], pieces: Mapping[str, float], tags: Sequ
     # The places up to the end of the embeddings belong to tokens that were added to the pieces, or to none.
     added = {token["id"]: token["content"] for token in content["added_tokens"]}
     for number in range(len(vocabulary), rows):
-        vocabulary.append([added.get(number, f"{_FILLER}{number}"), lowest])
+        vocabulary.append([added.get(number, f"{FILLER}{number}"), lowest])
 
     vocabulary += [[piece, score] for piece, score in pieces.items()]
     vocabulary += [[tag, lowest] for tag in tags]

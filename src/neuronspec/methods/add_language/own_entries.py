@@ -22,12 +22,10 @@ class OwnEntries:
     """The entries of a tensor that are trained.
 
     Attributes:
-        name: Name of the tensor in the state dict of the model, the first one if it has several.
         dimension: Dimension in which they are chosen.
         numbers: (own,) their indices in this dimension.
     """
 
-    name: str
     dimension: int
     numbers: torch.Tensor
 
@@ -45,7 +43,7 @@ class OwnEntries:
 def list_own_entries(
     model: PreTrainedModel, neurons: Mapping[str, torch.Tensor], vocabulary: int
 ) -> dict[str, OwnEntries]:
-    """Return the entries that belong to some neurons and to the last tokens, by the name of their tensor.
+    """Return the entries that belong to some neurons and to the last tokens, by each name of their tensor.
 
     These are the neurons' rows of the first matrices and their biases, their columns of the second ones, and the
     tokens' rows of the embeddings and of the output layer.
@@ -55,16 +53,15 @@ def list_own_entries(
         neurons: For each layer, (d_ff,) boolean.
         vocabulary: Id of the first token that is trained.
     """
-    names: dict[int, str] = {}
+    names: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        names.setdefault(id(tensor), name)  # tied tensors have several
+        names.setdefault(id(tensor), []).append(name)  # tied tensors have several
 
     entries: dict[str, OwnEntries] = {}
 
     def add(tensor: Any, dimension: int, numbers: torch.Tensor) -> None:
-        if tensor is not None and len(numbers) and id(tensor) in names:
-            name = names[id(tensor)]
-            entries[name] = OwnEntries(name=name, dimension=dimension, numbers=numbers)
+        if tensor is not None and len(numbers):
+            entries.update(dict.fromkeys(names.get(id(tensor), ()), OwnEntries(dimension=dimension, numbers=numbers)))
 
     for layer in find_ffn_layers(model):
         numbers = neurons[layer.name].nonzero()[:, 0]

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from neuronspec.data.batches import pad
 from neuronspec.data.normalization import is_empty
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import read_json
 from neuronspec.methods.add_language.own_entries import count_entries, hash_others, list_own_entries
 from neuronspec.methods.add_language.planning import find_own_neurons
 from neuronspec.models.additions import align_weights, read_additions
@@ -95,6 +97,23 @@ class AdditionProof:
     def to_json(self) -> dict[str, Any]:
         """Return all facts as JSON values."""
         return asdict(self)
+
+
+def read_proof(directory: Path) -> AdditionProof | None:
+    """Return the proof that is stored next to a model; None if no language was added to it.
+
+    Raises:
+        NeuronspecError: If the file is damaged.
+    """
+    path = directory / PROOF_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(AdditionProof).validate_python(read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise NeuronspecError(f"{path} is damaged: {place}: {problem['msg']}; copy it again") from error
 
 
 def prove_addition(directory: Path, before: Before) -> AdditionProof:
