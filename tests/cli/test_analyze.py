@@ -11,11 +11,14 @@ from typing import Any
 import huggingface_hub.constants
 import numpy as np
 import pytest
+import torch
 from tests.command import run_command
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+import neuronspec as ns
+from neuronspec.analysis.ablation_metrics import measuring_loss
 from neuronspec.models.building import build_model
-from neuronspec.models.loading import save_model
+from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.neurons.counts import ActivationCounts
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline import neuron_analysis
@@ -281,6 +284,47 @@ def test_an_analysis_is_replaced_with_force_alone_and_other_things_never(call: C
     capsys.readouterr()
     assert_refused(call("analyze", "counts", *FAST, "--force"), capsys, "analysis holds something else")
     assert Path("analysis/mine.txt").is_file()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_given_masks_say_which_neurons_an_ablation_switches_off(call: Call, capsys: Said) -> None:
+    """Every cell is the loss of the steered model, minus that of the whole one."""
+    model, tokenizer = load_model("reader"), load_tokenizer("reader")
+    widths = NeuronMasks.from_pretrained("masks").widths
+    numbers = {"de": [1, 2, 3], "fr": [4, 5], "sv": [0, 7, 8, 9]}
+    values = {
+        layer: torch.stack([torch.isin(torch.arange(width), torch.tensor(numbers[code])) for code in LANGUAGES])
+        for layer, width in widths.items()
+    }
+    given = NeuronMasks(LANGUAGES, values, {"rule": "lape"})
+    given.save_pretrained("given")
+    command = ("analyze", "counts", "select.k=0.6", *FAST, "analyze.examples=0", "--model", "reader", *TEXTS)
+    assert call(*command, "--ablate", "--with", "given", "ablate.draws=1") == 0
+    assert "from given masks: lape" in capsys.readouterr().out
+    shown = read_found()["ablation"]["decoder"]
+    assert "The neurons of given masks are off (lape; on average" in shown["note"]
+
+    lines = {code: Path(f"{code}.txt").read_text(encoding="utf-8").splitlines()[:6] for code in shown["texts"]}
+    batches = {code: list(ns.make_batches(model, tokenizer, {code: text})) for code, text in lines.items()}
+    everything = NeuronMasks(
+        ["all"], {layer: torch.ones(1, width, dtype=torch.bool) for layer, width in widths.items()}
+    )
+    with measuring_loss(model, everything, batches) as measure:
+        for row, text in enumerate(shown["texts"]):
+            whole = measure(text, None)
+            for column, code in enumerate(shown["switched"][:-1]):
+                with ns.steer(model, given.neurons(code), scale=0):
+                    assert shown["changes"][row][column] == pytest.approx(measure(text, None) - whole, abs=1e-9)
+
+    refused = {
+        "--with": ("--with", "given"),
+        "none": ("--ablate", "--with", "none"),
+        "ablate.share changes nothing next to ablate.masks": ("--ablate", "--with", "given", "ablate.share=0.1"),
+        "so fewer are left to compare with": ("--ablate", "--with", "masks"),
+    }
+    for message, words in refused.items():
+        capsys.readouterr()
+        assert_refused(call(*command, "--force", *words), capsys, message)
 
 
 # Of a run

@@ -215,6 +215,29 @@ def test_a_switched_off_share_decides_the_ablation_and_the_analysis(analyze: Ana
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_given_masks_decide_the_ablation(analyze: Analyze, project: Path) -> None:
+    layout = Layout(project / "run")
+    masks = NeuronMasks.from_pretrained(layout.masks)
+    few = {layer: torch.zeros(len(masks.tasks), width, dtype=torch.bool) for layer, width in masks.widths.items()}
+    for values in few.values():
+        values[:, :5] = True
+    NeuronMasks(masks.tasks, few, {"rule": "lape"}).save_pretrained(project / "few")
+    changes = ("ablate.sentences=3", "ablate.draws=1", f"ablate.masks={project / 'few'}")
+    assert list(analyze(*changes)) == ["ablate", "analyze"]
+    found = load_ablations(layout.ablation)
+    assert {one.given for one in found.values()} == {"lape"}
+    assert all(set(one.neurons.values()) == {5} for one in found.values())
+    assert analyze(*changes) == {}
+
+    # Other masks in the same place
+    few["encoder.0"][:, 5] = True
+    NeuronMasks(masks.tasks, few, {"rule": "lape"}).save_pretrained(project / "few")
+    assert list(analyze(*changes)) == ["ablate", "analyze"]
+    assert load_ablations(layout.ablation)["encoder"].neurons["encoder.0"] == 6
+    assert list(analyze()) == ["analyze"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_another_k_selects_again_and_the_examples_stay(analyze: Analyze) -> None:
     assert analyze("select.k=0.5") == {"select": "select.k: 0.9 -> 0.5", "analyze": "select has changed"}
 

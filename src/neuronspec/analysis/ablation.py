@@ -42,6 +42,7 @@ def ablate(
     *,
     metric: str = "loss",
     higher_is_better: bool = False,
+    given: str = "",
     advance: Advance | None = None,
 ) -> Ablation:
     """Measure the text of each task with every neuron, without each task's own, and without random ones.
@@ -55,6 +56,8 @@ def ablate(
         measure: Function from `measuring_loss` or `measuring_chrf`, or any other score of a model with `off`.
         metric: Name of the metric.
         higher_is_better: True for scores such as chrF++, False for losses.
+        given: Rule of masks that were given, whose tasks may have different numbers of neurons; empty for own neurons
+            that were chosen, equally many for each task.
         advance: Function that is called after each of the tasks * (1 + tasks + random) measurements.
 
     Returns:
@@ -69,7 +72,8 @@ def ablate(
     # The masks to use: without the own neurons of each task, and without random ones of the text
     columns = [name_without_own(name) for name in tasks]
     controls = _list_controls(off, tasks)
-    stack, neurons, share = _measure_sizes(off.reorder([*columns, *itertools.chain(*controls.values())]))
+    used = off.reorder([*columns, *itertools.chain(*controls.values())])
+    stack, neurons, share = _measure_sizes(used, uneven=bool(given))
 
     # A row for each text: with every neuron, without each task's own, and without random ones
     rows = []
@@ -96,6 +100,7 @@ def ablate(
         baseline=baseline[:, 0],
         values=values,
         random=random,
+        given=given,
     )
 
 
@@ -150,10 +155,12 @@ class Ablation:
         metric: Name of the metric.
         higher_is_better: True if higher values are better.
         share: Share of the stack's neurons that were off.
-        neurons: Number of neurons that were off in each layer of the stack.
+        neurons: Number of neurons that were off in each layer of the stack; rounded means over tasks for given masks.
         baseline: (tasks,) with every neuron.
         values: (tasks, tasks) without the own neurons of each task.
-        random: (tasks, draws) without random neurons of the text's own mask that fire as often on it.
+        random: (tasks, draws) without random neurons of the text's own mask that fire as often on it; for given masks,
+            of all neurons but those.
+        given: Rule of the masks that were given; empty for own neurons that were chosen.
 
     Raises:
         NeuronspecError: If shapes or values do not fit together.
@@ -179,6 +186,7 @@ class Ablation:
     baseline: FloatArray
     values: FloatArray
     random: FloatArray
+    given: str = ""
 
     def __post_init__(self) -> None:
         rows = len(self.tasks)
@@ -196,6 +204,12 @@ class Ablation:
     def changes(self) -> FloatArray:
         """The (tasks, tasks) changes: how much worse a text gets without a task's own neurons; positive is worse."""
         return self._worsen(self.values)
+
+    @property
+    def amount(self) -> str:
+        """Share of the stack's neurons that were off, in words: `5 % of the decoder`."""
+        share = f"{100 * self.share:.2g} % of the {self.stack}"
+        return f"on average {share}, from given masks: {self.given}" if self.given else share
 
     @property
     def matrix(self) -> FloatArray:
@@ -313,31 +327,41 @@ def _read_facts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of an ablation that are no arrays, after checking their types."""
     kinds = {"stack": str, "tasks": list, "metric": str, "higher_is_better": bool, "share": float, "neurons": dict}
 
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, kind in kinds.items():
         facts[name] = values.get(name)
         if not isinstance(facts[name], kind):
             raise NeuronspecError(f"no ablation: expected {name} as {kind.__name__}, found {facts[name]!r}")
-    return facts
+
+    # Files of earlier versions have no masks that were given.
+    given = values.get("given", "")
+    if not isinstance(given, str):
+        raise NeuronspecError(f"no ablation: expected given as str, found {given!r}")
+    return facts | {"given": given}
 
 
-def _measure_sizes(off: NeuronMasks) -> tuple[str, dict[str, int], float]:
-    """Return the stack in which neurons are off, how many are in each of its layers, and which share that is."""
+def _measure_sizes(off: NeuronMasks, *, uneven: bool) -> tuple[str, dict[str, int], float]:
+    """Return the stack in which neurons are off, how many are in each of its layers, and which share that is.
+
+    Args:
+        off: Masks of all tasks, and of their controls.
+        uneven: Whether tasks may differ in their numbers of neurons, of which the mean is returned.
+    """
     sizes = {layer: (~off.layer(layer)).sum(1) for layer in off.layers}  # (tasks,) each
 
     # In layers of the other stack nothing is off, so they do not count
     stacks = {stack_of(layer) for layer, size in sizes.items() if size.any()}
-    if len(stacks) != 1 or any((size != size[0]).any() for size in sizes.values()):
+    if len(stacks) != 1 or (not uneven and any((size != size[0]).any() for size in sizes.values())):
         raise NeuronspecError(
             "the masks do not switch off equally many neurons for every task, in one stack: make them with switch_off"
         )
 
     [stack] = stacks
 
-    # All rows are alike, so the first stands for all
-    neurons = {layer: int(sizes[layer][0]) for layer in list_layers(off, stack)}
-    width = sum(off.widths[layer] for layer in neurons)
-    return stack, neurons, sum(neurons.values()) / width
+    # The mean over the rows, which are all alike unless masks were given
+    means = {layer: float(sizes[layer].double().mean()) for layer in list_layers(off, stack)}
+    width = sum(off.widths[layer] for layer in means)
+    return stack, {layer: round(mean) for layer, mean in means.items()}, sum(means.values()) / width
 
 
 def _check_numbers(values: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:

@@ -79,7 +79,7 @@ def choose_own_neurons(
 
     # A rule of its own, so that nobody takes a choice from the selection for the selection
     facts = {"rule": f"own neurons of: {masks.signature.get('rule', '?')}", "share": f"{share:g}"}
-    return NeuronMasks(tasks, own, _truly_off(masks.signature) | facts)
+    return NeuronMasks(tasks, own, leave_out_bias(masks.signature) | facts)
 
 
 def make_ablation_masks(
@@ -148,7 +148,7 @@ def make_ablation_masks(
 
     # The draws are part of what the masks are, so they belong in their signature
     facts = {"random": str(random), "seed": str(seed)}
-    return NeuronMasks(names, values, _truly_off(own.signature) | facts)
+    return NeuronMasks(names, values, leave_out_bias(own.signature) | facts)
 
 
 def name_without_own(task: str) -> str:
@@ -257,6 +257,6 @@ def _mark(order: NDArray[np.int64], sizes: NDArray[np.int64]) -> torch.Tensor:
     return torch.from_numpy(marked)
 
 
-def _truly_off(signature: Mapping[str, str]) -> dict[str, str]:
+def leave_out_bias(signature: Mapping[str, str]) -> dict[str, str]:
     """Return the signature without the setting that keeps a masked neuron's bias: a neuron that is off is silent."""
     return {name: value for name, value in signature.items() if name != "bias"}

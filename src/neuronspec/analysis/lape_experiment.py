@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from neuronspec.analysis.ablation_masks import make_ablation_masks
 from neuronspec.analysis.ablation_metrics import count_predicted, measuring_loss
+from neuronspec.analysis.given_masks import allow_all
 from neuronspec.analysis.perplexity_matrix import PerplexityMatrix, measure_perplexities
 from neuronspec.config.sections import TooLong
 from neuronspec.errors import NeuronspecError
@@ -105,7 +105,7 @@ def measure_lape(
         by_token = replace(options.activity, unit="token")
         counts = record_activations(model, read_rest(), activity=by_token, signature=signature)
     masks = NeuronMasks.from_counts(counts, rule="lape", share=options.share, bar=options.bar)
-    off = make_ablation_masks(masks, _allow_all(masks), counts, options.draws, options.seed)
+    off = make_ablation_masks(masks, allow_all(masks), counts, options.draws, options.seed)
 
     # A text is measured many times, so that its batches are kept.
     batches = {task: list(read(task, slice(number))) for task, number in measured.items()}
@@ -113,11 +113,6 @@ def measure_lape(
     total = len(texts) * (1 + len(texts) + options.draws)
     with show_progress("switching neurons off", total) as advance, measuring_loss(model, off, batches) as measure:
         return measure_perplexities(masks, measure, tokens, draws=options.draws, advance=advance)
-
-
-def _allow_all(masks: NeuronMasks) -> NeuronMasks:
-    """Return masks of every neuron: what random sets are drawn from, apart from the task's own neurons."""
-    return NeuronMasks(masks.tasks, {layer: torch.ones_like(masks.layer(layer)) for layer in masks.layers})
 
 
 def _count_measured(task: str, texts: Sequence[Any], limit: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,15 +41,17 @@ if TYPE_CHECKING:
     from neuronspec.pipeline.layout import Layout
     from neuronspec.report.neuron_cards import NeuronCard
 
-BOTH = reading("source", "overrides", "ablate", "neuron", "out", "seed", "force", "as_json")
+BOTH = reading("source", "overrides", "ablate", "given", "neuron", "out", "seed", "force", "as_json")
 OF_A_RUN = Mode(
     reads=BOTH | {"share_from", "dry_run"},
     advice="a configuration says its masks, model, text and pivot itself: leave these options out",
+    needs={"given": "ablate"},
 )
 OF_FILES = Mode(
     reads=BOTH | {"masks", "model", "text", "columns", "format", "source_prefix", "too_long", "pivot", *LOADING},
     own_advice=ONLY_RUNS,
     needs={
+        "given": "ablate",
         "columns": "text",
         "format": "text",
         "source_prefix": "model",
@@ -63,6 +66,10 @@ PANELS = {"For a run": OF_A_RUN, "For counts, masks and --lape": OF_FILES | OF_L
 EXAMPLES = (
     ("The neurons of a run, and two of them in detail", "neuronspec analyze runs/demo --neuron decoder.0:117"),
     ("Masks or counts of any model", "neuronspec analyze counts --model DIR --text de-en=dev.tsv --out analysis"),
+    (
+        "What texts lose without the neurons of given masks, such as LAPE's",
+        "neuronspec analyze runs/demo --ablate --with lape/masks",
+    ),
     (
         "LAPE's perplexity matrix of a language model",
         "neuronspec analyze --lape --model DIR --text de=de.txt --text en=en.txt",
@@ -85,6 +92,14 @@ def analyze(
         bool,
         typer.Option("--ablate", help="Switch off each language's own neurons, and measure which languages get worse."),
     ] = False,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            metavar="MASKS",
+            help="Masks whose neurons --ablate switches off, such as LAPE's or imported ones; by default it chooses.",
+        ),
+    ] = None,
     lape: Annotated[
         bool,
         typer.Option(
@@ -153,11 +168,15 @@ def analyze(
         work_alone()
         OF_FILES.check(context)
         words = [*(overrides or []), *(["ablate=true"] if ablate else [])]
+        if given is not None:
+            words.append(f"ablate.masks={json.dumps(str(given))}")  # quoted: a path is text, whatever is in it
         layout = Layout(out or Path("analysis"))
         cards = _analyze_files(Path(source), words, options, layout=layout, names=names)
     else:
         OF_A_RUN.check(context)
-        changes = {"ablate": True} if ablate else {}
+        changes: dict[str, Any] = {"ablate": True} if ablate else {}
+        if given is not None:
+            changes["ablate.masks"] = str(given)
         run = RunOptions(
             source=source,
             overrides=overrides,

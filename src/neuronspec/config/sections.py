@@ -484,7 +484,9 @@ class AblationOptions(Section):
     """Ablation: each language's own neurons, and those of the other languages, are switched off."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of each layer's neurons to switch off."""
+    """Share of each layer's neurons to switch off; not used with `masks`."""
+    masks: Path | None = None
+    """Masks whose neurons are each task's own, such as LAPE's or imported ones; by default, `share` chooses them."""
     draws: int = Field(default=3, ge=1)
     """Number of random sets of as many neurons to compare with."""
     sentences: int = Field(default=200, ge=1)

@@ -19,6 +19,7 @@ from neuronspec.neurons.model_texts import ModelTexts
 from neuronspec.pipeline.analysis_inputs import open_text_inputs
 from neuronspec.pipeline.analysis_target import AnalysisTarget
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.neuron_ablation import load_given
 from neuronspec.pipeline.neuron_analysis import analyze_target
 from neuronspec.report.neuron_cards import NeuronCard, make_neuron_card
 
@@ -46,6 +47,10 @@ def load_files(
     # Settings that would change nothing are refused, since users would take their results for others.
     selection = sections.select
     _check_changes(sections, selects=counts is not None and masks is None)
+
+    # Masks whose neurons are to be switched off are read again later: a mistake is found before a model is loaded.
+    if sections.ablate is not None:
+        load_given(sections.ablate)
 
     # The masks are given, or they are what the counts select.
     if counts is None or masks is not None:
@@ -82,6 +87,10 @@ def _check_changes(sections: NeuronSections, *, selects: bool) -> None:
     # Options of selecting decide only where masks are still to be selected.
     if not selects:
         fixed += [f"select.{key}" for key in sections.select.model_fields_set]
+
+    # The share is that of neurons that the ablation chooses itself.
+    if sections.ablate is not None and {"masks", "share"} <= sections.ablate.model_fields_set:
+        raise NeuronspecError("ablate.share changes nothing next to ablate.masks (--with): leave one of them out")
 
     if fixed:
         raise NeuronspecError(f"{min(fixed)} changes nothing in counts and masks that are there")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from neuronspec.analysis.ablation_metrics import (
     measuring_chrf,
     measuring_loss,
 )
+from neuronspec.analysis.given_masks import allow_all, take_own_neurons
 from neuronspec.config.sections import AblationOptions
+from neuronspec.data.reading_errors import explain_missing
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import read_json, write_json
 from neuronspec.neurons.counts import ActivationCounts
@@ -61,6 +63,8 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
 
     # The first sentences of each text are measured; the rest decide which neurons are a task's own.
     all_tasks = [task for tasks in compared.values() for task in tasks]
+    given = load_given(options)
+    chosen = _choose_given(given, target, compared) if given is not None else {}
     measured = {task: _count_measured(inputs, task, options.sentences) for task in all_tasks}
     counts = _record_rest(inputs, measured)
 
@@ -71,17 +75,47 @@ def ablate(target: AnalysisTarget, inputs: AnalysisInputs) -> dict[str, Ablation
         # The stacks are ablated one after the other: the neurons of the other stack stay on.
         for stack, tasks in compared.items():
             # The masks: own neurons of each task, and random ones of the same number and similar frequencies
-            own = choose_own_neurons(counts, target.masks, tasks, stack, options.share)
-            off = make_ablation_masks(own, target.masks, counts, options.draws, target.seed)
+            if given is None:
+                own, pool = choose_own_neurons(counts, target.masks, tasks, stack, options.share), target.masks
+            else:
+                own, pool = chosen[stack], allow_all(given)
+            off = make_ablation_masks(own, pool, counts, options.draws, target.seed)
 
             parts = {task: slice(measured[task]) for task in tasks}
-            ablations[stack] = _ablate_stack(inputs, off, parts, by_chrf=by_chrf, advance=advance)
+            rule = "" if given is None else given.signature.get("rule", "by hand")
+            ablations[stack] = _ablate_stack(inputs, off, parts, by_chrf=by_chrf, given=rule, advance=advance)
 
     return ablations
 
 
+def load_given(options: AblationOptions) -> NeuronMasks | None:
+    """Return the masks whose neurons to switch off; None if own neurons are to be chosen.
+
+    Raises:
+        NeuronspecError: If the masks are missing or damaged.
+    """
+    if options.masks is None:
+        return None
+    if not options.masks.exists():  # a path that leads nowhere is no name on the hub
+        raise explain_missing(options.masks)
+    return NeuronMasks.from_pretrained(options.masks)
+
+
+def _choose_given(
+    given: NeuronMasks, target: AnalysisTarget, compared: Mapping[str, Sequence[str]]
+) -> dict[str, NeuronMasks]:
+    """Return the own neurons of each stack's tasks from given masks, before anything is recorded."""
+    return {stack: take_own_neurons(given, target.masks, tasks, stack) for stack, tasks in compared.items()}
+
+
 def _ablate_stack(
-    inputs: AnalysisInputs, off: NeuronMasks, parts: Mapping[str, slice], *, by_chrf: bool, advance: Advance
+    inputs: AnalysisInputs,
+    off: NeuronMasks,
+    parts: Mapping[str, slice],
+    *,
+    by_chrf: bool,
+    given: str,
+    advance: Advance,
 ) -> Ablation:
     """Measure these parts of the texts with every neuron, and with the masks of the ablation."""
     # Masks are applied while the context is open, and leave the model as it was afterwards.
@@ -92,6 +126,7 @@ def _ablate_stack(
             measure,
             metric=CHRF_METRIC if by_chrf else LOSS_METRIC,
             higher_is_better=by_chrf,
+            given=given,
             advance=advance,
         )
 

@@ -17,6 +17,7 @@ from neuronspec.evaluation.metrics import METRICS
 from neuronspec.libraries import find_library, import_library
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.pipeline.engine import Stage
+from neuronspec.pipeline.neuron_ablation import load_given
 from neuronspec.pipeline.run import Run
 from neuronspec.processes import count_processes
 from neuronspec.translation.engines import ENGINES
@@ -85,6 +86,9 @@ def _check_files(run: Run, stages: Sequence[Stage]) -> Iterator[Problem]:
             checks[f"analyze.distances.{name}"] = functools.partial(read_distances, path, labels=())
         for name, path in config.analyze.against.items():
             checks[f"analyze.against.{name}"] = functools.partial(_load_masks, path)
+
+    if "ablate" in names and config.ablate is not None and config.ablate.masks is not None:
+        checks["ablate.masks"] = functools.partial(load_given, config.ablate)
 
     # The models of metrics
     if "score" in names:

@@ -17,7 +17,7 @@ def describe_ablation(stack: str, ablation: Ablation, compared: ComparedTasks) -
     # The phrases that every outcome shares
     test = ablation.test()
     one, many = ("language", "languages") if compared.languages else ("task", "tasks")
-    removing = f"Removing a {one}'s own neurons ({100 * ablation.share:.2g} % of the {stack})"
+    removing = f"Removing a {one}'s own neurons ({ablation.amount})"
     numbers = (
         f"{ablation.metric} worse by {test.own:.3g}; without other {many}' neurons by {test.others:.3g}, p = "
         f"{test.p_others:.2g}; without random ones that fire as often by {test.random:.3g}, p = {test.p_random:.2g}"

@@ -292,7 +292,13 @@ def tabulate_ablations(ablations: Mapping[str, Ablation]) -> Table:
             ]
         )
         notes.append(
-            f"{stack}: {100 * ablation.share:.3g} % of the neurons off; worse: increase of the loss or decrease of the "
+            f"{stack}: {_describe_share(ablation)} of the neurons off; worse: increase of the loss or decrease of the "
             f"score, {ablation.metric}."
         )
     return Table("Ablation", header, rows, notes=notes)
+
+
+def _describe_share(ablation: Ablation) -> str:
+    """Return the share of neurons that were off, and where they come from."""
+    share = f"{100 * ablation.share:.3g} %"
+    return f"on average {share} (given masks: {ablation.given})" if ablation.given else share

@@ -169,6 +169,8 @@ def _show_box(one: LayerMeasures) -> dict[str, float]:
 
 def _show_ablation(ablation: Ablation) -> dict[str, Any]:
     off = f"{100 * ablation.share:.3g} % of each {ablation.stack} layer's neurons are off"
+    if ablation.given:
+        off = f"The neurons of given masks are off ({ablation.given}; on average {100 * ablation.share:.3g} %)"
     return {
         "texts": ablation.tasks,
         "switched": [*ablation.tasks, "random"],

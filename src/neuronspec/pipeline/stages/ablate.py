@@ -21,6 +21,7 @@ def plan(run: Run) -> list[Stage]:
 
     # Settings decide whether a finished stage is done again: translation counts only where chrF++ is measured.
     compared = ("analyze.encoder", "analyze.decoder")
+    given = [] if config.ablate.masks is None else [config.ablate.masks]
     translation = ("translate",) if config.ablate.metric == "chrf" else ()
     settings = choose_settings(config, "pivot", "data.too_long", "ablate", *compared, "sampling", *translation, "seed")
     return [
@@ -28,7 +29,7 @@ def plan(run: Run) -> list[Stage]:
             name="ablate",
             execute=functools.partial(execute, run),
             settings=settings,
-            inputs=[layout.model(PRETRAINED), layout.tokens("valid"), layout.text, layout.counts, layout.masks],
+            inputs=[layout.model(PRETRAINED), layout.tokens("valid"), layout.text, layout.counts, layout.masks, *given],
             outputs=[layout.ablation],
             describe=functools.partial(describe_ablation, run),
         )
