@@ -58,5 +58,5 @@ def test_the_home_directory_is_found_where_a_shell_leaves_it(monkeypatch: pytest
     monkeypatch.setenv("HOME", "/home/me")
     context = COMMANDS["record"].make_context("record", ["--model=~/nllb", "--text", "de-en=~/dev.tsv", "a~/b"])
     assert context.params["model"] == "/home/me/nllb"
-    assert context.params["text"] == ["de-en=/home/me/dev.tsv"]
+    assert list(context.params["text"]) == ["de-en=/home/me/dev.tsv"]
     assert context.params["config"] == "a~/b"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.models.tokenizers import write_pieces
 from tests.processes import LIBRARIES, call
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -111,6 +112,18 @@ def test_saves_and_loads_the_architectures_of_others(
     assert type(loaded) is type(model)
     for name, tensor in model.named_parameters():
         assert torch.equal(loaded.get_parameter(name), tensor), name
+
+
+@pytest.mark.parametrize("kind", ["MBart50Tokenizer", "T5Tokenizer"])
+def test_a_tokenizer_that_is_only_a_sentencepiece_model_loads(tmp_path: Path, kind: str) -> None:
+    """As older models of the hub have it: transformers reads the file with protobuf."""
+    path, pieces = write_pieces(tmp_path)
+    name = "spiece.model" if kind == "T5Tokenizer" else "sentencepiece.bpe.model"
+    Path(path).rename(tmp_path / name)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}), encoding="utf-8")
+    loaded = load_tokenizer(tmp_path)
+    assert type(loaded).__name__ == kind
+    assert {piece for piece, _ in pieces} <= set(loaded.get_vocab())
 
 
 def test_tokenizer_comes_back_as_it_was(directories: Path, tokenizer: PreTrainedTokenizerFast) -> None:
