@@ -230,6 +230,16 @@ def explained(path: Path) -> Iterator[None]:
         raise NeuronspecError(f"cannot write {path}: {reasons[number]}") from error
 
 
+def is_temporary(path: Path) -> bool:
+    """Return whether a path is what `publish` writes before it is in its place.
+
+    Example:
+        >>> is_temporary(Path("out/.model.tmp")), is_temporary(Path("out/model"))
+        (True, False)
+    """
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
 def write_text(path: Path, text: str) -> None:
     """Publish `text` as the UTF-8 file `path`."""
     with publish(path) as temporary:

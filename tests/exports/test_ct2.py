@@ -17,14 +17,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import neuronspec as ns
 from neuronspec.config.sections import Translation
+from neuronspec.data.vocabulary import learn_vocabulary
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.exporting import Export
 from neuronspec.exports.formats import EXPORTS
 from neuronspec.exports.options import CT2Options
+from neuronspec.exports.reference import use_masked
 from neuronspec.exports.vocabulary.trimming import list_tokens, trim_vocabulary
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.masking import specialize
+from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.ct2_conversion import CONVERTIBLE
 from neuronspec.translation.ct2_translator import CT2Translator
 
@@ -78,6 +81,32 @@ def test_r8_a_model_of_few_positions_is_compared_within_them(
     sentences = [*SENTENCES, "ab cd " * 60]
     found = export(model, tokenizer, make_masks(model), tmp_path / "out", sentences=sentences, max_tokens=None)
     assert count_equal(found) == (5, 5)
+
+
+@pytest.mark.parametrize("tags", [["de", "en"], []], ids=["tags", "no tags"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"min_new_tokens": 4}, {"suppress_tokens": [2, 5]}, {"forced_bos_token_id": 9}, {"forced_eos_token_id": 2}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_r8_the_generation_settings_of_a_model_are_obeyed(
+    settings: dict[str, Any], tags: list[str], tmp_path: Path
+) -> None:
+    tokenizer = learn_vocabulary(iter(SENTENCES * 3), 60, tags)
+    model = make_model("bart", tokenizer)
+    with torch.no_grad():
+        model.final_logits_bias[0, tokenizer.eos_token_id] += 3
+    model.generation_config.update(**settings)
+    found = export(model, tokenizer, make_masks(model), tmp_path / "out", least_chrf=0)
+    assert count_equal(found) == (5, 5)
+
+    # The program on the card, greedy
+    (code,) = find_code((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))
+    code = code.replace("beam_size=5", "beam_size=1").replace("num_hypotheses=5", "num_hypotheses=1")
+    shown = translate_plainly(tmp_path / "out", [code], SENTENCES)
+    with use_masked(model, make_masks(model)) as masked:
+        options = Translation(beams=1, max_tokens=10)
+        assert shown == [translate_sentences(masked, tokenizer, SENTENCES, ["de-en"] * 5, options)]
 
 
 @pytest.mark.parametrize("trim", [False, True], ids=["whole", "trimmed"])
@@ -173,7 +202,7 @@ def test_the_advice_names_what_differs() -> None:
     choose = EXPORTS["ct2"].standard
     assert choose(CT2Options()).advice == "accept the difference with a lower least_chrf"
     assert "compute_type=float32" in choose(CT2Options(compute_type="int8")).advice
-    trimmed = choose(CT2Options(trim={"de": Path("a")})).advice
+    trimmed = choose(CT2Options(trim={"de": Path(__file__)})).advice
     assert trimmed.startswith("trim the vocabulary to more text, or not at all")
 
 
@@ -181,7 +210,8 @@ def test_the_advice_names_what_differs() -> None:
     ("options", "message"),
     [
         ({"trim": {"de": "missing"}}, "trim has no text in en: name a file for each language of the task"),
-        ({"trim": {"de": "missing", "en": "missing"}}, "missing"),
+        ({"trim": {"de": "given", "en": "missing"}}, r"missing does not exist; .* holds (?!.*\.tmp)"),
+        ({"trim": {"de": "given", "deu": "missing"}}, "de and deu are the same language; give one file for each"),
         ({"compute_type": "int4"}, "the format ct2 cannot have compute_type='int4'"),
     ],
 )

@@ -151,6 +151,7 @@ def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedToke
     for settings in (
         {"no_repeat_ngram_size": 2},
         {"bad_words_ids": [[common]]},
+        {"suppress_tokens": [common]},
         {"forced_eos_token_id": 2},
     ):
         model = make_model("bart", tokenizer)
@@ -158,6 +159,24 @@ def test_the_generation_settings_of_a_model_are_obeyed(tokenizer: PreTrainedToke
         expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
         assert expected != plain
         assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected, settings
+
+
+@pytest.mark.parametrize("settings", [{"min_new_tokens": 4}, {"min_length": 7}, {"min_length": 1}])
+def test_no_translation_ends_before_a_model_may(tokenizer: PreTrainedTokenizerFast, settings: dict[str, int]) -> None:
+    model = make_model("bart", tokenizer)
+    with torch.no_grad():
+        model.final_logits_bias[0, tokenizer.eos_token_id] += 100  # it would end at once
+    model.generation_config.update(**settings)
+    expected = translate_sentences(model, tokenizer, SENTENCES, MIXED, OPTIONS)
+    assert any(expected) == (max(settings.values()) > 1)
+    assert CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS) == expected
+
+
+def test_a_setting_that_ctranslate2_lacks_is_refused_by_name(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model("bart", tokenizer)
+    model.generation_config.encoder_no_repeat_ngram_size = 3
+    with pytest.raises(NeuronspecError, match="encoder_no_repeat_ngram_size=3, which CTranslate2 cannot do"):
+        CT2Translator(model, tokenizer, device="cpu")(SENTENCES, MIXED, OPTIONS)
 
 
 def test_the_first_token_that_a_model_without_tags_is_made_to_say_is_obeyed() -> None:

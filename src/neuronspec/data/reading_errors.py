@@ -13,6 +13,7 @@ import zstandard
 
 from neuronspec.data import quickstart
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.files import is_temporary
 
 _LISTED = 5  # entries of a folder that a message names
 
@@ -45,7 +46,8 @@ def explain_missing(path: Path) -> NeuronspecError:
         path = path.parent
 
     # What stands there instead shows a mistyped name.
-    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    entries = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = sorted(entry.name for entry in entries if not is_temporary(entry))
     hint = did_you_mean(path.name, names)
     more = ", ..." if len(names) > _LISTED else ""
     found = ", ".join(names[:_LISTED]) + more or "nothing"

@@ -22,6 +22,7 @@ from neuronspec.languages import find_language, split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.plain_use import find_plain_use
 from neuronspec.translation.ct2_search import choose_best
+from neuronspec.translation.ct2_settings import find_least_length, list_forbidden
 
 BATCH = 32  # sentences
 USAGE_FILE: Final = "neuronspec_usage.json"
@@ -41,6 +42,7 @@ class CT2Usage:
         prefix: Text in front of each source.
         start: Token that the decoder starts with, which the converted model knows.
         target_prefix: Tokens that each translation starts with.
+        uncounted: Number of these that are no part of a translation; transformers counts the others, which are forced.
         search: Arguments of `translate_batch`, without the beam size.
         longest: Number of tokens of text that the model can read; None for no limit.
     """
@@ -50,6 +52,7 @@ class CT2Usage:
     prefix: str
     start: str
     target_prefix: tuple[str, ...]
+    uncounted: int
     search: Mapping[str, Any]
     longest: int | None = None
 
@@ -77,6 +80,7 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
     # What transformers would force as the first token of a translation is given.
     settings: Any = request.model.generation_config
     given = form.decoding_start[1:]
+    uncounted = len(given)
     if settings.forced_bos_token_id is not None and not given:
         given = [settings.forced_bos_token_id]
 
@@ -84,9 +88,10 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
     room = request.max_tokens
     if form.longest_target is not None:
         room = min(room, form.longest_target - len(form.decoding_start))
-    longest = max(1, room + len(given) - (settings.forced_eos_token_id is not None))
-    # An empty translation is one of those that end a search, as in transformers.
-    limits: dict[str, Any] = {"max_decoding_length": longest, "min_decoding_length": 0, "max_input_length": 0}
+    longest = max(1, room + uncounted - (settings.forced_eos_token_id is not None))
+    # An empty translation is one of those that end a search, as in transformers, unless the model forbids it.
+    least = find_least_length(settings, given=uncounted)
+    limits: dict[str, Any] = {"max_decoding_length": longest, "min_decoding_length": least, "max_input_length": 0}
 
     start, *prefix = tokenizer.convert_ids_to_tokens([form.start, *given])
     return CT2Usage(
@@ -95,6 +100,7 @@ def find_ct2_usage(request: ExportRequest) -> CT2Usage:
         prefix=plain.prefix,
         start=start,
         target_prefix=tuple(prefix),
+        uncounted=uncounted,
         search=limits | _list_search(settings, tokenizer),
         longest=form.room[0],
     )
@@ -107,9 +113,9 @@ def _list_search(settings: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str,
         search["repetition_penalty"] = settings.repetition_penalty
     if settings.no_repeat_ngram_size:
         search["no_repeat_ngram_size"] = settings.no_repeat_ngram_size
-    if settings.bad_words_ids:
-        forbidden = [tokenizer.convert_ids_to_tokens(ids) for ids in settings.bad_words_ids]
-        search["suppress_sequences"] = forbidden
+    forbidden = list_forbidden(settings)
+    if forbidden:
+        search["suppress_sequences"] = [tokenizer.convert_ids_to_tokens(ids) for ids in forbidden]
     return search
 
 
@@ -178,7 +184,7 @@ def translate_alone(
     except (RuntimeError, ValueError) as error:  # such as a source that is longer than the table of positions
         raise NeuronspecError(f"CTranslate2 cannot translate with the export: {first_line(error)}") from error
 
-    first = len(usage.target_prefix)
+    first = usage.uncounted
     return [tokenizer.convert_tokens_to_ids(choose_best(result, given=first)[first:]) for result in results]
 
 
@@ -208,21 +214,26 @@ def write_program(usage: CT2Usage) -> list[str]:
 
 def _write_search(usage: CT2Usage) -> list[str]:
     """Return the lines that search, and choose the translation that transformers would choose."""
-    given = len(usage.target_prefix)
-    arguments = [f"max_batch_size={BATCH}"]
+    given = usage.uncounted
+    arguments = ["beam_size=5", f"max_batch_size={BATCH}"]
     arguments += [f"{name}={value!r}" for name, value in usage.search.items()]
+    lines = []
+    if usage.target_prefix:
+        lines.append(f"prefix = [[{', '.join(map(quote_python, usage.target_prefix))}]] * len(sources)")
+        arguments.insert(0, "target_prefix=prefix")
+
     if not given:
         # Both libraries count the same tokens, so that the first hypothesis is the best one.
         return [
-            f"results = translator.translate_batch(sources, beam_size=5, {', '.join(arguments)})",
+            *lines,
+            f"results = translator.translate_batch(sources, {', '.join(arguments)})",
             "outputs = [tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]",
         ]
 
-    prefix = ", ".join(map(quote_python, usage.target_prefix))
     arguments += ["num_hypotheses=5", "return_scores=True", "return_end_token=True"]
     return [
-        f"prefix = [[{prefix}]] * len(sources)",
-        f"results = translator.translate_batch(sources, target_prefix=prefix, beam_size=5, {', '.join(arguments)})",
+        *lines,
+        f"results = translator.translate_batch(sources, {', '.join(arguments)})",
         "",
         "def choose_best(result):  # transformers does not count the prefix in the length of a translation",
         "    lengths = [len(tokens) for tokens in result.hypotheses]",

@@ -125,12 +125,14 @@ class Standard:
         beam: Smallest share of sentences whose answer with a beam of 5 does.
         chrf: Smallest chrF++ of all its answers, with those of the masked model as references.
         advice: Advice about an export whose chrF++ is too small.
+        remedy: Advice about an export of which too few answers are equal.
     """
 
     greedy: float = 1.0
     beam: float = 1.0
     chrf: float = 0.0
     advice: str = "choose a higher precision"
+    remedy: str = "this is a fault of the format, please report it with the model and this sentence"
 
 
 def _require_equality(options: Section) -> Standard:
@@ -276,7 +278,12 @@ def _choose_ct2_standard(options: Section) -> Standard:
         advice.append("trim the vocabulary to more text, or not at all")
     accept = "accept the difference with a lower least_chrf"
     return Standard(
-        greedy=1.0 if is_exact else 0.0, beam=0.0, chrf=options.least_chrf, advice=", or ".join([*advice, accept])
+        greedy=1.0 if is_exact else 0.0,
+        beam=0.0,
+        chrf=options.least_chrf,
+        advice=", or ".join([*advice, accept]),
+        remedy="where few sentences differ, two tokens of almost the same probability may be the reason, between which "
+        "rounding decides: prove it on other text (--text); otherwise report this",
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neuronspec.config.sections import Section
+from neuronspec.data.reading_errors import explain_missing
+from neuronspec.languages import same_language
 
 
 class NoOptions(Section):
@@ -35,6 +38,18 @@ class CT2Options(Section):
     trim: dict[str, Path] | None = None
     """Text of each language of the task, a sentence a line, to which the vocabulary is trimmed; for none, it stays
     whole."""
+
+    @field_validator("trim")
+    @classmethod
+    def _check_texts(cls, files: dict[str, Path] | None) -> dict[str, Path] | None:
+        """Refuse two texts of one language and files that are missing, before anything is written."""
+        for first, second in itertools.combinations(files or {}, 2):
+            if same_language(first, second):
+                raise ValueError(f"{first} and {second} are the same language; give one file for each language")
+        for path in (files or {}).values():
+            if not path.exists():
+                raise explain_missing(path)
+        return files
 
     min_count: Annotated[int, Field(ge=1)] = 1
     """Number of times that a token must occur in these texts to stay in a trimmed vocabulary."""

@@ -227,7 +227,7 @@ def check_standard(agreement: Agreement, standard: Standard, sentences: Sequence
         found = f"{differ} of {agreement.sentences} sentences of {agreement.task} get other tokens with {search}"
         raise NeuronspecError(
             f"the export is not published, because it does not equal the masked model: {found}, the first is {where}; "
-            f"at least {100 * needed:g} % must be equal: check that masks and model belong together, and report this"
+            f"{100 * needed:g} % must be equal: {standard.remedy}"
         )
     raise NeuronspecError(
         f"the export is not published, because its outputs are too far from the masked model's: chrF++ "

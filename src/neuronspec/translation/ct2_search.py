@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.translation.ct2_conversion import USE_DEFAULT_ENGINE
+from neuronspec.translation.ct2_settings import find_least_length, list_forbidden
 from neuronspec.translation.nonfinite_scores import NAN_SCORES
 from neuronspec.translation.sources import Sources
 
@@ -50,7 +51,7 @@ def find_best(
             _name_all([sources.ids[row] for row in rows]),
             _name_all(starts),
             max_decoding_length=longest,
-            min_decoding_length=0,
+            min_decoding_length=find_least_length(settings, given=given),
             # No limit: what is too long was cut when the sources were prepared.
             max_input_length=0,
             return_end_token=True,
@@ -83,7 +84,7 @@ def _translate_settings(settings: Any, options: Translation) -> dict[str, Any]:
     early_stopping = settings.early_stopping if options.early_stopping is None else options.early_stopping
     # With patience 1, the search ends at the first `beams` finished hypotheses.
     patience = 1 if options.beams == 1 or early_stopping is True else SEARCH_PATIENCE
-    forbidden = _name_all(settings.bad_words_ids or ())
+    forbidden = _name_all(list_forbidden(settings))
 
     return {
         "beam_size": options.beams,

@@ -24,6 +24,7 @@ from transformers import (
     PegasusTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Speech2TextTokenizer,
     T5Tokenizer,
 )
 
@@ -107,6 +108,16 @@ def make_m2m(folder: Path, kind: str) -> M2M100Tokenizer:
     return M2M100Tokenizer(write_json(folder / "m2m.json", {name: number for number, name in enumerate(names)}), path)
 
 
+def make_speech2text(folder: Path) -> Speech2TextTokenizer:
+    """As a model that was imported from fairseq has it, with tags of ours at its end and names of unused ids."""
+    path, pieces = learn_pieces(folder, "bpe")
+    tags = [f"__{code}__" for code in ("de", "en", "fr")]
+    names = ["<s>", "<pad>", "</s>", "<unk>", *(piece for piece, _ in pieces), "▁ba ", *tags]
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    vocabulary = write_json(folder / "fairseq.json", {name: number for number, name in enumerate(names)})
+    return Speech2TextTokenizer(vocabulary, path, extra_special_tokens=tags, **special)
+
+
 def make_mbart(folder: Path) -> MBart50Tokenizer:
     special = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
     return MBart50Tokenizer(vocab=[*special, *learn_pieces(folder, "unigram")[1]])
@@ -144,6 +155,7 @@ KINDS: dict[str, tuple[Callable[[Path], PreTrainedTokenizerBase], str, dict[str,
     "nllb": (make_nllb, "m2m_100", {}),
     "m2m_100, byte-pair encoding": (lambda folder: make_m2m(folder, "bpe"), "m2m_100", {}),
     "m2m_100, unigram": (lambda folder: make_m2m(folder, "unigram"), "m2m_100", {}),
+    "imported from fairseq": (make_speech2text, "m2m_100", {}),
     "mbart-50": (make_mbart, "mbart", {}),
     "madlad": (make_madlad, "t5", {"tie_word_embeddings": False}),
     "mt5": (make_t5, "mt5", {"feed_forward_proj": "gated-gelu"}),

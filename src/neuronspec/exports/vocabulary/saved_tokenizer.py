@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from transformers import M2M100Tokenizer, MarianTokenizer, PreTrainedTokenizerBase
+from transformers import M2M100Tokenizer, MarianTokenizer, PreTrainedTokenizerBase, Speech2TextTokenizer
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.segmentation import MergeSegmentation, ScoreSegmentation, Segmentation
@@ -45,9 +45,10 @@ def open_saved(tokenizer: PreTrainedTokenizerBase, folder: Path) -> SavedTokeniz
     if (folder / _JSON).is_file():
         return JsonTokenizer(folder)
 
-    # Two tokenizers of Python are known: SentencePiece models and one file with the ids of their pieces.
-    if isinstance(tokenizer, M2M100Tokenizer):
-        return PieceTokenizer(folder, [M2M100Tokenizer.vocab_files_names["spm_file"]])
+    # Tokenizers of Python that are known: SentencePiece models and one file with the ids of their pieces. That of
+    # Speech2Text belongs to models that were imported from fairseq.
+    if isinstance(tokenizer, M2M100Tokenizer | Speech2TextTokenizer):
+        return PieceTokenizer(folder, [tokenizer.vocab_files_names["spm_file"]])
     if isinstance(tokenizer, MarianTokenizer) and not tokenizer.separate_vocabs:
         return PieceTokenizer(folder, ["source.spm", "target.spm"])
 
@@ -154,7 +155,7 @@ def _rewrite_pieces(model: dict[str, Any], numbers: Mapping[str, int]) -> None:
 
 
 class PieceTokenizer:
-    """A tokenizer with SentencePiece models, and the ids of their pieces in `vocab.json`: M2M-100's and Marian's.
+    """A tokenizer with SentencePiece models, and `vocab.json` with ids: M2M-100's, Speech2Text's and Marian's.
 
     Args:
         folder: Folder that holds the tokenizer.
@@ -236,5 +237,6 @@ def _list_entries(vocabulary: Any) -> list[Any]:
 def _refusal(kind: str) -> NeuronspecError:
     return NeuronspecError(
         f"cannot trim the vocabulary of a {kind}: known are tokenizers in tokenizer.json (byte-pair encoding and "
-        "Unigram), M2M100Tokenizer, and MarianTokenizer with one vocabulary; export without trimming"
+        "Unigram), M2M100Tokenizer, Speech2TextTokenizer, and MarianTokenizer with one vocabulary; export without "
+        "trimming"
     )
