@@ -6,12 +6,15 @@ import hashlib
 import io
 import os
 import re
+import resource
 import stat
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from neuronspec import files
 from neuronspec.errors import NeuronspecError
@@ -131,6 +134,22 @@ def test_r3_a_full_or_closed_disk_is_explained(tmp_path: Path, number: int, foun
         temporary.touch()
         raise OSError(number, os.strerror(number))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_r3_a_full_disk_is_explained_where_a_library_says_so_in_words_only(tmp_path: Path) -> None:
+    """Those of Rust: tokenizers raises the plainest exception that there is."""
+    with pytest.raises(NeuronspecError, match="larger than allowed"), publish(tmp_path / "thing") as temporary:  # noqa: PT012
+        temporary.mkdir()
+        too_small = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, too_small[1]))
+        try:
+            Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>")).save(str(temporary / "tokenizer.json"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, too_small)
+    assert list(tmp_path.iterdir()) == []
+
+    with pytest.raises(Exception, match="other"), publish(tmp_path / "thing"):
+        raise Exception("other")
 
 
 def test_a_file_in_the_way_is_explained_and_other_faults_are_not_hidden(tmp_path: Path) -> None:

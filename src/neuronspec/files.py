@@ -210,7 +210,7 @@ def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write below `path` into one clear sentence."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # libraries in Rust raise kinds of their own
         # What users can do something about; all other errors stay as they are.
         reasons = {
             errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
@@ -328,8 +328,10 @@ def hash_files(directory: Path, files: Iterable[Path]) -> str:
     return hash_json({file.relative_to(directory).as_posix(): hash_path(file) for file in sorted(files)})
 
 
-def _error_number(error: SafetensorError) -> int | None:
-    """Return the operating system's error number, which safetensors gives as words only."""
+def _error_number(error: Exception) -> int | None:
+    """Return the operating system's error number, which safetensors and tokenizers give as words only."""
+    if not isinstance(error, SafetensorError) and type(error) is not Exception:
+        return None
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
 
