@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Arc
 
 Blocks = Sequence[nn.Module]
 _POSITIONS = 4  # of the probe; its two rows are the same but for the change
+_SURE_WIDTH = 64  # with so many neurons, half of them are not all off at one position by chance
 
 
 def search_architecture(model: PreTrainedModel) -> Architecture:
@@ -210,7 +211,32 @@ def _list_with_experts() -> list[str]:
 
 def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[str]) -> list[str]:
     """Return the matrices whose input entry i follows feature i of `first` and nothing else, in every layer."""
-    follows: dict[str, list[bool]] = {second: [] for second in names if second != first}
+    followed = {second: [False] * len(blocks) for second in names if second != first}
+
+    # Where other factors of few neurons happen to be 0, nothing moves: then other positions are looked at, too.
+    width = features_out(_unwrap(list_matrices(blocks[0])[first]))
+    for position in range(_POSITIONS if width < _SURE_WIDTH else 1):
+        for second, seen in _look_at(model, blocks, first, seconds=list(followed), position=position).items():
+            # One layer that disagrees, or in which it did not run exactly once, rules a matrix out.
+            if len(seen) != len(blocks) or any(look.elsewhere for look in seen):
+                del followed[second]
+            else:
+                followed[second] = [before or look.moved for before, look in zip(followed[second], seen, strict=True)]
+    return [second for second, layers in followed.items() if all(layers)]
+
+
+class _Look(NamedTuple):
+    """What a change did to the input of a matrix: it moved the entries that it should, and others elsewhere."""
+
+    moved: bool
+    elsewhere: bool
+
+
+def _look_at(
+    model: PreTrainedModel, blocks: Blocks, first: str, *, seconds: Sequence[str], position: int
+) -> dict[str, list[_Look]]:
+    """Return what a change of `first` at a position does to the inputs of other matrices, layer by layer."""
+    looks: dict[str, list[_Look]] = {second: [] for second in seconds}
     written: list[torch.Tensor] = []  # the changed outputs of `first`, layer by layer
 
     with contextlib.ExitStack() as hooks:
@@ -220,17 +246,16 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
             width = features_out(inner[first])
 
             # Equal rows enter the layer; then one of them changes at `first`.
+            change = functools.partial(_change_half, written, position)
             hooks.callback(block.register_forward_pre_hook(_make_rows_equal, with_kwargs=True).remove)
-            hooks.callback(parts[first].register_forward_hook(functools.partial(_change_half, written)).remove)
+            hooks.callback(parts[first].register_forward_hook(change).remove)
 
             # Only matrices of a fitting width are watched; a gate and its factor may be written by one matrix.
-            for second, seen in follows.items():
+            for second, seen in looks.items():
                 if width in (features_in(inner[second]), 2 * features_in(inner[second])):
-                    hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written)).remove)
+                    hooks.callback(parts[second].register_forward_pre_hook(_watch(seen, written, position)).remove)
         _run_model(model)
-
-    # One layer that disagrees, or that did not run, rules a matrix out.
-    return [second for second, seen in follows.items() if len(seen) == len(blocks) and all(seen)]
+    return looks
 
 
 def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
@@ -244,27 +269,34 @@ def _make_rows_equal(module: nn.Module, arguments: Any, options: dict[str, Any])
     return tuple(map(equal, arguments)), {name: equal(value) for name, value in options.items()}
 
 
-def _change_half(written: list[torch.Tensor], module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
-    """Change every other feature of the second row's first position."""
+def _change_half(
+    written: list[torch.Tensor], position: int, module: nn.Module, arguments: Any, output: torch.Tensor
+) -> torch.Tensor:
+    """Change every other feature of the second row at a position."""
     changed = output.clone().reshape(2, -1, output.shape[-1])  # (row, position, feature)
 
     # Of x and 1.5 - x at least one is positive, so that even a ReLU lets the change through.
-    changed[1, 0, ::2] = 1.5 - changed[1, 0, ::2]
+    place = min(position, changed.shape[1] - 1)
+    changed[1, place, ::2] = 1.5 - changed[1, place, ::2]
     written.append(changed.reshape(output.shape))
     return written[-1]
 
 
-def _watch(seen: list[bool], written: list[torch.Tensor]) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+def _watch(
+    seen: list[_Look], written: list[torch.Tensor], position: int
+) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
     def look(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         rows = arguments[0].reshape(2, -1, arguments[0].shape[-1])
         differs = rows[0] != rows[1]  # (positions, features)
 
         # An input that equals the output is no neuron: two matrices with nothing between them are one of low rank.
         as_written = bool(written) and torch.equal(arguments[0], written[-1])
-        moved = not as_written and bool(differs[0, ::2].any())
+        place = min(position, len(differs) - 1)
+        moved = not as_written and bool(differs[place, ::2].any())
 
-        # The changed features of the changed position differ, and nothing else does.
-        seen.append(moved and not differs[0, 1::2].any() and not differs[1:].any())
+        # Only the changed features of the changed position may differ.
+        differs[place, ::2] = False
+        seen.append(_Look(moved=moved, elsewhere=bool(differs.any())))
 
     return look
 
