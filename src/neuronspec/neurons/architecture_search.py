@@ -26,7 +26,7 @@ from neuronspec.neurons.architectures import ARCHITECTURES, HOW_TO_REGISTER, Arc
 
 Blocks = Sequence[nn.Module]
 _POSITIONS = 4  # of the probe; its two rows are the same but for the change
-_SURE_WIDTH = 64  # with so many neurons, half of them are not all off at one position by chance
+_SURE_WIDTH = 64  # with so many neurons, chance does not switch half of them off at one position
 
 
 def search_architecture(model: PreTrainedModel) -> Architecture:
@@ -213,7 +213,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
     """Return the matrices whose input entry i follows feature i of `first` and nothing else, in every layer."""
     followed = {second: [False] * len(blocks) for second in names if second != first}
 
-    # Where other factors of few neurons happen to be 0, nothing moves: then other positions are looked at, too.
+    # Where other factors of few neurons happen to be 0, nothing moves: then other positions are tried, too.
     width = features_out(_unwrap(list_matrices(blocks[0])[first]))
     for position in range(_POSITIONS if width < _SURE_WIDTH else 1):
         for second, seen in _look_at(model, blocks, first, seconds=list(followed), position=position).items():
@@ -226,7 +226,7 @@ def _probe(model: PreTrainedModel, blocks: Blocks, first: str, names: Sequence[s
 
 
 class _Look(NamedTuple):
-    """What a change did to the input of a matrix: it moved the entries that it should, and others elsewhere."""
+    """The effect of a change on the input of a matrix: on the entries that follow it, and on any elsewhere."""
 
     moved: bool
     elsewhere: bool
