@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -91,6 +92,7 @@ def main() -> None:
         folder = Path(place)
         source, texts = open_source(options, folder)
         servers = start_all(source, texts, folder, stack)
+        pin(0, range(1, os.cpu_count() or 1))
         cells = measure_all(servers, counts, options)
     publish("serving", describe(cells, counts, texts, options), to_figures(cells), options.write)
 
@@ -148,7 +150,7 @@ def start_all(
     of_exports = expect(source, texts, early_stopping=True)
     commands = {
         PLAIN: (["-m", "benchmarks.plain_server", "PORT", *map(str, exports.values())], of_exports),
-        BATCHED: (["-m", "neuronspec", "serve", "--ct2", str(folder / "exports"), "--port", "PORT"], of_exports),
+        BATCHED: (["-m", "neuronspec", "serve", "--exports", str(folder / "exports"), "--port", "PORT"], of_exports),
         MASKED: (
             ["-m", "neuronspec", "serve", "--model", str(source.directory), "--port", "PORT"],
             expect(source, texts),
@@ -177,10 +179,18 @@ def start(words: Sequence[str], expected: Expected) -> Iterator[Server]:
     command = [sys.executable, *(str(port) if word == "PORT" else word for word in words)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
+            # All servers have the same core, and none of its threads another one; clients have the others
+            pin(process.pid, [0])
             wait_for(port, process)
             yield Server(port=port, process=psutil.Process(process.pid), expected=expected)
         finally:
             process.terminate()
+
+
+def pin(number: int, cores: Sequence[int]) -> None:
+    """Let a process use some cores only, where the system can do that; threads that it starts later follow."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(number, cores)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -269,8 +279,9 @@ def describe(
     lines = [
         f"{sum(map(len, texts.values()))} different test sentences of {', '.join(texts)} in turn, one a request, beam "
         f"{BEAMS}, float32; each client waits for its answer before it asks again. Medians of {options.rounds} rounds "
-        f"of {options.seconds:g} seconds, with the range of the throughput. Clients and servers share the machine. The "
-        f"plain server handles {PLAIN_THREADS} requests at a time and calls CTranslate2 with one sentence each.",
+        f"of {options.seconds:g} seconds, with the range of the throughput. All servers use the same core, clients the "
+        f"others. The plain server handles {PLAIN_THREADS} requests at a time, and calls CTranslate2 with one sentence "
+        "each.",
         "",
         "| clients | | sentences/s (range) | times as many | p50 ms | p99 ms | server's processor ms per sentence |",
         "|---:|---|---:|---:|---:|---:|---:|",

@@ -86,6 +86,11 @@ class CT2Engine:
                 numbers[place] = len(ids)
         return numbers
 
+    @property
+    def base_tasks(self) -> tuple[str, ...]:
+        """All directions whose rows can be translated with all neurons, too: those that have an export of each kind."""
+        return tuple(task for task in self.tasks if {(task, True), (task, False)} <= self._exports.keys())
+
     def find_longest(self, task: str) -> int | None:
         """Return the largest number of source tokens of a row that is translated whole."""
         usages = [export.usage for (name, _), export in self._exports.items() if name == task]

@@ -50,6 +50,11 @@ class MaskedEngine:
         self._codec = TextCodec(self._tokenizer, self._model.config)
         self._formats = self._codec.formats(self.tasks)
 
+    @property
+    def base_tasks(self) -> tuple[str, ...]:
+        """All directions whose rows can be translated with all neurons, too: none if the model has no masks."""
+        return self.tasks if self._is_specialized else ()
+
     def translate(self, rows: Sequence[Sentence]) -> list[str]:
         """Return the translations, (n,), in the order of the rows.
 
