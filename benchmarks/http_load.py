@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
 PATIENCE = 120.0  # seconds that an answer may take
+PAUSE = 0.05  # seconds before a client tries again to connect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ async def _ask_on(port: int, queue: Iterator[Question], replies: list[Reply]) ->
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             failure = f"{type(error).__name__} {error}"
             connection = None
+            await asyncio.sleep(PAUSE)
         replies.append(Reply(question=question, text=text, failure=failure, seconds=time.perf_counter() - started))
     if connection is not None:
         connection.close()

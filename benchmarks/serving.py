@@ -229,6 +229,8 @@ def measure(server: Server, clients: int, seconds: float) -> Cell:
     questions = mix(server.expected)
     before = sum(server.process.cpu_times()[:2])
     load = put_load(server.port, questions, clients=clients, seconds=seconds)
+    if server.process.status() == psutil.STATUS_ZOMBIE:
+        raise SystemExit("a server has ended: nothing is measured")
     used = sum(server.process.cpu_times()[:2]) - before
 
     for reply in load.replies:

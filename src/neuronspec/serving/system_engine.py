@@ -36,6 +36,11 @@ class SystemEngine:
         self._codec = self._open(has_masks)[1]
         self._formats = self._codec.formats(self.tasks)
 
+    @property
+    def base_tasks(self) -> tuple[str, ...]:
+        """All directions whose rows can be translated with all neurons, too: none if the model has no masks."""
+        return self.tasks if self._has_masks else ()
+
     def translate(self, rows: Sequence[Sentence]) -> list[str]:
         """Return the translations, (n,), in the order of the rows.
 

@@ -142,7 +142,7 @@ def test_neurons_that_fired_are_shown_layer_by_layer(show: Opener) -> None:
     assert layer.locator("small").text_content() == "40 of 100 neurons fired"
     assert layer.locator(".legend span").all_text_contents() == [
         "5 this direction’s alone",
-        "15 shared with other directions",
+        "15 shared with some directions",
         "20 shared by all directions",
         "20 in the mask, silent",
         "40 switched off by the mask",

@@ -27,7 +27,7 @@ function makeFiringBar(layer) {
   const parts = layer.directions
     ? [
         ["own", layer.own, "this direction’s alone"],
-        ["some", shared, "shared with other directions"],
+        ["some", shared, "shared with some directions"],
         ["common", layer.common, "shared by all directions"],
         ["silent", layer.selected - layer.fired, "in the mask, silent"],
         ["off", layer.width - layer.selected, "switched off by the mask"],
