@@ -99,6 +99,7 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.significance
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.translation
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.inference --vocabulary 64000 --kept 16000
+	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.serving
 
 clean:  ## remove the virtual environment and what was built
 	rm -rf $(VENV) $(COMET) $(STOCK) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
