@@ -290,9 +290,8 @@ def describe(
     ]
     for clients in counts:
         base = statistics.median(cell.per_second for cell in cells[PLAIN, clients])
-        for (name, count), measured in cells.items():
-            if count == clients:
-                lines.append(write_row(name, clients, measured, base))
+        for name in (PLAIN, BATCHED, MASKED):
+            lines.append(write_row(name, clients, cells[name, clients], base))
     lines += [
         "",
         f"Each answer was compared with what `neuronspec.translate` makes of its sentence. Of "
