@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from tests.serving.asking import Answer, ask, post
 from tests.serving.engines import ReversingEngine, expect
+from tests.serving.looping import finish
 
 from neuronspec.serving.app import make_app
 from neuronspec.serving.engine import Sentence
@@ -27,7 +27,8 @@ class WatchedEngine(ReversingEngine):
 
 
 def ask_neurons(engine: ReversingEngine, **fields: Any) -> Answer:
-    return asyncio.run(post(make_app(engine), "/v1/neurons", {"task": "en-de", **fields}))
+    answer: Answer = finish(post(make_app(engine), "/v1/neurons", {"task": "en-de", **fields}))
+    return answer
 
 
 def test_neurons_are_those_of_the_text_and_its_translation() -> None:
@@ -59,5 +60,5 @@ def test_what_cannot_be_watched_is_refused(fields: dict[str, Any], status: int) 
 
 def test_an_engine_without_neurons_has_no_route_for_them() -> None:
     assert ask_neurons(ReversingEngine(), text="one").status == 404
-    offer = asyncio.run(ask(make_app(ReversingEngine()), "GET", "/page/offer")).json
+    offer = finish(ask(make_app(ReversingEngine()), "GET", "/page/offer")).json
     assert (offer["has_neurons"], offer["base_tasks"], offer["needs_key"]) == (False, [], False)
