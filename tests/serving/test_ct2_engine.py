@@ -179,12 +179,14 @@ def test_an_export_that_is_replaced_is_read_again(place: Path) -> None:
 
 def test_rows_without_masks_need_the_dense_model(exports: Path) -> None:
     engine = CT2Engine([exports])
+    assert engine.base_tasks == (FIRST,)
     with pytest.raises(NeuronspecError, match=f"{SECOND} has no export without masks here") as caught:
         engine.translate([Sentence(text="a", task=SECOND, masked=False)])
     assert not isinstance(caught.value, UnavailableError)
 
     # A direction that has nothing but the dense model is translated with it.
     alone = CT2Engine([exports / "dense"])
+    assert alone.base_tasks == ()
     rows = [Sentence(text="a b", task=FIRST, masked=masked) for masked in (True, False)]
     assert len(set(alone.translate(rows))) == 1
 

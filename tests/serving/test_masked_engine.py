@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serving.asking import ask, post
+from tests.serving.looping import finish
 from tests.translation.talkative_models import make_masks, make_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import neuronspec as ns
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.loading import load_model, load_tokenizer, save_model
-from neuronspec.serving import Sentence, open_serving_engine
+from neuronspec.serving import Sentence, make_app, open_serving_engine
 from neuronspec.serving.masked_engine import MaskedEngine
 from neuronspec.serving.system_engine import SystemEngine
 from neuronspec.translation.engines import DEFAULT_ENGINE
@@ -137,3 +139,15 @@ def test_other_engines_answer_alike(engine: MaskedEngine, place: Path) -> None:
         other._options = other._options.model_copy(update={"max_tokens": MAX_TOKENS})
         assert other.translate(rows) == engine.translate(rows)
         assert other.count_tokens(rows) == engine.count_tokens(rows)
+
+
+def test_the_page_is_offered_the_base_and_the_neurons(engine: MaskedEngine) -> None:
+    app = make_app(engine)
+    offer = finish(ask(app, "GET", "/page/offer")).json
+    assert offer == {"tasks": list(TASKS), "base_tasks": list(TASKS), "has_neurons": True, "needs_key": False}
+
+    answer = finish(post(app, "/v1/neurons", {"text": "ab cd", "task": "de-en"}))
+    assert answer.status == 200
+    assert all(0 < layer["fired"] <= layer["selected"] < layer["width"] for layer in answer.json["layers"])
+    [expected] = engine.translate([Sentence(text="ab cd", task="de-en")])
+    assert answer.json["translation"] == expected
