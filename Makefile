@@ -17,7 +17,7 @@ OLD_TESTS = tests/test_public_names.py tests/cli/test_help.py tests/cli/test_mai
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test check format docs bench browser comet stock oldest clean
+.PHONY: help demo test check format docs bench browser nginx comet stock oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -81,6 +81,9 @@ oldest: $(OLDEST)/.installed  ## the tests of models and exports with the oldest
 
 browser:  ## install Chromium (Debian, as root), with which the report is tested; tests skip without
 	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+
+nginx:  ## install nginx (Debian, as root), behind which instances of the service are replaced; tests skip without
+	command -v nginx || test -x /usr/sbin/nginx || (apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light)
 
 format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff check --fix .

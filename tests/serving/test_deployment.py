@@ -47,7 +47,7 @@ def test_the_proxy_and_systemd_wait_longer_than_the_service() -> None:
     assert read_seconds(r"client_max_body_size (\d+);", "nginx.conf") == LIMITS.body
 
 
-@pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx-light")
+@pytest.mark.skipif(NGINX is None, reason="needs nginx: make nginx")
 def test_nginx_accepts_the_whole_configuration(tmp_path: Path) -> None:
     assert NGINX is not None
     certificate = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=translate.example.org"]

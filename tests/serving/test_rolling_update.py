@@ -40,7 +40,7 @@ class SlowEngine(ReversingEngine):
 serve(make_app(SlowEngine()), port=int(sys.argv[1]))
 """
 
-pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx-light")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: make nginx")
 
 
 def find_ports(count: int) -> list[int]:
