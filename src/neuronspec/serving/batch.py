@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from neuronspec.errors import NeuronspecError
 from neuronspec.serving.engine import Sentence, ServingEngine
 from neuronspec.serving.texts import SplitText, split_text
 from neuronspec.serving.waiting import Entry, Piece, WaitingText
+
+# How much longer than wanted a piece may be that consists of a single character, or of invisible ones
+_SPARE, _SPARE_TOKENS = 2, 64
 
 
 @dataclass
@@ -70,6 +74,7 @@ def _split(engine: ServingEngine, text: WaitingText, outcome: BatchOutcome) -> l
         split = split_text(sentence.text, _make_counter(engine, sentence), longest)
         rows = [replace(sentence, text=piece) for piece in split.pieces]
         tokens = engine.count_tokens(rows)
+        _check_sizes(tokens, longest)
         pieces = [Piece(text, place, row, count) for place, (row, count) in enumerate(zip(rows, tokens, strict=True))]
     except Exception as error:  # any error of an engine is an answer to this request alone
         outcome.failures.append((text, error))
@@ -77,6 +82,17 @@ def _split(engine: ServingEngine, text: WaitingText, outcome: BatchOutcome) -> l
 
     outcome.splits.append((text, split))
     return pieces
+
+
+def _check_sizes(tokens: Sequence[int], longest: int | None) -> None:
+    """Refuse a text that cannot be split small enough: attention takes memory that grows with the square of it.
+
+    Raises:
+        NeuronspecError: If a piece is much longer than the longest that is translated whole.
+    """
+    most = max(tokens, default=0)
+    if longest is not None and most > _SPARE * longest + _SPARE_TOKENS:
+        raise NeuronspecError(f"a part of a text has {most} tokens, and nowhere to cut it: expected {longest} or fewer")
 
 
 def _make_counter(engine: ServingEngine, sentence: Sentence) -> Callable[[Sequence[str]], list[int]]:

@@ -6,7 +6,7 @@ sentence is one only if nothing speaks against it, and what is still too long is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import regex
@@ -52,6 +52,8 @@ _ABBREVIATIONS: Final = frozenset(
     | {"vol", "vs", "zzgl", "кг", "см", "ст", "таб", "ул"}
 )
 _WINDOW: Final = 64  # characters on each side of a mark that decide about it
+_REACH: Final = 64  # characters on each side of the middle among which a text without any mark is cut
+_SEEN_IN_PART: Final = 16  # characters at the start of such a window that may belong to one before it
 _LONGEST_TITLE: Final = 4  # letters of an abbreviation that begins with a capital: Prof.
 _LONGEST_ORDINAL: Final = 2  # digits before the full stop of an ordinal number: 31. Dezember
 
@@ -88,8 +90,21 @@ def find_spaces(text: str) -> Iterator[Cut]:
 
 
 def find_characters(text: str) -> Iterator[Cut]:
-    """Yield the cuts between any two characters that a reader sees as two."""
-    yield from _find_cuts(_CHARACTER, text)
+    """Yield the cuts near the middle of a text, between characters that a reader sees as two.
+
+    What counts as one character can be as long as a text, as a letter with thousands of accents, and a row of flags
+    takes a time that grows with the square of its length. So the middle alone is looked at, and cut anywhere if need be.
+    """
+    middle = len(text) // 2
+    start = max(0, middle - _REACH)
+    window = text[start : middle + _REACH]
+    ends = [start + match.end() for match in _CHARACTER.finditer(window)]
+
+    # A character that begins before the window, or ends after it, is seen in part.
+    first = start + _SEEN_IN_PART if start else 0
+    last = len(text) if start + len(window) == len(text) else start + len(window) - 1
+    cuts = list(_make_cuts([end for end in ends if first <= end <= last], text))
+    yield from cuts or _make_cuts([middle], text)
 
 
 FindCuts = Callable[[str], Iterator[Cut]]
@@ -99,10 +114,15 @@ WEAKER_CUTS: Final[tuple[FindCuts, ...]] = (find_possible_ends, find_clause_ends
 
 
 def _find_cuts(pattern: regex.Pattern[str], text: str) -> Iterator[Cut]:
-    """Yield the cuts at the ends of what a pattern matches, of those with something to read on both sides."""
+    """Yield the cuts at the ends of what a pattern matches."""
+    yield from _make_cuts((match.end() for match in pattern.finditer(text)), text)
+
+
+def _make_cuts(ends: Iterable[int], text: str) -> Iterator[Cut]:
+    """Yield the cuts at some places, of those with something to read on both sides."""
     first, last = _find_visible(text)
-    for match in pattern.finditer(text):
-        end = start = match.end()
+    for end in ends:
+        start = end
         if end and text[end - 1].isspace():  # the white space was found from its beginning
             continue
         while start < len(text) and text[start].isspace():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Fields = dict[str, Any]
 
 _BOUNDARY: Final = re.compile(r"boundary=(?:\"([^\"]{1,70})\"|([^\s;\"]{1,70}))", re.IGNORECASE)
-_NAME: Final = re.compile(r"content-disposition:[^\r\n]*?[;\s]name=\"?([^\"\r\n;]*)", re.IGNORECASE)
+_NAME: Final = re.compile(r"^content-disposition:[^\r\n]*?[;\s]name=\"?([^\"\r\n;]*)", re.IGNORECASE | re.MULTILINE)
 _LONGEST_HEAD: Final = 1_000  # bytes of the headers of a part
 
 

@@ -133,9 +133,9 @@ def _choose_cut(text: str) -> Cut | None:
     middle = len(text) / 2
     nearest: Cut | None = None
 
-    # The first kind of cuts that has one in the central part, else the last kind
+    # The first kind of cuts that has one in the central part, else the last kind that has any
     for find in WEAKER_CUTS:
-        nearest = min(find(text), key=lambda cut: abs(cut.end - middle), default=None)
+        nearest = min(find(text), key=lambda cut: abs(cut.end - middle), default=nearest)
         if nearest is not None and abs(nearest.end - middle) <= _CENTRAL * len(text) / 2:
             return nearest
     return nearest
