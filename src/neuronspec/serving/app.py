@@ -103,7 +103,9 @@ def _add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def explain(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": describe_problem(error.errors())}, status_code=422)
+        problems = error.errors()
+        is_json = problems[0]["type"] != "json_invalid"
+        return JSONResponse({"error": describe_problem(problems)}, status_code=422 if is_json else 400)
 
     @app.exception_handler(HTTPException)
     async def answer(_: Request, error: HTTPException) -> JSONResponse:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from neuronspec.serving.limits import ServingLimits
@@ -11,25 +13,67 @@ from neuronspec.serving.refusals import STATUS_GONE, RefusedError
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
+Reserve = Callable[[int, bool], None]
+"""Function that takes bytes of memory for a body, of which more follows or not."""
+
 # How much of a body that is too large is read and forgotten, so that its sender reads the answer
 _DRAINED = 64_000_000  # bytes
 _DRAIN_SECONDS = 3.0
 
 
-async def read_body(receive: Receive, length: str | None, limits: ServingLimits) -> bytes:
+class BodyRoom:
+    """The memory for the bodies of all requests.
+
+    Args:
+        limit: Number of bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    @contextlib.contextmanager
+    def reserve(self) -> Iterator[Reserve]:
+        """Yield a function that takes bytes of the room for one request, which gets them back at the end.
+
+        The function raises a `RefusedError` (503) if there is no room left.
+        """
+        taken = 0
+
+        def take(size: int, more: bool) -> None:
+            nonlocal taken
+            if size > self._left:
+                raise RefusedError(
+                    503,
+                    "too much text arrives at the moment: ask again later",
+                    retry_after=1,
+                    closes=True,
+                    lingers=more,
+                )
+            self._left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+async def read_body(receive: Receive, length: str | None, limits: ServingLimits, take: Reserve) -> bytes:
     """Return the body of a request.
 
     Args:
         receive: Function of the ASGI server.
         length: Header Content-Length; None for a body in chunks, or none.
         limits: Largest size, and the time for all of it.
+        take: Function that takes memory for it.
 
     Raises:
-        RefusedError: If it is too large (413) or too slow (408), or its sender is gone.
+        RefusedError: If it is too large (413) or too slow (408), there is no memory for it (503), or its sender is
+            gone.
     """
     # A size that is too large is refused before the first byte.
     if length is not None and length.isdecimal() and int(length[:20]) > limits.body:
-        raise _refuse_large(limits)
+        raise _refuse_large(limits, lingers=True)
 
     body = bytearray()
     try:
@@ -38,10 +82,12 @@ async def read_body(receive: Receive, length: str | None, limits: ServingLimits)
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise RefusedError(STATUS_GONE, "the client is gone", closes=True)
-                body += message.get("body", b"")
-                if len(body) > limits.body:
-                    raise _refuse_large(limits)
-                if not message.get("more_body", False):
+                part, more = message.get("body", b""), message.get("more_body", False)
+                if len(body) + len(part) > limits.body:
+                    raise _refuse_large(limits, lingers=more)
+                take(len(part), more)
+                body += part
+                if not more:
                     return bytes(body)
     except TimeoutError:
         raise RefusedError(
@@ -77,5 +123,10 @@ def replay_body(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _refuse_large(limits: ServingLimits) -> RefusedError:
-    return RefusedError(413, f"the body has more than {limits.body} bytes: send fewer texts at a time", closes=True)
+def _refuse_large(limits: ServingLimits, *, lingers: bool) -> RefusedError:
+    return RefusedError(
+        413,
+        f"the body has more than {limits.body} bytes: send fewer texts at a time",
+        closes=True,
+        lingers=lingers,
+    )

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from neuronspec.serving.bodies import drain_body, read_body, replay_body
+from neuronspec.serving.bodies import Reserve, drain_body, read_body, replay_body
 from neuronspec.serving.refusals import STATUS_GONE, RefusedError, describe_error, send_refusal
 
 if TYPE_CHECKING:
@@ -58,9 +58,12 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         """Let the application answer; whatever it raises becomes an answer, too."""
+        # HEAD is GET without the body of the answer, which the server leaves out.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            body = await self._admit(scope, receive)
-            await self._app(scope, replay_body(body, receive), answer.send)
+            with self._service.room.reserve() as take:
+                body = await self._admit(scope, receive, take)
+                await self._app(inner, replay_body(body, receive), answer.send)
         except RefusedError as refusal:
             await self._refuse(refusal, receive, answer)
         except Exception as error:
@@ -68,13 +71,16 @@ class Guard:
             failure = RefusedError(500, "an error of the service, which its log describes", closes=True)
             await self._refuse(failure, receive, answer)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+    async def _admit(self, scope: Scope, receive: Receive, take: Reserve) -> bytes:
         """Check a request and return its body.
 
         Raises:
             RefusedError: If it comes from a wrong place, lacks a token, or has a body that is too large or too slow.
         """
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        if {b"content-length", b"transfer-encoding"} <= headers.keys():
+            # A proxy may read another end of the body, and take the rest for the request of somebody else.
+            raise RefusedError(400, "the body has two lengths: send it with one, or in chunks", closes=True)
         self._service.origins.check(scope["method"], headers.get(b"host"), headers.get(b"origin"))
 
         is_protected = scope["path"].startswith(PROTECTED)
@@ -84,7 +90,7 @@ class Guard:
                 "this needs the token of the service: Authorization: Bearer TOKEN",
                 headers={"www-authenticate": "Bearer"},
             )
-        return await read_body(receive, headers.get(b"content-length"), self._service.limits)
+        return await read_body(receive, headers.get(b"content-length"), self._service.limits, take)
 
     async def _refuse(self, refusal: RefusedError, receive: Receive, answer: _Answer) -> None:
         """Send a refusal, unless an answer has begun; its connection then ends."""
@@ -96,10 +102,8 @@ class Guard:
             answer.status = answer.status or refusal.status
             return
 
-        # A client that still sends its body would lose an answer that ends the connection.
-        lingers = refusal.status == 413
-        await send_refusal(refusal, answer.send, ends=not lingers)
-        if lingers:
+        await send_refusal(refusal, answer.send, ends=not refusal.lingers)
+        if refusal.lingers:
             await drain_body(receive)
             await answer.send({"type": "http.response.body", "body": b"", "more_body": False})
 

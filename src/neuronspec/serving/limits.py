@@ -13,6 +13,7 @@ class ServingLimits:
 
     Attributes:
         body: Bytes of a request's body; more is refused with 413.
+        bodies: Bytes of the bodies of all requests at a time; a request that does not fit is refused with 503.
         sentences: Texts of a request; more are refused with 400.
         characters: Characters of all texts of a request together; more are refused with 400.
         beams: Largest beam size that a request may ask for; a larger one is refused with 400.
@@ -29,6 +30,7 @@ class ServingLimits:
     """
 
     body: int = 1_000_000
+    bodies: int = 100_000_000
     sentences: int = 1_000
     characters: int = 200_000
     beams: int = 10
@@ -47,8 +49,12 @@ class ServingLimits:
         """Refuse limits that would refuse everything.
 
         Raises:
-            NeuronspecError: If the queue has less room than a request may need.
+            NeuronspecError: If there is less room than a request may need.
         """
+        if self.bodies < self.body:
+            raise NeuronspecError(
+                f"{self.bodies} bytes for all bodies have no room for one of {self.body}: allow smaller bodies"
+            )
         if self.queue_characters < self.characters:
             raise NeuronspecError(
                 f"a queue of {self.queue_characters} characters has no room for a request of {self.characters}: allow "

@@ -22,6 +22,7 @@ class RefusedError(Exception):
         message: Sentence for the client: what is wrong, and what to do. It quotes no text.
         retry_after: Seconds after which the client may ask again; None if that would not help.
         closes: Whether the connection ends with the answer.
+        lingers: Whether the client may still send its body: it would lose an answer that ends the connection at once.
         headers: Further headers of the answer.
     """
 
@@ -32,11 +33,13 @@ class RefusedError(Exception):
         *,
         retry_after: int | None = None,
         closes: bool = False,
+        lingers: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.lingers = lingers
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["retry-after"] = str(retry_after)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuronspec.serving.batching import Batcher
+from neuronspec.serving.bodies import BodyRoom
 from neuronspec.serving.detection import Detection, Detector
 from neuronspec.serving.engine import Sentence, ServingEngine
 from neuronspec.serving.languages import ServedLanguages
@@ -38,6 +39,7 @@ class Service:
         self.limits = limits
         self.options = options
         self.metrics = Metrics()
+        self.room = BodyRoom(limits.bodies)
         self.batcher = Batcher(engine, limits, self.metrics)
         self.token = TokenCheck(options.token)
         self.origins = options.make_origin_check()

@@ -14,7 +14,7 @@ def describe_problem(problems: Sequence[Mapping[str, Any]]) -> str:
     """Return a sentence about the first of some problems, as pydantic describes them.
 
     Args:
-        problems: Problems with their place (`loc`) and message (`msg`), of which there is at least one.
+        problems: Problems with their kind (`type`), place (`loc`) and message (`msg`), of which there is at least one.
 
     Example:
         >>> describe_problem([{"loc": ("body", "items", 0, "task"), "msg": "Field required"}])
@@ -22,6 +22,9 @@ def describe_problem(problems: Sequence[Mapping[str, Any]]) -> str:
         >>> describe_problem([{"loc": ("body", "items", 0, "Dear John"), "msg": "Extra inputs are not permitted"}])
         'items[0].?: Extra inputs are not permitted'
     """
+    if problems[0].get("type") == "json_invalid":
+        return "the body is not valid JSON"
+
     place = ""
     for step in problems[0]["loc"]:
         # A name that nobody expects may be anything, such as a text.
