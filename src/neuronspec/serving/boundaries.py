@@ -93,7 +93,7 @@ def find_characters(text: str) -> Iterator[Cut]:
     """Yield the cuts near the middle of a text, between characters that a reader sees as two.
 
     What counts as one character can be as long as a text, as a letter with thousands of accents, and a row of flags
-    takes a time that grows with the square of its length. So the middle alone is looked at, and cut where it must be.
+    takes a time that grows with the square of its length. So only the middle is searched, and cut where it must be.
     """
     middle = len(text) // 2
     start = max(0, middle - _REACH)
