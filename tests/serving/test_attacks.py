@@ -27,6 +27,7 @@ from tests.serving.test_server import Running, read_all
 from neuronspec.serving.app import make_app
 from neuronspec.serving.engine import Sentence
 from neuronspec.serving.limits import ServingLimits
+from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.texts import split_text
 
 CONNECTIONS = 100
@@ -307,5 +308,30 @@ def test_a_text_that_cannot_be_cut_is_refused_and_others_are_translated() -> Non
     app = make_app(engine, ServingLimits(gather_seconds=0.0))
     items = {"items": [{"text": "a" + "\u200b" * 9_000, "task": "en-de"}]}
     answer = finish(post(app, "/v1/translate", items))
-    assert answer.status == 400
-    assert engine.batches == []
+    assert (answer.status, engine.batches) == (400, [])
+    assert "text 1 has a part of 9001 tokens that cannot be cut" in answer.json["error"]
+
+
+@pytest.mark.parametrize("text", ["a\n" * 6_000, ". " * 6_000])
+def test_a_text_of_very_many_pieces_is_refused_before_it_takes_the_time_of_others(text: str) -> None:
+    engine = ReversingEngine(longest=5)
+    app = make_app(engine, ServingLimits(gather_seconds=0.0))
+    answer = finish(post(app, "/v1/translate", {"items": [{"text": text, "task": "en-de"}]}))
+    assert (answer.status, engine.batches) == (400, [])
+    assert answer.json == {"error": "text 1 has more than 5000 lines and sentences: send it in parts"}
+
+
+def test_a_text_of_many_pieces_takes_no_room_of_other_texts() -> None:
+    engine = ReversingEngine(longest=5, seconds=0.05)
+    limits = ServingLimits(gather_seconds=0.0, queue=3, sentences=2, batch_rows=4, batch_tokens=4)
+    app = make_app(engine, limits, ServingOptions(beams=1))
+
+    async def together() -> list[int]:
+        large = asyncio.ensure_future(post(app, "/v1/translate", {"items": [{"text": "a\n" * 60, "task": "en-de"}]}))
+        while len(engine.batches) < 2:
+            await asyncio.sleep(0.01)
+        small = await post(app, "/v1/translate", {"items": [{"text": "b", "task": "en-de"}] * 2})
+        is_first = not large.done()
+        return [small.status, (await large).status, is_first]
+
+    assert finish(together()) == [200, 200, True]

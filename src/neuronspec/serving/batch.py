@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from neuronspec.errors import NeuronspecError
 from neuronspec.serving.engine import Sentence, ServingEngine
+from neuronspec.serving.refusals import RefusedError
 from neuronspec.serving.texts import SplitText, split_text
 from neuronspec.serving.waiting import Entry, Piece, WaitingText
 
+MOST_PIECES = 5_000
+"""Largest number of pieces of a text."""
 # How much longer than wanted a piece may be that consists of a single character, or of invisible ones
 _SPARE, _SPARE_TOKENS = 2, 64
 
@@ -71,10 +73,12 @@ def _split(engine: ServingEngine, text: WaitingText, outcome: BatchOutcome) -> l
     sentence = text.sentence
     try:
         longest = engine.find_longest(sentence.task)
+        _check_pieces(text, len(sentence.text.splitlines()))
         split = split_text(sentence.text, _make_counter(engine, sentence), longest)
+        _check_pieces(text, len(split.pieces))
         rows = [replace(sentence, text=piece) for piece in split.pieces]
         tokens = engine.count_tokens(rows)
-        _check_sizes(tokens, longest)
+        _check_sizes(text, tokens, longest)
         pieces = [Piece(text, place, row, count) for place, (row, count) in enumerate(zip(rows, tokens, strict=True))]
     except Exception as error:  # any error of an engine is an answer to this request alone
         outcome.failures.append((text, error))
@@ -84,15 +88,21 @@ def _split(engine: ServingEngine, text: WaitingText, outcome: BatchOutcome) -> l
     return pieces
 
 
-def _check_sizes(tokens: Sequence[int], longest: int | None) -> None:
-    """Refuse a text that cannot be split small enough: attention takes memory that grows with the square of it.
+def _check_pieces(text: WaitingText, count: int) -> None:
+    """Refuse a text of so many pieces that splitting and keeping them would take the time of all other requests."""
+    if count > MOST_PIECES:
+        raise RefusedError(
+            400, f"text {text.place + 1} has more than {MOST_PIECES} lines and sentences: send it in parts"
+        )
 
-    Raises:
-        NeuronspecError: If a piece is much longer than the longest that is translated whole.
-    """
+
+def _check_sizes(text: WaitingText, tokens: Sequence[int], longest: int | None) -> None:
+    """Refuse a text that cannot be split small enough: attention takes memory that grows with the square of a piece."""
     most = max(tokens, default=0)
     if longest is not None and most > _SPARE * longest + _SPARE_TOKENS:
-        raise NeuronspecError(f"a part of a text has {most} tokens, and nowhere to cut it: expected {longest} or fewer")
+        raise RefusedError(
+            400, f"text {text.place + 1} has a part of {most} tokens that cannot be cut: leave out what nobody reads"
+        )
 
 
 def _make_counter(engine: ServingEngine, sentence: Sentence) -> Callable[[Sequence[str]], list[int]]:

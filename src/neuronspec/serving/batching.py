@@ -134,7 +134,7 @@ class Batcher:
 
     def _check_room(self, texts: int, characters: int) -> None:
         """Refuse a request that does not fit into the queue."""
-        has_room = len(self._queue) + texts <= self._limits.queue
+        has_room = self._queue.count_texts() + texts <= self._limits.queue
         if not has_room or self._characters + characters > self._limits.queue_characters:
             raise self._refuse_full()
 
@@ -235,6 +235,9 @@ def refuse_failed(error: Exception, text: WaitingText | None = None) -> RefusedE
         error: Error of the engine.
         text: Text that it could not translate; None for another use of the engine.
     """
+    if isinstance(error, RefusedError):
+        return error
+
     what = "this" if text is None else f"text {text.place + 1} of the request, {text.sentence.task},"
     if isinstance(error, UnavailableError):
         logger.warning("%s", error)

@@ -58,7 +58,8 @@ class WaitingRequest:
         self.answer = answer
         self.entries: deque[Entry] = deque()
         self._splits: dict[int, SplitText] = {}
-        self._pieces: dict[int, list[str | None]] = {}
+        self._pieces: dict[int, list[str]] = {}
+        self._pieces_missing: dict[int, int] = {}
         self._translations: list[str | None] = [None] * len(sentences)
         self._missing = len(sentences)
         for place, sentence in enumerate(sentences):
@@ -67,22 +68,28 @@ class WaitingRequest:
     def note_split(self, place: int, split: SplitText) -> None:
         """Keep how a text was split; a text without pieces is done."""
         self._splits[place] = split
-        self._pieces[place] = [None] * len(split.pieces)
+        self._pieces[place] = [""] * len(split.pieces)
+        self._pieces_missing[place] = len(split.pieces)
         self._join(place)
 
     def note_translation(self, piece: Piece, translation: str) -> None:
         """Keep the translation of a piece; with its last piece, a text is done."""
         self._pieces[piece.text.place][piece.place] = translation
+        self._pieces_missing[piece.text.place] -= 1
         self._join(piece.text.place)
+
+    @property
+    def waiting_texts(self) -> int:
+        """Number of texts of which something waits."""
+        return min(len(self.entries), self._missing)
 
     def _join(self, place: int) -> None:
         """Join the translations of a text if there are all of them, and answer the request if that was its last."""
-        done = [text for text in self._pieces[place] if text is not None]
-        if len(done) < len(self._pieces[place]):
+        if self._pieces_missing[place]:
             return
 
         assert self._translations[place] is None
-        self._translations[place] = self._splits[place].join(done)
+        self._translations[place] = self._splits[place].join(self._pieces[place])
         self._missing -= 1
         if self._missing == 0 and not self.answer.done():
             self.answer.set_result([text for text in self._translations if text is not None])
@@ -98,6 +105,10 @@ class FairQueue:
     def __len__(self) -> int:
         """Return the number of entries that wait."""
         return self._count
+
+    def count_texts(self) -> int:
+        """Return the number of texts that wait: a text in many pieces takes no room of other texts."""
+        return sum(request.waiting_texts for request in self._turns)
 
     def add(self, request: WaitingRequest) -> None:
         """Add a request at the end of the order."""
