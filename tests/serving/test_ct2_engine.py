@@ -142,7 +142,7 @@ def test_an_export_that_vanishes_fails_alone(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json", "tokenizer.json", EXPORT_FILE, USAGE_FILE])
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00" * 500])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00" * 500, b"\x00" * 100])
 def test_a_damaged_export_fails_alone_until_it_is_whole_again(place: Path, name: str, content: bytes) -> None:
     engine = CT2Engine([place])
     whole = (place / FIRST / name).read_bytes()

@@ -18,7 +18,10 @@ from neuronspec.serving.ct2_exports import CT2Export, read_export, read_stamp
 from neuronspec.serving.engine import UnavailableError
 
 # What a damaged or missing export raises in CTranslate2, transformers and tokenizers
-_LOADING_ERRORS: Final = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, NeuronspecError)
+_LOADING_ERRORS: Final = (
+    *(OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, NeuronspecError),
+    *(ArithmeticError, MemoryError, EOFError),  # sizes in a damaged file that cannot be
+)
 _BYTES: Final[Mapping[str, int]] = {"float32": 4, "float16": 2, "bfloat16": 2, "int16": 2}  # others: 1
 _TOKENIZER_FILES: Final = ("*token*", "*vocab*", "*.model", "*.spm", "merges.txt")
 
