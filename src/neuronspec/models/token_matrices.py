@@ -49,7 +49,7 @@ def take_tokens(model: PreTrainedModel, ids: Sequence[int]) -> PreTrainedModel:
         config = getattr(module, "config", None)
         if config is not None and config.vocab_size != len(ids):
             _renumber(config, numbers)
-            _resize(config, len(ids))
+            resize_config(config, len(ids))
     _renumber(trimmed.generation_config, numbers)
     return trimmed
 
@@ -85,7 +85,7 @@ def add_tokens(model: PreTrainedModel, parents: Sequence[Sequence[int]], seed: i
                 module.out_features = size
         config = getattr(module, "config", None)
         if config is not None and config.vocab_size != size:
-            _resize(config, size)
+            resize_config(config, size)
     return grown
 
 
@@ -167,7 +167,8 @@ def _renew_sizes(module: nn.Module, numbers: Mapping[int, int]) -> None:
         module.out_features = len(numbers)
 
 
-def _resize(config: Any, size: int) -> None:
+def resize_config(config: Any, size: int) -> None:
+    """Write the number of tokens into a configuration, under all of its keys."""
     for key in _SIZE_KEYS:
         if getattr(config, key, None) is not None:
             setattr(config, key, size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from neuronspec.models.building import build_skeleton
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.embeddings import count_embeddings
 from neuronspec.models.loading import load_configuration, load_tokenizer
+from neuronspec.models.token_matrices import resize_config
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.model_texts import read_task_texts
@@ -133,13 +134,16 @@ def find_new_languages(tasks: Sequence[str], before: Before) -> list[str]:
     return [code for code in codes if match_language(code, sorted(known)) is None]
 
 
-def extend_codec(run: Run, before: Before, texts: Texts) -> tuple[ExtendedVocabulary, TextCodec]:
+def extend_codec(
+    run: Run, before: Before, read: Callable[[str], list[str]], *, quiet: bool = False
+) -> tuple[ExtendedVocabulary, TextCodec]:
     """Return the tokenizer with the tokens of the new languages, and the codec of the model that will have them.
 
     Args:
         run: The run.
         before: Model before.
-        texts: Prepared text.
+        read: Function that returns training text in a language.
+        quiet: Whether to announce nothing about the coverage of the languages.
 
     Raises:
         NeuronspecError: If the tokenizer cannot be extended, or the model cannot tell the new directions apart.
@@ -154,7 +158,7 @@ def extend_codec(run: Run, before: Before, texts: Texts) -> tuple[ExtendedVocabu
         tokenizer,
         rows=rows,
         languages=languages,
-        sentences={language: _read_language(texts, language) for language in languages},
+        sentences={language: read(language) for language in languages},
         pieces=_options(run).pieces if languages else 0,
     )
     if not is_restored(tokenizer, extended.tokenizer, rows, extended.pieces):
@@ -162,18 +166,18 @@ def extend_codec(run: Run, before: Before, texts: Texts) -> tuple[ExtendedVocabu
             f"cannot add a language: {type(tokenizer).__name__} would not split other text as before; "
             "set model.extend.pieces=0"
         )
-    for language in languages:
+    for language in () if quiet else languages:
         _announce(language, extended.before[language], extended.after[language])
 
     # All directions must be distinguishable, as for any model.
-    config.vocab_size = rows + len(extended.tokens)
+    resize_config(config, rows + len(extended.tokens))
     codec = TextCodec(extended.tokenizer, config, wanted.source_prefix)
     codec.formats(run.config.directions(), training=run.config.trains)
     codec.formats(run.config.tested_directions())
     return extended, codec
 
 
-def _read_language(texts: Texts, language: str) -> list[str]:
+def read_language(texts: Texts, language: str) -> list[str]:
     """Return the first sentences in a language of the training text."""
     lines: list[str] = []
     for pair in texts.sizes["train"]:

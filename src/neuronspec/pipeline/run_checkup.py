@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from neuronspec.models.building import configure_model
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.pipeline.checkup import Checkup
+from neuronspec.pipeline.extension import extend_codec, open_before
 from neuronspec.pipeline.plan import plan_stages
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.run_check import check_plan, list_pairs
@@ -100,7 +102,7 @@ def _check_model_text(run: Run, result: Checkup) -> list[EncodedText]:
     """Check the text as the model of a run reads it; return its tokens, empty if they cannot be known."""
     config = run.config
     try:
-        codec = _open_pretrained(config) if config.model.pretrained else _open_preset(run, result)
+        codec = _open_codec(run, result)
     except NeuronspecError as error:
         result.found.append(Problem(level="error", subject="model", message=str(error)))
         return []
@@ -131,6 +133,24 @@ def _check_model_text(run: Run, result: Checkup) -> list[EncodedText]:
             passes = count_passes(section, config.sampling, encoded, result.texts, config.pivot)
             result.found += check_passes(section, key, passes)
     return encoded
+
+
+def _open_codec(run: Run, result: Checkup) -> TextCodec | None:
+    """Return the codec of the run's model, with tokens for new languages if it gets some."""
+    if run.config.model.extend is not None:
+        read = functools.partial(_read_sample, result.texts)
+        return extend_codec(run, open_before(run), read, quiet=True)[1]
+    return _open_pretrained(run.config) if run.config.model.pretrained else _open_preset(run, result)
+
+
+def _read_sample(texts: Sequence[PairText], language: str) -> list[str]:
+    """Return the training sentences in a language that were read."""
+    sentences = []
+    for text in texts:
+        if language in text.languages:
+            column = text.languages.index(language)
+            sentences += [normalize_text(sides[column]) for sides in text.parts["train"]]
+    return sentences
 
 
 def _open_pretrained(config: Config) -> TextCodec:

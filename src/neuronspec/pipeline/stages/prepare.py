@@ -28,7 +28,7 @@ from neuronspec.models.length_limits import announce_too_long
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.pipeline.engine import Stage, choose_settings
-from neuronspec.pipeline.extension import extend_codec, open_before, write_extension
+from neuronspec.pipeline.extension import extend_codec, open_before, read_language, write_extension
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stage_results import describe_text
 from neuronspec.progress import show_progress
@@ -79,7 +79,7 @@ def execute(run: Run) -> None:
     # A pretrained model has its vocabulary, with more tokens for new languages; one from a preset learns its own.
     extended: ExtendedVocabulary | None = None
     if before is not None:
-        extended, codec = extend_codec(run, before, texts)
+        extended, codec = extend_codec(run, before, functools.partial(read_language, texts))
     elif codec is None:
         tokenizer = _learn_vocabulary(run, texts)
         assert run.config.model.preset is not None
