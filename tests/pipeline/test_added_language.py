@@ -31,6 +31,7 @@ from neuronspec.models.text_batches import make_batches
 from neuronspec.pipeline.export_source import read_export_text
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.run import open_run
+from neuronspec.pipeline.run_checkup import check_run
 from neuronspec.specialization.masking import attach_masks, specialize
 from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.ct2_translator import CT2Translator
@@ -208,6 +209,13 @@ def test_what_cannot_be_added_is_refused_before_training(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NeuronspecError, match=problem):
         ns.run(tmp_path / "greek.yaml", until="train")
+
+
+def test_the_check_knows_the_tokens_that_will_be_added(base: Path, tmp_path: Path) -> None:
+    write(tmp_path, base)
+    result = check_run(open_run(tmp_path / "greek.yaml", out=tmp_path / "run"), "greek.yaml")
+    assert not [problem for problem in result.found if problem.level == "error"]
+    assert result.facts["tags"] == {"en": "__en__", "el": "__el__"}
 
 
 def test_a_direction_that_is_there_is_refused(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
