@@ -24,15 +24,17 @@ from neuronspec.config.schema import Config
 from neuronspec.config.sections import Translation
 from neuronspec.errors import NeuronspecError
 from neuronspec.methods import method_options
+from neuronspec.methods.add_language.proof import prove_addition
 from neuronspec.models.additions import align_weights, read_additions
 from neuronspec.models.codec import TextCodec
-from neuronspec.models.loading import load_model, load_tokenizer
+from neuronspec.models.loading import load_model, load_tokenizer, save_model
 from neuronspec.models.text_batches import make_batches
 from neuronspec.pipeline.export_source import read_export_text
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.run import open_run
 from neuronspec.pipeline.run_checkup import check_run
 from neuronspec.specialization.masking import attach_masks, specialize
+from neuronspec.training.method import Before
 from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.ct2_translator import CT2Translator
 
@@ -112,6 +114,28 @@ def test_the_translations_of_the_proof_are_those_that_anybody_gets(added: Layout
     (proven,) = (one for one in read_proof(added)["directions"] if one["task"] == "de-en")
     digest = hashlib.sha256("".join(f"{' '.join(line.split())}\n" for line in lines).encode()).hexdigest()
     assert digest == proven["translations"]
+
+
+def test_a_model_that_does_something_else_is_not_published(added: Layout, base: Path, tmp_path: Path) -> None:
+    masks = ns.NeuronMasks.from_pretrained(base)
+    before = Before(model=str(base), masks=masks, sentences={"de-en": ["das Katze sieht der Haus"]})
+    assert prove_addition(added.model("add_language"), before).directions[0].sentences == 1
+
+    # One weight of another direction
+    tampered = load_model(added.model("add_language"))
+    with torch.no_grad():
+        tampered.model.encoder.layers[0].self_attn.q_proj.weight[0, 0] += 1e-6
+    save_model(tampered, tmp_path / "weights", load_tokenizer(base))
+    shutil.copy(added.model("add_language") / "neuron_masks.safetensors", tmp_path / "weights")
+    with pytest.raises(NeuronspecError, match=r"1 weights .* first model\.encoder\.layers\.0\.self_attn\.q_proj"):
+        prove_addition(tmp_path / "weights", before)
+
+    # The same weights, used in another way
+    shutil.copytree(added.model("add_language"), tmp_path / "used")
+    config = json.loads((tmp_path / "used" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "used" / "config.json").write_text(json.dumps(config | {"activation_function": "gelu"}))
+    with pytest.raises(NeuronspecError, match="the outputs of de-en have changed"):
+        prove_addition(tmp_path / "used", before)
 
 
 def test_other_methods_of_the_run_start_from_the_same_model_and_change_the_rest(added: Layout, base: Path) -> None:
