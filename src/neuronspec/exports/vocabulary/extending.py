@@ -92,24 +92,11 @@ def extend_vocabulary(
     before = {language: measure_coverage(tokenizer, sentences[language]) for language in languages}
 
     # Pieces first, then the tags of the languages
-    new: dict[str, float] = {}
-    count = None
     content = _read_content(tokenizer)
-    if content is not None and pieces:
-        known = {piece: score for piece, score in content["model"]["vocab"] if score < 0}
-        texts = [text for language in languages for text in sentences[language]]
-        new = find_new_pieces(_normalize(tokenizer, texts), known, pieces)
-    elif pieces:
-        found = "; ".join(f"{language}: {_describe(one)}" for language, one in before.items())
-        raise NeuronspecError(
-            f"{type(tokenizer).__name__} cannot get pieces and still split all other text as before ({found}): "
-            f"{_WITHOUT_PIECES}"
-        )
-
+    new = _choose_pieces(tokenizer, content, sentences, before=before, count=pieces) if pieces else {}
     if not new and not tags:
         content = None
-    elif content is not None:
-        count = len(content["model"]["vocab"])
+    count = None if content is None else len(content["model"]["vocab"])
 
     extended = _add(tokenizer, content, new, tags, rows)
     _check(tokenizer, extended, {token: rows + number for number, token in enumerate([*new, *tags])})
@@ -121,6 +108,27 @@ def extend_vocabulary(
         before=before,
         after={language: measure_coverage(extended, sentences[language]) for language in languages},
     )
+
+
+def _choose_pieces(
+    tokenizer: PreTrainedTokenizerBase,
+    content: dict[str, Any] | None,
+    sentences: Mapping[str, Sequence[str]],
+    *,
+    before: Mapping[str, Coverage],
+    count: int,
+) -> dict[str, float]:
+    """Return new pieces with their scores, for text in all new languages."""
+    if content is None:
+        found = "; ".join(f"{language}: {_describe(one)}" for language, one in before.items())
+        raise NeuronspecError(
+            f"{type(tokenizer).__name__} cannot get pieces and still split all other text as before ({found}): "
+            f"{_WITHOUT_PIECES}"
+        )
+
+    known = {piece: score for piece, score in content["model"]["vocab"] if score < 0}
+    texts = [text for language in before for text in sentences[language]]
+    return find_new_pieces(_normalize(tokenizer, texts), known, count)
 
 
 def measure_coverage(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str]) -> Coverage:
