@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.serving.batch import BatchOutcome, translate_batch
-from neuronspec.serving.engine import Sentence, ServingEngine, UnavailableError
+from neuronspec.serving.engine import NotOfferedError, Sentence, ServingEngine, UnavailableError
 from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.metrics import Metrics
 from neuronspec.serving.refusals import RefusedError, describe_error
@@ -242,6 +242,9 @@ def refuse_failed(error: Exception, text: WaitingText | None = None) -> RefusedE
     if isinstance(error, UnavailableError):
         logger.warning("%s", error)
         return RefusedError(503, f"{what} cannot be translated at the moment: ask again later", retry_after=10)
+
+    if isinstance(error, NotOfferedError):
+        return RefusedError(400, f"{what.rstrip(',')}: {error}")
 
     # Messages of other errors may quote texts.
     if isinstance(error, NeuronspecError):

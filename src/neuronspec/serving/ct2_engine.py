@@ -12,7 +12,7 @@ from neuronspec.languages import match_direction
 from neuronspec.libraries import find_library
 from neuronspec.models.escaping import escape_special_tokens
 from neuronspec.serving.ct2_exports import CT2Export, find_exports
-from neuronspec.serving.engine import Sentence
+from neuronspec.serving.engine import NotOfferedError, Sentence
 from neuronspec.serving.loaded_models import LoadedModels
 from neuronspec.serving.rows import choose_longest, group_rows
 
@@ -57,12 +57,16 @@ class CT2Engine:
 
         Raises:
             UnavailableError: If the export of a direction is missing or damaged.
-            NeuronspecError: If a row cannot be translated, or there is no export without masks for it.
+            NotOfferedError: If there is no export without masks for a row.
+            NeuronspecError: If a row cannot be translated.
         """
         # What no one can see needs no model.
         visible = [place for place, row in enumerate(rows) if not is_empty(row.text)]
         wanted = [rows[place] for place in visible]
-        groups = group_rows(wanted, lambda row: (self._choose(row).directory, row.beams))
+        tokens = dict(zip(wanted, self.count_tokens(wanted), strict=True))
+
+        # Rows of one length need no padding, which would change what a model in int8 says of a few of them.
+        groups = group_rows(wanted, lambda row: (self._choose(row).directory, row.beams, tokens[row]))
 
         # Models in memory go first: loading others could push them out.
         order = sorted(groups.values(), key=lambda places: not self._models.is_loaded(self._choose(wanted[places[0]])))
@@ -101,7 +105,7 @@ class CT2Engine:
         self._models.close()
 
     def _translate_group(self, rows: Sequence[Sentence]) -> list[str]:
-        """Return the translations of rows that have an export and a beam size in common."""
+        """Return the translations of rows that have an export, a beam size and a length in common."""
         model = self._models.load(self._choose(rows[0]))
         tokenizer = model.tokenizer
 
@@ -115,17 +119,14 @@ class CT2Engine:
         """Return the export that translates a row.
 
         Raises:
-            NeuronspecError: If there is none.
+            NotOfferedError: If there is none.
         """
         # Without masks of its own, a direction is the dense model's.
         found = self._exports.get((row.task, row.masked))
         if found is None and row.masked:
             found = self._exports.get((row.task, False))
         if found is None:
-            raise NeuronspecError(
-                f"{row.task} has no export without masks here: ask for masks, or serve an export that was made with "
-                "--dense, too"
-            )
+            raise NotOfferedError("this direction is translated with its masks only")
         return found
 
 

@@ -16,6 +16,13 @@ class UnavailableError(NeuronspecError):
     """A direction that cannot be translated at the moment, such as one whose model was removed: status 503."""
 
 
+class NotOfferedError(NeuronspecError):
+    """Something that an engine does not offer for a direction, such as all neurons: status 400.
+
+    Clients read the message, which quotes no text.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
     """A text to translate, with everything that its translation depends on.
@@ -51,6 +58,7 @@ class ServingEngine(Protocol):
 
         Raises:
             UnavailableError: If a direction cannot be translated at the moment.
+            NotOfferedError: If a direction has no model for a row without masks.
             NeuronspecError: If a row cannot be translated. No other row is to blame: the service asks again for each.
         """
 
