@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.serving.engines import ReversingEngine
 
@@ -14,9 +15,10 @@ from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.server import serve
 
-if __name__ == "__main__":
+
+def answer(file: Path, settings: dict[str, Any]) -> None:
+    """Answer requests until a signal comes."""
     logging.basicConfig(level=logging.INFO)
-    settings = json.loads(sys.argv[2])
     app = make_app(
         ReversingEngine(**settings.get("engine", {})),
         ServingLimits(**settings.get("limits", {})),
@@ -24,8 +26,11 @@ if __name__ == "__main__":
     )
 
     def announce(address: str) -> None:
-        file = Path(sys.argv[1])
         file.with_suffix(".new").write_text(address, encoding="ascii")
         file.with_suffix(".new").rename(file)
 
     serve(app, port=0, announce=announce)
+
+
+if __name__ == "__main__":
+    answer(Path(sys.argv[1]), json.loads(sys.argv[2]))

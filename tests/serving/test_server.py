@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import time
@@ -33,9 +34,10 @@ TOKEN = "a-token-of-24-characters"
 class Running:
     """A service in a process of its own."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], module: str) -> None:
         file = folder / "address"
-        self.process = Process(["-m", "tests.serving.program", file, json.dumps(settings)], ROOT)
+        self.number_file = file.with_suffix(".pid")
+        self.process = Process(["-m", f"tests.serving.{module}", file, json.dumps(settings)], ROOT)
         deadline = time.monotonic() + PATIENCE
         while not file.exists():
             assert self.process.poll() is None, self.process.communicate()
@@ -80,10 +82,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start services, which are killed at the end if they still run."""
     running: list[Running] = []
 
-    def begin(**settings: Any) -> Running:
+    def begin(module: str = "program", **settings: Any) -> Running:
         folder = tmp_path / str(len(running))
         folder.mkdir()
-        running.append(Running(folder, settings))
+        running.append(Running(folder, settings, module))
         return running[-1]
 
     yield begin
@@ -146,6 +148,24 @@ def test_accepted_requests_are_answered_after_a_signal_and_others_refused(start:
         status, refusal = service.translate(row)
         assert (status, list(refusal)) == (503, ["error"])
         assert accepted.result() == (200, {"translations": [expect(row)]})
+    assert service.process.wait() == 0
+
+
+def test_a_service_on_a_given_socket_restarts_without_a_lost_request(start: Start) -> None:
+    service = start(module="supervisor", engine={"seconds": 0.02})
+    rows = [Sentence(text=f"text {number}", task="en-de") for number in range(40)]
+    first = int(service.number_file.read_text(encoding="ascii"))
+    with ThreadPoolExecutor(4) as clients:
+        answers = []
+        for number, row in enumerate(rows):
+            answers.append(clients.submit(service.translate, row))
+            if number == 10:
+                os.kill(first, signal.SIGTERM)
+        assert [answer.result() for answer in answers] == [(200, {"translations": [expect(row)]}) for row in rows]
+
+    second = int(service.number_file.read_text(encoding="ascii"))
+    assert second != first
+    os.kill(second, signal.SIGTERM)
     assert service.process.wait() == 0
 
 

@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import ONE_REQUEST, REQUESTS
 from neuronspec.serving.connections import make_protocol
+from neuronspec.serving.listening import Listener, allow_connections, open_listener
 from neuronspec.serving.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ logger = logging.getLogger(__name__)
 
 Announce = Callable[[str], None]
 _BACKLOG = 2_048  # connections that wait to be accepted
-_SPARE_FILES = 256  # descriptors for anything but connections
+_LONGEST_HEADERS = 16_384  # bytes
 _TICK = 0.05  # seconds
+_LAST_REQUESTS = 0.2  # seconds in which accepted connections may still send theirs
 _LAST_SECONDS = 5  # for answers that are on their way
 SIGNALED = 128  # shells add the number of a signal to it
 
 
-def serve(app: FastAPI, *, port: int = 5000, announce: Announce | None = None) -> None:
+def serve(
+    app: FastAPI, *, port: int = 5000, listener: Listener | None = None, announce: Announce | None = None
+) -> None:
     """Answer requests until a signal asks to stop, and then those that were accepted.
 
     A second signal ends the process at once.
@@ -45,16 +49,17 @@ def serve(app: FastAPI, *, port: int = 5000, announce: Announce | None = None) -
     Args:
         app: Application, as `make_app` returns it; its options name the address to listen on.
         port: Port to listen on; 0 chooses a free one.
+        listener: Socket to listen on instead, as `open_listener` returns it.
         announce: Function that is called with the address as soon as connections are accepted.
 
     Raises:
         NeuronspecError: If the address cannot be used, or other machines could reach it and it needs no token.
     """
     service: Service = app.state.service
-    service.options.check()
-    listener = _open_listener(service.options.host, port)
+    listener = listener or open_listener(service.options.host, port)
+    replace(service.options, host=listener.host).check()
     service.prepare()
-    _allow_connections(service.limits.connections)
+    allow_connections(service.limits.connections)
     config = uvicorn.Config(
         app,
         http=make_protocol(service.limits),
@@ -66,29 +71,30 @@ def serve(app: FastAPI, *, port: int = 5000, announce: Announce | None = None) -
         backlog=_BACKLOG,
         timeout_keep_alive=max(1, round(service.limits.idle_seconds)),
         timeout_graceful_shutdown=_LAST_SECONDS,
-        h11_max_incomplete_event_size=16_384,
+        h11_max_incomplete_event_size=_LONGEST_HEADERS,
     )
     # Its messages quote what clients send; ours are enough.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
-    with contextlib.closing(listener):
-        _Server(config, service, announce).run(sockets=[listener])
+    with contextlib.closing(listener.socket):
+        _Server(config, service, listener, announce).run(sockets=[listener.socket])
 
 
 class _Server(uvicorn.Server):
     """A server that answers what it has accepted before it stops."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, announce: Announce | None) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, listener: Listener, announce: Announce | None) -> None:
         super().__init__(config)
         self._service = service
+        self._listener = listener
         self._announce = announce
         self._asked_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections, and say where."""
         await super().startup(sockets)
-        if self._announce is not None and sockets:
-            self._announce(_format_address(sockets[0]))
+        if self._announce is not None:
+            self._announce(self._listener.address)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,10 +127,15 @@ class _Server(uvicorn.Server):
 
     async def _stop(self) -> None:
         """Refuse new requests, wait for the answers to others, and end the server."""
+        # On a socket of its own, the service says why it refuses new requests. One that it was given is left to whoever
+        # comes next, with the connections that wait; those that were accepted just now are answered.
         service = self._service
+        if self._listener.is_inherited:
+            # Closing the socket here would drop connections that are being accepted.
+            asyncio.get_running_loop().remove_reader(self._listener.socket)
+            await asyncio.sleep(_LAST_REQUESTS)
         service.stop()
 
-        # Connections are still accepted, so that new requests learn why they are refused.
         deadline = time.monotonic() + service.limits.stop_seconds
         while not service.is_idle and time.monotonic() < deadline:
             await asyncio.sleep(_TICK)
@@ -147,46 +158,3 @@ def _leave(number: int, message: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(SIGNALED + number)
-
-
-def _open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address."""
-    try:
-        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        raise NeuronspecError(
-            f"there is no address {host!r} here: expected one of this machine, as 127.0.0.1"
-        ) from error
-
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        reason = (error.strerror or str(error)).lower()
-        raise NeuronspecError(
-            f"cannot listen on {host}:{port}: {reason}; choose another --port, 0 for a free one"
-        ) from error
-    listener.set_inheritable(False)
-    return listener
-
-
-def _format_address(listener: socket.socket) -> str:
-    """Return the URL of a socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _allow_connections(count: int) -> None:
-    """Let this process open as many files as it accepts connections, if the system lets it."""
-    try:
-        import resource
-    except ImportError:  # a system without such limits
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * count + _SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
