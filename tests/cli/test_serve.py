@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -82,9 +83,8 @@ def expected(model: Path, tokenizer: PreTrainedTokenizerFast) -> dict[tuple[str,
         for text in TEXTS:
             found[text, task, True] = translate_sentences(built, tokenizer, [text], [task], Translation(beams=2))[0]
             with dense(built):
-                found[text, task, False] = translate_sentences(built, tokenizer, [text], [task], Translation(beams=2))[
-                    0
-                ]
+                [without] = translate_sentences(built, tokenizer, [text], [task], Translation(beams=2))
+            found[text, task, False] = without
     return found
 
 
@@ -103,11 +103,11 @@ def test_a_client_of_libretranslate_gets_the_translations_of_the_model(
 def test_one_request_mixes_directions_with_masks_and_without(
     address: str, expected: dict[tuple[str, str, bool], str]
 ) -> None:
-    items: list[Any] = [{"text": text, "task": task, "masked": masked} for text, task, masked in expected if masked]
+    items: list[Any] = [{"text": text, "task": task, "masked": masked} for text, task, masked in expected]
     body = json.dumps({"items": items}).encode()
     request = urllib.request.Request(f"{address}/v1/translate", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
-        assert json.load(answer)["translations"] == [text for (*_, masked), text in expected.items() if masked]
+        assert json.load(answer)["translations"] == list(expected.values())
     masked, unmasked = ([value for (*_, on), value in expected.items() if on is state] for state in (True, False))
     assert masked != unmasked
 
@@ -138,6 +138,17 @@ def test_what_cannot_work_is_refused_before_a_model_is_loaded(
     monkeypatch.delenv("NEURONSPEC_TOKEN", raising=False)
     assert run_command("serve", *words) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_port_that_is_taken_is_noticed_before_a_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert run_command("serve", "--model", tmp_path, "--port", taken.getsockname()[1]) == 2
+    assert "choose another --port" in capsys.readouterr().err
 
 
 def test_directions_come_from_masks_or_the_command_line(

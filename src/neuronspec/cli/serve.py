@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from neuronspec.libraries import find_library
 from neuronspec.processes import work_alone
 from neuronspec.serving.engine import BEAMS
 from neuronspec.serving.limits import ServingLimits
+from neuronspec.serving.listening import open_listener
 from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.tokens import read_token
 from neuronspec.translation.engines import DEFAULT_ENGINE
@@ -200,5 +202,7 @@ def serve(
             print_json({"address": address, "tasks": list(opened.tasks)}, indent=None)
         note(f"{len(opened.tasks)} directions at {address}; Ctrl-C stops", err=True)
 
-    with source.open() as opened:
-        answer_requests(make_app(opened, limits, options), port=port, announce=announce)
+    # A port that is taken is noticed before a model is loaded.
+    listener = open_listener(host, port)
+    with contextlib.closing(listener.socket), source.open() as opened:
+        answer_requests(make_app(opened, limits, options), listener=listener, announce=announce)
