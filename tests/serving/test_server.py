@@ -34,7 +34,7 @@ TOKEN = "a-token-of-24-characters"
 class Running:
     """A service in a process of its own."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], module: str) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], module: str = "program") -> None:
         file = folder / "address"
         self.number_file = file.with_suffix(".pid")
         self.process = Process(["-m", f"tests.serving.{module}", file, json.dumps(settings)], ROOT)
