@@ -219,6 +219,6 @@ def _find_missing_part(directory: Path, task: str) -> MissingPart | None:
     if method is None:
         return None
     if method.artifact == MASKS_FILE:
-        words = ["neuronspec", "export", ".", "--task", task, "--text", f"{task}=PAIRS.tsv", "--out", "EXPORT"]
+        words = ["neuronspec", "export", ".", "--task", task, "--text", f"{task}=PAIRS.tsv", "--out", "ELSEWHERE"]
         return MissingPart(file=method.artifact, command=shlex.join(words))
     return MissingPart(file=method.artifact, code=method.plain_export.replace("{task}", quote_python(task)))
