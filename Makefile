@@ -69,7 +69,7 @@ stock: $(VENV)/.installed-dev $(STOCK)/.installed  ## open exports with stock PE
 $(OLDEST)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv \
-		pytest pytest-xdist hypothesis
+		pytest pytest-xdist hypothesis libretranslatepy
 	grep '^torch==' constraints.txt > $(OLDEST)/torch.txt
 	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
 		--constraints $(OLDEST)/torch.txt -r pyproject.toml --extra ct2 --extra hub --extra lora --extra moses --extra serve

@@ -127,8 +127,9 @@ def _add_guard(app: FastAPI, service: Service) -> None:
     """Put the guard in front of everything, and let chosen pages of other places read all answers."""
     routes = frozenset({*app.openapi()["paths"], "/docs", "/openapi.json", "/"})
 
-    def wrap(inner: ASGIApp) -> Any:
-        return Guard(inner, service, routes)
+    # Old versions of Starlette give the application by this name.
+    def wrap(app: ASGIApp) -> Any:
+        return Guard(app, service, routes)
 
     # The last one comes first.
     app.add_middleware(wrap)
