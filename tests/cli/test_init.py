@@ -60,7 +60,7 @@ def test_a_file_that_exists_is_replaced_only_with_force(folder: Path, capsys: py
         (["nowhere"], "nowhere does not exist"),
         ([], "give your corpora, as in neuronspec init corpora -o my.yaml, or --recipe NAME, not both"),
         (["de.tsv", "--recipe", "iwslt"], "or --recipe NAME, not both"),
-        (["--recipe", "nothing"], "no recipe 'nothing'; there are bilingual, demo"),
+        (["--recipe", "nothing"], "no recipe 'nothing'; there are add_language, bilingual, demo"),
         (["de.tsv", "--languages", "nl"], "no text in nl was found, only in de"),
         (["de.tsv", "-o", "missing/my.yaml"], "the folder missing does not exist"),
     ],

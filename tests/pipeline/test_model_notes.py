@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -193,13 +195,16 @@ def test_a_model_with_masks_says_first_that_others_load_a_part(finished: Config,
     assert "`neuron_masks.safetensors`" in first
 
     # What it offers instead, a smaller model of one direction, translates as it was scored.
-    (code,) = find_code(card)
-    done = call(["-c", code], directory)
+    (command,) = re.findall(r"^\$ neuronspec (export .+)$", card, re.M)
+    named = {"en-de=PAIRS.tsv": f"en-de={layout.text / 'test.en-de.tsv'}", "ELSEWHERE": str(tmp_path / "pruned")}
+    words = [named.get(word, word) for word in shlex.split(command)]
+    assert set(named.values()) < set(words)
+    done = call(["-m", "neuronspec", *words], directory)
     assert done.returncode == 0, done.stderr
     (plain,) = find_code(read_card(layout.model("pretrained")))
     translations = (layout.translations("neuron_specialization") / "en-de.txt").read_text(encoding="utf-8")
     sources = [line.split("\t")[0] for line in (layout.text / "test.en-de.tsv").read_text("utf-8").splitlines()]
-    assert translate_plainly(directory / "pruned", [plain], sources) == [translations.splitlines()]
+    assert translate_plainly(tmp_path / "pruned", [plain], sources) == [translations.splitlines()]
 
 
 def test_nothing_is_redone_for_a_card_and_a_lost_one_comes_back(copied: Config, said: Said) -> None:

@@ -65,9 +65,9 @@ def find_sentence_ends(text: str) -> Iterator[Cut]:
         text: One line.
 
     Example:
-        >>> text = "Dr. Li came on 3. May. She left."
+        >>> text = "Dr. Li kam am 3. August. Sie ging."
         >>> [text[cut.start:] for cut in find_sentence_ends(text)]
-        ['She left.']
+        ['Sie ging.']
     """
     for cut in find_possible_ends(text):
         if _is_end(text[max(0, cut.end - _WINDOW) : cut.end], text[cut.start : cut.start + _WINDOW]):
