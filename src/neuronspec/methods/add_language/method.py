@@ -15,7 +15,6 @@ from neuronspec.languages import match_direction
 from neuronspec.methods.add_language.own_entries import EntryTraining, list_own_entries
 from neuronspec.methods.add_language.planning import find_own_neurons
 from neuronspec.methods.add_language.proof import PROOF_FILE, prove_addition
-from neuronspec.methods.neuron_specialization import NeuronSpecialization
 from neuronspec.methods.registry import METHODS
 from neuronspec.models.additions import Addition, read_additions
 from neuronspec.neurons.filenames import MASKS_FILE
@@ -38,7 +37,6 @@ class AddLanguage(Method):
     name = "add_language"
     extends = True
     artifact = MASKS_FILE
-    plain_export = NeuronSpecialization.plain_export
     masks: NeuronMasks
     training: EntryTraining
     before: Before
