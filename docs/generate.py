@@ -60,7 +60,7 @@ def show(default: Any) -> str:
 def render() -> str:
     """Return the text of the page."""
     lines = [INTRODUCTION, *describe(Config)]
-    for name, method in METHODS.items():
+    for name, method in sorted(METHODS.items()):  # methods that import one another register in another order
         lines += ["", f"## methods.{name}", "", (method.__doc__ or "").splitlines()[0]]
         if method.Options.model_fields:
             lines += ["", *describe(method.Options, f"methods.{name}.")]
