@@ -129,6 +129,7 @@ def test_one_request_mixes_directions_with_masks_and_without(
         (["--exports", ".", "--memory-limit", "much"], "--memory-limit 'much' is no size; expected a number"),
         (["--model", ".", "--memory-limit", "8GB"], "--memory-limit: this option is for --exports"),
         (["--model", ".", "--compute-type", "int8"], "--compute-type is for --engine ctranslate2"),
+        (["--model", ".", "--engine", "ctranslate2", "--dtype", "bfloat16"], "are for the engine transformers"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_model_is_loaded(

@@ -20,6 +20,7 @@ from neuronspec.cli.loading_options import (
 from neuronspec.cli.options import AsJson, Threads
 from neuronspec.cli.printing import note, print_json, quiet_libraries
 from neuronspec.cli.served_source import ExportsOption, MemoryLimitOption, ServedSource
+from neuronspec.cli.system_options import SystemOptions
 from neuronspec.cli.text_options import SourcePrefixOption
 from neuronspec.libraries import find_library
 from neuronspec.processes import work_alone
@@ -155,18 +156,25 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Translate for other programs over HTTP, through LibreTranslate's API or one for any mix of directions."""
+    system = (
+        None
+        if model is None
+        else SystemOptions(
+            model=model,
+            masks=masks,
+            dense=dense,
+            pivot=pivot,
+            beams=beams,
+            engine=engine,
+            compute_type=compute_type,
+            early_stopping=early_stopping,
+            source_prefix=source_prefix,
+            loading=describe_loading(dtype, device_map, quantize),
+        )
+    )
     source = ServedSource(
-        model=model,
+        system=system,
         tasks=[name for given in task or [] for name in given.split(",") if name],
-        masks=masks,
-        dense=dense,
-        pivot=pivot,
-        beams=beams,
-        engine=engine,
-        compute_type=compute_type,
-        early_stopping=early_stopping,
-        source_prefix=source_prefix,
-        loading=describe_loading(dtype, device_map, quantize),
         exports=exports or (),
         memory_limit=memory_limit,
         threads=threads,

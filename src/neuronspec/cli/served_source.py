@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +13,10 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from neuronspec.cli.loading_options import LOADING
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.config.model_loading import ModelLoading
+from neuronspec.cli.system_options import SystemOptions
 from neuronspec.errors import NeuronspecError
 from neuronspec.libraries import find_library
 from neuronspec.models.directories import check_directory
-from neuronspec.translation.engines import ENGINES, resolve_engine
 
 if TYPE_CHECKING:
     from neuronspec.serving import ServingEngine
@@ -60,33 +59,15 @@ class ServedSource:
     """A model or exports, and the way they decode.
 
     Attributes:
-        model: Directory of a model, or its name on the hub; None with exports.
+        system: A model and the way it decodes; None with exports.
         tasks: Directions to offer; by default those of the masks or of the exports.
-        masks: Masks to specialize the model with.
-        dense: Whether to leave out all masks.
-        pivot: Language that the trained directions share.
-        beams: Beam size.
-        engine: Name of the engine that decodes.
-        compute_type: Precision of CTranslate2.
-        early_stopping: Whether a beam search ends at as many finished hypotheses as beams.
-        source_prefix: Words in front of each source.
-        loading: Numbers, devices and quantization of the model.
         exports: Exports, or directories of exports.
         memory_limit: Memory for the weights of the exports, with its unit; None for no limit.
         threads: Number of CPU threads.
     """
 
-    model: str | None
+    system: SystemOptions | None
     tasks: Sequence[str]
-    masks: Path | None
-    dense: bool
-    pivot: str
-    beams: int
-    engine: str
-    compute_type: str
-    early_stopping: bool | None
-    source_prefix: str | None
-    loading: ModelLoading = field(default_factory=ModelLoading)
     exports: Sequence[Path]
     memory_limit: str | None
     threads: int | None
@@ -101,7 +82,7 @@ class ServedSource:
             NeuronspecError: If there is nothing to translate with, an option changes nothing or cannot be read, or a
                 directory or a library is missing.
         """
-        if self.model is None and not self.exports:
+        if self.system is None and not self.exports:
             raise NeuronspecError(
                 "give a model, or exports: neuronspec serve --model DIR, or neuronspec serve --exports DIR"
             )
@@ -117,11 +98,9 @@ class ServedSource:
             return
 
         Mode(reads=every - set(_OF_EXPORTS), advice="this option is for --exports").check(context)
-        engine = ENGINES[resolve_engine(self.engine)]
-        if self.compute_type != "default" and "compute_type" not in engine.options:
-            raise NeuronspecError("--compute-type is for --engine ctranslate2")
-        assert self.model is not None
-        check_directory(self.model)
+        assert self.system is not None
+        self.system.check()
+        check_directory(self.system.model)
 
     @contextmanager
     def open(self) -> Iterator[ServingEngine]:
@@ -138,27 +117,12 @@ class ServedSource:
                 yield engine
             return
 
-        from neuronspec.translation.system import TranslationSystem
-
         if self.threads is not None:
             import torch
 
             torch.set_num_threads(self.threads)
-        assert self.model is not None
-        system = TranslationSystem(
-            model=self.model,
-            masks=self.masks,
-            dense=self.dense,
-            pivot=self.pivot,
-            beams=self.beams,
-            engine=resolve_engine(self.engine),
-            compute_type=self.compute_type,
-            early_stopping=self.early_stopping,
-            too_long="cut",
-            source_prefix=self.source_prefix,
-            loading=self.loading,
-        )
-        with open_serving_engine(system, self.tasks) as engine:
+        assert self.system is not None
+        with open_serving_engine(self.system.describe(), self.tasks) as engine:
             yield engine
 
 

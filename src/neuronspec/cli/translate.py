@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,18 +24,16 @@ from neuronspec.cli.modes import Mode, reading
 from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, SteerOption, refuse_inside_run
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
+from neuronspec.cli.system_options import SystemOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
-from neuronspec.config.model_loading import ModelLoading
 from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import explained_interruption
 from neuronspec.languages import find_sides, is_known, split_direction, suggest_direction
-from neuronspec.models.directories import check_directory
 from neuronspec.processes import work_alone
-from neuronspec.translation.engines import DEFAULT_ENGINE, ENGINES, resolve_engine
+from neuronspec.translation.engines import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from neuronspec.translation.sentence_rows import Row
-    from neuronspec.translation.system import TranslationSystem
 
 # Beam size of the paper
 BEAMS = 5
@@ -152,24 +149,6 @@ def translate(
             f'give --model DIR, a direction and text: neuronspec translate --model {given} en-de "Hello"'
         )
 
-    options = TranslateOptions(
-        model=model,
-        masks=masks,
-        dense=dense,
-        pivot=pivot,
-        beams=beams,
-        engine=resolve_engine(engine),
-        compute_type=compute_type,
-        early_stopping=early_stopping,
-        too_long=too_long,
-        steer=steer,
-        source_prefix=source_prefix,
-        loading=describe_loading(dtype, device_map, quantize),
-        source=source,
-        target=target,
-        as_json=as_json,
-    )
-
     # Without a model, the words are a configuration and its overrides.
     if model is None:
         _refuse_sentences(words)
@@ -183,16 +162,31 @@ def translate(
 
     is_grid = target is not None and "{" in str(target)
     (OF_LINES if target is None else OF_A_GRID if is_grid else OF_A_FILE).check(context)
+    options = SystemOptions(
+        model=model,
+        masks=masks,
+        dense=dense,
+        pivot=pivot,
+        beams=beams,
+        engine=engine,
+        compute_type=compute_type,
+        early_stopping=early_stopping,
+        too_long=too_long.value,
+        steer=steer,
+        source_prefix=source_prefix,
+        loading=describe_loading(dtype, device_map, quantize),
+    )
     options.check()
+    quiet_libraries()
 
     # A grid divides its files among processes; lines are translated by one.
     if target is not None and is_grid:
         with explained_interruption("the same command keeps the finished files and resumes the unfinished one"):
-            _translate_grid(options, words, target, force)
+            _translate_grid(options, words, source, target, force)
         return
 
     work_alone()
-    _translate_lines(options, words)
+    _translate_lines(options, words, source, target, as_json)
 
 
 def _refuse_sentences(words: list[str]) -> None:
@@ -225,78 +219,11 @@ def _check_direction(word: str) -> None:
         raise NeuronspecError(f"{word!r} names languages by words, not by their codes{hint}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TranslateOptions:
-    """Options that need `--model`: what translates, and what it reads and writes."""
-
-    model: str | None
-    masks: Path | None
-    dense: bool
-    pivot: str
-    beams: int
-    engine: str
-    compute_type: str
-    early_stopping: bool | None
-    too_long: TooLongChoice
-    steer: Path | None
-    source_prefix: str | None
-    loading: ModelLoading
-    source: Path | None
-    target: Path | None
-    as_json: bool
-
-    def check(self) -> None:
-        """Refuse options that do not go together, before anything is imported that takes seconds.
-
-        Raises:
-            NeuronspecError: If the engine is unknown, or an option would change nothing.
-        """
-        # Each engine lists the options that it has.
-        if self.compute_type != "default" and "compute_type" not in ENGINES[self.engine].options:
-            able = " or ".join(name for name, engine in ENGINES.items() if "compute_type" in engine.options)
-            raise NeuronspecError(f"--compute-type is for --engine {able}")
-
-        # An engine that converts a model needs all of its numbers.
-        if self.loading.facts and "compute_type" in ENGINES[self.engine].options:
-            raise NeuronspecError(
-                f"--dtype, --device-map and --quantize are for the engine {DEFAULT_ENGINE}; --engine {self.engine} "
-                "has --compute-type"
-            )
-
-        # CTranslate2 converts weights, which a steering does not change.
-        if self.steer is not None and self.engine != DEFAULT_ENGINE:
-            raise NeuronspecError(f"--steer is for the engine {DEFAULT_ENGINE}: --engine {self.engine} would ignore it")
-
-    def describe_system(self) -> TranslationSystem:
-        """Return what translates."""
-        assert self.model is not None
-        quiet_libraries()
-        check_directory(self.model)  # before what loads it is imported, which takes seconds
-        from neuronspec.specialization.steering_files import read_steerings
-        from neuronspec.translation.system import TranslationSystem
-
-        return TranslationSystem(
-            model=self.model,
-            masks=self.masks,
-            dense=self.dense,
-            pivot=self.pivot,
-            beams=self.beams,
-            engine=self.engine,
-            compute_type=self.compute_type,
-            early_stopping=self.early_stopping,
-            too_long=self.too_long.value,
-            source_prefix=self.source_prefix,
-            loading=self.loading,
-            steerings=read_steerings(self.steer) if self.steer is not None else (),
-        )
-
-
-def _note_untrained(options: TranslateOptions, tasks: Collection[str]) -> None:
+def _note_untrained(model: str, tasks: Collection[str]) -> None:
     """Say on stderr which directions the model was not trained on, if its run shows that."""
     from neuronspec.pipeline.model_origin import find_untrained
 
-    assert options.model is not None
-    unseen = find_untrained(options.model, sorted(set(tasks)))
+    unseen = find_untrained(model, sorted(set(tasks)))
     if unseen:
         some = ", ".join(unseen[:LISTED]) + (f" and {len(unseen) - LISTED} more" if unseen[LISTED:] else "")
         note(f"the model was not trained on {some}: these translations are zero-shot", err=True)
@@ -308,38 +235,40 @@ def _translate_run(options: RunOptions) -> None:
     note(f"the translations are in {layout.out / 'translate'}")
 
 
-def _translate_grid(options: TranslateOptions, words: list[str], target: Path, force: bool) -> None:
+def _translate_grid(options: SystemOptions, words: list[str], source: Path | None, target: Path, force: bool) -> None:
     """Translate the files of a grid of directions."""
-    if options.source is None:
+    if source is None:
         raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
-    system = options.describe_system()
+    system = options.describe()
     from neuronspec.translation.grid import plan_grid, translate_grid_files
 
     # All files of the grid are checked before the first one is translated.
-    grid = plan_grid(words, options.source, target)
+    grid = plan_grid(words, source, target)
     for path in grid.targets.values():
         refuse_inside_run(path, "--to", force)
-    _note_untrained(options, grid.tasks)
+    _note_untrained(options.model, grid.tasks)
     translate_grid_files(system, grid, force=force)
     note(f"{len(grid.tasks)} directions are in {target}")
 
 
-def _translate_lines(options: TranslateOptions, words: list[str]) -> None:
+def _translate_lines(
+    options: SystemOptions, words: list[str], source: Path | None, target: Path | None, as_json: bool
+) -> None:
     """Translate the sentences of the command line, of a file, or of standard input."""
-    rows = _read_sentences(words[0], words[1:], options.source)
+    rows = _read_sentences(words[0], words[1:], source)
 
     # An empty file is probably a mistake; empty standard input is an empty translation.
-    if not rows and options.source is not None:
-        raise NeuronspecError(f"{options.source} is empty; expected one sentence a line")
+    if not rows and source is not None:
+        raise NeuronspecError(f"{source} is empty; expected one sentence a line")
     if not rows:
         return
 
-    if options.target is None:
-        _print_translations(options, rows)
+    if target is None:
+        _print_translations(options, rows, as_json)
         return
 
-    with explained_interruption(f"the same command keeps the lines that are done and resumes {options.target}"):
-        _write_translations(options, rows, options.target)
+    with explained_interruption(f"the same command keeps the lines that are done and resumes {target}"):
+        _write_translations(options, rows, source, target)
 
 
 def _read_sentences(direction: str, sentences: list[str], source: Path | None) -> list[Row]:
@@ -376,44 +305,44 @@ def _read_standard_input() -> Iterator[str]:
         yield decode_text(line.removesuffix(b"\r"), "standard input", number)
 
 
-def _print_translations(options: TranslateOptions, rows: list[Row]) -> None:
+def _print_translations(options: SystemOptions, rows: list[Row], as_json: bool) -> None:
     """Print a line for each sentence."""
-    system = options.describe_system()
+    system = options.describe()
     from neuronspec.translation.system import open_system
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
 
-    _note_untrained(options, tasks)
+    _note_untrained(options.model, tasks)
 
     # All sentences at once, so that batches hold sentences of similar length
     with open_system(system, sorted(set(tasks))) as (decode, _):
         translations = decode(sentences, tasks)
 
     for sentence, translation in zip(sentences, translations, strict=True):
-        if options.as_json:
+        if as_json:
             print_json({"source": sentence, "translation": translation}, indent=None)
         else:
             print_data(" ".join(translation.splitlines()))  # lines out are lines in
 
 
-def _write_translations(options: TranslateOptions, rows: list[Row], target: Path) -> None:
+def _write_translations(options: SystemOptions, rows: list[Row], source: Path | None, target: Path) -> None:
     """Write a line for each sentence into a file; an interrupted call resumes."""
     from neuronspec.translation.sentence_rows import check_targets
 
-    sources = [options.source] if options.source is not None else []
+    sources = [source] if source is not None else []
 
     # A file that would be overwritten while it is read is refused before anything is loaded.
     refuse_inside_run(target, "--to")
     check_targets([target], sources)
-    system = options.describe_system()
+    system = options.describe()
     from neuronspec.progress import show_progress
     from neuronspec.translation.resumable_files import translate_file
     from neuronspec.translation.sources import check_sources
     from neuronspec.translation.system import open_system
 
     sentences, tasks = [row.sentence for row in rows], [row.task for row in rows]
-    place = str(options.source or "standard input")
-    _note_untrained(options, tasks)
+    place = str(source or "standard input")
+    _note_untrained(options.model, tasks)
     with open_system(system, sorted(set(tasks))) as (decode, codec):
         # Lines that are too long are announced once for the whole file, not for each window.
         check_sources(codec, sentences, tasks, system.too_long, place)

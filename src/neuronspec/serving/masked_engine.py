@@ -13,7 +13,7 @@ from neuronspec.models.codec import TextCodec
 from neuronspec.models.transformers_internals import evaluating
 from neuronspec.serving.engine import Sentence
 from neuronspec.serving.firing import FiredLayer, find_fired
-from neuronspec.serving.rows import choose_longest, group_rows
+from neuronspec.serving.model_engine import ModelEngine
 from neuronspec.specialization.masking import get_masks
 from neuronspec.specialization.routing import dense, find_router
 from neuronspec.specialization.steering import steer
@@ -21,7 +21,7 @@ from neuronspec.translation.beam_search import translate_sentences
 from neuronspec.translation.system import TranslationSystem, load_system
 
 
-class MaskedEngine:
+class MaskedEngine(ModelEngine):
     """Translates with one model in memory, as `neuronspec translate` does with the same options.
 
     Args:
@@ -37,55 +37,16 @@ class MaskedEngine:
     def __init__(self, system: TranslationSystem, tasks: Sequence[str] = ()) -> None:
         self._model, self._tokenizer = load_system(system, tasks)
         router = find_router(self._model)
-        self.tasks = tuple(dict.fromkeys(tasks or (() if router is None else router.tasks)))
-        if not self.tasks:
+        offered = tuple(dict.fromkeys(tasks or (() if router is None else router.tasks)))
+        if not offered:
             raise NeuronspecError(f"{system.model} has no masks that name directions: name some, --task en-de,de-en")
 
         self._steerings = ExitStack()
         for steering in system.steerings:
             self._steerings.enter_context(steer(self._model, steering))
 
-        self._is_specialized = router is not None
-        self._options = Translation.model_validate(system.options)
-        self._codec = TextCodec(self._tokenizer, self._model.config)
-        self._formats = self._codec.formats(self.tasks)
-
-    @property
-    def base_tasks(self) -> tuple[str, ...]:
-        """All directions whose rows can be translated with all neurons, too: none if the model has no masks."""
-        return self.tasks if self._is_specialized else ()
-
-    def translate(self, rows: Sequence[Sentence]) -> list[str]:
-        """Return the translations, (n,), in the order of the rows.
-
-        Args:
-            rows: (n,) sentences with any mix of directions, masks and beam sizes.
-
-        Raises:
-            NeuronspecError: If a row cannot be translated.
-        """
-        translations = [""] * len(rows)
-        for (masked, beams), places in group_rows(rows, lambda row: (row.masked, row.beams)).items():
-            with evaluating(self._model), self._switch_masks(masked):
-                found = translate_sentences(
-                    self._model,
-                    self._tokenizer,
-                    [rows[place].text for place in places],
-                    [rows[place].task for place in places],
-                    self._options.model_copy(update={"beams": beams}),
-                    quiet=True,
-                )
-            for place, text in zip(places, found, strict=True):
-                translations[place] = text
-        return translations
-
-    def count_tokens(self, rows: Sequence[Sentence]) -> list[int]:
-        """Return the number of source tokens of each row, (n,), without those that stand around the text."""
-        return [len(ids) for ids in self._codec.encode_sources([row.text for row in rows])]
-
-    def find_longest(self, task: str) -> int | None:
-        """Return the largest number of source tokens of a row that is translated whole."""
-        return choose_longest(self._formats[task].room[0], self._options.max_tokens)
+        codec = TextCodec(self._tokenizer, self._model.config)
+        super().__init__(offered, codec, Translation.model_validate(system.options), has_masks=router is not None)
 
     def find_fired(self, row: Sentence, translation: str) -> list[FiredLayer]:
         """Return which neurons fire while the model reads a row and its translation.
@@ -108,6 +69,10 @@ class MaskedEngine:
         """Leave the model as it was loaded; it goes with the engine."""
         self._steerings.close()
 
+    def _decode(self, texts: list[str], tasks: list[str], options: Translation, *, masked: bool) -> list[str]:
+        with evaluating(self._model), self._switch_masks(masked):
+            return translate_sentences(self._model, self._tokenizer, texts, tasks, options, quiet=True)
+
     def _switch_masks(self, masked: bool) -> AbstractContextManager[PreTrainedModel]:
         """Return a context in which rows use the neurons of their direction, or all neurons."""
-        return nullcontext(self._model) if masked or not self._is_specialized else dense(self._model)
+        return nullcontext(self._model) if masked or not self._has_masks else dense(self._model)
