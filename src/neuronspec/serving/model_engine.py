@@ -1,4 +1,4 @@
-"""What all engines that read text with one model have in common."""
+"""The base of all engines that read text with one model."""
 
 from __future__ import annotations
 
