@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.processes import count_processes, is_first_process, join_processes, work_alone
+from neuronspec.processes import _read_quotas, count_cpus, count_processes, is_first_process, join_processes, work_alone
 
 LAUNCHED = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 # Says how many processes there are, and where they compute.
@@ -79,3 +80,32 @@ def test_nobody_waits_for_processes_that_were_not_launched(monkeypatch: pytest.M
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(NeuronspecError, match="WORLD_SIZE is 'two'; expected a whole number"):
         count_processes()
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "expected"),
+    [
+        ({"a/cpu.max": "150000 100000", "cpu.max": "max 100000"}, "0::/a/b", [1.5]),
+        ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "50000 100000"}, "0::/a/b", [4, 0.5]),
+        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, "5:cpu,cpuacct:/unseen", [2]),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "5:cpuset:/\n1:cpu:/", []),
+    ],
+)
+def test_quotas_of_control_groups_limit_the_cores(
+    tmp_path: Path, files: dict[str, str], membership: str, expected: list[float]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "cgroup").write_text(membership)
+    assert list(_read_quotas(tmp_path / "cgroup", tmp_path)) == expected
+    assert list(_read_quotas(tmp_path / "missing", tmp_path)) == []
+
+
+def test_cores_are_those_on_which_this_process_may_run() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert count_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)

@@ -27,6 +27,7 @@ GROUND = (
     "languages",
     "processes",
     "interruption",
+    "executors",
     "progress",
 )
 ROOMS = (

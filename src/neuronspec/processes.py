@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuronspec.errors import NeuronspecError
@@ -90,9 +93,58 @@ def work_alone() -> None:
     if not is_first_process():
         raise SystemExit(0)
 
-    # The rest of this process behaves as if it had been started alone.
-    for name in (*_COUNT, *_RANK, *_LOCAL):  # from now on, nothing waits for the others
+    forget_launcher()  # from now on, nothing waits for the others
+
+
+def forget_launcher() -> None:
+    """Let the rest of this process behave as if it had been started alone."""
+    for name in (*_COUNT, *_RANK, *_LOCAL):
         os.environ.pop(name, None)
+
+
+def count_cpus() -> int:
+    """Return the number of CPU cores that this process may use: what the machine grants, not what it has.
+
+    A scheduler or a container grants cores by the set of CPUs on which a process may run, by a quota of time (control
+    groups of Linux), or both.
+    """
+    pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = list(_read_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+    return max(1, min(pinned, *map(math.ceil, quotas))) if quotas else pinned
+
+
+def _read_quotas(membership: Path, root: Path) -> Iterator[float]:
+    """Yield the numbers of cores that the control groups of this process grant, those around them included."""
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+
+        # A container sees its own group as the root, or a name that it does not see; each limit on the way counts.
+        top = root if not controllers else root / "cpu"
+        innermost = top / group.lstrip("/")
+        for folder in (innermost, *(outer for outer in innermost.parents if outer.is_relative_to(top))):
+            quota = _read_quota(folder)
+            if quota is not None:
+                yield quota
+
+
+def _read_quota(group: Path) -> float | None:
+    """Return the number of cores that one control group grants; None without a limit."""
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii")
+            period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # no such group, or `max`
+        return None
 
 
 def _continue_alone(cpu: bool) -> PartialState:

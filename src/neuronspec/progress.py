@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from neuronspec.executors import in_worker
 from neuronspec.processes import is_first_process
 from neuronspec.terminal import escape
 
@@ -43,7 +44,7 @@ def show_progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
     title = escape(title)
 
     # Nothing for `--quiet`, lines for a log, a bar for a terminal; of several processes, the first one speaks.
-    if is_quiet() or not is_first_process():
+    if is_quiet() or not is_first_process() or in_worker():
         yield _advance_unseen
         return
 
