@@ -24,6 +24,7 @@ GROUND = (
     "placeholders",
     "registry",
     "files",
+    "format_versions",
     "languages",
     "processes",
     "interruption",

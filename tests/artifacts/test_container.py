@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import neuronspec
 from neuronspec.artifacts import container
 from neuronspec.artifacts.container import Container
 from neuronspec.artifacts.headers import Header, LayerNames, Signature, UniqueNames, Widths
@@ -82,6 +84,22 @@ def test_a_mangled_header_is_refused_with_the_file_and_the_problem(
 def test_a_field_that_is_missing_is_named_with_the_next_step(field: str, tmp_path: Path) -> None:
     path = write(tmp_path / NOTES.file, {name: value for name, value in GOOD.items() if name != field})
     with pytest.raises(NeuronspecError, match=f"holds no notes: '{field}' is missing in its header; write them again"):
+        NOTES.load(path)
+
+
+def test_r11_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path) -> None:
+    path = NOTES.save(tmp_path / NOTES.file, {"x": torch.arange(3)}, NoteHeader.model_validate(GOOD))
+    header = json.loads(read_tensors(path)[1]["neuronspec"])
+    assert header == {"format_version": 1, "version": neuronspec.__version__, **GOOD}
+    write(path, header | {"format_version": 2, "version": "0.4.1", "tasks": {"de-en": 0}})
+    with pytest.raises(NeuronspecError, match=r"has format 2, written by neuronspec 0\.4\.1; .* reads formats up to 1"):
+        NOTES.load(path)
+
+    # Whoever knows both formats reads both.
+    newer = dataclasses.replace(NOTES, format=2)
+    assert newer.load(write(path, GOOD))[1].model_dump() == GOOD
+    newer.save(path, {}, NoteHeader.model_validate(GOOD))
+    with pytest.raises(NeuronspecError, match="has format 2"):
         NOTES.load(path)
 
 

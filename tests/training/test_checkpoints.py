@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import neuronspec
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import hash_path, read_json, write_json
 from neuronspec.training.checkpoints import STATE_DIRECTORY, Checkpoints, optimizer_tensors, restore_optimizer
 
 FILES = [
@@ -144,6 +146,23 @@ def test_r3_all_damaged_means_none(tmp_path: Path) -> None:
     reports: list[str] = []
     assert checkpoints.newest(reports.append) is None
     assert len(reports) == 2
+
+
+def test_r11_a_newest_of_a_newer_format_is_no_damaged_one(tmp_path: Path) -> None:
+    """The one before it would lose updates, and say so only in passing."""
+    checkpoints = Checkpoints(tmp_path, keep=5)
+    save(checkpoints, 1, best=1)
+    save(checkpoints, 2, best=2)
+    folder = checkpoints.path(2) / STATE_DIRECTORY
+    state = read_json(folder / "state.json")
+    assert state == {"format_version": 1, "version": neuronspec.__version__, "update": 2, "best_update": 2}
+
+    write_json(folder / "state.json", state | {"format_version": 2, "version": "0.7"})
+    manifest = read_json(folder / "manifest.json")
+    manifest[f"{STATE_DIRECTORY}/state.json"] = hash_path(folder / "state.json")
+    write_json(folder / "manifest.json", manifest)
+    with pytest.raises(NeuronspecError, match=r"state.json has format 2, .*: pip install 'neuronspec>=0.7'"):
+        checkpoints.newest(refuse)
 
 
 def test_r3_a_damaged_newer_one_never_displaces_a_whole_one(tmp_path: Path) -> None:

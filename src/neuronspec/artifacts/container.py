@@ -18,6 +18,7 @@ from neuronspec.artifacts.headers import check_header_names, describe_problem
 from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import publish
+from neuronspec.format_versions import FIRST, FORMAT_KEY, VERSION_KEY, add_format, check_format
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,7 @@ class Container(Generic[HeaderType]):
         header: Pydantic model of the header.
         remedy: Advice for a damaged file, for messages: `select them again`.
         ascii: Whether the header is written in ASCII; otherwise in UTF-8.
+        format: Number of the format, which rises when older versions could no longer read a file of this kind.
     """
 
     file: str
@@ -45,6 +47,7 @@ class Container(Generic[HeaderType]):
     header: type[HeaderType]
     remedy: str
     ascii: bool = True
+    format: int = FIRST
 
     def path_in(self, place: str | Path) -> Path:
         """Return the path of the file in a directory; the path of a file is returned as it is."""
@@ -61,7 +64,7 @@ class Container(Generic[HeaderType]):
         """
         # safetensors writes what lies in memory without gaps, on the CPU.
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        text = json.dumps(header.model_dump(), ensure_ascii=self.ascii)
+        text = json.dumps(add_format(header.model_dump(), self.format), ensure_ascii=self.ascii)
 
         with publish(path) as temporary:
             write_tensors(temporary, kept, {HEADER: text})
@@ -74,13 +77,18 @@ class Container(Generic[HeaderType]):
             path: Path of the file.
 
         Raises:
-            NeuronspecError: If the file is missing, damaged, or of another kind.
+            NeuronspecError: If the file is missing, damaged, of another kind, or of a newer format.
         """
         # The header is JSON in the metadata of the file; other files of tensors have none.
         tensors, metadata = read_tensors(path, holds=self.holds)
         raw = self._parse(path, metadata.get(HEADER, "null"))
         if not isinstance(raw, dict):
             raise self.damaged(path, f"its header has no '{HEADER}' entry")
+
+        # A newer format is refused before its fields are compared with those that are known here.
+        check_format(raw, path, self.format)
+        about_file = {FORMAT_KEY, VERSION_KEY} - self.header.model_fields.keys()
+        raw = {name: value for name, value in raw.items() if name not in about_file}
 
         # Its types check sizes and texts; names are checked on top, because they become paths.
         try:

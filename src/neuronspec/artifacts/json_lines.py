@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
 from neuronspec.terminal import escape
+from neuronspec.version import __version__
 
 Row = TypeVar("Row")
 
@@ -66,4 +67,7 @@ def _describe_line(error: ValidationError) -> str:
         return str(found["msg"])
     if found["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"'{place}' is missing"
+    if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        upgrade = "if a newer version wrote it, pip install --upgrade neuronspec"
+        return f"'{place}' is unknown to neuronspec {__version__}; {upgrade}"
     return f"{place} is {found['input']!r}: {found['msg']}"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
+from neuronspec.format_versions import add_format, remove_format
 from neuronspec.names import child
 
 CHUNK = 8_192  # pairs encoded at a time
@@ -43,7 +44,8 @@ class TokenStore:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        description = read_json(directory / "store.json")
+        path = directory / "store.json"
+        description = remove_format(read_json(path), path)
         self.pairs: dict[str, int] = description["pairs"]
         self._dtype = np.dtype(description["dtype"])
         self._has_targets: bool = description.get("targets", False)
@@ -133,7 +135,7 @@ def build_store(
         description: dict[str, Any] = {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))}
         if make_target_encoder is not None:
             description["targets"] = True
-        write_json(temporary / "store.json", description)
+        write_json(temporary / "store.json", add_format(description))
     return TokenStore(directory)
 
 

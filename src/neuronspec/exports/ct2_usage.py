@@ -18,6 +18,7 @@ from neuronspec.artifacts.cards import quote_python
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.exports.formats import ExportRequest
 from neuronspec.files import read_json, write_json
+from neuronspec.format_versions import add_format, remove_format
 from neuronspec.languages import find_language, split_direction
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.plain_use import find_plain_use
@@ -121,7 +122,7 @@ def _list_search(settings: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str,
 
 def write_usage(usage: CT2Usage, directory: Path) -> None:
     """Write the way of translating next to a converted model, for programs."""
-    write_json(directory / USAGE_FILE, dataclasses.asdict(usage))
+    write_json(directory / USAGE_FILE, add_format(dataclasses.asdict(usage)))
 
 
 def read_usage(directory: Path) -> CT2Usage:
@@ -134,8 +135,9 @@ def read_usage(directory: Path) -> CT2Usage:
         NeuronspecError: If it is missing or damaged.
     """
     path = directory / USAGE_FILE
+    content = remove_format(read_json(path), path)
     try:
-        usage: CT2Usage = TypeAdapter(CT2Usage).validate_python(read_json(path))
+        usage: CT2Usage = TypeAdapter(CT2Usage).validate_python(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))

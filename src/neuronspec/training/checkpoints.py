@@ -13,6 +13,7 @@ import torch
 from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
+from neuronspec.format_versions import add_format, remove_format
 from neuronspec.models.nonfinite import find_nonfinite
 
 STATE_DIRECTORY = "training_state"
@@ -66,7 +67,7 @@ class Checkpoints:
             (temporary / STATE_DIRECTORY).mkdir(parents=True)
             write_model(temporary)
             write_tensors(temporary / STATE_DIRECTORY / "optimizer.safetensors", optimizer)
-            write_json(temporary / STATE_DIRECTORY / "state.json", state)
+            write_json(temporary / STATE_DIRECTORY / "state.json", add_format(state))
 
             # (2) Write the hashes of all files; then the directory is flushed and renamed.
             files = sorted(file for file in temporary.rglob("*") if file.is_file())
@@ -98,6 +99,9 @@ class Checkpoints:
         Args:
             report: Function that is called with a sentence about each skipped checkpoint, which is damaged or has
                 weights or moments that are not finite.
+
+        Raises:
+            NeuronspecError: If its state has a newer format than this version can read.
         """
         # From the newest one back, to the first that is sound.
         for update in self._updates():
@@ -107,7 +111,7 @@ class Checkpoints:
                 return (
                     path,
                     read_tensors(path / STATE_DIRECTORY / "optimizer.safetensors")[0],
-                    read_json(path / STATE_DIRECTORY / "state.json"),
+                    _read_state(path / STATE_DIRECTORY / "state.json"),
                 )
             report(f"the checkpoint {path} is {problem}; trying the one before it")
         return None
@@ -154,6 +158,11 @@ def restore_optimizer(
     for parameter, name in names.items():
         state = states.get(name, {})
         optimizer.state[parameter] = {moment: tensor.to(parameter.device) for moment, tensor in state.items()}
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    # One of a newer format is not skipped, as a damaged one is: its training would start again.
+    return remove_format(read_json(path), path)
 
 
 def _find_damage(path: Path) -> str | None:
