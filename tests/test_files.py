@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from neuronspec import files
+from neuronspec import durability, files
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import format_csv, hash_json, hash_path, publish, read_json, refuse_links, write_json, write_text
 
@@ -93,7 +93,7 @@ def test_r3_everything_is_on_the_disk_before_the_rename_and_the_rename_before_th
     place = tmp_path / "thing"
     fill(place, directory, "old")
     events: list[str] = []
-    sync, replace, rename = os.fsync, Path.replace, Path.rename
+    sync, replace, exchange = os.fsync, Path.replace, durability.exchange
 
     def watched_sync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -101,22 +101,22 @@ def test_r3_everything_is_on_the_disk_before_the_rename_and_the_rename_before_th
         sync(descriptor)
 
     def watched_replace(self: Path, target: Path) -> Path:
-        events.append(f"publish {target.name}" if target == place else "put aside")
+        events.append(f"publish {target.name}")
         return replace(self, target)
 
-    def watched_rename(self: Path, target: Path) -> Path:
-        events.append(f"publish {target.name}" if target == place else "put aside")
-        return rename(self, target)
+    def watched_exchange(one: Path, other: Path) -> bool:
+        events.append(f"publish {other.name}")
+        return exchange(one, other)
 
     monkeypatch.setattr(os, "fsync", watched_sync)
     monkeypatch.setattr(Path, "replace", watched_replace)
-    monkeypatch.setattr(Path, "rename", watched_rename)
+    monkeypatch.setattr(durability, "exchange", watched_exchange)
     with publish(place) as temporary:
         fill(temporary, directory, "new")
         assert events == []
     published = events.index("publish thing")
     inside = {"sync TEMP/a.txt", "sync TEMP/inner", "sync TEMP/inner/b.txt"} if directory else set()
-    assert {event for event in events[:published] if event != "put aside"} == {"sync TEMP", *inside}
+    assert set(events[:published]) == {"sync TEMP", *inside}
     assert events[published + 1 :] == ["sync ."]
 
 

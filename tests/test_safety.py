@@ -23,6 +23,7 @@ GROUND = (
     "libraries",
     "placeholders",
     "registry",
+    "durability",
     "files",
     "format_versions",
     "languages",

@@ -17,15 +17,16 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from neuronspec.durability import make_folder, name_temporary, recover_name, remove, replace, sync_tree
 from neuronspec.errors import NeuronspecError
 from neuronspec.terminal import escape
 
 
 @contextlib.contextmanager
 def publish(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; on success it replaces `path` in one rename.
+    """Yield a temporary path next to `path`; on success it replaces `path` in one step.
 
-    Whatever the body writes there, a file or a directory, is flushed to disk before the rename (promise R3);
+    Whatever the body writes there, a file or a directory, is flushed to disk before it gets its name (promise R3);
     if the body fails, nothing is left behind and an earlier `path` is untouched.
 
     Args:
@@ -42,30 +43,30 @@ def publish(path: Path) -> Iterator[Path]:
     if not path.name or (path.exists() and not path.is_file() and not path.is_dir()):
         raise NeuronspecError(f"cannot write {path}: it is no place for a file; choose another")
 
-    temporary = path.with_name(f".{path.name}.tmp")  # the same each time, so that leftovers of a killed run are cleared
+    temporary = name_temporary(path)
     with explained(path):
-        _make_folder(path)
-        _remove_path(temporary)
+        _make_parents(path)
+        recover_name(path)
+        remove(temporary)
         try:
             with _finding_places(path, temporary):
                 yield temporary
             _allow_reading(temporary)
             # The content reaches the disk before its name does, so that a crash leaves no file half written.
-            _sync(temporary)
-            _replace(path, temporary)
-            _sync_entry(path.parent)  # the rename itself
+            sync_tree(temporary)
+            replace(path, temporary)
         finally:
-            _remove_path(temporary)
+            remove(temporary)
 
 
-def _make_folder(path: Path) -> None:
+def _make_parents(path: Path) -> None:
     """Make the folder of a path.
 
     Raises:
         NeuronspecError: If it is in a place such as `/proc`, where the system makes no folders.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except FileNotFoundError as error:
         raise NeuronspecError(f"cannot write {path}: no folder can be made there; choose another place") from error
 
@@ -95,20 +96,6 @@ def _allow_reading(path: Path) -> None:
         # A file with a second name is that of another run as well, which nothing here may change.
         if file.stat().st_nlink == 1:
             file.chmod(0o666 & ~_umask())
-
-
-def _replace(path: Path, temporary: Path) -> None:
-    """Rename a temporary file or directory to `path`."""
-    if not (temporary.is_dir() and path.exists()):
-        temporary.replace(path)
-        return
-
-    # A directory cannot be renamed over a full one.
-    old = path.with_name(f".{path.name}.old")
-    _remove_path(old)  # what a run that was killed at this point left
-    path.rename(old)
-    temporary.rename(path)
-    _remove_path(old)
 
 
 def publish_link(source: Path, target: Path, *, copied: Collection[str] = ()) -> bool:
@@ -230,16 +217,6 @@ def explained(path: Path) -> Iterator[None]:
         raise NeuronspecError(f"cannot write {path}: {reasons[number]}") from error
 
 
-def is_temporary(path: Path) -> bool:
-    """Return whether a path is what `publish` writes before it is in its place.
-
-    Example:
-        >>> is_temporary(Path("out/.model.tmp")), is_temporary(Path("out/model"))
-        (True, False)
-    """
-    return path.name.startswith(".") and path.suffix == ".tmp"
-
-
 def write_text(path: Path, text: str) -> None:
     """Publish `text` as the UTF-8 file `path`."""
     with publish(path) as temporary:
@@ -334,26 +311,3 @@ def _error_number(error: Exception) -> int | None:
         return None
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
-
-
-def _remove_path(path: Path) -> None:
-    # A link to a directory is removed as a link: what it points to stays.
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    # Folders as well as files: what a folder holds is flushed with the folder.
-    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        _sync_entry(entry)
-
-
-def _sync_entry(path: Path) -> None:
-    # Opened for reading, since a directory cannot be opened in any other way.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

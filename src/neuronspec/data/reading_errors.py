@@ -12,8 +12,8 @@ from pathlib import Path
 import zstandard
 
 from neuronspec.data import quickstart
+from neuronspec.durability import is_temporary
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.files import is_temporary
 
 _LISTED = 5  # entries of a folder that a message names
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from neuronspec.config.sections import Recording
+from neuronspec.durability import remove
 from neuronspec.files import hash_json, hash_path
 from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import ActivationCounts
@@ -84,7 +84,7 @@ def _count_together(
     """Count this process' share of the tasks, and return the counts of all of them."""
     processes, tasks = join_processes(), list(inputs.texts)
     if processes.is_main_process:
-        shutil.rmtree(parts, ignore_errors=True)  # left by a command that was killed
+        remove(parts)  # left by a command that was killed
     processes.wait_for_everyone()
 
     # One file a task: the counts are then the same, whichever process counted which task.
@@ -97,5 +97,5 @@ def _count_together(
     counts = ActivationCounts.concatenate([ActivationCounts.load(parts / str(n)) for n in range(len(tasks))])
     processes.wait_for_everyone()
     if processes.is_main_process:
-        shutil.rmtree(parts)
+        remove(parts)
     return counts

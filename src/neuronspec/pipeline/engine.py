@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from neuronspec.config.schema import Config
+from neuronspec.durability import remove
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, write_json
 from neuronspec.interruption import explained_interruption
@@ -240,11 +240,4 @@ def _clear(stage: Stage, layout: Layout, *, resumes: bool, keeps_outputs: bool, 
 
     with explained(layout.out):
         for path in stale:
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+            remove(path)

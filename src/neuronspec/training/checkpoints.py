@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
+from neuronspec.durability import remove
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
 from neuronspec.format_versions import add_format, remove_format
@@ -78,9 +78,9 @@ class Checkpoints:
         scheduled = [number for number in self._updates() if number <= update and self.is_scheduled(number)]
         kept = {state["best_update"], update, *scheduled[: self.keep]}
         for other in set(self._updates()) - kept:
-            shutil.rmtree(self.path(other))
+            remove(self.path(other))  # the name first: half of one would be reported as damaged
         for left in self.directory.glob(".checkpoint-*"):
-            shutil.rmtree(left)
+            remove(left)
 
     def verify(self, update: int) -> Path:
         """Return the directory of a checkpoint, which must be complete.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ class Journal:
         if self.accelerator.is_main_process:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"update": update, **values}) + "\n")
+                # The checkpoint that follows says that this line was written: it must not reach the disk before it.
+                file.flush()
+                os.fsync(file.fileno())
             self.accelerator.log(_flatten_keys(values), step=update)
 
 

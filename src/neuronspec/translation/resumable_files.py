@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from neuronspec.durability import make_folder
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, hash_json, hash_path, write_text
 
@@ -97,7 +98,7 @@ def _describe_output(header: dict[str, str], path: Path) -> str:
 
 def _resume(partial: Path, header: dict[str, str], most: int) -> list[str]:
     """Return the translations that an interrupted call left; without any, start a new file for them."""
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(partial.parent)
     done = _read_done(partial, header, most)
     if not done:
         partial.write_text(json.dumps(header) + "\n", encoding="utf-8")

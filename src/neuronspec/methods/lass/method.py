@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel
 
 from neuronspec.config.sections import Section, Training
 from neuronspec.data.batches import BatchDataset
+from neuronspec.durability import remove
 from neuronspec.errors import NeuronspecError
 from neuronspec.interruption import explained_interruption
 from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks
@@ -78,7 +78,7 @@ class Lass(Method):
                 masks.save(_task_masks_file(search, task))
             processes.wait_for_everyone()  # the others have looked at the checkpoint too
             if processes.is_main_process:
-                shutil.rmtree(_task_directory(search, task) / "checkpoints")
+                remove(_task_directory(search, task) / "checkpoints")
 
         if processes.is_main_process:
             self._join(search)
@@ -164,7 +164,7 @@ class Lass(Method):
 
         for task in search.tasks:
             _task_masks_file(search, task).unlink(missing_ok=True)
-            shutil.rmtree(_task_directory(search, task) / "checkpoints", ignore_errors=True)
+            remove(_task_directory(search, task) / "checkpoints")
 
     def _masks_file(self, search: SearchResources) -> Path:
         return search.directory / WEIGHT_MASKS_FILE

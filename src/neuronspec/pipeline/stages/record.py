@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import shutil
 
 from neuronspec.data.task_format import special_ids
+from neuronspec.durability import remove
 from neuronspec.files import hash_path
 from neuronspec.interruption import explained_interruption
 from neuronspec.names import child
@@ -96,4 +96,4 @@ def execute(run: Run) -> None:
     if run.processes.is_main_process:
         parts = [ActivationCounts.load(child(layout.recording, task)) for task in directions]
         ActivationCounts.concatenate(parts).save(layout.counts)
-        shutil.rmtree(layout.recording)
+        remove(layout.recording)

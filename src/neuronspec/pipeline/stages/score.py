@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import shutil
 from collections.abc import Sequence
 
 from neuronspec.artifacts.json_lines import write_json_lines
 from neuronspec.comparison.study import Study, compare_study
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
+from neuronspec.durability import remove
 from neuronspec.evaluation.identifiers import sign_identifier
 from neuronspec.evaluation.metric import Metric
 from neuronspec.evaluation.metrics import METRICS
@@ -121,10 +121,7 @@ def _publish_results(run: Run) -> None:
         write_json_lines(temporary / COMPARISONS_FILE, study.comparisons)
 
     # The parts of the tasks are no longer needed.
-    done = layout.scoring.with_name(f"{layout.scoring.name}.done")  # in one step: half of it must not pass for all
-    shutil.rmtree(done, ignore_errors=True)
-    layout.scoring.rename(done)
-    shutil.rmtree(done)
+    remove(layout.scoring)
 
 
 def _compare_systems(run: Run, results: Results) -> Study:
