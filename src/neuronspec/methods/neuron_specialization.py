@@ -48,7 +48,7 @@ class NeuronSpecialization(Method):
             raise NeuronspecError(f"{self.name} needs neuron masks: run record and select first")
 
         # The order of the masks' tasks must be that of the task numbers in batches.
-        masks = self.choose(resources.masks, resources).reorder(resources.tasks).restrict(self.options.stacks)
+        masks = self.choose(resources.masks.reorder(resources.tasks), resources).restrict(self.options.stacks)
 
         # The treatment of the bias is saved with the masks, so that translation follows it.
         self.masks = masks.keep_bias() if self.options.released else masks

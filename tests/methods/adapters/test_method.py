@@ -21,8 +21,9 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path
 from neuronspec.languages import EC30_LEVELS
 from neuronspec.methods import METHODS, make_method
-from neuronspec.methods.adapters.method import AdapterTraining, group_by_family
+from neuronspec.methods.adapters.method import AdapterTraining
 from neuronspec.methods.adapters.model import ADAPTERS_FILE, Adapters, load_adapters
+from neuronspec.methods.families import group_by_family
 from neuronspec.models.loading import load_model, load_tokenizer
 from neuronspec.specialization.routing import find_router, unspecialize
 from neuronspec.training.checkpoints import STATE_DIRECTORY
