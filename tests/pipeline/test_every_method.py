@@ -113,7 +113,8 @@ def test_what_each_method_added_is_told(whole: Path) -> None:
     }
     assert {way for way in WAYS if not costs[way].extra_bytes} == {"fine_tune"}
     searched = {way for way in WAYS if costs[way].search_seconds is not None}
-    assert searched == {"neuron_specialization", "ours_enc", "random_neurons", "neuron_allocation", "lass"}
+    controls = {"random_neurons", "shared_mask", "permuted_masks", "family_masks"}
+    assert searched == {"neuron_specialization", "ours_enc", "neuron_allocation", "lass"} | controls
     assert costs["lass"].extra_bytes > costs["neuron_specialization"].extra_bytes
     assert len({costs[way].target_tokens for way in WAYS}) == 1  # the same batches
     tables = tabulate(report)
