@@ -1,4 +1,4 @@
-"""BLEU (also on SentencePiece's pieces and on Moses tokens), chrF++ and TER, counted by sacrebleu."""
+"""BLEU (also on SentencePiece's pieces and on Moses tokens), chrF++ and TER, with the numbers of sacrebleu."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metric import Metric, MetricOptions, check_lengths
+from neuronspec.evaluation.reference_counts import ReferenceCounts, count_references
 from neuronspec.evaluation.tokenizers import (
     build_bleu,
     build_bleu_of,
@@ -28,7 +29,7 @@ CHRF_BETA = 2  # weight of recall against precision, as in sacrebleu
 
 @dataclass(frozen=True)
 class SacrebleuMetric(Metric):
-    """A metric that sacrebleu counts: scores are those of its `corpus_score`, to the rounding of the last digits.
+    """A metric of sacrebleu: scores are those of its `corpus_score`, to the rounding of the last digits.
 
     Attributes:
         build: Function from a target language to sacrebleu's scorer.
@@ -65,19 +66,18 @@ class SacrebleuMetric(Metric):
         target_language: str,
         sources: Sequence[str] | None = None,
     ) -> FloatArray:
-        """Count with sacrebleu; the counts are whole numbers, so sums are exact. Sources are ignored."""
+        """Count what sacrebleu does; the counts are whole numbers, so sums are exact. Sources are ignored."""
         check_lengths(hypotheses, references)
-        scorer = _count_references(self.build, target_language, tuple(references))
-        # Private names of sacrebleu, used only here and below: its own significance tests start from them too.
-        return np.asarray(scorer._extract_corpus_statistics(hypotheses, None), dtype=np.float64)
+        counts = _count_references(self.build, target_language, tuple(references))
+        return counts.count(hypotheses).astype(np.float64)
 
 
-@functools.lru_cache(maxsize=4)  # the same for every system; chrF++'s counts of 2,000 sentences take 100 MB
-def _count_references(build: Callable[[str], Any], target_language: str, references: tuple[str, ...]) -> Any:
-    """Return sacrebleu's scorer with its counts of the references."""
-    scorer = build(target_language)
-    scorer._ref_cache = scorer._cache_references([references])
-    return scorer
+@functools.lru_cache(maxsize=4)  # the same for every system; chrF++'s counts of 2,000 sentences take 40 MB
+def _count_references(
+    build: Callable[[str], Any], target_language: str, references: tuple[str, ...]
+) -> ReferenceCounts:
+    """Return the counts of the references, for the metric of the target language."""
+    return count_references(build(target_language), references)
 
 
 class SentencePieceBleu(SacrebleuMetric):

@@ -8,7 +8,7 @@ import importlib
 import importlib.metadata
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,60 @@ def build_bleu(target_language: str) -> Any:
             stacklevel=3,
         )
         return BLEU(tokenize="char")
+
+
+# What sacrebleu's tokenizer 13a does after it has replaced some characters: patterns and what replaces them.
+_RULES_OF_13A = (
+    (r"([\{-\~\[-\` -\&\(-\+\:-\@\/])", r" \1 "),
+    (r"([^0-9])([\.,])", r"\1 \2 "),
+    (r"([\.,])([^0-9])", r" \1 \2"),
+    (r"([0-9])(-)", r"\1 \2 "),
+)
+# The characters of the first rule; spaces around spaces change nothing.
+_SYMBOLS_OF_13A = '{|}~[\\]^_`!"#$%&()*+:;<=>?@/'
+_ENTITIES = {"&quot;": '"', "&amp;": "&", "&lt;": "<", "&gt;": ">"}
+
+
+def tokenize_all(tokenizer: Split, texts: Sequence[str]) -> list[list[str]]:
+    """Return the tokens of texts, as BLEU sees them.
+
+    Sacrebleu's tokenizer for most languages, `13a`, is applied to all texts at once, which takes a tenth of the time.
+
+    Args:
+        tokenizer: Tokenizer of a metric of sacrebleu.
+        texts: Texts, one for each sentence.
+
+    Example:
+        >>> from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+        >>> tokenize_all(Tokenizer13a(), ["It's 1,000 (or so).", "No..."])
+        [["It's", '1,000', '(', 'or', 'so', ')', '.'], ['No', '.', '.', '.']]
+    """
+    lines = [text.rstrip() for text in texts]
+    if not lines or not _is_13a(tokenizer):
+        return [tokenizer(line).split() for line in lines]
+
+    # Texts become the lines of one, between spaces: no rule looks beyond the spaces around a line.
+    text = "\n".join(f" {_join_lines(line)} " for line in lines)
+    for entity, character in _ENTITIES.items():
+        text = text.replace(entity, character)
+    for symbol in _SYMBOLS_OF_13A:
+        text = text.replace(symbol, f" {symbol} ")
+    for pattern, replacement in _RULES_OF_13A[1:]:
+        text = re.sub(pattern, replacement, text)
+    return [line.split() for line in text.split("\n")]
+
+
+def _join_lines(text: str) -> str:
+    """Return a text without what tokenizer 13a leaves out, and in one line."""
+    text = text.replace("<skipped>", "")
+    return text.replace("-\n", "").replace("\n", " ")
+
+
+def _is_13a(tokenizer: Split) -> bool:
+    """Return whether a tokenizer is sacrebleu's `13a` with the rules that are known here."""
+    rules = getattr(getattr(tokenizer, "_post_tokenizer", None), "_re", ())
+    known = tuple((pattern.pattern, replacement) for pattern, replacement in rules) == _RULES_OF_13A
+    return known and type(tokenizer).__name__ == "Tokenizer13a"
 
 
 def build_ter(target_language: str) -> Any:
