@@ -29,6 +29,7 @@ GROUND = (
     "languages",
     "processes",
     "interruption",
+    "extensions",
     "executors",
     "progress",
 )

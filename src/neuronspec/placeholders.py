@@ -11,6 +11,8 @@ CORPUS_PLACEHOLDERS = ("lang", "src", "tgt")
 """Placeholders in the path of a corpus: the language that a file stands for, the source and the target."""
 TASK_PLACEHOLDERS = ("src", "tgt", "task", "lang")
 """Placeholders in the files of a grid: source and target, both together, and the language of the file's text."""
+SYSTEM_PLACEHOLDER = "system"
+"""Placeholder for the name of the system whose translations a file of a grid holds."""
 
 # A name may be empty, so that `{}` is refused as unknown.
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")

@@ -240,6 +240,59 @@ def test_a_grid_is_scored_file_by_file_and_kept(
     assert json.loads(capsys.readouterr().out)[0]["task"] == "de-en"
 
 
+def test_several_systems_are_scored_together_with_the_numbers_of_each_alone(score: Score, tmp_path: Path) -> None:
+    write_grid(tmp_path, "base")
+    write_grid(tmp_path, "ours", ("de-en", "en-de"))
+    together = ("-t", "{system}/{task}.txt", "-r", "test.{tgt}")
+    assert score(*together, "-o", "both") == 0
+    both = Results.load(tmp_path / "both")
+    assert both.systems == ["base", "ours"]
+    for system in both.systems:
+        assert score("-t", f"{system}/{{task}}.txt", "-r", "test.{tgt}", "--system", system, "-o", system + "2") == 0
+        alone = Results.load(tmp_path / f"{system}2")
+        own = both.select(system)
+        assert (own.scores, own.qualities) == (alone.scores, alone.qualities)
+        for task in alone.tasks:
+            assert own.statistics(system, "BLEU", task).tolist() == alone.statistics(system, "BLEU", task).tolist()
+
+
+def test_without_quality_only_scores_are_counted(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_grid(tmp_path, "sys")
+    with monkeypatch.context() as patch:
+        patch.delattr("neuronspec.evaluation.quality.choose_identifier")  # no language is identified
+        assert score("-t", "hyp", "-r", "ref", "-l", "en", "--no-quality") == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["BLEU", "chrF++"]
+        assert score("-t", "hyp", "-r", "ref", "-l", "en", "--no-quality", "--json") == 0
+        assert len(json.loads(capsys.readouterr().out)) == 2
+        assert score("-t", "{system}/{task}.txt", "-r", "test.{tgt}", "--no-quality", "-o", "results") == 0
+    assert Results.load(tmp_path / "results").qualities == ()
+
+    # Tables do without it.
+    assert run_command("compare", "results", "--all") == 0
+    assert score("demo", "--no-quality") == 2
+    assert "the report of a run shows broken translations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "found"),
+    [
+        ("sys", ("--system", "mine"), "--system names the only system of a grid"),
+        ("a*b", (), "{system} cannot stand for 'a*b'"),
+        ("a\x07b", (), "cannot name a system"),
+    ],
+)
+def test_names_of_systems_that_cannot_be_told_are_refused(
+    score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, options: tuple[str, ...], found: str
+) -> None:
+    write_grid(tmp_path, folder)
+    assert score("-t", "{system}/{task}.txt", "-r", "test.{tgt}", *options) == 2
+    assert found in " ".join(capsys.readouterr().err.split())
+    assert score("-t", "none/{system}.{task}.txt", "-r", "test.{tgt}") == 2
+    assert "there is no file none/{system}.{task}.txt of any system" in capsys.readouterr().err
+
+
 def test_a_broken_file_of_a_grid_is_named_with_its_line(
     score: Score, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

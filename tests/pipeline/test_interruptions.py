@@ -121,7 +121,7 @@ STAGES = {
         "the same command resumes the translation with pretrained with the next direction",
     ),
     "score": (
-        "neuronspec.pipeline.stages.score.score_task",
+        "neuronspec.evaluation.task_scoring.score_task",
         8,
         "the same command resumes the scoring with the next direction",
     ),

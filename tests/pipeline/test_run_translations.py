@@ -15,7 +15,8 @@ from neuronspec.data.texts import Texts
 from neuronspec.evaluation.results import Results
 from neuronspec.evaluation.writing import split_words
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.run_translations import count_training_words, read_translations
+from neuronspec.pipeline.run_translations import count_training_words
+from neuronspec.pipeline.scored_translations import read_translations
 from neuronspec.pipeline.studies import load_study
 from neuronspec.report.translations import list_systems
 

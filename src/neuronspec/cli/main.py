@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import re
 import signal
@@ -37,6 +36,7 @@ from neuronspec.cli import (
 from neuronspec.cli.printing import complain, drop_output_if_gone, prepare_streams, say, start_logging
 from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.extensions import import_extension
 from neuronspec.interruption import find_signal, ignore_more_signals, raising_signals
 from neuronspec.processes import is_first_process
 from neuronspec.terminal import escape
@@ -101,24 +101,7 @@ def options(
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     start_logging(quiet, silent=not speaks)
     for name in imports or []:
-        _import_extension(name)
-
-
-def _import_extension(name: str) -> None:
-    """Import a module that registers something: one that is installed, or a file in the current directory."""
-    # Installed commands lack the current directory on their path, unlike `python -m`.
-    sys.path.insert(0, "")
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # Something that the module itself imports may be missing: that is another error.
-        if error.name != name.partition(".")[0]:
-            raise
-        raise NeuronspecError(
-            f"--import: there is no module {name}; give the name of an installed module, or of a file here without .py"
-        ) from error
-    finally:
-        sys.path.remove("")
+        import_extension(name)
 
 
 # Refusals of the operating system that users can resolve: a full disk, a directory without write permission.

@@ -15,7 +15,6 @@ from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import IdentifierOption
 from neuronspec.errors import NeuronspecError
-from neuronspec.names import check_names
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 # Metrics of files and grids; those of a run are in its configuration.
 DEFAULT_METRICS = ("bleu", "chrf")
+DEFAULT_SYSTEM = "system"
 
 OF_A_RUN = Mode(
     reads=reading("config", "overrides", "out", "share_from", "force", "dry_run", "as_json"),
@@ -36,10 +36,12 @@ OF_A_RUN = Mode(
         "hypotheses": "give a configuration, whose systems are scored, or --translations FILE, not both",
         "language": "--language needs --translations: a run knows the languages of its directions",
         "pivot": "--pivot is for a grid; for a run, override the configuration: pivot=en",
+        "no_quality": "--no-quality needs --translations: the report of a run shows broken translations",
     },
 )
 _SCORED = reading(
-    "hypotheses", "references", "sources", "metric", "sentencepiece", "comet_model", "detokenize", "identifier"
+    *("hypotheses", "references", "sources", "metric", "sentencepiece", "comet_model", "detokenize", "identifier"),
+    "no_quality",
 )
 OF_A_FILE = Mode(
     reads=_SCORED | {"language", "as_json"},
@@ -62,6 +64,7 @@ PANELS = {"For a run": OF_A_RUN, "For translations": OF_A_FILE | OF_A_GRID}
 EXAMPLES = (
     ("A file of translations", "neuronspec score -t news.en -r reference.en -l en -s news.de"),
     ("A grid, with results for compare", "neuronspec score -t 'out/{task}.txt' -r 'flores.{tgt}' --out scores"),
+    ("Several systems, scores only", "neuronspec score -t '{system}/{task}.txt' -r 'flores.{tgt}' --no-quality"),
     ("All systems of a run", "neuronspec score my.yaml"),
 )
 
@@ -75,7 +78,9 @@ def score(
     hypotheses: Annotated[
         Path | None,
         typer.Option(
-            "-t", "--translations", help="File of translations: text or a fairseq log. For a grid: out/{task}.txt."
+            "-t",
+            "--translations",
+            help="File of translations: text or a fairseq log. For a grid: out/{task}.txt, or {system}/{task}.txt.",
         ),
     ] = None,
     references: Annotated[
@@ -107,7 +112,13 @@ def score(
         bool, typer.Option("--detokenize", help="Undo Moses tokenization in the translations, and a log's references.")
     ] = False,
     identifier: IdentifierOption = None,
-    system: Annotated[str, typer.Option(help="Name of the system, in the results of a grid.")] = "system",
+    no_quality: Annotated[
+        bool,
+        typer.Option("--no-quality", help="Only score: do not count translations that are broken or off-target."),
+    ] = False,
+    system: Annotated[
+        str, typer.Option(help="Name of the system, in the results of a grid without {system} in its files.")
+    ] = DEFAULT_SYSTEM,
     pivot: Annotated[
         str, typer.Option(help="Language of all trained directions; other directions of a grid are zero-shot.")
     ] = "en",
@@ -153,7 +164,7 @@ def score(
         sentencepiece=sentencepiece,
         comet_model=comet_model,
         detokenize=detokenize,
-        identifier=choose_identifier(identifier),
+        identifier=None if no_quality else choose_identifier(identifier),
     )
     if is_grid:
         results = _score_grid(hypotheses, options, system=system, pivot=pivot, out=out, force=force)
@@ -180,17 +191,18 @@ def _score_grid(
     hypotheses: Path, options: ScoringOptions, *, system: str, pivot: str, out: Path | None, force: bool
 ) -> Results:
     """Score the translations of a grid, and keep the results if the user says where."""
-    from neuronspec.evaluation.output_scoring import find_grid, score_grid
+    from neuronspec.evaluation.grid_scoring import find_grid, score_grid
     from neuronspec.evaluation.results import QUALITY_FILE, SCORES_FILE, STATISTICS, TRANSLATIONS
     from neuronspec.files import publish
 
     # Everything that can be wrong with names and places is found before the scoring, which takes long.
-    check_names([system], "system")
-    tasks = find_grid(hypotheses, options.references)
+    if "{system}" in str(hypotheses) and system != DEFAULT_SYSTEM:
+        raise NeuronspecError("--system names the only system of a grid; {system} in --translations names them all")
+    grid = find_grid(hypotheses, options.references, system)
     if out is not None:
         check_place(out, force, lambda entry: entry.name in (SCORES_FILE, QUALITY_FILE, STATISTICS, TRANSLATIONS))
 
-    results = score_grid(hypotheses, options, tasks, system=system, pivot=pivot)
+    results = score_grid(grid, options, pivot=pivot)
     if out is not None:
         with publish(out) as temporary:
             temporary.mkdir()
@@ -211,8 +223,9 @@ def _print_results(results: Results, directory: Path | None, as_json: bool) -> N
         say(signature)
     for name in results.metrics:
         for system in results.systems:
-            mean = results.score(system, name, results.tasks)
-            say(f"{system}: {name} {show_decimals(mean)}, the mean over {len(results.tasks)} directions")
+            tasks = [task for task in results.tasks if results.has(system, name, task)]
+            mean = results.score(system, name, tasks)
+            say(f"{system}: {name} {show_decimals(mean)}, the mean over {len(tasks)} directions")
     if directory is not None:
         note(f"the results are in {directory}; neuronspec compare makes tables of them")
 
@@ -223,11 +236,13 @@ def _score_file(hypotheses: Path, options: ScoringOptions, language: str, as_jso
 
     scores, quality = score_file(hypotheses, options, language)
     if as_json:
-        print_json([*(asdict(score) for score in scores), {"quality": asdict(quality)}])
+        counted = [] if quality is None else [{"quality": asdict(quality)}]
+        print_json([*(asdict(score) for score in scores), *counted])
         return
 
     _print_scores(scores)
-    _print_quality(quality)
+    if quality is not None:
+        _print_quality(quality)
 
 
 def _print_scores(scores: Sequence[Score]) -> None:

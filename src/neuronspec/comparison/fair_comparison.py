@@ -9,8 +9,9 @@ from neuronspec.comparison.study import Study, compare_study, make_study
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.evaluation.identifiers import DEFAULT_IDENTIFIER
 from neuronspec.evaluation.metric import Metric, MetricOptions
+from neuronspec.evaluation.outputs import Outputs
 from neuronspec.evaluation.results import merge_results
-from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.evaluation.task_scoring import ScoreSettings, TaskOutputs, score_tasks
 from neuronspec.statistics.corrections import HOLM
 
 Sentences = Sequence[str]
@@ -85,26 +86,41 @@ def compare(
     if inputs:
         _check_fair("the list of sources", inputs, wanted)
 
-    # Each system is scored on each task; the metrics are loaded once for all of them.
-    options = MetricOptions(sentencepiece=sentencepiece, comet_model=comet_model)
-    parts = []
-    with open_metrics(metrics, options) as opened:
-        for system, texts in systems.items():
-            for name, sentences in wanted.items():
-                part = score_task(
-                    system=system,
-                    task=name,
-                    hypotheses=texts[name],
-                    references=sentences,
-                    metrics=opened,
-                    sources=inputs.get(name),
-                    identifier=identifier,
-                )
-                parts.append(part)
+    # All systems are scored on one task after the other, several tasks at the same time.
+    settings = ScoreSettings(
+        metrics=tuple(metrics),
+        options=MetricOptions(sentencepiece=sentencepiece, comet_model=comet_model),
+        identifier=identifier,
+    )
+    items = [_gather_task(name, systems, wanted[name], inputs.get(name)) for name in wanted]
+    size = sum(len(text) for texts in systems.values() for sentences in texts.values() for text in sentences)
+    results = merge_results(score_tasks(items, _give_back, settings, size=size))
 
     # The tests need only the statistics: all texts are scored once.
-    study = make_study(merge_results(parts), baseline, pivot=pivot, trials=trials, correction=correction)
+    by_system = merge_results(results.select(system) for system in systems)
+    study = make_study(by_system, baseline, pivot=pivot, trials=trials, correction=correction)
     return compare_study(study, seed=seed)
+
+
+def _gather_task(
+    task: str, systems: Mapping[str, TestSets], references: Sentences, sources: Sentences | None
+) -> TaskOutputs:
+    """Return the translations of all systems for one task."""
+    given = {
+        system: Outputs(
+            tuple(texts[task]),
+            references=tuple(references),
+            sources=None if sources is None else tuple(sources),
+            name=system,
+        )
+        for system, texts in systems.items()
+    }
+    return TaskOutputs(task=task, systems=given)
+
+
+def _give_back(outputs: TaskOutputs) -> TaskOutputs:
+    """Return what was given: the translations are at hand."""
+    return outputs
 
 
 def _check_systems(systems: Iterable[str], baseline: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from neuronspec.data.locations import find_side
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import expect_language, find_sides, is_known, join_direction, split_direction
 from neuronspec.placeholders import (
+    SYSTEM_PLACEHOLDER,
     TASK_PLACEHOLDERS,
     check_placeholders,
     fill_placeholders,
@@ -108,28 +109,63 @@ def find_tasks(template: str | Path) -> list[str]:
     return sorted(tasks)
 
 
+def find_systems(template: str | Path) -> dict[str, str]:
+    """Return the template of each system for which a template with `{system}` has files, sorted.
+
+    Args:
+        template: File name with `{system}` and the placeholders of `fill_template`.
+
+    Raises:
+        NeuronspecError: If there is no such file, or the name of a system looks like a placeholder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for system in ("base", "ours"):
+        ...         Path(folder, f"{system}.en-de").touch()
+        ...     list(find_systems(folder + "/{system}.{task}"))
+        ['base', 'ours']
+    """
+    text = str(Path(template))
+    known = (*TASK_PLACEHOLDERS, SYSTEM_PLACEHOLDER)
+    check_placeholders(text, known)
+
+    names = sorted({parts[SYSTEM_PLACEHOLDER] for parts, _ in _match_files(text, known)})
+    if not names:
+        raise NeuronspecError(f"there is no file {text} of any system and direction")
+    for name in names:
+        if re.search(r"[*{}]", name):
+            raise NeuronspecError(f"{{system}} cannot stand for {name!r}, which has one of the characters * {{ }}")
+    return {name: fill_placeholders(text, {SYSTEM_PLACEHOLDER: name}) for name in names}
+
+
 def _find_task_files(template: str) -> dict[str, Path]:
     """Return the files that fit a template, by the direction that their names give them."""
-    pieces = split_at_placeholders(template, TASK_PLACEHOLDERS)
+    files = {}
+    for parts, path in _match_files(template, TASK_PLACEHOLDERS):
+        task = parts.get("task") or f"{parts['src']}-{parts['tgt']}"
+        files[task] = path
+    return files
+
+
+def _match_files(template: str, known: Sequence[str]) -> Iterator[tuple[dict[str, str], Path]]:
+    """Yield the files that fit a template, with the text that each placeholder stands for."""
+    pieces = split_at_placeholders(template, known)
     pattern = _compile(pieces)
 
     # Only the part of the path after the last fixed folder is searched.
     start = pieces[0].partition("*")[0]
     folder = Path(start) if start.endswith("/") else Path(start).parent
     if not folder.is_dir():
-        return {}
+        return
     rest = template if str(folder) == "." else template[len(str(folder)) + 1 :]
-    glob = fill_placeholders(rest, dict.fromkeys(TASK_PLACEHOLDERS, "*"))
+    glob = fill_placeholders(rest, dict.fromkeys(known, "*"))
 
-    files = {}
     for path in folder.glob(glob):
         # A glob finds too much: it does not see that two places must have the same text.
         found = pattern.fullmatch(str(path))
         if found is not None:
-            parts = found.groupdict()
-            task = parts.get("task") or f"{parts['src']}-{parts['tgt']}"
-            files[task] = path
-    return files
+            yield found.groupdict(), path
 
 
 def _compile(pieces: list[str]) -> re.Pattern[str]:

@@ -49,6 +49,8 @@ class Metric:
         library: Library that the metric needs, if neuronspec does not install it.
         extra: Extra of neuronspec that installs the library.
         required_option: Name of the field of `MetricOptions` that the metric cannot do without.
+        divisible: True if several processes may count different tasks at the same time, each with the metric opened
+            anew. A metric that loads a large model is opened once.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Metric:
     library: str = field(default="", kw_only=True)
     extra: str = field(default="", kw_only=True)
     required_option: str = field(default="", kw_only=True)
+    divisible: bool = field(default=False, kw_only=True)
 
     def check(self) -> None:
         """Refuse a metric that cannot work here, before any text is scored.

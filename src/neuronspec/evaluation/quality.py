@@ -38,6 +38,7 @@ IntArray = npt.NDArray[np.int64]
 LOOP_TIMES, LOOP_CHARACTERS, LOOP_PERIOD = 3, 16, 60
 # ... or the same four words three times, and two times more often than in the reference.
 LOOP_WORDS, LOOP_COUNT, LOOP_EXCESS = 4, 3, 2
+_LOOKS = 5  # places in a row that are looked at before a loop is searched for
 # Over-long: more than twice the characters of the reference, and ten.
 LONG_RATIO, LONG_SLACK = 2.0, 10
 # The ways in which a translation is broken; each is also a field of `Quality`.
@@ -317,10 +318,17 @@ def find_loops(hypotheses: Sequence[str], references: Sequence[str]) -> BoolArra
         >>> find_loops(["a dog a dog a dog a dog", "a big dog"], ["a dog", "a big dog"]).tolist()
         [True, False]
     """
-    # Either kind of loop counts, unless the reference has it as well.
-    stretches = _find_stretches(hypotheses) & ~_find_stretches(references)
-    counts, expected = _count_words(hypotheses), _count_words(references)  # (sentences,) each
-    return stretches | (counts >= np.maximum(LOOP_COUNT, expected + LOOP_EXCESS))
+    stretches, counts = _find_stretches(hypotheses), _count_words(hypotheses)  # (sentences,) each
+
+    # Either kind of loop counts, unless the reference has it as well: only few references have to be looked at.
+    suspects = np.flatnonzero(stretches | (counts >= LOOP_COUNT))
+    beside = [references[number] for number in suspects.tolist()]
+    excused, expected = _find_stretches(beside), _count_words(beside)  # (suspects,) each
+
+    found = np.zeros(len(hypotheses), dtype=np.bool_)
+    found[suspects] = stretches[suspects] & ~excused
+    found[suspects] |= counts[suspects] >= np.maximum(LOOP_COUNT, expected + LOOP_EXCESS)
+    return found
 
 
 def looks_tokenized(lines: Iterable[str]) -> bool:
@@ -441,16 +449,31 @@ def _find_stretches(texts: Sequence[str]) -> BoolArray:
     found = np.zeros(len(texts), dtype=np.bool_)
 
     for period in range(1, min(LOOP_PERIOD, len(codes) - 1) + 1):
+        shortest = max((LOOP_TIMES - 1) * period, LOOP_CHARACTERS - period)
+        if not _may_repeat(codes, period, shortest):
+            continue
+
         # Breaks are where a character differs from the one a period later.
         breaks = np.flatnonzero(codes[period:] != codes[:-period])
         breaks = np.concatenate([[-1], breaks, [len(codes) - period]])
 
         # Between two breaks each character equals the one a period later: that many, and a period, are a stretch.
-        long = np.diff(breaks) - 1 >= max((LOOP_TIMES - 1) * period, LOOP_CHARACTERS - period)
+        long = np.diff(breaks) - 1 >= shortest
 
         # The text of a stretch is the first that ends after the stretch begins.
         found[np.searchsorted(ends, breaks[:-1][long] + 1, side="right")] = True
     return found
+
+
+def _may_repeat(codes: IntArray, period: int, shortest: int) -> bool:
+    """Return whether `shortest` characters in a row may equal the one a period later, after a look at some of them."""
+    # Of so many characters in a row, at least as many are looked at as are compared here.
+    step = shortest // _LOOKS
+    same = codes[period::step] == codes[:-period:step]
+    together = same
+    for shift in range(1, _LOOKS):
+        together = together[:-1] & same[shift:]
+    return bool(together.any())
 
 
 def _count_words(texts: Sequence[str]) -> IntArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class SacrebleuMetric(Metric):
 
     Attributes:
         build: Function from a target language to sacrebleu's scorer.
+        divisible: True: each worker counts tasks of its own.
 
     Example:
         >>> rows = BLEU.statistics(["a b c d e", "f g h i"], ["a b c d e", "f g h j"], "de")
@@ -45,6 +46,7 @@ class SacrebleuMetric(Metric):
     """
 
     build: Callable[[str], Any]
+    divisible: bool = field(default=True, kw_only=True)
 
     def signature(self, target_language: str) -> str:
         """Return sacrebleu's full signature, version included, for scores with one reference for each sentence.

@@ -145,7 +145,7 @@ def score_task(
     *,
     sources: Sequence[str] | None = None,
     zero_shot: bool = False,
-    identifier: str = DEFAULT_IDENTIFIER,
+    identifier: str | None = DEFAULT_IDENTIFIER,
 ) -> Results:
     """Score one system on the test set of one task.
 
@@ -157,7 +157,8 @@ def score_task(
         metrics: Opened metrics; see `open_metrics`.
         sources: Sentences that were translated, to find copies; COMET needs them, too.
         zero_shot: True if the system was not trained for the task.
-        identifier: Name of the language identifier that finds off-target translations.
+        identifier: Name of the language identifier that finds off-target translations; None if broken translations
+            are not counted.
 
     Returns:
         The results.
@@ -195,14 +196,16 @@ def score_task(
         )
 
     # What metrics miss. Results keep the shares that tables show, which are the fields that both classes have.
-    assessed, broken = assess_each(hypotheses, sources, references, target_language=target, identifier=identifier)
-    shares = asdict(assessed)
-    kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
-    quality = SystemQuality(system=system, task=task, **kept)
+    qualities = []
+    if identifier is not None:
+        assessed, broken = assess_each(hypotheses, sources, references, target_language=target, identifier=identifier)
+        shares = asdict(assessed)
+        kept = {one.name: shares[one.name] for one in fields(SystemQuality) if one.name in shares}
+        qualities.append(SystemQuality(system=system, task=task, **kept))
 
-    # The report shows each sentence with its verdict, without identifying its language again.
-    if OFF_TARGET in broken:
-        counted[OFF_TARGET] = broken[OFF_TARGET][:, None].astype(np.float64)
+        # The report shows each sentence with its verdict, without identifying its language again.
+        if OFF_TARGET in broken:
+            counted[OFF_TARGET] = broken[OFF_TARGET][:, None].astype(np.float64)
 
     outputs = Outputs(
         hypotheses=tuple(hypotheses),
@@ -210,7 +213,7 @@ def score_task(
         sources=None if sources is None else tuple(sources),
         name=system,
     )
-    return Results(tuple(scores), (quality,), {(system, task): counted}, {(system, task): outputs})
+    return Results(tuple(scores), tuple(qualities), {(system, task): counted}, {(system, task): outputs})
 
 
 def check_references(references: Sequence[str], where: str = "") -> None:

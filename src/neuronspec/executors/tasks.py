@@ -15,6 +15,7 @@ from logging.handlers import QueueHandler
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from neuronspec.extensions import import_extension, list_extensions
 from neuronspec.processes import forget_launcher
 
 Item = TypeVar("Item")
@@ -83,7 +84,7 @@ def map_ordered(
         yield from map(function, items)
         return
 
-    task = Task(function, logging.getLogger("neuronspec").getEffectiveLevel())
+    task = Task(function, logging.getLogger("neuronspec").getEffectiveLevel(), list_extensions())
     most = ahead or PER_WORKER * executor.workers
     waiting: deque[Future[Outcome[Result]]] = deque()
     try:
@@ -146,10 +147,12 @@ class Task(Generic[Item, Result]):
     Attributes:
         function: Function of one item.
         level: Level of the least important messages to collect.
+        extensions: Names of the modules that register what the function may look up.
     """
 
     function: Callable[[Item], Result]
     level: int
+    extensions: tuple[str, ...] = ()
 
     def __call__(self, item: Item) -> Outcome[Result]:
         """Call the function for an item; an error becomes a part of the outcome, so that every kind arrives."""
@@ -161,6 +164,8 @@ class Task(Generic[Item, Result]):
         logger.setLevel(self.level)
         _state.working = True
         try:
+            for name in self.extensions:
+                import_extension(name)
             value = self.function(item)
         except Exception as error:
             return Outcome(None, messages.list_records(), _make_portable(error))

@@ -6,7 +6,6 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 
 from neuronspec.config.schema import Config
 from neuronspec.data.test_sets import read_test_set
@@ -19,20 +18,11 @@ from neuronspec.evaluation.writing import split_words
 from neuronspec.languages import split_direction
 from neuronspec.names import child
 from neuronspec.pipeline.layout import Layout
+from neuronspec.pipeline.scored_translations import read_translations
 from neuronspec.report.translations import WordCounts
 
 COUNTED = 100_000
 """Sentences of the training text, of each language, whose words are counted: enough to find the words that are rare."""
-
-
-def read_translations(path: Path) -> list[str]:
-    """Return the translations in a file of the stage `translate`.
-
-    Args:
-        path: File of a system and a direction.
-    """
-    # Every line ends with a line feed, so that the last piece is empty.
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def find_outputs(config: Config, layout: Layout, results: Results) -> dict[tuple[str, str], OutputSource]:

@@ -8,20 +8,17 @@ from collections.abc import Sequence
 
 from neuronspec.artifacts.json_lines import write_json_lines
 from neuronspec.comparison.study import Study, compare_study
-from neuronspec.data.test_sets import read_test_set
-from neuronspec.data.texts import Texts
 from neuronspec.durability import remove
 from neuronspec.evaluation.identifiers import sign_identifier
-from neuronspec.evaluation.metric import Metric
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
-from neuronspec.evaluation.scoring import open_metrics, score_task
+from neuronspec.evaluation.task_scoring import ScoreSettings, score_tasks
 from neuronspec.files import publish
 from neuronspec.interruption import explained_interruption
 from neuronspec.names import child
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.run import Run
-from neuronspec.pipeline.run_translations import read_translations
+from neuronspec.pipeline.scored_translations import read_task
 from neuronspec.pipeline.stage_results import describe_scores
 from neuronspec.pipeline.studies import COMPARISONS_FILE, open_study
 from neuronspec.pipeline.systems import COPY, choose_baselines
@@ -75,35 +72,30 @@ def _score_own_tasks(run: Run) -> None:
     if not missing:
         return
 
-    # Metrics are opened once: some load a model.
-    texts = run.open_texts()
+    read = functools.partial(
+        read_task,
+        layout=run.layout,
+        systems=tuple(run.systems),
+        directions=tuple(run.config.directions()),
+        pivot=run.config.pivot,
+    )
+    wanted = ScoreSettings(metrics=tuple(settings.metrics), options=run.metric_options, identifier=settings.identifier)
     with (
         explained_interruption("the same command resumes the scoring with the next direction"),
         show_progress("scoring", len(own), len(own) - len(missing)) as advance,
-        open_metrics(settings.metrics, run.metric_options) as metrics,
     ):
-        for task in missing:
-            results = _score_task(run, texts, task, metrics)
+        found = score_tasks(missing, read, wanted, size=_measure(run, missing))
+        for task, results in zip(missing, found, strict=True):
             with publish(child(scoring, task)) as temporary:
                 temporary.mkdir()
                 results.save(temporary, translations=False)  # they stay where `translate` has put them
             advance()
 
 
-def _score_task(run: Run, texts: Texts, task: str, metrics: Sequence[Metric]) -> Results:
-    """Score every system on one test set, and copying the source, which shows what no translation is worth."""
-    directions = run.config.directions()
-    sources, references = read_test_set(texts, task, directions, run.config.pivot)
-    hypotheses = {COPY: sources}
-    for system in run.systems:
-        hypotheses[system] = read_translations(child(run.layout.translations(system), task, ".txt"))
-
-    # Tables group zero-shot directions apart.
-    unseen, identifier = task not in directions, run.config.score.identifier
-    return merge_results(
-        score_task(system, task, lines, references, metrics, sources=sources, zero_shot=unseen, identifier=identifier)
-        for system, lines in hypotheses.items()
-    )
+def _measure(run: Run, tasks: Sequence[str]) -> int:
+    """Return the number of bytes of all translations of tasks; missing files are noticed when they are read."""
+    paths = [child(run.layout.translations(system), task, ".txt") for system in run.systems for task in tasks]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _publish_results(run: Run) -> None:
