@@ -75,7 +75,7 @@ class _Level:
     Attributes:
         keys: Number of the n-gram without its last symbol, times `SYMBOLS`, plus the last symbol; sorted, (n-grams,).
             The n-gram without symbols of a sentence has the sentence's number.
-        counts: How often each is in its sentence, (n-grams,).
+        counts: Number of times that each is in its sentence, (n-grams,).
         sentences: Sentence of each, (n-grams,).
     """
 

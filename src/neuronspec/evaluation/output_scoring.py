@@ -47,7 +47,7 @@ class ScoringOptions:
 
     @property
     def settings(self) -> ScoreSettings:
-        """What is counted in the translations."""
+        """Settings of what is counted in the translations."""
         options = MetricOptions(sentencepiece=self.sentencepiece, comet_model=self.comet_model)
         return ScoreSettings(metrics=tuple(self.metrics), options=options, identifier=self.identifier)
 

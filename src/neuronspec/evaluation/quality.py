@@ -38,7 +38,7 @@ IntArray = npt.NDArray[np.int64]
 LOOP_TIMES, LOOP_CHARACTERS, LOOP_PERIOD = 3, 16, 60
 # ... or the same four words three times, and two times more often than in the reference.
 LOOP_WORDS, LOOP_COUNT, LOOP_EXCESS = 4, 3, 2
-_LOOKS = 5  # places in a row that are looked at before a loop is searched for
+_LOOKS = 5  # places in a row that are compared before a loop is searched for
 # Over-long: more than twice the characters of the reference, and ten.
 LONG_RATIO, LONG_SLACK = 2.0, 10
 # The ways in which a translation is broken; each is also a field of `Quality`.
@@ -320,10 +320,10 @@ def find_loops(hypotheses: Sequence[str], references: Sequence[str]) -> BoolArra
     """
     stretches, counts = _find_stretches(hypotheses), _count_words(hypotheses)  # (sentences,) each
 
-    # Either kind of loop counts, unless the reference has it as well: only few references have to be looked at.
+    # Either kind of loop counts, unless the reference has it as well: only few references are read.
     suspects = np.flatnonzero(stretches | (counts >= LOOP_COUNT))
-    beside = [references[number] for number in suspects.tolist()]
-    excused, expected = _find_stretches(beside), _count_words(beside)  # (suspects,) each
+    expecting = [references[number] for number in suspects.tolist()]
+    excused, expected = _find_stretches(expecting), _count_words(expecting)  # (suspects,) each
 
     found = np.zeros(len(hypotheses), dtype=np.bool_)
     found[suspects] = stretches[suspects] & ~excused
@@ -466,8 +466,8 @@ def _find_stretches(texts: Sequence[str]) -> BoolArray:
 
 
 def _may_repeat(codes: IntArray, period: int, shortest: int) -> bool:
-    """Return whether `shortest` characters in a row may equal the one a period later, after a look at some of them."""
-    # Of so many characters in a row, at least as many are looked at as are compared here.
+    """Return whether `shortest` characters in a row may equal the one a period later, judging by some of them."""
+    # So many characters in a row hold at least as many places as are compared here.
     step = shortest // _LOOKS
     same = codes[period::step] == codes[:-period:step]
     together = same

@@ -1,4 +1,4 @@
-"""What a metric of sacrebleu counts in references, once for all systems: BLEU, chrF++, and any other of its metrics.
+"""Counts of references, made once for all systems: by BLEU, chrF++, and any other metric of sacrebleu.
 
 BLEU and chrF++ are counted for all sentences at once (`neuronspec.evaluation.ngram_counts`): the numbers are those of
 sacrebleu, in a fraction of the time.
@@ -18,7 +18,7 @@ PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")  # what chrF++ spl
 
 
 class ReferenceCounts(Protocol):
-    """What a metric counted in the references of a test set."""
+    """Counts of the references of a test set."""
 
     def count(self, hypotheses: Sequence[str]) -> IntArray:
         """Return the statistics of each translation, (sentences, S).

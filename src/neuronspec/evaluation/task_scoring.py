@@ -44,7 +44,7 @@ class TaskOutputs:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
-    """What is counted in translations.
+    """Settings of what is counted in translations.
 
     Attributes:
         metrics: Names in `METRICS`, or metrics themselves.
@@ -75,9 +75,9 @@ def score_tasks(
     """Yield the results of all systems on one task after the other, in the order of the items.
 
     Args:
-        items: What each task is read from. Tasks with the same references should follow each other.
+        items: Names or contents that tasks are read from. Tasks with the same references should follow each other.
         read: Function that reads the translations of a task; it must be picklable.
-        settings: What is counted.
+        settings: Settings of what is counted.
         size: Number of bytes of all translations, which decides how many workers are worth their start.
 
     Raises:
