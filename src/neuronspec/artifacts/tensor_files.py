@@ -6,7 +6,7 @@ Nothing is unpickled. A file that cannot be read is an error of the user's, with
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ UNREADABLE = (SafetensorError, OSError, ValueError, RuntimeError, OverflowError,
 
 
 def read_tensors(
-    path: Path, framework: Framework = "pt", holds: str = "tensors"
+    path: Path, framework: Framework = "pt", holds: str = "tensors", names: Collection[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file.
 
@@ -29,6 +29,7 @@ def read_tensors(
         path: File to read.
         framework: `pt` for torch tensors, `np` for numpy arrays (without an import of torch).
         holds: Expected content of the file, for messages.
+        names: Names of the tensors to read; by default all of them.
 
     Returns:
         The tensors by name, and the metadata.
@@ -41,7 +42,8 @@ def read_tensors(
 
     try:
         with safe_open(path, framework=framework) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            chosen = file.keys() if names is None else names
+            tensors = {name: file.get_tensor(name) for name in chosen}
             return tensors, file.metadata() or {}
     except UNREADABLE as error:
         raise NeuronspecError(

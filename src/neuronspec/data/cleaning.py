@@ -46,6 +46,53 @@ class _Limits:
         return None
 
 
+@dataclass(frozen=True)
+class Judgment:
+    """What cleaning finds about a pair.
+
+    Attributes:
+        texts: Normalized source and target.
+        forms: Their `comparison_form`.
+        fault: Reason to drop the pair; None if it is fit for training.
+    """
+
+    texts: tuple[str, str]
+    forms: tuple[str, str]
+    fault: str | None
+
+
+def judge_pairs(
+    pairs: Iterable[Pair],
+    *,
+    min_words: int = 0,
+    max_words: int | None = None,
+    max_ratio: float | None = None,
+    min_source_words: int = 0,
+    drop_matching: str | None = None,
+) -> Iterator[Judgment]:
+    """Yield what cleaning finds about each pair by itself; which pairs came before makes no difference.
+
+    Args:
+        pairs: Pairs that `read_pairs` yields.
+        min_words: Least number of words on either side.
+        max_words: Greatest number of words on either side.
+        max_ratio: Greatest number of words of one side for a word of the other.
+        min_source_words: Least number of words on the source side.
+        drop_matching: Regular expression; a pair is dropped where it is found on either side.
+    """
+    limits = _Limits(
+        min_words=min_words,
+        min_source_words=min_source_words,
+        max_words=math.inf if max_words is None else max_words,
+        max_ratio=math.inf if max_ratio is None else max_ratio,
+        unwanted=None if drop_matching is None else re.compile(drop_matching),
+    )
+    for pair in pairs:
+        texts = (normalize_text(pair.source), normalize_text(pair.target))
+        forms = (comparison_form(texts[0]), comparison_form(texts[1]))
+        yield Judgment(texts, forms, limits.find_fault(texts, forms))
+
+
 def clean_pairs(
     pairs: Iterable[Pair],
     *,
@@ -61,7 +108,8 @@ def clean_pairs(
 
     A word is what stands between white space, so the limits mean little for languages written without it.
     `neuronspec.data.normalization` defines which texts are empty and which are the same. Duplicates are recognized by
-    a 64-bit hash of the pair: memory holds a set of numbers, not of sentences.
+    a 64-bit hash of the pair: memory holds a set of numbers, not of sentences. Whole corpora are cleaned by
+    `prepare_text`, in parallel and without such a set.
 
     Args:
         pairs: Pairs that `read_pairs` yields.
@@ -83,26 +131,25 @@ def clean_pairs(
         >>> list(clean_pairs(pairs, counts=counts)), counts["duplicate"]
         ([('Good day', 'Guten Tag')], 1)
     """
-    limits = _Limits(
+    judgments = judge_pairs(
+        pairs,
         min_words=min_words,
+        max_words=max_words,
+        max_ratio=max_ratio,
         min_source_words=min_source_words,
-        max_words=math.inf if max_words is None else max_words,
-        max_ratio=math.inf if max_ratio is None else max_ratio,
-        unwanted=None if drop_matching is None else re.compile(drop_matching),
+        drop_matching=drop_matching,
     )
     seen: set[int] = set()
-    for pair in pairs:
+    for judgment in judgments:
         counts["read"] += 1
-        texts = (normalize_text(pair.source), normalize_text(pair.target))
-        forms = (comparison_form(texts[0]), comparison_form(texts[1]))
+        fault = judgment.fault
 
         # Only what is fit otherwise is remembered, so that memory does not grow with what is dropped.
-        fault = limits.find_fault(texts, forms)
         if fault is None and deduplicate:
-            number = hash_forms(*forms)
+            number = hash_forms(*judgment.forms)
             fault = "duplicate" if number in seen else None
             seen.add(number)
 
         counts[fault or "kept"] += 1
         if fault is None:
-            yield texts
+            yield judgment.texts

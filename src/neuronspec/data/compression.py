@@ -18,7 +18,7 @@ from neuronspec.data.foreign_files import refuse_foreign
 from neuronspec.errors import NeuronspecError
 
 _BLOCK_SIZE = 1 << 16  # bytes that are read at a time
-_MAGIC_LENGTH = 512  # bytes that show what a file is
+MAGIC_LENGTH = 512  # bytes that show what a file is
 _TAR_MAGIC = slice(257, 262)  # a tar archive is marked here, not at its beginning
 
 
@@ -69,6 +69,11 @@ def decompress(raw: BinaryIO, name: str) -> BinaryIO:
     return inner
 
 
+def is_compressed(start: bytes) -> bool:
+    """Return whether a file with these first bytes is compressed."""
+    return _recognize_compression(start) is not None
+
+
 def strip_compression(path: PurePath) -> PurePath:
     """Return a path without the suffix of a compression.
 
@@ -82,7 +87,7 @@ def strip_compression(path: PurePath) -> PurePath:
 def _peek(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
     """Return a stream of the same bytes, and the first of them."""
     buffered = io.BufferedReader(cast(io.RawIOBase, stream), _BLOCK_SIZE)
-    return buffered, buffered.peek(_MAGIC_LENGTH)[:_MAGIC_LENGTH]
+    return buffered, buffered.peek(MAGIC_LENGTH)[:MAGIC_LENGTH]
 
 
 def _recognize_compression(start: bytes) -> _Compression | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import neuronspec.data.readers  # noqa: F401 - registers the formats
-from neuronspec.config.columns import check_columns
+from neuronspec.config.columns import Columns, check_columns
 from neuronspec.data.compression import strip_compression
 from neuronspec.data.corpus_formats import CORPUS_FORMATS as CORPUS_FORMATS
-from neuronspec.data.corpus_formats import CorpusFormat, Pair
+from neuronspec.data.corpus_formats import CorpusFormat, LineText, Pair
 from neuronspec.data.locations import locate
 from neuronspec.data.streams import exists, open_bytes
 from neuronspec.errors import NeuronspecError
@@ -53,6 +54,42 @@ def read_pairs(
         ...     [(pair.source, pair.target) for pair in read_pairs(folder + "/{lang}.tsv", "de", "en")]
         [('Guten Morgen', 'Good morning')]
     """
+    chosen, arguments = _choose_reader(path, source, target, format, columns)
+    return chosen.read(*arguments)
+
+
+def find_lines(
+    path: str, source: str, target: str, format: str = "auto", columns: Sequence[int | str] | None = None
+) -> LineText | None:
+    """Return the lines that hold the pairs of a corpus, for reading parts of it; None where it has no such lines.
+
+    Args:
+        path: Template, as in `read_pairs`.
+        source: Code of the source language.
+        target: Code of the target language.
+        format: Name in `CORPUS_FORMATS`; `"auto"` chooses it by the path.
+        columns: Columns of a table.
+
+    Raises:
+        NeuronspecError: If the corpus is broken at its beginning, as `read_pairs` would find.
+    """
+    chosen, arguments = _choose_reader(path, source, target, format, columns)
+    text = None if chosen.find_lines is None else chosen.find_lines(*arguments)
+
+    # A pipe can be read once only, from its beginning.
+    if text is not None and any(_is_pipe(file) for file in text.files):
+        return None
+    return text
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _choose_reader(
+    path: str, source: str, target: str, format: str, columns: Sequence[int | str] | None
+) -> tuple[CorpusFormat, tuple[Any, ...]]:
+    """Return the format of a corpus, and the arguments of its reader."""
     # Mistakes that no file is needed for are reported at once, not when the first pair is asked for.
     check_placeholders(path, CORPUS_PLACEHOLDERS)
     if same_language(source, target):
@@ -64,8 +101,8 @@ def read_pairs(
     chosen = CORPUS_FORMATS[format]
 
     if columns is None:
-        return chosen.read(path, source, target)
-    return _read_columns(chosen, path, source=source, target=target, columns=columns, format=format)
+        return chosen, (path, source, target)
+    return chosen, (path, source, target, _check_columns(chosen, path, columns=columns, format=format))
 
 
 def guess_format(path: str) -> str | None:
@@ -93,10 +130,8 @@ def names_no_file(path: str) -> bool:
     return any(path.startswith(known.prefix) for known in CORPUS_FORMATS.values() if known.prefix)
 
 
-def _read_columns(
-    chosen: CorpusFormat, path: str, *, source: str, target: str, columns: Sequence[int | str], format: str
-) -> Iterator[Pair]:
-    """Return an iterator over the pairs in two columns of a table.
+def _check_columns(chosen: CorpusFormat, path: str, *, columns: Sequence[int | str], format: str) -> Columns:
+    """Return the columns of a table that hold the two texts.
 
     Raises:
         NeuronspecError: If the format has no columns, or these are not two of them.
@@ -107,10 +142,9 @@ def _read_columns(
 
     # The columns are checked before the file is opened.
     try:
-        found = check_columns(columns)
+        return check_columns(columns)
     except ValueError as error:
         raise NeuronspecError(f"cannot read the columns {list(columns)} of {path}: {error}") from None
-    return chosen.read(path, source, target, found)
 
 
 def _list_tables() -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.registry import Registry
@@ -30,6 +31,26 @@ Reader = Callable[..., Iterator[Pair]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineText:
+    """A text that has a pair in each line of one file, or of two aligned ones, so that its parts can be read alone.
+
+    Attributes:
+        files: The file, or the two files.
+        parse: Function from rows, which are the number of a line and the line of each file, to pairs. It must be
+            picklable.
+        first: Number of the first line that holds a pair.
+    """
+
+    files: tuple[Path, ...]
+    parse: Callable[[Iterable[tuple[Any, ...]]], Iterator[Pair]]
+    first: int = 1
+
+
+FindLines = Callable[..., LineText | None]
+"""Function of the same arguments as the reader, to the lines that hold the pairs; None where it cannot tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusFormat:
     """A format of parallel text, with everything that the rest of the package needs to know about it.
 
@@ -43,6 +64,8 @@ class CorpusFormat:
         takes_columns: Whether the reader takes the columns that hold the two texts.
         files: Number of files that hold the text of one direction: `one`, `two` (one for each language), or
             `many`, which the reader finds by itself.
+        find_lines: Function that finds the lines of a format with a pair in each: large files are then read in
+            parallel.
     """
 
     read: Reader
@@ -52,6 +75,7 @@ class CorpusFormat:
     recognizes: Callable[[bytes], bool] | None = None
     takes_columns: bool = False
     files: Literal["one", "two", "many"] = "one"
+    find_lines: FindLines | None = None
 
 
 CORPUS_FORMATS: Registry[CorpusFormat] = Registry("corpus format")
@@ -67,6 +91,7 @@ def register_format(
     recognizes: Callable[[bytes], bool] | None = None,
     takes_columns: bool = False,
     files: Literal["one", "two", "many"] = "one",
+    find_lines: FindLines | None = None,
 ) -> Callable[[Reader], Reader]:
     """Return a decorator that registers a reader as a corpus format.
 
@@ -78,6 +103,7 @@ def register_format(
         recognizes: Function of the first bytes of a file that returns whether it has this format.
         takes_columns: Whether the reader takes the columns that hold the two texts.
         files: Number of files that hold the text of one direction.
+        find_lines: Function that finds the lines of a format with a pair in each.
 
     Raises:
         NeuronspecError: If the name or one of the suffixes is taken.
@@ -99,6 +125,7 @@ def register_format(
                 recognizes=recognizes,
                 takes_columns=takes_columns,
                 files=files,
+                find_lines=find_lines,
             )
         )
         return read

@@ -3,131 +3,138 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from neuronspec.data.normalization import comparison_form, hash_forms
-from neuronspec.data.texts import Overlap, read_columns
-from neuronspec.files import publish
+import numpy as np
+
+from neuronspec.data.cleaned_texts import CleanedText, LineFlags, Piece
+from neuronspec.data.duplicates import Flags, Numbers, among, in_range, split_range
+from neuronspec.data.shards import BOTH, FIRST, SECOND
+from neuronspec.data.texts import Overlap
 from neuronspec.languages import split_direction
 
 logger = logging.getLogger(__name__)
 
 HELD_OUT = ("valid", "test")
-
-TextPath = Callable[[str, str], Path]
-"""Function from a part and a pair of languages to the file of prepared text, such as `Texts.path`."""
+SIDES = (FIRST, SECOND)
 
 
 @dataclass
-class _HeldOutText:
-    """The sentences of the held-out text as 64-bit numbers, and those of them that the training text has.
-
-    Memory grows with the validation and test text, never with the training text.
+class SharedSentences:
+    """The lines of a text that share a sentence with another part of the text, of any pair of languages.
 
     Attributes:
-        sentences: Held-out sentences, by language.
-        pairs: Held-out pairs, by pair of languages.
-        met_sentences: Those of the sentences that the training text has.
-        met_pairs: Those of the pairs that the training text has.
+        text: The text.
+        known: Training lines whose first, second side is in the held-out text, by side.
+        met: Held-out lines whose first, second side, or both as a pair, are in the training text.
     """
 
-    sentences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    pairs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    met_sentences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    met_pairs: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    text: CleanedText
+    known: dict[int, LineFlags] = field(default_factory=lambda: {kind: LineFlags(default=False) for kind in SIDES})
+    met: dict[int, LineFlags] = field(
+        default_factory=lambda: {kind: LineFlags(default=False) for kind in (FIRST, SECOND, BOTH)}
+    )
 
-    def add(self, pair: str, path: Path) -> None:
-        """Learn the sentences of a file of held-out text."""
-        first, second = split_direction(pair)
-        for left, right, both in _hash_lines(path):
-            self.sentences[first].add(left)
-            self.sentences[second].add(right)
-            self.pairs[pair].add(both)
+    def drop_known(self) -> int:
+        """Drop the training lines with a known sentence; return their number."""
+        count = 0
+        for piece in self.text.pieces("train"):
+            length = self.text.length(piece)
+            known = self.known[FIRST].get(piece, length) | self.known[SECOND].get(piece, length)
+            if known.any():
+                kept = self.text.find_kept(piece)
+                count += int((kept & known).sum())
+                self.text.kept.set(piece, kept & ~known)
+        return count
 
-    def meet(self, pair: str, left: int, right: int, both: int) -> bool:
-        """Note a training pair; return whether one of its sentences is known."""
-        first, second = split_direction(pair)
-        knows_left = left in self.sentences[first]
-        knows_right = right in self.sentences[second]
-
-        # What was met is kept, so that `count_met` can count the held-out lines.
-        if knows_left:
-            self.met_sentences[first].add(left)
-        if knows_right:
-            self.met_sentences[second].add(right)
-        if knows_left and knows_right and both in self.pairs[pair]:
-            self.met_pairs[pair].add(both)
-        return knows_left or knows_right
-
-    def count_met(self, pair: str, path: Path) -> dict[str, int]:
-        """Return how many lines of a held-out file the training text shares: `either`, `first`, `second`, `both`."""
-        first, second = split_direction(pair)
-        counts = Counter(either=0, first=0, second=0, both=0)
-        for left, right, both in _hash_lines(path):
-            met_left = left in self.met_sentences[first]
-            met_right = right in self.met_sentences[second]
-            met_both = both in self.met_pairs[pair]
-            counts.update(either=met_left or met_right, first=met_left, second=met_right, both=met_both)
-        return dict(counts)
+    def count_met(self, part: str) -> dict[str, int]:
+        """Return how many lines of a held-out part the training text shares: `either`, `first`, `second`, `both`."""
+        counts = dict.fromkeys(("either", "first", "second", "both"), 0)
+        for piece in self.text.pieces(part):
+            kept, length = self.text.find_kept(piece), self.text.length(piece)
+            first, second, both = (self.met[kind].get(piece, length) & kept for kind in (FIRST, SECOND, BOTH))
+            for name, flags in {"either": first | second, "first": first, "second": second, "both": both}.items():
+                counts[name] += int(flags.sum())
+        return counts
 
 
-def drop_held_out(pairs: Sequence[str], path_of: TextPath) -> dict[str, int]:
-    """Take out of the training text every pair with a sentence that the held-out text has, too.
+def find_shared(texts: Sequence[CleanedText]) -> list[SharedSentences]:
+    """Find the sentences that the training text and the held-out text of all pairs of languages share.
 
     A sentence is known in its own language, whatever pair of languages it comes with, and on either side: an English
-    test sentence of `en-de` is not trained on in `en-fr` either. Two sentences with one `comparison_form` are the same.
+    test sentence of `en-de` is known in `en-fr`, too. Two sentences with one `comparison_form` are the same.
+
+    Memory holds the numbers of the held-out sentences of one language, and only `ROUND_SIZE` of them at a time.
 
     Args:
-        pairs: All pairs of languages.
-        path_of: Function from a part and a pair to its file; those of `train` are rewritten.
-
-    Returns:
-        The number of training pairs that were taken out, for each pair of languages.
+        texts: Text of each pair of languages.
     """
-    # All of the held-out text first: a sentence of any pair is known in all pairs.
-    held_out = _read_held_out(pairs, path_of)
-    dropped = {}
-    for pair in pairs:
-        path = path_of("train", pair)
-        count = 0
+    shared = [SharedSentences(text) for text in texts]
 
-        # The old file is read while the new one is written, which then takes its place.
-        with publish(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for columns, numbers in zip(read_columns(path), _hash_lines(path), strict=True):
-                if held_out.meet(pair, *numbers):
-                    count += 1
-                else:
-                    file.write("\t".join(columns) + "\n")
-        dropped[pair] = count
+    # Languages one by one, each on the sides where it stands
+    columns: dict[str, list[tuple[SharedSentences, int]]] = {}
+    for one in shared:
+        for kind, language in zip(SIDES, split_direction(one.text.pair), strict=True):
+            columns.setdefault(language, []).append((one, kind))
+    for places in columns.values():
+        _find_sentences(places)
 
-    logger.info("train: %d pairs with a sentence of valid or test are left out", sum(dropped.values()))
-    return dropped
+    for one in shared:
+        _find_pairs(one)
+    return shared
 
 
-def measure_leakage(pairs: Sequence[str], path_of: TextPath) -> Overlap:
-    """Count the sentences of the held-out text that the training text has, too.
+def _find_sentences(places: Sequence[tuple[SharedSentences, int]]) -> None:
+    """Find the shared sentences of one language.
 
     Args:
-        pairs: All pairs of languages.
-        path_of: Function from a part and a pair to its file.
+        places: Texts with the language, and the side on which it stands.
     """
-    # First see which held-out sentences the training text has, then count them line by line.
-    held_out = _read_held_out(pairs, path_of)
-    for pair in pairs:
-        for numbers in _hash_lines(path_of("train", pair)):
-            held_out.meet(pair, *numbers)
+    held_out = [(one, kind, piece) for one, kind in places for piece in _list_held_out(one.text)]
+    total = sum(one.text.length(piece) for one, _, piece in held_out)
 
-    return {pair: {part: held_out.count_met(pair, path_of(part, pair)) for part in HELD_OUT} for pair in pairs}
+    for low, high in split_range(total):
+        known = _unite(_select(one.text, piece, kind, low, high) for one, kind, piece in held_out)
+
+        # First the held-out sentences that the training text has, then the lines that hold them.
+        met = []
+        for one, kind in places:
+            for piece in one.text.pieces("train"):
+                numbers = one.text.read_numbers(piece, kind)
+                found = among(numbers, known)
+                _note(one.known[kind], piece, found)
+                met.append(np.unique(numbers[found & one.text.find_kept(piece)]))
+        seen = _unite(iter(met))
+        for one, kind, piece in held_out:
+            _note(one.met[kind], piece, among(one.text.read_numbers(piece, kind), seen))
+
+
+def _find_pairs(one: SharedSentences) -> None:
+    """Find the held-out pairs that are also pairs of the training text."""
+    text = one.text
+    held_out = list(_list_held_out(text))
+    for low, high in split_range(sum(map(text.length, held_out))):
+        known = _unite(_select(text, piece, BOTH, low, high) for piece in held_out)
+
+        # Only a line with two known sentences can be a known pair.
+        met = []
+        for piece in text.pieces("train"):
+            length = text.length(piece)
+            candidates = one.known[FIRST].get(piece, length) & one.known[SECOND].get(piece, length)
+            if candidates.any():
+                numbers = text.read_numbers(piece, BOTH)[candidates & text.find_kept(piece)]
+                met.append(np.unique(numbers[among(numbers, known)]))
+        seen = _unite(iter(met))
+        for piece in held_out:
+            _note(one.met[BOTH], piece, among(text.read_numbers(piece, BOTH), seen))
 
 
 def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> None:
     """Log how much of the held-out text is also in the training text, if any is.
 
     Args:
-        overlap: Counts of `measure_leakage`.
+        overlap: Number of shared lines; see `SharedSentences.count_met`.
         sizes: Number of sentence pairs, for each part and pair of languages.
     """
     for part in HELD_OUT:
@@ -145,17 +152,23 @@ def report_leakage(overlap: Overlap, sizes: Mapping[str, Mapping[str, int]]) -> 
         )
 
 
-def _read_held_out(pairs: Sequence[str], path_of: TextPath) -> _HeldOutText:
-    held_out = _HeldOutText()
-    for pair in pairs:
-        for part in HELD_OUT:
-            held_out.add(pair, path_of(part, pair))
-    return held_out
+def _list_held_out(text: CleanedText) -> Iterator[Piece]:
+    for part in HELD_OUT:
+        yield from text.pieces(part)
 
 
-def _hash_lines(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Yield a number for each side of each pair of a file, and one for both together."""
-    # Forms, not texts: sentences that look the same to a reader get the same number.
-    for columns in read_columns(path):
-        left, right = map(comparison_form, columns)
-        yield hash_forms(left), hash_forms(right), hash_forms(left, right)
+def _select(text: CleanedText, piece: Piece, kind: int, low: int, high: int) -> Numbers:
+    """Return the numbers of a piece that lie in a range."""
+    numbers = text.read_numbers(piece, kind)
+    return np.asarray(numbers[in_range(numbers, low, high)])
+
+
+def _unite(pieces: Iterator[Numbers]) -> Numbers:
+    """Return all numbers of some pieces, sorted, each once."""
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *pieces]))
+
+
+def _note(flags: LineFlags, piece: Piece, found: Flags) -> None:
+    """Add what was found to the flags of a piece."""
+    if found.any():
+        flags.set(piece, flags.get(piece, len(found)) | found)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from neuronspec.data.compression import decompress
+from neuronspec.data.compression import MAGIC_LENGTH, decompress, is_compressed
 from neuronspec.data.reading_errors import explained_reading
 from neuronspec.data.text_encoding import decode_text
 from neuronspec.data.zip_files import open_archive, open_member, split_archive
@@ -51,6 +51,16 @@ def read_lines(path: str | Path) -> Iterator[str]:
     Raises:
         NeuronspecError: If the file is missing, damaged or not UTF-8, or if a line has no end.
     """
+    for number, raw in enumerate(read_raw_lines(path), 1):
+        yield decode_text(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+
+
+def read_raw_lines(path: str | Path) -> Iterator[bytes]:
+    """Yield the lines of a file that `open_bytes` opens as they are, with their ends.
+
+    Raises:
+        NeuronspecError: If the file is missing or damaged, or if a line has no end.
+    """
     with open_bytes(path) as stream:
         read_line = functools.partial(stream.readline, LONGEST_LINE)
         for number, raw in enumerate(iter(read_line, b""), 1):
@@ -61,7 +71,20 @@ def read_lines(path: str | Path) -> Iterator[str]:
                     "expected one sentence a line"
                 )
 
-            yield decode_text(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
+            yield raw
+
+
+def is_plain(path: str | Path) -> bool:
+    """Return whether a file is neither compressed nor in an archive, so that reading can begin anywhere in it.
+
+    Raises:
+        NeuronspecError: If it is missing or unreadable.
+    """
+    archive, _ = split_archive(path)
+    if archive is not None:
+        return False
+    with explained_reading(path), Path(path).open("rb") as file:
+        return not is_compressed(file.read(MAGIC_LENGTH))
 
 
 def exists(path: str | Path) -> bool:

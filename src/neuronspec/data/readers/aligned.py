@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import zip_longest
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.alignment import align_lines
+from neuronspec.data.corpus_formats import LineText, Pair, register_format
 from neuronspec.data.locations import find_side
 from neuronspec.data.streams import exists, read_lines
 from neuronspec.errors import NeuronspecError
 
 
-@register_format("lines", "two files, aligned line by line", files="two")
+def find_aligned_lines(template: str, source: str, target: str) -> LineText | None:
+    """Return the lines of two aligned files; None if they are missing, or nothing that can be read twice."""
+    if "{lang}" not in template:
+        return None
+    return as_line_text(*_find_sides(template, source, target))
+
+
+def as_line_text(first: Path, second: Path) -> LineText:
+    """Return two files that are aligned line by line as one text."""
+    return LineText(files=(first, second), parse=functools.partial(_pair_lines, first))
+
+
+def _pair_lines(name: Path, rows: Iterable[tuple[int, str, str]]) -> Iterator[Pair]:
+    for number, left, right in rows:
+        yield Pair(left, right, f"{name}:{number}")
+
+
+@register_format("lines", "two files, aligned line by line", files="two", find_lines=find_aligned_lines)
 def read_two_files(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of two aligned files, whose names differ in `{lang}`.
 
@@ -60,12 +78,5 @@ def read_aligned(first: Path, second: Path) -> Iterator[Pair]:
     Raises:
         NeuronspecError: If a file cannot be read, or one has more lines than the other.
     """
-    left_lines, right_lines = read_lines(first), read_lines(second)
-    for number, (left, right) in enumerate(zip_longest(left_lines, right_lines), 1):
-        if left is None or right is None:  # one file has ended: count what is left of the other
-            left_count = number - (left is None) + sum(1 for _ in left_lines)
-            right_count = number - (right is None) + sum(1 for _ in right_lines)
-            raise NeuronspecError(
-                f"{first} has {left_count} lines, but {second} has {right_count}; they must be aligned line by line"
-            )
-        yield Pair(left, right, f"{first}:{number}")
+    rows = align_lines((first, second), (read_lines(first), read_lines(second)))
+    yield from _pair_lines(first, ((number, left, right) for number, (left, right) in enumerate(rows, 1)))

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from neuronspec.data.compression import strip_compression
-from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.corpus_formats import LineText, Pair, register_format
 from neuronspec.data.locations import locate
-from neuronspec.data.readers.aligned import read_aligned
+from neuronspec.data.readers.aligned import as_line_text, read_aligned
 from neuronspec.data.zip_files import open_archive
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_variant
 
 
-@register_format("opus", "a zip archive with two aligned files", suffixes=(".zip",))
+def find_archived_lines(template: str, source: str, target: str) -> LineText:
+    """Return the lines of the two files in a zip archive."""
+    return as_line_text(*_find_members(template, source, target))
+
+
+@register_format("opus", "a zip archive with two aligned files", suffixes=(".zip",), find_lines=find_archived_lines)
 def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     """Yield the pairs of a zip archive that holds a text in two languages, such as `Books.de-en.de` and `.en`.
 
@@ -30,6 +35,15 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
     Raises:
         NeuronspecError: If the archive is missing or damaged, or does not hold exactly one text in these two
             languages.
+    """
+    yield from read_aligned(*_find_members(template, source, target))
+
+
+def _find_members(template: str, source: str, target: str) -> tuple[Path, Path]:
+    """Return the members of an archive that hold the text in two languages, named with the archive.
+
+    Raises:
+        NeuronspecError: If there are not exactly two such members.
     """
     path, _ = locate(template, source, target)
     members = _list_archive_members(path)
@@ -57,7 +71,7 @@ def read_archive(template: str, source: str, target: str) -> Iterator[Pair]:
         )
 
     _, first, second = found[0]
-    yield from read_aligned(Path(f"{path}!{first}"), Path(f"{path}!{second}"))
+    return Path(f"{path}!{first}"), Path(f"{path}!{second}")
 
 
 def _list_archive_members(path: Path) -> list[str]:

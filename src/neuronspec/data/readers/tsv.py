@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neuronspec.config.columns import Columns
-from neuronspec.data.corpus_formats import Pair, register_format
+from neuronspec.data.corpus_formats import LineText, Pair, register_format
 from neuronspec.data.locations import find_spellings, locate
 from neuronspec.data.normalization import is_empty
 from neuronspec.data.streams import read_lines
+from neuronspec.data.zip_files import split_archive
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_only_spelling, find_sides, names_language
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders
@@ -27,7 +30,28 @@ _IDENTIFIER = re.compile(r"(?=\S*[0-9])[!-~]+")
 _ADDRESS = re.compile(r"(?:https?|ftp|file)://\S+|www\.\S+")
 
 
-@register_format("tsv", "a table with columns separated by TABs", suffixes=(".tsv",), takes_columns=True)
+def find_table_rows(template: str, source: str, target: str, columns: Columns | None = None) -> LineText | None:
+    """Return the lines of a table that hold pairs; None of what is no file, such as a pipe, which is read only once."""
+    _refuse_other_direction(template, source, target, columns or ())
+    path, reverse = locate(template, source, target)
+    if split_archive(path)[0] is None and not path.is_file():
+        return None
+
+    lines = enumerate(read_lines(path), 1)
+    numbers, start = _judge_start(lines, path, source, target, columns, reverse=reverse)
+
+    # A table without rows has no first one.
+    first = start[0][0] if start else sys.maxsize
+    return LineText(files=(path,), parse=functools.partial(_pick_columns, numbers, path, columns), first=first)
+
+
+@register_format(
+    "tsv",
+    "a table with columns separated by TABs",
+    suffixes=(".tsv",),
+    takes_columns=True,
+    find_lines=find_table_rows,
+)
 def read_table(template: str, source: str, target: str, columns: Columns | None = None) -> Iterator[Pair]:
     """Return an iterator over the pairs of a table, in its order.
 
@@ -50,8 +74,29 @@ def read_table(template: str, source: str, target: str, columns: Columns | None 
 
 def _read_table_rows(template: str, source: str, target: str, columns: Columns | None) -> Iterator[Pair]:
     path, reverse = locate(template, source, target)
+    lines = enumerate(read_lines(path), 1)
+    numbers, start = _judge_start(lines, path, source, target, columns, reverse=reverse)
+    yield from _pick_columns(numbers, path, columns, itertools.chain(start, lines))
+
+
+def _judge_start(
+    lines: Iterator[tuple[int, str]], path: Path, source: str, target: str, columns: Columns | None, *, reverse: bool
+) -> tuple[list[int], list[tuple[int, str]]]:
+    """Return the numbers of the columns of source and target, and the first rows, by which they were judged.
+
+    Args:
+        lines: Numbered lines, of which the first ones are taken.
+        path: Table, for messages.
+        source: Code of the source language.
+        target: Code of the target language.
+        columns: Columns that were asked for, if any.
+        reverse: Whether the first column of the file is the target.
+
+    Raises:
+        NeuronspecError: If there is no such column, or one holds no text.
+    """
     # Blank lines before the first row do not count.
-    lines = itertools.dropwhile(lambda numbered: is_blank(numbered[1]), enumerate(read_lines(path), 1))
+    lines = itertools.dropwhile(lambda numbered: is_blank(numbered[1]), lines)
 
     # Which columns hold the texts: by name, where the first line has names, or by number.
     chosen = columns or (1, 2)
@@ -69,11 +114,11 @@ def _read_table_rows(template: str, source: str, target: str, columns: Columns |
 
     if reverse and not _have_side_names(columns):
         numbers.reverse()
-    yield from _pick_columns(itertools.chain(start, lines), numbers, path, columns)
+    return numbers, start
 
 
 def _pick_columns(
-    lines: Iterable[tuple[int, str]], numbers: Sequence[int], path: Path, columns: Columns | None
+    numbers: Sequence[int], path: Path, columns: Columns | None, lines: Iterable[tuple[int, str]]
 ) -> Iterator[Pair]:
     """Yield the texts in two columns of numbered lines, as source and target.
 
