@@ -1,4 +1,4 @@
-"""A parallel corpus of any size from a seed: Zipf's words, lengths of sentences, duplicates and noise as in real text."""
+"""A parallel corpus of any size from a seed, with words by Zipf's law, and duplicates and noise as in real text."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def _make_words(language: str, seed: int) -> list[str]:
     return [words[index] for index in order]
 
 
-def _write_lines(
-    english: list[str], other: list[str], size: int, generator: np.random.Generator
-) -> Iterator[str]:
+def _write_lines(english: list[str], other: list[str], size: int, generator: np.random.Generator) -> Iterator[str]:
     """Yield the lines of a table, some of which are noise or came before."""
     written = 0
     while written < size:

@@ -5,9 +5,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import active_children
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.patience import PATIENCE
 
-from neuronspec.data import store as store_module
+from neuronspec.data import blocks, encoding, tasks
 from neuronspec.data.store import Encode, TokenStore, build_store
 from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors import use_workers
 
 SMALL, LARGE = 1 << 16, (1 << 16) + 1
 Pairs = list[tuple[str, str]]
@@ -82,7 +81,7 @@ def test_what_was_stored_is_read_again(
 def test_chunks_join_without_a_seam(
     chunk: int, tmp_path: Path, texts: dict[str, Path], built: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", chunk)
+    monkeypatch.setattr(encoding, "CHUNK", chunk)
     again = build_store(tmp_path / "again", texts, make_encoder, SMALL)
     assert contents(again.directory) == contents(built.directory)
 
@@ -90,19 +89,39 @@ def test_chunks_join_without_a_seam(
 def test_parallel_build_equals_serial(
     tmp_path: Path, texts: dict[str, Path], built: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools: list[int] = []
-
-    class Pool(ProcessPoolExecutor):
-        def __init__(self, workers: int, mp_context: BaseContext, initializer: Callable[[], None]) -> None:
-            pools.append(workers)
-            super().__init__(workers, mp_context=mp_context, initializer=initializer)
-
-    monkeypatch.setattr(store_module, "PARALLEL_FROM", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr(store_module, "ProcessPoolExecutor", Pool)
-    parallel = build_store(tmp_path / "parallel", texts, make_encoder, SMALL)
-    assert pools == [2]
+    monkeypatch.setattr(tasks, "DONE_HERE", 0)
+    monkeypatch.setattr(blocks, "BLOCK_LINES", 1)
+    with use_workers(2):
+        parallel = build_store(tmp_path / "parallel", texts, make_encoder, SMALL)
     assert contents(parallel.directory) == contents(built.directory)
+
+
+def test_what_was_encoded_is_not_encoded_again_unless_text_or_vocabulary_have_changed(
+    tmp_path: Path, texts: dict[str, Path], built: TokenStore
+) -> None:
+    encoded: list[str] = []
+
+    def encode(sentences: list[str]) -> list[list[int]]:
+        encoded.extend(sentences)
+        return encode_words(sentences)
+
+    def build(name: str, fingerprint: str) -> list[str]:
+        encoded.clear()
+        store = build_store(
+            tmp_path / name, texts, lambda: encode, SMALL, workspace=tmp_path / "work", fingerprint=fingerprint
+        )
+        assert contents(store.directory) == contents(built.directory)
+        return sorted(encoded)
+
+    everything = sorted(["1 2 3", "4", "5", "6 7", "8 65535", "9 10 11"])
+    assert build("first", "a") == everything
+    assert build("second", "a") == []
+    [kept] = (tmp_path / "work").glob("en-fr*")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert build("third", "a") == ["8 65535", "9 10 11"]
+    os.utime(texts["en-de"], (1, 1))
+    assert build("fourth", "a") == ["1 2 3", "4", "5", "6 7"]
+    assert build("fifth", "b") == everything
 
 
 def interrupt_and_wait(first: Path) -> Encode:
@@ -121,12 +140,11 @@ def interrupt_and_wait(first: Path) -> Encode:
 def test_an_interrupted_build_waits_for_nobody_and_leaves_nothing(
     tmp_path: Path, texts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PARALLEL_FROM", 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(tasks, "DONE_HERE", 0)
     others = set(active_children())
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with use_workers(2), pytest.raises(KeyboardInterrupt):
             build_store(
                 tmp_path / "out" / "store", texts, functools.partial(interrupt_and_wait, tmp_path / "first"), SMALL
             )
@@ -206,6 +224,6 @@ def test_text_is_encoded_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.M
         sizes.append(len(sentences))
         return encode_words(sentences)
 
-    monkeypatch.setattr(store_module, "CHUNK", 10)
+    monkeypatch.setattr(encoding, "CHUNK", 10)
     build_store(tmp_path / "store", write_texts(tmp_path, {"en-de": [("1", "2")] * 25}), lambda: encode, SMALL)
     assert sizes == [10, 10, 10, 10, 5, 5]

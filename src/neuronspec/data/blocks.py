@@ -51,11 +51,19 @@ class Lines:
         Raises:
             NeuronspecError: If a line is not UTF-8, or the file is shorter than it was.
         """
+        for number, line in enumerate(self.split(), first):
+            yield decode_text(line.removesuffix(b"\r"), self.path, number)
+
+    def split(self) -> list[bytes]:
+        """Return the lines without their line feeds.
+
+        Raises:
+            NeuronspecError: If the file is shorter than it was.
+        """
         lines = self._read_bytes().split(b"\n")
         if not lines[-1]:  # nothing follows the last line feed
             lines.pop()
-        for number, line in enumerate(lines, first):
-            yield decode_text(line.removesuffix(b"\r"), self.path, number)
+        return lines
 
     def _read_bytes(self) -> bytes:
         if self.raw is not None:
@@ -171,6 +179,16 @@ def divide_lines(text: LineText) -> Iterator[LineBlock]:
 
             yield LineBlock(text=text, files=tuple(files), first=number, count=len(taken))
             number += len(taken)
+
+
+def divide_file(path: Path) -> Iterator[tuple[Lines, int]]:
+    """Yield the blocks of lines of a plain file, whatever these hold, and the number of lines in each."""
+    start = 0
+    with path.open("rb") as file:
+        while taken := _take(file, len):
+            size = sum(map(len, taken))
+            yield Lines(path=path, start=start, size=size), len(taken)
+            start += size
 
 
 def divide_pairs(pairs: Iterable[Pair]) -> Iterator[PairBlock]:

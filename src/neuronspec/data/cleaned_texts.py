@@ -42,6 +42,10 @@ class LineFlags:
         else:
             self._packed[piece] = np.packbits(flags)
 
+    def clear(self) -> None:
+        """Forget what was noted."""
+        self._packed.clear()
+
 
 @dataclass
 class CleanedText:
@@ -104,7 +108,7 @@ def join_shards(pair: str, shards: Sequence[Shard], *, deduplicate: bool) -> Cle
     training = [(index, shard) for index, shard in enumerate(shards) if shard.part == "train"]
 
     # The first pair of each kind, by its place in the text: statistics list the kinds in this order.
-    firsts = {}
+    firsts: dict[str, tuple[int, int]] = {}
     for index, shard in training:
         for kind, count in shard.counts.items():
             text.counts[kind] = text.counts.get(kind, 0) + count
@@ -128,10 +132,10 @@ def _drop_duplicates(text: CleanedText, training: Sequence[tuple[int, Shard]]) -
     """
     pieces = [(index, part) for index, shard in training for part in TEXT_PARTS if shard.sizes[part]]
     readers = [functools.partial(text.read_numbers, piece, BOTH) for piece in pieces]
-    total = sum(map(text.length, pieces))
+    lengths = [text.length(piece) for piece in pieces]
 
     count, first = 0, None
-    for piece, is_first in zip(pieces, find_first(readers, total), strict=True):
+    for piece, is_first in zip(pieces, find_first(readers, lengths), strict=True):
         text.kept.set(piece, is_first)
         repeated = np.flatnonzero(~is_first)
         count += len(repeated)

@@ -13,7 +13,7 @@ Flags = NDArray[np.bool_]
 ROUND_SIZE = 1 << 23  # numbers that are compared at a time: about 0.3 GB of memory
 
 
-def find_first(pieces: Sequence[Callable[[], Numbers]], total: int) -> Iterator[Flags]:
+def find_first(pieces: Sequence[Callable[[], Numbers]], lengths: Sequence[int]) -> Iterator[Flags]:
     """Yield, for each piece of a list of numbers, which of them did not come before, in the order of the list.
 
     Numbers are compared in rounds, each of which takes those from one range: equal numbers are in one range. So memory
@@ -21,9 +21,14 @@ def find_first(pieces: Sequence[Callable[[], Numbers]], total: int) -> Iterator[
 
     Args:
         pieces: Functions that read the pieces.
-        total: Number of all numbers.
+        lengths: Number of numbers in each piece.
+
+    Example:
+        >>> pieces = [np.array([7, 5], np.uint64), np.array([5, 8, 8], np.uint64)]
+        >>> [flags.tolist() for flags in find_first([lambda: pieces[0], lambda: pieces[1]], [2, 3])]
+        [[True, True], [False, True, False]]
     """
-    lengths = [len(piece()) for piece in pieces] if total else [0] * len(pieces)
+    total = sum(lengths)
     first = np.zeros(-(-total // 8), dtype=np.uint8)  # a bit for each number
 
     for low, high in split_range(total):
@@ -36,23 +41,15 @@ def find_first(pieces: Sequence[Callable[[], Numbers]], total: int) -> Iterator[
 
     start = 0
     for length in lengths:
-        yield read_bits(first, start, length)
+        yield _read_bits(first, start, length)
         start += length
-
-
-def read_bits(bits: NDArray[np.uint8], start: int, length: int) -> Flags:
-    """Return some of the flags that `np.packbits` has packed."""
-    begin, end = start // 8, -(-(start + length) // 8)
-    flags = np.unpackbits(bits[begin:end])[start - 8 * begin :][:length]
-    return flags.astype(np.bool_)
 
 
 def split_range(total: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of 64-bit numbers (the end belongs to the range) in which about `ROUND_SIZE` of a total lie."""
-    count = max(1, -(-total // ROUND_SIZE))
-    ends = [(number << 64) // count for number in range(count + 1)]
-    for low, end in zip(ends, ends[1:], strict=False):
-        yield low, end - 1
+    count = -(-total // ROUND_SIZE)
+    for number in range(count):
+        yield (number << 64) // count, ((number + 1) << 64) // count - 1
 
 
 def in_range(numbers: Numbers, low: int, high: int) -> Flags:
@@ -78,3 +75,10 @@ def _gather(pieces: Sequence[Callable[[], Numbers]], low: int, high: int) -> tup
         places.append(inside + start)
         start += len(numbers)
     return np.concatenate(found), np.concatenate(places)
+
+
+def _read_bits(bits: NDArray[np.uint8], start: int, length: int) -> Flags:
+    """Return some of the flags that `np.packbits` has packed."""
+    begin, end = start // 8, -(-(start + length) // 8)
+    flags = np.unpackbits(bits[begin:end])[start - 8 * begin :][:length]
+    return flags.astype(np.bool_)

@@ -46,6 +46,10 @@ class SharedSentences:
                 kept = self.text.find_kept(piece)
                 count += int((kept & known).sum())
                 self.text.kept.set(piece, kept & ~known)
+
+        # The training text that is left has no sentence in common with the held-out one.
+        for flags in (*self.known.values(), *self.met.values()):
+            flags.clear()
         return count
 
     def count_met(self, part: str) -> dict[str, int]:

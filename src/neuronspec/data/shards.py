@@ -6,8 +6,6 @@ It is written in the process that cleans the block, is read as often as needed, 
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronspec.artifacts import read_tensors, write_tensors
+from neuronspec.artifacts import read_tensors
 from neuronspec.config.sections import HoldOut
 from neuronspec.data.blocks import Block
 from neuronspec.data.cleaning import judge_pairs
 from neuronspec.data.holdout import choose_part
 from neuronspec.data.normalization import hash_forms
+from neuronspec.data.shard_files import read_shard, write_shard
 from neuronspec.data.texts import TEXT_PARTS
-from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_json
 
 BOTH, FIRST, SECOND = range(3)
@@ -102,14 +100,8 @@ def clean_block(job: CleaningJob) -> Shard:
 
 def find_shard(job: CleaningJob) -> Shard | None:
     """Return the shard of a block if it is there, whole, and from the same text and settings."""
-    try:
-        tensors, facts = read_tensors(job.path, "np", "cleaned text")
-        if facts["key"] == job.key and facts["checksum"] == _sum_up(tensors):
-            return Shard(path=job.path, part=job.part, **json.loads(facts["shard"]))
-    except (NeuronspecError, KeyError, ValueError, TypeError):
-        # Nothing, or what a power cut left of it: the block is cleaned again.
-        pass
-    return None
+    found = read_shard(job.path, job.key)
+    return None if found is None else Shard(path=job.path, part=job.part, **found)
 
 
 class _PartLines:
@@ -159,24 +151,6 @@ def _write_shard(job: CleaningJob) -> Shard:
     for part, lines in parts.items():
         if lines.lines:
             tensors.update({f"{part}.{name}": array for name, array in lines.as_arrays().items()})
-    _store(job, tensors, shard)
-    return shard
-
-
-def _store(job: CleaningJob, tensors: Mapping[str, NDArray[Any]], shard: Shard) -> None:
-    """Write a shard in one rename. It is not flushed to the disk: after a power cut, the checksum shows what is left."""
     described = {name: value for name, value in asdict(shard).items() if name not in ("path", "part")}
-    facts = {"key": job.key, "checksum": _sum_up(tensors), "shard": json.dumps(described)}
-
-    job.path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.path.with_name(f".{job.path.name}.tmp")
-    write_tensors(temporary, tensors, facts)
-    temporary.replace(job.path)
-
-
-def _sum_up(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return a checksum of all numbers."""
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(np.ascontiguousarray(tensors[name]).view(np.uint8), total)
-    return f"{total:08x}"
+    write_shard(job.path, tensors, key=job.key, described=described)
+    return shard

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from multiprocessing import active_children, get_context
+import shutil
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronspec.data.texts import read_columns
+from neuronspec.data.encoding import Encode as Encode
+from neuronspec.data.encoding import Encoding, MakeEncoder, encode_block, list_encoding_jobs, name_side
+from neuronspec.data.tasks import Meter, map_blocks
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, read_json, write_json
 from neuronspec.format_versions import add_format, remove_format
 from neuronspec.names import child
-
-CHUNK = 8_192  # pairs encoded at a time
-PARALLEL_FROM = 64 << 20  # bytes; with less text it does not pay to start processes
-
-Encode = Callable[[list[str]], list[list[int]]]
-MakeEncoder = Callable[[], Encode]
+from neuronspec.progress import show_progress
 
 
 class TokenStore:
@@ -81,7 +73,7 @@ class TokenStore:
         as_target = as_target and self._has_targets
         key = (pair, side, as_target)
         if key not in self._sides:
-            suffix = _name_side(side, as_target)
+            suffix = name_side(side, as_target)
             offsets_file = child(self.directory, pair, f"{suffix}.offsets")
             tokens_file = child(self.directory, pair, f"{suffix}.tokens")
 
@@ -97,6 +89,9 @@ def build_store(
     make_encoder: MakeEncoder,
     vocabulary_size: int,
     make_target_encoder: MakeEncoder | None = None,
+    *,
+    workspace: Path | None = None,
+    fingerprint: str = "",
 ) -> TokenStore:
     """Encode text files into a token store, in parallel where there is much to do.
 
@@ -107,6 +102,9 @@ def build_store(
             picklable, since it is called once in every process.
         vocabulary_size: Number of ids, which decides whether an id takes two bytes or four.
         make_target_encoder: The same for targets, where they are encoded in another way than sources.
+        workspace: Directory that keeps finished blocks, for the next call if this one is interrupted. The caller
+            removes it in the end.
+        fingerprint: Hash of what encodes, so that blocks of another vocabulary are not used.
 
     Returns:
         The store.
@@ -118,95 +116,59 @@ def build_store(
 
     with publish(directory) as temporary:
         temporary.mkdir()
-        # A job is a pair of languages.
-        jobs = [(temporary, pair, path, encoders, dtype) for pair, path in texts.items()]
-
-        # New processes take seconds to start: for little text, this one is faster.
-        workers = min(len(texts), os.cpu_count() or 1)
-        size = sum(path.stat().st_size for path in texts.values())
-        if workers > 1 and size >= PARALLEL_FROM:
-            # Spawned: a fork of a process that has threads can hang.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_signals) as pool:
-                counts = _encode_in_pool(pool, jobs)
-        else:
-            counts = [_encode_pair(*job) for job in jobs]
+        folder = temporary / ".blocks" if workspace is None else workspace
+        encoding = Encoding(encoders, dtype=dtype, fingerprint=fingerprint)
+        counts = _encode_texts(temporary, texts, encoding, folder)
+        if workspace is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
         # What `TokenStore` needs to read the files again.
-        description: dict[str, Any] = {"dtype": dtype, "pairs": dict(zip(texts, counts, strict=True))}
+        description: dict[str, Any] = {"dtype": dtype, "pairs": counts}
         if make_target_encoder is not None:
             description["targets"] = True
         write_json(temporary / "store.json", add_format(description))
     return TokenStore(directory)
 
 
-def _leave_signals() -> None:
-    """Leave Ctrl-C in a terminal, which reaches every process of a command, to the one that started the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _encode_texts(directory: Path, texts: dict[str, Path], encoding: Encoding, folder: Path) -> dict[str, int]:
+    """Encode files in blocks, join these, and return the number of lines of each pair of languages."""
+    meter = Meter(sum(path.stat().st_size for path in texts.values()))
+    blocks = map_blocks(encode_block, list_encoding_jobs(texts, encoding, folder), lambda job: job.count)
+    counts = dict.fromkeys(texts, 0)
 
+    with show_progress("encoding the text (MiB)", meter.total) as advance, closing(blocks):
+        block = next(blocks, None)
+        for pair in texts:
+            # The files of one pair at a time; they are there even if it has no lines.
+            with ExitStack() as stack:
+                names = [name_side(side, as_target) for side in (0, 1) for as_target in encoding.make_encoders]
+                writers = [_SideWriter(stack, directory, pair=pair, name=name) for name in names]
 
-def _encode_in_pool(pool: ProcessPoolExecutor, jobs: Sequence[tuple[Any, ...]]) -> list[int]:
-    """Encode files in the processes of a pool, which end with this one if it is interrupted."""
-    others = set(active_children())
-    try:
-        return list(pool.map(_encode_pair, *zip(*jobs, strict=True)))
-    except KeyboardInterrupt:
-        # Otherwise the pool would finish what it has begun, which may take long, and nobody would read it.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(active_children()) - others:
-            process.kill()
-            process.join()
-        raise
-
-
-def _encode_pair(directory: Path, pair: str, path: Path, make_encoders: Mapping[bool, MakeEncoder], dtype: str) -> int:
-    """Encode both sides of a file, each as a source and, where that differs, as a target; return their number."""
-    # Encoders are made here, in the process that uses them.
-    encoders = {as_target: make() for as_target, make in make_encoders.items()}
-    lines = read_columns(path)
-    count = 0
-    with ExitStack() as stack:
-        writers = {
-            (side, as_target): _SideWriter(stack, directory, pair=pair, name=_name_side(side, as_target), dtype=dtype)
-            for side in (0, 1)
-            for as_target in encoders
-        }
-
-        # Chunk by chunk, so that no text has to fit into memory.
-        while chunk := list(itertools.islice(lines, CHUNK)):
-            for side, sentences in enumerate(zip(*chunk, strict=True)):
-                for as_target, encode in encoders.items():
-                    writers[side, as_target].write(encode(list(sentences)))
-            count += len(chunk)
-    return count
+                # Blocks come in the order of the pairs.
+                while block is not None and block.pair == pair:
+                    for writer in writers:
+                        writer.write(*block.read(writer.name))
+                    counts[pair] += block.count
+                    advance(meter.add(block.size), note=pair)
+                    block = next(blocks, None)
+    return counts
 
 
 class _SideWriter:
     """Writes the token sequences of one side of a pair, and where each of them starts."""
 
-    def __init__(self, stack: ExitStack, directory: Path, *, pair: str, name: str, dtype: str) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, *, pair: str, name: str) -> None:
         self._tokens = stack.enter_context(child(directory, pair, f"{name}.tokens").open("wb"))
         self._offsets = stack.enter_context(child(directory, pair, f"{name}.offsets").open("wb"))
-        self._dtype = dtype
+        self.name = name
         self._end = 0  # number of ids so far
         # The first sequence starts at 0, every other one where the one before it ends.
         self._offsets.write(np.zeros(1, dtype=np.int64).tobytes())
 
-    def write(self, sequences: Sequence[Sequence[int]]) -> None:
-        ids, lengths = _concatenate(sequences, self._dtype)
-        self._tokens.write(ids.tobytes())
+    def write(self, ids: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+        self._tokens.write(ids.data)
         self._offsets.write((self._end + np.cumsum(lengths)).tobytes())
         self._end += int(lengths.sum())
-
-
-def _name_side(side: int, as_target: bool) -> str:
-    return f".{side}.target" if as_target else f".{side}"
-
-
-def _concatenate(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return all ids one after the other, and the length of each sequence."""
-    lengths = np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
-    ids = itertools.chain.from_iterable(sequences)
-    return np.fromiter(ids, dtype=dtype, count=int(lengths.sum())), lengths
 
 
 def _map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -55,7 +55,7 @@ def read_lines(path: str | Path) -> Iterator[str]:
         yield decode_text(raw.removesuffix(b"\n").removesuffix(b"\r"), path, number)
 
 
-def read_raw_lines(path: str | Path) -> Iterator[bytes]:
+def read_raw_lines(path: str | Path) -> Generator[bytes]:
     """Yield the lines of a file that `open_bytes` opens as they are, with their ends.
 
     Raises:

@@ -53,6 +53,11 @@ class Layout:
         """The token store of `train` or `valid`."""
         return child(self.out / "prepare" / "tokens", part)
 
+    @property
+    def preparing(self) -> Path:
+        """Blocks of text that are cleaned or encoded, until all are."""
+        return self.out / ".prepare"
+
     # train, and the search of a method before its training
 
     def training(self, system: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from neuronspec.data.texts import Texts
 from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.extending import ExtendedVocabulary
-from neuronspec.files import publish
+from neuronspec.files import hash_path, publish
+from neuronspec.interruption import explained_interruption
 from neuronspec.languages import split_direction
 from neuronspec.models.building import configure_model
 from neuronspec.models.codec import TextCodec
@@ -29,12 +31,15 @@ from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.pipeline.engine import Stage, choose_settings
 from neuronspec.pipeline.extension import extend_codec, open_before, read_language, write_extension
+from neuronspec.pipeline.finished_parts import FinishedParts
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.stage_results import describe_text
 from neuronspec.progress import show_progress
 from neuronspec.translation.sources import check_sources
 
 logger = logging.getLogger(__name__)
+
+RESUMES = "the same command resumes prepare with the blocks of text that are missing"
 
 
 def plan(run: Run) -> list[Stage]:
@@ -59,6 +64,7 @@ def plan(run: Run) -> list[Stage]:
             settings=settings | {"model": pretrained},
             inputs=[*list_corpus_files(corpora), *list_local_model(run)],
             outputs=[layout.text, layout.vocabulary, layout.tokens("train"), layout.tokens("valid")],
+            workspace=[layout.preparing],
             describe=functools.partial(describe_text, run),
         )
     ]
@@ -71,31 +77,68 @@ def list_local_model(run: Run) -> list[Path]:
 
 
 def execute(run: Run) -> None:
-    """Read the text, learn the vocabulary (or take the pretrained model's), and encode."""
+    """Read the text, learn the vocabulary (or take the pretrained model's), and encode.
+
+    After an interruption, finished blocks of text are not cleaned or encoded again.
+    """
     codec = _open_pretrained_codec(run)  # before any work
     before = open_before(run) if run.config.model.extend is not None else None
-    texts = prepare_text(run.config, run.layout.text)
+    with explained_interruption(RESUMES):
+        texts = _prepare_text(run)
 
-    # A pretrained model has its vocabulary, with more tokens for new languages; one from a preset learns its own.
-    extended: ExtendedVocabulary | None = None
-    if before is not None:
-        extended, codec = extend_codec(run, before, functools.partial(read_language, texts))
-    elif codec is None:
-        tokenizer = _learn_vocabulary(run, texts)
-        assert run.config.model.preset is not None
-        codec = TextCodec(tokenizer, configure_model(run.config.model.preset, tokenizer))
+        # A pretrained model has its vocabulary, with more tokens for new languages; one from a preset learns its own.
+        if before is not None:
+            extended, codec = extend_codec(run, before, functools.partial(read_language, texts))
+            _store_vocabulary(run, codec, extended)
+        elif codec is not None:
+            _store_vocabulary(run, codec)
+        else:
+            codec = _open_own_codec(run, texts)
 
-    # The tokenizer is stored before the text is encoded: new processes load it from there.
-    with publish(run.layout.vocabulary) as temporary:
-        codec.tokenizer.save_pretrained(temporary)
-        if extended is not None:
-            write_extension(temporary, extended)
-
-    _encode_texts(run, codec, texts)
+        _encode_texts(run, codec, texts)
 
     # Sentences that are too long are announced here, once, and not again by every later stage.
     _check_validation_lengths(run, codec)
     _check_test_lengths(run, codec, texts)
+    shutil.rmtree(run.layout.preparing, ignore_errors=True)
+
+
+def _prepare_text(run: Run) -> Texts:
+    """Return the clean text, which an interrupted run may have finished."""
+    layout = run.layout
+    finished = FinishedParts(layout.preparing)
+    if finished.hold(layout.text):
+        return Texts.load(layout.text)
+
+    shards = layout.preparing / "text"
+    texts = prepare_text(run.config, layout.text, shards)
+    finished.note(layout.text)
+    shutil.rmtree(shards, ignore_errors=True)  # the disk has room for the rest
+    return texts
+
+
+def _open_own_codec(run: Run, texts: Texts) -> TextCodec:
+    """Return how a model from a preset reads and writes text, with a vocabulary that is learned unless it is there."""
+    preset, vocabulary = run.config.model.preset, run.layout.vocabulary
+    assert preset is not None
+    finished = FinishedParts(run.layout.preparing)
+    if finished.hold(vocabulary):
+        tokenizer = load_tokenizer(vocabulary)
+        return TextCodec(tokenizer, configure_model(preset, tokenizer))
+
+    tokenizer = _learn_vocabulary(run, texts)
+    codec = TextCodec(tokenizer, configure_model(preset, tokenizer))
+    _store_vocabulary(run, codec)
+    finished.note(vocabulary)
+    return codec
+
+
+def _store_vocabulary(run: Run, codec: TextCodec, extended: ExtendedVocabulary | None = None) -> None:
+    """Store the tokenizer before text is encoded: new processes load it from there."""
+    with publish(run.layout.vocabulary) as temporary:
+        codec.tokenizer.save_pretrained(temporary)
+        if extended is not None:
+            write_extension(temporary, extended)
 
 
 def _open_pretrained_codec(run: Run) -> TextCodec | None:
@@ -148,14 +191,22 @@ def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
     make_encoder = functools.partial(_make_encoder, run.layout.vocabulary, codec.source_prefix)
     encode_targets = None if codec.encodes_sides_alike else functools.partial(make_encoder, "target")
 
+    finished, fingerprint = FinishedParts(run.layout.preparing), hash_path(run.layout.vocabulary)
     for part in ("train", "valid"):
+        if finished.hold(run.layout.tokens(part)):
+            continue
+        blocks = run.layout.preparing / "tokens" / part
         build_store(
             run.layout.tokens(part),
             {pair: texts.path(part, pair) for pair in texts.sizes[part]},
             make_encoder=functools.partial(make_encoder, "source"),
             vocabulary_size=codec.vocabulary_size,
             make_target_encoder=encode_targets,
+            workspace=blocks,
+            fingerprint=fingerprint,
         )
+        finished.note(run.layout.tokens(part))
+        shutil.rmtree(blocks, ignore_errors=True)
 
 
 def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: TextSide) -> Encode:
