@@ -103,7 +103,7 @@ STAGES = {
     "prepare": (
         "neuronspec.pipeline.stages.prepare.build_store",
         2,
-        "prepare was not finished; the same command keeps the stages that are done and starts prepare again",
+        "the same command resumes prepare with the blocks of text that are missing",
     ),
     "record": (
         "neuronspec.pipeline.stages.record.record_activations",
@@ -161,7 +161,12 @@ def test_every_stage_says_what_the_same_command_does_and_leaves_nothing_half_wri
 
 def _list_parts(stage: str, layout: Layout) -> list[Path]:
     """Return the finished parts of an unfinished stage."""
-    places = {"record": layout.recording, "translate": layout.translations("pretrained"), "score": layout.scoring}
+    places = {
+        "prepare": layout.text,
+        "record": layout.recording,
+        "translate": layout.translations("pretrained"),
+        "score": layout.scoring,
+    }
     return [path for path in places[stage].rglob("*") if path.is_file()] if stage in places else []
 
 

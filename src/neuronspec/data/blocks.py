@@ -94,7 +94,7 @@ class LineBlock:
 
     @property
     def name(self) -> str:
-        """Which part of which text this is."""
+        """Name of this part of the text, for comparisons."""
         return f"{self.text.files[0]}:{self.first}+{self.count}"
 
     @property
@@ -126,7 +126,7 @@ class PairBlock:
 
     @property
     def name(self) -> str:
-        """Which part of which text this is."""
+        """Name of this part of the text, for comparisons."""
         return f"{self.pairs[0].place}:{self.first}+{self.count}"
 
     @property

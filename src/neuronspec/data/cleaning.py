@@ -48,7 +48,7 @@ class _Limits:
 
 @dataclass(frozen=True)
 class Judgment:
-    """What cleaning finds about a pair.
+    """The result of cleaning for one pair.
 
     Attributes:
         texts: Normalized source and target.
@@ -70,7 +70,7 @@ def judge_pairs(
     min_source_words: int = 0,
     drop_matching: str | None = None,
 ) -> Iterator[Judgment]:
-    """Yield what cleaning finds about each pair by itself; which pairs came before makes no difference.
+    """Yield a judgment about each pair by itself, whichever pairs came before.
 
     Args:
         pairs: Pairs that `read_pairs` yields.

@@ -33,7 +33,7 @@ class Step:
     Attributes:
         pair: Pair of languages.
         job: Block to clean; None at the end of the pair's text, and where reading failed.
-        failure: What ended the reading. It is raised when it is this step's turn, as if nothing were read ahead.
+        failure: Error that ended the reading. It is raised when it is this step's turn, as if nothing were read ahead.
         read: Number of bytes of files that have been read with this step, about.
     """
 
@@ -50,11 +50,11 @@ class Step:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What came of a step.
+    """The result of a step.
 
     Attributes:
         pair: Pair of languages.
-        shard: What cleaning has left of a block; None at the end of the pair's text.
+        shard: Shard of the block; None at the end of the pair's text.
         read: Number of bytes of files that have been read with the step, about.
     """
 

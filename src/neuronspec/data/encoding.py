@@ -26,7 +26,7 @@ MakeEncoder = Callable[[], Encode]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How text is encoded.
+    """A way of encoding text.
 
     Attributes:
         make_encoders: Functions that make the encoders, by whether these encode targets.
@@ -49,9 +49,9 @@ class EncodingJob:
         pair: Pair of languages.
         lines: The lines.
         count: Number of lines.
-        encoding: How they are encoded.
+        encoding: Way of encoding them.
         path: File for the result.
-        stamp: What shows whether the text has changed.
+        stamp: Size and time of the text, which show whether it has changed.
     """
 
     pair: str
@@ -97,7 +97,7 @@ def list_encoding_jobs(texts: Mapping[str, Path], encoding: Encoding, folder: Pa
 
     Args:
         texts: File of each pair of languages.
-        encoding: How they are encoded.
+        encoding: Way of encoding them.
         folder: Folder for the results.
     """
     for pair, path in texts.items():

@@ -25,7 +25,7 @@ def write_shard(path: Path, tensors: Mapping[str, NDArray[Any]], *, key: str, de
         path: File to write.
         tensors: Arrays by name.
         key: Hash of what they were made from.
-        described: What else is to be known about them, as JSON.
+        described: Further facts about them, as JSON.
     """
     facts = {"key": key, "checksum": _sum_up(tensors), "described": json.dumps(described)}
     path.parent.mkdir(parents=True, exist_ok=True)

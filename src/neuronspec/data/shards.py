@@ -1,4 +1,4 @@
-"""Shards: what cleaning leaves of the blocks of a corpus, a file for each, so that work that was done stays done.
+"""Shards: the clean lines of the blocks of a corpus, a file for each, so that finished work is kept.
 
 A shard holds the clean lines and, for each of them, the numbers by which sentences are known again (`hash_forms`).
 It is written in the process that cleans the block, is read as often as needed, and is removed once the text is there.
@@ -57,7 +57,7 @@ class CleaningJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What cleaning has left of a block.
+    """The clean lines of a block.
 
     Attributes:
         path: File with the lines.
