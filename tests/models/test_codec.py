@@ -24,6 +24,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.models.codec import TextCodec
 from neuronspec.models.encoding import name_tokens, target_tokenizer
 from neuronspec.models.transformers_internals import shift_labels
+from neuronspec.models.written_text import decode_text
 from neuronspec.neurons.architectures import ARCHITECTURES
 
 TEXT = "a b c"
@@ -157,6 +158,16 @@ def test_each_side_is_encoded_with_its_own_vocabulary(codecs: dict[str, TextCode
     assert codec.encode_targets([text]) != before
     assert codec.encode_sources([text]) == before  # the tokenizer is left as it was
     assert codec.vocabulary_size >= len(codec.tokenizer)
+
+
+def test_a_tag_that_is_a_plain_piece_of_the_vocabulary_is_no_text_when_the_model_writes_it(
+    codecs: dict[str, TextCodec],
+) -> None:
+    tokenizer = codecs["madlad"].tokenizer
+    ids = codecs["madlad"].encode_targets(["a b"])[0]
+    tag = tokenizer.convert_tokens_to_ids("<2zh>")
+    written = [ids[0], tag, *ids[1:], tag]
+    assert decode_text(tokenizer, [written]) == codecs["madlad"].decode([written]) == ["a b"]
 
 
 def test_a_legacy_tokenizer_is_decoded_from_the_tag_but_not_trained(codecs: dict[str, TextCodec]) -> None:

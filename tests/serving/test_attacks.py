@@ -30,7 +30,7 @@ from neuronspec.serving.limits import ServingLimits
 from neuronspec.serving.options import ServingOptions
 from neuronspec.serving.texts import split_text
 
-CONNECTIONS = 100
+CONNECTIONS = 150  # more than clients of any test but one, even if the service has not yet noticed that some left
 BODY = 20_000
 LIMITS = {"connections": CONNECTIONS, "read_seconds": 1.0, "idle_seconds": 1.0, "body": BODY, "gather_seconds": 0.0}
 STATUSES = {200, 400, 401, 403, 404, 405, 408, 413, 421, 422, 503}

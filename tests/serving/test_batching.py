@@ -64,6 +64,52 @@ def test_every_text_of_many_requests_gets_its_own_translation() -> None:
     assert max(sum(len(row.text.split()) * row.beams for row in batch) for batch in engine.batches) <= 200
 
 
+def test_an_idle_engine_starts_at_once_and_a_lone_client_never_waits_for_others() -> None:
+    engine = ReversingEngine()
+    batcher = Batcher(engine, replace(LIMITS, gather_seconds=600))
+
+    async def ask() -> list[list[str]]:
+        async with asyncio.timeout(60):
+            return [await batcher.translate([make_row(text)]) for text in ("a b", "c d", "e f")]
+
+    assert run(batcher, ask()) == [[expect(make_row(text))] for text in ("a b", "c d", "e f")]
+
+
+def test_clients_that_ask_again_stay_together_in_one_batch() -> None:
+    engine = ReversingEngine()
+    batcher = Batcher(engine, replace(LIMITS, gather_seconds=600))
+
+    async def ask_often(name: str, times: int) -> None:
+        for number in range(times):
+            await batcher.translate([make_row(f"{name} {number}")])
+
+    async def ask() -> None:
+        engine.hold()
+        first = asyncio.ensure_future(ask_often("first", 3))
+        await until(lambda: engine.batches)
+        others = [asyncio.ensure_future(ask_often(name, 2)) for name in ("second", "third")]
+        await asyncio.sleep(0)
+        engine.held.set()
+        async with asyncio.timeout(60):
+            await asyncio.gather(first, *others)
+
+    run(batcher, ask())
+    assert [len(batch) for batch in engine.batches] == [1, 3, 3]
+
+
+def test_clients_that_do_not_ask_again_are_not_waited_for() -> None:
+    engine = ReversingEngine()
+    batcher = Batcher(engine, LIMITS)
+
+    async def ask() -> None:
+        await asyncio.gather(*(batcher.translate([make_row(name)]) for name in ("one", "two", "three")))
+        async with asyncio.timeout(60):
+            await batcher.translate([make_row("alone")])
+
+    run(batcher, ask())
+    assert [len(batch) for batch in engine.batches] == [3, 1]
+
+
 def test_a_single_sentence_does_not_wait_for_a_long_request() -> None:
     engine = ReversingEngine()
     batcher = Batcher(engine, LIMITS)

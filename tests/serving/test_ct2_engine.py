@@ -98,10 +98,15 @@ def test_text_that_looks_like_a_tag_stays_text(exports: Path) -> None:
     assert engine.count_tokens([row]) == engine.count_tokens([spaced])
 
 
-def test_texts_that_are_too_long_can_be_split(exports: Path) -> None:
+def test_texts_that_are_too_long_can_be_split(exports: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     engine = CT2Engine([exports])
     assert engine.find_longest(FIRST) == (MAX_TOKENS + 1) // 2
-    assert engine.count_tokens(make_rows([FIRST], ["", "a b", "a b a b"])) == [0, 3, 6]
+
+    # Into how many tokens a vocabulary splits a text depends on the version of the library that learned it.
+    texts = ["", "a b", "a b a b"]
+    expected = [len(tokenizer.tokenize(text)) for text in texts]
+    assert engine.count_tokens(make_rows([FIRST], texts)) == expected
+    assert 0 == expected[0] < expected[1] < expected[2]
 
 
 def test_the_model_used_longest_ago_is_unloaded(exports: Path) -> None:
@@ -127,7 +132,7 @@ def test_the_model_used_longest_ago_is_unloaded(exports: Path) -> None:
         CT2Engine([exports], memory_limit=sizes["dense"] - 1)
 
 
-def test_an_export_that_vanishes_fails_alone(place: Path) -> None:
+def test_an_export_that_vanishes_fails_alone_with_one_warning(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = CT2Engine([place])
     shutil.rmtree(place / FIRST)
     for _ in range(2):
@@ -135,6 +140,7 @@ def test_an_export_that_vanishes_fails_alone(place: Path) -> None:
             engine.translate(make_rows([FIRST]))
     with pytest.raises(UnavailableError):
         engine.count_tokens(make_rows([FIRST]))
+    assert caplog.text.count("its export in") == 1
     expected = engine.translate(make_rows([SECOND]))
 
     # What is in memory needs no disk.
@@ -144,7 +150,9 @@ def test_an_export_that_vanishes_fails_alone(place: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json", "tokenizer.json", EXPORT_FILE, USAGE_FILE])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00" * 500, b"\x00" * 100])
-def test_a_damaged_export_fails_alone_until_it_is_whole_again(place: Path, name: str, content: bytes) -> None:
+def test_a_damaged_export_fails_alone_until_it_is_whole_again(
+    place: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = CT2Engine([place])
     whole = (place / FIRST / name).read_bytes()
     (place / FIRST / name).write_bytes(content)
@@ -154,6 +162,15 @@ def test_a_damaged_export_fails_alone_until_it_is_whole_again(place: Path, name:
 
     (place / FIRST / name).write_bytes(whole)
     assert engine.translate(make_rows([FIRST])) == CT2Engine([place]).translate(make_rows([FIRST]))
+
+    # A new failure is a new warning.
+    engine.close()
+    (place / FIRST / name).write_bytes(content)
+    caplog.clear()
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            engine.translate(make_rows([FIRST]))
+    assert caplog.text.count("cannot be loaded") == 1
 
 
 def test_an_export_that_is_replaced_is_read_again(place: Path) -> None:

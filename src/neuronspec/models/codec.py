@@ -15,7 +15,6 @@ from neuronspec.models.distinct_tasks import check_distinct, warn_if_untagged
 from neuronspec.models.embeddings import check_ids
 from neuronspec.models.encoding import (
     TextSide,
-    decode,
     encode,
     find_target_id,
     has_two_vocabularies,
@@ -28,6 +27,7 @@ from neuronspec.models.restricted_tokenizers import restrict_tokenizer
 from neuronspec.models.source_prefixes import SourcePrefix
 from neuronspec.models.tag_placement import TagPlacement
 from neuronspec.models.tags import read_tags
+from neuronspec.models.written_text import decode_text
 
 # Models whose decoder starts with the last token of the labels, whatever their configuration says.
 STARTS_WITH_LAST_LABEL = frozenset({"mbart", "plbart", "fsmt"})
@@ -162,9 +162,7 @@ class TextCodec:
         Args:
             sequences: Ids of each sentence, in the target's vocabulary.
         """
-        dropped = self._silent_ids
-        text = [[number for number in sequence if number not in dropped] for sequence in sequences]
-        return [line.strip() for line in decode(self.tokenizer, text)]
+        return decode_text(self.tokenizer, sequences)
 
     def format(self, task: str) -> TaskFormat:
         """Return the tokens that stand around the text of a task.
@@ -272,23 +270,6 @@ class TextCodec:
                 "model.config.decoder_start_token_id and save it again"
             )
         return start
-
-    @functools.cached_property
-    def _silent_ids(self) -> frozenset[int]:
-        """Ids of the tokens that are not text when the model writes them."""
-        tokenizer, layout = self.tokenizer, self._tags.layout
-        silent = {*layout.target_prefix, *layout.target_suffix}
-
-        # Special tokens, each with its id in the target's vocabulary.
-        for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token):
-            number = find_target_id(tokenizer, token) if token else None
-            if number is not None:
-                silent.add(number)
-
-        # With two vocabularies, tags are tokens of the source's one only.
-        if not has_two_vocabularies(tokenizer):
-            silent |= {tag.number for tag in read_tags(tokenizer).values()}
-        return frozenset(silent)
 
     def _check_embeddings(self, form: TaskFormat) -> None:
         """Refuse tags and other tokens around text that the model has no embeddings for."""

@@ -29,7 +29,9 @@ SMOOTHING = 0.2  # weight of the latest batch in the mean speed
 class Batcher:
     """Translates for many requests with one engine, in one thread.
 
-    A batch takes one text of each waiting request in turn, until it has as many tokens as the limits allow.
+    A batch takes one text of each waiting request in turn, until it has as many tokens as the limits allow. An idle
+    engine starts at once. Right after a batch, it waits a moment for the clients of that batch to ask again, so that
+    they stay together in one batch.
 
     Args:
         engine: Engine, which only the thread of this object calls.
@@ -51,6 +53,8 @@ class Batcher:
         self._enough = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
         self._batch_began: float | None = None
+        self._batch_ended = -math.inf
+        self._expected = 0  # requests that a batch waits for, for a moment after the one before it
         self._speed = 0.0  # texts a second
 
     @property
@@ -154,7 +158,7 @@ class Batcher:
     def _wake(self) -> None:
         """Let the dispatcher look at the queue."""
         self._work.set()
-        if len(self._queue) >= self._limits.batch_rows:
+        if self._has_enough():
             self._enough.set()
 
         # It starts with the first request, in the loop that serves requests.
@@ -165,8 +169,7 @@ class Batcher:
     async def _dispatch(self) -> None:
         """Translate batch after batch."""
         while True:
-            if not len(self._queue):
-                await self._gather()
+            await self._gather()
 
             # Splitting more text than a batch may hold would only delay it.
             enough = self._limits.batch_tokens * _CHARACTERS_PER_TOKEN
@@ -175,15 +178,24 @@ class Batcher:
                 await self._translate_entries(entries)
 
     async def _gather(self) -> None:
-        """Wait for a request, and a moment longer for others."""
-        self._work.clear()
-        await self._work.wait()
+        """Wait for a request; and right after a batch, a moment longer for those that it answered to ask again."""
+        if not len(self._queue):
+            self._work.clear()
+            await self._work.wait()
+
+        patience = self._batch_ended + self._limits.gather_seconds - time.monotonic()
+        if patience <= 0 or self._has_enough():
+            return
         self._enough.clear()
         try:
-            async with asyncio.timeout(self._limits.gather_seconds):
+            async with asyncio.timeout(patience):
                 await self._enough.wait()
         except TimeoutError:
             pass
+
+    def _has_enough(self) -> bool:
+        """Return whether waiting for further requests would gain nothing."""
+        return self._queue.count_requests() >= self._expected or len(self._queue) >= self._limits.batch_rows
 
     async def _translate_entries(self, entries: list[Entry]) -> None:
         """Translate one batch and give the requests what came of it."""
@@ -198,6 +210,10 @@ class Batcher:
             outcome = BatchOutcome(failures=[(_find_text(entry), error) for entry in entries])
         finally:
             self._batch_began = None
+
+        # As many requests as before can wait again in a moment, unless what waits already fills a batch.
+        self._batch_ended = time.monotonic()
+        self._expected = 0 if outcome.left else len(self._open)
 
         self._queue.put_back(outcome.left)
         _deliver(outcome)
@@ -240,7 +256,7 @@ def refuse_failed(error: Exception, text: WaitingText | None = None) -> RefusedE
 
     what = "this" if text is None else f"text {text.place + 1} of the request, {text.sentence.task},"
     if isinstance(error, UnavailableError):
-        logger.warning("%s", error)
+        logger.debug("%s", error)  # the engine has warned already
         return RefusedError(503, f"{what} cannot be translated at the moment: ask again later", retry_after=10)
 
     if isinstance(error, NotOfferedError):

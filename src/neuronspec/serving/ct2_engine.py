@@ -11,6 +11,7 @@ from neuronspec.exports.ct2_usage import translate_alone
 from neuronspec.languages import match_direction
 from neuronspec.libraries import find_library
 from neuronspec.models.escaping import escape_special_tokens
+from neuronspec.models.written_text import decode_text
 from neuronspec.serving.ct2_exports import CT2Export, find_exports
 from neuronspec.serving.engine import NotOfferedError, Sentence
 from neuronspec.serving.loaded_models import LoadedModels
@@ -112,8 +113,7 @@ class CT2Engine:
         # Text that looks like a tag would choose another language.
         texts = escape_special_tokens(tokenizer, [row.text for row in rows], reads_special=True)
         ids = translate_alone(model.export.usage, model.translator, tokenizer, texts, rows[0].beams)
-        lines: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [line.strip() for line in lines]
+        return decode_text(tokenizer, ids)
 
     def _choose(self, row: Sentence) -> CT2Export:
         """Return the export that translates a row.

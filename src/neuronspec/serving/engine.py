@@ -13,7 +13,10 @@ BEAMS = 5
 
 
 class UnavailableError(NeuronspecError):
-    """A direction that cannot be translated at the moment, such as one whose model was removed: status 503."""
+    """A direction that cannot be translated at the moment, such as one whose model was removed: status 503.
+
+    Clients do not read the message. An engine logs it as a warning, once as long as the reason lasts.
+    """
 
 
 class NotOfferedError(NeuronspecError):

@@ -26,7 +26,7 @@ class ServingLimits:
         stop_seconds: Time for the answers to accepted requests when the service stops.
         batch_tokens: Source tokens of a batch, times beams.
         batch_rows: Texts of which a batch is chosen.
-        gather_seconds: Time that a batch waits for further requests.
+        gather_seconds: Time after a batch within which the next one waits for the clients that were just answered.
     """
 
     body: int = 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.libraries import import_library
 from neuronspec.serving.ct2_exports import CT2Export, read_export, read_stamp
 from neuronspec.serving.engine import UnavailableError
+
+logger = logging.getLogger(__name__)
 
 # What a damaged or missing export raises in CTranslate2, transformers and tokenizers
 _LOADING_ERRORS: Final = (
@@ -55,6 +58,7 @@ class LoadedModels:
         self._limit = limit
         self._threads = threads
         self._loaded: OrderedDict[Path, LoadedModel] = OrderedDict()  # the one used last is the last
+        self._failing: dict[Path, str] = {}  # with the reason, which the log has once
         self._tokenizers: WeakValueDictionary[str, PreTrainedTokenizerBase] = WeakValueDictionary()
 
     @property
@@ -105,7 +109,8 @@ class LoadedModels:
             )
         except _LOADING_ERRORS as error:
             self._drop(export.directory)
-            raise _explain(export, error) from error
+            raise self._fail(export, error) from error
+        self._failing.pop(export.directory, None)
 
         # A processor that cannot compute in the stored precision keeps the weights in a larger one.
         stored, computed = (_BYTES.get(name, 1) for name in (model.export.stored, model.translator.compute_type))
@@ -126,7 +131,18 @@ class LoadedModels:
                 raise NeuronspecError(f"another export, of {found.usage.task}, is in its place")
             return LoadedModel(found, self._open_tokenizer(export.directory))
         except _LOADING_ERRORS as error:
-            raise _explain(export, error) from error
+            raise self._fail(export, error) from error
+
+    def _fail(self, export: CT2Export, error: BaseException) -> UnavailableError:
+        """Return the error of an export that cannot be loaded, after a warning to the operator if that is news."""
+        failure = UnavailableError(
+            f"{export.usage.task} cannot be translated at the moment: its export in {export.directory} cannot be "
+            f"loaded ({first_line(error)})"
+        )
+        if self._failing.get(export.directory) != str(failure):
+            logger.warning("%s", failure)
+        self._failing[export.directory] = str(failure)
+        return failure
 
     def _open_tokenizer(self, directory: Path) -> PreTrainedTokenizerBase:
         """Return the tokenizer of an export; exports with the same files share one."""
@@ -175,10 +191,3 @@ def _is_replaced(export: CT2Export) -> bool:
         return read_stamp(export.directory) != export.stamp
     except NeuronspecError:
         return False
-
-
-def _explain(export: CT2Export, error: BaseException) -> UnavailableError:
-    return UnavailableError(
-        f"{export.usage.task} cannot be translated at the moment: its export in {export.directory} cannot be loaded "
-        f"({first_line(error)})"
-    )

@@ -106,6 +106,10 @@ class FairQueue:
         """Return the number of entries that wait."""
         return self._count
 
+    def count_requests(self) -> int:
+        """Return the number of requests of which something waits."""
+        return len(self._turns)
+
     def count_texts(self) -> int:
         """Return the number of texts that wait: a text in many pieces takes no room of other texts."""
         return sum(request.waiting_texts for request in self._turns)

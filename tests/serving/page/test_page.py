@@ -91,6 +91,7 @@ def test_nothing_is_inline_and_texts_never_become_markup() -> None:
 
 def test_base_and_specialized_stand_side_by_side_with_the_words_that_differ(show: Opener) -> None:
     page = show()
+    assert page.locator(".bar a:visible").all_text_contents() == ["Text", "API"]
     assert page.locator("#task option").all_text_contents()[:2] == ["en-de", "de-en"]
     send(page, "differ")
     assert page.locator("#sides .translation").all_text_contents() == ["das rote Haus", "ein rotes Haus"]
@@ -137,6 +138,7 @@ def test_neurons_that_fired_are_shown_layer_by_layer(show: Opener) -> None:
     page = show()
     send(page, "same")
     page.locator("#neurons").wait_for()
+    assert page.locator(".bar a:visible").all_text_contents() == ["Text", "Translations", "Neurons", "API"]
     assert page.locator(".layer code").all_text_contents() == ["encoder.0", "decoder.0"]
     layer = page.locator(".layer").first
     assert layer.locator("small").text_content() == "40 of 100 neurons fired"
