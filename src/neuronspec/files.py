@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from neuronspec.durability import make_folder, name_temporary, recover_name, remove, replace, sync_tree
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import FILE, Limit, read_file
 from neuronspec.terminal import escape
 
 
@@ -232,14 +233,30 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        NeuronspecError: If the file is missing or is not JSON.
+        NeuronspecError: If the file is missing, cannot be read, is too large, or is not JSON.
     """
+    raw = read_file(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NeuronspecError(f"{path} does not exist") from error
+        return json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
         raise NeuronspecError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_text(path: Path, refusal: str | None = None, limit: Limit = FILE) -> str:
+    """Read a file of UTF-8 text as a whole.
+
+    Args:
+        path: Path of the file.
+        refusal: Message about a file that is not UTF-8.
+        limit: Limit in bytes.
+
+    Raises:
+        NeuronspecError: If the file is missing, cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        return read_file(path, limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NeuronspecError(refusal or f"{path} is not UTF-8 text: {error}") from error
 
 
 def format_csv(rows: Iterable[Iterable[object]]) -> str:

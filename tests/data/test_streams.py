@@ -13,8 +13,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuronspec.data.streams import LONGEST_LINE, exists, open_bytes, read_lines
+from neuronspec.data.streams import exists, open_bytes, read_lines
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import LINE
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -176,8 +177,8 @@ def test_zero_bytes_within_text_are_text(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_refused_before_memory_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert LONGEST_LINE > 100 << 20  # a line of 100 MB is odd, and no reason to stop
-    monkeypatch.setattr("neuronspec.data.streams.LONGEST_LINE", 1 << 20)
+    assert LINE.largest > 10_000_000  # a line of 10 MB is odd, and no reason to stop
+    monkeypatch.setenv(LINE.variable, str(1 << 20))
     path = tmp_path / "text.gz"
     path.write_bytes(gzip.compress(b"one\n" + b"a" * (3 << 20)))
     lines = read_lines(path)

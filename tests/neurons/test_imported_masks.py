@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from neuronspec.artifacts import torch_archives
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.imported_masks import import_lape_neurons, import_released_masks
 from neuronspec.neurons.masks import NeuronMasks
+from neuronspec.reading_limits import TENSORS
 
 MODEL_SIZE = 4
 NAME = "encoder.layers.0.fc1.weight"
@@ -296,15 +296,15 @@ def test_archives_that_are_too_large_are_refused_unread(path: Path, monkeypatch:
     save(PAIR, path)
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    monkeypatch.setattr(torch_archives, "MAX_BYTES", size)
+    monkeypatch.setenv(TENSORS.variable, str(size))
     import_released_masks({"de-en": path})
 
     def refuse(*args: object, **options: object) -> None:
         raise AssertionError("it was opened")
 
-    monkeypatch.setattr(torch_archives, "MAX_BYTES", size - 1)
+    monkeypatch.setenv(TENSORS.variable, str(size - 1))
     monkeypatch.setattr(torch, "load", refuse)
-    with pytest.raises(NeuronspecError, match=r"would unpack to .* GiB; at most"):
+    with pytest.raises(NeuronspecError, match=r"would unpack to .* GiB, more than .* NEURONSPEC_MAX_TENSORS"):
         import_released_masks({"de-en": path})
 
 
@@ -319,7 +319,7 @@ def test_an_archive_that_packs_much_into_little_is_refused_unread(path: Path) ->
     entry, end = bytes(data[start : data.find(b"PK\5\6")]), data[data.find(b"PK\5\6") :]
     struct.pack_into("<HHI", end, 8, 2, 2, 2 * len(entry))  # twice the same entry
     path.write_bytes(bytes(data[:start]) + 2 * entry + bytes(end))
-    with pytest.raises(NeuronspecError, match=r"would unpack to 8\.0 GiB; at most 4 are read"):
+    with pytest.raises(NeuronspecError, match=r"would unpack to 8\.0 GiB, more than 4 GiB"):
         import_released_masks({"de-en": path})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_language
+from neuronspec.reading_limits import read_bytes
 
 
 def read_distances(path: Path, labels: Sequence[str]) -> NDArray[np.float64]:
@@ -86,11 +89,11 @@ def _read_lines(path: Path) -> list[list[str]]:
     lines = []
     try:
         # Spreadsheets put a byte order mark in front, and lines of commas at the end
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for line in csv.reader(file):
-                cells = [cell.strip() for cell in line]
-                if any(cells):
-                    lines.append(cells)
+        text = read_bytes(path).decode("utf-8-sig")
+        for line in csv.reader(io.StringIO(text, newline="")):
+            cells = [cell.strip() for cell in line]
+            if any(cells):
+                lines.append(cells)
     except FileNotFoundError as error:
         raise NeuronspecError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -100,7 +103,7 @@ def _read_lines(path: Path) -> list[list[str]]:
 
 def _check_square_names(path: Path, header: Sequence[str], names: Sequence[str]) -> None:
     """Check that the first row and the first column hold the same names, each once."""
-    repeated = [name for place, name in enumerate(header) if name in header[:place]]
+    repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise NeuronspecError(f"{path}: found {repeated[0]!r} twice in the first row, expected each name once")
     if list(names) == list(header):

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish
+from neuronspec.reading_limits import TEXT, read_file
 from neuronspec.terminal import escape
 from neuronspec.version import __version__
 
@@ -49,7 +50,7 @@ def read_json_lines(path: Path, kind: type[Row]) -> list[Row]:
     # Each line is checked by itself, so that the message can name it.
     adapter = TypeAdapter(kind)
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_file(path, TEXT).splitlines(), 1):
         try:
             rows.append(adapter.validate_json(line))
         except ValidationError as error:

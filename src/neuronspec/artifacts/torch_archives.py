@@ -6,17 +6,19 @@ torch's restricted reader takes tensors, plain containers and the classes that a
 
 from __future__ import annotations
 
+import argparse
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from neuronspec.errors import NeuronspecError, first_line
+from neuronspec.reading_limits import TENSORS
 
-MAX_BYTES = 4 << 30  # of an archive, unpacked: the released masks of mT-big take 48 MiB a direction
+_MAX_ITEMS = 10_000_000  # entries of the lists and mappings of a file; lists of lists can repeat each other
 _MAX_PICKLE_BYTES = 256 << 20  # of the description of the tensors, which is read into memory
 
 
@@ -44,9 +46,11 @@ def read_torch_archive(path: Path, *, allowed: Sequence[type] = (), lazily: bool
         check_sums(path)
     try:
         with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
     except Exception as error:
         raise NeuronspecError(f"{path} holds more than tensors, or is damaged: {_explain(error)}") from error
+    _check_content(content, path)
+    return content
 
 
 def check_tensor(tensor: Any, what: str, max_bytes: int | None = None) -> torch.Tensor:
@@ -61,7 +65,7 @@ def check_tensor(tensor: Any, what: str, max_bytes: int | None = None) -> torch.
         NeuronspecError: If it is no plain tensor, or too large.
     """
     # A sparse or an expanded tensor may take a few bytes in a file, and all memory once it is used.
-    limit = MAX_BYTES if max_bytes is None else max_bytes
+    limit = TENSORS.largest if max_bytes is None else max_bytes
     plain = isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
     if not plain or tensor.numel() * tensor.element_size() > limit:
         raise NeuronspecError(f"{what}: expected a plain tensor, found {type(tensor).__name__}")
@@ -94,8 +98,47 @@ def _check_entries(path: Path, *, lazily: bool) -> None:
 
     if lazily:
         _check_stays_in_file(path, entries, size)
-    elif size > MAX_BYTES:
-        raise NeuronspecError(f"{path} would unpack to {size / 2**30:.1f} GiB; at most {MAX_BYTES >> 30} are read")
+    elif size > TENSORS.largest:
+        raise TENSORS.refuse(f"{path} would unpack to {size / 2**30:.1f} GiB, more than", "expected masks or neurons")
+
+
+def _check_content(content: Any, path: Path) -> None:
+    """Refuse tensors that are larger than their bytes in the file, and lists that have no end.
+
+    A tensor of one number can claim any size, and a list can hold the same list many times, which does so in turn.
+    """
+    waiting, count = [content], 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            _check_size(value, path)
+            continue
+
+        items = _list_items(value)
+        count += len(items)
+        if count > _MAX_ITEMS:
+            raise NeuronspecError(f"{path} holds lists with more than {_MAX_ITEMS:,} entries; expected tensors")
+        waiting += items
+
+
+def _list_items(value: Any) -> Collection[Any]:
+    """Return what a container holds; nothing for any other value."""
+    if isinstance(value, argparse.Namespace):
+        return vars(value).values()
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple | set) else ()
+
+
+def _check_size(tensor: torch.Tensor, path: Path) -> None:
+    # Sparse tensors and those of no device are refused where they are used.
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise NeuronspecError(
+            f"{path} holds a tensor of shape {tuple(tensor.shape)} that repeats the same numbers: save it with "
+            "tensor.contiguous()"
+        )
 
 
 def _list_entries(path: Path) -> list[zipfile.ZipInfo]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overri
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.errors import NeuronspecError
+from neuronspec.files import read_json
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _select_run(options: RunOptions) -> SelectedMasks:
     from neuronspec.neurons.masks import NeuronMasks
 
     # Only a search for k leaves a curve.
-    curve = json.loads(layout.curve.read_text(encoding="utf-8")) if layout.curve.is_file() else None
+    curve = read_json(layout.curve) if layout.curve.is_file() else None
     return SelectedMasks(NeuronMasks.from_pretrained(layout.masks), layout.masks, curve)
 
 

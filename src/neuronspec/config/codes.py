@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import check_code, join_direction, same_language, split_direction
+from neuronspec.languages import Meaning, check_code, join_direction, read_code, split_direction
 
 
 def check_once(names: list[str]) -> list[str]:
@@ -18,7 +19,7 @@ def check_once(names: list[str]) -> list[str]:
     Raises:
         ValueError: If something comes twice.
     """
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ValueError(f"{', '.join(twice)} given more than once")
     return names
@@ -48,8 +49,10 @@ def check_languages_once(codes: list[str]) -> list[str]:
     # The same code twice first, since its message is simpler
     check_once(codes)
 
-    for number, code in enumerate(codes):
-        if twin := next((other for other in codes[:number] if same_language(code, other)), None):
+    first: dict[Meaning, str] = {}
+    for code in codes:
+        twin = first.setdefault(read_code(code), code)
+        if twin != code:
             raise ValueError(f"{twin} and {code} are the same language: keep one of them")
     return codes
 
@@ -91,9 +94,10 @@ def check_levels(levels: Mapping[str, list[str]]) -> None:
             raise ValueError(f"{name!r} cannot name a level: use a word such as high")
 
     # A language in two levels, in whatever spelling, would count in both averages.
-    seen: list[str] = []
+    seen: set[Meaning] = set()
     for members in levels.values():
-        for code in members:
-            if any(same_language(code, other) for other in seen):
+        meanings = {read_code(code): code for code in members}
+        for meaning, code in meanings.items():
+            if meaning in seen:
                 raise ValueError(f"{code} is in two levels: every language has one")
-        seen += members
+        seen |= meanings.keys()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from pydantic import ValidationError
 
 from neuronspec.config.plain_values import make_plain
@@ -17,13 +17,16 @@ from neuronspec.config.schema import SEED, Ablate, Config, find_method, is_seed,
 from neuronspec.config.sections import Analysis, Corpus, Recording, Section, Selection, Translation
 from neuronspec.config.shorthands import choose_methods, repeat_with_seeds
 from neuronspec.config.sweeps import Sweeps, explain_sweeps, find_sweeps, list_points, name_point, show_value
+from neuronspec.config.yaml_values import parse_yaml, read_yaml
 from neuronspec.errors import NeuronspecError, did_you_mean, first_line
-from neuronspec.languages import split_direction, suggest_language
+from neuronspec.languages import is_known, split_direction, suggest_language
 from neuronspec.names import child
 
 logger = logging.getLogger(__name__)
 
 STORED_CONFIG = Path("stages", "config.yaml")  # below the directory of a run
+_EXPLAINED = 20  # problems that a message explains
+_SUGGESTED = 100  # unknown language codes that are compared with known ones
 SWEEP_CONFIG = Path("sweep.yaml")  # below the directory of a sweep, which holds a run for each point
 
 # Recipes are files of the package, found wherever it is installed.
@@ -75,7 +78,7 @@ def load_config(
     # The schema cannot know what extensions register: these names are checked here.
     if method_options is not None:
         problems += _list_method_problems(values.get("methods"), method_options)
-        problems += find_unregistered(Config, values)
+        problems += itertools.islice(find_unregistered(Config, values), _EXPLAINED)
     if problems or config is None:
         raise NeuronspecError(f"{path} does not fit:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
@@ -141,7 +144,11 @@ def _warn_of_mistyped(config: Config) -> None:
     # Directions hold the codes of languages, tasks, pivot and zero-shot directions.
     tasks = config.tested_directions()
     levels = [code for members in config.score.levels.values() for code in members]
-    for code in dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels]):
+    codes = dict.fromkeys([*(side for task in tasks for side in split_direction(task)), *levels])
+
+    # The comparison takes some milliseconds for each.
+    unknown = (code for code in codes if not is_known(code))
+    for code in itertools.islice(unknown, _SUGGESTED):
         if hint := suggest_language(code):
             logger.warning(f"nobody else knows the language code {code!r}{hint}; it is used as it is written")
 
@@ -267,46 +274,6 @@ def _list_recipes() -> dict[str, Path]:
     return {file.stem: file for file in sorted(_SHIPPED.glob("*.yaml"))}
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        # The plain loader would keep the last value and drop the others without a word.
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if twice:
-            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]!r} is given twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-# What the YAML library raises: values that look like dates or have a tag (`2026-13-01`, `!!int x`) are converted
-# without checks of its own, and lists may be nested too deeply.
-_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-
-
-def _read_yaml(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    # Plain values: an alias that refers to itself would have no end.
-    return make_plain(yaml.load(text, loader))  # noqa: S506 - a SafeLoader
-
-
-def read_yaml(path: Path, what: str = "YAML") -> Any:
-    """Return the values in a YAML file, or in JSON, in which no key is given twice.
-
-    Args:
-        path: Path of the file, which exists.
-        what: Name of what is expected, for the message.
-
-    Raises:
-        NeuronspecError: If the file is not valid YAML.
-    """
-    try:
-        return _read_yaml(path.read_text(encoding="utf-8"), _StrictLoader)
-    except UnicodeDecodeError as error:
-        raise NeuronspecError(f"{path} is not valid YAML: it is no text in UTF-8; expected {what}") from error
-    except _YAML_ERRORS as error:
-        raise NeuronspecError(f"{path} is not valid YAML: {_explain_yaml(error)}") from error
-
-
 def _parse_yaml(path: Path) -> dict[str, Any]:
     values = read_yaml(path, "a configuration")
 
@@ -316,21 +283,6 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain_yaml(error: Exception) -> str:
-    """Return what is wrong with a YAML file, in one line."""
-    if isinstance(error, RecursionError):
-        return "its lists or sections are nested too deeply"
-
-    mark = getattr(error, "problem_mark", None)
-    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
-        return first_line(error)
-
-    place = f"line {mark.line + 1}, column {mark.column + 1}"
-    if "\\t" in (error.problem or ""):
-        return f"{place} holds a TAB; indent with spaces"
-    return f"{place}: {error.problem}"
-
-
 def _parse_override(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
@@ -338,10 +290,7 @@ def _parse_override(override: str) -> tuple[str, Any]:
     if key == "out":
         return key, text  # a path is text, whatever YAML would make of it
 
-    try:
-        return key, _read_yaml(text, yaml.SafeLoader)
-    except _YAML_ERRORS as error:
-        raise NeuronspecError(f"cannot read the value of the override {override!r}: {_explain_yaml(error)}") from error
+    return key, parse_yaml(text, f"cannot read the value of the override {override!r}")
 
 
 def apply_change(values: dict[str, Any], key: str, value: Any) -> None:
@@ -373,7 +322,10 @@ def apply_change(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _explain(error: ValidationError, section: type[Section], prefix: str = "") -> list[str]:
-    return [_explain_one(dict(problem), section, prefix) for problem in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    explained = [_explain_one(dict(problem), section, prefix) for problem in problems[:_EXPLAINED]]
+    more = len(problems) - _EXPLAINED
+    return [*explained, f"and {more:,} more problems"] if more > 0 else explained
 
 
 def _explain_one(problem: dict[str, Any], section: type[Section], prefix: str) -> str:
@@ -423,9 +375,11 @@ def _known_keys(section: type[Section], where: list[str]) -> list[str]:
 
 
 def _list_method_problems(methods: Any, method_options: Mapping[str, type[Section]]) -> list[str]:
-    problems = []
+    problems: list[str] = []
     for name, options in methods.items() if isinstance(methods, dict) else ():
         problems += _method_problems(name, options, method_options)
+        if len(problems) > _EXPLAINED:
+            return [*problems[:_EXPLAINED], "and more problems"]
     return problems
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +27,8 @@ from neuronspec.config.sections import (
     Translation,
 )
 from neuronspec.errors import NeuronspecError
-from neuronspec.languages import find_sides, join_direction, same_language, spell_as, split_direction
+from neuronspec.languages import Spellings, find_sides, join_direction, same_language, split_direction
+from neuronspec.reading_limits import VALUES
 
 PIVOT = "en"
 METHOD, SEED = "method", "seed"  # options of every method: which one a name stands for, and a seed of its own
@@ -62,13 +63,13 @@ def spell_alike(values: Mapping[str, Any]) -> dict[str, Any]:
     # Runs before the checks: values may still have any type.
     trained = [*_list_texts(values.get("tasks")), *_list_texts(values.get("languages"))]
     codes = [code for name in trained for code in find_sides(name) or (name,)]
-    pivot = _spell(values.get("pivot", PIVOT), codes)
-    codes = list(dict.fromkeys([*codes, *_list_texts([pivot])]))
+    pivot = _spell(values.get("pivot", PIVOT), Spellings(codes))
+    spellings = Spellings([*codes, *_list_texts([pivot])])
 
     # Unseen directions are joined from the codes of trained ones, and must be spelled like them.
     spelled = {**values, "pivot": pivot}
     if isinstance(values.get("zero_shot"), list):
-        spelled["zero_shot"] = [_spell_direction(task, codes) for task in values["zero_shot"]]
+        spelled["zero_shot"] = [_spell_direction(task, spellings) for task in values["zero_shot"]]
     return spelled
 
 
@@ -76,18 +77,18 @@ def _list_texts(value: Any) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
-def _spell(code: Any, codes: Sequence[str]) -> Any:
+def _spell(code: Any, spellings: Spellings) -> Any:
     try:
-        return spell_as(code, codes) if isinstance(code, str) else code
+        return spellings.find(code) if isinstance(code, str) else code
     except NeuronspecError:
         return code
 
 
-def _spell_direction(task: Any, codes: Sequence[str]) -> Any:
+def _spell_direction(task: Any, spellings: Spellings) -> Any:
     if not isinstance(task, str):
         return task
     try:
-        return join_direction(*(_spell(code, codes) for code in split_direction(task)))
+        return join_direction(*(_spell(code, spellings) for code in split_direction(task)))
     except NeuronspecError:
         return task
 
@@ -208,11 +209,18 @@ class Config(Section):
                 raise ValueError(f"languages: {language!r} is the pivot; name the other languages only")
 
         # A zero-shot direction takes its source side and its target side from two trained ones.
+        trained = set(self.directions())
         for task in self.zero_shot if self.zero_shot != "all" else ():
             source, target = split_direction(task)
             needed = [join_direction(source, self.pivot), join_direction(self.pivot, target)]
-            if task in self.directions() or not {*needed} <= {*self.directions()}:
+            if task in trained or not {*needed} <= trained:
                 raise ValueError(f"zero_shot: {task} must not be trained itself, but {' and '.join(needed)} must be")
+
+        # All directions between thousands of languages are more than anybody can test.
+        if self.zero_shot == "all" and (count := len(trained) ** 2 // 4) > VALUES.largest:
+            raise ValueError(
+                f"zero_shot: all are about {count:,} directions, at most {VALUES.largest:,} are tested; name them"
+            )
 
         # Validation and test text come from files of their own or from the training text.
         for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
@@ -240,8 +248,8 @@ class Config(Section):
             return list(self.zero_shot)
 
         # `all`: from every language that is translated into the pivot to every one translated from it
-        trained = self.directions()
-        sides = [split_direction(task) for task in trained]
+        trained = set(self.directions())
+        sides = [split_direction(task) for task in self.directions()]
         sources = [source for source, target in sides if target == self.pivot]
         targets = [target for source, target in sides if source == self.pivot]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ from neuronspec.config.columns import check_columns
 from neuronspec.config.registered import Registered
 from neuronspec.errors import NeuronspecError
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, check_placeholders
+from neuronspec.text_patterns import TextPattern
 
 # Types that several sections share
 TooLong = Literal["cut", "skip", "error"]
@@ -151,10 +151,7 @@ class Preparation(Section):
     @classmethod
     def _valid_pattern(cls, pattern: str | None) -> str | None:
         # Compiled here, so that a wrong pattern fails at once and not at the first sentence
-        try:
-            re.compile(pattern or "")
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"not a regular expression ({error})") from error
+        TextPattern(pattern or "")
         return pattern
 
 

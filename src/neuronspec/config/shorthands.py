@@ -8,6 +8,8 @@ from neuronspec.config.schema import METHOD, SEED, is_seed
 from neuronspec.config.sweeps import show_value
 from neuronspec.errors import NeuronspecError
 
+MAX_TRAININGS = 10_000  # systems of a run
+
 
 def choose_methods(values: dict[str, Any]) -> None:
     """Apply `method: [a, b]`: train these methods alone, with the options that `methods` gives them.
@@ -25,7 +27,7 @@ def choose_methods(values: dict[str, Any]) -> None:
     names = wanted if isinstance(wanted, list) else [wanted]
     if not all(isinstance(name, str) for name in names):
         raise NeuronspecError(
-            f"{METHOD}: expected names of methods, as in {METHOD}=[fine_tune,adapters], not {show_value(wanted)}"
+            f"{METHOD}: expected names of methods, as in {METHOD}=[fine_tune,adapters], not {show_value(wanted)[:200]}"
         )
     values["methods"] = {name: methods.get(name) for name in names}
 
@@ -45,9 +47,13 @@ def repeat_with_seeds(values: dict[str, Any]) -> None:
         return
     if not all(map(is_seed, seeds)):
         raise NeuronspecError(
-            f"{SEED}: expected whole numbers from 0 on, as in {SEED}=[1,2], not {show_value(seeds)}; a list of seeds "
-            f"is no sweep: it trains every method once with each seed"
+            f"{SEED}: expected whole numbers from 0 on, as in {SEED}=[1,2], not {show_value(seeds)[:200]}; a list of "
+            f"seeds is no sweep: it trains every method once with each seed"
         )
+
+    if len(seeds) * len(methods) > MAX_TRAININGS:
+        count = len(seeds) * len(methods)
+        raise NeuronspecError(f"{SEED} and methods make {count:,} trainings, at most {MAX_TRAININGS:,} are made")
 
     # The run keeps the first seed.
     values[SEED] = first = seeds[0]

@@ -7,6 +7,7 @@ list of lists is one. `seed: [1, 2]` and `method: [a, b]` have a meaning of thei
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
@@ -21,6 +22,8 @@ from neuronspec.errors import NeuronspecError
 
 # Keys at the top whose lists mean something else, or that no result depends on
 _OWN_MEANING = (SEED, METHOD, "out")
+MAX_POINTS = 10_000  # runs of a sweep
+_SHOWN = 20  # values of a key in a message
 
 Sweeps = Mapping[str, list[Any]]
 """Values of each key that has several, by dotted key."""
@@ -104,10 +107,10 @@ def _list_values(key: str, kind: Any, value: Any) -> list[Any]:
         return []
 
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    if _fits(adapter, value) or not any(_fits(adapter, entry) for entry in value):
+    if not _has_several(adapter, value):
         return []
     for entry in value:
-        if _list_values(key, kind, entry):
+        if isinstance(entry, list) and _has_several(adapter, entry):
             raise NeuronspecError(
                 f"{key}: {show_value(entry)} is a list within a list of values: write one list of values"
             )
@@ -117,6 +120,11 @@ def _list_values(key: str, kind: Any, value: Any) -> list[Any]:
     different = {show_value(entry): entry for entry in plain}
     numbers = all(isinstance(entry, int | float) for entry in plain)
     return sorted(different.values()) if numbers else [different[text] for text in sorted(different)]
+
+
+def _has_several(adapter: TypeAdapter[Any], value: list[Any]) -> bool:
+    """Return whether a list holds values of a type, which does not take the list itself."""
+    return not _fits(adapter, value) and any(_fits(adapter, entry) for entry in value)
 
 
 def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:
@@ -155,6 +163,10 @@ def list_points(sweeps: Sweeps) -> list[dict[str, Any]]:
         >>> list_points({"model.dropout": [0.0, 0.1], "select.k": [0.7, 0.9]})[1]
         {'model.dropout': 0.0, 'select.k': 0.9}
     """
+    count = math.prod(map(len, sweeps.values()))
+    if count > MAX_POINTS:
+        keys = ", ".join(sweeps)
+        raise NeuronspecError(f"{keys} make {count:,} runs, at most {MAX_POINTS:,} are made; give fewer values")
     return [dict(zip(sweeps, values, strict=True)) for values in itertools.product(*sweeps.values())]
 
 
@@ -168,9 +180,15 @@ def name_point(point: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={show_value(point[key])}" for key in sorted(point))
 
 
+def _list_some(values: list[Any]) -> str:
+    """Return the first of the values of a key, as they are written on the command line."""
+    some = ", ".join(map(show_value, values[:_SHOWN]))
+    return f"{some}, ..." if len(values) > _SHOWN else some
+
+
 def explain_sweeps(sweeps: Sweeps) -> str:
     """Return why a configuration with several values of a key is not that of a single run."""
-    keys = "; ".join(f"{key} has several values ({', '.join(map(show_value, sweeps[key]))})" for key in sweeps)
-    one = next(iter(list_points(sweeps)))
+    keys = "; ".join(f"{key} has several values ({_list_some(sweeps[key])})" for key in sweeps)
+    one = {key: several[0] for key, several in sweeps.items()}
     choice = " ".join(f"{key}={show_value(value)}" for key, value in one.items())
     return f"{keys}: choose one, as in {choice}, or do all of them with neuronspec run (in Python: neuronspec.sweep)"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from neuronspec.data.corpus_formats import Pair
 from neuronspec.data.normalization import comparison_form, hash_forms, normalize_text
+from neuronspec.text_patterns import TextPattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class _Limits:
     min_source_words: int
     max_words: float
     max_ratio: float
-    unwanted: re.Pattern[str] | None
+    unwanted: TextPattern | None
 
     def find_fault(self, texts: tuple[str, str], forms: tuple[str, str]) -> str | None:
         """Return why a pair is dropped, or None.
@@ -41,7 +41,7 @@ class _Limits:
             return "too long"
         if max(words) > self.max_ratio * min(words):
             return "length ratio"
-        if self.unwanted is not None and any(map(self.unwanted.search, texts)):
+        if self.unwanted is not None and any(map(self.unwanted.is_in, texts)):
             return "pattern"
         return None
 
@@ -85,7 +85,7 @@ def judge_pairs(
         min_source_words=min_source_words,
         max_words=math.inf if max_words is None else max_words,
         max_ratio=math.inf if max_ratio is None else max_ratio,
-        unwanted=None if drop_matching is None else re.compile(drop_matching),
+        unwanted=None if drop_matching is None else TextPattern(drop_matching),
     )
     for pair in pairs:
         texts = (normalize_text(pair.source), normalize_text(pair.target))

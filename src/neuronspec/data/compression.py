@@ -16,8 +16,10 @@ import zstandard
 
 from neuronspec.data.foreign_files import refuse_foreign
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import WINDOW
 
 _BLOCK_SIZE = 1 << 16  # bytes that are read at a time
+_ZSTD_BLOCK = 1 << 8  # a byte can unpack to 32,000, all at once
 MAGIC_LENGTH = 512  # bytes that show what a file is
 _TAR_MAGIC = slice(257, 262)  # a tar archive is marked here, not at its beginning
 
@@ -137,11 +139,10 @@ class _ZstdStream(io.RawIOBase):
 
     @staticmethod
     def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
-        # Windows up to 2 GiB, the most that `zstd --long` makes; the default limit is 128 MiB.
-        decompressor = zstandard.ZstdDecompressor(max_window_size=2**31)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW.largest)
         frame = decompressor.decompressobj()
 
-        while block := file.read(_BLOCK_SIZE):
+        while block := file.read(_ZSTD_BLOCK):
             while block:
                 # A file may hold several frames; a block may hold the end of one and the beginning of the next.
                 if frame.eof:
@@ -151,6 +152,50 @@ class _ZstdStream(io.RawIOBase):
 
         if not frame.eof:
             raise EOFError("it ends within a frame")
+
+
+class _XzStream(io.RawIOBase):
+    """Decompresses stream by stream: the library's own file object sets no limit to the memory that a file asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._stream = self._begin()
+        self._rest = b""  # what was read, but not yet decompressed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        # Little input can make much output, and much input none.
+        while not (chunk := self._decompress(len(buffer))):
+            if self._stream.eof and not self._has_next():
+                return 0
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def _decompress(self, most: int) -> bytes:
+        if self._stream.eof:
+            return b""
+        if self._stream.needs_input:
+            self._rest = self._rest or self._file.read(_BLOCK_SIZE)
+            if not self._rest:
+                raise EOFError("it ends within a stream")
+        raw, self._rest = self._rest, b""
+        return self._stream.decompress(raw, most)
+
+    def _has_next(self) -> bool:
+        """Begin the stream that follows the one that has ended; zeros may stand between them."""
+        self._rest = self._stream.unused_data.lstrip(b"\0")
+        while not self._rest and (block := self._file.read(_BLOCK_SIZE)):
+            self._rest = block.lstrip(b"\0")
+        if not self._rest:
+            return False
+        self._stream = self._begin()
+        return True
+
+    @staticmethod
+    def _begin() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW.largest)
 
 
 _COMPRESSIONS = (
@@ -174,7 +219,7 @@ _COMPRESSIONS = (
         suffix=".xz",
         magic=re.compile(rb"\xfd7zXZ\x00"),
         start=b"\xfd7zXZ\x00",
-        open=lambda file: cast(BinaryIO, lzma.LZMAFile(file)),  # noqa: SIM115
+        open=lambda file: cast(BinaryIO, io.BufferedReader(_XzStream(file))),
     ),
     _Compression(
         name="Zstandard",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,5 +118,8 @@ def find_candidates(template: str) -> list[Path]:
 
     # Only the part of the path after the last fixed folder is searched.
     root = Path(*itertools.takewhile(lambda part: "*" not in part, pattern.parts))
-    found = [root] if root == pattern else root.glob(str(pattern.relative_to(root)))
-    return [path for path in found if path.exists()]
+    if root == pattern:
+        return [root] if root.exists() else []
+    rest = str(pattern.relative_to(root))
+    found = glob.glob(rest, root_dir=root, include_hidden=True)  # noqa: PTH207 - quick for any pattern
+    return [path for path in map(root.joinpath, found) if path.exists()]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import glob
+import itertools
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from neuronspec.data.streams import exists
 from neuronspec.data.zip_files import ARCHIVE_PATH, open_archive
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import is_english, list_spellings, same_language
+from neuronspec.name_patterns import ANY, NamePattern, Wildcard
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders, split_at_placeholders
 
 logger = logging.getLogger(__name__)
@@ -147,14 +148,28 @@ def find_spellings(
     wanted = [codes[name] for name in pieces[1::2]]
 
     # What stands in the places of the codes
-    texts = [re.escape(text) for text in pieces[::2]]
-    if wildcards:
-        texts = [text.replace(r"\*", "[^/]*") for text in texts]
-    pattern = re.compile("([^/]+?)".join(texts))
-    matches = [match for name in names if (match := pattern.fullmatch(name)) is not None]
+    parts: list[str | Wildcard] = []
+    for number, piece in enumerate(pieces):
+        parts += [_CODE] if number % 2 else split_at_stars(piece) if wildcards else [piece]
+    pattern = NamePattern(parts)
+    is_code = [piece is _CODE for piece in parts if isinstance(piece, Wildcard)]
+    matches = {name: found for name in names if (found := pattern.match(name)) is not None}
 
-    chosen = list_spellings(wanted, [match.groups() for match in matches])
-    return [matches[index][0] for index in chosen]
+    spellings = [list(itertools.compress(found, is_code)) for found in matches.values()]
+    found_names = list(matches)
+    return [found_names[index] for index in list_spellings(wanted, spellings)]
+
+
+_CODE = Wildcard(unit="[^/]", fewest=1, greedy=False)  # in the place of a language's code
+
+
+def split_at_stars(text: str) -> list[str | Wildcard]:
+    """Return a text as pieces of a pattern in which a `*` stands for any text within a name."""
+    first, *others = text.split("*")
+    pieces: list[str | Wildcard] = [first]
+    for other in others:
+        pieces += [ANY, other]
+    return pieces
 
 
 def _list_names(template: str, *, wildcards: bool) -> list[str]:

@@ -14,6 +14,7 @@ import zstandard
 from neuronspec.data import quickstart
 from neuronspec.durability import is_temporary
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.reading_limits import WINDOW
 
 _LISTED = 5  # entries of a folder that a message names
 
@@ -29,7 +30,14 @@ def explained_reading(name: str | Path) -> Iterator[None]:
         # With a reason, the system refuses the file; without one, a decompressor has met damage.
         if isinstance(error, OSError) and error.strerror:
             raise NeuronspecError(f"cannot read {name}: {error.strerror}") from error
+        if _asks_for_memory(error):
+            raise WINDOW.refuse(f"{name} needs more memory to be unpacked than", "compress it anew") from error
         raise NeuronspecError(f"{name} is damaged or truncated ({error}); fetch it again") from error
+
+
+def _asks_for_memory(error: Exception) -> bool:
+    """Return whether a decompressor has refused a file for the memory that it asks for."""
+    return any(words in str(error) for words in ("Memory usage limit", "requires too much memory"))
 
 
 def explain_missing(path: Path) -> NeuronspecError:

@@ -13,8 +13,7 @@ from neuronspec.data.reading_errors import explained_reading
 from neuronspec.data.text_encoding import decode_text
 from neuronspec.data.zip_files import open_archive, open_member, split_archive
 from neuronspec.errors import NeuronspecError
-
-LONGEST_LINE = 1 << 28  # bytes; more than any text, less than memory
+from neuronspec.reading_limits import LINE
 
 
 def open_bytes(path: str | Path) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -61,15 +60,13 @@ def read_raw_lines(path: str | Path) -> Generator[bytes]:
     Raises:
         NeuronspecError: If the file is missing or damaged, or if a line has no end.
     """
+    longest = LINE.largest
     with open_bytes(path) as stream:
-        read_line = functools.partial(stream.readline, LONGEST_LINE)
+        read_line = functools.partial(stream.readline, longest + 1)
         for number, raw in enumerate(iter(read_line, b""), 1):
             # The stream stops reading at the limit, so that no file can fill the memory.
-            if len(raw) == LONGEST_LINE:
-                raise NeuronspecError(
-                    f"{path}:{number} is longer than {LONGEST_LINE >> 20} MiB, which is no line of text; "
-                    "expected one sentence a line"
-                )
+            if len(raw) > longest:
+                raise LINE.refuse(f"{path}:{number} is longer than", "expected one sentence a line")
 
             yield raw
 

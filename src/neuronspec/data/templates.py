@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import re
 from collections import Counter
@@ -9,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from neuronspec.data.locations import find_side
+from neuronspec.data.locations import find_side, split_at_stars
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import expect_language, find_sides, is_known, join_direction, split_direction
+from neuronspec.name_patterns import NamePattern, Wildcard
 from neuronspec.placeholders import (
     SYSTEM_PLACEHOLDER,
     TASK_PLACEHOLDERS,
@@ -151,7 +153,7 @@ def _find_task_files(template: str) -> dict[str, Path]:
 def _match_files(template: str, known: Sequence[str]) -> Iterator[tuple[dict[str, str], Path]]:
     """Yield the files that fit a template, with the text that each placeholder stands for."""
     pieces = split_at_placeholders(template, known)
-    pattern = _compile(pieces)
+    pattern = _make_pattern(pieces)
 
     # Only the part of the path after the last fixed folder is searched.
     start = pieces[0].partition("*")[0]
@@ -159,31 +161,24 @@ def _match_files(template: str, known: Sequence[str]) -> Iterator[tuple[dict[str
     if not folder.is_dir():
         return
     rest = template if str(folder) == "." else template[len(str(folder)) + 1 :]
-    glob = fill_placeholders(rest, dict.fromkeys(known, "*"))
+    globbed = fill_placeholders(rest, dict.fromkeys(known, "*"))
 
-    for path in folder.glob(glob):
+    for name in glob.glob(globbed, root_dir=folder, include_hidden=True):  # noqa: PTH207 - quick for any pattern
         # A glob finds too much: it does not see that two places must have the same text.
-        found = pattern.fullmatch(str(path))
+        path = folder / name
+        found = pattern.match(str(path))
         if found is not None:
-            yield found.groupdict(), path
+            yield dict(zip(pattern.names, found, strict=True)), path
 
 
-def _compile(pieces: list[str]) -> re.Pattern[str]:
+def _make_pattern(pieces: list[str]) -> NamePattern:
     """Return the pattern of a template in pieces: a placeholder that comes twice stands for the same text."""
-    expressions = [_escape(pieces[0])]
-    seen: set[str] = set()
+    parts = split_at_stars(pieces[0])
 
     # Placeholders and the texts after them, in turns.
     for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
-        expressions.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
-        expressions.append(_escape(text))
-        seen.add(name)
-    return re.compile("".join(expressions))
-
-
-def _escape(text: str) -> str:
-    """Return the pattern of a text in which `*` stands for any text."""
-    return re.escape(text).replace(r"\*", "[^/]*")
+        parts += [Wildcard(unit="[^/]", fewest=1, greedy=False, name=name), *split_at_stars(text)]
+    return NamePattern(parts)
 
 
 def list_grid(words: list[str]) -> list[str]:

@@ -16,8 +16,11 @@ from neuronspec.evaluation.fairseq_logs import is_fairseq_log, read_fairseq_log
 from neuronspec.languages import is_known, suggest_language
 from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
+from neuronspec.reading_limits import TEXT
 from neuronspec.registry import Registry
 from neuronspec.statistics.numbers import count_noun
+
+_LINE_BYTES = 100  # what a line takes in memory besides its characters
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,16 @@ def _choose_references(
 
 
 def _read_text(path: Path) -> tuple[str, ...]:
-    lines = tuple(read_lines(path))
+    lines, size = [], 0
+    for line in read_lines(path):
+        lines.append(line)
+        size += len(line) + _LINE_BYTES
+        if size > TEXT.largest:
+            raise TEXT.refuse(f"{path} holds more text than", "expected the translations of a test set")
+
     if not lines:
         raise NeuronspecError(f"{path} is empty; expected one sentence a line, or a log of fairseq-generate")
-    return lines
+    return tuple(lines)
 
 
 def _read_aligned(path: Path, what: str, *, translations: Path, outputs: Outputs) -> tuple[str, ...]:

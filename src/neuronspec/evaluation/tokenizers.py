@@ -16,6 +16,7 @@ from neuronspec.errors import NeuronspecError, NeuronspecWarning, first_line
 from neuronspec.evaluation.writing import find_writing, split_letters
 from neuronspec.languages.meaning import read_code
 from neuronspec.libraries import import_library
+from neuronspec.reading_limits import read_bytes
 
 Split = Callable[[str], str]  # a text with spaces between its tokens
 
@@ -200,7 +201,7 @@ def load_sentencepiece(path: Path) -> tuple[Split, str]:
 
     try:
         # Read once: the hash in the signature belongs to the bytes that were loaded.
-        model = path.read_bytes()
+        model = read_bytes(path)
         if not model:  # SentencePiece treats no bytes as no argument
             raise ValueError("it is empty")
         pieces = SentencePieceProcessor(model_proto=model)

@@ -21,6 +21,7 @@ from neuronspec.languages.lookup import (
     suggest_language,
 )
 from neuronspec.languages.matching import (
+    Spellings,
     find_only_spelling,
     list_spellings,
     match_language,
@@ -38,6 +39,7 @@ __all__ = [
     "Language",
     "Level",
     "Meaning",
+    "Spellings",
     "check_code",
     "expect_language",
     "find_language",

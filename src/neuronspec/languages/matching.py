@@ -79,12 +79,37 @@ def spell_as(code: str, codes: Iterable[str]) -> str:
         >>> spell_as("en", ["deu_Latn", "eng_Latn"]), spell_as("fr", ["deu_Latn"])
         ('eng_Latn', 'fr')
     """
-    spellings = list(codes)
+    return Spellings(codes).find(code)
 
-    # The code itself comes first, even if another spelling stands before it.
-    if check_code(code) in spellings:
-        return code
-    return next((other for other in spellings if names_language(other, code)), code)
+
+class Spellings:
+    """Codes, to find among them how a language is spelled.
+
+    Args:
+        codes: Codes; what cannot be one is found only as it is written.
+
+    Example:
+        >>> spellings = Spellings(["deu_Latn", "eng_Latn"])
+        >>> spellings.find("en"), spellings.find("fr")
+        ('eng_Latn', 'fr')
+    """
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        self._codes: set[str] = set()
+        self._by_meaning: dict[Meaning, str] = {}
+        for code in codes:
+            self._codes.add(code)
+            try:
+                self._by_meaning.setdefault(read_code(code), code)
+            except NeuronspecError:  # not a code at all
+                continue
+
+    def find(self, code: str) -> str:
+        """Return the first code that means the language `code`, or `code` itself if none of them does."""
+        # The code itself comes first, even if another spelling stands before it.
+        if check_code(code) in self._codes:
+            return code
+        return self._by_meaning.get(read_code(code), code)
 
 
 def find_only_spelling(code: str, texts: Iterable[str]) -> str | None:
@@ -117,7 +142,7 @@ def list_spellings(codes: Sequence[str], names: Iterable[Sequence[str]]) -> list
         ([0, 1], [])
     """
     parts = list(names)
-    exact = [index for index, texts in enumerate(parts) if _all_fit(names_language, texts, codes)]
+    exact = {index for index, texts in enumerate(parts) if _all_fit(names_language, texts, codes)}
 
     # Another script never stands for a language; next to the usual one it makes a code without a script unclear.
     if not exact:

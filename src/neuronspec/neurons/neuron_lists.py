@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from neuronspec.errors import NeuronspecError, did_you_mean
-from neuronspec.files import read_json
+from neuronspec.files import read_json, read_text
 from neuronspec.layer_names import stack_of
 from neuronspec.neurons.neuron_choice import parse_neuron
 
@@ -105,10 +105,6 @@ def _read_lines(path: Path, language: str | None) -> list[str]:
     """Return the names in a list with one name a line; empty lines and comments (#) are left out."""
     if language is not None:
         raise NeuronspecError(f"{path} is a list of neurons without languages: leave out {language!r}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NeuronspecError(f"cannot read neurons from {path}: {error}") from error
-
+    text = read_text(path, f"cannot read neurons from {path}: it is no text in UTF-8")
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]

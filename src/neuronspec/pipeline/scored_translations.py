@@ -9,9 +9,11 @@ from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
 from neuronspec.evaluation.outputs import Outputs
 from neuronspec.evaluation.task_scoring import TaskOutputs
+from neuronspec.files import read_text
 from neuronspec.names import child
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.systems import COPY
+from neuronspec.reading_limits import TEXT
 
 
 def read_translations(path: Path) -> list[str]:
@@ -21,7 +23,7 @@ def read_translations(path: Path) -> list[str]:
         path: File of a system and a direction.
     """
     # Every line ends with a line feed, so that the last piece is empty.
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+    return read_text(path, limit=TEXT).split("\n")[:-1]
 
 
 def read_task(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import read_bytes
 
 VARIABLE = "NEURONSPEC_TOKEN"
 SHORTEST = 16  # characters
@@ -35,7 +36,7 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
 
     place = str(file) if file is not None else VARIABLE
     try:
-        text = (file.read_text(encoding="ascii") if file is not None else str(variable)).strip()
+        text = (read_bytes(file).decode("ascii") if file is not None else str(variable)).strip()
     except (OSError, ValueError) as error:
         raise NeuronspecError(f"cannot read a token from {place}: expected a file with one line of ASCII") from error
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from neuronspec.config.loading import read_yaml
 from neuronspec.config.sections import Section
+from neuronspec.config.yaml_values import read_yaml
 from neuronspec.errors import NeuronspecError
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.neuron_choice import NeuronChoice

@@ -23,6 +23,8 @@ from neuronspec.data.text_encoding import decode_text
 from neuronspec.data.zip_files import ARCHIVE_PATH, open_archive, open_member
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import find_only_spelling, same_language
+from neuronspec.name_patterns import ANY, NamePattern, Wildcard
+from neuronspec.reading_limits import read_whole
 
 Key = tuple[str, ...]
 """Key of a message. In gettext's catalogs: its context and its English text. In JSON: the path of keys."""
@@ -32,8 +34,15 @@ Messages = dict[Key, str]
 # polib splits a catalog at every line break that Unicode knows; gettext knows one
 _NOT_LINE_BREAKS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
-# Wildcards of a glob as groups of a regular expression.
-_REGEX = {"**/": "((?:[^/]+/)*)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
+# Wildcards of a glob
+_WILDCARDS = {
+    "**/": Wildcard(unit="[^/]+/"),
+    "**": Wildcard(unit="."),
+    "*": ANY,
+    "?": Wildcard(unit="[^/]", fewest=1, once=True),
+}
+_ANY_FOLDERS = re.compile(r"(?:\*\*/)+")
+_LANG = Wildcard(unit="[^/]", fewest=1, name="lang")
 
 # The name of something in a program: no white space, and no marks but those that join words.
 _PROGRAM_NAME = re.compile(r"[\w$@][\w$@.:/|#\[\]-]*")
@@ -204,61 +213,73 @@ def _find_catalogs(pattern: str, code: str, archive: zipfile.ZipFile | None) -> 
 
     # Where two spellings have a file with the same wildcards, the first one counts.
     for spelling in dict.fromkeys([code, code.replace("-", "_"), code.replace("_", "-")]):
-        escaped = re.escape(spelling)
-        regex = _make_regex(pattern, first=escaped, again=escaped)
-        for match in _find_matches(pattern, glob.escape(spelling), regex=regex, archive=archive):
-            name = f"{archive.filename}!{match[0]}" if archive else match[0]
-            found.setdefault(match.groups(), name)
+        names = _make_pattern(pattern, spelling)
+        for match, wildcards in _find_matches(pattern, glob.escape(spelling), names=names, archive=archive):
+            found.setdefault(wildcards, f"{archive.filename}!{match}" if archive else match)
     if found:
         return found
 
     # Whatever languages there are, if just one of them is the same in another spelling
-    regex = _make_regex(pattern, first="(?P<lang>[^/]+)", again="(?P=lang)")
-    others = {match["lang"] for match in _find_matches(pattern, "*", regex=regex, archive=archive)}
+    names = _make_pattern(pattern, _LANG)
+    place = names.names.index(_LANG.name)
+    others = {wildcards[place] for _, wildcards in _find_matches(pattern, "*", names=names, archive=archive)}
     other = find_only_spelling(code, sorted(others))
     return _find_catalogs(pattern, other, archive) if other else {}
 
 
 def _find_matches(
-    pattern: str, language: str, *, regex: re.Pattern[str], archive: zipfile.ZipFile | None
-) -> Iterator[re.Match[str]]:
-    """Yield the matches of a pattern, in an archive or on disk.
+    pattern: str, language: str, *, names: NamePattern, archive: zipfile.ZipFile | None
+) -> Iterator[tuple[str, Key]]:
+    """Yield the names that fit a pattern, in an archive or on disk, each with what its wildcards stand for.
 
     Args:
         pattern: Glob with `{lang}`.
         language: Glob of the language's code.
-        regex: Regular expression of the pattern.
+        names: Pattern of the names.
         archive: Archive to look into, if any.
     """
-    # An archive lists all its members, from which the regular expression chooses.
-    globbed = pattern.replace("{lang}", language)
-    names = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
-    yield from filter(None, map(regex.fullmatch, names))
+    # An archive lists all its members, from which the pattern chooses.
+    globbed = _ANY_FOLDERS.sub("**/", pattern).replace("{lang}", language)
+    listed = archive.namelist() if archive else glob.glob(globbed, recursive=True)  # noqa: PTH207
+    for name in listed:
+        wildcards = names.match(name)
+        if wildcards is not None:
+            yield name, wildcards
 
 
-def _make_regex(pattern: str, *, first: str, again: str) -> re.Pattern[str]:
-    """Return the regular expression of a glob with `{lang}`. Its groups are the wildcards.
+def _make_pattern(pattern: str, language: str | Wildcard) -> NamePattern:
+    """Return the pattern of a glob with `{lang}`.
 
     Args:
         pattern: Glob with `{lang}`.
-        first: Regular expression of the language where it comes first.
-        again: Regular expression of the language where it comes again.
+        language: Text of the language, or what stands for any one.
     """
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)
-    language = first
-    expressions = []
-
-    for number, piece in enumerate(pieces):
+    # Several folders of any depth are one; each would be looked for in all that the one before it finds.
+    pattern = _ANY_FOLDERS.sub("**/", pattern)
+    pieces: list[str | Wildcard] = []
+    for number, piece in enumerate(re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{lang\})", pattern)):
         # Text and what is not text come in turns, text first.
         if number % 2 == 0:
-            expressions.append(re.escape(piece))
+            pieces.append(piece)
         elif piece == "{lang}":
-            expressions.append(language)
-            language = again
+            pieces.append(language)
         else:
-            # A set of characters is written as in a glob, but for the sign of its complement.
-            expressions.append(_REGEX.get(piece, f"({piece.replace('[!', '[^')})"))
-    return re.compile("".join(expressions), re.DOTALL)
+            pieces.append(_WILDCARDS.get(piece) or _make_set(piece))
+    return NamePattern(pieces)
+
+
+def _make_set(piece: str) -> Wildcard:
+    """Return what a set of characters stands for; it is written as in a glob, but for the sign of its complement.
+
+    Raises:
+        NeuronspecError: If it is no set, such as `[z-a]`.
+    """
+    found = Wildcard(unit=piece.replace("[!", "[^"), fewest=1, once=True)
+    try:
+        re.compile(found.unit)
+    except re.error as error:
+        raise NeuronspecError(f"{piece} in a file name is no set of characters: {error}; write [[] for a [") from None
+    return found
 
 
 def _explain_nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> NeuronspecError:
@@ -276,12 +297,12 @@ def _explain_nothing_found(pattern: str, archive: zipfile.ZipFile | None) -> Neu
 
 def _read_file(name: str) -> bytes:
     with open_bytes(name) as stream:
-        return stream.read()
+        return read_whole(stream, name)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     with open_member(archive, name.removeprefix(f"{archive.filename}!")) as stream:
-        return stream.read()
+        return read_whole(stream, name)
 
 
 def _parse_json(raw: bytes, name: str) -> Messages:
@@ -319,9 +340,14 @@ def _refuse_truncated_catalog(raw: bytes) -> None:
     order = "<" if raw.startswith(b"\xde\x12\x04\x95") else ">"  # the magic number in this order of its bytes
     count, *tables = struct.unpack_from(f"{order}3I", raw, 8)
     for table in tables:
+        size = 0
         for length, offset in struct.iter_unpack(f"{order}2I", raw[table : table + 8 * count]):
             if offset + length >= len(raw):  # a NUL follows each text
                 raise ValueError("it ends within a message")
+            size += length
+        # Messages that share their text would unpack to any size.
+        if size > len(raw):
+            raise ValueError("its messages lie on top of each other")
 
 
 def _list_messages(name: str, parse: Callable[[], polib.POFile | polib.MOFile]) -> Messages:

@@ -12,6 +12,7 @@ from neuronspec.data.locations import locate
 from neuronspec.data.streams import open_bytes
 from neuronspec.errors import NeuronspecError
 from neuronspec.languages import match_variant
+from neuronspec.reading_limits import LINE
 
 _XML_BLOCK = 1 << 16  # bytes that are parsed at a time
 _HEAD = 1 << 20  # bytes within which the root element has begun
@@ -73,7 +74,7 @@ def read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
     begun = False
     try:
         # Entities are declared before the root element, and so refused before any text is read.
-        for kind, element in _parse_elements(stream):
+        for kind, element in _parse_elements(stream, name):
             if kind == _ROOT_BEGINS:
                 begun = True
                 _refuse_entities(element, name)
@@ -87,7 +88,7 @@ def read_units(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
         raise NeuronspecError(f"{name} is no TMX: it has no element <tmx>")
 
 
-def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+def _parse_elements(stream: BinaryIO, name: str) -> Iterator[tuple[str, Any]]:
     """Yield each root element and unit when it begins and when it ends: `start tmx`, `start tu`, `end tu`, `end tmx`.
 
     The parser neither loads anything nor expands entities. Parsing stops early where no root element is in sight.
@@ -104,18 +105,21 @@ def _parse_elements(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
     )
 
     # Block by block; only the end of the file shows whether all elements were closed.
-    begun, size = False, 0
+    begun, size, longest = False, 0, LINE.largest  # the size is that of what has come since the last unit
     while block := stream.read(_XML_BLOCK):
         parser.feed(block)
+        size += len(block)
         for event, element in parser.read_events():
             kind = f"{event} {_local(element.tag)}"
             begun = begun or kind == _ROOT_BEGINS
+            size = 0 if kind == _UNIT_ENDS else size
             yield kind, element
 
         # Other XML, and binary files, are not read to their end.
-        size += len(block)
         if not begun and size > _HEAD:
             return
+        if size > longest:
+            raise LINE.refuse(f"{name} has a unit, or text outside of units, that is longer than", "expected sentences")
     if begun:
         parser.close()
 

@@ -19,6 +19,7 @@ from neuronspec.data.zip_files import split_archive
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.languages import find_only_spelling, find_sides, names_language
 from neuronspec.placeholders import CORPUS_PLACEHOLDERS, fill_placeholders
+from neuronspec.reading_limits import LINE
 
 JUDGED = 1_000  # lines that decide whether a column holds text
 _SHARE = 0.9  # share of the lines that decides: a column of numbers may have gaps and a remark
@@ -109,12 +110,23 @@ def _judge_start(
         numbers = list(map(int, chosen))
 
     # The first lines show whether these columns hold text at all.
-    start = list(itertools.islice(lines, JUDGED))
+    start = _take_start(lines)
     _check_texts(numbers, start, path)
 
     if reverse and not _have_side_names(columns):
         numbers.reverse()
     return numbers, start
+
+
+def _take_start(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return the first lines of a table: those that decide what its columns hold, and fewer where they are long."""
+    start, size = [], 0
+    for line in itertools.islice(lines, JUDGED):
+        start.append(line)
+        size += len(line[1])
+        if size > LINE.largest:
+            break
+    return start
 
 
 def _pick_columns(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neuronspec.data.reading_errors import explain_unreadable
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import read_bytes
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # the ids 0 to 3
 PADDING = re.compile(r"madeupword\d{4,}")  # words that make the size a multiple of 8
@@ -45,7 +46,7 @@ def read_dictionary(path: Path) -> Dictionary:
     """
     try:
         # Only line feeds end a line: a token may be another separator.
-        text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+        text = read_bytes(path).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise NeuronspecError(f"{path} is no dictionary: it is not UTF-8 text") from error
     except OSError as error:
@@ -89,7 +90,7 @@ def read_languages(text: str) -> list[str]:
     """
     path = Path(text)
     try:
-        content = path.read_text(encoding="utf-8") if "," not in text and path.is_file() else text
+        content = read_bytes(path).decode("utf-8") if "," not in text and path.is_file() else text
     except (OSError, ValueError) as error:
         raise NeuronspecError(f"cannot read the languages in {text[:200]}: expected UTF-8 text") from error
 

@@ -10,6 +10,7 @@ import sentencepiece
 from neuronspec.data.reading_errors import explain_unreadable
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.fairseq.dictionary import PADDING, SPECIAL, Dictionary
+from neuronspec.reading_limits import read_bytes
 
 _SPACE = "▁"  # how SentencePiece writes a space
 _MAX_STRAY = 0.1  # share of a dictionary that its own SentencePiece model may not explain
@@ -26,7 +27,7 @@ def read_pieces(path: Path) -> sentencepiece.SentencePieceProcessor:
         NeuronspecError: If it is missing or no SentencePiece model.
     """
     try:
-        model = path.read_bytes()
+        model = read_bytes(path)
     except OSError as error:
         reason = explain_unreadable(path, error)
         raise NeuronspecError(f"cannot read the SentencePiece model {path}: {reason}") from error
