@@ -30,7 +30,7 @@ def test_a_variable_sets_a_limit_or_is_refused(monkeypatch: pytest.MonkeyPatch, 
     assert limit.variable in str(limit.refuse("it has more than", "expected less"))
     for wrong in ("0", "-1", "1e9", "1.5", "many", "٣", "9" * 30, "1_000"):
         monkeypatch.setenv(limit.variable, wrong)
-        with pytest.raises(NeuronspecError, match=rf"{limit.variable} is .*: expected a whole number of {limit.unit}"):
+        with pytest.raises(NeuronspecError, match=rf"{limit.variable} is .*; expected a whole number of {limit.unit}"):
             _ = limit.largest
 
 
