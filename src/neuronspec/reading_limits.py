@@ -1,8 +1,8 @@
 """Limits on what is read, all in one place: no file can fill the memory or keep a command busy forever.
 
-Files may come from strangers: a few kilobytes unpack to gigabytes, and a pattern can take longer than anybody waits.
-Each limit lies far above what real text and real models need. Where one is in the way all the same, an environment
-variable of its own raises it; the message names the variable.
+Files of other people are not trusted: a few kilobytes can unpack to gigabytes, and a pattern can take longer than
+anybody waits. Each limit lies far above what real text and real models need. Where one is in the way all the same, an
+environment variable of its own raises it; the message names the variable.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Limit:
 
         Args:
             found: Beginning of the sentence, which ends before the limit: `my.tsv:3 is longer than`.
-            reason: What is expected instead.
+            reason: Description of what is expected instead.
         """
         return NeuronspecError(
             f"{found} {self}: {reason}; if it is right, set {self.variable} to a larger number of {self.unit}"

@@ -24,7 +24,7 @@ class TextPattern:
         pattern: Regular expression.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not valid.
 
     Example:
         >>> TextPattern("www|\\\\p{Greek}").is_in("see www.example.org"), TextPattern("b+$").is_in("abc")
