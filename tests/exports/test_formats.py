@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.exports.answers import open_answers
 from neuronspec.exports.formats import EXPORTS, ExportRequest, Written
 from neuronspec.exports.reference import use_masked
+from neuronspec.exports.vocabulary.trimming import list_tokens
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.translation.beam_search import translate_sentences
 
 peft = pytest.importorskip("peft")
+pytest.importorskip("ctranslate2")
 Case = tuple[PreTrainedModel, PreTrainedTokenizerBase, NeuronMasks]
 
 
@@ -100,6 +104,31 @@ def test_r8_ia3_equals_the_masked_model(case: Case, tmp_path: Path) -> None:
     kind = AutoModelForSeq2SeqLM if case[0].config.is_encoder_decoder else AutoModelForCausalLM
     wrapped = peft.PeftModel.from_pretrained(kind.from_pretrained(tmp_path / "base"), tmp_path / "out" / TASKS[0])
     assert answers_of(wrapped, case) == masked_answers(case)
+
+
+def test_r8_ct2_equals_the_masked_model(case: Case, tmp_path: Path) -> None:
+    model, tokenizer, masks = case
+    if not model.config.is_encoder_decoder:
+        with pytest.raises(NeuronspecError, match="is no encoder-decoder"):
+            export(case, tmp_path / "out", "ct2", task=TASKS[0])
+        return
+
+    # Rows without a token, as M2M-100 has some, are written by untrained models alone: CTranslate2 answers with tokens.
+    model = copy.deepcopy(model)
+    unnamed = set(range(model.config.vocab_size)) - set(list_tokens(tokenizer).values())
+    model.get_output_embeddings().weight.data[list(unnamed)] = 0
+
+    # Opened by stock CTranslate2, which ends a search with a beam in another way than transformers
+    found = export((model, tokenizer, masks), tmp_path / "out", "ct2", task=TASKS[0], least_chrf=0)
+    assert (found.agreements[0].beams, found.agreements[0].equal) == (1, len(TEXTS))
+    assert found.agreements[0].changed
+
+
+def test_r8_every_format_has_a_test_of_equality() -> None:
+    tested = {
+        found[1] for found in map(re.compile(r"test_r8_(\w+?)_equals?_the_masked_model").fullmatch, globals()) if found
+    }
+    assert tested == set(EXPORTS)
 
 
 @pytest.mark.parametrize("masked", [True, False])
