@@ -28,6 +28,8 @@ GROUND = (
     "registry",
     "durability",
     "files",
+    "lock_owner",
+    "directory_lock",
     "format_versions",
     "languages",
     "processes",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from neuronspec.config.sections import Recording
+from neuronspec.directory_lock import DirectoryLock
 from neuronspec.durability import remove
 from neuronspec.files import hash_json, hash_path
 from neuronspec.models.text_batches import make_batches
@@ -30,15 +31,19 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     processes = join_processes()
     signature = sign_texts(inputs, name)
 
-    # Several processes share the tasks, through files in a directory that is removed at the end.
-    if processes.num_processes == 1:
-        counts = _count(inputs, tasks=inputs.texts, settings=settings, signature=signature)
-    else:
-        counts = _count_together(inputs, settings=settings, signature=signature, parts=out / ".recording")
+    # One process owns the directory for all of them.
+    with DirectoryLock(out) as lock:
+        lock.acquire_together(processes)
 
-    # One process writes, since all have the same counts.
-    if processes.is_main_process:
-        counts.save(out)
+        # Several processes share the tasks, through files in a directory that is removed at the end.
+        if processes.num_processes == 1:
+            counts = _count(inputs, tasks=inputs.texts, settings=settings, signature=signature)
+        else:
+            counts = _count_together(inputs, settings=settings, signature=signature, parts=out / ".recording")
+
+        # One process writes, since all have the same counts.
+        if processes.is_main_process:
+            counts.save(out)
     return counts
 
 

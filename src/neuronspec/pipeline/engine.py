@@ -93,7 +93,7 @@ def run_stages(
     processes: PartialState | None = None,
     *,
     share_from: Sequence[Path] = (),
-    announce: Callable[[], None] = lambda: None,
+    announce: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run stages in order, leaving out those that are done, and sharing those that another run has done.
 
@@ -106,7 +106,8 @@ def run_stages(
         force: Names of stages to do again in any case.
         processes: The processes that run the same command together, where there are several.
         share_from: Directories of runs whose finished stages are taken where they were made from the same.
-        announce: Function that is called before a stage changes anything, by the process that decides.
+        announce: Function that is called before a stage changes anything, by the process that decides. It returns
+            whether others could change the directory up to now, so that the decision has to be made again.
     """
     watched = functools.partial(_watched, layout=layout, sources=share_from, announce=announce)
     forced, stages = set(force), list(stages)
@@ -145,25 +146,24 @@ def _execute(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _watched(
-    stage: Stage, *, label: str, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], None]
+    stage: Stage, *, label: str, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], bool]
 ) -> Iterator[bool]:
     """Yield whether a stage must run; clear what it must not resume from, and record that it has run.
 
     One line says what became of the stage; another one says before the work why a finished stage runs again.
     """
-    # What the stage was made from last time, and what it would be made from now, are compared.
-    place = layout.record(stage.name)
-    before = read_record(place)
-    now = describe_origin(stage, layout, add_known(before, stage, layout, sources))
+    # Another command may have done the stage until the directory became ours.
+    before, now, reason = _decide(stage, layout, sources, forced=forced)
+    if reason is not None and announce():
+        before, now, reason = _decide(stage, layout, sources, forced=forced)
 
-    reason = "asked to" if forced else find_reason(stage, before, now, layout)
     if reason is None:
         logger.info("%s: done before", label)
         yield False
         return
 
     # What another run has made from the same need not be made again.
-    announce()
+    place = layout.record(stage.name)
     if not forced and _share(stage, layout, before, now, sources, label=label):
         yield False
         return
@@ -193,6 +193,15 @@ def _watched(
 
     # Only a stage that did not fail comes here.
     logger.info("%s: %s (%s)", label, stage.describe(), show_seconds(seconds))
+
+
+def _decide(
+    stage: Stage, layout: Layout, sources: Sequence[Path], *, forced: bool
+) -> tuple[Record | None, dict[str, Any], str | None]:
+    """Return the record of a stage, what it would be made from now, and why it must run; no reason if it is done."""
+    before = read_record(layout.record(stage.name))
+    now = describe_origin(stage, layout, add_known(before, stage, layout, sources))
+    return before, now, "asked to" if forced else find_reason(stage, before, now, layout)
 
 
 def _share(

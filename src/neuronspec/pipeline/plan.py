@@ -13,6 +13,7 @@ from accelerate import PartialState
 
 from neuronspec.checking.problem import announce_problems
 from neuronspec.config.loading import holds_sweep
+from neuronspec.directory_lock import DirectoryLock
 from neuronspec.errors import NeuronspecError, did_you_mean
 from neuronspec.files import refuse_links, write_text
 from neuronspec.interruption import explained_interruption
@@ -117,7 +118,7 @@ def execute_stages(
         Paths of the run's files.
 
     Raises:
-        NeuronspecError: If there is no such stage, or a stage fails.
+        NeuronspecError: If there is no such stage, another command works in the directory, or a stage fails.
     """
     layout = run.layout
     check_sources(share_from, layout)
@@ -143,16 +144,27 @@ def execute_stages(
     # Stored before the first change, so that an interrupted run can be continued from its directory.
     store_config = functools.cache(functools.partial(_write_config, run, layout))
     processes = _join(run)
-    if until is None and (processes is None or processes.is_main_process):
-        store_config()
-
     forced = [stage.name for stage in asked] if force else []
-    with explained_interruption("the same command keeps the stages that are done"):
-        run_stages(wanted, layout, forced, processes, share_from=share_from, announce=store_config)
 
-    # Cards follow what the directory holds: without a stored configuration, nothing there has changed.
-    if store_config.cache_info().currsize:
-        write_all_notes(run, stages)
+    # The directory is ours before its first change. A command that changes nothing can look at it at any time.
+    with DirectoryLock(layout.out) as lock:
+
+        def announce() -> bool:
+            is_new = lock.acquire()
+            store_config()
+            return is_new
+
+        if processes is not None:
+            lock.acquire_together(processes)
+        if until is None and (processes is None or processes.is_main_process):
+            announce()
+
+        with explained_interruption("the same command keeps the stages that are done"):
+            run_stages(wanted, layout, forced, processes, share_from=share_from, announce=announce)
+
+        # Cards follow what the directory holds: without a stored configuration, nothing there has changed.
+        if store_config.cache_info().currsize:
+            write_all_notes(run, stages)
     return layout
 
 

@@ -15,6 +15,7 @@ from neuronspec.checking.problem import Problem, announce_problems
 from neuronspec.config.loading import SWEEP_CONFIG, apply_change, holds_run, load_config, read_sweeps
 from neuronspec.config.schema import Config
 from neuronspec.config.sweeps import list_points, name_point
+from neuronspec.directory_lock import DirectoryLock
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import refuse_links, write_text
 from neuronspec.methods import method_options
@@ -173,7 +174,7 @@ def execute_sweep(
         The error of each point that failed, by the name of the point.
 
     Raises:
-        NeuronspecError: If a point cannot be run here, or all of them fail.
+        NeuronspecError: If a point cannot be run here, another command works in the directory, or all points fail.
     """
     # What one point cannot do is refused before the work of another one; each point warns for itself.
     refuse_links(sweep.out)
@@ -182,6 +183,16 @@ def execute_sweep(
         check_sources(sources[point.name], point.run.layout)
     announce_problems(problem for problem in _check_points(sweep) if problem.level == "error")
 
+    # The directory of each point has a lock of its own, so that a single one can be looked at and continued.
+    with DirectoryLock(sweep.out) as lock:
+        lock.acquire_together(sweep.points[0].run.processes)
+        return _execute_points(sweep, sources, force=force)
+
+
+def _execute_points(
+    sweep: Sweep, sources: Mapping[str, Sequence[Path]], *, force: bool
+) -> Mapping[str, NeuronspecError]:
+    """Run every point, and write the tables and figures of all of them; return the error of each that failed."""
     if is_first_process():
         write_text(sweep.out / SWEEP_CONFIG, yaml.safe_dump(_describe(sweep), sort_keys=False, allow_unicode=True))
 
