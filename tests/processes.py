@@ -6,6 +6,7 @@ of the interpreter is missing: tests of imports, locales and variables such as P
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -105,7 +106,8 @@ class Process:
     def send_signal(self, number: int) -> None:
         """Send a signal to the process, if it still runs."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # ended in this moment
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill the process, if it still runs."""

@@ -98,10 +98,6 @@ def test_all_processes_of_one_command_are_one_owner(tmp_path: Path, write_projec
     assert all(f"error: run is in use by process {os.getpid()}" in one for one in said)
     assert {one.returncode for one in refused} <= {2, -signal.SIGKILL}
 
-    # Together they do not stand in each other's way.
-    assert [one.returncode for one in call_together(words, tmp_path)] == [0, 0]
-    assert not list((tmp_path / "run").glob(f"{LOCK_FILE}*"))
-
 
 def test_after_a_kill_the_same_command_goes_on_at_once(tmp_path: Path, write_project: Callable[[Path], None]) -> None:
     write_project(tmp_path)
