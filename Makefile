@@ -17,7 +17,7 @@ OLD_TESTS = tests/test_public_names.py tests/cli/test_help.py tests/cli/test_mai
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test attack check format docs bench browser nginx comet stock oldest clean
+.PHONY: help demo test attack check format docs bench browser nginx strace comet stock oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -41,6 +41,10 @@ test: check  ## ruff, mypy, pytest
 
 attack: $(VENV)/.installed-dev  ## the tests that kill, mutate and overload for a long time
 	$(TEST_ENV) $(VENV)/bin/python -m pytest -q -n $(WORKERS) -m attack $(ARGS)
+	$(TEST_ENV) $(VENV)/bin/python -m tests.attack $(ATTACK)
+
+strace:  ## install strace (Debian, as root), which records what a run does to its disk; tests skip without
+	command -v strace || (apt-get update -qq && apt-get install -y -qq --no-install-recommends strace)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
