@@ -17,28 +17,29 @@ import pytest
 from tests.patience import PATIENCE
 from tests.processes import Completed, Process, finish
 
-from neuronspec import directory_lock
-from neuronspec.directory_lock import LOCK_FILE, SILENCE, DirectoryLock
+from neuronspec import directory_lock, lock_files
+from neuronspec.directory_lock import LOCK_FILE, DirectoryLock
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
+from neuronspec.lock_files import SILENCE
 from neuronspec.lock_owner import LockOwner, describe_this_process
 
 # Takes the lock when the file `go` appears, says whose it is, and keeps it until the file `end` appears
 HOLDING = """
 import os, sys, time
 from pathlib import Path
-from neuronspec import directory_lock
+from neuronspec import directory_lock, lock_files
 from neuronspec.errors import NeuronspecError
 
 def wait(name):
     while not Path(name).exists():
         time.sleep(0.001)
 
-directory_lock.PATIENCE = float(os.environ.get("PATIENCE", "10"))
+lock_files.PATIENCE = float(os.environ.get("PATIENCE", "10"))
 if "NO_FLOCK" in os.environ:
-    directory_lock._lock = lambda descriptor: "unknown"
+    lock_files.lock = lambda descriptor: "unknown"
 if "NO_LINK" in os.environ:
-    directory_lock._link = directory_lock._claim
+    lock_files.link = lock_files._claim
 with directory_lock.DirectoryLock(Path("run")) as lock:
     wait("go")
     try:
@@ -171,7 +172,7 @@ def test_a_living_process_is_not_taken_over_even_where_the_system_locks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flock: bool
 ) -> None:
     if not flock:
-        monkeypatch.setattr(directory_lock, "_lock", lambda _: "unknown")
+        monkeypatch.setattr(lock_files, "lock", lambda _: "unknown")
     leave(tmp_path / "run", age=10 * SILENCE)
     with pytest.raises(NeuronspecError, match=f"in use by process {os.getpid()} on"):
         take(tmp_path / "run")
@@ -182,7 +183,7 @@ def test_a_process_of_another_machine_counts_as_gone_when_it_was_silent_for_long
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flock: bool
 ) -> None:
     if not flock:
-        monkeypatch.setattr(directory_lock, "_lock", lambda _: "unknown")
+        monkeypatch.setattr(lock_files, "lock", lambda _: "unknown")
         monkeypatch.setattr(directory_lock, "_CONTEST", 0.0)
     other: dict[str, Any] = {"host": "gpu7", "boot": "another", "pid": 7}
     leave(tmp_path / "run", **other)
@@ -248,6 +249,13 @@ def test_what_is_no_file_of_a_lock_is_refused(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="without /proc, nothing is such a place")
+@pytest.mark.parametrize("place", ["/proc", "/proc/none/run"])
+def test_a_place_where_the_system_makes_nothing_is_refused(place: str) -> None:
+    with pytest.raises(NeuronspecError, match=f"cannot write {place}: nothing can be made there; choose another"):
+        take(Path(place))
+
+
 def test_a_lock_file_cannot_forge_a_message_or_fill_the_terminal(tmp_path: Path) -> None:
     leave(tmp_path, host="a\x1b[2J\nerror: forged", boot="another", command="x" * 5000)
     with pytest.raises(NeuronspecError) as refused:
@@ -258,8 +266,16 @@ def test_a_lock_file_cannot_forge_a_message_or_fill_the_terminal(tmp_path: Path)
 
 
 def test_files_of_starts_that_were_killed_early_are_cleared(tmp_path: Path) -> None:
-    for name, age in (("old", SILENCE + 5), ("new", 0.0)):
+    for name, age, changes in (
+        ("killed", 0.0, {"started": 1}),
+        ("silent", SILENCE + 5, {"host": "gpu7", "boot": "another"}),
+        ("elsewhere", 0.0, {"host": "gpu7", "boot": "another"}),
+        ("running", 0.0, {}),
+    ):
+        leave(tmp_path, age=age, **changes)
+        (tmp_path / LOCK_FILE).rename(tmp_path / f"{LOCK_FILE}.{name}")
+    for name, age in (("empty", 0.0), ("abandoned", 60.0)):
         (tmp_path / f"{LOCK_FILE}.{name}").touch()
         os.utime(tmp_path / f"{LOCK_FILE}.{name}", (time.time() - age, time.time() - age))
     take(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{LOCK_FILE}.new"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".elsewhere", ".empty", ".running"]

@@ -29,6 +29,7 @@ GROUND = (
     "durability",
     "files",
     "lock_owner",
+    "lock_files",
     "directory_lock",
     "format_versions",
     "languages",

@@ -9,7 +9,6 @@ time of the file, which the owner renews.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -18,8 +17,9 @@ import time
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from neuronspec import lock_files
 from neuronspec.durability import CHECKS, make_folder, recover, sync_entry
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained
@@ -32,16 +32,8 @@ logger = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
 HEARTBEAT = 30.0  # seconds between two signs of life
-SILENCE = 600.0  # seconds without one after which a process of another machine counts as gone
-PATIENCE = 10.0  # seconds to wait for a process that is ending
 _PAUSE = 0.02  # seconds between two looks
 _CONTEST = 0.5  # seconds after which nobody else takes the same lock over, where the system cannot lock it
-
-Grip = Literal["free", "held", "unknown"]
-
-# The system's reasons why it cannot lock a file here
-_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
-_NO_LINK = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
 class DirectoryLock:
@@ -88,9 +80,14 @@ class DirectoryLock:
             return False
 
         with explained(self.directory):
-            make_folder(self.directory)
             own = self.path.with_name(f"{LOCK_FILE}.{self._owner.token}")
-            descriptor = self._write(own)
+            try:
+                make_folder(self.directory)
+                descriptor = self._write(own)
+            except FileNotFoundError as error:  # as in /proc
+                raise NeuronspecError(
+                    f"cannot write {self.directory}: nothing can be made there; choose another place with --out"
+                ) from error
             try:
                 self._take(own)
             except BaseException:
@@ -142,7 +139,7 @@ class DirectoryLock:
 
         # Only our own file is removed: another process may have taken the lock of one that was silent for too long.
         with contextlib.suppress(OSError):
-            if _is_at(self._descriptor, self.path):
+            if lock_files.is_at(self._descriptor, self.path):
                 self.path.unlink()
         self.forget()
 
@@ -157,7 +154,7 @@ class DirectoryLock:
         """Write the content of the lock under another name; return its file, which this process has locked."""
         descriptor = os.open(own, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _lock(descriptor)
+            lock_files.lock(descriptor)
             os.write(descriptor, f"{json.dumps(self._owner.to_json(), indent=2)}\n".encode())
             os.fsync(descriptor)
         except BaseException:
@@ -168,8 +165,8 @@ class DirectoryLock:
 
     def _take(self, own: Path) -> None:
         """Give our file the name of the lock, once nobody else holds it."""
-        deadline = time.monotonic() + PATIENCE
-        while not (_link(own, self.path) or self._take_over(own, deadline)):
+        deadline = time.monotonic() + lock_files.PATIENCE
+        while not (lock_files.link(own, self.path) or self._take_over(own, deadline)):
             time.sleep(_PAUSE)
         sync_entry(self.directory)
 
@@ -179,27 +176,20 @@ class DirectoryLock:
         Raises:
             NeuronspecError: If the owner may still run.
         """
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:  # given back in this moment
+        descriptor = self._open()
+        if descriptor is None:
             return False
-        except OSError as error:
-            if self.path.is_file() and not self.path.is_symlink():
-                raise
-            raise NeuronspecError(f"{self.path} is no file of a lock, but would be its place: remove it") from error
-
         try:
-            grip = _lock(descriptor)
-            if not _is_at(descriptor, self.path):  # given back or taken over in this moment
+            grip = lock_files.lock(descriptor)
+            if not lock_files.is_at(descriptor, self.path):  # given back or taken over in this moment
                 return False
 
             # Whoever holds the file of an owner that is gone is taking over, or ending.
-            owner = _read(descriptor)
-            is_gone = _is_gone(owner, grip, silence=own.stat().st_mtime - os.fstat(descriptor).st_mtime)
+            owner = lock_files.read(descriptor)
+            silence = own.stat().st_mtime - os.fstat(descriptor).st_mtime
+            is_gone = lock_files.is_gone(owner, grip, silence)
             if grip != "held" and is_gone:
-                self._replace(own, owner)
-                if grip == "unknown":
-                    self._check_contest()
+                self._replace(own, owner, grip)
                 return True
             if is_gone and time.monotonic() < deadline:
                 return False
@@ -207,11 +197,24 @@ class DirectoryLock:
         finally:
             os.close(descriptor)
 
-    def _replace(self, own: Path, owner: LockOwner | None) -> None:
+    def _open(self) -> int | None:
+        """Return the open file of the lock; None if it was given back in this moment."""
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if self.path.is_file() and not self.path.is_symlink():
+                raise
+            raise NeuronspecError(f"{self.path} is no file of a lock, but would be its place: remove it") from error
+
+    def _replace(self, own: Path, owner: LockOwner | None, grip: lock_files.Grip) -> None:
         """Put our file in the place of a lock whose owner is gone."""
         if owner is not None:
             logger.info("taking over %s from %s, which has ended", self.directory, owner.describe())
         own.replace(self.path)
+        if grip == "unknown":
+            self._check_contest()
 
     def _check_contest(self) -> None:
         """Refuse to go on if others have taken the same lock over in this moment: the last one has it."""
@@ -228,7 +231,7 @@ class DirectoryLock:
         with contextlib.suppress(OSError):
             now = self.path.stat().st_mtime
             for left in self.directory.glob(f"{LOCK_FILE}.*"):
-                if now - left.stat().st_mtime > SILENCE:
+                if lock_files.is_abandoned(left, now):
                     left.unlink()
 
     def _refuse(self, owner: LockOwner | None) -> str:
@@ -240,7 +243,7 @@ class DirectoryLock:
         if not owner.is_visible():
             advice += (
                 f"; if it has ended without giving {self.path} back, remove that file, which counts as abandoned "
-                f"after {SILENCE / 60:.0f} minutes without a sign of life"
+                f"after {lock_files.SILENCE / 60:.0f} minutes without a sign of life"
             )
         return f"{self.directory} is in use by {owner.describe()}: {advice}"
 
@@ -250,7 +253,7 @@ class DirectoryLock:
         Raises:
             NeuronspecError: If it has, because this one was silent for too long or the file was removed.
         """
-        if self._descriptor is None or _is_at(self._descriptor, self.path):
+        if self._descriptor is None or lock_files.is_at(self._descriptor, self.path):
             return
         raise NeuronspecError(
             f"{self.path} was removed or taken over while this process worked in {self.directory}: it stops, so that "
@@ -262,7 +265,7 @@ class DirectoryLock:
         while not self._released.wait(HEARTBEAT):
             # By its name, as the number of a file that is closed in this moment may be another file's.
             with contextlib.suppress(OSError):
-                if self._descriptor is not None and _is_at(self._descriptor, self.path):
+                if self._descriptor is not None and lock_files.is_at(self._descriptor, self.path):
                     os.utime(self.path)
 
 
@@ -290,79 +293,3 @@ def _forget_all() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 CHECKS.append(_check_all)
-
-
-def _lock(descriptor: int) -> Grip:
-    """Lock a file for this process and return who holds it then: nobody else (`free`), or another (`held`)."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows, where processes are looked up instead
-        return "unknown"
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return "held"
-        if error.errno in _NO_FLOCK:
-            return "unknown"
-        raise
-    return "free"
-
-
-def _link(own: Path, path: Path) -> bool:
-    """Give our file the name of the lock as well; return whether the name was free."""
-    try:
-        os.link(own, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        return _claim(own, path)
-    return True
-
-
-def _claim(own: Path, path: Path) -> bool:
-    """Do as `_link` does where a file has one name only: an empty file claims it first."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    except FileExistsError:
-        return False
-    own.replace(path)
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Return whether an open file still has a name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
-def _read(descriptor: int) -> LockOwner | None:
-    """Return the owner that a lock file describes."""
-    try:
-        return LockOwner.from_json(json.loads(os.pread(descriptor, 2**16, 0)))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_gone(owner: LockOwner | None, grip: Grip, silence: float) -> bool:
-    """Return whether the owner of a lock file has ended.
-
-    Args:
-        owner: Owner that the file describes; None if it describes none.
-        grip: Who holds the system's lock on the file.
-        silence: Seconds since the owner's last sign of life.
-    """
-    # Files of ours appear with their content: one without it claims the name for an instant, or is damaged.
-    if owner is None:
-        return grip == "free" or silence > PATIENCE
-    if owner.is_visible():
-        return owner.has_ended()
-
-    # Another container on this machine: the system's lock tells. Another machine: only its signs of life do.
-    if owner.is_of_this_boot() and grip != "unknown":
-        return grip == "free"
-    return owner.has_ended() or silence > SILENCE
