@@ -5,19 +5,15 @@ PYTHON ?= python3
 COMET ?= .comet
 # Two environments without this package, in which stock libraries open its exports.
 STOCK ?= .stock
-# An environment with the oldest versions that pyproject.toml accepts.
-OLDEST ?= .oldest
+# Environments with the oldest and the newest versions that pyproject.toml accepts
+COMPAT ?= .compat
 # How many tests run side by side.
 WORKERS ?= 2
-# What depends on the versions of libraries most
-OLD_TESTS = tests/test_public_names.py tests/cli/test_help.py tests/cli/test_main.py tests/data/test_vocabulary.py \
-	tests/evaluation/test_metrics.py tests/figures tests/models tests/neurons tests/specialization tests/methods \
-	tests/translation tests/exports tests/serving
 # Tests and benchmarks: one thread beside a busy neighbour is faster than two.
 TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test attack check format docs bench browser nginx strace comet stock oldest clean
+.PHONY: help demo test attack check format docs bench browser nginx strace comet stock compat oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -72,19 +68,11 @@ stock: $(VENV)/.installed-dev $(STOCK)/.installed  ## open exports with stock PE
 	$(TEST_ENV) $(VENV)/bin/python -m tests.stock.check \
 		--peft $(STOCK)/peft/bin/python --ct2 $(STOCK)/ct2/bin/python $(ARGS)
 
-# Each library as old as pyproject.toml accepts, but torch, whose old builds are gigabytes.
-$(OLDEST)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv \
-		pytest pytest-xdist hypothesis libretranslatepy
-	grep '^torch==' constraints.txt > $(OLDEST)/torch.txt
-	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
-		--constraints $(OLDEST)/torch.txt -r pyproject.toml --extra ct2 --extra hub --extra lora --extra moses --extra serve
-	touch $@
+compat:  ## the tests of models and exports with the oldest and newest versions of libraries and Python (minutes each)
+	$(PYTHON) -m tests.compat --folder $(COMPAT) --workers $(WORKERS) $(ARGS)
 
-oldest: $(OLDEST)/.installed  ## the tests of models and exports with the oldest versions that are accepted (minutes)
-	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --reinstall .
-	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -q -n $(WORKERS) $(if $(ARGS),$(ARGS),$(OLD_TESTS))
+oldest:  ## the same with the oldest versions alone
+	$(PYTHON) -m tests.compat oldest --folder $(COMPAT) --workers $(WORKERS) $(ARGS)
 
 browser:  ## install Chromium (Debian, as root), with which the report is tested; tests skip without
 	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
@@ -112,4 +100,4 @@ bench: $(VENV)/.installed-dev  ## run the benchmarks (minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m benchmarks.serving
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) $(COMET) $(STOCK) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMET) $(STOCK) $(COMPAT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

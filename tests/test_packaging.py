@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,59 @@ def test_the_readme_names_every_extra() -> None:
     table = readme.partition("| extra | adds |")[2].partition("\n\n")[0]
     first_column = re.findall(r"^\| (`[^|]*) \|", table, re.M)
     assert set(re.findall(r"`(\w+)`", " ".join(first_column))) == extras
+
+
+def list_imported() -> dict[str, set[str]]:
+    """Return the modules of other projects that the package imports anywhere, with the files that do."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_library", "find_library"):
+                names = [str(node.args[0].value)] if isinstance(node.args[0], ast.Constant) else []
+            for name in names:
+                found.setdefault(name.partition(".")[0], set()).add(path.name)
+    ours = {"neuronspec", *sys.stdlib_module_names}
+    return {name: files for name, files in found.items() if name not in ours}
+
+
+def list_declared() -> dict[str, str]:
+    """Return the line of each dependency and of each library of an extra, by its normalized name."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [
+        *PROJECT["project"]["dependencies"],
+        *(line for name in extras if name not in ("dev", "docs") for line in extras[name]),
+    ]
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    names = {normalize(re.split(r"[\[<>=!~ ]", line)[0]): line for line in wanted}
+    return {name: next(line for line in lines if f'"{wanted}"' in line) for name, wanted in names.items()}
+
+
+def normalize(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# Distributions that bring a module, where that is not the one of its name
+BROUGHT_BY = {"pydantic_core": "pydantic"}
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    owners = {module: {normalize(name) for name in names} for module, names in packages_distributions().items()}
+    declared = list_declared()
+    for module, files in list_imported().items():
+        # A worker runs in the environment of COMET; where a library is not installed, its module has its name.
+        if files == {"comet_worker.py"}:
+            continue
+        names = owners.get(module, {normalize(module)}) | {BROUGHT_BY.get(module, "")}
+        assert names & declared.keys(), f"{module}, imported by {', '.join(sorted(files))}, is no dependency"
+
+
+def test_every_dependency_is_imported_or_says_why_it_is_one() -> None:
+    owners = {module: {normalize(name) for name in names} for module, names in packages_distributions().items()}
+    imported = {name for module in list_imported() for name in owners.get(module, {normalize(module)})}
+    for name, line in list_declared().items():
+        assert name in imported or "  # " in line, f"{name} is imported nowhere: say why it is needed, or remove it"
