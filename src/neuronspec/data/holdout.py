@@ -18,6 +18,7 @@ _IN_PROGRAM_TEXT = re.compile(
     """,
     re.VERBOSE,
 )
+_BEGINS = re.compile(r"[<{$%]")  # a character of program text
 _DIGIT = re.compile(r"\d")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
@@ -40,7 +41,10 @@ def held_out_share(text: str) -> float:
         True
     """
     # Only words are left, and a 0 for each digit.
-    words = _IN_PROGRAM_TEXT.sub(" ", comparison_form(text)).lower()
+    words = comparison_form(text)
+    if _BEGINS.search(words) is not None:
+        words = _IN_PROGRAM_TEXT.sub(" ", words)
+    words = words.lower()
     words = _DIGIT.sub("0", words)
     words = _PUNCTUATION.sub("", words)
 
@@ -56,6 +60,9 @@ def choose_part(text: str, limits: HoldOut) -> Literal["train", "valid", "test"]
         text: Side of the pair that decides: the pivot, where the pair has it.
         limits: Shares to hold out.
     """
+    if not limits.test and not limits.valid:
+        return "train"
+
     # The test set comes first: it stays the same whatever share is held out for validation.
     share = held_out_share(text)
     if share < limits.test:

@@ -30,6 +30,7 @@ _SEPARATING = r"\x00-\x1f\x7f-\x9f\u2800\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
 _VISIBLE = re.compile(rf"[^\s{_SEPARATING}{_IGNORABLE}{_JOINERS}]")
 _SEPARATORS = re.compile(f"[{_SEPARATING}]")
 _IGNORED = re.compile(f"[{_IGNORABLE}]")
+_UNUSUAL = re.compile(f"[{_IGNORABLE}{_SEPARATING}{_JOINERS}]")
 _JOINED = re.compile(f"[{_JOINERS}]+")
 
 # Control characters, and the halves of surrogate pairs, which no file can hold.
@@ -78,7 +79,8 @@ def comparison_form(text: str) -> str:
         >>> comparison_form("می\\u200cخواهم") == comparison_form("میخواهم")
         False
     """
-    if not (text.isascii() and text.isprintable()):  # most English text has nothing to look for
+    # Most text has nothing to look for.
+    if not (text.isascii() and text.isprintable()) and _UNUSUAL.search(text) is not None:
         # In this order: a joiner is judged by the visible characters around it.
         text = _IGNORED.sub("", text)
         text = _SEPARATORS.sub(" ", text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -13,11 +15,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from neuronspec.data.sampling import temperature_weights
-from neuronspec.data.texts import read_columns
 from neuronspec.errors import NeuronspecError
 
 # The special tokens in the order of their ids: the ones that M2M-100 models expect.
 SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+_DRAWN = 1 << 12  # numbers drawn at a time
 
 
 def tag_token(language: str) -> str:
@@ -107,25 +111,44 @@ def sample_sentences(
 
         # One sequence of draws serves all files of the language.
         for path, column in texts[language]:
-            for columns, kept in zip(read_columns(path), keep, strict=False):
-                if kept:
-                    yield columns[column]
+            with path.open("rb") as file:
+                for line in itertools.compress(file, keep):
+                    yield line.decode().removesuffix("\n").split("\t")[column]
 
 
 def _draw_endlessly(generator: np.random.Generator, share: float) -> Iterator[bool]:
     """Yield True with probability `share`, again and again."""
     while True:
-        yield bool(generator.random() < share)
+        yield from (generator.random(_DRAWN) < share).tolist()
 
 
-def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
-    """Return a SentencePiece model as a tokenizer of Hugging Face, with language tags."""
-    # The pieces and their scores, by which a text is split in the same way as by SentencePiece.
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
-    vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+def reads_words_alone(tokenizer: Any) -> bool:
+    """Return whether a tokenizer gives the words of a text the same ids as each of them alone, one after the other.
 
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
+    That is known of the tokenizers that `learn_vocabulary` makes; any other one may do it, but is not believed to.
+    `neuronspec.data.word_encoding` says for which texts it holds.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return False
 
+    found, expected = tokenizer.backend_tokenizer, Tokenizer(models.Unigram())
+    _split_at_spaces(expected)
+    if not isinstance(found.model, models.Unigram) or _describe_splitting(found) != _describe_splitting(expected):
+        return False
+
+    # An added token is found in the middle of a word, and one with a space across words, unless text stays text.
+    added = found.get_added_tokens_decoder().values()
+    return all(token.special and not any(map(str.isspace, token.content)) for token in added)
+
+
+def _describe_splitting(tokenizer: Tokenizer) -> list[Any]:
+    """Return how a tokenizer splits text into words, as it is stored."""
+    stored = json.loads(tokenizer.to_str())
+    return [stored["normalizer"], stored["pre_tokenizer"]]
+
+
+def _split_at_spaces(tokenizer: Tokenizer) -> None:
+    """Let a tokenizer split text into words."""
     # A run of white space counts as one space, as in training.
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -138,6 +161,17 @@ def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
 
     # A space becomes a part of the word after it; the first word gets one, too.
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+
+
+def _as_tokenizer(model: bytes, tags: list[str]) -> PreTrainedTokenizerFast:
+    """Return a SentencePiece model as a tokenizer of Hugging Face, with language tags."""
+    # The pieces and their scores, by which a text is split in the same way as by SentencePiece.
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    vocabulary = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=pieces.unk_id()))
+
+    _split_at_spaces(tokenizer)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
 
     # Only the end of the sentence is added; tags are written in the text.

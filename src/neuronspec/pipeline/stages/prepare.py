@@ -17,7 +17,8 @@ from neuronspec.data.preparation import prepare_text
 from neuronspec.data.store import Encode, build_store
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
-from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences
+from neuronspec.data.vocabulary import learn_vocabulary, reads_words_alone, sample_sentences
+from neuronspec.data.word_encoding import WordEncoder
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.extending import ExtendedVocabulary
 from neuronspec.files import hash_path, publish
@@ -212,7 +213,10 @@ def _encode_texts(run: Run, codec: TextCodec, texts: Texts) -> None:
 def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: TextSide) -> Encode:
     """Return what encodes one side; made anew in each process that encodes."""
     codec = TextCodec(load_tokenizer(vocabulary), PretrainedConfig(), source_prefix)
-    return codec.encode_sources if side == "source" else codec.encode_targets
+    encode = codec.encode_sources if side == "source" else codec.encode_targets
+
+    # Words after a prefix are not alone.
+    return WordEncoder(encode) if source_prefix is None and reads_words_alone(codec.tokenizer) else encode
 
 
 def _check_validation_lengths(run: Run, codec: TextCodec) -> None:
