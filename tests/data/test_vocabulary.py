@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from neuronspec.data import vocabulary
 from neuronspec.data.normalization import normalize_text
-from neuronspec.data.vocabulary import learn_vocabulary, sample_sentences, tag_token
+from neuronspec.data.vocabulary import learn_vocabulary, limit_sample, sample_sentences, tag_token
 from neuronspec.errors import NeuronspecError
 from neuronspec.models.encoding import encode
 
@@ -196,3 +197,28 @@ def test_the_seed_decides_the_sample(tmp_path: Path) -> None:
 def test_text_that_looks_like_a_special_token_stays_text(tokenizer: PreTrainedTokenizerFast) -> None:
     (ids,) = encode(tokenizer, "source", ["abc </s> __de__ <pad> <s> dog"])
     assert not {0, 1, 2, *tokenizer.convert_tokens_to_ids(["__de__"])} & set(ids)
+
+
+def test_a_sample_is_limited_by_its_bytes_not_only_by_its_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, sizes = {}, {"en": 400, "de": 100, "fr": 20}
+    for number, (language, size) in enumerate(sizes.items(), 1):
+        path = tmp_path / f"{language}.tsv"
+        path.write_text("".join(f"{'x' * 10 * number}\t\n" for _ in range(size)))
+        files[language] = [(path, 0)]
+
+    def measure(count: int) -> int:
+        return sum(map(len, sample_sentences(files, sizes, 2, count, seed=1)))
+
+    monkeypatch.setattr(vocabulary, "MOST_BYTES", 1 << 30)
+    assert limit_sample(files, sizes, 2, 500) == 500
+    for most in (5_000, 3_000, 1_000):
+        monkeypatch.setattr(vocabulary, "MOST_BYTES", most)
+        limited = limit_sample(files, sizes, 2, 500)
+        assert 0.8 * most < measure(limited) < 1.2 * most
+
+
+def test_a_number_of_threads_gives_one_vocabulary() -> None:
+    several = [learn_vocabulary(iter(TEXT), SIZE, LANGUAGES, threads=3).get_vocab() for _ in range(2)]
+    assert several[0] == several[1]

@@ -125,7 +125,11 @@ class Vocabulary(Section):
     temperature: float = Field(default=5.0, ge=1)
     """Sampling temperature over languages: 1 keeps their proportions, larger values make them more equal."""
     sample: int = Field(default=2_000_000, ge=100)
-    """Number of sentences to learn from."""
+    """Number of sentences to learn from; fewer where these are longer than 128 MiB together, since SentencePiece takes
+    up to 25 bytes of memory for each byte."""
+    threads: int | None = Field(default=None, ge=1)
+    """Number of threads of SentencePiece; null: one. Sums depend on it in their last digits, so pieces can as well: the
+    same number gives the same vocabulary on every machine."""
 
 
 class Preparation(Section):

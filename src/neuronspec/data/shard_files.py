@@ -6,6 +6,7 @@ They are not flushed to the disk, since they can be made again: what a power cut
 from __future__ import annotations
 
 import json
+import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,9 @@ def write_shard(path: Path, tensors: Mapping[str, NDArray[Any]], *, key: str, de
     """
     facts = {"key": key, "checksum": _sum_up(tensors), "described": json.dumps(described)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+
+    # A worker of a command that was killed may be at the same block for another moment.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     write_tensors(temporary, tensors, facts)
     temporary.replace(path)
 

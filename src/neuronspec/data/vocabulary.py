@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import itertools
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ from neuronspec.errors import NeuronspecError
 SPECIAL_TOKENS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
+MOST_BYTES = 128 << 20
+"""Bytes of text that a vocabulary is learned from: SentencePiece then needs about 3 GB of memory."""
+
+_MEASURED = 10_000  # sentences of a file whose lengths are measured
 _DRAWN = 1 << 12  # numbers drawn at a time
 
 
@@ -35,18 +41,23 @@ def tag_token(language: str) -> str:
 
 
 def learn_vocabulary(
-    sentences: Iterator[str], size: int, languages: Sequence[str], character_coverage: float = 1.0
+    sentences: Iterator[str],
+    size: int,
+    languages: Sequence[str],
+    character_coverage: float = 1.0,
+    threads: int = 1,
 ) -> PreTrainedTokenizerFast:
     """Learn a SentencePiece unigram vocabulary.
 
-    SentencePiece runs in one thread: its sums depend on the number of threads, so with several of them the seed of
-    the run would no longer determine the result.
+    SentencePiece's sums depend on the number of threads, which therefore follows from the configuration of a run and
+    never from the machine.
 
     Args:
         sentences: Sample to learn from.
         size: Number of pieces, including special tokens but not language tags.
         languages: Language codes; each becomes one special token `__xx__` after the pieces, in this order.
         character_coverage: Share of the characters to cover.
+        threads: Number of threads.
 
     Returns:
         A tokenizer that `AutoTokenizer` loads without custom code. It adds `</s>` only: a tag is written in front
@@ -70,7 +81,7 @@ def learn_vocabulary(
             pad_id=1,
             eos_id=2,
             unk_id=3,
-            num_threads=1,
+            num_threads=threads,
             max_sentence_length=1 << 16,  # bytes; longer sentences are skipped
             minloglevel=2,  # errors only
         )
@@ -114,6 +125,41 @@ def sample_sentences(
             with path.open("rb") as file:
                 for line in itertools.compress(file, keep):
                     yield line.decode().removesuffix("\n").split("\t")[column]
+
+
+def limit_sample(
+    texts: Mapping[str, Sequence[tuple[Path, int]]], sizes: Mapping[str, int], temperature: float, count: int
+) -> int:
+    """Return how many sentences a sample may have, so that it is not much larger than `MOST_BYTES`.
+
+    The mean length of the sentences of each language is that of the first ones of its files.
+
+    Args:
+        texts: Prepared files that hold each language, with the column that it is in.
+        sizes: Number of sentences of each language in all of its files.
+        temperature: Temperature T of the balance.
+        count: Number of sentences that is asked for.
+    """
+    lengths = {language: _measure_sentences(texts[language]) for language in sizes}
+    weights = temperature_weights(list(sizes.values()), temperature)
+
+    def measure(number: int) -> int:
+        drawn = [min(size, int(number * weight)) for size, weight in zip(sizes.values(), weights, strict=True)]
+        return int(sum(map(operator.mul, drawn, lengths.values())))
+
+    # The largest number whose sample is small enough; languages with little text come whole.
+    if measure(count) <= MOST_BYTES:
+        return count
+    return bisect.bisect_right(range(count), MOST_BYTES, key=measure) - 1
+
+
+def _measure_sentences(files: Sequence[tuple[Path, int]]) -> float:
+    """Return the mean number of bytes of the first sentences in a column of some files."""
+    lengths: list[int] = []
+    for path, column in files:
+        with path.open("rb") as file:
+            lengths += [len(line.rstrip(b"\n").split(b"\t")[column]) for line in itertools.islice(file, _MEASURED)]
+    return sum(lengths) / max(1, len(lengths))
 
 
 def _draw_endlessly(generator: np.random.Generator, share: float) -> Iterator[bool]:

@@ -17,7 +17,13 @@ from neuronspec.data.preparation import prepare_text
 from neuronspec.data.store import Encode, build_store
 from neuronspec.data.test_sets import read_test_set
 from neuronspec.data.texts import Texts
-from neuronspec.data.vocabulary import learn_vocabulary, reads_words_alone, sample_sentences
+from neuronspec.data.vocabulary import (
+    MOST_BYTES,
+    learn_vocabulary,
+    limit_sample,
+    reads_words_alone,
+    sample_sentences,
+)
 from neuronspec.data.word_encoding import WordEncoder
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.extending import ExtendedVocabulary
@@ -175,10 +181,11 @@ def _learn_vocabulary(run: Run, texts: Texts) -> PreTrainedTokenizerBase:
     # Languages with little text are drawn more often, as the temperature says.
     wanted = run.config.prepare.vocabulary
     with show_progress("learning the vocabulary", 1) as advance:
-        sample = sample_sentences(
-            files, sizes, temperature=wanted.temperature, count=wanted.sample, seed=run.config.seed
-        )
-        tokenizer = learn_vocabulary(sample, wanted.size, sorted(sizes), wanted.character_coverage)
+        count = limit_sample(files, sizes, wanted.temperature, wanted.sample)
+        if count < wanted.sample:
+            logger.info("the vocabulary is learned from %d sentences, which are %d MiB", count, MOST_BYTES >> 20)
+        sample = sample_sentences(files, sizes, temperature=wanted.temperature, count=count, seed=run.config.seed)
+        tokenizer = learn_vocabulary(sample, wanted.size, sorted(sizes), wanted.character_coverage, wanted.threads or 1)
         advance()
 
     for problem in check_pieces(len(tokenizer) - len(sizes), wanted.size):
