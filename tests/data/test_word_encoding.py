@@ -9,11 +9,12 @@ from transformers import AutoTokenizer, PretrainedConfig
 
 from neuronspec.data import word_encoding
 from neuronspec.data.vocabulary import learn_vocabulary, reads_words_alone
-from neuronspec.data.word_encoding import WordEncoder
+from neuronspec.data.word_encoding import SPACE_MARK, WordEncoder
 from neuronspec.models.codec import TextCodec
 
 LEARNED = ["der Hund schläft tief", "the dog's asleep now", "ぬ犬が寝ている よ", "< s> a </s> b", "__d e__ 1 2 3"]
 TOKENIZER = learn_vocabulary(iter(LEARNED * 9), 120, ["de", "en"])
+STARTS = [number for piece, number in TOKENIZER.get_vocab().items() if piece.startswith(SPACE_MARK)]
 CODEC = TextCodec(TOKENIZER, PretrainedConfig())
 
 SPECIAL = [
@@ -41,7 +42,7 @@ TEXTS = st.lists(SNIPPETS | st.text(st.characters(exclude_categories=["Cs"]), ma
 )
 def test_words_have_the_ids_that_they_have_in_the_sentence(texts: list[str]) -> None:
     for encode in (CODEC.encode_sources, CODEC.encode_targets):
-        assert WordEncoder(encode)(texts) == encode(texts)
+        assert WordEncoder(encode, STARTS)(texts) == encode(texts)
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])
@@ -55,11 +56,11 @@ def test_a_full_memory_changes_nothing_and_known_words_are_not_encoded_again(
         asked.extend(texts)
         return CODEC.encode_sources(texts)
 
-    encoder = WordEncoder(encode)
+    encoder = WordEncoder(encode, STARTS)
     for _ in range(2):
         for line in LEARNED:
             assert encoder([line, "the  dog"]) == CODEC.encode_sources([line, "the  dog"])
-    repeated = [text for text in asked if text == "schläft"]
+    repeated = [text for text in asked if "schläft" in text]
     assert len(repeated) == (1 if most == 100 else 2)
 
 

@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from neuronspec.data.sampling import temperature_weights
+from neuronspec.data.word_encoding import SPACE_MARK
 from neuronspec.errors import NeuronspecError
 
 # The special tokens in the order of their ids: the ones that M2M-100 models expect.
@@ -184,7 +185,9 @@ def reads_words_alone(tokenizer: Any) -> bool:
 
     # An added token is found in the middle of a word, and one with a space across words, unless text stays text.
     added = found.get_added_tokens_decoder().values()
-    return all(token.special and not any(map(str.isspace, token.content)) for token in added)
+    return found.token_to_id(SPACE_MARK) is not None and all(
+        token.special and not any(map(str.isspace, token.content)) for token in added
+    )
 
 
 def _describe_splitting(tokenizer: Tokenizer) -> list[Any]:

@@ -24,7 +24,7 @@ from neuronspec.data.vocabulary import (
     reads_words_alone,
     sample_sentences,
 )
-from neuronspec.data.word_encoding import WordEncoder
+from neuronspec.data.word_encoding import SPACE_MARK, WordEncoder
 from neuronspec.errors import NeuronspecError
 from neuronspec.exports.vocabulary.extending import ExtendedVocabulary
 from neuronspec.files import hash_path, publish
@@ -223,7 +223,10 @@ def _make_encoder(vocabulary: Path, source_prefix: SourcePrefix | None, side: Te
     encode = codec.encode_sources if side == "source" else codec.encode_targets
 
     # Words after a prefix are not alone.
-    return WordEncoder(encode) if source_prefix is None and reads_words_alone(codec.tokenizer) else encode
+    if source_prefix is not None or not reads_words_alone(codec.tokenizer):
+        return encode
+    pieces = codec.tokenizer.get_vocab()
+    return WordEncoder(encode, [number for piece, number in pieces.items() if piece.startswith(SPACE_MARK)])
 
 
 def _check_validation_lengths(run: Run, codec: TextCodec) -> None:
