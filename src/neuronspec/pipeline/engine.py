@@ -21,6 +21,7 @@ from neuronspec.durability import remove
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import explained, write_json
 from neuronspec.interruption import explained_interruption
+from neuronspec.pipeline.content_hashes import ContentHashes
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.records import (
     UNFINISHED,
@@ -29,9 +30,8 @@ from neuronspec.pipeline.records import (
     find_reason,
     list_changes,
     read_record,
-    take_fingerprints,
 )
-from neuronspec.pipeline.sharing import add_known, find_finished, share_outputs
+from neuronspec.pipeline.sharing import find_finished, share_outputs
 from neuronspec.statistics.numbers import show_seconds
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ def run_stages(
         announce: Function that is called before a stage changes anything, by the process that decides. It returns
             whether others could change the directory up to now, so that the decision has to be made again.
     """
-    watched = functools.partial(_watched, layout=layout, sources=share_from, announce=announce)
+    hashes = ContentHashes(layout, share_from)
+    watched = functools.partial(_watched, layout=layout, hashes=hashes, sources=share_from, announce=announce)
     forced, stages = set(force), list(stages)
     for number, stage in enumerate(stages, 1):
         label = f"stage {number} of {len(stages)}, {stage.name}"
@@ -146,25 +147,33 @@ def _execute(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _watched(
-    stage: Stage, *, label: str, layout: Layout, forced: bool, sources: Sequence[Path], announce: Callable[[], bool]
+    stage: Stage,
+    *,
+    label: str,
+    layout: Layout,
+    hashes: ContentHashes,
+    forced: bool,
+    sources: Sequence[Path],
+    announce: Callable[[], bool],
 ) -> Iterator[bool]:
     """Yield whether a stage must run; clear what it must not resume from, and record that it has run.
 
     One line says what became of the stage; another one says before the work why a finished stage runs again.
     """
     # Another command may have done the stage until the directory became ours.
-    before, now, reason = _decide(stage, layout, sources, forced=forced)
+    before, now, reason = _decide(stage, layout, hashes, forced=forced)
     if reason is not None and announce():
-        before, now, reason = _decide(stage, layout, sources, forced=forced)
+        before, now, reason = _decide(stage, layout, hashes, forced=forced)
 
     if reason is None:
+        hashes.save()
         logger.info("%s: done before", label)
         yield False
         return
 
     # What another run has made from the same need not be made again.
     place = layout.record(stage.name)
-    if not forced and _share(stage, layout, before, now, sources, label=label):
+    if not forced and _share(stage, layout, before, now, sources, hashes, label=label):
         yield False
         return
 
@@ -185,23 +194,24 @@ def _watched(
     try:
         # The caller does the work here. If it fails, the outputs stay None, and the stage is unfinished.
         yield True
-        outputs = take_fingerprints(stage.outputs, layout, None)
+        outputs = hashes.take(stage.outputs)
     finally:
         seconds = round(spent + time.monotonic() - started, 2)
         finished = None if outputs is None else datetime.now(UTC).isoformat(timespec="seconds")
         write_json(place, {"made_from": now, "outputs": outputs, "seconds": seconds, "finished": finished})
 
     # Only a stage that did not fail comes here.
+    hashes.save()
     logger.info("%s: %s (%s)", label, stage.describe(), show_seconds(seconds))
 
 
 def _decide(
-    stage: Stage, layout: Layout, sources: Sequence[Path], *, forced: bool
+    stage: Stage, layout: Layout, hashes: ContentHashes, *, forced: bool
 ) -> tuple[Record | None, dict[str, Any], str | None]:
     """Return the record of a stage, what it would be made from now, and why it must run; no reason if it is done."""
     before = read_record(layout.record(stage.name))
-    now = describe_origin(stage, layout, add_known(before, stage, layout, sources))
-    return before, now, "asked to" if forced else find_reason(stage, before, now, layout)
+    now = describe_origin(stage, hashes)
+    return before, now, "asked to" if forced else find_reason(stage, before, now, layout, hashes)
 
 
 def _share(
@@ -210,6 +220,7 @@ def _share(
     before: Record | None,
     now: dict[str, Any],
     sources: Sequence[Path],
+    hashes: ContentHashes,
     *,
     label: str,
 ) -> bool:
@@ -223,11 +234,12 @@ def _share(
     place = layout.record(stage.name)
     write_json(place, {"made_from": now, "outputs": None, "seconds": 0.0})
 
-    shared = share_outputs(stage, layout, found, label=label)
+    shared = share_outputs(stage, layout, found, hashes, label=label)
     if shared is None:  # the other run was changed meanwhile
         _clear(stage, layout, resumes=False, keeps_outputs=False, is_new=False)
         return False
     write_json(place, {"made_from": now, **shared})
+    hashes.save()
     return True
 
 

@@ -37,6 +37,11 @@ class Layout:
         """The record of what a stage was made from."""
         return child(self.out / "stages", stage, ".json")
 
+    @property
+    def hashes(self) -> Path:
+        """The hashes of all files that stages read or wrote, with the state in which each file had its content."""
+        return self.out / "stages" / "hashes"  # no record, which ends in .json
+
     # prepare
 
     @property

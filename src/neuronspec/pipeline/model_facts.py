@@ -23,8 +23,9 @@ from neuronspec.models.directories import GENERATION_FILE, is_built_here
 from neuronspec.models.loading import load_configuration, load_tokenizer
 from neuronspec.models.plain_use import find_plain_use
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.pipeline.content_hashes import name_path
 from neuronspec.pipeline.layout import PRETRAINED
-from neuronspec.pipeline.records import name_path, read_record
+from neuronspec.pipeline.records import read_record
 from neuronspec.pipeline.run import Run
 from neuronspec.pipeline.systems import title_system
 from neuronspec.report.model_card import DirectionScores, ModelCard, TrainingFacts

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import hash_files, hash_json, hash_path, read_json
+from neuronspec.files import read_json
+from neuronspec.pipeline.content_hashes import ContentHashes, name_path
 from neuronspec.pipeline.layout import Layout
 from neuronspec.version import __version__
 
@@ -42,77 +43,19 @@ def read_record(path: Path) -> Record | None:
     return {"made_from": {"settings": {}, "inputs": {}, "version": "?"}, "outputs": None, "seconds": 0.0}
 
 
-def describe_origin(stage: Stage, layout: Layout, before: Record | None) -> dict[str, Any]:
+def describe_origin(stage: Stage, hashes: ContentHashes) -> dict[str, Any]:
     """Return what a stage would be made from now: settings, fingerprints of its inputs, and version.
 
     Args:
         stage: The stage.
-        layout: Paths of the run.
-        before: Record of an earlier time, whose hashes are trusted where sizes and times are the same.
+        hashes: Hashes of the contents of files.
     """
-    return {
-        "settings": stage.settings,
-        "inputs": take_fingerprints(stage.inputs, layout, before),
-        "version": __version__,
-    }
+    return {"settings": stage.settings, "inputs": hashes.take(stage.inputs), "version": __version__}
 
 
-def take_fingerprints(paths: Sequence[Path], layout: Layout, before: Record | None) -> dict[str, dict[str, Any]]:
-    """Return the fingerprints of files and directories by their name in records."""
-    return {name_path(path, layout): fingerprint(path, layout, before) for path in paths}
-
-
-def fingerprint(path: Path, layout: Layout, before: Record | None) -> dict[str, Any]:
-    """Return what shows whether a file or directory has changed: a hash of its content, and a stamp.
-
-    The stamp is made of names, sizes and times. Names are relative to the directory of the run, so that a run that was
-    moved or linked is not hashed again.
-
-    Args:
-        path: File or directory.
-        layout: Paths of the run.
-        before: Record of an earlier time, whose hash is trusted where the stamp is the same.
-    """
-    stamp = _stamp(path, layout)
-
-    # Hashing large files is slow: where the stamp is known, the hash that went with it is reused.
-    known = [] if before is None else [*before["made_from"]["inputs"].values(), *(before["outputs"] or {}).values()]
-    for earlier in known:
-        if earlier["stamp"] == stamp:
-            return dict(earlier)
-
-    return {"hash": _hash(path, layout), "stamp": stamp}
-
-
-def _hash(path: Path, layout: Layout) -> str | None:
-    """Return the hash of a content, None if there is none."""
-    if path.is_dir():
-        return hash_files(path, list_files(path, layout))
-    return hash_path(path) if path.exists() else None
-
-
-def list_files(directory: Path, layout: Layout) -> list[Path]:
-    """Return the files of a directory that a stage depends on: all but notes about how to use a model."""
-    files = (file for file in directory.rglob("*") if file.is_file())
-    return sorted(file for file in files if not layout.is_note(file))
-
-
-def _stamp(path: Path, layout: Layout) -> str:
-    """Return a hash of the names, sizes and times of files, which is cheap and different for every place."""
-    files = list_files(path, layout) if path.is_dir() else [path]
-    stats = [
-        (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in files
-        if file.exists()
-    ]
-
-    # The name keeps two places apart that hold files of the same names, sizes and times, or none at all.
-    inside = path.is_relative_to(layout.out)
-    name = name_path(path, layout) if inside else str(path.absolute())
-    return hash_json([inside, name, path.exists(), stats])
-
-
-def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], layout: Layout) -> str | None:
+def find_reason(
+    stage: Stage, before: Record | None, now: Mapping[str, Any], layout: Layout, hashes: ContentHashes
+) -> str | None:
     """Return why a stage must run, or None if it is done.
 
     Args:
@@ -120,6 +63,7 @@ def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], lay
         before: Its record.
         now: Result of `describe_origin`.
         layout: Paths of the run.
+        hashes: Hashes of the contents of files.
     """
     if before is None:
         return "not done yet"
@@ -133,7 +77,7 @@ def find_reason(stage: Stage, before: Record | None, now: Mapping[str, Any], lay
         known = before["outputs"].get(name_path(path, layout))
         if not path.exists() or known is None:
             return f"{path} is missing"
-        if fingerprint(path, layout, before)["hash"] != known["hash"]:
+        if hashes.hash(path) != known["hash"]:
             return f"{path} was changed"
     return None
 
@@ -168,8 +112,3 @@ def list_differences(before: Any, now: Any, key: str = "") -> dict[str, tuple[An
     for name in {**before, **now}:
         found |= list_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
     return found
-
-
-def name_path(path: Path, layout: Layout) -> str:
-    """Return the name of a path in records: relative within the run, so that a run that was moved stays done."""
-    return str(path.relative_to(layout.out)) if path.is_relative_to(layout.out) else str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +15,9 @@ from neuronspec.config.loading import holds_run, holds_sweep
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import publish, publish_link
 from neuronspec.models.directories import GENERATION_FILE
+from neuronspec.pipeline.content_hashes import ContentHashes, State, list_files, name_path
 from neuronspec.pipeline.layout import Layout
-from neuronspec.pipeline.records import (
-    Record,
-    fingerprint,
-    list_changes,
-    list_files,
-    name_path,
-    read_record,
-    take_fingerprints,
-)
+from neuronspec.pipeline.records import Record, list_changes, read_record
 
 if TYPE_CHECKING:
     from neuronspec.pipeline.engine import Stage
@@ -41,10 +35,12 @@ class Finished:
     Attributes:
         layout: Paths of that run.
         record: Its record of the stage.
+        hashes: The hashes of its files.
     """
 
     layout: Layout
     record: Record
+    hashes: ContentHashes
 
     def place(self, path: Path, layout: Layout) -> Path:
         """Return where that run has what this run, with its own layout, has at a path."""
@@ -90,43 +86,6 @@ def is_same_place(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def add_known(before: Record | None, stage: Stage, layout: Layout, sources: Sequence[Path]) -> Record | None:
-    """Return the record of a stage with the hashes that other runs know of its inputs, so that few are hashed again.
-
-    A hash of another run counts for a file of this run only where both are the same file: on file systems with coarse
-    times, two files of two runs can have equal names, sizes and times.
-
-    Args:
-        before: Record of the stage in this run.
-        stage: Stage of this run.
-        layout: Paths of this run.
-        sources: Directories of the other runs.
-    """
-    known = {} if before is None else {**before["made_from"]["inputs"]}
-    for source in sources:
-        record = read_record(Layout(source).record(stage.name))
-        inputs = {} if record is None else record["made_from"]["inputs"]
-        for path in stage.inputs:
-            name = name_path(path, layout)
-            if name in inputs and _is_same_content(path, Layout(source).out / name, layout):
-                known[f"{source}: {name}"] = inputs[name]
-
-    made_from = {"settings": {}, "version": "?"} if before is None else before["made_from"]
-    outputs = None if before is None else before["outputs"]
-    return {"made_from": {**made_from, "inputs": known}, "outputs": outputs, "seconds": 0.0}
-
-
-def _is_same_content(path: Path, other: Path, layout: Layout) -> bool:
-    """Return whether every file that counts is the same as another run's, under a second name."""
-    if not (path.exists() and other.exists()):
-        return False
-
-    # A folder has one name only; what counts are its files.
-    files = list_files(path, layout) if path.is_dir() else [path]
-    twins = [other / file.relative_to(path) for file in files]
-    return all(twin.exists() and file.samefile(twin) for file, twin in zip(files, twins, strict=True))
-
-
 def find_finished(stage: Stage, layout: Layout, now: Mapping[str, Any], sources: Sequence[Path]) -> Finished | None:
     """Return the first of several runs that has finished a stage from the same, with what it left intact.
 
@@ -144,7 +103,7 @@ def find_finished(stage: Stage, layout: Layout, now: Mapping[str, Any], sources:
         if record is None or record["outputs"] is None or list_changes(record["made_from"], now):
             continue
 
-        found = Finished(theirs, record)
+        found = Finished(theirs, record, ContentHashes(theirs))
         if all(_is_intact(path, layout, found) for path in stage.outputs):
             return found
     return None
@@ -155,16 +114,19 @@ def _is_intact(path: Path, layout: Layout, found: Finished) -> bool:
     known, place = found.record["outputs"].get(name_path(path, layout)), found.place(path, layout)
     if known is None or not place.exists():
         return False
-    return bool(fingerprint(place, found.layout, found.record)["hash"] == known["hash"])
+    return bool(found.hashes.hash(place) == known["hash"])
 
 
-def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) -> dict[str, Any] | None:
+def share_outputs(
+    stage: Stage, layout: Layout, found: Finished, hashes: ContentHashes, *, label: str
+) -> dict[str, Any] | None:
     """Take over what another run made: its files get a second name here; its log and notes about models are copied.
 
     Args:
         stage: Stage of this run, whose outputs are not there.
         layout: Paths of this run.
         found: The stage of the other run, which is not changed.
+        hashes: Hashes of the contents of this run's files.
         label: Name of the stage, with its number, for the terminal.
 
     Returns:
@@ -174,12 +136,15 @@ def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) 
     try:
         for log in stage.logs:
             _copy_log(found.place(log, layout), log)
+        known_files = [_find_known(found.place(path, layout), path, found) for path in stage.outputs]
         linked = [publish_link(found.place(path, layout), path, copied=_EDITED) for path in stage.outputs]
+        for path, state, content in itertools.chain(*known_files):
+            hashes.adopt(path, state, content)
     except FileNotFoundError:
         return None
 
-    # Names, sizes and times are the same, so that nothing is hashed again; anything else is.
-    outputs = take_fingerprints(stage.outputs, layout, found.record)
+    # What was linked is not hashed again; what was copied is.
+    outputs = hashes.take(stage.outputs)
     known = found.record["outputs"]
     if any(outputs[name]["hash"] != known[name]["hash"] for name in outputs):
         return None
@@ -188,6 +153,13 @@ def share_outputs(stage: Stage, layout: Layout, found: Finished, *, label: str) 
     logger.info("%s: shared from %s%s", label, found.layout.out, copied)
     times = {"seconds": found.record["seconds"], "finished": found.record.get("finished")}
     return {"outputs": outputs, **times, "shared_from": str(found.layout.out)}
+
+
+def _find_known(place: Path, path: Path, found: Finished) -> list[tuple[Path, State, str]]:
+    """Return the files of an output: where this run will have them, and their states and hashes in the other run."""
+    files = list_files(place, found.layout) if place.is_dir() else [place]
+    known = [(file, found.hashes.find(file)) for file in files]
+    return [(path / file.relative_to(place), *entry) for file, entry in known if entry is not None]
 
 
 def _copy_log(source: Path, target: Path) -> None:

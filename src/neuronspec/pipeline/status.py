@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from neuronspec.pipeline.content_hashes import ContentHashes
 from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.records import UNFINISHED, Record, describe_origin, find_reason, read_record
-from neuronspec.pipeline.sharing import add_known, find_finished
+from neuronspec.pipeline.sharing import find_finished
 
 State = Literal["done", "unfinished", "not done", "to be redone", "to be shared"]
 
@@ -50,7 +51,7 @@ def examine(
 ) -> list[StageState]:
     """Return the state of each stage, without running or writing anything.
 
-    Content is compared by sizes and times first; only what has changed since the record was made is read.
+    Files are hashed only where their state has changed since a stage was run.
 
     Args:
         stages: Stages in an order in which inputs come before what needs them.
@@ -58,7 +59,7 @@ def examine(
         force: Names of stages to do again in any case.
         share_from: Directories of runs whose finished stages would be shared.
     """
-    examiner = _Examiner(layout=layout, sources=share_from)
+    examiner = _Examiner(layout=layout, sources=share_from, hashes=ContentHashes(layout, share_from))
     return [examiner.examine(stage, forced=stage.name in force) for stage in stages]
 
 
@@ -69,12 +70,14 @@ class _Examiner:
     Attributes:
         layout: Paths of the run.
         sources: Directories of runs to share from.
+        hashes: Hashes of the contents of files.
         remade: Outputs of stages that would run -> the name of the stage.
         shared: Names of outputs that would be shared -> their fingerprints.
     """
 
     layout: Layout
     sources: Sequence[Path]
+    hashes: ContentHashes
     remade: dict[Path, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
 
@@ -82,11 +85,11 @@ class _Examiner:
         """Return the state of the next stage."""
         place = self.layout.record(stage.name)
         record = read_record(place)
-        now = describe_origin(stage, self.layout, add_known(record, stage, self.layout, self.sources))
+        now = describe_origin(stage, self.hashes)
 
         # Inputs that would be shared are those of the other run.
         now["inputs"] |= {name: self.shared[name] for name in now["inputs"] if name in self.shared}
-        reason = "asked to" if forced else find_reason(stage, record, now, self.layout)
+        reason = "asked to" if forced else find_reason(stage, record, now, self.layout, self.hashes)
 
         # Inputs that are made again count as changed: only their new content could show that they are the same.
         makers = list(dict.fromkeys(self.remade[path] for path in stage.inputs if path in self.remade))
