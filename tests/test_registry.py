@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.registry import Registry
+from neuronspec.registry import Registry, list_extensions
 
 
 @pytest.fixture
@@ -53,3 +53,12 @@ def test_asking_whether_a_name_is_known_raises_nothing(colours: Registry[int]) -
 
 def test_a_default_takes_the_place_of_an_unknown_name(colours: Registry[int]) -> None:
     assert (colours.get("red"), colours.get("green"), colours.get("green", 0)) == (1, None, 0)
+
+
+def test_modules_that_register_are_known_to_those_who_need_the_same_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuronspec.registry._registries", [])
+    registry = Registry[int]("number")
+    registry.register("one")(1)
+    assert list_extensions() == [__name__]
+    del registry._entries["one"]
+    assert list_extensions() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -16,9 +17,11 @@ from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors.surroundings import MAIN, Surroundings, list_extension_folders
 from neuronspec.executors.tasks import WorkerExecutor
 from neuronspec.interruption import REQUESTS
 from neuronspec.processes import count_cpus
+from neuronspec.registry import list_extensions
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -57,8 +60,19 @@ class ProcessExecutor(ProcessPoolExecutor, WorkerExecutor):
     def __init__(self, workers: int) -> None:
         threads = max(1, count_cpus() // workers)
         super().__init__(workers, get_context("spawn"), _start_worker, (threads,))
-        self.workers = workers
+        self._workers = workers
         self._started: dict[int, BaseProcess] = {}
+
+    @property
+    def workers(self) -> int:
+        """Largest number of processes."""
+        return self._workers
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Surroundings of a task: a local worker has the same libraries and files, but not the same entries."""
+        level = logging.getLogger("neuronspec").getEffectiveLevel()
+        return Surroundings(level=level, extensions=list_extension_folders())
 
     def submit(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -97,7 +111,8 @@ def open_local(workers: int) -> Iterator[Executor]:
     If the block fails or is interrupted, the processes end before the error goes on: nothing writes any longer when
     the caller cleans up.
     """
-    if workers == 1:
+    # What the main program itself registers, only this process has.
+    if workers == 1 or MAIN in list_extensions():
         yield InProcessExecutor()
         return
 

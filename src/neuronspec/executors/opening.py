@@ -1,76 +1,108 @@
-"""Opening an executor: one place decides for a whole command how many workers there are."""
+"""Opening an executor: one place decides for a whole command how many workers there are, and where."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors.cluster import find_address, open_cluster
 from neuronspec.executors.local import open_local
 from neuronspec.executors.tasks import in_worker
 from neuronspec.processes import count_cpus
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workers:
     """Workers that a command uses.
 
     Attributes:
-        number: Number of processes of this machine; None for one for each CPU that it grants.
+        number: Number of processes of this machine; None if the user did not choose one.
+        cluster: Address or file of a Dask scheduler; None for this machine.
+        folders: Folders that the workers of a cluster must share with this process.
     """
 
     number: int | None = None
+    cluster: str | None = None
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def are_chosen(self) -> bool:
+        """Whether the user asked for other workers than this process."""
+        return self.cluster is not None or (self.number or 1) > 1
 
 
-_chosen: ContextVar[Workers] = ContextVar("workers", default=Workers())  # noqa: B039 - it is frozen
+_current: ContextVar[Workers] = ContextVar("workers", default=Workers())  # noqa: B039 - it is frozen
 
 
 @contextlib.contextmanager
-def use_workers(number: int | None = None) -> Iterator[None]:
+def use_workers(
+    number: int | None = None, *, cluster: str | None = None, folders: Sequence[Path] = ()
+) -> Iterator[None]:
     """Let every executor that is opened within the block have such workers, unless it is opened with others.
 
     Args:
         number: Number of processes of this machine, 1 for this process alone; by default one for each CPU that the
             machine grants.
+        cluster: Address of a Dask scheduler, `tcp://HOST:8786`, or the file that it writes, to use its workers.
+        folders: Folders that the workers of a cluster must share with this process: where inputs and results are.
 
     Raises:
-        NeuronspecError: If the number is less than 1.
+        NeuronspecError: If the number is less than 1, a cluster is given as well, or its address is none.
     """
-    token = _chosen.set(Workers(_check(number)))
+    if number is not None and number < 1:
+        raise NeuronspecError(f"{number} workers cannot do anything: give 1 or more")
+    if number is not None and cluster is not None:
+        raise NeuronspecError("--workers is for this machine, and a cluster has workers of its own: give one of them")
+    if cluster is not None:
+        find_address(cluster)
+
+    token = _current.set(Workers(number=number, cluster=cluster, folders=tuple(folders)))
     try:
         yield
     finally:
-        _chosen.reset(token)
+        _current.reset(token)
+
+
+def current_workers() -> Workers:
+    """Return the workers that the innermost `use_workers` has chosen."""
+    return _current.get()
 
 
 @contextlib.contextmanager
-def open_executor(*, workers: int | None = None, most: int | None = None) -> Iterator[Executor]:
+def open_executor(
+    *, workers: int | None = None, cluster: str | None = None, most: int | None = None
+) -> Iterator[Executor]:
     """Open an executor for tasks, to be used with `map_ordered`.
 
     Args:
         workers: Number of processes of this machine, 1 for this process alone; by default what `use_workers` says,
             otherwise one for each CPU that the machine grants.
-        most: Number of tasks, if it is known: more workers would have nothing to do.
+        cluster: Address or file of a Dask scheduler; by default what `use_workers` says, if `workers` is not given.
+        most: Number of tasks, if it is known: more local workers would have nothing to do.
 
     Yields:
-        The executor. If the block fails or is interrupted, its workers end before the error goes on.
+        The executor. If the block fails or is interrupted, its workers end before the error goes on; those of a
+        cluster finish the tasks that they have begun.
 
     Raises:
-        NeuronspecError: If the number of workers is less than 1.
+        NeuronspecError: If the number of workers is less than 1, or the cluster cannot be used.
     """
-    number = _check(workers) or _chosen.get().number or count_cpus()
-    if most is not None:
-        number = min(number, max(1, most))
+    # A task has no workers of its own: all cores are at work already.
+    if in_worker():
+        workers, cluster = 1, None
 
-    # A worker has workers of its own nowhere: all cores are at work already.
-    with open_local(1 if in_worker() else number) as executor:
-        yield executor
+    with use_workers(workers, cluster=cluster) if workers or cluster else contextlib.nullcontext():
+        chosen = _current.get()
+    if chosen.cluster is not None:
+        with open_cluster(chosen.cluster, chosen.folders) as remote:
+            yield remote
+        return
 
-
-def _check(number: int | None) -> int | None:
-    if number is not None and number < 1:
-        raise NeuronspecError(f"{number} workers cannot do anything: give 1 or more")
-    return number
+    number = chosen.number or count_cpus()
+    with open_local(number if most is None else min(number, max(1, most))) as local:
+        yield local

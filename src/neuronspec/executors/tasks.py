@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import pickle
@@ -9,13 +10,13 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from neuronspec.extensions import import_extension, list_extensions
+from neuronspec.executors.surroundings import Surroundings
 from neuronspec.processes import forget_launcher
 
 Item = TypeVar("Item")
@@ -24,16 +25,25 @@ Result = TypeVar("Result")
 PER_WORKER = 2  # tasks in flight for each worker: one at work, and one that it can begin at once
 
 _state = threading.local()  # `working` in threads that perform a task for another process
+_one_at_a_time = threading.Lock()
 
 
 class WorkerExecutor(Executor):
-    """An executor whose tasks run in other processes.
+    """An executor whose tasks run in other processes."""
 
-    Attributes:
-        workers: Number of tasks that run at the same time.
-    """
+    @property
+    def workers(self) -> int:
+        """Number of tasks that run at the same time."""
+        raise NotImplementedError
 
-    workers: int
+    @property
+    def surroundings(self) -> Surroundings:
+        """State of this process that tasks depend on."""
+        raise NotImplementedError
+
+    def wait(self, future: Future[Result]) -> Result:
+        """Wait for the end of a task and return its result, or raise its error."""
+        return future.result()
 
     def explain(self, error: BaseException) -> BaseException:
         """Return an error for users, if it says that a worker was lost; otherwise the error itself."""
@@ -84,13 +94,12 @@ def map_ordered(
         yield from map(function, items)
         return
 
-    task = Task(function, logging.getLogger("neuronspec").getEffectiveLevel(), list_extensions())
-    most = ahead or PER_WORKER * executor.workers
+    task = Task(function, executor.surroundings)
     waiting: deque[Future[Outcome[Result]]] = deque()
     try:
         for item in items:
             waiting.append(_submit(executor, task, item))
-            if len(waiting) >= most:
+            if len(waiting) >= (ahead or PER_WORKER * executor.workers):
                 yield _take(executor, waiting.popleft())
         while waiting:
             yield _take(executor, waiting.popleft())
@@ -101,21 +110,14 @@ def map_ordered(
 
 
 def _submit(executor: WorkerExecutor, task: Task[Item, Result], item: Item) -> Future[Outcome[Result]]:
-    try:
+    with _explained(executor):  # the workers may be gone already
         return executor.submit(task, item)
-    except Exception as error:  # the workers may be gone already
-        raise executor.explain(error) from error
 
 
 def _take(executor: WorkerExecutor, future: Future[Outcome[Result]]) -> Result:
     """Wait for a task, log what it has logged, and return its result or raise its error."""
-    try:
-        outcome = future.result()
-    except Exception as error:
-        explained = executor.explain(error)
-        if explained is error:
-            raise
-        raise explained from error
+    with _explained(executor):
+        outcome = executor.wait(future)
 
     for record in outcome.records:
         logging.getLogger(record.name).handle(record)
@@ -123,6 +125,18 @@ def _take(executor: WorkerExecutor, future: Future[Outcome[Result]]) -> Result:
         raise outcome.error
     value: Result = outcome.value
     return value
+
+
+@contextlib.contextmanager
+def _explained(executor: WorkerExecutor) -> Iterator[None]:
+    """Turn the errors by which an executor reports lost workers into a sentence."""
+    try:
+        yield
+    except (Exception, CancelledError) as error:
+        explained = executor.explain(error)
+        if explained is error:
+            raise
+        raise explained from error
 
 
 @dataclass(frozen=True)
@@ -146,51 +160,42 @@ class Task(Generic[Item, Result]):
 
     Attributes:
         function: Function of one item.
-        level: Level of the least important messages to collect.
-        extensions: Names of the modules that register what the function may look up.
+        surroundings: State of this process that the function depends on.
     """
 
     function: Callable[[Item], Result]
-    level: int
-    extensions: tuple[str, ...] = ()
+    surroundings: Surroundings
 
     def __call__(self, item: Item) -> Outcome[Result]:
         """Call the function for an item; an error becomes a part of the outcome, so that every kind arrives."""
-        # A worker belongs to no group of launched processes, even if one of them has started it.
-        forget_launcher()
-        messages = _Messages(self.level)
-        logger = logging.getLogger("neuronspec")
-        logger.addHandler(messages)
-        logger.setLevel(self.level)
-        _state.working = True
-        try:
-            for name in self.extensions:
-                import_extension(name)
-            value = self.function(item)
-        except Exception as error:
-            return Outcome(None, messages.list_records(), _make_portable(error))
-        finally:
-            _state.working = False
-            logger.removeHandler(messages)
-        return Outcome(value, messages.list_records())
+        # A worker of a cluster may have several threads: tasks change the working directory and other global state.
+        with _one_at_a_time, _collected_messages(self.surroundings.level) as messages:
+            # A worker belongs to no group of launched processes, even if one of them has started it.
+            forget_launcher()
+            _state.working = True
+            value, error = None, None
+            try:
+                with self.surroundings.entered():
+                    value = self.function(item)
+            except Exception as failure:
+                error = _make_portable(failure)
+            finally:
+                _state.working = False
+            return Outcome(value, [messages.get() for _ in range(messages.qsize())], error)
 
 
-class _Messages(QueueHandler):
-    """Collects what one thread logs, since other threads may perform other tasks."""
-
-    def __init__(self, level: int) -> None:
-        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
-        super().__init__(self._records)
-        self.setLevel(level)
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is this thread's."""
-        return record.thread == self._thread
-
-    def list_records(self) -> list[logging.LogRecord]:
-        """Return the records, which can be pickled: the handler has put their arguments into the message."""
-        return [self._records.get() for _ in range(self._records.qsize())]
+@contextlib.contextmanager
+def _collected_messages(level: int) -> Iterator[SimpleQueue[logging.LogRecord]]:
+    """Collect what is logged within the block, as records that can be pickled: their message has the arguments."""
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = QueueHandler(records)
+    logger = logging.getLogger("neuronspec")
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
 
 
 def _make_portable(error: Exception) -> Exception:
