@@ -43,6 +43,14 @@ SteerOption = Annotated[
     typer.Option("--steer", metavar="FILE", help="YAML or JSON file of neurons to scale, set or switch off."),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Number of CPU threads.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Number of processes of this machine that share the work."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Dask cluster that does the work: tcp://HOST:8786, or its file."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

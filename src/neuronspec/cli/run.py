@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuronspec.cli.console import print_table
-from neuronspec.cli.options import AsJson, ConfigFile, DryRun, Force, Out, Overrides, Seed, ShareFrom, Threads
+from neuronspec.cli.options import (
+    AsJson,
+    ClusterOption,
+    ConfigFile,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Seed,
+    ShareFrom,
+    Threads,
+    WorkersOption,
+)
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions, print_plan
 
@@ -32,6 +44,8 @@ def run(
     threads: Threads = None,
     force: Force = False,
     dry_run: DryRun = False,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Run every stage of a configuration, skipping those already done.
@@ -47,6 +61,8 @@ def run(
         threads=threads,
         force=force,
         dry_run=dry_run,
+        workers=workers,
+        cluster=cluster,
     )
     if options.has_several_values():
         _run_sweep(options, as_json)
@@ -68,7 +84,8 @@ def _run_sweep(options: RunOptions, as_json: bool) -> None:
         _print_plans(sweep, sources, force=options.force)
         return
 
-    failures = execute_sweep(sweep, sources, force=options.force)
+    with options.use_workers(sweep.out):
+        failures = execute_sweep(sweep, sources, force=options.force)
 
     tables = tabulate_sweep(load_sweep(sweep, failures), failures)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class RunOptions:
         force: Whether stages that are done are run again.
         share_from: Directories of runs whose finished stages are shared where they are the same.
         dry_run: Whether only to print what would run.
+        workers: Number of processes that share the work of stages that can be divided.
+        cluster: Address or file of a Dask scheduler whose workers do that work.
     """
 
     source: str
@@ -47,6 +50,14 @@ class RunOptions:
     force: bool = False
     share_from: Sequence[Path] | None = None
     dry_run: bool = False
+    workers: int | None = None
+    cluster: str | None = None
+
+    def use_workers(self, out: Path) -> AbstractContextManager[None]:
+        """Let the stages of the block have the workers that the user chose, which share the directory `out`."""
+        from neuronspec.executors import use_workers
+
+        return use_workers(self.workers, cluster=self.cluster, folders=[out])
 
     def load(self) -> Config:
         """Return the configuration with all changes.
@@ -176,7 +187,8 @@ class RunOptions:
         if self.dry_run:
             raise typer.Exit
 
-        return config, execute_stages(run, until=stage, only=only, force=self.force, share_from=sources)
+        with self.use_workers(run.layout.out):
+            return config, execute_stages(run, until=stage, only=only, force=self.force, share_from=sources)
 
 
 def print_plan(states: Sequence[StageState]) -> None:

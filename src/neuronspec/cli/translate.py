@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,12 +22,25 @@ from neuronspec.cli.loading_options import (
     describe_loading,
 )
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, ShareFrom, SteerOption, refuse_inside_run
+from neuronspec.cli.options import (
+    ONLY_RUNS,
+    AsJson,
+    ClusterOption,
+    DryRun,
+    Force,
+    Out,
+    ShareFrom,
+    SteerOption,
+    Threads,
+    WorkersOption,
+    refuse_inside_run,
+)
 from neuronspec.cli.printing import note, print_data, print_json, quiet_libraries
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.system_options import SystemOptions
 from neuronspec.cli.text_options import SourcePrefixOption, TooLongChoice, TooLongOption
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors import use_workers
 from neuronspec.interruption import explained_interruption
 from neuronspec.languages import find_sides, is_known, split_direction, suggest_direction
 from neuronspec.processes import work_alone
@@ -40,13 +54,13 @@ BEAMS = 5
 LISTED = 6  # directions in a note
 
 OF_A_RUN = Mode(
-    reads=reading("what", "out", "share_from", "force", "dry_run"),
+    reads=reading("what", "out", "share_from", "force", "dry_run", "workers", "cluster", "threads"),
     advice="these options need --model; for a run, override the configuration: translate.beams=5, "
     "translate.too_long=skip, model.source_prefix=...",
 )
 _DECODING = reading(
     *("what", "model", "masks", "dense", "pivot", "beams", "engine", "compute_type", "early_stopping", "too_long"),
-    *("steer", "source_prefix", "source", *LOADING),
+    *("steer", "source_prefix", "source", "threads", *LOADING),
 )
 _NOT_OF_A_MODEL = {
     "out": "--out is the directory of a run: with --model, --to names the file",
@@ -66,7 +80,7 @@ OF_A_FILE = Mode(
     },
 )
 OF_A_GRID = Mode(
-    reads=_DECODING | {"target", "force"},
+    reads=_DECODING | {"target", "force", "workers", "cluster"},
     own_advice=_NOT_OF_A_MODEL | {"as_json": "--json is for what is printed: leave out --json or --to"},
 )
 
@@ -139,6 +153,9 @@ def translate(
     share_from: ShareFrom = None,
     force: Force = False,
     dry_run: DryRun = False,
+    threads: Threads = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Translate with a model: sentences, a file or a grid; or the test text of a run with all of its systems."""
@@ -155,7 +172,15 @@ def translate(
         OF_A_RUN.check(context)
         _translate_run(
             RunOptions(
-                source=words[0], overrides=words[1:], out=out, share_from=share_from, force=force, dry_run=dry_run
+                source=words[0],
+                overrides=words[1:],
+                out=out,
+                share_from=share_from,
+                force=force,
+                dry_run=dry_run,
+                threads=threads,
+                workers=workers,
+                cluster=cluster,
             )
         )
         return
@@ -178,11 +203,16 @@ def translate(
     )
     options.check()
     quiet_libraries()
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
     # A grid divides its files among processes; lines are translated by one.
     if target is not None and is_grid:
         with explained_interruption("the same command keeps the finished files and resumes the unfinished one"):
-            _translate_grid(options, words, source, target, force)
+            chosen = functools.partial(use_workers, workers, cluster=cluster)
+            _translate_grid(options, words, source, target, force=force, use_workers=chosen)
         return
 
     work_alone()
@@ -235,8 +265,16 @@ def _translate_run(options: RunOptions) -> None:
     note(f"the translations are in {layout.out / 'translate'}")
 
 
-def _translate_grid(options: SystemOptions, words: list[str], source: Path | None, target: Path, force: bool) -> None:
-    """Translate the files of a grid of directions."""
+def _translate_grid(
+    options: SystemOptions,
+    words: list[str],
+    source: Path | None,
+    target: Path,
+    *,
+    force: bool,
+    use_workers: Callable[..., AbstractContextManager[None]],
+) -> None:
+    """Translate the files of a grid of directions, with workers if the user wants some."""
     if source is None:
         raise NeuronspecError("a grid needs --input with a placeholder: --input 'flores.{src}'")
     system = options.describe()
@@ -247,7 +285,8 @@ def _translate_grid(options: SystemOptions, words: list[str], source: Path | Non
     for path in grid.targets.values():
         refuse_inside_run(path, "--to", force)
     _note_untrained(options.model, grid.tasks)
-    translate_grid_files(system, grid, force=force)
+    with use_workers(folders=[path.parent for path in grid.targets.values()]):
+        translate_grid_files(system, grid, force=force)
     note(f"{len(grid.tasks)} directions are in {target}")
 
 

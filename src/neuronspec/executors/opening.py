@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.executors.cluster import find_address, open_cluster
+from neuronspec.executors.cluster import open_cluster
 from neuronspec.executors.local import open_local
 from neuronspec.executors.tasks import in_worker
 from neuronspec.processes import count_cpus
@@ -45,6 +45,8 @@ def use_workers(
 ) -> Iterator[None]:
     """Let every executor that is opened within the block have such workers, unless it is opened with others.
 
+    A cluster is tried at once, so that a wrong address is no surprise after hours of other work.
+
     Args:
         number: Number of processes of this machine, 1 for this process alone; by default one for each CPU that the
             machine grants.
@@ -52,20 +54,32 @@ def use_workers(
         folders: Folders that the workers of a cluster must share with this process: where inputs and results are.
 
     Raises:
-        NeuronspecError: If the number is less than 1, a cluster is given as well, or its address is none.
+        NeuronspecError: If the number is less than 1, a cluster is given as well, or the cluster cannot be used.
+    """
+    chosen = _choose(number, cluster, folders)
+    if cluster is not None:
+        with open_cluster(cluster, folders):
+            pass
+
+    # Without a wish, that of an outer block counts.
+    token = _current.set(chosen if chosen != Workers(folders=chosen.folders) else _current.get())
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _choose(number: int | None, cluster: str | None, folders: Sequence[Path] = ()) -> Workers:
+    """Return workers after checking that they can be meant.
+
+    Raises:
+        NeuronspecError: If they cannot.
     """
     if number is not None and number < 1:
         raise NeuronspecError(f"{number} workers cannot do anything: give 1 or more")
     if number is not None and cluster is not None:
         raise NeuronspecError("--workers is for this machine, and a cluster has workers of its own: give one of them")
-    if cluster is not None:
-        find_address(cluster)
-
-    token = _current.set(Workers(number=number, cluster=cluster, folders=tuple(folders)))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return Workers(number=number, cluster=cluster, folders=tuple(folders))
 
 
 def current_workers() -> Workers:
@@ -96,8 +110,8 @@ def open_executor(
     if in_worker():
         workers, cluster = 1, None
 
-    with use_workers(workers, cluster=cluster) if workers or cluster else contextlib.nullcontext():
-        chosen = _current.get()
+    given = _choose(workers, cluster)
+    chosen = _current.get() if given == Workers() else given
     if chosen.cluster is not None:
         with open_cluster(chosen.cluster, chosen.folders) as remote:
             yield remote

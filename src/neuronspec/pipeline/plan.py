@@ -15,6 +15,7 @@ from neuronspec.checking.problem import announce_problems
 from neuronspec.config.loading import holds_sweep
 from neuronspec.directory_lock import DirectoryLock
 from neuronspec.errors import NeuronspecError, did_you_mean
+from neuronspec.executors import use_workers
 from neuronspec.files import refuse_links, write_text
 from neuronspec.interruption import explained_interruption
 from neuronspec.pipeline.engine import Stage, run_stages
@@ -47,6 +48,8 @@ def run(
     until: str | None = None,
     force: bool = False,
     share_from: str | Path | Sequence[str | Path] = (),
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> Run:
     """Run a configuration, from corpora to report, leaving out the stages that are done.
 
@@ -58,6 +61,8 @@ def run(
         force: Whether to do the stages again that are done.
         share_from: Directory, or directories, of runs whose finished stages are shared where they were made from the
             same settings and inputs. A `source` that is the directory of a run is one of them if `out` is another one.
+        workers: Number of processes of this machine that share the work that can be divided.
+        cluster: Address of a Dask scheduler, or its file, whose workers do that work instead.
 
     Returns:
         The run, which opens its own model, masks, counts and text.
@@ -72,7 +77,8 @@ def run(
     """
     opened = open_run(source, out=out, changes=changes)
     given = [share_from] if isinstance(share_from, str | Path) else share_from
-    execute_stages(opened, until=until, force=force, share_from=list_sources(given, source, opened.layout.out))
+    with use_workers(workers, cluster=cluster, folders=[opened.layout.out]):
+        execute_stages(opened, until=until, force=force, share_from=list_sources(given, source, opened.layout.out))
     return opened
 
 

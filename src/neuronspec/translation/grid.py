@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import torch
 
 from neuronspec.data.streams import read_lines
 from neuronspec.data.templates import fill_template, find_file, list_grid
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors import current_workers, map_ordered, open_executor
 from neuronspec.processes import join_processes
-from neuronspec.progress import show_progress
-from neuronspec.translation.engines import Decode
-from neuronspec.translation.resumable_files import translate_file
+from neuronspec.progress import Advance, show_progress
+from neuronspec.translation.grid_tasks import GridTasks, Text
+from neuronspec.translation.resumable_files import list_missing, translate_file
 from neuronspec.translation.sentence_rows import check_targets
 from neuronspec.translation.sources import check_sources
 from neuronspec.translation.system import TranslationSystem, open_system
+
+
+class DecodeWindow(Protocol):
+    """A function that translates a window of sentences, each in the direction of its task."""
+
+    def __call__(
+        self, sentences: Sequence[str], tasks: Sequence[str], /, *, advance: Advance | None = None, quiet: bool = False
+    ) -> list[str]:
+        """Return the translations in the order of the sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +73,8 @@ def plan_grid(words: list[str], source: Path, target: Path) -> GridFiles:
 def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: bool = False) -> None:
     """Translate the files of a grid, this process' share of them, and wait for the other processes.
 
+    If workers were chosen (`executors.use_workers`) and there is no GPU, they translate, and this process writes.
+
     Args:
         system: Model, masks and options.
         grid: Files to translate and to write.
@@ -80,6 +95,11 @@ def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: b
         for task in own:
             grid.targets[task].unlink(missing_ok=True)
 
+    # One process on a CPU can have workers; several processes divide the grid themselves.
+    if processes.num_processes == 1 and processes.device.type == "cpu" and current_workers().are_chosen:
+        _translate_with_workers(system, grid, sentences)
+        return
+
     with open_system(system, own) as (decode, codec):
         codec.formats(grid.tasks)  # all of them, although this process may translate only some
         # All texts are checked before the first one is translated.
@@ -88,6 +108,36 @@ def translate_grid_files(system: TranslationSystem, grid: GridFiles, *, force: b
             check_sources(codec, lines, tasks, too_long=system.too_long, name=str(grid.sources[task]))
         translate_grid(decode, sentences, targets=grid.targets, settings=system.describe())
     processes.wait_for_everyone()
+
+
+def _translate_with_workers(system: TranslationSystem, grid: GridFiles, texts: Mapping[str, Sequence[str]]) -> None:
+    """Translate the texts of a grid with workers, window by window, and write the files here."""
+    work = GridTasks(system=system, directions=tuple(grid.tasks), threads=torch.get_num_threads())
+    settings = system.describe()
+
+    # The windows that are missing, in the order in which the files are written
+    missing: list[Text] = []
+    for task, lines in texts.items():
+        windows = list_missing(lines, [task] * len(lines), grid.targets[task], settings)
+        missing += [(task, lines[window]) for window in windows]
+
+    with open_executor(most=len(missing)) as executor:
+        # All texts are checked before the first one is translated, in as many tasks as there are workers.
+        named = [(task, lines, str(grid.sources[task])) for task, lines in texts.items()]
+        for _ in map_ordered(executor, work.check, named if missing else []):
+            pass
+
+        translations = map_ordered(executor, work.translate, missing)
+
+        def take_window(
+            window: Sequence[str], tasks: Sequence[str], *, advance: Advance | None = None, quiet: bool = False
+        ) -> list[str]:
+            lines = next(translations)
+            if advance is not None:
+                advance(len(lines))
+            return lines
+
+        translate_grid(take_window, texts, targets=grid.targets, settings=settings)
 
 
 def _read_texts(paths: Sequence[Path]) -> dict[Path, list[str]]:
@@ -100,7 +150,7 @@ def _read_texts(paths: Sequence[Path]) -> dict[Path, list[str]]:
 
 
 def translate_grid(
-    decode: Decode, sources: Mapping[str, Sequence[str]], targets: Mapping[str, Path], settings: object
+    decode: DecodeWindow, sources: Mapping[str, Sequence[str]], targets: Mapping[str, Path], settings: object
 ) -> None:
     """Translate the sentences of many directions, one file for each direction.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from neuronspec.durability import make_folder
@@ -43,10 +43,8 @@ def translate_file(
     Raises:
         NeuronspecError: If the translations cannot be written, or the hidden file is not one of these.
     """
-    # Two hidden files: the translations so far, and the record of what a finished file was made from.
-    partial = path.with_name(f".{path.name}.part")
-    record = path.with_name(f".{path.name}.made_from")
-    header = {"made_from": hash_json([settings, list(sentences), list(tasks)])}
+    partial, record = _name_hidden(path)
+    header = _describe_input(sentences, tasks, settings)
 
     # Finished before, from the same: nothing to do.
     if remember and _is_finished(path, record, header):
@@ -62,8 +60,7 @@ def translate_file(
 
     # A window is safe on the disk before the next one begins.
     with explained(path), partial.open("a", encoding="utf-8") as file:
-        for start in range(len(done), len(sentences), WINDOW):
-            window = slice(start, start + WINDOW)
+        for window in _list_windows(len(done), len(sentences)):
             # A translation is one line, whatever the model writes.
             lines = [" ".join(line.split()) for line in translate(sentences[window], tasks[window])]
 
@@ -78,6 +75,34 @@ def translate_file(
     if remember:
         write_text(record, _describe_output(header, path))
     partial.unlink()
+
+
+def list_missing(sentences: Sequence[str], tasks: Sequence[str], path: Path, settings: object) -> list[slice]:
+    """Return the windows of sentences that `translate_file` would translate, in their order.
+
+    The arguments are those of `translate_file`, which is expected to remember.
+    """
+    partial, record = _name_hidden(path)
+    header = _describe_input(sentences, tasks, settings)
+    if _is_finished(path, record, header):
+        return []
+    done = _read_done(partial, header, most=len(sentences))
+    return list(_list_windows(len(done), len(sentences)))
+
+
+def _list_windows(start: int, end: int) -> Iterator[slice]:
+    for first in range(start, end, WINDOW):
+        yield slice(first, first + WINDOW)
+
+
+def _name_hidden(path: Path) -> tuple[Path, Path]:
+    """Return two hidden files: the translations so far, and the record of what a finished file was made from."""
+    return path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.made_from")
+
+
+def _describe_input(sentences: Sequence[str], tasks: Sequence[str], settings: object) -> dict[str, str]:
+    """Return the first line of the translations so far: a hash of everything that decides them."""
+    return {"made_from": hash_json([settings, list(sentences), list(tasks)])}
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -108,7 +133,7 @@ def _resume(partial: Path, header: dict[str, str], most: int) -> list[str]:
 def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
     """Return the translations that an interrupted call left, if it translated the same.
 
-    A last line that was not written whole is removed from the file.
+    A last line that was not written whole is removed from the file, since new lines will be appended.
 
     Raises:
         NeuronspecError: If the file is damaged.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,17 +71,24 @@ class TranslationSystem:
         places = [Path(self.model)]
         if self.masks is not None:
             places.append(self.masks)
-
-        # Sizes and times stand for the contents: hashing all weights would take long.
-        files: list[list[object]] = []
-        for place in places:
-            found = [place] if place.is_file() else sorted(place.rglob("*"))
-            # A card that is written again changes no translation.
-            found = [file for file in found if file.is_file() and file.name != CARD_FILE]
-            files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
+        files = describe_files(places)
         described: list[object] = [self.model, self.dense, self.pivot, self.options, self.source_prefix, files]
         steered = [steering.as_dict() for steering in self.steerings]
         return [*described, *filter(None, [self.loading.facts, steered])]
+
+
+def describe_files(places: Iterable[Path]) -> list[list[object]]:
+    """Return the name, size and time of every file that translations depend on, of some files and directories.
+
+    Sizes and times stand for the contents: hashing all weights would take long.
+    """
+    files: list[list[object]] = []
+    for place in places:
+        found = [place] if place.is_file() else sorted(place.rglob("*"))
+        # A card that is written again changes no translation.
+        found = [file for file in found if file.is_file() and file.name != CARD_FILE]
+        files += [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
+    return files
 
 
 def load_system(system: TranslationSystem, tasks: Sequence[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
