@@ -148,12 +148,16 @@ def test_what_is_no_scheduler_is_refused(
         pass
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "tls"])
-def test_a_scheduler_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "listens"), [("tcp", False), ("tcp", True), ("tls", True)])
+def test_a_scheduler_that_does_not_answer_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, listens: bool
+) -> None:
     pytest.importorskip("distributed", reason="the extra dask is not installed")
     monkeypatch.setattr(cluster_module, "CONNECTING", 0.5)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
+        if listens:  # and says nothing
+            probe.listen()
         address = f"{scheme}://127.0.0.1:{probe.getsockname()[1]}"
         expected = f"no Dask scheduler answers at {address} .*: check the address"
         started = time.monotonic()

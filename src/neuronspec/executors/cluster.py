@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
@@ -96,8 +98,9 @@ class ClusterExecutor(WorkerExecutor):
         """Return a sentence about lost workers or a lost scheduler, if that is the error."""
         kind = type(error).__name__
         if kind == "KilledWorker":
+            number = int(getattr(error, "allowed_failures", 0)) + 1
             return NeuronspecError(
-                f"a task ended {self._client_failures(error)} workers of {self._address} one after the other, perhaps "
+                f"a task ended {number} workers of {self._address} one after the other, perhaps "
                 "because their memory was full: look into their logs, and start workers with more memory"
             )
         if isinstance(error, CancelledError) or type(error).__module__.startswith(LIBRARY):
@@ -114,10 +117,6 @@ class ClusterExecutor(WorkerExecutor):
 
     def _count(self) -> int:
         return len(self._client.nthreads())
-
-    @staticmethod
-    def _client_failures(error: BaseException) -> int:
-        return int(getattr(error, "allowed_failures", 0)) + 1
 
 
 @contextlib.contextmanager
@@ -205,14 +204,15 @@ def _connected(address: str) -> Iterator[Any]:
     dask_logger.setLevel(logging.CRITICAL + 1)
     client = None
     try:
-        try:
-            client = distributed.Client(address, timeout=CONNECTING, set_as_default=False)
-        except Exception as error:  # sockets, TLS and Dask raise errors of many kinds
+        client, problem = _connect(distributed, address)
+        if client is None:
+            # A client that could not be made ends here: later, it could wait for a lock of the next one.
+            gc.collect()
             certificates = " and the certificates in Dask's configuration" if address.startswith("tls") else ""
             raise NeuronspecError(
-                f"no Dask scheduler answers at {address} ({first_line(error)}): check the address{certificates}, and "
-                "that the scheduler runs"
-            ) from error
+                f"no Dask scheduler answers at {address} ({problem}): check the address{certificates}, and that the "
+                "scheduler runs"
+            )
         _await_worker(client, address)
         yield client
     finally:
@@ -220,6 +220,17 @@ def _connected(address: str) -> Iterator[Any]:
             with contextlib.suppress(Exception):  # the scheduler may be gone
                 client.close(timeout=CONNECTING)
         dask_logger.setLevel(before)
+
+
+def _connect(distributed: Any, address: str) -> tuple[Any, str]:
+    """Return a client of a scheduler; None and the problem if there is no client."""
+    try:
+        # A socket finds out at once what Dask would try again and again.
+        parts = urlsplit(address)
+        socket.create_connection((parts.hostname, parts.port), timeout=CONNECTING).close()
+        return distributed.Client(address, timeout=CONNECTING, set_as_default=False), ""
+    except Exception as error:  # sockets, TLS and Dask raise errors of many kinds
+        return None, first_line(error)
 
 
 def _await_worker(client: Any, address: str) -> None:

@@ -22,6 +22,7 @@ from neuronspec.registry import list_extensions
 from neuronspec.version import __version__
 
 MAIN = "__main__"
+PROBE = ".neuronspec-{}"  # name of a hidden file, with something random
 
 # Libraries on which the bits of results depend
 _LIBRARIES = (
@@ -113,7 +114,7 @@ def shared_folders(folders: Sequence[Path]) -> Iterator[tuple[str, ...]]:
     probes = []
     try:
         for folder in dict.fromkeys(map(_find_existing, folders)):
-            probe = folder / f".neuronspec-{secrets.token_hex(8)}"
+            probe = folder / PROBE.format(secrets.token_hex(8))
             with explained(folder):
                 probe.touch(exist_ok=False)
             probes.append(probe)
