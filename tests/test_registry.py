@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from neuronspec.errors import NeuronspecError
-from neuronspec.registry import Registry, list_extensions
+from neuronspec.registry import Registry, list_registering_modules
 
 
 @pytest.fixture
@@ -59,6 +59,6 @@ def test_modules_that_register_are_known_to_those_who_need_the_same_entries(monk
     monkeypatch.setattr("neuronspec.registry._registries", [])
     registry = Registry[int]("number")
     registry.register("one")(1)
-    assert list_extensions() == [__name__]
+    assert list_registering_modules() == [__name__]
     del registry._entries["one"]
-    assert list_extensions() == []
+    assert list_registering_modules() == []

@@ -90,7 +90,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 _registries: list[weakref.ref[Registry[Any]]] = []
 
 
-def list_extensions() -> list[str]:
+def list_registering_modules() -> list[str]:
     """Return the modules outside of this package that have registered something, in the order of their names.
 
     A process that works for this one has to import them.

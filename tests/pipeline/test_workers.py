@@ -11,6 +11,8 @@ from tests.command import run_command
 from tests.dask_cluster import Cluster, start_cluster
 
 from neuronspec.config.schema import Config
+from neuronspec.data import tasks
+from neuronspec.evaluation import task_scoring
 from neuronspec.files import hash_path, write_text
 from neuronspec.pipeline.stages import translate
 from neuronspec.translation import resumable_files
@@ -60,6 +62,10 @@ def test_a_run_that_loses_a_worker_is_that_of_one_process(
 ) -> None:
     monkeypatch.chdir(copied.out.parent)
     shutil.rmtree(copied.out / "translate")
+    shutil.rmtree(copied.out / "score")
+    monkeypatch.setattr(tasks, "DONE_HERE", 0)
+    monkeypatch.setattr(task_scoring, "BYTES_PER_WORKER", 1)
+    monkeypatch.delattr(task_scoring, "score_task")  # nothing is scored here
     killed: list[Path] = []
 
     def kill_and_write(path: Path, text: str) -> None:
@@ -69,6 +75,9 @@ def test_a_run_that_loses_a_worker_is_that_of_one_process(
         write_text(path, text)
 
     monkeypatch.setattr(translate, "write_text", kill_and_write)
-    assert run_command("translate", "toy.yaml", "--cluster", cluster.file) == 0
+    assert run_command("score", "toy.yaml", "--cluster", cluster.file) == 0
     assert len(killed) > 10
-    assert hash_path(copied.out / "translate") == hash_path(finished.out / "translate")
+    assert run_command("prepare", "toy.yaml", "--out", "again", "--cluster", cluster.file) == 0
+    for stage in ("translate", "score", "prepare"):
+        place = Path("again") if stage == "prepare" else copied.out
+        assert hash_path(place / stage) == hash_path(finished.out / stage), stage

@@ -10,11 +10,23 @@ import typer
 
 from neuronspec.cli.choices import choose_identifier, list_metrics
 from neuronspec.cli.modes import Mode, reading
-from neuronspec.cli.options import ONLY_RUNS, AsJson, DryRun, Force, Out, Overrides, ShareFrom, check_place
+from neuronspec.cli.options import (
+    ONLY_RUNS,
+    AsJson,
+    ClusterOption,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    ShareFrom,
+    WorkersOption,
+    check_place,
+)
 from neuronspec.cli.printing import note, print_json, say
 from neuronspec.cli.runs import RunOptions
 from neuronspec.cli.text_options import IdentifierOption
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors import use_workers
 from neuronspec.processes import work_alone
 
 if TYPE_CHECKING:
@@ -30,7 +42,9 @@ DEFAULT_METRICS = ("bleu", "chrf")
 DEFAULT_SYSTEM = "system"
 
 OF_A_RUN = Mode(
-    reads=reading("config", "overrides", "out", "share_from", "force", "dry_run", "as_json"),
+    reads=reading(
+        *("config", "overrides", "out", "share_from", "force", "dry_run", "workers", "cluster", "as_json"),
+    ),
     advice="these options need --translations; for a run, override the configuration: score.metrics=[bleu, ter]",
     own_advice={
         "hypotheses": "give a configuration, whose systems are scored, or --translations FILE, not both",
@@ -52,7 +66,7 @@ OF_A_FILE = Mode(
     },
 )
 OF_A_GRID = Mode(
-    reads=_SCORED | {"system", "pivot", "out", "force", "as_json"},
+    reads=_SCORED | {"system", "pivot", "out", "force", "workers", "cluster", "as_json"},
     own_advice={
         "language": "--language is for a single file: of a grid, the names say it",
         **ONLY_RUNS,
@@ -126,6 +140,8 @@ def score(
     share_from: ShareFrom = None,
     force: Force = False,
     dry_run: DryRun = False,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Score translations (text or fairseq logs) against references, or every system of a run."""
@@ -134,7 +150,14 @@ def score(
         OF_A_RUN.check(context)
         _score_run(
             RunOptions(
-                source=config, overrides=overrides, out=out, share_from=share_from, force=force, dry_run=dry_run
+                source=config,
+                overrides=overrides,
+                out=out,
+                share_from=share_from,
+                force=force,
+                dry_run=dry_run,
+                workers=workers,
+                cluster=cluster,
             ),
             as_json,
         )
@@ -167,7 +190,8 @@ def score(
         identifier=None if no_quality else choose_identifier(identifier),
     )
     if is_grid:
-        results = _score_grid(hypotheses, options, system=system, pivot=pivot, out=out, force=force)
+        with use_workers(workers, cluster=cluster):
+            results = _score_grid(hypotheses, options, system=system, pivot=pivot, out=out, force=force)
         _print_results(results, out, as_json)
     else:
         _score_file(hypotheses, options, language, as_json)

@@ -17,7 +17,7 @@ from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.outputs import Outputs
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import open_metrics, score_task
-from neuronspec.executors import count_workers, map_ordered, open_executor
+from neuronspec.executors import has_workers, map_ordered, open_executor
 from neuronspec.extensions import list_extensions
 from neuronspec.processes import count_processes
 
@@ -88,7 +88,7 @@ def score_tasks(
     most = 1 if alone else min(len(items), size // BYTES_PER_WORKER)
 
     with open_executor(most=most) as executor:
-        if count_workers(executor) > 1:
+        if has_workers(executor):
             yield from map_ordered(executor, functools.partial(_score_in_worker, settings, read), items)
         else:
             with settings.open_metrics() as metrics:

@@ -21,7 +21,7 @@ from neuronspec.executors.surroundings import MAIN, Surroundings, list_extension
 from neuronspec.executors.tasks import WorkerExecutor
 from neuronspec.interruption import REQUESTS
 from neuronspec.processes import count_cpus
-from neuronspec.registry import list_extensions
+from neuronspec.registry import list_registering_modules
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -112,7 +112,7 @@ def open_local(workers: int) -> Iterator[Executor]:
     the caller cleans up.
     """
     # What the main program itself registers, only this process has.
-    if workers == 1 or MAIN in list_extensions():
+    if workers == 1 or MAIN in list_registering_modules():
         yield InProcessExecutor()
         return
 

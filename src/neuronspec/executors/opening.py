@@ -97,7 +97,8 @@ def open_executor(
         workers: Number of processes of this machine, 1 for this process alone; by default what `use_workers` says,
             otherwise one for each CPU that the machine grants.
         cluster: Address or file of a Dask scheduler; by default what `use_workers` says, if `workers` is not given.
-        most: Number of tasks, if it is known: more local workers would have nothing to do.
+        most: Number of workers that have enough to do, if it is known; for 1, this process does the tasks, even if a
+            cluster was chosen.
 
     Yields:
         The executor. If the block fails or is interrupted, its workers end before the error goes on; those of a
@@ -112,11 +113,11 @@ def open_executor(
 
     given = _choose(workers, cluster)
     chosen = _current.get() if given == Workers() else given
-    if chosen.cluster is not None:
+    if chosen.cluster is not None and (most is None or most > 1):
         with open_cluster(chosen.cluster, chosen.folders) as remote:
             yield remote
         return
 
-    number = chosen.number or count_cpus()
+    number = 1 if chosen.cluster is not None else chosen.number or count_cpus()
     with open_local(number if most is None else min(number, max(1, most))) as local:
         yield local

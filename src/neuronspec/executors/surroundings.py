@@ -18,7 +18,7 @@ from pathlib import Path
 
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.files import explained
-from neuronspec.registry import list_extensions
+from neuronspec.registry import list_registering_modules
 from neuronspec.version import __version__
 
 MAIN = "__main__"
@@ -84,7 +84,7 @@ class Surroundings:
 def list_extension_folders() -> tuple[tuple[str, str], ...]:
     """Return the modules that have registered something, with the folders from which they were imported."""
     found = []
-    for name in list_extensions():
+    for name in list_registering_modules():
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is None:  # an interactive program, or a module that is gone
             found.append((name, ""))

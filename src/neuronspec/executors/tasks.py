@@ -55,6 +55,11 @@ def in_worker() -> bool:
     return getattr(_state, "working", False)
 
 
+def has_workers(executor: Executor) -> bool:
+    """Return whether tasks run in other processes, be it a single one."""
+    return isinstance(executor, WorkerExecutor)
+
+
 def count_workers(executor: Executor) -> int:
     """Return how many tasks of an executor run at the same time; 1 for this process."""
     return executor.workers if isinstance(executor, WorkerExecutor) else 1

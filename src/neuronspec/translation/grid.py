@@ -121,7 +121,7 @@ def _translate_with_workers(system: TranslationSystem, grid: GridFiles, texts: M
         windows = list_missing(lines, [task] * len(lines), grid.targets[task], settings)
         missing += [(task, lines[window]) for window in windows]
 
-    with open_executor(most=len(missing)) as executor:
+    with open_executor() as executor:
         # All texts are checked before the first one is translated, in as many tasks as there are workers.
         named = [(task, lines, str(grid.sources[task])) for task, lines in texts.items()]
         for _ in map_ordered(executor, work.check, named if missing else []):

@@ -105,7 +105,7 @@ def _translate_with_workers(run: Run, system: str, sources: Texts, advance: Adva
     """Yield the translations of each direction, which workers make."""
     # The bits of sums depend on the number of threads.
     work = functools.partial(_translate_as_worker, run, system, torch.get_num_threads())
-    with open_executor(most=len(sources)) as executor:
+    with open_executor() as executor:
         for translations in map_ordered(executor, work, sources.items()):
             advance(len(translations))
             yield translations
