@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -9,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -228,9 +229,29 @@ def _connect(distributed: Any, address: str) -> tuple[Any, str]:
         # A socket finds out at once what Dask would try again and again.
         parts = urlsplit(address)
         socket.create_connection((parts.hostname, parts.port), timeout=CONNECTING).close()
+
+        # Dask's client would wait for ever for something that listens and never answers. In a thread, since notebooks
+        # have an event loop in this one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(_greet(distributed, address))).result()
         return distributed.Client(address, timeout=CONNECTING, set_as_default=False), ""
+    except TimeoutError:
+        return None, f"no answer in {CONNECTING:.0f} seconds"
     except Exception as error:  # sockets, TLS and Dask raise errors of many kinds
         return None, first_line(error)
+
+
+async def _greet(distributed: Any, address: str) -> None:
+    """Ask a scheduler who it is, for a limited time."""
+    arguments = distributed.Security().get_connection_args("client")
+
+    async def ask() -> None:
+        comm = await distributed.comm.connect(address, timeout=CONNECTING, **arguments)
+        await comm.write({"op": "identity", "reply": True})
+        await comm.read()
+        comm.abort()
+
+    await asyncio.wait_for(ask(), CONNECTING)
 
 
 def _await_worker(client: Any, address: str) -> None:
