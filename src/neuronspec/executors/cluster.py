@@ -197,7 +197,7 @@ def _read_scheduler_file(path: Path, expected: str) -> str:
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Any]:
     """Connect to a scheduler that has workers."""
-    distributed = import_library(LIBRARY, NEEDED_FOR, EXTRA)
+    distributed = import_library("distributed", NEEDED_FOR, EXTRA)
 
     # Dask logs every lost connection; what matters is raised.
     dask_logger = logging.getLogger(LIBRARY)
