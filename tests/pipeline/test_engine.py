@@ -290,7 +290,8 @@ def test_the_same_command_goes_on_and_leaves_what_is_done(
     saved = re.fullmatch(STOPPED, stopped.stderr.splitlines()[-1])
     assert saved
     assert resumed[:3] == ["prepare: done before", f"resuming after {saved[1]} of 16 updates", "train: finished"]
-    last = read_stages(finished.stderr.splitlines())
+    first, *last = read_stages(finished.stderr.splitlines())
+    assert re.fullmatch(r"taking over .*, which has ended", first)
     done = ("prepare", "train", "record", "select", "examples", "analyze")
     assert last[:6] == [f"{stage}: done before" for stage in done]
     assert last[6:8] == ["resuming after 4 of 8 updates", "train.fine_tune: finished"]
