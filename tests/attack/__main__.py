@@ -10,12 +10,14 @@ same seed makes the same choices.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.attack import kills, power_cuts, project
@@ -24,7 +26,8 @@ from tests.attack.power_cuts import Cuts
 
 from neuronspec.methods import METHODS
 
-Attacks = dict[str, tuple[Target, Whole]]
+# All methods on one process, the same on two, and a language added to the model of the first
+RUNS = ("methods", "processes", "language")
 
 
 def main() -> None:
@@ -32,12 +35,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="time after which no new attack begins")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random choices")
     parser.add_argument("--only", choices=["kills", "cuts"], help="only one kind of attack")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="runs to kill")
     parser.add_argument("--to", type=Path, help="Markdown file of the report; printed otherwise")
     options = parser.parse_args()
 
     ends, draw = time.monotonic() + 60 * options.minutes, random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        chains = attack_kills(Path(folder), draw, ends) if options.only != "cuts" else {}
+        chains = attack_kills(Path(folder), options.runs, draw, ends) if options.only != "cuts" else {}
         cuts = attack_power(Path(folder), draw, ends) if options.only != "kills" and shutil.which("strace") else None
 
     report = describe(chains, cuts, seed=options.seed)
@@ -48,39 +52,46 @@ def main() -> None:
     sys.exit(bool(problems or (cuts is not None and cuts.problems)))
 
 
-def attack_kills(folder: Path, draw: random.Random, ends: float) -> dict[str, list[Chain]]:
+def attack_kills(folder: Path, chosen: Sequence[str], draw: random.Random, ends: float) -> dict[str, list[Chain]]:
     """Kill runs in turn until the time is over, and return the chains of each."""
-    chains: dict[str, list[Chain]] = {}
-    for name, target in make_targets(folder).items():
-        say(f"{name}: a whole run")
-        whole = kills.make_whole(target)
-        chains[name] = []
+    targets = {name: target for name, target in make_targets(folder).items() if name in chosen}
+    chains: dict[str, list[Chain]] = {name: [] for name in targets}
+    wholes: dict[str, Whole] = {}
 
-        # Each run is attacked once in any case.
+    # Each run is killed in all of its stages once in any case.
+    for name, target in targets.items():
+        say(f"{name}: a whole run")
+        whole = wholes[name] = kills.make_whole(target)
         say(f"{name}: {sum(whole.calls.values())} disk calls in {len(whole.calls)} stages, {whole.seconds:.0f} s")
         chains[name].append(kills.attack_calls(target, whole, draw))
-        while time.monotonic() < ends - 120:
-            chains[name].append(kills.attack_instants(target, whole, draw, most=25))
-            break
+        say(f"{name}: {chains[name][-1]}")
+
+    # As often as the time allows, at random instants
+    for name in itertools.cycle(targets):
+        if time.monotonic() > ends:
+            return chains
+        chains[name].append(kills.attack_instants(targets[name], wholes[name], draw, most=25))
+        say(f"{name}: {chains[name][-1]}")
     return chains
 
 
 def make_targets(folder: Path) -> dict[str, Target]:
-    """Return the runs to attack: all methods, one by one and on two processes, and an added language."""
+    """Return the runs to attack: with all methods on one process and on two, and one that adds a language to it."""
     methods = project.list_methods()
     targets: dict[str, Target] = {}
-    for name, processes in (("all methods", 1), ("all methods, two processes", 2)):
-        place = folder / str(len(targets))
+    for name, processes in (("methods", 1), ("processes", 2)):
+        place = folder / name
         place.mkdir()
-        project.write(place, methods, train={"batches_per_update": 2} if processes == 2 else {})
+        batches = {"batches_per_update": processes}
+        project.write(place, methods, train=batches, continued=batches)
         targets[name] = Target(place, ("run", "toy.yaml"), processes)
 
     # A method that adds languages starts from a finished run.
-    base = targets["all methods"].out / "train" / "neuron_specialization" / "model"
-    place = folder / "extension"
+    base = targets["methods"].out / "train" / "neuron_specialization" / "model"
+    place = folder / "language"
     place.mkdir()
     project.write_extension(place, base)
-    targets["an added language"] = Target(place, ("run", "toy.yaml"))
+    targets["language"] = Target(place, ("run", "toy.yaml"))
     return targets
 
 
