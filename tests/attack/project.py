@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.pipeline import test_added_language
 from tests.pipeline.conftest import write_project
 
 from neuronspec.methods import METHODS
@@ -52,16 +53,14 @@ def write(folder: Path, methods: Mapping[str, Mapping[str, object]], **changes: 
 
 
 def write_extension(folder: Path, base: Path) -> None:
-    """Write a recipe that adds Swedish to the model of a finished run, with every method that can do that.
+    """Write a recipe that adds Greek to the model of a finished run, with every method that can do that.
 
     Args:
         folder: Folder that exists.
-        base: Directory of a specialized model, which knows German.
+        base: Directory of a specialized model, which knows German and Swedish.
     """
-    write(folder, list_methods(extends=True), sampling={"tokens_per_batch": 300})
-    recipe = yaml.safe_load((folder / "toy.yaml").read_text(encoding="utf-8"))
-    extend = {"pieces": 20, "widen": 8, "min_neurons": 4, "sentences": 2}
-    recipe |= {"languages": ["sv"], "model": {"pretrained": str(base), "extend": extend}}
-    for section in ("train", "prepare", "select"):
-        recipe.pop(section, None)
-    (folder / "toy.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    test_added_language.write(folder, base)
+    recipe = yaml.safe_load((folder / "greek.yaml").read_text(encoding="utf-8"))
+    recipe["model"]["extend"] |= {"min_neurons": 4, "sentences": 2}
+    recipe |= {"continued": TRAINING | {"weight_decay": 0.1}, "methods": list_methods(extends=True)}
+    (folder / "toy.yaml").write_text(yaml.safe_dump(recipe | {"out": str(folder / "run")}), encoding="utf-8")
