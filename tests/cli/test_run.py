@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -336,7 +337,9 @@ def test_what_the_user_can_mend_is_one_sentence_and_nothing_is_left_half_written
     assert (code, said.out) == (2, "")
     assert found in said.err
     assert said.err.count("error: ") == 1
-    # What was asked for, and that it was not done; the folder of the stage is empty.
+    # What was asked for, and that it was not done; the folder of the stage is empty. Blocks of text that were cleaned
+    # whole are kept for the next time.
     left = {path.relative_to("run").as_posix() for path in Path("run").rglob("*")}
-    assert left <= {"stages", "stages/config.yaml", "stages/prepare.json", "prepare"}
+    blocks = {name for name in left if re.fullmatch(r"\.prepare(/text(/en-de\.train\.0\.0\.safetensors)?)?", name)}
+    assert left - blocks <= {"stages", "stages/config.yaml", "stages/prepare.json", "prepare"}
     assert not [path for path in Path().rglob("*") if path.suffix in (".tmp", ".old")]
