@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from pydantic import with_config
@@ -12,6 +14,7 @@ from pydantic import with_config
 from neuronspec.artifacts.json_lines import LINE
 from neuronspec.evaluation.metrics import find_scoring
 from neuronspec.evaluation.results import Results
+from neuronspec.executors import map_ordered, open_executor
 from neuronspec.progress import Advance
 from neuronspec.statistics.corrections import CORRECTIONS, HOLM
 from neuronspec.statistics.numbers import FloatArray
@@ -19,6 +22,10 @@ from neuronspec.statistics.paired import PairedTest, compare_groups
 
 DIRECTIONS = "directions"  # the family of all single directions
 
+# Sentences in all trials for which one more worker is worth its start: some seconds of work
+CELLS_PER_WORKER = 500_000_000
+
+Job = tuple[str, str, str]  # the metric, the baseline and the system
 TestSet = tuple[str, FloatArray, FloatArray]  # the task, the statistics of the baseline and of the system
 
 
@@ -107,12 +114,13 @@ def compare_systems(
     adjust = CORRECTIONS[correction].adjust
     families = {**families, DIRECTIONS: {task: [task] for task in results.tasks}}
 
-    for metric in results.metrics:
-        for baseline, system in pairs:
-            found = _test_pair(
-                results, metric, baseline=baseline, system=system, families=families, trials=trials, seed=seed
-            )
-
+    # Every metric and pair is a test of its own: several at the same time.
+    jobs = [(metric, baseline, system) for metric in results.metrics for baseline, system in pairs]
+    work = functools.partial(
+        _test_pair, results=replace(results, outputs={}), families=families, trials=trials, seed=seed
+    )
+    with open_executor(most=_count_useful_workers(results, jobs, trials)) as executor:
+        for (metric, baseline, system), found in zip(jobs, map_ordered(executor, work, jobs), strict=True):
             if advance is not None:
                 advance()
 
@@ -139,17 +147,31 @@ def compare_systems(
                     )
 
 
+def _count_useful_workers(results: Results, jobs: Sequence[Job], trials: int) -> int:
+    """Return how many workers are worth their start: 1 where statistics would have to be sent to them."""
+    # Workers read statistics from files, and know the metrics of neuronspec and of modules of `--import`.
+    stored = all(isinstance(counted, Path) for counted in results.counted.values())
+    known = all(find_scoring(metric).divisible for metric in results.metrics)
+    if not stored or not known:
+        return 1
+
+    # A test takes as long as its trials have sentences; both systems have the same number of them.
+    systems = {system for _, _, system in jobs}
+    sentences = sum(one.sentences for one in results.scores if one.system in systems)
+    return min(len(jobs), sentences * trials // CELLS_PER_WORKER)
+
+
 def _test_pair(
-    results: Results,
-    metric: str,
+    job: Job,
     *,
-    baseline: str,
-    system: str,
+    results: Results,
     families: Mapping[str, Mapping[str, Sequence[str]]],
     trials: int,
     seed: int,
 ) -> dict[str, PairedTest]:
     """Test a system against a baseline on all groups of tasks that both were scored on."""
+    metric, baseline, system = job
+
     # A test is paired: both systems must have translated the sentences.
     scored = [task for task in results.tasks if results.has(baseline, metric, task)]
     both = [task for task in scored if results.has(system, metric, task)]

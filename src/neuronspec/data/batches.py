@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from neuronspec.data.task_format import Ids, TaskFormat
 
 IGNORED = -100
 """Label that the loss ignores."""
+REAL_TOKENS = "real_tokens"
+"""Name of the positions of the real target tokens in a batch."""
 EVERYTHING = slice(None)  # all examples of a text
 
 Tensors = dict[str, torch.Tensor]
@@ -121,6 +124,19 @@ def _find_exceeding(form: TaskFormat, lengths: NDArray[np.int32]) -> NDArray[np.
         if limit is not None:
             exceeds |= lengths[:, side] > limit
     return exceeds
+
+
+def locate_real_tokens(batch: Any) -> Tensors:
+    """Return a batch with the positions of its real target tokens, so that a GPU need not be asked for them.
+
+    Args:
+        batch: Result of `collate`, on the CPU.
+
+    Returns:
+        The batch with `real_tokens`: (real tokens,) positions in the flattened (batch * target) labels, int64.
+    """
+    positions = (batch["labels"] != IGNORED).flatten().nonzero()[:, 0]
+    return {**batch, REAL_TOKENS: positions}
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:

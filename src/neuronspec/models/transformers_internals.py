@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, masking_utils
 
 INPUTS = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")  # what an encoder-decoder reads
 
@@ -19,7 +19,8 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
         model: Encoder-decoder.
         batch: `input_ids`, `attention_mask` (batch, source), `decoder_input_ids`, `decoder_attention_mask`
             (batch, target).
-        real: (batch, target) boolean, True at the tokens to predict.
+        real: (batch, target) boolean, True at the tokens to predict; or their (real tokens,) positions, for which
+            a GPU need not be waited for.
 
     Returns:
         (real tokens, vocabulary) logits.
@@ -30,7 +31,7 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
 
     # T5 has no model within the model, so all logits are computed.
     if core is model:
-        logits = model(**inputs, use_cache=False).logits[real]
+        logits = take_tokens(model(**inputs, use_cache=False).logits, real)
         return logits
 
     hidden = core(**inputs, use_cache=False)[0]  # (batch, target, d_model)
@@ -38,14 +39,49 @@ def compute_logits(model: PreTrainedModel, batch: Mapping[str, torch.Tensor], re
 
     # FSMT projects inside its decoder.
     if not isinstance(output_layer, nn.Linear):
-        logits = hidden[real]  # (real tokens, vocabulary)
+        logits = take_tokens(hidden, real)  # (real tokens, vocabulary)
         return logits
 
-    logits = output_layer(hidden[real])  # (real tokens, vocabulary)
+    logits = output_layer(take_tokens(hidden, real))  # (real tokens, vocabulary)
 
     # BART and its relatives keep the bias of their output layer outside of it.
     bias = getattr(model, "final_logits_bias", None)
     return logits if bias is None else logits + bias
+
+
+def take_tokens(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return the states of some tokens, (tokens, ...).
+
+    Args:
+        states: (batch, target, ...) states of all tokens.
+        real: (batch, target) boolean; or (tokens,) positions in the flattened (batch * target) tokens.
+    """
+    if real.dtype == torch.bool:
+        return states[real]
+    return states.flatten(0, 1).index_select(0, real)
+
+
+@contextlib.contextmanager
+def without_reading_padding(device: torch.device) -> Iterator[None]:
+    """Let transformers build attention masks on a GPU without asking whether anything is padded.
+
+    It leaves a mask out where nothing is padded, and reads the padding for that, several times in each pass. A GPU
+    has to finish all work before; batches of a training nearly always have padding. On a CPU, nothing changes.
+
+    Args:
+        device: Device of the batch.
+    """
+    is_tracing = getattr(masking_utils, "is_tracing", None)
+    if device.type == "cpu" or is_tracing is None:
+        yield
+        return
+
+    # Masks are not read while a model is traced.
+    masking_utils.is_tracing = lambda tensor=None: True
+    try:
+        yield
+    finally:
+        masking_utils.is_tracing = is_tracing
 
 
 def shift_labels(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:

@@ -311,7 +311,8 @@ class Specialization(TaskRouter):
         if masks is None:
             return neurons
         # A layer that has grown may have computed only the neurons from before.
-        return neurons * masks[..., : neurons.shape[-1]].to(neurons.dtype)
+        # The product with a boolean has the type of the neurons.
+        return neurons * masks[..., : neurons.shape[-1]]
 
     def _keep_bias(self, layer: FFNLayer, module: nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
         """After a first matrix: reduce the output of masked neurons to their bias, as the released code does."""

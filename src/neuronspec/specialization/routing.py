@@ -161,7 +161,7 @@ class TaskRouter:
         max_beams = batch if self.generating and stack == "decoder" else 1  # only decoding repeats rows
         if beams * len(tasks) != batch or beams > max_beams:
             raise NeuronspecError(f"{len(tasks)} tasks were given for {batch} rows: expected one for each row")
-        return tasks.repeat_interleave(beams)
+        return tasks if beams == 1 else tasks.repeat_interleave(beams)
 
     def token_tasks(self, tokens: int, device: torch.device) -> torch.Tensor:
         """Return the task number of every token of a batch whose padding was left out.

@@ -36,6 +36,7 @@ from neuronspec.training.validation import iterate_task_gradients, move_batch, v
 logger = logging.getLogger(__name__)
 ADDED_PREFIX = "parts"  # of the names of a method's added modules in the optimizer's state
 CURVE_POINTS = 200  # about: of a whole training, whatever its number of updates
+READ_EVERY = 10  # updates: on a GPU, reading a loss waits for all work before it
 STOPPING = "stopping: this update is finished and saved first; interrupt again to stop at once"
 
 
@@ -57,6 +58,23 @@ class TrainingState:
     finished: bool = False
 
 
+@dataclass
+class _Unread:
+    """An update whose loss has not been read from the device yet.
+
+    Attributes:
+        update: Number of the update, 1 for the first.
+        tokens: Number of its target tokens.
+        sums: (2,) its summed loss, and the number of processes that were asked to stop.
+        seconds: Seconds that it took here.
+    """
+
+    update: int
+    tokens: int
+    sums: torch.Tensor
+    seconds: float = 0.0
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -69,7 +87,7 @@ def train(
     directory: Path,
     title: str = "training",
     cpu: bool = False,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> tuple[Path, TrainingState]:
     """Train a model with a method, or resume from the latest checkpoint of the same training.
 
@@ -84,7 +102,8 @@ def train(
         directory: Directory for the checkpoints and the log.
         title: Title of the progress bar.
         cpu: Whether to stay on the CPU even if there is a GPU.
-        workers: Number of processes that build batches; the data do not depend on it (R2).
+        workers: Number of processes that build batches ahead of the model, by default one for a GPU and none for a CPU;
+            the data do not depend on it (R2).
 
     Returns:
         The directory of the checkpoint that `train.select` asks for, and the final state.
@@ -138,7 +157,7 @@ class TrainingRun:
         sampling: Sampling,
         directory: Path,
         cpu: bool,
-        workers: int,
+        workers: int | None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.corpora, self.method = corpora, method
@@ -176,9 +195,10 @@ class TrainingRun:
         # What the progress bar shows
         self.recent = RecentUpdates()
 
-        # Whether this process was asked to stop, and whether any was, as all know since the last update
+        # Whether this process was asked to stop, and whether any was, as all know since losses were read last
         self.stop_request = StopRequest()
         self.must_stop = False
+        self.unread: list[_Unread] = []
 
         # The log and the data continue where the checkpoint was made.
         self.journal = Journal(directory, self.state.update, self.accelerator)
@@ -215,8 +235,8 @@ class TrainingRun:
         self.plain_objective = TranslationLoss(self.model, training.label_smoothing, added)
         self.objective, self.optimizer = self.accelerator.prepare(self.plain_objective, optimizer)
 
-    def update(self) -> float:
-        """Make one update and return the loss per target token, in nats."""
+    def update(self) -> None:
+        """Make one update. On a GPU, its loss is read later, with those of the updates after it."""
         state, accelerator, training = self.state, self.accelerator, self.training
         started = time.monotonic()
         batches, tokens, cursor = next(self.updates)
@@ -246,32 +266,59 @@ class TrainingRun:
         # Each process has summed up its own batches only. With the sum travels who was asked to stop, so that all
         # processes stop after the same update.
         asked = torch.full_like(total, self.stop_request.signal_number is not None)
-        loss_sum, number_asked = accelerator.reduce(torch.stack([total, asked]), "sum").tolist()
-        loss_per_token: float = loss_sum / tokens
-        self.must_stop = number_asked > 0
-        _check_loss(loss_per_token, "loss", update=state.update + 1, training=training)
+        sums = accelerator.reduce(torch.stack([total, asked]), "sum")  # (2,)
 
         # The state after this update.
         state.update += 1
         state.round, state.batch = cursor.round, cursor.batch
         state.target_tokens += tokens
-        state.train_loss += loss_per_token
-        self.add_to_curve(loss_per_token)
-        seconds = time.monotonic() - started
-        state.seconds += seconds
-        self.recent.add(loss_per_token, tokens=tokens, seconds=seconds)
-        return loss_per_token
+        made = _Unread(state.update, tokens, sums)
+        self.unread.append(made)
 
-    def add_to_curve(self, loss_per_token: float) -> None:
+        # Reading is part of the time: it waits until the device has done the work.
+        losses = self.read_losses() if self.should_read else []
+        made.seconds = time.monotonic() - started
+        state.seconds += made.seconds
+        for read, loss_per_token in losses:
+            self.recent.add(loss_per_token, tokens=read.tokens, seconds=read.seconds)
+
+    @property
+    def should_read(self) -> bool:
+        """Whether to read losses after the update that was just made; the same in all processes."""
+        # A CPU has done the work already. A process alone need not wait to stop.
+        at_hand = self.accelerator.device.type == "cpu" or self.state.update % READ_EVERY == 0
+        asked = self.accelerator.num_processes == 1 and self.stop_request.signal_number is not None
+        return at_hand or asked or self.should_validate or self.should_save
+
+    def read_losses(self) -> list[tuple[_Unread, float]]:
+        """Read the losses of the updates since the last reading, and return them per target token, in nats."""
+        losses: list[tuple[_Unread, float]] = []
+        if not self.unread:
+            return losses
+
+        rows = torch.stack([one.sums for one in self.unread]).tolist()  # waits for the device, once
+        for one, (loss_sum, number_asked) in zip(self.unread, rows, strict=True):
+            loss_per_token: float = loss_sum / one.tokens
+            self.must_stop = number_asked > 0
+            _check_loss(loss_per_token, "loss", update=one.update, training=self.training)
+
+            self.state.train_loss += loss_per_token
+            self.add_to_curve(loss_per_token, one.update)
+            losses.append((one, loss_per_token))
+
+        self.unread = []
+        return losses
+
+    def add_to_curve(self, loss_per_token: float, update: int) -> None:
         """Let the loss of an update enter the training curve, whose points are means over the updates between them."""
         state, budget = self.state, self.training.updates
         every = math.ceil(budget / CURVE_POINTS)
         state.point_loss += loss_per_token
 
         # The last interval may be shorter
-        if state.update % every == 0 or state.update == budget:
-            mean = state.point_loss / (state.update % every or every)
-            state.points.append([state.update, mean, learning_rate(state.update - 1, self.training)])
+        if update % every == 0 or update == budget:
+            mean = state.point_loss / (update % every or every)
+            state.points.append([update, mean, learning_rate(update - 1, self.training)])
             state.point_loss = 0.0
 
     @property

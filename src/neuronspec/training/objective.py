@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from neuronspec.data.batches import IGNORED, Tensors
-from neuronspec.models.transformers_internals import compute_logits
+from neuronspec.data.batches import IGNORED, REAL_TOKENS, Tensors
+from neuronspec.models.transformers_internals import compute_logits, take_tokens, without_reading_padding
 from neuronspec.specialization.routing import assign_tasks
 
 
@@ -32,11 +32,13 @@ class TranslationLoss(nn.Module):
         real = batch["labels"] != IGNORED  # (batch, target)
         assign_tasks(self.model, batch["tasks"], real)
         # The loss needs the logits of real tokens only; those of padding would take memory.
-        logits = compute_logits(self.model, batch, real)  # (real tokens, vocabulary)
+        # Batches of a training say where they are; finding them out would wait for a GPU.
+        chosen = batch.get(REAL_TOKENS, real)
+        with without_reading_padding(real.device):
+            logits = compute_logits(self.model, batch, chosen)  # (real tokens, vocabulary)
         # In float32: bf16 would round a sum over a whole batch.
-        return functional.cross_entropy(
-            logits.float(), batch["labels"][real], reduction="sum", label_smoothing=self.label_smoothing
-        )
+        labels = take_tokens(batch["labels"], chosen)  # (real tokens,)
+        return functional.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=self.label_smoothing)
 
 
 @torch.no_grad()

@@ -32,6 +32,8 @@ class RecentUpdates:
         self.updates.append((loss, tokens, seconds))
 
     def __str__(self) -> str:
+        if not self.updates:  # no loss was read yet
+            return ""
         losses, tokens, seconds = zip(*self.updates, strict=True)
         mean = sum(losses) / len(losses)
         speed = sum(tokens) / max(sum(seconds), 1e-9)

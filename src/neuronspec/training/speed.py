@@ -249,6 +249,7 @@ def _measure(run: TrainingRun, text: _InventedText, *, seconds: float, watch: _M
     _feed(run, text, small)
     started = time.monotonic()
     run.update()
+    run.read_losses()  # a GPU may not have done the work yet
     first = time.monotonic() - started
 
     # A whole batch, unless even one would take too long; then its time is scaled from the small one.
@@ -259,6 +260,7 @@ def _measure(run: TrainingRun, text: _InventedText, *, seconds: float, watch: _M
     updates, started = 0, time.monotonic()
     while updates == 0 or time.monotonic() - started < seconds:
         run.update()
+        run.read_losses()
         updates += 1
     taken = (time.monotonic() - started) / updates
 

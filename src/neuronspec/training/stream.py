@@ -9,7 +9,7 @@ from typing import NamedTuple
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from neuronspec.data.batches import BatchDataset, Tensors
+from neuronspec.data.batches import BatchDataset, Tensors, locate_real_tokens
 from neuronspec.data.sampling import Batch, BatchSampler, Cursor
 
 
@@ -53,7 +53,7 @@ def stream_updates(
     *,
     batches_per_update: int,
     accelerator: Accelerator,
-    workers: int,
+    workers: int | None,
 ) -> Iterator[UpdateBatches]:
     """Yield the batches of every update, without end.
 
@@ -63,12 +63,23 @@ def stream_updates(
         cursor: Position in the data from which to start.
         batches_per_update: Number of batches of an update, in all processes together.
         accelerator: Accelerator that says which process this is.
-        workers: Number of processes that build batches; 0 for none.
+        workers: Number of processes that build batches, 0 for none; by default one for a GPU, which would wait for them
+            otherwise, and none for a CPU, which does all work anyway.
     """
     plans = _plan_updates(sampler, cursor, batches_per_update=batches_per_update, accelerator=accelerator)
     ahead, in_step = itertools.tee(plans)
-    # The sampler yields whole batches: `batch_size=None` leaves them unchanged.
-    loader = DataLoader(dataset, sampler=_FlatSampler(ahead), batch_size=None, num_workers=workers)
+    on_gpu = accelerator.device.type == "cuda"
+
+    # The sampler yields whole batches: `batch_size=None` leaves them whole. Memory is pinned where a GPU reads it, so
+    # that copying a batch waits for nothing.
+    loader = DataLoader(
+        dataset,
+        sampler=_FlatSampler(ahead),
+        batch_size=None,
+        num_workers=int(on_gpu) if workers is None else workers,
+        collate_fn=locate_real_tokens,
+        pin_memory=on_gpu,
+    )
 
     tensors = iter(loader)
     for plan in in_step:

@@ -202,11 +202,11 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
     updates, pruned = [0], [0]
     update, prune, join = loop.TrainingRun.update, WeightMasks.from_model, Lass._join
 
-    def stop_update(run: Any) -> float:
+    def stop_update(run: Any) -> None:
         if updates[0] == {"between tasks": 4, "in the middle": 7}.get(where, -1):
             raise KeyboardInterrupt
         updates[0] += 1
-        return update(run)
+        update(run)
 
     def stop_pruning(*arguments: Any) -> WeightMasks:
         if pruned[0] == 1 and where == "before pruning":
@@ -229,9 +229,9 @@ def test_r1_an_interrupted_search_ends_with_the_same_masks(
 
     done: list[int] = []
 
-    def count(run: Any) -> float:
+    def count(run: Any) -> None:
         done.append(run.state.update)
-        return update(run)
+        update(run)
 
     monkeypatch.setattr(loop.TrainingRun, "update", count)
     make_method().search(make_search(toy, tmp_path))
@@ -368,10 +368,10 @@ def test_r1_an_interrupted_training_ends_with_the_same_weights(
     whole, _ = continue_training(toy, found, tmp_path / "whole", 6)
     update = loop.TrainingRun.update
 
-    def stop(run: Any) -> float:
+    def stop(run: Any) -> None:
         if run.state.update == 3:
             raise KeyboardInterrupt
-        return update(run)
+        update(run)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.TrainingRun, "update", stop)
