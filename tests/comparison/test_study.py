@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from neuronspec.comparison import differences
 from neuronspec.comparison.differences import SystemComparison
 from neuronspec.comparison.intervals import measure_intervals
 from neuronspec.comparison.study import Study, compare_study, make_study
@@ -9,6 +12,7 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.evaluation.metrics import METRICS
 from neuronspec.evaluation.results import Results, merge_results
 from neuronspec.evaluation.scoring import score_task
+from neuronspec.executors import use_workers
 
 TASKS = ["en-de", "en-lb", "de-en", "lb-en", "de-lb"]
 GOOD = [f"the cat number {n} sat on the mat and slept" for n in range(20)]
@@ -143,3 +147,20 @@ def test_scores_have_intervals_where_a_system_has_all_directions() -> None:
     assert ("half", "BLEU", "from en") not in found
     widths = [found["base", "BLEU", label].high - found["base", "BLEU", label].low for label in ("en-de", "from en")]
     assert widths[1] < widths[0]  # a mean is surer than a part of it
+
+
+def test_workers_test_with_the_numbers_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Statistics in files: those in memory are not sent to workers.
+    results = make_results({"base": GOOD, "ours": WORSE, "other": [*GOOD[:1], *WORSE[1:]]}, TASKS[:2])
+    assert differences._count_useful_workers(results, [("BLEU", "base", "ours")] * 9, 10**12) == 1
+    (tmp_path / "scores").mkdir()
+    results.save(tmp_path / "scores")
+    stored = make_study(Results.load(tmp_path / "scores"), "base", trials=200)
+
+    with use_workers(1):
+        here = compare_study(stored, seed=3).comparisons
+    monkeypatch.setattr(differences, "CELLS_PER_WORKER", 1)
+    monkeypatch.delattr(differences, "compare_groups")  # nothing is tested in this process
+    with use_workers(2):
+        there = compare_study(stored, seed=3).comparisons
+    assert there == here
