@@ -94,7 +94,7 @@ def open_training(options: argparse.Namespace, text: InventedPairs, method: Meth
     """Return a training of our loop."""
     return TrainingRun(
         build(options.preset, options.vocabulary),
-        None,  # type: ignore[arg-type]  # nothing is saved
+        None,  # nothing is saved
         Corpora(text, text),
         method,
         Resources(tuple(task.name for task in text.tasks)),
@@ -133,7 +133,7 @@ class Plain:
             logits = self.model(**inputs, use_cache=False).logits
             labels = batch["labels"].to(self.device, non_blocking=True)
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
