@@ -1,4 +1,4 @@
-"""How much a device has to do in an update, and how often it must be waited for: bounds that later changes must keep.
+"""Bounds for the work of a device in an update, and for how often it is waited for, which later changes must keep.
 
 A GPU runs behind the program; whatever reads a value of it (`.item()`, `.tolist()`, an index of booleans, a copy to the
 CPU) waits until all of its work is done. Here the operations that would do so are counted on a CPU.
