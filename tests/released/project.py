@@ -15,8 +15,12 @@ from neuronspec.models.presets import PRESETS, Preset
 
 UPDATES = 6
 """Updates of each training; the checkpoint of the last one but one is kept."""
-METHODS = {name: options for name, options in WAYS.items() if name != "ours_enc"}
-"""Every method, with its options."""
+METHODS = {
+    name: options | ({"dropout": 0.0} if name.startswith("adapters") else {})
+    for name, options in WAYS.items()
+    if name != "ours_enc"
+}
+"""Every method, with its options; without dropout, for which other versions of transformers draw other numbers."""
 RUN, GREEK_RUN = "run", "greek"
 """Directories of the two runs."""
 
