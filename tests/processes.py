@@ -1,7 +1,8 @@
 """Commands in processes of their own, forked by a warm interpreter: importing torch and transformers takes seconds.
 
 A fork is a whole process, with a directory, environment, streams, signals and an exit code of its own. Only the start
-of the interpreter is missing: tests of imports, locales and variables such as PYTHONUTF8 start a new one instead.
+of the interpreter is missing, and that it takes its modules apart in the end: tests of imports, locales and variables
+such as PYTHONUTF8 start a new one instead.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LIBRARIES = (
 )
 EVERYTHING = (
     *(*LIBRARIES, "typer", "neuronspec.pipeline.plan", "neuronspec.pipeline.run_results", "neuronspec.pipeline.sweeps"),
-    *("neuronspec.translation.beam_search", "neuronspec.training.loop"),
+    *("neuronspec.translation.beam_search", "neuronspec.training.loop", "neuronspec.cli.main"),
 )
 
 Completed = subprocess.CompletedProcess[str]
