@@ -9,15 +9,16 @@ STOCK ?= .stock
 COMPAT ?= .compat
 # How many tests run side by side.
 WORKERS ?= 2
-# Tests and benchmarks: one thread beside a busy neighbour is faster than two.
-TEST_ENV = OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
+# Tests and benchmarks: one thread beside a busy neighbour is faster than two. Compiled modules are kept, as every worker
+# and hundreds of processes import the same.
+TEST_ENV = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 \
 	$(if $(wildcard $(COMET)/.installed),NEURONSPEC_COMET_PYTHON=$(abspath $(COMET))/bin/python)
 
-.PHONY: help demo test attack check format docs bench browser nginx strace comet stock compat oldest clean
+.PHONY: help demo test test-fast attack lint check format docs bench browser nginx strace comet stock compat oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "neuronspec needs Python >= 3.11: make PYTHON=python3.11 ...")'
@@ -32,19 +33,32 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed  ## see it work: pretrain, find neurons, specialise, compare (about 5 minutes)
 	$(VENV)/bin/neuronspec demo $(ARGS)
 
-test: check  ## ruff, mypy, pytest
-	$(TEST_ENV) $(VENV)/bin/python -m pytest -q -n $(WORKERS) $(ARGS)
+# Neighboring tests share models and runs: each worker takes half of them in one piece, and later what the other has left.
+PYTEST = $(TEST_ENV) $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+# mypy works beside the tests; its words come last, and it fails the target as they do.
+test: lint  ## ruff, mypy, pytest
+	@mkdir -p build; \
+	$(VENV)/bin/mypy > build/mypy.log 2>&1 & types=$$!; \
+	$(PYTEST) $(ARGS); tested=$$?; \
+	wait $$types; typed=$$?; \
+	cat build/mypy.log; exit $$((tested + typed))
+
+test-fast: lint  ## ruff, and the tests that start no process, browser or whole run: at each change
+	$(PYTEST) -m "not process and not architectures and not attack" $(ARGS)
 
 attack: $(VENV)/.installed-dev  ## the tests that kill, mutate and overload for a long time
-	$(TEST_ENV) $(VENV)/bin/python -m pytest -q -n $(WORKERS) -m attack $(ARGS)
+	$(PYTEST) -m attack $(ARGS)
 	$(TEST_ENV) $(VENV)/bin/python -m tests.attack $(ATTACK)
 
 strace:  ## install strace (Debian, as root), which records what a run does to its disk; tests skip without
 	command -v strace || (apt-get update -qq && apt-get install -y -qq --no-install-recommends strace)
 
-check: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+check: lint
 	$(VENV)/bin/mypy
 
 $(COMET)/.installed: constraints.txt

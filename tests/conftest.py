@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from tests.browser import browser as browser
+from tests.kinds import mark_architectures, mark_processes, watch_processes
 from tests.places import prefer_memory
 from tests.two_processes import work as work
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
 
-from neuronspec.data.vocabulary import learn_vocabulary
+# torch and transformers are imported where they are used: the process that deals out the tests needs neither.
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # Nothing here depends on speed: a busy machine is no reason to fail.
 settings.register_profile("neuronspec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,8 +25,8 @@ settings.load_profile("neuronspec")
 
 prefer_memory()
 
-SmallModel = Callable[..., PreTrainedModel]
-SmallBatch = Callable[..., dict[str, torch.Tensor]]
+SmallModel: TypeAlias = "Callable[..., PreTrainedModel]"
+SmallBatch: TypeAlias = "Callable[..., dict[str, torch.Tensor]]"
 
 LANGUAGES = ("de", "en", "fr", "sv")
 VOCABULARY = 48
@@ -92,9 +89,34 @@ FLOAT32 = ("fsmt", "xglm")  # their attention masks overflow in float64
 ENCODER_DECODERS = ("m2m_100", "mbart", "bart", "marian", "pegasus")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Spare the collector of garbage what stays until the end: modules, and ten thousand tests."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make test-fast` leaves out."""
+    mark_processes(items)
+    mark_architectures(items, (*SHAPES, *STACKED))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let no test start a process unnoticed."""
+    with watch_processes(item):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer as `prepare` makes it, with the tags of German, English, French and Swedish."""
+    from neuronspec.data.vocabulary import learn_vocabulary
+
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 6))) for _ in range(50)]
     sentences = (" ".join(draw.choices(words, k=draw.randint(3, 9))) for _ in range(60))
@@ -126,6 +148,8 @@ def small_model() -> SmallModel:
     All its weights are random, the biases too, so that a bias that is forgotten shows. The encoder's layers have 24
     neurons, the decoder's 40.
     """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     def build(architecture: str = "m2m_100", seed: int = 0, **changes: Any) -> PreTrainedModel:
         config = AutoConfig.for_model(architecture, **{**(SHAPES | STACKED)[architecture], **changes})
@@ -145,6 +169,7 @@ def small_model() -> SmallModel:
 @pytest.fixture(scope="session")
 def small_batch() -> SmallBatch:
     """Builds a batch of random ids, padded on the right, from the (source, target) lengths of its rows."""
+    import torch
 
     def build(
         lengths: Sequence[tuple[int, int]] = ((5, 4), (3, 6), (6, 2), (1, 1)), seed: int = 0

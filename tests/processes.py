@@ -35,6 +35,7 @@ LIBRARIES = (
 EVERYTHING = (
     *(*LIBRARIES, "typer", "neuronspec.pipeline.plan", "neuronspec.pipeline.run_results", "neuronspec.pipeline.sweeps"),
     *("neuronspec.translation.beam_search", "neuronspec.training.loop", "neuronspec.cli.main"),
+    *("sacrebleu", "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg"),
 )
 
 Completed = subprocess.CompletedProcess[str]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 from tests.processes import Process, finish_together
-from transformers import PreTrainedModel
 
-from neuronspec.neurons.masks import NeuronMasks
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
-Work = Callable[[str, PreTrainedModel, NeuronMasks, Mapping[str, torch.Tensor]], list[list[dict[str, torch.Tensor]]]]
+    from neuronspec.neurons.masks import NeuronMasks
+
+Work: TypeAlias = (
+    "Callable[[str, PreTrainedModel, NeuronMasks, Mapping[str, torch.Tensor]], list[list[dict[str, torch.Tensor]]]]"
+)
 
 
 @pytest.fixture
@@ -23,6 +27,7 @@ def work(tmp_path: Path) -> Work:
     It is called with a folder, which holds the model, the masks and `batch.safetensors`, and its rank, and writes
     `RANK.0.safetensors` and `RANK.1.safetensors` there, which are returned.
     """
+    from safetensors.torch import load_file, save_file
 
     def call(
         program: str, model: PreTrainedModel, masks: NeuronMasks, batch: Mapping[str, torch.Tensor]

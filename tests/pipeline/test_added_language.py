@@ -60,6 +60,7 @@ def write(folder: Path, base: Path, **changes: Any) -> None:
             **{"weight_decay": 0.1, "max_gradient_norm": 1.0, "checkpoint_every": 2, "select": "last"},
         },
         "methods": {"add_language": {}, "fine_tune": {}},
+        "analyze": {"figures": False, "permutations": 99, "examples": 0},  # nothing of this is looked at here
         "translate": {"beams": 1, "max_tokens": 8},
         "score": {"trials": 100},
     }

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -144,15 +144,26 @@ def test_a_saved_model_translates_by_itself_as_in_its_run(
     assert all(long.startswith(short) for long, short in zip(translated, expected, strict=True))
 
 
-@pytest.mark.slow
+# Short: within the search of masks, and in the trainings that keep more than weights: each has tests of its own, too.
+SEARCH = "search"
+SOME = (SEARCH, "lass", "parameter_differentiation")
+
+
+@pytest.mark.parametrize(
+    "ways", [pytest.param(SOME, id="some"), pytest.param((*WAYS, SEARCH), id="every", marks=pytest.mark.attack)]
+)
 def test_r1_every_method_killed_while_it_trains_ends_with_the_same_bits(
-    whole: Path, tmp_path: Path, write_project: Callable[..., None]
+    ways: Sequence[str], whole: Path, tmp_path: Path, write_project: Callable[..., None]
 ) -> None:
     write(tmp_path, write_project)
     _, layout = load(tmp_path)
-    watched = [layout.training(way) / "checkpoints" / "checkpoint-000002" for way in WAYS]
-    watched.insert(0, layout.search("lass") / "fine_tuning")
-    for place in sorted(watched, key=lambda place: [*WAYS].index(place.parts[-3 if "train" in place.parts else -2])):
+    places = {way: layout.training(way) / "checkpoints" / "checkpoint-000002" for way in WAYS}
+
+    # In the order of the run, in which the search comes right before its training
+    order = [*WAYS]
+    order.insert(order.index("lass"), SEARCH)
+    places[SEARCH] = layout.search("lass") / "fine_tuning"
+    for place in (places[way] for way in order if way in ways):
         process = Process(RUN, tmp_path)
         deadline = time.monotonic() + PATIENCE
         while not place.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -160,6 +171,7 @@ def test_r1_every_method_killed_while_it_trains_ends_with_the_same_bits(
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
+
     done = call(RUN, tmp_path)
     assert done.returncode == 0, done.stderr
     expected = Layout(load(whole)[0].out)
