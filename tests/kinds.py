@@ -20,8 +20,8 @@ import pytest
 
 MODULES = ("multiprocessing", "subprocess", "tests.browser", "tests.processes", "uvicorn")
 """Modules whose functions start a process or a server."""
-SYSTEM_CALLS = ("fork", "posix_spawn")
-"""Functions of `os` that do."""
+CALLS = ("fork", "posix_spawn", "exec")
+"""Functions that do, and the one with which pages of the documentation are run."""
 FUNCTIONS = {
     ("neuronspec.pipeline.plan", "execute_stages"),
     ("neuronspec.serving.server", "serve"),
@@ -111,7 +111,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _is_start(name: str, namespace: dict[str, Any], known: dict[types.CodeType, bool]) -> bool:
     value = namespace.get(name)
-    if name in (*MODULES, *SYSTEM_CALLS) or getattr(value, "__name__", None) in MODULES:
+    if name in (*MODULES, *CALLS) or getattr(value, "__name__", None) in MODULES:
         return True
 
     module, own_name = getattr(value, "__module__", None), getattr(value, "__name__", name)
