@@ -20,9 +20,10 @@ import pytest
 
 MODULES = ("multiprocessing", "subprocess", "tests.browser", "tests.processes", "uvicorn")
 """Modules whose functions start a process or a server."""
-CALLS = ("fork", "posix_spawn", "exec")
-"""Functions that do, and the one with which pages of the documentation are run."""
+CALLS = ("fork", "posix_spawn", "exec", "execute_all")
+"""Functions that do, and those with which pages and notebooks of the documentation are run."""
 FUNCTIONS = {
+    ("docs.builder.gather", "gather"),
     ("neuronspec.pipeline.plan", "execute_stages"),
     ("neuronspec.serving.server", "serve"),
 }

@@ -97,7 +97,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for page in PAGES:
-        for target in re.findall(r"(?:^\$ |`)make (\w+)", page.read_text(encoding="utf-8"), re.M):
+        for target in re.findall(r"(?:^\$ |`)make ([\w-]+)", page.read_text(encoding="utf-8"), re.M):
             assert re.search(rf"^{target}:", makefile, re.M), target
 
 
