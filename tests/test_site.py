@@ -79,7 +79,7 @@ def test_the_site_describes_every_public_name_once(site: Path) -> None:
     assert {name: described[name] for name in expected} == dict.fromkeys(expected, 1)
 
 
-@pytest.mark.process  # reading the modules asks for the version of the compiler
+@pytest.mark.process
 def test_every_public_name_has_a_docstring() -> None:
     griffe = pytest.importorskip("griffe", reason="the extra docs is not installed")
     package = griffe.load("neuronspec", search_paths=[str(ROOT / "src")])
