@@ -21,7 +21,7 @@ MERGES = "a0: &a0 {x0: 1, y0: 1}\n" + "".join(
 RECIPE = """
 languages: [de]
 data: {{train: [{{path: "{{lang}}.tsv"}}], hold_out: {{valid: 0.1, test: 0.1}}}}
-model: {{preset: iwslt}}
+model: {{preset: tiny}}
 {more}
 """
 
