@@ -94,6 +94,9 @@ browser:  ## install Chromium (Debian, as root), with which the report is tested
 nginx:  ## install nginx (Debian, as root), behind which instances of the service are replaced; tests skip without
 	command -v nginx || test -x /usr/sbin/nginx || (apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light)
 
+fuzz: $(VENV)/.installed-dev  ## read mutations of every kind of file (COUNT=10000 SEED=1): each is read or refused, and executes nothing
+	$(TEST_ENV) $(VENV)/bin/python -m tests.fuzzing.attack --count $(COUNT) --seed $(SEED)
+
 format: $(VENV)/.installed-dev  ## lay the code out
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .

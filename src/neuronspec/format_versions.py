@@ -21,6 +21,10 @@ FIRST: Final = 1  # the format of files that name none: nothing before 0.1 wrote
 _RELEASE: Final = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}((a|b|rc|\.dev|\.post)\d{1,6})*")
 
 
+class NewerFormatError(NeuronspecError):
+    """A file of a newer format: it is sound, and no reason to use an older one in its place."""
+
+
 def add_format(values: Mapping[str, Any], number: int = FIRST) -> dict[str, Any]:
     """Return the values of a header or a JSON file, after the number of their format and the version that writes them.
 
@@ -66,7 +70,7 @@ def check_format(values: Any, where: object, number: int = FIRST) -> None:
         known = isinstance(writer, str) and _RELEASE.fullmatch(writer)
         author, requirement = (f"neuronspec {writer}", f"neuronspec>={writer}") if known else ("a newer one", "")
         command = f"pip install '{requirement}'" if known else "pip install --upgrade neuronspec"
-        raise NeuronspecError(
+        raise NewerFormatError(
             f"{where} has format {found}, written by {author}; this is neuronspec {__version__}, which reads formats "
             f"up to {number}: {command}"
         )

@@ -177,9 +177,20 @@ def read_bytes(path: str | Path, limit: Limit = FILE) -> bytes:
         OSError: If it is missing, cannot be read, or is something else than a file: a directory, or a pipe or a device,
             which may have no end.
     """
-    # Asked before it is opened: a pipe would wait for somebody to write.
+    check_file(path)
+    with open(path, "rb") as file:  # noqa: PTH123
+        return read_whole(file, path, limit)
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a pipe or a device: the first waits until somebody writes, the second may have no end.
+
+    Args:
+        path: Path of something that is going to be opened as a file.
+
+    Raises:
+        OSError: If it is missing, or a pipe or a device. A directory is left to whoever opens it.
+    """
     mode = os.stat(path).st_mode  # noqa: PTH116 - strings are paths, too
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, "It is a pipe or a device, not a file")
-    with open(path, "rb") as file:  # noqa: PTH123
-        return read_whole(file, path, limit)

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import json
 import logging
-import os
+import multiprocessing
 import random
 import resource
 import signal
@@ -33,6 +33,7 @@ from neuronspec.errors import NeuronspecError
 
 MEMORY = 3 << 30  # bytes that the process may take in addition to what it has
 SECONDS = 5.0  # of computing, for one mutation
+PATIENCE = 20.0  # seconds of any kind, for one mutation
 LONGEST_MESSAGE = 5_000  # characters
 REPEATED = 3  # findings of one kind and place that are shown
 
@@ -73,15 +74,13 @@ def attack(count: int, seed: int, kinds: Mapping[str, Kind] = KINDS, progress: P
     with tempfile.TemporaryDirectory() as temporary:
         # All kinds are made and read once, so that everything that is needed is imported.
         guard = Guard(Path(temporary))
+        folders: dict[str, Path] = {}
         for name, kind in kinds.items():
-            folder = Path(temporary, f"{len(os.listdir(temporary))}")
-            folder.mkdir()
+            folder = folders[name] = Path(tempfile.mkdtemp(dir=temporary))
             kind.make(folder)
             kind.read(folder)
-            (folder / ".name").write_text(name)
 
-        for folder, name in [(folder, (folder / ".name").read_text()) for folder in sorted(Path(temporary).iterdir())]:
-            (folder / ".name").unlink()
+        for name, folder in folders.items():
             share = max(1, round(count * kinds[name].weight / total))
             _attack_kind(name, kinds[name], folder, share, seed=seed, report=report, guard=guard, progress=progress)
     return report
@@ -128,9 +127,7 @@ def _place_mutation(rng: random.Random, path: Path, content: bytes) -> None:
         path.write_bytes(mutate(rng, content, path.suffix))
 
 
-def _read(
-    kind: Kind, folder: Path, name: str, what: str, *, report: Report, guard: Guard
-) -> tuple[str, float]:
+def _read(kind: Kind, folder: Path, name: str, what: str, *, report: Report, guard: Guard) -> tuple[str, float]:
     """Read a mutated file; return the outcome and the time that it took."""
     start = time.process_time()
     guard.seen.clear()
@@ -148,7 +145,7 @@ def _read(
             report.add(name, f"{what}: a message of {len(str(error))} characters: {str(error)[:200]!r}")
     except TooSlow:
         outcome = "slow"
-        report.add(name, f"{what}: takes more than {SECONDS} seconds")
+        report.add(name, f"{what}: takes more than {SECONDS} seconds of computing, or waits")
     except BaseException as error:
         outcome = "crashed"
         guard.armed = False
@@ -167,13 +164,16 @@ def _limited_time() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TooSlow
 
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    # Of computing, and of waiting for a pipe
+    timers = {signal.SIGVTALRM: (signal.ITIMER_VIRTUAL, SECONDS), signal.SIGALRM: (signal.ITIMER_REAL, PATIENCE)}
+    for number, (timer, seconds) in timers.items():
+        signal.signal(number, stop)
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
 
 
 @contextlib.contextmanager
@@ -184,8 +184,7 @@ def _quiet() -> Iterator[None]:
 
 def limit_process(seconds: int) -> None:
     """Set limits that the system enforces: memory beyond what the process has, and computing time."""
-    with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * resource.getpagesize()
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     used = int(time.process_time())
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, used + seconds))
@@ -193,18 +192,31 @@ def limit_process(seconds: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Attack in a process of its own; where the system ends it, say with which mutation."""
+    parser = argparse.ArgumentParser(description="Read mutations of every kind of file.")
     parser.add_argument("--count", type=int, default=10_000, help="number of mutations")
     parser.add_argument("--seed", type=int, default=1, help="seed of the mutations")
     parser.add_argument("--only", default="", help="text in the names of the kinds to attack")
-    parser.add_argument("--progress", type=Path, default=None, help="file that names the mutation that is read")
     options = parser.parse_args()
-
-    logging.disable(logging.CRITICAL)
     chosen = {name: kind for name, kind in KINDS.items() if options.only in name}
-    limit_process(seconds=60 + options.count // 20)
+
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Path(folder, "progress")
+        attacker = multiprocessing.get_context("fork").Process(
+            target=_attack_and_print, args=(chosen, options.count, options.seed, progress)
+        )
+        attacker.start()
+        attacker.join()
+        if attacker.exitcode not in (0, 1):
+            print(f"the process ended with {attacker.exitcode} while it read {progress.read_text()}")
+    return attacker.exitcode or 0
+
+
+def _attack_and_print(chosen: Mapping[str, Kind], count: int, seed: int, progress: Path) -> None:
+    logging.disable(logging.CRITICAL)
+    limit_process(seconds=60 + count // 20)
     start = time.process_time()
-    report = attack(options.count, options.seed, chosen, options.progress)
+    report = attack(count, seed, chosen, progress)
     seconds = time.process_time() - start
 
     for name in chosen:
@@ -213,10 +225,11 @@ def main() -> int:
     for name, findings in report.findings.items():
         print(f"\n{name}: {len(findings)} findings")
         print("\n".join(f"  {finding}" for finding in findings[:REPEATED]))
+
     total, wrong = sum(report.counts.values()), sum(map(len, report.findings.values()))
-    print(f"\n{total:,} mutations of {len(chosen)} kinds of files in {seconds:.1f} s of computing, seed {options.seed}:", end=" ")
-    print(f"{wrong} findings; slowest {report.slowest[0]:.2f} s ({report.slowest[1]})")
-    return int(wrong > 0)
+    done = f"{total:,} mutations of {len(chosen)} kinds of files in {seconds:.1f} s of computing, seed {seed}"
+    print(f"\n{done}: {wrong} findings; slowest {report.slowest[0]:.2f} s ({report.slowest[1]})", flush=True)
+    sys.exit(int(wrong > 0))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 _FORBIDDEN = (
@@ -15,6 +15,20 @@ _FORBIDDEN = (
 )
 _WRITING = ("w", "a", "x", "+")
 _CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink", "os.truncate")
+
+
+# Modules that generate the methods of classes, or read annotations
+_GENERATORS = ("dataclasses.py", "collections/__init__.py", "attr/_make.py", "/typing.py", "_typing_extra.py")
+
+
+def _list_callers() -> list[str]:
+    """Return the files of the functions that are running, the innermost first."""
+    names: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        names.append(frame.f_code.co_filename)
+        frame = frame.f_back
+    return names
 
 
 class Guard:
@@ -50,11 +64,7 @@ class Guard:
         """Return whether compiled modules are loaded, which libraries do when they are first needed."""
         if event not in ("marshal.loads", "code.__new__", "ctypes.dlopen"):
             return False
-        frame, names = sys._getframe(1), []
-        while frame is not None and len(names) < 30:
-            names.append(frame.f_code.co_filename)
-            frame = frame.f_back  # type: ignore[assignment]
-        return any(name.startswith("<frozen importlib") for name in names)
+        return any(name.startswith("<frozen importlib") for name in _list_callers())
 
     def _look_at_code(self, code: object) -> None:
         name = code.co_filename if isinstance(code, CodeType) else str(code)
@@ -64,13 +74,8 @@ class Guard:
 
     @staticmethod
     def _is_generated_by_library() -> bool:
-        """Return whether the standard library generates the methods of a class: dataclasses, named tuples."""
-        frame = sys._getframe(2)
-        while frame is not None:
-            if frame.f_code.co_filename.endswith(("dataclasses.py", "collections/__init__.py", "attr/_make.py")):
-                return True
-            frame = frame.f_back  # type: ignore[assignment]
-        return False
+        """Return whether the standard library generates the methods of a class, or reads its annotations."""
+        return any(name.endswith(_GENERATORS) for name in _list_callers())
 
     def _look_at_open(self, path: object, mode: object, flags: object) -> None:
         writes = isinstance(mode, str) and any(sign in mode for sign in _WRITING)

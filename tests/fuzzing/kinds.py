@@ -33,6 +33,7 @@ from neuronspec.evaluation.results import Results, SystemScore
 from neuronspec.files import write_json
 from neuronspec.methods.adapters.model import Adapters, AdapterSettings, load_adapters
 from neuronspec.methods.add_language.proof import PROOF_FILE, AdditionProof, TaskProof, read_proof
+from neuronspec.methods.catalog import method_options
 from neuronspec.methods.lass.masks import WEIGHT_MASKS_FILE, WeightMasks
 from neuronspec.methods.lora.model import Lora, LoraSettings, load_lora
 from neuronspec.methods.parameter_differentiation.model import Branches, load_branches
@@ -43,14 +44,14 @@ from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.imported_masks import import_lape_neurons, import_released_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.neuron_lists import read_neurons
-from neuronspec.methods.catalog import method_options
+from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.neuron_ablation import load_ablations
 from neuronspec.pipeline.records import find_reason, read_record
-from neuronspec.pipeline.engine import Stage
 from neuronspec.specialization.steering_files import read_steerings
 from neuronspec.training.checkpoints import Checkpoints
 from neuronspec.training.curves import read_curve
+from neuronspec.training.stored_state import check_state
 from neuronspec.translation.resumable_files import translate_file
 
 TASKS = ("de-en", "en-de")
@@ -106,9 +107,12 @@ def _corpus(files: dict[str, bytes], template: str, format: str, *mutated: str, 
 
 
 TABLE = b"".join(b"A sentence %d\tEin Satz %d\n" % (n, n) for n in range(20))
-JSON_LINES = b"".join(b'{"translation": {"de": "Satz %d", "en": "sentence %d", "id": %d}}\n' % (n, n, n) for n in range(9))
+JSON_LINES = b"".join(
+    b'{"translation": {"de": "Satz %d", "en": "sentence %d", "id": %d}}\n' % (n, n, n) for n in range(9)
+)
 MEMORY = (
-    b'<?xml version="1.0"?><tmx version="1.4"><header/><body><tu><tuv xml:lang="de"><seg>Gut<bpt>x</bpt>en Tag</seg></tuv>'
+    b'<?xml version="1.0"?><tmx version="1.4"><header/><body>'
+    b'<tu><tuv xml:lang="de"><seg>Gut<bpt>x</bpt>en Tag</seg></tuv>'
     b'<tuv xml:lang="en-US"><seg>Good day</seg></tuv></tu></body></tmx>'
 )
 CATALOG = (
@@ -152,7 +156,9 @@ CORPORA: dict[str, Kind] = {
 MORE_CORPORA: dict[str, Kind] = {
     **{f"packed {end}": _corpus({f"de.tsv.{end}": data}, f"{{lang}}.tsv.{end}", "tsv") for end, data in PACKED.items()},
     "catalog mo": _corpus({"de.mo": _compile_catalog()}, "{lang}.mo", "catalog"),
-    "catalog json": _corpus({"de.json": b'{"a": {"b": "Satz"}}', "en.json": b'{"a": {"b": "x"}}'}, "{lang}.json", "catalog"),
+    "catalog json": _corpus(
+        {"de.json": b'{"a": {"b": "Satz"}}', "en.json": b'{"a": {"b": "x"}}'}, "{lang}.json", "catalog"
+    ),
     "unknown": _corpus({"text": MEMORY}, "text", "auto"),
 }
 # The library `datasets` reads these; a mutation takes a second.
@@ -241,8 +247,8 @@ def _make_examples(folder: Path) -> None:
 
 def _make_adapters(folder: Path) -> None:
     owners = {"encoder": [0, 1], "decoder": [0, 1]}
-    settings = {"tasks": TASKS, "sets": TASKS, "owners": owners, "bottleneck": 4, "dropout": [0.0, 0.1]}
-    Adapters(_fresh(), AdapterSettings.model_validate(settings | {"tasks": list(TASKS), "sets": list(TASKS)})).save(folder)
+    settings = {"tasks": [*TASKS], "sets": [*TASKS], "owners": owners, "bottleneck": 4, "dropout": [0.0, 0.1]}
+    Adapters(_fresh(), AdapterSettings.model_validate(settings)).save(folder)
 
 
 def _make_lora(folder: Path) -> None:
@@ -275,16 +281,24 @@ CONTAINERS: dict[str, Kind] = {
         make=_make_examples, read=Examples.load, files=("activation_examples.safetensors",), weight=2
     ),
     "adapters.safetensors": Kind(
-        make=_make_adapters, read=lambda folder: load_adapters(_fresh(), folder), files=("adapters.safetensors",), weight=0.4
+        make=_make_adapters,
+        read=lambda folder: load_adapters(_fresh(), folder),
+        files=("adapters.safetensors",),
+        weight=0.4,
     ),
     "lora.safetensors": Kind(
         make=_make_lora, read=lambda folder: load_lora(_fresh(), folder), files=("lora.safetensors",), weight=0.4
     ),
     "branches.safetensors": Kind(
-        make=_make_branches, read=lambda folder: load_branches(_fresh(), folder), files=("branches.safetensors",), weight=0.4
+        make=_make_branches,
+        read=lambda folder: load_branches(_fresh(), folder),
+        files=("branches.safetensors",),
+        weight=0.4,
     ),
     WEIGHT_MASKS_FILE: Kind(
-        make=_make_weight_masks, read=lambda folder: WeightMasks.load(folder / WEIGHT_MASKS_FILE), files=(WEIGHT_MASKS_FILE,)
+        make=_make_weight_masks,
+        read=lambda folder: WeightMasks.load(folder / WEIGHT_MASKS_FILE),
+        files=(WEIGHT_MASKS_FILE,),
     ),
 }
 
@@ -327,7 +341,9 @@ def _make_lape(folder: Path) -> None:
 
 ARCHIVES: dict[str, Kind] = {
     "released masks": Kind(
-        make=_make_released, read=lambda folder: import_released_masks({"de-en": folder / "masks.pt"}), files=("masks.pt",)
+        make=_make_released,
+        read=lambda folder: import_released_masks({"de-en": folder / "masks.pt"}),
+        files=("masks.pt",),
     ),
     "LAPE": Kind(
         make=_make_lape,
@@ -343,7 +359,9 @@ ARCHIVES: dict[str, Kind] = {
 def _make_checkpoint(folder: Path) -> None:
     from neuronspec.training.loop import TrainingState
 
-    state = TrainingState(update=5, batch=5, target_tokens=100, seconds=1.5, best_loss=2.5, best_update=5, points=[[1, 2.0, 0.1]])
+    state = TrainingState(
+        update=5, batch=5, target_tokens=100, seconds=1.5, best_loss=2.5, best_update=5, points=[[1, 2.0, 0.1]]
+    )
 
     def write_model(place: Path) -> None:
         write_json(place / "config.json", {"model_type": "m2m_100"})
@@ -355,7 +373,7 @@ def _use_checkpoint(folder: Path) -> None:
     from neuronspec.training.loop import TrainingState
 
     reports: list[str] = []
-    checkpoints = Checkpoints(folder / "checkpoints", keep=2)
+    checkpoints = Checkpoints(folder / "checkpoints", keep=2, check=check_state)
     found = checkpoints.newest(reports.append)
     if found is not None:
         state = TrainingState(**found[2])
@@ -389,8 +407,13 @@ JOURNAL = "".join(
     json.dumps(
         {
             "update": 10 * n,
-            "train": {"loss": 2.0, "learning_rate": 0.1, "target_tokens": 100 * n, "target_tokens_per_second": 50.0,
-                      "points": [[10 * n - 5, 2.1, 0.1], [10 * n, 2.0, 0.1]]},
+            "train": {
+                "loss": 2.0,
+                "learning_rate": 0.1,
+                "target_tokens": 100 * n,
+                "target_tokens_per_second": 50.0,
+                "points": [[10 * n - 5, 2.1, 0.1], [10 * n, 2.0, 0.1]],
+            },
             "valid": {"loss": {"de-en": 2.5, "all": 2.4}},
         }
     )
@@ -431,7 +454,9 @@ def _use_record(folder: Path) -> None:
 
     layout = Layout(folder)
     record = read_record(folder / "select.json")
-    stage = Stage(name="select", settings={"select.k": 0.9}, inputs=[folder], outputs=[folder / "b"], execute=lambda: None)
+    stage = Stage(
+        name="select", settings={"select.k": 0.9}, inputs=[folder], outputs=[folder / "b"], execute=lambda: None
+    )
     find_reason(stage, record, describe_origin(stage, layout, record), layout)
     if record is not None:
         assert isinstance(record["seconds"], int | float)
@@ -476,8 +501,19 @@ def _make_results(folder: Path) -> None:
 def _make_proof(folder: Path) -> None:
     widths = {"encoder.0": 16}
     proof = AdditionProof(
-        languages=("hsb",), tasks=("de-hsb",), base_model="x", tensors=3, weights_before="0", weights_after="0",
-        vocabulary_before=5, vocabulary=6, widths_before=widths, widths=widths, free=widths, own=widths, trained=4,
+        languages=("hsb",),
+        tasks=("de-hsb",),
+        base_model="x",
+        tensors=3,
+        weights_before="0",
+        weights_after="0",
+        vocabulary_before=5,
+        vocabulary=6,
+        widths_before=widths,
+        widths=widths,
+        free=widths,
+        own=widths,
+        trained=4,
         directions=(TaskProof(task="de-en", sentences=3, before="0", after="0", translations="1"),),
     )
     write_json(folder / PROOF_FILE, proof.to_json())
@@ -502,13 +538,15 @@ def _make_translations(folder: Path) -> None:
 
 ANALYSIS = {
     "summary": [{"kind": "finding", "text": "x"}],
-    "cards": {"languages": [{"label": "German", "name": "de", "neurons": [{"id": "decoder.0:3"}, {"id": "encoder.0:1"}]}]},
+    "cards": {
+        "languages": [{"label": "German", "name": "de", "neurons": [{"id": "decoder.0:3"}, {"id": "encoder.0:1"}]}]
+    },
 }
 
 
 def _make_ablation(folder: Path) -> None:
-    losses = [[2.5, 2.0], [3.25, 4.0]]
-    one = Ablation("decoder", TASKS, "loss", False, 0.05, {"decoder.0": 8}, [2.0, 3.0], losses, [[2.0], [3.25]])
+    baseline, losses, random = np.array([2.0, 3.0]), np.array([[2.5, 2.0], [3.25, 4.0]]), np.array([[2.0], [3.25]])
+    one = Ablation("decoder", TASKS, "loss", False, 0.05, {"decoder.0": 8}, baseline, losses, random)
     write_json(folder / "ablation.json", {"decoder": one.as_dict()})
 
 
@@ -539,15 +577,26 @@ STATE: dict[str, Kind] = {
         weight=2,
     ),
     "journal": Kind(
-        make=lambda folder: (folder / "log.jsonl").write_text(JOURNAL), read=_use_journal, files=("log.jsonl",), tolerant=True
+        make=lambda folder: (folder / "log.jsonl").write_text(JOURNAL),
+        read=_use_journal,
+        files=("log.jsonl",),
+        tolerant=True,
     ),
     "record": Kind(make=_make_record, read=_use_record, files=("select.json",), tolerant=True, weight=2),
-    "store": _state(_make_store, _use_store, *(f"store/{name}" for name in ("store.json", "de-en.0.offsets", "de-en.0.tokens")), weight=2),
+    "store": _state(
+        _make_store,
+        _use_store,
+        *(f"store/{name}" for name in ("store.json", "de-en.0.offsets", "de-en.0.tokens")),
+        weight=2,
+    ),
     "statistics": _state(
         lambda folder: write_json(
             folder / "statistics.json",
-            {"sizes": {"train": {"de-en": 5}, "valid": {"de-en": 1}, "test": {"de-en": 1}}, "dropped": {"de-en": {"read": 7}},
-             "overlap": {"de-en": {"valid": {"either": 0}}}},
+            {
+                "sizes": {"train": {"de-en": 5}, "valid": {"de-en": 1}, "test": {"de-en": 1}},
+                "dropped": {"de-en": {"read": 7}},
+                "overlap": {"de-en": {"valid": {"either": 0}}},
+            },
         ),
         lambda folder: sum(Texts.load(folder).sizes["train"].values()),
         "statistics.json",
@@ -577,7 +626,9 @@ STATE: dict[str, Kind] = {
         "d.csv",
     ),
     "steerings": _state(
-        lambda folder: (folder / "s.yaml").write_text('[{"neurons": {"decoder.0": [1, 2]}, "scale": 0.5, "tasks": ["de-en"]}]'),
+        lambda folder: (folder / "s.yaml").write_text(
+            '[{"neurons": {"decoder.0": [1, 2]}, "scale": 0.5, "tasks": ["de-en"]}]'
+        ),
         lambda folder: read_steerings(folder / "s.yaml"),
         "s.yaml",
     ),

@@ -5,19 +5,29 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from neuronspec.artifacts.typed_json import Stored, read_typed
 from neuronspec.data.encoding import Encode as Encode
 from neuronspec.data.encoding import Encoding, MakeEncoder, encode_block, list_encoding_jobs, name_side
 from neuronspec.data.tasks import Meter, map_blocks
 from neuronspec.errors import NeuronspecError
-from neuronspec.files import publish, read_json, write_json
-from neuronspec.format_versions import add_format, remove_format
+from neuronspec.files import publish, write_json
+from neuronspec.format_versions import add_format
 from neuronspec.names import child
 from neuronspec.progress import show_progress
+
+_CHECKED = 1 << 20  # offsets that are compared at a time
+
+
+class _Description(Stored):
+    dtype: Literal["uint16", "uint32"]
+    pairs: dict[str, Annotated[int, Field(ge=0, lt=1 << 48)]]
+    targets: bool = False
 
 
 class TokenStore:
@@ -36,11 +46,10 @@ class TokenStore:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        path = directory / "store.json"
-        description = remove_format(read_json(path), path)
-        self.pairs: dict[str, int] = description["pairs"]
-        self._dtype = np.dtype(description["dtype"])
-        self._has_targets: bool = description.get("targets", False)
+        description = read_typed(directory / "store.json", _Description, "run prepare again with --force")
+        self.pairs = description.pairs
+        self._dtype = np.dtype(description.dtype)
+        self._has_targets = description.targets
         self._sides: dict[tuple[str, int, bool], tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def lengths(self, pair: str, source_side: int = 0) -> NDArray[np.int32]:
@@ -78,6 +87,7 @@ class TokenStore:
             tokens_file = child(self.directory, pair, f"{suffix}.tokens")
 
             offsets = _map_file(offsets_file, np.dtype(np.int64), self.pairs[pair] + 1)
+            _check_offsets(offsets, offsets_file)
             tokens = _map_file(tokens_file, self._dtype, int(offsets[-1]))
             self._sides[key] = tokens, offsets
         return self._sides[key]
@@ -169,6 +179,16 @@ class _SideWriter:
         self._tokens.write(ids.data)
         self._offsets.write((self._end + np.cumsum(lengths)).tobytes())
         self._end += int(lengths.sum())
+
+
+def _check_offsets(offsets: NDArray[Any], path: Path) -> None:
+    """Refuse starts of sequences that do not follow each other: others would be read as sequences."""
+    # Block by block: the differences of all at once would fill the memory.
+    sound = int(offsets[0]) == 0
+    for start in range(0, len(offsets) - 1, _CHECKED):
+        sound = sound and bool((np.diff(offsets[start : start + _CHECKED + 1]) >= 0).all())
+    if not sound:
+        raise NeuronspecError(f"{path} does not hold the starts of sequences: run prepare again with --force")
 
 
 def _map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:

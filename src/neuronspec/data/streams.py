@@ -13,7 +13,7 @@ from neuronspec.data.reading_errors import explained_reading
 from neuronspec.data.text_encoding import decode_text
 from neuronspec.data.zip_files import open_archive, open_member, split_archive
 from neuronspec.errors import NeuronspecError
-from neuronspec.reading_limits import LINE
+from neuronspec.reading_limits import LINE, check_file
 
 
 def open_bytes(path: str | Path) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -108,5 +108,7 @@ def _open_bytes(path: str) -> Iterator[BinaryIO]:
     # A file of its own; unbuffered, because `decompress` buffers it.
     if "\0" in path:
         raise NeuronspecError(f"{path!r} is no name of a file: it holds a NUL character")
+    with explained_reading(path):
+        check_file(path)  # what is read twice, as where its format is recognized, cannot be a pipe
     with explained_reading(path), Path(path).open("rb", buffering=0) as raw:
         yield decompress(cast(BinaryIO, raw), path)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from neuronspec.files import read_json
+from pydantic import Field, field_validator
+
+from neuronspec.artifacts.typed_json import Stored, read_typed
 from neuronspec.languages import join_direction, split_direction
 from neuronspec.names import child
 
@@ -16,6 +19,22 @@ what they share with it: `either` side, the `first` or the `second` one, or `bot
 
 TEXT_PARTS = ("train", "valid", "test")
 STATISTICS_FILE = "statistics.json"
+
+
+_Counts = dict[str, Annotated[int, Field(ge=0, lt=1 << 63)]]
+
+
+class _Statistics(Stored):
+    sizes: dict[str, _Counts]
+    dropped: dict[str, _Counts] = Field(default={})
+    overlap: dict[str, dict[str, _Counts]] = Field(default={})
+
+    @field_validator("sizes")
+    @classmethod
+    def _has_parts(cls, sizes: dict[str, _Counts]) -> dict[str, _Counts]:
+        if missing := [part for part in TEXT_PARTS if part not in sizes]:
+            raise ValueError(f"the part {missing[0]} is missing")
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -43,9 +62,10 @@ class Texts:
         """Open prepared text.
 
         Raises:
-            NeuronspecError: If there is none.
+            NeuronspecError: If there is none, or its statistics are damaged.
         """
-        return cls(directory, **read_json(directory / STATISTICS_FILE))
+        found = read_typed(directory / STATISTICS_FILE, _Statistics, "run prepare again with --force")
+        return cls(directory, sizes=found.sizes, dropped=found.dropped, overlap=found.overlap)
 
 
 def assign_pairs(tasks: list[str], pivot: str) -> dict[str, tuple[str, int]]:

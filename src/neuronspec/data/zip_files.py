@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from neuronspec.data.compression import decompress
 from neuronspec.data.reading_errors import explain_missing, explain_missing_member, explained_reading
 from neuronspec.errors import NeuronspecError
+from neuronspec.reading_limits import check_file
 
 # `ARCHIVE!MEMBER`, or a path alone; a "!" elsewhere belongs to a name.
 ARCHIVE_PATH = re.compile(r"(?:(.+?\.\w{3})!)?(.+)", re.DOTALL)
@@ -34,6 +35,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         NeuronspecError: If it is missing or damaged.
     """
     try:
+        check_file(path)
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         raise explain_missing(path) from None

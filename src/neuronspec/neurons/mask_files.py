@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import torch
 from neuronspec.artifacts.container import Container
 from neuronspec.artifacts.headers import Header, Names, Signature, Widths
 from neuronspec.neurons.filenames import MASKS_FILE
+from neuronspec.terminal import escape
 from neuronspec.version import __version__
 
 MAX_NEURONS: Final = 1 << 33  # of all tasks together: 8 GiB as booleans; no header is trusted beyond that
@@ -78,7 +79,7 @@ def _find_problem(packed: Mapping[str, torch.Tensor], header: MaskHeader) -> str
     tasks, widths = len(header.tasks), header.widths
 
     if set(widths) != set(packed):
-        return f"its header names the layers {sorted(widths)}, its tensors are {sorted(packed)}"
+        return f"its header names the layers {_list_some(widths)}, its tensors are {_list_some(packed)}"
     if tasks * sum(widths.values()) > MAX_NEURONS:
         return "its header claims more neurons than any model has"
 
@@ -88,6 +89,12 @@ def _find_problem(packed: Mapping[str, torch.Tensor], header: MaskHeader) -> str
         if bits.dtype != torch.uint8 or tuple(bits.shape) != (tasks, (width + 7) // 8):
             return f"a layer of {width} neurons has a tensor of {bits.dtype} and shape {tuple(bits.shape)}"
     return None
+
+
+def _list_some(names: Iterable[str]) -> str:
+    """Return the first names, shortened: those of tensors may be anything."""
+    first = [escape(name)[:40] for name in sorted(names)[:4]]
+    return ", ".join(first) or "none"
 
 
 def _unpack(packed: torch.Tensor, width: int) -> torch.Tensor:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from neuronspec.artifacts.typed_json import Stored, check_typed
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import read_json
 from neuronspec.pipeline.content_hashes import ContentHashes, name_path
@@ -19,6 +22,25 @@ Record = dict[str, Any]
 """`made_from` (settings, inputs with their fingerprints, version), `outputs` (their fingerprints, or None while the
 stage is unfinished), `seconds`, and the time at which it `finished`."""
 
+
+class _Fingerprint(Stored):
+    hash: str | None
+    stamp: str
+
+
+class _Origin(Stored):
+    settings: dict[str, Any]
+    inputs: dict[str, _Fingerprint]
+    version: str
+
+
+class _StoredRecord(Stored):
+    made_from: _Origin
+    outputs: dict[str, _Fingerprint] | None
+    seconds: float = Field(ge=0, lt=1e12)
+    finished: str | None = None
+
+
 # Reason of a stage that was interrupted; it resumes instead of starting again
 UNFINISHED = "unfinished"
 
@@ -31,12 +53,11 @@ def read_record(path: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        # A record that lacks a key was cut short or edited: it is not trusted.
-        record = dict(read_json(path))
-        whole = {"made_from", "outputs", "seconds"} <= record.keys()
-        if whole and {"settings", "inputs"} <= record["made_from"].keys():
-            return record
-    except (NeuronspecError, AttributeError, TypeError, ValueError):
+        # A record that lacks a key or has another value in its place was cut short or edited: it is not trusted.
+        record: Record = read_json(path)
+        check_typed(record, _StoredRecord, path, "the stage is done again")
+        return record
+    except NeuronspecError:
         # It is as good as no record, but other than None: the outputs do belong to this run.
         pass
 

@@ -13,10 +13,12 @@ from neuronspec.artifacts.tensor_files import read_tensors, write_tensors
 from neuronspec.durability import remove
 from neuronspec.errors import NeuronspecError
 from neuronspec.files import hash_path, publish, read_json, write_json
-from neuronspec.format_versions import add_format, remove_format
+from neuronspec.format_versions import NewerFormatError, add_format, remove_format
 from neuronspec.models.nonfinite import find_nonfinite
+from neuronspec.terminal import escape
 
 STATE_DIRECTORY = "training_state"
+CheckState = Callable[[dict[str, Any], Path, int], None]
 # As in `Checkpoints.path`: six digits, and more from a million updates on
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 
@@ -31,14 +33,23 @@ class Checkpoints:
     Args:
         directory: Directory of the checkpoints.
         keep: Number of the newest checkpoints to keep.
+        check: Function that refuses a state which no training can have, given its values, its file and the number of
+            updates; by default, any state is taken.
         is_scheduled: Function that returns whether a checkpoint is made after an update in any case. Others are made
             when a training is interrupted; they take no other's place, and are removed at the next checkpoint. By
             default, all are scheduled.
     """
 
-    def __init__(self, directory: Path, keep: int, is_scheduled: Callable[[int], bool] = lambda _: True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        is_scheduled: Callable[[int], bool] = lambda _: True,
+        check: CheckState = lambda values, path, update: None,
+    ) -> None:
         self.directory = directory
         self.keep = keep
+        self.check = check
         self.is_scheduled = is_scheduled
 
     def path(self, update: int) -> Path:
@@ -107,14 +118,22 @@ class Checkpoints:
         for update in self._updates():
             path = self.path(update)
             problem = _find_damage(path) or _find_nonfinite_file(path)
-            if problem is None:
-                return (
-                    path,
-                    read_tensors(path / STATE_DIRECTORY / "optimizer.safetensors")[0],
-                    _read_state(path / STATE_DIRECTORY / "state.json"),
-                )
+            try:
+                if problem is None:
+                    return path, *self._read(path, update)
+            except NewerFormatError:
+                raise  # it is not skipped, as a damaged one is: its training would start again
+            except NeuronspecError as error:
+                problem = f"damaged ({error})"
             report(f"the checkpoint {path} is {problem}; trying the one before it")
         return None
+
+    def _read(self, path: Path, update: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return the optimizer's tensors and the state of a checkpoint."""
+        file = path / STATE_DIRECTORY / "state.json"
+        state = remove_format(read_json(file), file)
+        self.check(state, file, update)
+        return read_tensors(path / STATE_DIRECTORY / "optimizer.safetensors")[0], state
 
     def _updates(self) -> list[int]:
         if not self.directory.is_dir():
@@ -157,12 +176,13 @@ def restore_optimizer(
     # A parameter without moments has not been updated yet, and gets an empty state.
     for parameter, name in names.items():
         state = states.get(name, {})
+        for moment, tensor in state.items():
+            if tensor.numel() != 1 and tensor.shape != parameter.shape:
+                raise NeuronspecError(
+                    f"the checkpoint has {moment} of shape {tuple(tensor.shape)} for {name} of shape "
+                    f"{tuple(parameter.shape)}: it belongs to another model"
+                )
         optimizer.state[parameter] = {moment: tensor.to(parameter.device) for moment, tensor in state.items()}
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    # One of a newer format is not skipped, as a damaged one is: its training would start again.
-    return remove_format(read_json(path), path)
 
 
 def _find_damage(path: Path) -> str | None:
@@ -171,18 +191,43 @@ def _find_damage(path: Path) -> str | None:
     except NeuronspecError as error:
         return f"damaged ({error})"
 
-    # The manifest is written last, with the hash of every file.
+    # The manifest is written last, with the hash of every file that the training needs.
+    if not isinstance(manifest, dict) or not all(map(_is_inside, manifest)):
+        return "damaged (its manifest does not list its files)"
+    unlisted = [name for name in _list_needed(path) if name not in manifest]
+    if unlisted:
+        return f"damaged ({unlisted[0]} is not in its manifest)"
+
     for name, digest in manifest.items():
-        if not (path / name).is_file():
-            return f"damaged ({name} is missing)"
-        if hash_path(path / name) != digest:
-            return f"damaged ({name} has changed)"
+        try:
+            if not (path / name).is_file():
+                return f"damaged ({escape(name):.200} is missing)"
+            if hash_path(path / name) != digest:
+                return f"damaged ({name} has changed)"
+        except OSError as error:
+            return f"damaged ({escape(name):.200}: {error.strerror})"
     return None
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a name of a manifest is that of a file in its directory."""
+    return "\0" not in name and not name.startswith("/") and ".." not in name.split("/")
+
+
+def _list_needed(path: Path) -> list[str]:
+    """Return the names of the files from which a training resumes."""
+    state = [f"{STATE_DIRECTORY}/{name}" for name in ("state.json", "optimizer.safetensors")]
+    weights = sorted(file.relative_to(path).as_posix() for file in path.rglob("*.safetensors"))
+    return [*state, *weights]
 
 
 def _find_nonfinite_file(path: Path) -> str | None:
     """Return which numbers of a checkpoint are not finite, or None; an earlier version published such checkpoints."""
     for file in sorted(path.rglob("*.safetensors")):
-        if bad := find_nonfinite(read_tensors(file)[0].items()):
+        try:
+            tensors = read_tensors(file)[0]
+        except NeuronspecError as error:
+            return f"damaged ({error})"
+        if bad := find_nonfinite(tensors.items()):
             return f"not finite ({bad[0]} in {file.relative_to(path)} holds NaN or infinity)"
     return None

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, Field, ValidationError
+
+from neuronspec.artifacts.typed_json import Stored
 from neuronspec.training.journal import read_log
 
 ALL = "all"
 """Name in the log for all tasks together."""
+
+
+def _check_all(losses: dict[str, float]) -> dict[str, float]:
+    if ALL not in losses:
+        raise ValueError("there is no loss of all tasks")
+    return losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +51,7 @@ def read_curve(path: Path) -> TrainingCurve | None:
     Args:
         path: Path of the log.
     """
-    entries = [entry for entry in read_log(path) if "train" in entry and "valid" in entry]
+    entries = [entry for entry in read_log(path) if _is_sound(entry)]
     if not entries:
         return None
 
@@ -58,6 +67,39 @@ def read_curve(path: Path) -> TrainingCurve | None:
         valid_loss=[loss[ALL] for loss in losses],
         speeds=_compute_speeds([entry["train"] for entry in entries]),
     )
+
+
+class _Train(Stored):
+    """Training between two validations."""
+
+    loss: float
+    learning_rate: float
+    target_tokens: float
+    target_tokens_per_second: float
+    points: list[Annotated[list[float], Field(min_length=3, max_length=3)]] | None = None
+
+
+class _Valid(Stored):
+    """A validation."""
+
+    loss: Annotated[dict[str, float], AfterValidator(_check_all)]
+
+
+class _Entry(Stored):
+    """An entry of a log that a curve is made of."""
+
+    update: int = Field(ge=0, lt=1 << 53)
+    train: _Train
+    valid: _Valid
+
+
+def _is_sound(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry has what a curve is made of; a damaged one is left out."""
+    try:
+        _Entry.model_validate(entry)
+    except ValidationError:
+        return False
+    return True
 
 
 def _list_points(entry: Mapping[str, Any]) -> list[list[float]]:

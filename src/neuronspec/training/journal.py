@@ -10,7 +10,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from neuronspec.durability import remove
+from neuronspec.errors import NeuronspecError
 from neuronspec.files import write_text
+from neuronspec.reading_limits import TEXT, read_bytes
 
 LOG_FILE = "log.jsonl"
 
@@ -30,6 +33,7 @@ class Journal:
         # Updates after the checkpoint are made and logged again.
         if accelerator.is_main_process:
             kept = [entry for entry in read_log(self.path) if entry["update"] <= update]
+            _clear_place(self.path)
             write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, update: int, values: Mapping[str, Any]) -> None:
@@ -44,18 +48,33 @@ class Journal:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a log, without a last line that a crash has cut short."""
-    if not path.is_file():
-        return []
+    """Return the entries of a log; lines that are damaged are left out, so that no log keeps a training from going on.
 
-    # After a line that is no JSON there can be nothing: lines are only appended.
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
-    return entries
+    A crash can cut the last line short; any other damage comes from outside.
+    """
+    try:
+        lines = read_bytes(path, TEXT).splitlines() if path.is_file() else []
+    except (OSError, NeuronspecError):
+        return []
+    return [entry for entry in map(_parse_entry, lines) if entry is not None]
+
+
+def _parse_entry(line: bytes) -> dict[str, Any] | None:
+    """Return the entry in a line, or None where it is damaged."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    update = entry.get("update") if isinstance(entry, dict) else None
+    return entry if isinstance(update, int) and not isinstance(update, bool) and update >= 0 else None
+
+
+def _clear_place(path: Path) -> None:
+    """Put aside what stands in the place of a log, and is no file."""
+    if (path.exists() and not path.is_file()) or path.is_symlink():
+        aside = path.with_name(f"{path.name}.damaged")
+        remove(aside)
+        path.rename(aside)
 
 
 def _flatten_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -30,6 +30,7 @@ from neuronspec.training.method import Corpora, Method, Resources
 from neuronspec.training.objective import TranslationLoss
 from neuronspec.training.recent_updates import RecentUpdates
 from neuronspec.training.schedule import learning_rate
+from neuronspec.training.stored_state import check_state
 from neuronspec.training.stream import stream_updates
 from neuronspec.training.validation import iterate_task_gradients, move_batch, validate_tasks
 
@@ -177,7 +178,9 @@ class TrainingRun:
         )
 
         # Resume: the weights first, because the method and the optimizer refer to the parameters.
-        self.checkpoints = Checkpoints(directory / "checkpoints", training.keep_checkpoints, self.is_scheduled)
+        self.checkpoints = Checkpoints(
+            directory / "checkpoints", training.keep_checkpoints, self.is_scheduled, check_state
+        )
         self.state = TrainingState()
         if found := self.checkpoints.newest(report=logger.warning):
             model.load_state_dict(load_model(found[0]).state_dict())

@@ -146,12 +146,14 @@ def _read_done(partial: Path, header: dict[str, str], most: int) -> list[str]:
     whole = raw[: raw.rfind(b"\n") + 1]
     try:
         values = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NeuronspecError(f"{partial} is damaged: remove it to start again") from error
 
     # With other sentences or settings, nothing of it can be used.
     if not values or values[0] != header or len(values) - 1 > most:
         return []
+    if not all(isinstance(value, str) for value in values[1:]):
+        raise NeuronspecError(f"{partial} is damaged: remove it to start again")
 
     # New lines are appended, so that nothing half-written may stay in front of them.
     if len(whole) < len(raw):
