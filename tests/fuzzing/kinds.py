@@ -44,6 +44,7 @@ from neuronspec.neurons.examples import Examples
 from neuronspec.neurons.imported_masks import import_lape_neurons, import_released_masks
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.neurons.neuron_lists import read_neurons
+from neuronspec.pipeline.content_hashes import ContentHashes
 from neuronspec.pipeline.engine import Stage
 from neuronspec.pipeline.layout import Layout
 from neuronspec.pipeline.neuron_ablation import load_ablations
@@ -433,13 +434,8 @@ def _use_journal(folder: Path) -> None:
     journal.write(30, {"train": {"loss": 1.0}})
 
 
-@functools.cache
-def _stage() -> Stage:
-    return Stage(name="select", settings={"select.k": 0.9}, inputs=[], outputs=[], execute=lambda: None)
-
-
 def _make_record(folder: Path) -> None:
-    prints = {"hash": "0" * 64, "stamp": "1" * 64}
+    prints = {"hash": "0" * 64}
     record = {
         "made_from": {"settings": {"select.k": 0.9}, "inputs": {"a": prints}, "version": "0.1.0"},
         "outputs": {"b": prints},
@@ -457,7 +453,9 @@ def _use_record(folder: Path) -> None:
     stage = Stage(
         name="select", settings={"select.k": 0.9}, inputs=[folder], outputs=[folder / "b"], execute=lambda: None
     )
-    find_reason(stage, record, describe_origin(stage, layout, record), layout)
+    hashes = ContentHashes(layout)
+    find_reason(stage, record, describe_origin(stage, hashes), layout, hashes)
+    hashes.save()
     if record is not None:
         assert isinstance(record["seconds"], int | float)
         f"{record['seconds']:.1f} {record.get('finished') or ''}"

@@ -25,7 +25,6 @@ stage is unfinished), `seconds`, and the time at which it `finished`."""
 
 class _Fingerprint(Stored):
     hash: str | None
-    stamp: str
 
 
 class _Origin(Stored):
