@@ -26,6 +26,7 @@ from neuronspec.methods.registry import METHODS
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.process
 def test_r7_r10_mutations_of_every_kind_of_file_are_read_or_refused() -> None:
     done = call(["-m", "tests.fuzzing.attack", "--count", 400, "--seed", 7], cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,6 +90,7 @@ def test_the_attack_finds_what_it_looks_for(read: object, tolerant: bool, findin
     Path("/dev/shm/neuronspec-elsewhere").unlink(missing_ok=True)
 
 
+@pytest.mark.process
 def test_a_guard_sees_programs_and_pickles(tmp_path: Path) -> None:
     import pickle
 
