@@ -152,17 +152,22 @@ def call_together(
     """Run one program as several processes, as `torchrun` does, or alone, and return what came of each."""
     if processes == 1:
         return [call(words, cwd, env)]
+    return finish_together(start_together(words, cwd, env, processes))
 
+
+def start_together(
+    words: Sequence[object], cwd: Path | None = None, env: Mapping[str, str] | None = None, processes: int = 2
+) -> list[Process]:
+    """Start one program as several processes, as `torchrun` does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
     group |= {"LOCAL_WORLD_SIZE": str(processes), **(env or {})}
-    started = [
+    return [
         Process(words, cwd, {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)}, number=rank)
         for rank in range(processes)
     ]
-    return finish_together(started)
 
 
 @functools.cache

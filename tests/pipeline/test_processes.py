@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.processes import COMMAND, call, call_together
+from tests.patience import PATIENCE
+from tests.processes import COMMAND, call, call_together, finish, start_together
 from tests.stage_lines import read_stages
 
 from neuronspec.cli.main import app
@@ -32,6 +35,43 @@ def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Cal
         weights.append(load_file(tmp_path / name / "train" / "pretrained" / "model" / "model.safetensors"))
     assert said[0] == said[1]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
+
+
+def test_r2_a_process_that_is_killed_ends_the_others_and_another_number_resumes(
+    tmp_path: Path, write_project: Callable[[Path], None]
+) -> None:
+    write_project(tmp_path)
+    words = [*COMMAND, "train", "toy.yaml", "train.batches_per_update=4", "train.updates=60", "--out"]
+    started = start_together([*words, "changed"], tmp_path, processes=4)
+    checkpoints = tmp_path / "changed" / "train" / "pretrained" / "checkpoints"
+    deadline = time.monotonic() + PATIENCE
+    while not list(checkpoints.glob("checkpoint-*")) and time.monotonic() < deadline:
+        assert all(one.poll() is None for one in started), [one.communicate() for one in started]
+        time.sleep(0.01)
+
+    # The others would wait for a week; they notice a broken connection at once.
+    started[2].kill()
+    done = [finish(one) for number, one in enumerate(started) if number != 2]
+    assert [one.returncode for one in done] == [2, 2, 2], done
+    for one in done:
+        assert "another one of the 4 processes of this command has ended" in one.stderr.splitlines()[-1]
+
+    # Two processes go on where four were; the batches of each update stay the same.
+    assert not any(one.returncode for one in call_together([*words, "changed"], tmp_path, processes=2))
+    assert call([*words, "alone"], tmp_path).returncode == 0
+    changed, alone = (
+        _read_log(tmp_path / name / "train" / "pretrained" / "log.jsonl") for name in ("changed", "alone")
+    )
+    assert [line["train"]["target_tokens"] for line in changed] == [line["train"]["target_tokens"] for line in alone]
+
+    # The order of sums differs between numbers of processes, and Adam makes much of the last bits.
+    losses = [[line["valid"]["loss"]["all"] for line in lines] for lines in (changed, alone)]
+    assert len(losses[0]) == 15
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+def _read_log(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # Several commands of one program, since starting it takes longer than what they do. The last one is for one process.

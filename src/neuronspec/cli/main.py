@@ -38,7 +38,7 @@ from neuronspec.cli.verb import VerbCommand, VerbGroup, VerbInterruptedError
 from neuronspec.errors import NeuronspecError, first_line
 from neuronspec.extensions import import_extension
 from neuronspec.interruption import find_signal, ignore_more_signals, raising_signals
-from neuronspec.processes import is_first_process
+from neuronspec.processes import count_processes, is_first_process
 from neuronspec.terminal import escape
 
 # Errors are explained by `_run`, so that typer must not format tracebacks of its own.
@@ -107,6 +107,8 @@ def options(
 # Refusals of the operating system that users can resolve: a full disk, a directory without write permission.
 _USER_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 _OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory|DefaultCPUAllocator|bad_alloc", re.IGNORECASE)
+# What gloo and NCCL raise in a process whose connection to another one breaks
+_PROCESS_LOST = re.compile(r"gloo|nccl|remote (worker|process)|closed by peer|reset by peer", re.IGNORECASE)
 _LESS_MEMORY = (
     "lower tokens_per_batch of the section at work (sampling, record or translate) or the beam size, or take a "
     "smaller model"
@@ -190,6 +192,11 @@ def _find_advice(error: Exception) -> str | None:
     of_a_library = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
     if isinstance(error, MemoryError) or of_a_library:
         return f"out of memory ({first_line(error)}): {_LESS_MEMORY}"
+    if isinstance(error, RuntimeError) and count_processes() > 1 and _PROCESS_LOST.search(str(error)):
+        return (
+            f"another one of the {count_processes()} processes of this command has ended: its own message or the log "
+            "of the launcher says why; start all of them again, and what is saved is kept"
+        )
 
     return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env
 from transformers import PreTrainedModel
 
 from neuronspec.config.sections import Training
@@ -14,6 +14,13 @@ from neuronspec.errors import NeuronspecError
 from neuronspec.layer_names import STACKS
 from neuronspec.libraries import find_library
 from neuronspec.processes import count_processes, join_processes
+
+# Variables by which `accelerate launch` asks for engines that divide the weights
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
 
 
 def make_accelerator(
@@ -29,7 +36,8 @@ def make_accelerator(
         unused_parameters: Whether a batch may give some parameters no gradient.
 
     Raises:
-        NeuronspecError: If a tracker is not installed, or the batches of an update cannot be divided among processes.
+        NeuronspecError: If a tracker is not installed, the batches of an update cannot be divided among processes, or
+            the weights would be.
     """
     # A missing tracker is noticed before anything starts.
     for name in training.report_to:
@@ -43,6 +51,15 @@ def make_accelerator(
             f"train.batches_per_update is {training.batches_per_update}: it must be a multiple of the "
             f"{launched} processes"
         )
+
+    # Checkpoints and masks hold whole matrices; on CPUs, accelerate would ignore such a wish in silence.
+    for variable, engine in _SHARDING.items():
+        if parse_flag_from_env(variable):
+            raise NeuronspecError(
+                f"accelerate is configured for {engine} ({variable}), which divides the weights among processes; "
+                "training keeps them whole in each: choose data parallelism (DDP) with accelerate config, or leave the "
+                "option out"
+            )
 
     # LayerDrop (in M2M-100) leaves parameters without a gradient, too.
     layer_drop = any(getattr(model.config, f"{stack}_layerdrop", 0) for stack in STACKS)
