@@ -37,6 +37,7 @@ def test_r2_two_processes_train_what_one_does(tmp_path: Path, write_project: Cal
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
 
 
+@pytest.mark.slow
 def test_r2_a_process_that_is_killed_ends_the_others_and_another_number_resumes(
     tmp_path: Path, write_project: Callable[[Path], None]
 ) -> None:
