@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,15 +152,16 @@ def _encode_sides(job: EncodingJob) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-_opened: dict[str, dict[bool, Encode]] = {}  # the encoders of the latest text that was encoded in this process
+_opened = threading.local()  # the encoders of the latest text that was encoded in this thread, and their name
 
 
 def _open_encoders(encoding: Encoding) -> Mapping[bool, Encode]:
-    """Return the encoders, which are made once in every process."""
-    if encoding.name not in _opened:
-        _opened.clear()
-        _opened[encoding.name] = {as_target: make() for as_target, make in encoding.make_encoders.items()}
-    return _opened[encoding.name]
+    """Return the encoders, which are made once in every thread: tokenizers serve one at a time."""
+    if getattr(_opened, "name", None) != encoding.name:
+        _opened.encoders = {as_target: make() for as_target, make in encoding.make_encoders.items()}
+        _opened.name = encoding.name
+    encoders: Mapping[bool, Encode] = _opened.encoders
+    return encoders
 
 
 def _concatenate(sequences: Sequence[Sequence[int]], dtype: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
