@@ -285,9 +285,10 @@ def extrapolate(small: dict[str, Any], large: dict[str, Any]) -> list[str]:
         f"{slope * 1e6:.0f} µs a pair. EC30 ({EC30:,} pairs): {work[1]:.0f} s + {slope * 1e6:.0f} µs x {left:,} = "
         f"{hours:.2f} CPU hours.",
         "",
-        f"Memory: ({large['peak']:,} - {small['peak']:,}) MiB / {more:,} pairs = {bytes_each:.1f} bytes a pair. EC30: "
-        f"{large['peak']:,} MiB + {bytes_each:.1f} bytes x {left:,} = {large['peak'] + grown:,.0f} MiB, unless the "
-        "vocabulary is learned from more text than here.",
+        f"Memory: ({large['peak']:,} - {small['peak']:,}) MiB / {more:,} pairs = {bytes_each:.0f} bytes a pair. A straight "
+        f"line to EC30, {large['peak']:,} MiB + {bytes_each:.0f} bytes x {left:,} = {large['peak'] + grown:,.0f} MiB, is "
+        "far above what can grow, which is three bits a pair, a part for each of the blocks, and in each worker a memory of "
+        "400,000 words at most.",
     ]
 
 

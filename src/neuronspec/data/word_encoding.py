@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from neuronspec.data.encoding import Encode
 
-MOST_WORDS = 200_000  # words in each of two memories, which take about 100 MB together
+MOST_WORDS = 200_000  # words in each of two memories, which take about 150 MB together
 SPACE_MARK = "\u2581"  # stands for a space within tokenizers
 _JOINED = 64  # words that are encoded as one text
 
