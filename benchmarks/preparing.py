@@ -125,7 +125,7 @@ def watch_memory(process: subprocess.Popen[str], peaks: list[int]) -> None:
 
 
 def read_share(pid: int) -> int:
-    """Return the memory of a process in bytes, with its share of what it has in common with others."""
+    """Return the memory of a process in bytes; pages that several processes share count once for all of them."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
 
@@ -285,10 +285,10 @@ def extrapolate(small: dict[str, Any], large: dict[str, Any]) -> list[str]:
         f"{slope * 1e6:.0f} µs a pair. EC30 ({EC30:,} pairs): {work[1]:.0f} s + {slope * 1e6:.0f} µs x {left:,} = "
         f"{hours:.2f} CPU hours.",
         "",
-        f"Memory: ({large['peak']:,} - {small['peak']:,}) MiB / {more:,} pairs = {bytes_each:.0f} bytes a pair. A straight "
-        f"line to EC30, {large['peak']:,} MiB + {bytes_each:.0f} bytes x {left:,} = {large['peak'] + grown:,.0f} MiB, is "
-        "far above what can grow, which is three bits a pair, a part for each of the blocks, and in each worker a memory of "
-        "400,000 words at most.",
+        f"Memory: ({large['peak']:,} - {small['peak']:,}) MiB / {more:,} pairs = {bytes_each:.0f} bytes a pair. "
+        f"A straight line to EC30 is {large['peak']:,} MiB + {bytes_each:.0f} bytes x {left:,} = "
+        f"{large['peak'] + grown:,.0f} MiB, but no more can grow than three bits a pair, a part for each block, "
+        "and in each worker a memory of at most 400,000 words.",
     ]
 
 
