@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import lzma
 import random
 import zipfile
@@ -18,6 +19,7 @@ from neuronspec.data.preparation import prepare_text
 from neuronspec.data.readers import tsv
 from neuronspec.data.shards import CleaningJob, Shard
 from neuronspec.errors import NeuronspecError
+from neuronspec.executors.surroundings import Surroundings
 from neuronspec.executors.tasks import WorkerExecutor
 
 WORDS = ["boat", "tree", "house", "song", "fish", "road", "lamp", "bread", "mühle", "straße"]
@@ -123,6 +125,7 @@ class Threads(ThreadPoolExecutor, WorkerExecutor):
     """Workers that take no time to start."""
 
     workers = 3
+    surroundings = Surroundings(level=logging.WARNING)
 
 
 @pytest.fixture
