@@ -80,7 +80,7 @@ def test_a_value_of_a_program_is_limited_too() -> None:
     [
         "zero_shot: [{tasks}]",
         "tasks: [{tasks}]",
-        "score: {{levels: {{high: [{codes}]}}}}",
+        "score: {{levels: {{high: [{codes}], low: [{codes}]}}}}",
         "score: {{metrics: [{codes}]}}",
         "method: [{codes}]",
         "methods: {{{keys}}}",
