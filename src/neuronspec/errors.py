@@ -55,4 +55,4 @@ def first_line(error: BaseException) -> str:
         ('no such thing', 'KeyError')
     """
     message = str(error).strip() or type(error).__name__
-    return message.splitlines()[0]
+    return message.splitlines()[0][:1_000]  # some libraries quote what they were given

@@ -71,4 +71,4 @@ def _describe_line(error: ValidationError) -> str:
     if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         upgrade = "if a newer version wrote it, pip install --upgrade neuronspec"
         return f"'{place}' is unknown to neuronspec {__version__}; {upgrade}"
-    return f"{place} is {found['input']!r}: {found['msg']}"
+    return f"{place} is {found['input']!r:.200}: {found['msg']}"

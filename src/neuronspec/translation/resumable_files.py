@@ -124,6 +124,8 @@ def _describe_output(header: dict[str, str], path: Path) -> str:
 def _resume(partial: Path, header: dict[str, str], most: int) -> list[str]:
     """Return the translations that an interrupted call left; without any, start a new file for them."""
     make_folder(partial.parent)
+    if partial.is_symlink() or (partial.exists() and not partial.is_file()):
+        raise NeuronspecError(f"{partial} is no file: remove it to start again")
     done = _read_done(partial, header, most)
     if not done:
         partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
