@@ -6,9 +6,10 @@ import contextlib
 import ctypes
 import errno
 import functools
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Endings of hidden names next to a path: what it will hold, what it held before, and what is being deleted
@@ -60,6 +61,23 @@ def make_folder(path: Path) -> None:
             raise
     with contextlib.suppress(PermissionError):  # of a folder that may be written to but not read
         sync_entry(path.parent)
+
+
+@contextlib.contextmanager
+def leaving_no_empty_folder(path: Path) -> Iterator[None]:
+    """Remove a folder and its parents if they were made meanwhile for work that failed before it wrote anything.
+
+    Args:
+        path: Folder that the work makes, if it does not exist.
+    """
+    missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # of a folder with content
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def replace(path: Path, temporary: Path) -> None:

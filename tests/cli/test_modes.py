@@ -51,6 +51,7 @@ VALUES = {
     "columns": "1,2",
     "format": "tsv",
     "beams": "2",
+    "workers": "2",
     "seed": "2",
     "sample": "2",
     "seconds": "2",

@@ -41,6 +41,7 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(extensions, "_imported", [])
     monkeypatch.setattr(IDENTIFIERS, "_entries", dict(IDENTIFIERS._entries))
     monkeypatch.delitem(sys.modules, "shortest_text", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a folder of compiled modules would count as a system
     return "shortest_text"
 
 

@@ -65,6 +65,6 @@ def test_translations_that_lost_a_line_are_refused_and_the_old_scores_stay(copie
     before = (Layout(copied.out).scores / SCORES_FILE).read_bytes()
     path: Path = Layout(copied.out).translations("fine_tune") / "de-en.txt"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]), encoding="utf-8")
-    with pytest.raises(Exception, match="19 hypotheses for 20 references"):
+    with pytest.raises(Exception, match="there are 19 hypotheses, but there are 20 references; each needs its partner"):
         score.execute(Run(copied))
     assert (Layout(copied.out).scores / SCORES_FILE).read_bytes() == before

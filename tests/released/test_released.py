@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from neuronspec.methods.adapters.model import ADAPTERS
 from neuronspec.methods.lass.masks import WEIGHT_MASKS
 from neuronspec.methods.lora.model import LORA
 from neuronspec.methods.parameter_differentiation.model import BRANCHES
+from neuronspec.models.presets import PRESETS
 from neuronspec.neurons.count_files import COUNTS
 from neuronspec.neurons.example_files import EXAMPLES
 from neuronspec.neurons.mask_files import MASKS
@@ -44,6 +45,14 @@ NEWER = {"format_version": 99, "version": "9.9.0"}
 REFUSAL = (
     r"has format 99, written by neuronspec 9\.9\.0; .*, which reads formats up to 1: pip install 'neuronspec>=9\.9\.0'"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def presets() -> Iterator[None]:
+    """The presets as they were, once these tests are done: their project registers one of its own."""
+    before = dict(PRESETS)
+    yield
+    PRESETS._entries = before
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

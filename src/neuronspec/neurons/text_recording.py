@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neuronspec.config.sections import Recording
 from neuronspec.directory_lock import DirectoryLock
-from neuronspec.durability import remove
+from neuronspec.durability import leaving_no_empty_folder, remove
 from neuronspec.files import hash_json, hash_path
 from neuronspec.models.text_batches import make_batches
 from neuronspec.neurons.counts import ActivationCounts
@@ -32,7 +32,7 @@ def record_texts(inputs: ModelTexts, name: str, settings: Recording, out: Path) 
     signature = sign_texts(inputs, name)
 
     # One process owns the directory for all of them.
-    with DirectoryLock(out) as lock:
+    with leaving_no_empty_folder(out), DirectoryLock(out) as lock:
         lock.acquire_together(processes)
 
         # Several processes share the tasks, through files in a directory that is removed at the end.

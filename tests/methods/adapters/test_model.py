@@ -30,6 +30,7 @@ from neuronspec.models.loading import load_model, save_model
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
+from neuronspec.version import __version__
 
 SmallModel = Callable[..., PreTrainedModel]
 SmallBatch = Callable[..., dict[str, torch.Tensor]]
@@ -259,6 +260,8 @@ def test_the_file_holds_tensors_and_words_only(small_model: SmallModel, tmp_path
     with safe_open(tmp_path / ADAPTERS_FILE, "pt") as file:
         about = json.loads(file.metadata()["neuronspec"])
     assert about == {
+        "format_version": 1,
+        "version": __version__,
         "tasks": [*TASKS, "de-fr"],
         "sets": TASKS,
         "owners": {"encoder": [0, 1, 2, 0], "decoder": [0, 1, 2, 1]},

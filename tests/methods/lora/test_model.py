@@ -21,6 +21,7 @@ from neuronspec.models.loading import load_model, save_model
 from neuronspec.neurons.layers import find_ffn_layers
 from neuronspec.neurons.masks import NeuronMasks
 from neuronspec.specialization.routing import dense, find_router, task, unspecialize
+from neuronspec.version import __version__
 
 pytest.importorskip("peft")
 
@@ -268,7 +269,8 @@ def test_the_file_holds_tensors_and_words_only(small_model: SmallModel, tmp_path
     assert tensors["2.decoder/layers/1/fc1.lora_B.weight"].shape == (40, 4)
     with safe_open(tmp_path / LORA_FILE, "pt") as file:
         about = json.loads(file.metadata()["neuronspec"])
-    assert about == {"tasks": TASKS, "rank": 4, "alpha": 6, "dropout": 0.0, "targets": "both"}
+    shape_of_all = {"tasks": TASKS, "rank": 4, "alpha": 6, "dropout": 0.0, "targets": "both"}
+    assert about == {"format_version": 1, "version": __version__} | shape_of_all
     assert load_lora(small_model(), tmp_path).tasks == tuple(TASKS)
 
 
