@@ -207,7 +207,10 @@ class Config(Section):
         for language in self.languages:
             if same_language(language, self.pivot):
                 raise ValueError(f"languages: {language!r} is the pivot; name the other languages only")
+        return self
 
+    @model_validator(mode="after")
+    def _zero_shot_of_trained_tasks(self) -> Config:
         # A zero-shot direction takes its source side and its target side from two trained ones.
         trained = set(self.directions())
         for task in self.zero_shot if self.zero_shot != "all" else ():
@@ -221,7 +224,10 @@ class Config(Section):
             raise ValueError(
                 f"zero_shot: all are about {count:,} directions, at most {VALUES.largest:,} are tested; name them"
             )
+        return self
 
+    @model_validator(mode="after")
+    def _one_origin_of_each_part(self) -> Config:
         # Validation and test text come from files of their own or from the training text.
         for part, share in (("valid", self.data.hold_out.valid), ("test", self.data.hold_out.test)):
             given = getattr(self.data, part)
